@@ -1,0 +1,117 @@
+"""Every way dibo can fail, each with its own exit code.
+
+A message says what failed and what was wanted; the hint says what to do next. Exit codes are part of the
+interface: docs/reference/exit-codes.md lists them, and a test compares that page with this module.
+Codes 1 and 2 are left to Python and argparse, 126 and above to the shell.
+"""
+
+from __future__ import annotations
+
+
+class DiboError(Exception):
+    """Something dibo can explain. `hint` is what to do next, one or more lines, or empty."""
+
+    exit_code = 3
+    meaning = "dibo failed in a way that has no code of its own"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(DiboError):
+    exit_code = 2
+    meaning = "the command line or a variable makes no sense"
+
+
+class FlavourError(DiboError):
+    exit_code = 10
+    meaning = "a flavour is not well formed"
+
+
+class UnknownFlavour(DiboError):
+    exit_code = 11
+    meaning = "a flavour that was asked for or needed is nowhere on the search path"
+
+
+class StackError(DiboError):
+    exit_code = 12
+    meaning = "the flavours do not go together: a circle of needs, a clash, an architecture"
+
+
+class HookFailed(DiboError):
+    exit_code = 20
+    meaning = "a hook ran and failed, or printed what dibo cannot use"
+
+
+class BaseError(DiboError):
+    exit_code = 30
+    meaning = "the base root file system could not be had, or is not what it claims to be"
+
+
+class VerificationFailed(BaseError):
+    exit_code = 31
+    meaning = "a digest or a signature does not match"
+
+
+class EngineError(DiboError):
+    exit_code = 40
+    meaning = "the container engine failed, or cannot work on this machine"
+
+
+class ToolMissing(DiboError):
+    exit_code = 41
+    meaning = "a program that is needed is missing or too old"
+
+
+class LayoutError(DiboError):
+    exit_code = 50
+    meaning = "the disk layout makes no sense, or does not fit the image size"
+
+
+class ImageTooSmall(LayoutError):
+    exit_code = 51
+    meaning = "the root file system does not fit the image"
+
+
+class OutputError(DiboError):
+    exit_code = 52
+    meaning = "the artefact could not be written"
+
+
+class ConverterError(DiboError):
+    exit_code = 53
+    meaning = "a converter failed"
+
+
+class RegistryError(DiboError):
+    exit_code = 60
+    meaning = "a registry did not give or take what was wanted"
+
+
+class LocalLayers(DiboError):
+    exit_code = 61
+    meaning = "an image with local layers was about to leave this machine"
+
+
+class CommandFailed(DiboError):
+    """A process ended badly. Doors raise it; whoever knows what the process was for gives it a better name."""
+
+    exit_code = 70
+    meaning = "a command that dibo ran failed"
+
+    def __init__(
+        self, message: str, *, hint: str = "", returncode: int = -1, tail: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.returncode = returncode
+        self.tail = tail
+
+
+class Interrupted(BaseException):
+    """A signal asked dibo to stop. Not an Exception, so that no handler of errors swallows it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum

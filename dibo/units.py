@@ -1,0 +1,62 @@
+"""Sizes, as people write them and as bytes.
+
+A size is an int of bytes everywhere inside dibo. People write `64MiB`, `1.5GiB`, `2G`; a bare number in
+IMAGE_SIZE means GiB, as it always did (`qemu-img create … ${IMAGE_SIZE}G`).
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from dibo.errors import UsageError
+
+SECTOR = 512
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+TIB = 1 << 40
+
+_FACTORS = {"": 1, "B": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?:(?P<prefix>[KMGT])(?:iB|B)?|B)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `64MiB`, `64M`, `1.5G` or `4096`. Every prefix is binary. Raises UsageError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a size", hint="write a number and a unit: 64MiB, 1.5GiB")
+    return int(Decimal(match["number"]) * _FACTORS[(match["prefix"] or "").upper()])
+
+
+def parse_gib(text: str) -> int:
+    """Bytes of an IMAGE_SIZE, a number of GiB with or without a fraction. Raises UsageError.
+
+    The result is rounded up to whole MiB, so that partitions end on their alignment.
+    """
+    if re.fullmatch(r"\d{1,6}(?:\.\d{1,9})?|\.\d{1,9}", text.strip()) is None:
+        raise UsageError(
+            f"{text!r} is not an image size", hint="IMAGE_SIZE is a number of GiB, such as 2 or 1.5"
+        )
+    size = -(-int(Decimal(text.strip()) * GIB) // MIB) * MIB
+    if size == 0:
+        raise UsageError("an image of size 0 holds nothing", hint="IMAGE_SIZE is a number of GiB, such as 2")
+    return size
+
+
+def format_gib(size: int) -> str:
+    """What parse_gib reads back: GiB, without needless digits."""
+    text = format(Decimal(size) / GIB, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def human_size(size: int) -> str:
+    """For people: three digits and a binary unit."""
+    if size < KIB:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
+    return f"{value / 1024:.3g} TiB"
