@@ -1,0 +1,33 @@
+"""The programs dibo may start, and the Debian and Ubuntu packages that hold them.
+
+One table, so that "not found" names a package everywhere and `dibo doctor` asks about the same programs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PACKAGES: Final = {
+    "buildah": "buildah",
+    "newuidmap": "uidmap",
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "mksquashfs": "squashfs-tools",
+    "unsquashfs": "squashfs-tools",
+    "gpgv": "gpgv",
+    "gpg": "gpg",
+    "tar": "tar",
+    "xz": "xz-utils",
+    "zstd": "zstd",
+    "unshare": "util-linux",
+}
+
+
+def how_to_install(tool: str) -> str:
+    """What to do when `tool` is missing."""
+    package = PACKAGES.get(tool)
+    return f"install it: sudo apt-get install {package}" if package else f"install {tool}, or put it on PATH"

@@ -1,0 +1,174 @@
+"""The door to dibo's own directories: the cache, and one directory for each run.
+
+    ~/.cache/dibo/            IMG_PATH; tagged with CACHEDIR.TAG (https://bford.info/cachedir/)
+        bases/                what bases were downloaded, by digest
+        logs/                 the full log of each failed step
+        runs/ID/              everything temporary of one run
+            lock              held with flock(2) while the run lives
+            journal           what the run made elsewhere: one "kind value" a line
+
+A run that is killed with SIGKILL cannot clean up. Its lock is free then, so the next run does it: the journal says
+which half-written files and containers it left, and its processes carry DIBO_RUN=ID in their environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dibo import process
+from dibo.errors import OutputError
+
+_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
+
+
+class Workspace:
+    """The cache directory, made and tagged when it is missing. Raises OutputError where it cannot be made."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for name in ("bases", "logs", "runs"):
+                (root / name).mkdir(parents=True, exist_ok=True)
+            tag = root / "CACHEDIR.TAG"
+            if not tag.exists():
+                tag.write_text(_TAG)
+        except OSError as error:
+            raise OutputError(
+                f"cannot use {root} as the cache: {error.strerror}",
+                hint="set IMG_PATH or --cache-dir to a directory you may write to",
+            ) from error
+
+    @property
+    def bases(self) -> Path:
+        return self.root / "bases"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @contextlib.contextmanager
+    def run(self, *, remove_container: Callable[[str], None] | None = None) -> Iterator[Run]:
+        """One run of dibo: first cleans up after runs that were killed, at the end after itself."""
+        self._sweep(remove_container)
+        identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
+        directory = self.root / "runs" / identity
+        directory.mkdir()
+        with (directory / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.environ["DIBO_RUN"] = identity
+            run = Run(identity, directory)
+            try:
+                yield run
+            finally:
+                run.forget_all()
+                _remove(directory)
+
+    def _sweep(self, remove_container: Callable[[str], None] | None) -> None:
+        for directory in sorted((self.root / "runs").iterdir()):
+            with contextlib.suppress(OSError), (directory / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _kill_run(directory.name)
+                for kind, value in _journal(directory):
+                    if kind == "file":
+                        Path(value).unlink(missing_ok=True)
+                    elif remove_container is not None:
+                        remove_container(value)
+                _remove(directory)
+
+
+class Run:
+    """One run's directory and its journal of things made elsewhere."""
+
+    def __init__(self, identity: str, directory: Path) -> None:
+        self.identity = identity
+        self.directory = directory
+        self._entries: list[tuple[str, str]] = []
+        self._count = 0
+
+    def subdirectory(self, name: str) -> Path:
+        """A new empty directory that goes with the run."""
+        self._count += 1
+        path = self.directory / f"{self._count:02}-{name}"
+        path.mkdir()
+        return path
+
+    def container(self) -> str:
+        """A name for a new container; the journal has it before the engine does."""
+        self._count += 1
+        name = f"dibo-{self.identity}-{self._count}"
+        self._note("container", name)
+        return name
+
+    @contextlib.contextmanager
+    def output(self, path: Path) -> Iterator[Path]:
+        """A place beside `path` to write to; renamed to `path` when all went well, else removed.
+
+        Raises OutputError when the directory is missing or not writable.
+        """
+        path = path.absolute()
+        part = path.with_name(f".{path.name}.{self.identity}.part")
+        self._note("file", str(part))
+        try:
+            part.touch(exist_ok=False)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {path}: {error.strerror}",
+                hint="name a directory that exists and that you may write to with -o",
+            ) from error
+        try:
+            yield part
+            os.replace(part, path)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _note(self, kind: str, value: str) -> None:
+        self._entries.append((kind, value))
+        with (self.directory / "journal").open("a") as journal:
+            journal.write(f"{kind} {value}\n")
+
+    def forget_all(self) -> None:
+        self._entries.clear()
+
+
+def _journal(directory: Path) -> list[tuple[str, str]]:
+    try:
+        lines = (directory / "journal").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [(kind, value) for kind, _, value in (line.partition(" ") for line in lines) if value]
+
+
+def _kill_run(identity: str) -> None:
+    """End what a killed run left running, and all below it."""
+    wanted = f"DIBO_RUN={identity}".encode()
+    table = process.process_table()
+    doomed = {pid for pid in table if wanted in _environment(pid).split(b"\0")} - {os.getpid()}
+    grown = True
+    while grown:
+        more = {pid for pid, (parent, _, _) in table.items() if parent in doomed} - doomed
+        grown = bool(more)
+        doomed |= more
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
