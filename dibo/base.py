@@ -1,0 +1,64 @@
+"""What the first layer is made of.
+
+A base says first *what* it is (its ingredients, which the key of the first layer covers) and only later, when that
+layer is in no cache, *where* its files are (its source). The first may look at a list on a server; only the second
+downloads or builds a root file system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Ingredients = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarFile:
+    """A tar of the root, plain or compressed with gzip, xz, bzip2 or zstd; already verified."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SquashFs:
+    """A squashfs image of the root; already verified."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarCommand:
+    """A command that writes a tar of the root to stdout and its progress to stderr."""
+
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciImage:
+    """An image as the engine's transports name it: `docker://host/name@sha256:…`, `oci:DIR`."""
+
+    reference: str
+
+
+Source = TarFile | SquashFs | TarCommand | OciImage
+
+
+class Base(Protocol):
+    """A root file system to start from."""
+
+    @property
+    def name(self) -> str:
+        """What people call it: `debian:bookworm`."""
+
+    @property
+    def architecture(self) -> str:
+        """Debian's word: amd64, arm64, i386."""
+
+    def ingredients(self) -> Ingredients:
+        """(name, value) pairs that tell this root from every other. Raises BaseError."""
+
+    def source(self) -> Source:
+        """The root itself. May take minutes. Raises BaseError, VerificationFailed, ToolMissing."""

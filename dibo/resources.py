@@ -1,0 +1,17 @@
+"""Where the flavours, Containerfile templates and converters that come with dibo are.
+
+In an installed dibo they are package data (the wheel puts them below dibo/share); in a checkout they lie at the top
+of the project, beside the package.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def shared(name: str) -> Path:
+    """The directory `flavours`, `containerfiles` or `converters`."""
+    packaged = _PACKAGE / "share" / name
+    return packaged if packaged.is_dir() else _PACKAGE.parent / name
