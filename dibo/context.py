@@ -1,0 +1,135 @@
+"""What a step sees: the directory that is mounted read-only at /tmp/in_target.d while it runs.
+
+    install.d/10-web  files/…      the step's own flavour
+    flavours/NAME/…                each flavour that it needs
+    ssh-authorized-keys            what extra-data.d hooks of all of these made
+    .dibo/run .dibo/bin/…          the scripts that run hooks (containerfiles/runner)
+    .dibo/step/…                   what this step is: phase, hooks, packages, environment
+
+It holds what the step's key covers, byte for byte, and nothing else: modes are 0644 or 0755, and files are checked
+against the values they were read as.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from dibo import keys, resources
+from dibo.errors import FlavourError
+from dibo.flavour import File
+from dibo.loader import copy_files, read_tree
+from dibo.recipe import FINALISE, Recipe, Step
+
+MOUNT = "/tmp/in_target.d"  # noqa: S108 (inside the root)
+FINALISE_MOUNT = "/mnt"
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+class Runner:
+    """The scripts that run steps, and the digest that keys hold of them."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or resources.shared("containerfiles") / "runner"
+        self.files = read_tree(self.directory)
+        document = {"files": [[file.path, file.executable, file.digest] for file in self.files]}
+        self.digest = hashlib.sha256(keys.canonical(document).encode()).hexdigest()
+
+
+class ExtraFiles:
+    """What extra-data.d hooks made: for each flavour, a directory and its files as values."""
+
+    def __init__(self, made: Mapping[str, tuple[Path, tuple[File, ...]]] | None = None) -> None:
+        self._made = dict(made or {})
+
+    @property
+    def values(self) -> dict[str, tuple[File, ...]]:
+        return {name: files for name, (_, files) in self._made.items()}
+
+    def copy(self, flavour: str, target: Path) -> None:
+        if flavour in self._made:
+            copy_files(*self._made[flavour], target)
+
+
+def mount_point(step: Step) -> str:
+    """Where the step's context is mounted in the root."""
+    return FINALISE_MOUNT if step.phase == FINALISE else MOUNT
+
+
+def command(step: Step) -> tuple[str, ...]:
+    """What runs the step, once its context is mounted."""
+    script = "finalise" if step.phase == FINALISE else "run"
+    return (f"{mount_point(step)}/.dibo/{script}",)
+
+
+def stage(step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, target: Path) -> None:
+    """Fill `target`, an empty directory. Raises FlavourError."""
+    target.chmod(0o755)
+    copy_files(runner.directory, runner.files, target / ".dibo")
+    if not step.flavour:
+        return
+    own = recipe.stack.get(step.flavour)
+    copy_files(own.origin, own.files, target)
+    for name in step.visible:
+        needed = recipe.stack.get(name)
+        copy_files(needed.origin, needed.files, target / "flavours" / name)
+    _stage_extra(step, extra, target)
+    _describe(step, recipe, target / ".dibo" / "step")
+
+
+def _stage_extra(step: Step, extra: ExtraFiles, target: Path) -> None:
+    made: dict[str, str] = {}
+    values = extra.values
+    for name in (*step.visible, step.flavour):
+        for file in values.get(name, ()):
+            if file.path in made:
+                raise FlavourError(
+                    f"extra-data.d hooks of {made[file.path]!r} and {name!r} both made {file.path}",
+                    hint="they are seen in one place; let one of them use another name",
+                )
+            made[file.path] = name
+            copy = target / file.path
+            if copy.is_file() or copy.is_symlink():
+                copy.unlink()
+        extra.copy(name, target)
+
+
+def _describe(step: Step, recipe: Recipe, directory: Path) -> None:
+    directory.mkdir()
+    variables = {"ARCH": recipe.architecture, **dict(step.environment)}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
+    contents = {
+        "phase": f"{step.phase}\n",
+        "flavour": f"{step.flavour}\n",
+        "place": f"{step.place:03}\n",
+        "hooks": "".join(f"{name}\n" for name in step.hooks),
+        "environment": "".join(lines),
+    }
+    if step.packages:
+        contents["packages"] = "".join(
+            f"{distribution}\t{' '.join(substitute(words, variables))}\n"
+            for distribution, words in recipe.stack.get(step.flavour).packages
+        )
+    for name, text in contents.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o644)
+
+
+def substitute(words: tuple[str, ...], variables: Mapping[str, str]) -> list[str]:
+    """Package names with `$NAME` and `${NAME}` replaced; what becomes empty is left out. Raises FlavourError."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in variables:
+            raise FlavourError(
+                f"packages: {match[0]} is no variable that the flavour declares",
+                hint="declare it under `environment` in flavour.yaml",
+            )
+        return variables[name]
+
+    return [word for each in words for word in _VARIABLE.sub(value, each).split()]
+
