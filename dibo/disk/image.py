@@ -1,0 +1,62 @@
+"""A whole disk but for its root file system: table, boot sector, core image, FATs.
+
+The root file system is written by somebody else, straight into the same file: at `placement.root.offset`,
+`placement.root.size` bytes. Nothing here touches that range.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from dibo.disk import gpt, grub
+from dibo.disk.bootfiles import MANIFEST, BootFiles
+from dibo.disk.fat import write_fat
+from dibo.disk.partition import Content, FileSystem
+from dibo.disk.placement import PlacedPartition, Placement
+from dibo.disk.sparse import put
+from dibo.errors import LayoutError
+from dibo.units import SECTOR
+
+
+def write_disk(target: BinaryIO, *, placement: Placement, boot: BootFiles, mtime: int) -> None:
+    """Write the disk to `target`, a file that can be sought in: what it held goes, it becomes a sparse file.
+
+    `mtime` is the time of all files in FATs, in seconds since 1970. Raises LayoutError when the layout wants
+    something of the root that `boot` has not, or that does not fit. The table is written last: a disk
+    without one is not a disk yet.
+    """
+    _check_wanted(placement, boot)
+    target.truncate(0)
+    target.truncate(placement.size)
+    table = gpt.encode(placement)
+    first_sector = table.head[:SECTOR]
+    core = placement.holding(Content.GRUB_CORE)
+    if core is not None and boot.boot is not None and boot.core is not None:
+        first_sector = grub.boot_sector(boot.boot, first_sector, core_lba=core.first_lba)
+        image = grub.core_image(boot.core, lba=core.first_lba, available_sectors=core.sectors)
+        put(target, core.offset, image)
+    for partition in placement.partitions:
+        if partition.wish.filesystem is FileSystem.VFAT:
+            _write_vfat(target, partition, boot, mtime)
+    put(target, 0, first_sector + table.head[SECTOR:])
+    put(target, table.tail_offset, table.tail)
+
+
+def _check_wanted(placement: Placement, boot: BootFiles) -> None:
+    hint = f"the flavour that makes the root bootable leaves them there, with {MANIFEST}"
+    if placement.holding(Content.GRUB_CORE) is not None and (boot.boot is None or boot.core is None):
+        raise LayoutError("the layout wants GRUB's images for BIOS, the root has none", hint=hint)
+    if placement.holding(Content.ESP) is not None and not boot.esp:
+        raise LayoutError("the layout wants files for the EFI system partition, the root has none", hint=hint)
+
+
+def _write_vfat(target: BinaryIO, partition: PlacedPartition, boot: BootFiles, mtime: int) -> None:
+    write_fat(
+        target,
+        offset=partition.offset,
+        size=partition.size,
+        label=partition.wish.label,
+        serial=partition.ids.fat_serial,
+        files=boot.esp if partition.wish.content is Content.ESP else {},
+        mtime=mtime,
+    )
