@@ -1,0 +1,322 @@
+"""A virtual machine for tests: boots a copy of a disk, waits for its marker, opens it by SSH.
+
+The disk under test is never written to: the machine runs on a qcow2 overlay that is thrown away. Three
+channels lead into the machine, none of them through a path or a port that two machines could fight for:
+
+    console   ttyS0 to a file, kept; its last lines are part of every failure
+    marker    the virtio-serial port that tests/support/seed.py describes, on one end of a socket pair
+    monitor   QMP (tests/support/qmp.py), on another; it also knows the port that QEMU took for SSH
+
+A machine that dies closes its end of the sockets, so death is seen at once. QEMU starts through dibo's own
+door to processes, in a session of its own, and ends with the context; should the tests themselves be killed,
+the kernel kills QEMU (PR_SET_PDEATHSIG, by setpriv(1); it watches the thread that started QEMU, so start
+machines from the main thread).
+
+The guest has a network with DHCP and no way out: a test must not depend on somebody's mirror.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dibo import process
+from dibo.errors import CommandFailed
+from tests.support.qmp import Monitor
+from tests.support.seed import MARKER_PORT, Seed
+
+TOOLS = ("qemu-system-x86_64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keygen", "setpriv")
+
+BOOT_SECONDS = 420.0  # a boot takes 70 to 80 s under TCG when it has two cores for itself
+SHUTDOWN_SECONDS = 120.0
+SSH_SECONDS = 120.0
+_TAIL_LINES = 40
+
+_OVMF = (Path("/usr/share/OVMF"), Path("/usr/share/edk2/x64"), Path("/usr/share/qemu"))
+
+# What a console shows when there is nothing left to wait for: of the kernel, GRUB, initramfs-tools, systemd,
+# SeaBIOS, OVMF.
+_HOPELESS = (
+    "Kernel panic - not syncing",
+    "grub rescue>",
+    "(initramfs) ",
+    "You are in emergency mode",
+    "You are in rescue mode",
+    "No bootable device",
+    "UEFI Interactive Shell",
+)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[=>78cM])|[\x00\x07\x0e\x0f]")
+
+
+class MachineError(Exception):
+    """A machine did not do what was asked. The message ends with the last lines of its console."""
+
+
+class Firmware(enum.Enum):
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A boot that came to its end: systemd's word for the state, the uptime in seconds, the boot's id."""
+
+    state: str
+    uptime: float
+    boot_id: str
+
+
+class Machine:
+    """A running machine; a context manager. Entering starts QEMU and returns at once."""
+
+    def __init__(
+        self,
+        disk: Path,
+        *,
+        directory: Path,
+        firmware: Firmware = Firmware.BIOS,
+        seed: Seed | None = None,
+        memory: int = 1024,
+        smp: int = 2,
+        grow_to: str = "",
+        extra: Sequence[str] = (),
+        name: str = "machine",
+    ) -> None:
+        """`disk` is any image that qemu-img knows. `directory` takes overlay, console and known_hosts.
+        `memory` is in MiB. `grow_to` makes the disk that the guest sees larger, in qemu-img's words ("6G").
+        `extra` goes to QEMU.
+        """
+        self.name = name
+        self._disk = disk
+        self._directory = directory
+        self._firmware = firmware
+        self._seed = seed
+        self._memory = memory
+        self._smp = smp
+        self._grow_to = grow_to
+        self._extra = tuple(extra)
+        self.console = directory / f"{name}.console"
+        self.overlay = directory / f"{name}.qcow2"
+        self._known_hosts = directory / f"{name}.known_hosts"
+        self._seen = 0  # bytes of the console that were looked at
+        self._line = b""  # the beginning of a marker
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self.console.write_bytes(b"")
+            stack.callback(self.overlay.unlink, missing_ok=True)
+            make_overlay(self._disk, self.overlay, self._grow_to)
+            self._marker, marker_end = socket.socketpair()
+            stack.callback(self._marker.close)
+            monitor, monitor_end = socket.socketpair()
+            stack.callback(monitor.close)
+            with marker_end, monitor_end:
+                ends = (marker_end.fileno(), monitor_end.fileno())
+                self._process = stack.enter_context(process.Process(self._argv(*ends), pass_fds=ends))
+            try:
+                self._monitor = Monitor(monitor)
+                self._port = self._monitor.ssh_port()
+            except (ConnectionError, TimeoutError, LookupError) as error:
+                raise self._error(f"QEMU did not start: {error}") from error
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _argv(self, marker_fd: int, monitor_fd: int) -> list[str]:
+        accelerator = os.environ.get("DIBO_QEMU_ACCEL", "tcg,thread=multi")
+        argv = [
+            *("setpriv", "--pdeathsig", "KILL", "--"),
+            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.name),
+            *("-machine", "q35,graphics=off", "-accel", accelerator, "-cpu", "max"),
+            *("-m", str(self._memory), "-smp", str(self._smp)),
+            *("-display", "none", "-serial", f"file:{self.console}"),
+            *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
+            *("-device", "virtio-serial-pci", "-chardev", f"socket,id=marker,fd={marker_fd}"),
+            *("-device", f"virtserialport,chardev=marker,name={MARKER_PORT}"),
+            *("-drive", f"if=none,id=root,format=qcow2,cache=unsafe,file={_escaped(self.overlay)}"),
+            *("-device", "virtio-blk-pci,drive=root,bootindex=1"),
+            *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
+            *("-device", "virtio-net-pci,netdev=net,romfile="),
+            *("-device", "virtio-rng-pci"),
+        ]
+        if self._seed:
+            image = _escaped(self._seed.image)
+            argv += ["-drive", f"if=none,id=seed,format=raw,readonly=on,file={image}"]
+            argv += ["-device", "virtio-blk-pci,drive=seed"]
+        if self._firmware is Firmware.UEFI:
+            argv += self._pflash()
+        return [*argv, *self._extra]
+
+    def _pflash(self) -> list[str]:
+        code, variables = find_ovmf()
+        own = self._directory / f"{self.name}.vars.fd"
+        shutil.copyfile(variables, own)
+        return [
+            *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}"),
+            *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(own)}"),
+        ]
+
+    def wait_until_up(
+        self, *, timeout: float = BOOT_SECONDS, watch: Callable[[str], None] | None = None
+    ) -> Up:
+        """Wait for the marker of the boot under way. `watch` is given the console as it comes. Raises
+        MachineError when QEMU ends, when the console shows that no boot will come of this, or when `timeout`
+        seconds pass.
+        """
+        deadline = time.monotonic() + timeout
+        before = ""
+        while True:
+            came = self._read_marker(1.0)
+            text = self._new_console()
+            if watch and text:
+                watch(text)
+            if came is not None:
+                return came
+            recent = before + text
+            for sign in _HOPELESS:
+                if sign in recent:
+                    raise self._error(f"the console says {sign.strip()!r}")
+            before = recent[-200:]
+            if time.monotonic() > deadline:
+                raise self._error(f"no marker within {timeout:.0f} s")
+
+    def _read_marker(self, seconds: float) -> Up | None:
+        if not select.select([self._marker], [], [], seconds)[0]:
+            return None
+        data = self._marker.recv(4096)
+        if not data:
+            raise self._error(f"QEMU {self._how_it_ended()} before the machine was up")
+        self._line += data
+        line, newline, rest = self._line.partition(b"\n")
+        if not newline:
+            return None
+        self._line = rest
+        match line.decode(errors="replace").split():
+            case ["dibo-up", state, uptime, boot_id]:
+                return Up(state, float(uptime), boot_id)
+        raise self._error(f"a marker of an unknown form: {line!r}")
+
+    def ssh(self, command: str, *, check: bool = True, timeout: float = SSH_SECONDS) -> str:
+        """Run a shell command as the default user; its standard output. With `check`, a failure raises."""
+        if self._seed is None:
+            raise self._error("a machine without a seed has no key to log in with")
+        # fmt: off
+        argv = [
+            "ssh", "-F", "/dev/null", "-T", "-p", str(self._port), "-i", str(self._seed.key),
+            "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
+            "-o", "LogLevel=ERROR", "-o", f"UserKnownHostsFile={self._known_hosts}",
+            "-o", "GlobalKnownHostsFile=/dev/null", "-o", "ConnectTimeout=60",
+            "-o", "StrictHostKeyChecking=accept-new",
+            f"{self._seed.user}@127.0.0.1", "--", command,
+        ]
+        # fmt: on
+        try:
+            done = process.run(argv, capture=True, check=False, timeout=timeout)
+        except CommandFailed as error:
+            raise self._error(f"{command!r}: {error}") from error
+        if check and done.returncode != 0:
+            said = "\n".join((done.stdout.rstrip(), *done.tail))
+            raise self._error(f"{command!r} {process.describe_exit(done.returncode)}:\n{said}")
+        return done.stdout
+
+    def start_reboot(self) -> None:
+        """Ask the guest to boot again; wait_until_up() then waits for that boot."""
+        self.ssh("sudo systemctl reboot", check=False)  # the connection may break before the answer comes
+
+    def reboot(self, *, timeout: float = BOOT_SECONDS) -> Up:
+        self.start_reboot()
+        return self.wait_until_up(timeout=timeout)
+
+    def press_power_button(self) -> None:
+        self._monitor.execute("system_powerdown")
+
+    def wait_until_off(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
+        """Wait until the guest has powered itself off. The overlay stays until the context ends."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if select.select([self._marker], [], [], 1.0)[0] and not self._marker.recv(4096):
+                code = self._process.wait(timeout=SHUTDOWN_SECONDS)
+                if code != 0:
+                    raise self._error(f"QEMU {process.describe_exit(code)}")
+                return
+        raise self._error(f"still on {timeout:.0f} s after it was told to power off")
+
+    def shutdown(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
+        """Press the power button, as a cloud does, and wait for a clean end."""
+        self.press_power_button()
+        self.wait_until_off(timeout=timeout)
+
+    def console_text(self) -> str:
+        return clean(self.console.read_bytes().decode(errors="replace"))
+
+    def console_tail(self, lines: int = _TAIL_LINES) -> str:
+        return "\n".join(self.console_text().rstrip().splitlines()[-lines:])
+
+    def _new_console(self) -> str:
+        with self.console.open("rb") as file:
+            file.seek(self._seen)
+            data = file.read()
+        self._seen += len(data)
+        return clean(data.decode(errors="replace"))
+
+    def _how_it_ended(self) -> str:
+        try:
+            return process.describe_exit(self._process.wait(timeout=10))
+        except CommandFailed:
+            return "closed its channels"
+
+    def _error(self, what: str) -> MachineError:
+        parts = [f"{self.name}: {what}"]
+        if self._said():
+            parts.append("--- QEMU said\n" + self._said())
+        parts.append(f"--- the end of the console ({self.console})\n{self.console_tail() or '(nothing)'}")
+        return MachineError("\n".join(parts))
+
+    def _said(self) -> str:
+        return "\n".join(self._process.tail) if hasattr(self, "_process") else ""
+
+
+def make_overlay(disk: Path, overlay: Path, size: str = "") -> None:
+    """A qcow2 image on top of `disk`, which stays as it is. `size` is in qemu-img's words ("6G")."""
+    info = process.run(["qemu-img", "info", "--output=json", str(disk)], capture=True)
+    kind = json.loads(info.stdout)["format"]
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(disk.resolve()), str(overlay)]
+    process.run([*argv, size] if size else argv)
+
+
+def find_ovmf() -> tuple[Path, Path]:
+    """OVMF's code and an untouched copy of its variables. Raises MachineError when it is not installed."""
+    for directory in _OVMF:
+        found = directory / "OVMF_CODE_4M.fd", directory / "OVMF_VARS_4M.fd"
+        if all(path.is_file() for path in found):
+            return found
+    raise MachineError(
+        "there is no OVMF_CODE_4M.fd: UEFI firmware is missing; install it: sudo apt-get install ovmf"
+    )
+
+
+def clean(text: str) -> str:
+    """A terminal's text without its escape sequences and carriage returns."""
+    return _ESCAPES.sub("", text).replace("\r", "")
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace(",", ",,")  # QEMU's way to have a comma in an option's value
