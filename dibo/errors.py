@@ -55,6 +55,11 @@ class VerificationFailed(BaseError):
     meaning = "a digest or a signature does not match"
 
 
+class Unreachable(BaseError):
+    exit_code = 32
+    meaning = "a server that bases come from does not answer"
+
+
 class EngineError(DiboError):
     exit_code = 40
     meaning = "the container engine failed, or cannot work on this machine"
