@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from dibo.disk.layout import Layout
+from dibo.disk.partition import Layout
 
 FLAVOUR_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,62}")
 HOOK_NAME: Final = re.compile(r"[0-9]+-[A-Za-z0-9_-]+")

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from dibo.disk.layout import LAYOUT_SCHEMA, Layout, parse_layout
+from dibo.disk.layout import parse_layout
+from dibo.disk.layout_schema import LAYOUT_SCHEMA
+from dibo.disk.partition import Layout
 from dibo.errors import FlavourError
 from dibo.flavour import ARCHITECTURES, FLAVOUR_NAME
 

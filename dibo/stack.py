@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from dibo.disk.layout import Layout
+from dibo.disk.partition import Layout
 from dibo.errors import StackError
 from dibo.flavour import Flavour
 

@@ -1,0 +1,364 @@
+"""Buildah, through its commands: rootless, isolation chroot, native overlay.
+
+A step is `from`, `config`, `run`, `commit` in one shell inside one `buildah unshare`: the user namespace is entered
+once for the four, which halves what a layer costs. As root there is no user namespace to enter; a private mount
+namespace takes its place, so that no mount of the store is ever seen on the host.
+
+Layers are images `localhost/dibo/layer:k-KEY`, each complete. When a hook fails, what it left is committed as
+`localhost/dibo/failed:KEY`, so that a shell can be opened in that very state although no container is left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from dibo import keys, process
+from dibo.base import OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.context import command, mount_point
+from dibo.engines import buildah_scripts as scripts
+from dibo.errors import BaseError, CommandFailed, EngineError, HookFailed, ToolMissing
+from dibo.ports import StepRun
+from dibo.process import Process
+from dibo.report import Report
+from dibo.tools import how_to_install
+from dibo.workspace import Run
+
+OLDEST: Final = (1, 23)  # RUN --mount, which `dibo plan --containerfile` writes, and `run --env`
+LAYERS: Final = "localhost/dibo/layer"
+FAILED: Final = "localhost/dibo/failed"
+_MARK = "\036"
+_STEP_FAILED = 100
+
+
+class Buildah:
+    """The default engine."""
+
+    name = "buildah"
+
+    def __init__(self, run: Run, report: Report) -> None:
+        self._run = run
+        self._report = report
+        self._environment = _engine_environment()
+
+    def check(self) -> None:
+        version = buildah_version()
+        if version < OLDEST:
+            raise ToolMissing(
+                f"buildah {'.'.join(map(str, version))} is too old: {'.'.join(map(str, OLDEST))} is wanted",
+                hint=how_to_install("buildah"),
+            )
+        if os.geteuid() != 0:
+            _require_subordinate_ids()
+        driver = self._driver()
+        if driver == "vfs":
+            text = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
+            if os.environ.get("STORAGE_DRIVER") != "vfs":
+                raise EngineError(
+                    text,
+                    hint="`dibo doctor` says what keeps overlay from working; STORAGE_DRIVER=vfs insists on vfs",
+                )
+            self._report.warn(text)
+
+    def _driver(self) -> str:
+        try:
+            info = json.loads(self._buildah("info").stdout)
+        except CommandFailed as error:
+            raise EngineError(
+                f"buildah cannot use its storage: {' '.join(error.tail[-2:])}", hint="`dibo doctor` looks closer"
+            ) from error
+        return str(info["store"]["GraphDriverName"])
+
+    def held(self) -> Mapping[str, float]:
+        return {
+            name.removeprefix(f"{LAYERS}:k-"): float(image.get("createdatraw_seconds", 0))
+            for name, image in self._images().items()
+            if name.startswith(f"{LAYERS}:k-")
+        }
+
+    def names(self) -> Sequence[str]:
+        found = []
+        for name in self._images():
+            if name.startswith(f"{LAYERS}:k-"):
+                found.append(name.removeprefix(f"{LAYERS}:k-"))
+            elif name.startswith(f"{FAILED}:"):
+                found.append(f"failed-{name.removeprefix(f'{FAILED}:')}")
+        return sorted(found)
+
+    def _images(self) -> dict[str, dict[str, object]]:
+        listed = self._buildah("images", "--json").stdout
+        images: dict[str, dict[str, object]] = {}
+        for image in json.loads(listed or "[]") or []:
+            image["createdatraw_seconds"] = _seconds(str(image.get("createdatraw", "")))
+            for name in image.get("names") or []:
+                images[str(name)] = image
+        return images
+
+    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
+        with self._container() as container:
+            arguments = [container, f"{LAYERS}:k-{key}", *_labels(labels)]
+            try:
+                self._import(source, arguments)
+            except CommandFailed as error:
+                raise BaseError(
+                    f"the base could not be made into a layer: {error.message}",
+                    hint="\n".join(["`dibo doctor` tries what a build needs", *(f"| {x}" for x in error.tail)]),
+                ) from error
+
+    def _import(self, source: Source, arguments: list[str]) -> None:
+        match source:
+            case TarFile(path=path):
+                self._inside(scripts.IMPORT_TAR_FILE, [*arguments[:2], str(path), *arguments[2:]])
+            case SquashFs(path=path):
+                self._inside(scripts.IMPORT_SQUASHFS, [*arguments[:2], str(path), *arguments[2:]])
+            case OciImage(reference=reference):
+                self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], reference, *arguments[2:]])
+            case TarCommand(argv=argv, environment=environment):
+                with Process(
+                    argv,
+                    env={**process.proxies(), **dict(environment)},
+                    stdout=process.PIPE,
+                    on_line=self._report.line,
+                ) as maker:
+                    self._inside(scripts.IMPORT_TAR_STREAM, arguments, stdin=maker.stdout)
+                    code = maker.wait()
+                    if code != 0:
+                        self._forget(arguments[1])
+                        raise process.failure(argv, code, maker.tail)
+
+    def run_step(self, step: StepRun) -> None:
+        planned = step.planned
+        labels = {
+            keys.KEY_LABEL: planned.key,
+            keys.INGREDIENTS_LABEL: planned.ingredients,
+            keys.LOCAL_LABEL: "true" if planned.step.local else "",
+        }
+        mounted = mount_point(planned.step)
+        options = [f"--volume={step.context}:{mounted}:ro"]
+        options += [f"--env={name}={value}" for name, value in sorted(step.environment.items())]
+        listener = _Listener(step)
+        with self._container() as container, step.log.open("w") as log:
+            arguments = [container, f"{LAYERS}:k-{step.parent}", f"{LAYERS}:k-{planned.key}"]
+            written = _labels(labels)
+            arguments += [f"{FAILED}:{planned.key}", str(len(written)), *written]
+            arguments += [*options, "--", *command(planned.step)]
+            with Process(
+                self._inside_argv(scripts.STEP, arguments),
+                env=self._environment,
+                on_line=lambda line: listener.hear(line, log),
+            ) as running:
+                code = running.wait()
+        if code == _STEP_FAILED:
+            raise listener.failed(step)
+        if code != 0:
+            raise EngineError(
+                f"buildah failed at {planned.step.title}: {' '.join(running.tail[-2:])}",
+                hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
+            )
+        step.log.unlink()
+
+    def tag(self, key: str, name: str) -> None:
+        self._buildah("tag", f"{LAYERS}:k-{key}", name)
+
+    def image_id(self, key: str) -> str:
+        shown = self._buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", f"{LAYERS}:k-{key}")
+        return shown.stdout.strip()
+
+    @contextlib.contextmanager
+    def root(self, key: str) -> Iterator[BuildahRoot]:
+        with self._container() as container:
+            self._inside(scripts.PREPARE_ROOT, [container, f"{LAYERS}:k-{key}"])
+            yield BuildahRoot(self, container)
+
+    def start_in_root(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None,
+        stdout: int | IO[bytes] | None,
+        pass_fds: Sequence[int],
+        on_line: Callable[[str], None] | None,
+    ) -> Process:
+        return Process(
+            self._inside_argv(scripts.IN_ROOT, [container, *argv]),
+            env=self._environment,
+            stdin=stdin,
+            stdout=stdout,
+            pass_fds=pass_fds,
+            on_line=on_line,
+        )
+
+    def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
+        image = f"{FAILED}:{name.removeprefix('failed-')}" if name.startswith("failed-") else f"{LAYERS}:k-{name}"
+        options = [f"--volume={context}:{mount_point}:ro"] if context else []
+        tty = ["--tty"] if os.isatty(0) else []
+        with self._container() as container:
+            arguments = [container, image, *tty, *options, "--", *argv]
+            return process.run_in_terminal(self._inside_argv(scripts.SHELL, arguments), env=self._environment)
+
+    def remove(self, name: str) -> None:
+        if name.startswith("failed-"):
+            self._forget(f"{FAILED}:{name.removeprefix('failed-')}")
+        else:
+            self._forget(f"{LAYERS}:k-{name}")
+
+    def remove_container(self, name: str) -> None:
+        with contextlib.suppress(CommandFailed, ToolMissing):
+            self._buildah("rm", name)
+
+    @contextlib.contextmanager
+    def _container(self) -> Iterator[str]:
+        name = self._run.container()
+        try:
+            yield name
+        finally:
+            if name in self._buildah("containers", "--format", "{{.ContainerName}}").stdout.split():
+                self.remove_container(name)
+
+    def _forget(self, image: str) -> None:
+        self._buildah("rmi", image, check=False)
+
+    def _buildah(self, *arguments: str, check: bool = True) -> process.Completed:
+        return process.run(["buildah", *arguments], env=self._environment, capture=True, check=check)
+
+    def _inside(self, script: str, arguments: Sequence[str], *, stdin: IO[bytes] | None = None) -> None:
+        process.run(
+            self._inside_argv(script, arguments),
+            env={**process.proxies(), **self._environment},
+            stdin=stdin,
+            on_line=self._report.line,
+        )
+
+    def _inside_argv(self, script: str, arguments: Sequence[str]) -> list[str]:
+        if os.geteuid() == 0:
+            enter = ["unshare", "--mount", "--propagation", "private", "--"]
+        else:
+            enter = ["buildah", "unshare"]
+        return [*enter, "bash", "-c", script, "dibo", *arguments]
+
+
+class BuildahRoot:
+    """A throw-away container's tree, mounted anew for each command in that command's own mount namespace."""
+
+    def __init__(self, engine: Buildah, container: str) -> None:
+        self._engine = engine
+        self._container = container
+
+    def process(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        pass_fds: Sequence[int] = (),
+        on_line: Callable[[str], None] | None = None,
+    ) -> Process:
+        return self._engine.start_in_root(
+            self._container, argv, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_line=on_line
+        )
+
+
+class _Listener:
+    """Tells the runner's marks from the hooks' output."""
+
+    def __init__(self, step: StepRun) -> None:
+        self._step = step
+        self._hook = ""
+        self._code = 1
+        self._lines: list[str] = []
+
+    def hear(self, line: str, log: IO[str]) -> None:
+        if not line.startswith(_MARK):
+            log.write(f"{line}\n")
+            self._lines = [*self._lines[-process.TAIL_LINES + 1 :], line]
+            self._step.on_line(line)
+            return
+        what, _, value = line[1:].partition(" ")
+        log.write(f"--- {what} {value}\n")
+        if what == "hook":
+            self._hook, self._lines = value, []
+            self._step.on_hook(value)
+        elif what == "failed":
+            self._code = int(value)
+        elif what == "note":
+            self._step.on_line(value)
+
+    def failed(self, step: StepRun) -> HookFailed:
+        planned = step.planned
+        lines = [line for line in self._lines if not line.startswith(("subprocess exited", "Error: ", "time="))]
+        where = f"of flavour {planned.step.flavour!r} in {planned.step.phase}" if planned.step.flavour else "of dibo"
+        hint = [f"| {line}" for line in lines]
+        hint.append(f"full log: {step.log}")
+        return HookFailed(
+            f"the hook {self._hook or 'setup'} {where} {process.describe_exit(self._code)}", hint="\n".join(hint)
+        )
+
+
+def buildah_version() -> tuple[int, ...]:
+    """(major, minor). Raises ToolMissing when there is no buildah, EngineError when it will not say."""
+    text = process.run(["buildah", "--version"], capture=True, check=False).stdout
+    match = re.search(r"(\d+)\.(\d+)", text)
+    if match is None:
+        raise EngineError(f"`buildah --version` says {text.strip()!r}, which is no version")
+    return tuple(int(number) for number in match.groups())
+
+
+def _engine_environment() -> dict[str, str]:
+    """Settings that rootless builds want, unless the user chose others."""
+    environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
+    home = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config"))
+    configured = any(
+        path.exists() for path in (home / "containers/storage.conf", Path("/etc/containers/storage.conf"))
+    )
+    if "STORAGE_DRIVER" not in os.environ and not configured:
+        environment["STORAGE_DRIVER"] = "overlay"
+    return environment
+
+
+def _require_subordinate_ids() -> None:
+    """A distribution's root has files of many owners; one id is not enough to unpack it (user_namespaces(7))."""
+    missing = [path for path in ("/etc/subuid", "/etc/subgid") if not _has_range(Path(path))]
+    if missing:
+        user = _user_name()
+        raise EngineError(
+            f"the user {user} has no range of subordinate ids in {' and '.join(missing)}",
+            hint=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+        )
+    if process.find("newuidmap") is None:
+        raise ToolMissing("newuidmap is not installed", hint=how_to_install("newuidmap"))
+
+
+def _has_range(path: Path) -> bool:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return False
+    mine = (_user_name(), str(os.getuid()))
+    return any(line.split(":")[0] in mine and line.split(":")[2].isdigit() for line in lines if line.count(":") == 2)
+
+
+def _user_name() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _labels(labels: Mapping[str, str]) -> list[str]:
+    return [f"--label={name}={value}" for name, value in sorted(labels.items()) if value]
+
+
+def _seconds(created: str) -> float:
+    """Seconds since the epoch of `2026-11-23T21:39:43.354742728Z`, 0 for anything else."""
+    with contextlib.suppress(ValueError):
+        return time.mktime(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    return 0.0

@@ -1,0 +1,115 @@
+"""The shell scripts that the buildah engine runs inside its namespace.
+
+Each gets its parameters as arguments; nothing is ever pasted into a script. `--label=…` arguments come as they are.
+A mount made here dies with the namespace; it is taken down all the same, so that the store's count is right.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_COMMIT_IMPORT: Final = """
+chmod 755 "$root"
+# The link that systemd-resolved wants: while steps run, the engine mounts the host's file over where it leads.
+if [ -x "$root/usr/lib/systemd/systemd-resolved" ] && [ ! -L "$root/etc/resolv.conf" ]; then
+    rm -f "$root/etc/resolv.conf"
+    ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+fi
+buildah umount "$container" > /dev/null
+[ $# = 0 ] || buildah config "$@" "$container"
+buildah commit --quiet --rm "$container" "$image" > /dev/null
+"""
+
+# container image FILE labels…
+IMPORT_TAR_FILE: Final = f"""set -eu
+container=$1 image=$2 file=$3; shift 3
+buildah from --name "$container" scratch > /dev/null
+root=$(buildah mount "$container")
+tar --extract --file "$file" --directory "$root" --numeric-owner --preserve-permissions \
+    --xattrs --xattrs-include='*' --exclude='./dev/*' --exclude='dev/*' --anchored
+{_COMMIT_IMPORT}"""
+
+# container image labels…; the tar comes on stdin
+IMPORT_TAR_STREAM: Final = f"""set -eu
+container=$1 image=$2; shift 2
+buildah from --name "$container" scratch > /dev/null
+root=$(buildah mount "$container")
+tar --extract --file - --directory "$root" --numeric-owner --preserve-permissions \
+    --xattrs --xattrs-include='*' --exclude='./dev/*' --exclude='dev/*' --anchored
+{_COMMIT_IMPORT}"""
+
+# container image FILE labels…; device nodes cannot be made in a user namespace, and /dev is never theirs
+IMPORT_SQUASHFS: Final = f"""set -eu
+container=$1 image=$2 file=$3; shift 3
+buildah from --name "$container" scratch > /dev/null
+root=$(buildah mount "$container")
+unsquashfs -no-progress -force -dest "$root" -excludes "$file" 'dev/*'
+mkdir -p "$root/dev"
+{_COMMIT_IMPORT}"""
+
+# container image REFERENCE labels…
+IMPORT_IMAGE: Final = f"""set -eu
+container=$1 image=$2 reference=$3; shift 3
+buildah from --quiet --name "$container" "$reference" > /dev/null
+root=$(buildah mount "$container")
+{_COMMIT_IMPORT}"""
+
+# container PARENT image FAILED count-of-labels labels… options… -- command…
+# A hook's failure is exit code 100, so that it is told from buildah's own; its code goes out as a mark.
+STEP: Final = r"""set -eu
+container=$1 parent=$2 image=$3 failed=$4 count=$5; shift 5
+labels=("${@:1:count}"); shift "$count"
+buildah from --pull-never --name "$container" "$parent" > /dev/null
+buildah config "${labels[@]}" "$container"
+options=()
+while [ "$1" != -- ]; do options+=("$1"); shift; done
+shift
+code=0
+buildah run "${options[@]}" "$container" -- "$@" || code=$?
+if [ $code != 0 ]; then
+    printf '\036failed %s\n' $code
+    buildah commit --quiet --rm "$container" "$failed" > /dev/null
+    exit 100
+fi
+buildah commit --quiet --rm "$container" "$image" > /dev/null
+"""
+
+# container image: a throw-away copy to read from. /run and /tmp are mounted over in a running machine, so what the
+# engine left there (mount points) is not part of the tree.
+PREPARE_ROOT: Final = """set -eu
+container=$1 image=$2
+buildah from --pull-never --name "$container" "$image" > /dev/null
+root=$(buildah mount "$container")
+find "$root/run" "$root/tmp" -mindepth 1 -delete
+rm -f "$root/.dockerenv" "$root/run/.containerenv"
+if [ -f "$root/etc/resolv.conf" ] && [ ! -L "$root/etc/resolv.conf" ] && \
+    [ -e "$root/etc/systemd/system/dbus-org.freedesktop.resolve1.service" ]; then
+    ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+fi
+chmod 755 "$root"
+buildah umount "$container" > /dev/null
+"""
+
+# container command…
+IN_ROOT: Final = """set -eu
+container=$1; shift
+ROOT=$(buildah mount "$container")
+export ROOT
+code=0
+"$@" || code=$?
+buildah umount "$container" > /dev/null
+exit $code
+"""
+
+# container image tty-or-empty options… -- command…
+SHELL: Final = r"""set -eu
+container=$1 image=$2; shift 2
+buildah from --pull-never --name "$container" "$image" > /dev/null
+options=()
+while [ "$1" != -- ]; do options+=("$1"); shift; done
+shift
+code=0
+buildah run "${options[@]}" "$container" -- "$@" || code=$?
+buildah rm "$container" > /dev/null
+exit $code
+"""

@@ -1,0 +1,130 @@
+"""An ext4 root file system, filled from a root by `mke2fs -d` inside the engine's namespace.
+
+It is written in place, at its offset in the disk, so nothing is copied afterwards. What the file system is made of
+does not depend on the host: features come from converters/raw/mke2fs.conf, identifiers from the image, the time from
+SOURCE_DATE_EPOCH (E2FSPROGS_FAKE_TIME for e2fsprogs before 1.47.1). A writer of dibo's own takes this one's place later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dibo import process, resources
+from dibo.disk.identity import Identifiers
+from dibo.errors import ConverterError, ImageTooSmall, OutputError
+from dibo.ports import Root
+from dibo.tree import Usage
+from dibo.units import GIB, MIB, human_size
+
+BLOCK = 4096
+_INODE_SIZE = 256
+_INODE_RATIO = 16384
+_GROUP = 32768  # blocks in a block group: the bits of one block of bitmap
+TYPES = ("ext4", "ext3", "ext2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSystemWish:
+    """Where and how: `offset` and `size` in bytes of the file."""
+
+    type: str
+    label: str
+    offset: int
+    size: int
+    ids: Identifiers
+
+
+def overhead(size: int) -> int:
+    """Bytes that mke2fs takes of a file system of `size` bytes before the first file: inode tables, bitmaps, group
+    descriptors with room to grow, journal. As large as it can be, within a few blocks."""
+    blocks = size // BLOCK
+    groups = math.ceil(blocks / _GROUP)
+    inodes = math.ceil(size / _INODE_RATIO / groups) * groups
+    descriptors = math.ceil(groups * 64 / BLOCK)
+    copies = sum(1 for group in range(groups) if _has_superblock(group))
+    reserved = min(1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1)  # resize_inode: room for 1024 times the size
+    metadata = inodes * _INODE_SIZE // BLOCK + groups * 2 + copies * (1 + descriptors + reserved)
+    return (metadata + _journal_blocks(blocks) + 64) * BLOCK
+
+
+def _has_superblock(group: int) -> bool:
+    """sparse_super: groups 0, 1 and powers of 3, 5 and 7 (kernel documentation, ext4/blockgroup.rst)."""
+    if group <= 1:
+        return True
+    return any(base ** round(math.log(group, base)) == group for base in (3, 5, 7))
+
+
+def _journal_blocks(blocks: int) -> int:
+    """ext2fs_default_journal_size() of e2fsprogs' lib/ext2fs/mkjournal.c."""
+    for limit, journal in (
+        (2048, 0), (32768, 1024), (256 * 1024, 4096), (512 * 1024, 8192),
+        (4096 * 1024, 16384), (8192 * 1024, 32768), (16384 * 1024, 65536), (32768 * 1024, 131072),
+    ):  # fmt: skip
+        if blocks < limit:
+            return journal
+    return 262144
+
+
+def smallest(usage: Usage) -> int:
+    """Bytes of the smallest file system, in whole MiB, that holds `usage` with a little room."""
+    wanted = usage.bytes + usage.bytes // 50
+    size = math.ceil(wanted / MIB) * MIB
+    while size - overhead(size) < wanted:
+        size += max(MIB, (wanted - (size - overhead(size))) // MIB * MIB)
+    return size
+
+
+def check_fits(usage: Usage, wish: FileSystemWish, *, image_size: int, set_by: str) -> None:
+    """Raises ImageTooSmall, which says how much is missing and what sets the size."""
+    needed = smallest(usage)
+    if needed > wish.size:
+        raise too_small(needed - wish.size, usage, image_size=image_size, set_by=set_by)
+
+
+def too_small(missing: int, usage: Usage, *, image_size: int, set_by: str) -> ImageTooSmall:
+    enough = math.ceil((image_size + missing) * 10 / GIB) / 10
+    return ImageTooSmall(
+        f"the root file system ({human_size(usage.bytes)} in {usage.inodes} files) does not fit an image of "
+        f"{human_size(image_size)}: {human_size(missing)} are missing",
+        hint=f"{set_by} set the size; --image-size {enough:g} (or IMAGE_SIZE={enough:g}) is enough",
+    )
+
+
+def make_filesystem(
+    root: Root,
+    target: Path,
+    *,
+    wish: FileSystemWish,
+    usage: Usage,
+    epoch: int,
+    on_line: Callable[[str], None],
+) -> None:
+    """Write the file system into `target`, which exists. Raises ConverterError, OutputError, ImageTooSmall."""
+    inodes = max(wish.size // _INODE_RATIO, usage.inodes * 5 // 4 + 1024)
+    extended = [f"hash_seed={wish.ids.hash_seed}", "root_owner=0:0", f"offset={wish.offset}", "nodiscard"]
+    argv = [
+        "env",
+        f"MKE2FS_CONFIG={resources.shared('converters') / 'raw' / 'mke2fs.conf'}",
+        f"E2FSPROGS_FAKE_TIME={epoch}",
+        f"SOURCE_DATE_EPOCH={epoch}",
+        *("sh", "-c", 'exec "$@" -d "$ROOT" "$FILE" "$BLOCKS"', "sh"),
+        *(process.find("mke2fs") or "mke2fs", "-q", "-F", "-t", wish.type, "-b", str(BLOCK)),
+        *("-N", str(inodes), "-L", wish.label, "-U", str(wish.ids.filesystem_uuid)),
+        *("-E", ",".join(extended)),
+    ]
+    argv[4:4] = [f"FILE={target}", f"BLOCKS={wish.size // BLOCK}"]
+    with root.process(argv, on_line=on_line) as mke2fs:
+        code = mke2fs.wait()
+    if code == 0:
+        return
+    text = " ".join(mke2fs.tail[-3:])
+    if "No space left" in text or "Input/output error" in text:
+        raise OutputError(f"cannot write {target.parent}: the disk is full", hint=f"| {text}")
+    if "Could not allocate" in text or "too small" in text.lower():
+        raise ImageTooSmall(
+            f"the root file system does not fit {human_size(wish.size)}", hint=f"use a larger --image-size\n| {text}"
+        )
+    raise ConverterError(f"mke2fs {process.describe_exit(code)}: {text}", hint="`dibo doctor` tries mke2fs")

@@ -1,0 +1,83 @@
+"""What the spine asks of engines: protocols, so that variants know of it and it not of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+from dibo.base import Source
+from dibo.plan import PlannedStep
+from dibo.process import Process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRun:
+    """One step to run: on which layer, with which context, and who hears of it."""
+
+    planned: PlannedStep
+    parent: str
+    """The key of the layer below."""
+    context: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """For the run only: proxies. In neither key nor layer."""
+    log: Path
+    """The full output is kept here when the step fails."""
+    on_line: Callable[[str], None]
+    on_hook: Callable[[str], None]
+
+
+class Root(Protocol):
+    """The finished file tree, in a directory that only commands started by `process` can see."""
+
+    def process(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        pass_fds: Sequence[int] = (),
+        on_line: Callable[[str], None] | None = None,
+    ) -> Process:
+        """Start a command that finds the tree at $ROOT, with the ids that the tree has."""
+
+
+class Engine(Protocol):
+    """What runs steps and keeps layers. Every method may raise EngineError or ToolMissing."""
+
+    name: str
+
+    def check(self) -> None:
+        """Refuse to go on where the engine cannot work on this machine."""
+
+    def held(self) -> Mapping[str, float]:
+        """The keys of the layers in the local store, and when each was made, in seconds since the epoch."""
+
+    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
+        """Make the first layer."""
+
+    def run_step(self, step: StepRun) -> None:
+        """Make a layer. Raises HookFailed; the state that the hook left can then be looked at with `shell`."""
+
+    def tag(self, key: str, name: str) -> None:
+        """Give the image that ends with the layer `key` a name of the user's."""
+
+    def image_id(self, key: str) -> str:
+        """The digest of the image's configuration, 64 hexadecimal digits."""
+
+    def root(self, key: str) -> AbstractContextManager[Root]:
+        """The tree of the image that ends with the layer `key`."""
+
+    def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
+        """A shell in a throw-away copy of a layer (a key) or of a failed state; its exit code."""
+
+    def names(self) -> Sequence[str]:
+        """What `shell` takes: keys, and `failed-…` for states that hooks left."""
+
+    def remove(self, name: str) -> None:
+        """Forget a layer or a failed state. Layers above it stay."""
+
+    def remove_container(self, name: str) -> None:
+        """Remove a container that a killed run left, if it is there."""
