@@ -1,0 +1,7 @@
+"""`python -m dibo`."""
+
+import sys
+
+from dibo.cli import dibo
+
+sys.exit(dibo())

@@ -1,0 +1,232 @@
+"""The face: the only file that parses argv, and where errors become exit codes.
+
+Imports of anything slow happen inside the commands, so that `-h` and completions answer at once.
+"""
+
+# PYTHON_ARGCOMPLETE_OK
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dibo import __version__
+from dibo.errors import DiboError, Interrupted, UsageError
+from dibo.report import Report, log_commands
+from dibo.settings import VARIABLES, Options
+
+_PHASES = """\
+phases of a flavour, in the order they run:
+  block-device-size.d  on the host: prints IMAGE_SIZE=n
+  block-device.d       on the host: prints IMAGE_BLOCK_DEVICE=path
+  extra-data.d         on the host, as the user: puts files into $TMP_HOOKS_PATH
+  pre-install.d        in the root, all flavours' before any install.d
+  install.d            in the root, each flavour's packages first
+  first-boot.d         at the first boot of a machine, once
+"""
+
+
+def dibo(argv: Sequence[str] | None = None) -> int:
+    """The command `dibo`."""
+    return _main(_dibo_parser(), argv)
+
+
+def disk_image_create(argv: Sequence[str] | None = None) -> int:
+    """The command `disk-image-create`."""
+    return _main(_create_parser(), argv)
+
+
+def _main(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    arguments = parser.parse_args(argv)
+    report = Report(verbose=bool(getattr(arguments, "x", False)))
+    if getattr(arguments, "x", False):
+        log_commands(report)
+    from dibo.process import interruptible
+
+    try:
+        with interruptible():
+            command: Callable[[argparse.Namespace, Report], int] = arguments.command
+            return command(arguments, report)
+    except DiboError as error:
+        report.error(error)
+        return error.exit_code
+    except Interrupted as stop:
+        report.say(f"dibo: stopped by signal {stop.signum}; nothing was left behind")
+        return 128 + stop.signum
+    except BrokenPipeError:  # `dibo flavours | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dibo_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dibo", description="Build disk images from flavours, as layers of a container build."
+    )
+    parser.add_argument("--version", action="version", version=f"dibo {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, run: Callable[[argparse.Namespace, Report], int]) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=run)
+        return sub
+
+    plan = command("plan", "show what would be built, and what the cache holds of it", _run("plan"))
+    _add_build_options(plan)
+    plan.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    build = command("build", "build the layers, an OCI image", _run("build"))
+    _add_build_options(build)
+    build.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
+    flavours = command("flavours", "list the flavours, or show some in full", _run("flavours"))
+    _add_flavours_path(flavours)
+    _add_flavours(flavours, nargs="*")
+    shell = command("shell", "open a shell in a layer, or in what a failed hook left", _run("shell"))
+    _add_build_options(shell, nargs="*")
+    shell.add_argument("--at", metavar="NAME", help="a key, or failed-KEY as an error named it; a beginning is enough")
+    shell.add_argument("--run", metavar="COMMAND", help="run this instead of an interactive shell")
+    doctor = command("doctor", "try what builds and conversions need on this machine", _run("doctor"))
+    _add_base_options(doctor)
+    doctor.add_argument("-x", action="store_true", help="show each command that is run")
+    schema = command("schema", "print the JSON schema of a file, for editors", _run("schema"))
+    schema.add_argument("file", choices=["flavour"], help="flavour: flavour.yaml")
+    completion = command("completion", "print the completion script for a shell", _run("completion"))
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    return parser
+
+
+def _create_parser() -> argparse.ArgumentParser:
+    width = max(len(name) for name in VARIABLES) + 2
+    variables = "\n".join(f"  {name:{width}}{text}" for name, text in VARIABLES.items())
+    parser = argparse.ArgumentParser(
+        prog="disk-image-create",
+        description="Build a disk image from flavours, without root.",
+        epilog=f"environment variables, overridden by options:\n{variables}\n\n{_PHASES}\n"
+        "example:\n  disk-image-create -o web --base debian vm my-flavour      # web.qcow2",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_run("create"))
+    parser.add_argument("--version", action="version", version=f"disk-image-create {__version__}")
+    parser.add_argument("-o", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
+    parser.add_argument("-t", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)")
+    parser.add_argument("--image-size", metavar="GB", help="size of the disk; fractions allowed (2)")
+    parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help="root file system (ext4)")
+    parser.add_argument(
+        "--converters-path", metavar="DIR", action="append", default=[], help="look for converters in DIR first"
+    )
+    _add_build_options(parser)
+    return parser
+
+
+def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:
+    _add_base_options(parser)
+    parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")
+    parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
+    parser.add_argument("--refresh", action="store_true", help="build every layer anew")
+    parser.add_argument(
+        "--no-base", action="store_false", dest="with_base", help="leave out the flavour `base`, and so the kernel"
+    )
+    _add_flavours_path(parser)
+    _add_flavours(parser, nargs=nargs)
+
+
+def _add_base_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-a", metavar="ARCH", dest="architecture", help="architecture: amd64, arm64, i386")
+    parser.add_argument(
+        "--base",
+        metavar="BASE",
+        help="what to start from: ubuntu, debian, either with :RELEASE, oci:DIR[:TAG], an image reference, "
+        "a tarball, a URL (ubuntu)",
+    )
+    parser.add_argument("--release", metavar="NAME", help="release of the base")
+    parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
+    parser.add_argument("--mirror", metavar="URL", help="Debian mirror to build from")
+    parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
+    parser.add_argument("--offline", action="store_true", help="use what is kept, ask no server about the base")
+    parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
+
+
+def _add_flavours_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--flavours-path", metavar="DIR", action="append", default=[], help="look for flavours in DIR first"
+    )
+
+
+def _add_flavours(parser: argparse.ArgumentParser, *, nargs: str) -> None:
+    argument = parser.add_argument("flavours", nargs=nargs, metavar="FLAVOUR")
+    argument.completer = _complete_flavours  # type: ignore[attr-defined]
+
+
+def _complete_flavours(prefix: str, parsed_args: argparse.Namespace, **_rest: object) -> list[str]:
+    from dibo import commands
+
+    return [name for name in commands.flavour_names(_options(parsed_args)) if name.startswith(prefix)]
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    given = vars(arguments)
+
+    def text(name: str) -> str | None:
+        value = given.get(name)
+        return None if value is None else str(value)
+
+    return Options(
+        flavours=tuple(given.get("flavours") or ()),
+        architecture=text("architecture"),
+        name=text("name"),
+        types=text("types"),
+        base=text("base"),
+        release=text("release"),
+        image_size=text("image_size"),
+        filesystem=text("filesystem"),
+        flavours_path=tuple(given.get("flavours_path") or ()),
+        converters_path=tuple(given.get("converters_path") or ()),
+        cache_dir=text("cache_dir"),
+        mirror=text("mirror"),
+        epoch=text("epoch"),
+        sha256=text("sha256"),
+        keyring=text("keyring"),
+        offline=bool(given.get("offline")),
+        refresh=bool(given.get("refresh")),
+        with_base=bool(given.get("with_base", True)),
+        verbose=bool(given.get("x")),
+    )
+
+
+def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
+    """The function that carries out a command, imported when it is called."""
+
+    def run(arguments: argparse.Namespace, report: Report) -> int:
+        from dibo import commands
+
+        options = _options(arguments)
+        match name:
+            case "create":
+                return commands.create(options, report)
+            case "plan":
+                directory = Path(arguments.containerfile) if arguments.containerfile else None
+                return commands.plan(options, report, containerfile=directory, as_json=arguments.json)
+            case "build":
+                return commands.build(options, report, tag=arguments.tag)
+            case "flavours":
+                return commands.flavours(options)
+            case "shell":
+                return commands.shell(options, report, at=arguments.at, run_command=arguments.run)
+            case "doctor":
+                return commands.doctor(options, report)
+            case "schema":
+                return commands.schema()
+            case "completion":
+                return commands.completion(arguments.shell)
+        raise UsageError(f"no command {name!r}")
+
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(dibo())

@@ -1,0 +1,185 @@
+"""What a command was asked for: options over environment variables over defaults.
+
+Pure: argv is parsed elsewhere, the environment is handed in. The table of variables is what `-h` and the reference
+print, and a test holds them together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from dibo.errors import UsageError
+from dibo.flavour import ARCHITECTURES
+from dibo.units import parse_gib
+
+VARIABLES: Final = {
+    "ARCH": "architecture: amd64, arm64, i386 (this machine's)",
+    "RELEASE": "release of the base (the newest that dibo knows)",
+    "BASE_IMAGE_FILE": "name of the Ubuntu root tarball on the server",
+    "CLOUD_IMAGES": "server of Ubuntu's cloud images",
+    "FS_TYPE": "root file system: ext4, ext3, ext2 (ext4)",
+    "IMAGE_TYPE": "artefacts, separated by commas (qcow2)",
+    "IMAGE_NAME": "name of the artefact (image)",
+    "IMAGE_SIZE": "size of the disk in GB, that is 2^30 bytes; fractions allowed (2)",
+    "IMG_PATH": "dibo's cache (~/.cache/dibo)",
+    "FLAVOURS_DIR": "a directory of flavours, searched before the built-in ones",
+    "DIBO_FLAVOURS_PATH": "more such directories, separated by colons",
+    "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
+    "DIBO_BASE": "what to start from: ubuntu, debian, an image, a tarball (ubuntu)",
+    "DIBO_MIRROR": "Debian mirror to build from",
+    "DIBO_UBUNTU_KEYRING": "keyring that holds the key of the Ubuntu images",
+    "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
+    "DIBO_EPOCH": "the state of the world that layers are built in (this month)",
+    "DIBO_QCOW2_COMPRESSION": "zlib, zstd or none (zlib)",
+    "SOURCE_DATE_EPOCH": "time that later times in artefacts are clamped to (the start of the epoch)",
+}
+
+DEFAULT_TYPE: Final = "qcow2"
+DEFAULT_SIZE: Final = "2"
+DEFAULT_BASE: Final = "ubuntu"
+DEFAULT_NAME: Final = "image"
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
+_EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line; None where it says nothing."""
+
+    flavours: tuple[str, ...] = ()
+    architecture: str | None = None
+    name: str | None = None
+    types: str | None = None
+    base: str | None = None
+    release: str | None = None
+    image_size: str | None = None
+    filesystem: str | None = None
+    flavours_path: tuple[str, ...] = ()
+    converters_path: tuple[str, ...] = ()
+    cache_dir: str | None = None
+    mirror: str | None = None
+    epoch: str | None = None
+    sha256: str | None = None
+    keyring: str | None = None
+    offline: bool = False
+    refresh: bool = False
+    with_base: bool = True
+    verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything decided."""
+
+    flavours: tuple[str, ...]
+    architecture: str
+    output: Path
+    types: tuple[str, ...]
+    base: str
+    release: str | None
+    base_image_file: str | None
+    cloud_images: str | None
+    image_size: int
+    size_set_by: str
+    filesystem: str
+    flavours_path: tuple[Path, ...]
+    converters_path: tuple[Path, ...]
+    cache: Path
+    mirror: str | None
+    epoch: str
+    source_date_epoch: int
+    sha256: str | None
+    keyring: Path | None
+    fingerprint: str | None
+    offline: bool
+    refresh: bool
+    verbose: bool
+    environment: Mapping[str, str] = field(repr=False)
+    """The user's own variables, for those that flavours declare."""
+
+
+def decide(options: Options, environment: Mapping[str, str], *, now: datetime, machine: str, home: Path) -> Settings:
+    """Options over variables over defaults. Raises UsageError for what makes no sense."""
+
+    def given(option: str | None, variable: str, default: str) -> str:
+        return option if option is not None else environment.get(variable) or default
+
+    epoch = given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}")
+    if _EPOCH.fullmatch(epoch) is None:
+        raise UsageError(f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7")
+    size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
+    cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
+    keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
+    return Settings(
+        flavours=(("base",) if options.with_base else ()) + options.flavours,
+        architecture=_architecture(given(options.architecture, "ARCH", _MACHINES.get(machine, machine))),
+        output=Path(given(options.name, "IMAGE_NAME", DEFAULT_NAME)),
+        types=_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
+        base=given(options.base, "DIBO_BASE", DEFAULT_BASE),
+        release=given(options.release, "RELEASE", "") or None,
+        base_image_file=environment.get("BASE_IMAGE_FILE") or None,
+        cloud_images=environment.get("CLOUD_IMAGES") or None,
+        image_size=parse_gib(size),
+        size_set_by=_who_set_size(options, environment),
+        filesystem=given(options.filesystem, "FS_TYPE", "ext4"),
+        flavours_path=_flavours_path(options, environment),
+        converters_path=_paths(options.converters_path, environment.get("DIBO_CONVERTERS_PATH", "")),
+        cache=cache.absolute(),
+        mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
+        epoch=epoch,
+        source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
+        sha256=options.sha256,
+        keyring=Path(keyring) if keyring else None,
+        fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,
+        offline=options.offline,
+        refresh=options.refresh,
+        verbose=options.verbose,
+        environment=dict(environment),
+    )
+
+
+def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:
+    if options.image_size is not None:
+        return "--image-size"
+    return "IMAGE_SIZE" if environment.get("IMAGE_SIZE") else "dibo's default"
+
+
+def _architecture(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise UsageError(f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}")
+    return name
+
+
+def _types(text: str) -> tuple[str, ...]:
+    types = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not types:
+        raise UsageError("no type of artefact is named", hint="-t qcow2, or several: -t raw,qcow2,tar")
+    return types
+
+
+def _flavours_path(options: Options, environment: Mapping[str, str]) -> tuple[Path, ...]:
+    own = environment.get("FLAVOURS_DIR", "")
+    return _paths((*options.flavours_path, *([own] if own else [])), environment.get("DIBO_FLAVOURS_PATH", ""))
+
+
+def _paths(named: Sequence[str], variable: str) -> tuple[Path, ...]:
+    return tuple(Path(word) for word in (*named, *variable.split(":")) if word)
+
+
+def _source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
+    """SOURCE_DATE_EPOCH when it is set, else the start of an epoch that is a date, else the start of this month."""
+    if text:
+        if not text.isdigit():
+            raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
+        return int(text)
+    for form in ("%Y-%m-%d", "%Y%m%d", "%Y-%m", "%Y%m%dT%H%M%SZ"):
+        try:
+            return int(datetime.strptime(epoch, form).replace(tzinfo=UTC).timestamp())
+        except ValueError:
+            continue
+    return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
