@@ -41,7 +41,7 @@ _MAX_SECTORS = 0xFFFFFFFF
 _FAT12_MAX_CLUSTERS = 4085 - 1
 _FAT16_MAX_CLUSTERS = 65525 - 1
 _FAT12_MAX_SECTORS = 8400
-_FAT16_TABLE: Final = ((32680, 2), (66600, 4))
+_FAT16_TABLE: Final = ((32680, 2), (67583, 4))  # FAT32 from 33 MiB: at 66,601 sectors it is a near miss
 _FAT32_TABLE: Final = ((532480, 1), (16777216, 8), (33554432, 16), (67108864, 32), (_MAX_SECTORS, 64))
 
 _JMP_NOP = {12: b"\xeb\x3c\x90", 16: b"\xeb\x3c\x90", 32: b"\xeb\x58\x90"}
