@@ -1,0 +1,127 @@
+"""Whole disks: what lies where, that nothing else is written, and the same bytes each time."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dibo.disk import gpt, grub
+from dibo.disk.bootfiles import BootFiles
+from dibo.disk.image import write_disk
+from dibo.disk.placement import Placement
+from dibo.errors import LayoutError
+from dibo.units import MIB, SECTOR
+from tests.unit.disk.fat_reader import read_fat
+from tests.unit.disk.samples import EXAMPLE, MTIME, Recorder, boot_files, output_of, placed, zero_blocks
+
+UEFI_ONLY = """
+table: gpt
+partitions:
+  - {name: esp, type: esp, size: 64MiB, filesystem: vfat, mount: /boot/efi, content: esp}
+  - {name: data, type: linux, size: 3MiB, filesystem: vfat, label: DATA, mount: /data}
+  - {name: root, type: linux, size: rest, filesystem: ext4, mount: /}
+"""
+
+
+def write(path: Path, placement: Placement, boot: BootFiles | None = None) -> Path:
+    with path.open("w+b") as target:
+        write_disk(target, placement=placement, boot=boot or boot_files(), mtime=MTIME)
+    return path
+
+
+def test_everything_lies_where_it_is_placed(tmp_path: Path) -> None:
+    placement, boot = placed(), boot_files()
+    path = write(tmp_path / "disk.raw", placement, boot)
+    data = path.read_bytes()
+    assert len(data) == placement.size
+    assert boot.boot is not None
+    assert boot.core is not None
+    mbr = gpt.encode(placement).head[:SECTOR]
+    core = grub.core_image(boot.core, lba=2048, available_sectors=2048)
+    assert data[:SECTOR] == grub.boot_sector(boot.boot, mbr, core_lba=2048)
+    assert data[MIB : 2 * MIB] == core.ljust(MIB, b"\0")
+    with path.open("rb") as source:
+        assert gpt.decode(source).disk_guid == placement.disk_guid
+        volume = read_fat(source, 2 * MIB)
+    assert volume.files == boot.esp
+    assert (volume.label, volume.serial) == ("UEFI", placement.partitions[1].ids.fat_serial)
+
+
+def test_the_root_is_left_to_others(tmp_path: Path) -> None:
+    placement = placed()
+    path = write(tmp_path / "disk.raw", placement)
+    assert not any(path.read_bytes()[placement.root.offset :][: placement.root.size])
+
+
+def test_tools_agree_about_the_whole(tmp_path: Path) -> None:
+    path = write(tmp_path / "disk.raw", placed())
+    assert "No errors detected" in output_of("sfdisk", "--verify", path)
+    assert "No problems found" in output_of("sgdisk", "--verify", path)
+    listed = output_of("mdir", "-/", "-b", "-i", f"{path}@@{2 * MIB}", "::")
+    assert "::/EFI/BOOT/BOOTX64.EFI" in listed
+
+
+def test_without_bios_the_boot_code_is_left_out(tmp_path: Path) -> None:
+    placement = placed(text=UEFI_ONLY)
+    path = write(tmp_path / "disk.raw", placement, replace(boot_files(), boot=None, core=None))
+    data = path.read_bytes()
+    assert data[:SECTOR] == gpt.encode(placement).head[:SECTOR]
+    with path.open("rb") as source:
+        assert read_fat(source, placement.partitions[0].offset).files == boot_files().esp
+        other = read_fat(source, placement.partitions[1].offset)
+    assert (other.label, other.files) == ("DATA", {})
+
+
+def test_nothing_that_is_zero_is_written(tmp_path: Path) -> None:
+    with Recorder(str(tmp_path / "disk.raw")) as target:
+        write_disk(target, placement=placed(), boot=boot_files(), mtime=MTIME)
+        assert zero_blocks(target.writes) == []
+    assert (tmp_path / "disk.raw").stat().st_blocks * 512 < MIB
+
+
+def test_what_the_file_held_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "disk.raw"
+    path.write_bytes(b"old" * 50 * MIB)
+    with path.open("r+b") as target:
+        write_disk(target, placement=placed(), boot=boot_files(), mtime=MTIME)
+    assert path.read_bytes() == write(tmp_path / "fresh.raw", placed()).read_bytes()
+
+
+def test_the_same_bytes_each_time_and_everywhere(tmp_path: Path) -> None:
+    """Pinned: a change here changes every disk that was ever made, and belongs into the changelog."""
+    data = write(tmp_path / "disk.raw", placed()).read_bytes()
+    assert (
+        hashlib.sha256(data).hexdigest() == "1ef3dad179943b37e42b406dd2836d9a1744fe83babc0c89262b9da22909b5d5"
+    )
+
+
+def test_another_image_is_another_disk(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", placed(identity="sha256:1")).read_bytes()
+    other = write(tmp_path / "other", placed(identity="sha256:2")).read_bytes()
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("boot", "words"),
+    [
+        (replace(boot_files(), boot=None), "GRUB's images for BIOS"),
+        (replace(boot_files(), core=None), "GRUB's images for BIOS"),
+        (replace(boot_files(), esp={}), "files for the EFI system partition"),
+    ],
+)
+def test_what_the_root_does_not_have(tmp_path: Path, boot: BootFiles, words: str) -> None:
+    with pytest.raises(LayoutError, match=words) as caught:
+        write(tmp_path / "disk.raw", placed(), boot)
+    assert "manifest.json" in caught.value.hint
+    assert (tmp_path / "disk.raw").read_bytes() == b""
+
+
+def test_a_disk_that_failed_has_no_table(tmp_path: Path) -> None:
+    """Half a disk must not look like one."""
+    boot = replace(boot_files(), esp={"BIG": b"x" * 3 * MIB})
+    with pytest.raises(LayoutError, match="do not fit"):
+        write(tmp_path / "disk.raw", placed(text=EXAMPLE.replace("64MiB", "2MiB")), boot)
+    assert not any((tmp_path / "disk.raw").read_bytes()[:MIB])
