@@ -23,10 +23,11 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -140,6 +141,11 @@ class Machine:
     ) -> None:
         self._stack.close()
 
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._process.pid
+
     def _argv(self, marker_fd: int, monitor_fd: int) -> list[str]:
         accelerator = os.environ.get("DIBO_QEMU_ACCEL", "tcg,thread=multi")
         argv = [
@@ -237,6 +243,16 @@ class Machine:
             raise self._error(f"{command!r} {process.describe_exit(done.returncode)}:\n{said}")
         return done.stdout
 
+    def ask(self, questions: Mapping[str, str], *, timeout: float = SSH_SECONDS) -> dict[str, str]:
+        """Run a shell command for each question, all in one connection, for connecting takes seconds.
+        Answers are what the commands print; their exit codes are not looked at.
+        """
+        script = "; ".join(
+            f"printf '\\0%s\\0' {shlex.quote(key)}; {{ {ask}\n}}" for key, ask in questions.items()
+        )
+        fields = self.ssh(script, timeout=timeout).split("\0")
+        return dict(zip(fields[1::2], fields[2::2], strict=True))
+
     def start_reboot(self) -> None:
         """Ask the guest to boot again; wait_until_up() then waits for that boot."""
         self.ssh("sudo systemctl reboot", check=False)  # the connection may break before the answer comes
@@ -300,6 +316,23 @@ def make_overlay(disk: Path, overlay: Path, size: str = "") -> None:
     kind = json.loads(info.stdout)["format"]
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(disk.resolve()), str(overlay)]
     process.run([*argv, size] if size else argv)
+
+
+def check_file_system(overlay: Path, scratch: Path) -> None:
+    """Let e2fsck look, without repairing, at the Linux root partition of a disk that no machine runs on.
+    Raises MachineError with what it found.
+    """
+    raw = scratch / "disk.raw"
+    process.run(["qemu-img", "convert", "-O", "raw", str(overlay), str(raw)])
+    try:
+        table = json.loads(process.run(["sfdisk", "--json", str(raw)], capture=True).stdout)["partitiontable"]
+        root = max(table["partitions"], key=lambda partition: partition["size"])
+        offset = root["start"] * table.get("sectorsize", 512)
+        done = process.run(["e2fsck", "-f", "-n", f"{raw}?offset={offset}"], capture=True, check=False)
+    finally:
+        raw.unlink()
+    if done.returncode != 0:
+        raise MachineError(f"e2fsck {process.describe_exit(done.returncode)}:\n{done.stdout}")
 
 
 def find_ovmf() -> tuple[Path, Path]:

@@ -1,0 +1,142 @@
+"""An image of `vm` on Debian boots: what a first boot, a second boot and a power-off must look like.
+
+Both machines run copies of one image. They differ in firmware, in the size of the disk (BIOS: grown), and
+in a file that a first-boot hook wants to see: on the UEFI machine it is missing at first, so there the hook
+fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.boot.stages import Seen, Stage
+from tests.support.parts import need
+from tests.support.qemu import Firmware, Machine, check_file_system
+
+pytestmark = pytest.mark.boot
+
+BOTH = pytest.mark.parametrize("firmware", list(Firmware), ids=[each.value for each in Firmware])
+BIOS, UEFI = Firmware.BIOS, Firmware.UEFI
+GIB = 1 << 30
+
+# Sorted by name, then by the flavour's place; rc.local after all of them.
+BEFORE_THE_TOKEN = [
+    "10-first first-boot-probe",
+    "10-first first-boot-probe-again",
+    "20-second first-boot-probe",
+    "20-second first-boot-probe-again",
+    "30-network-and-metadata first-boot-probe",
+    "40-needs-token first-boot-probe",
+]
+AFTER_THE_TOKEN = ["50-last first-boot-probe"]
+
+
+def ran_in(seen: Seen) -> list[str]:
+    """What ran in the boot that `seen` is of, in order: hook and flavour."""
+    return [
+        f"{name} {flavour}"
+        for name, flavour, boot in map(str.split, seen.lines("log"))
+        if boot == seen.up.boot_id
+    ]
+
+
+def hooks(ran: Iterable[str]) -> list[str]:
+    return [each for each in ran if not each.startswith("rc.local ")]
+
+
+@BOTH
+def test_it_boots_with_this_firmware(first: Stage, firmware: Firmware) -> None:
+    assert first.of(firmware)["firmware"] == firmware.value
+
+
+@BOTH
+def test_the_key_from_metadata_opens_the_default_user_who_may_sudo(first: Stage, firmware: Firmware) -> None:
+    seen = first.of(firmware)
+    assert (seen["user"], seen["root by sudo"]) == ("debian", "0")
+
+
+@BOTH
+def test_the_host_name_comes_from_metadata(first: Stage, firmware: Firmware) -> None:
+    assert first.of(firmware)["host name"] == f"probe-{firmware.value}"
+
+
+@BOTH
+def test_root_and_esp_are_mounted(first: Stage, firmware: Firmware) -> None:
+    seen = first.of(firmware)
+    assert seen["root"].split() == ["ext4", "cloudimg-rootfs"]
+    assert seen["esp"].split()[:1] == ["vfat"]
+
+
+@BOTH
+def test_the_partition_table_is_sound(first: Stage, firmware: Firmware) -> None:
+    assert "No errors detected" in first.of(firmware)["partition table"]
+
+
+def test_nothing_failed(first: Stage) -> None:
+    seen = first.of(BIOS)
+    assert (seen.up.state, seen["failed units"]) == ("running", ""), seen["errors"]
+
+
+def test_first_boot_hooks_ran_once_in_order_before_rc_local(first: Stage) -> None:
+    seen = first.of(BIOS)
+    assert ran_in(seen) == [*BEFORE_THE_TOKEN, *AFTER_THE_TOKEN, "rc.local image"]
+    assert len(seen.lines("log")) == len(ran_in(seen))
+    assert seen["first-boot.d"] == ""
+
+
+def test_the_root_file_system_grew_with_the_disk(first: Stage) -> None:
+    assert int(first.of(BIOS)["root size"]) > 5 * GIB > int(first.of(UEFI)["root size"])
+
+
+def test_copies_have_host_keys_and_a_machine_id_of_their_own(first: Stage) -> None:
+    one, other = first.of(BIOS), first.of(UEFI)
+    assert "ssh-ed25519" in one["host keys"]
+    assert not set(one.lines("host keys")) & set(other.lines("host keys"))
+    assert len(one["machine id"]) == len(other["machine id"]) == 32
+    assert one["machine id"] != other["machine id"]
+
+
+@BOTH
+def test_update_grub_works_in_the_machine(first: Stage, firmware: Firmware) -> None:
+    seen = first.of(firmware)
+    assert seen.lines("update-grub")[-1] == "exit code 0", seen["update-grub"]
+    assert "menuentry" in seen["grub.cfg"]
+    assert "console=ttyS0" in seen["grub.cfg"]
+
+
+def test_a_failing_first_boot_hook_is_a_failed_unit_and_holds_back_later_hooks(first: Stage) -> None:
+    seen = first.of(UEFI)
+    assert seen["failed units"] == "dibo-first-boot.service", seen["errors"]
+    assert hooks(ran_in(seen)) == BEFORE_THE_TOKEN
+    assert seen["first-boot.d"] == "/etc/first-boot.d"
+
+
+def test_a_failed_first_boot_hook_runs_again_at_the_next_boot_and_only_it(second: Stage) -> None:
+    assert hooks(ran_in(second.of(UEFI))) == ["40-needs-token first-boot-probe", *AFTER_THE_TOKEN]
+
+
+@BOTH
+def test_the_second_boot_is_clean(first: Stage, second: Stage, firmware: Firmware) -> None:
+    before, seen = first.of(firmware), second.of(firmware)
+    assert seen.up.boot_id != before.up.boot_id
+    assert (seen.up.state, seen["failed units"]) == ("running", ""), seen["errors"]
+    assert seen["bad news"] == ""
+    assert seen["first-boot.d"] == ""
+    assert "rc.local image" in ran_in(seen)
+    assert (seen["host keys"], seen["machine id"]) == (before["host keys"], before["machine id"])
+
+
+def test_first_boot_hooks_do_not_run_again(second: Stage) -> None:
+    assert hooks(ran_in(second.of(BIOS))) == []
+
+
+@BOTH
+def test_the_power_button_turns_it_off_and_its_file_system_is_clean(
+    off: Stage, machines: dict[Firmware, Machine], firmware: Firmware, tmp_path: Path
+) -> None:
+    need("e2fsck", "sfdisk")
+    off.of(firmware)
+    check_file_system(machines[firmware].overlay, tmp_path)

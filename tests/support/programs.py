@@ -1,0 +1,24 @@
+"""Programs that tests and the demo start, and the packages that hold them; dibo's own are in dibo.tools."""
+
+from __future__ import annotations
+
+from dibo import process, tools
+
+_PACKAGES = {
+    "mformat": "mtools",
+    "mcopy": "mtools",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "setpriv": "util-linux",
+    "runuser": "util-linux",
+    "sfdisk": "fdisk",
+}
+
+
+def what_is_missing(*programs: str) -> str:
+    """Which of `programs` are not installed, and how to install them; empty if none is missing."""
+    missing = [program for program in programs if process.find(program) is None]
+    if not missing:
+        return ""
+    packages = sorted({_PACKAGES.get(each) or tools.PACKAGES.get(each, each) for each in missing})
+    return f"not installed: {', '.join(missing)}; sudo apt-get install {' '.join(packages)}"
