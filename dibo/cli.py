@@ -71,7 +71,9 @@ def _dibo_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dibo {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, text: str, run: Callable[[argparse.Namespace, Report], int]) -> argparse.ArgumentParser:
+    def command(
+        name: str, text: str, run: Callable[[argparse.Namespace, Report], int]
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=run)
         return sub
@@ -88,7 +90,9 @@ def _dibo_parser() -> argparse.ArgumentParser:
     _add_flavours(flavours, nargs="*")
     shell = command("shell", "open a shell in a layer, or in what a failed hook left", _run("shell"))
     _add_build_options(shell, nargs="*")
-    shell.add_argument("--at", metavar="NAME", help="a key, or failed-KEY as an error named it; a beginning is enough")
+    shell.add_argument(
+        "--at", metavar="NAME", help="a key, or failed-KEY as an error named it; a beginning is enough"
+    )
     shell.add_argument("--run", metavar="COMMAND", help="run this instead of an interactive shell")
     doctor = command("doctor", "try what builds and conversions need on this machine", _run("doctor"))
     _add_base_options(doctor)
@@ -117,7 +121,11 @@ def _create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--image-size", metavar="GB", help="size of the disk; fractions allowed (2)")
     parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help="root file system (ext4)")
     parser.add_argument(
-        "--converters-path", metavar="DIR", action="append", default=[], help="look for converters in DIR first"
+        "--converters-path",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="look for converters in DIR first",
     )
     _add_build_options(parser)
     return parser
@@ -129,7 +137,10 @@ def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> 
     parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
     parser.add_argument("--refresh", action="store_true", help="build every layer anew")
     parser.add_argument(
-        "--no-base", action="store_false", dest="with_base", help="leave out the flavour `base`, and so the kernel"
+        "--no-base",
+        action="store_false",
+        dest="with_base",
+        help="leave out the flavour `base`, and so the kernel",
     )
     _add_flavours_path(parser)
     _add_flavours(parser, nargs=nargs)
@@ -147,7 +158,9 @@ def _add_base_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
     parser.add_argument("--mirror", metavar="URL", help="Debian mirror to build from")
     parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
-    parser.add_argument("--offline", action="store_true", help="use what is kept, ask no server about the base")
+    parser.add_argument(
+        "--offline", action="store_true", help="use what is kept, ask no server about the base"
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
 
 

@@ -132,4 +132,3 @@ def substitute(words: tuple[str, ...], variables: Mapping[str, str]) -> list[str
         return variables[name]
 
     return [word for each in words for word in _VARIABLE.sub(value, each).split()]
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid5
@@ -51,6 +51,10 @@ class Order:
     options: Mapping[str, str]
     """Variables for converters."""
 
+    def for_image(self, identity: str) -> Order:
+        """The same order for an image that is known by now."""
+        return replace(self, identity=identity)
+
     def path(self, kind: str) -> Path:
         return output_path(self.output, kind)
 
@@ -67,13 +71,17 @@ def check_order(order: Order) -> None:
         raise UsageError("two types would be written to the same file", hint="give -o a name without a type")
     directory = order.output.absolute().parent
     if not directory.is_dir():
-        raise OutputError(f"the directory {directory} does not exist", hint="make it, or choose another with -o")
+        raise OutputError(
+            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
+        )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
     for converter in order.converters:
         for tool in converter.tools:
             if process.find(tool) is None:
-                raise ToolMissing(f"{tool} is not installed, and {converter.type} needs it", hint=how_to_install(tool))
+                raise ToolMissing(
+                    f"{tool} is not installed, and {converter.type} needs it", hint=how_to_install(tool)
+                )
     if any(converter.takes is Takes.DISK for converter in order.converters):
         _check_disk(order)
 
@@ -81,7 +89,9 @@ def check_order(order: Order) -> None:
 def _check_disk(order: Order) -> None:
     kind = _root_type(order)
     if kind not in TYPES:
-        raise LayoutError(f"dibo cannot make the file system {kind!r} yet", hint=f"use one of {', '.join(TYPES)}")
+        raise LayoutError(
+            f"dibo cannot make the file system {kind!r} yet", hint=f"use one of {', '.join(TYPES)}"
+        )
     if process.find("mke2fs") is None:
         raise ToolMissing("mke2fs is not installed, and a disk needs it", hint=how_to_install("mke2fs"))
     if order.layout is not None:
@@ -150,9 +160,7 @@ def _bare(order: Order) -> FileSystemWish:
 
 def _partitioned(root: Root, target: Path, order: Order, layout: Layout, usage: Usage) -> FileSystemWish:
     """Write all of the disk but its root file system, and say where that goes."""
-    placement = place(
-        layout, size=order.image_size, identity=order.identity, architecture=order.architecture
-    )
+    placement = place(layout, size=order.image_size, identity=order.identity, architecture=order.architecture)
     wish = _wish(placement, order)
     check_fits(usage, wish, image_size=order.image_size, set_by=order.size_set_by)
     boot = _boot_files(root, layout)
@@ -220,5 +228,3 @@ def _write_checksum(path: Path, run: Run) -> None:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     with run.output(path.with_name(f"{path.name}.sha256")) as part:
         part.write_text(f"{digest}  {path.name}\n")
-
-

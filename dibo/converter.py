@@ -58,7 +58,8 @@ class Converters:
         """Raises UsageError for a type that nobody makes, ConverterError for a converter.yaml that is wrong."""
         if kind not in self._found:
             raise UsageError(
-                f"no converter makes {kind!r}{nearest(kind, self._found)}", hint=f"types: {', '.join(self.types)}"
+                f"no converter makes {kind!r}{nearest(kind, self._found)}",
+                hint=f"types: {', '.join(self.types)}",
             )
         return load_converter(self._found[kind])
 

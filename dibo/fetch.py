@@ -238,7 +238,7 @@ def _open(url: str, headers: dict[str, str], http: Http | None) -> Iterator[http
     request = urllib.request.Request(url, headers={**agent, **headers})  # noqa: S310 - the scheme is checked above
     timeout = (http or Http()).timeout
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+        with urllib.request.build_opener().open(request, timeout=timeout) as response:  # proxies of now
             yield response
     except urllib.error.HTTPError as error:
         with error:

@@ -36,7 +36,11 @@ SCHEMA: Final[dict[str, object]] = {
             "(ubuntu-noble, ubuntu, debian, default; the first that fits).",
             "oneOf": [
                 _PACKAGES,
-                {"type": "object", "propertyNames": {"pattern": _DISTRIBUTION}, "additionalProperties": _PACKAGES},
+                {
+                    "type": "object",
+                    "propertyNames": {"pattern": _DISTRIBUTION},
+                    "additionalProperties": _PACKAGES,
+                },
             ],
         },
         "needs": {**_NAMES, "description": "Flavours that must be in the stack, before this one."},
@@ -84,7 +88,8 @@ def parse_manifest(data: object, *, origin: str) -> Manifest:
     for key in data:
         if key not in _KEYS:
             raise FlavourError(
-                f"{origin}: unknown key {key!r}{nearest(str(key), _KEYS)}", hint=f"known keys: {', '.join(_KEYS)}"
+                f"{origin}: unknown key {key!r}{nearest(str(key), _KEYS)}",
+                hint=f"known keys: {', '.join(_KEYS)}",
             )
     return Manifest(
         summary=_summary(data.get("summary", ""), origin),
@@ -112,7 +117,9 @@ def _packages(value: object, origin: str) -> tuple[tuple[str, tuple[str, ...]], 
         raise FlavourError(f"{where} is a list, or lists by distribution, not {value!r}")
     for name in value:
         if not isinstance(name, str) or re.fullmatch(_DISTRIBUTION, name) is None:
-            raise FlavourError(f"{where}: {name!r} is no distribution", hint="such as debian, ubuntu-noble, default")
+            raise FlavourError(
+                f"{where}: {name!r} is no distribution", hint="such as debian, ubuntu-noble, default"
+            )
     return tuple((name, _words(value[name], f"{where}.{name}", _PACKAGE)) for name in sorted(value))
 
 

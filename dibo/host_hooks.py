@@ -23,18 +23,24 @@ _ANSWERS: Final = {Phase.BLOCK_DEVICE_SIZE: "IMAGE_SIZE", Phase.BLOCK_DEVICE: "I
 Say = Callable[[str], None]
 
 
-def image_size(stack: Stack, *, size: int, environment: Mapping[str, str], say: Say) -> int:
-    """Bytes of the image, from `size` bytes and what block-device-size.d hooks make of it. Raises HookFailed."""
+def image_size(
+    stack: Stack, *, size: int, set_by: str, environment: Mapping[str, str], say: Say
+) -> tuple[int, str]:
+    """Bytes of the image, and who set them: `size` and `set_by`, unless block-device-size.d hooks make something else
+    of it. Raises HookFailed."""
     for flavour, name in _in_order(stack, Phase.BLOCK_DEVICE_SIZE):
         given = {**environment, "IMAGE_SIZE": format_gib(size)}
         answer = _ask(flavour, Phase.BLOCK_DEVICE_SIZE, name, given, say)
         if answer is not None:
             try:
                 size = parse_gib(answer)
+                set_by = f"{flavour.name}'s {Phase.BLOCK_DEVICE_SIZE}/{name}"
             except UsageError as error:
                 path = flavour.origin / Phase.BLOCK_DEVICE_SIZE / name
-                raise HookFailed(f"{path} printed IMAGE_SIZE={answer}: {error.message}", hint=error.hint) from error
-    return size
+                raise HookFailed(
+                    f"{path} printed IMAGE_SIZE={answer}: {error.message}", hint=error.hint
+                ) from error
+    return size, set_by
 
 
 def block_device(stack: Stack, *, device: Path, environment: Mapping[str, str], say: Say) -> str:
@@ -108,7 +114,8 @@ def _run(flavour: Flavour, phase: Phase, name: str, environment: Mapping[str, st
         )
     except OSError as error:
         raise HookFailed(
-            f"the hook {path} cannot be run: {error.strerror}", hint="does its first line name an interpreter?"
+            f"the hook {path} cannot be run: {error.strerror}",
+            hint="does its first line name an interpreter?",
         ) from error
     if done.returncode != 0:
         raise HookFailed(

@@ -116,7 +116,9 @@ def _list_difference(name: str, mine: list[object], theirs: list[object]) -> lis
         return [f"{name}: {_short(theirs)} -> {_short(mine)}"]
     added = [f"{name}: {path} is new" for path in sorted(new.keys() - old.keys())]
     removed = [f"{name}: {path} is gone" for path in sorted(old.keys() - new.keys())]
-    changed = [f"{name}: {path} changed" for path in sorted(new.keys() & old.keys()) if new[path] != old[path]]
+    changed = [
+        f"{name}: {path} changed" for path in sorted(new.keys() & old.keys()) if new[path] != old[path]
+    ]
     if not (added or removed or changed):
         return [f"{name}: another order"]
     return added + removed + changed

@@ -144,7 +144,9 @@ def _file(directory: Path, path: Path) -> File:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            return File(path=relative, kind=Kind.SYMLINK, executable=False, digest=_link_digest(directory, path))
+            return File(
+                path=relative, kind=Kind.SYMLINK, executable=False, digest=_link_digest(directory, path)
+            )
         if not stat.S_ISREG(mode):
             raise FlavourError(f"{path} is neither a file, a directory nor a symbolic link")
         with path.open("rb") as stream:
@@ -159,7 +161,8 @@ def _link_digest(directory: Path, path: Path) -> str:
     inside = os.path.normpath(path.parent / target)
     if not target.startswith("/") and not Path(inside).is_relative_to(directory):
         raise FlavourError(
-            f"the symbolic link {path} leaves its flavour", hint="copy the file into the flavour, or use `needs`"
+            f"the symbolic link {path} leaves its flavour",
+            hint="copy the file into the flavour, or use `needs`",
         )
     return hashlib.sha256(os.fsencode(target)).hexdigest()
 

@@ -1,8 +1,9 @@
 """An ext4 root file system, filled from a root by `mke2fs -d` inside the engine's namespace.
 
 It is written in place, at its offset in the disk, so nothing is copied afterwards. What the file system is made of
-does not depend on the host: features come from converters/raw/mke2fs.conf, identifiers from the image, the time from
-SOURCE_DATE_EPOCH (E2FSPROGS_FAKE_TIME for e2fsprogs before 1.47.1). A writer of dibo's own takes this one's place later.
+does not depend on the host: features come from converters/raw/mke2fs.conf, identifiers from the image, the time
+from SOURCE_DATE_EPOCH (E2FSPROGS_FAKE_TIME for e2fsprogs before 1.47.1). A writer of dibo's own takes this one's
+place later.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def overhead(size: int) -> int:
     inodes = math.ceil(size / _INODE_RATIO / groups) * groups
     descriptors = math.ceil(groups * 64 / BLOCK)
     copies = sum(1 for group in range(groups) if _has_superblock(group))
-    reserved = min(1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1)  # resize_inode: room for 1024 times the size
+    reserved = min(
+        1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1
+    )  # resize_inode: room for 1024 times the size
     metadata = inodes * _INODE_SIZE // BLOCK + groups * 2 + copies * (1 + descriptors + reserved)
     return (metadata + _journal_blocks(blocks) + 64) * BLOCK
 
@@ -125,6 +128,7 @@ def make_filesystem(
         raise OutputError(f"cannot write {target.parent}: the disk is full", hint=f"| {text}")
     if "Could not allocate" in text or "too small" in text.lower():
         raise ImageTooSmall(
-            f"the root file system does not fit {human_size(wish.size)}", hint=f"use a larger --image-size\n| {text}"
+            f"the root file system does not fit {human_size(wish.size)}",
+            hint=f"use a larger --image-size\n| {text}",
         )
     raise ConverterError(f"mke2fs {process.describe_exit(code)}: {text}", hint="`dibo doctor` tries mke2fs")

@@ -84,7 +84,10 @@ def make_plan(
 
 def describe(plan: Plan) -> str:
     """The plan as a table for people: one line a layer, `cached` or `build`."""
-    lines = [f"stack         {' '.join(plan.recipe.stack.names)}", f"architecture  {plan.recipe.architecture}"]
+    lines = [
+        f"stack         {' '.join(plan.recipe.stack.names)}",
+        f"architecture  {plan.recipe.architecture}",
+    ]
     lines += [f"epoch         {plan.epoch}", ""]
     rows = [(plan.base_key, "cached" if plan.base_held else "build", f"base {plan.base_name}")]
     for number, planned in enumerate(plan.steps):

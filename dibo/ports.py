@@ -64,8 +64,8 @@ class Engine(Protocol):
     def tag(self, key: str, name: str) -> None:
         """Give the image that ends with the layer `key` a name of the user's."""
 
-    def image_id(self, key: str) -> str:
-        """The digest of the image's configuration, 64 hexadecimal digits."""
+    def reference(self, key: str) -> str:
+        """How other programs on this machine call the image that ends with the layer `key`."""
 
     def root(self, key: str) -> AbstractContextManager[Root]:
         """The tree of the image that ends with the layer `key`."""
@@ -78,6 +78,3 @@ class Engine(Protocol):
 
     def remove(self, name: str) -> None:
         """Forget a layer or a failed state. Layers above it stay."""
-
-    def remove_container(self, name: str) -> None:
-        """Remove a container that a killed run left, if it is there."""

@@ -156,7 +156,9 @@ class Process:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
             self.stop()
-            raise CommandFailed(f"{self.argv[0]} did not end within {timeout:.0f} s", tail=self.tail) from None
+            raise CommandFailed(
+                f"{self.argv[0]} did not end within {timeout:.0f} s", tail=self.tail
+            ) from None
         self._sweep()
         self._reader.join(GRACE_SECONDS)
         return code
@@ -231,7 +233,9 @@ def run(
         captured: list[bytes] = []
         helpers = []
         if capture:
-            helpers.append(threading.Thread(target=lambda: captured.append(process.stdout.read()), daemon=True))
+            helpers.append(
+                threading.Thread(target=lambda: captured.append(process.stdout.read()), daemon=True)
+            )
         if isinstance(stdin, bytes):
             helpers.append(threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True))
         for helper in helpers:

@@ -33,9 +33,8 @@ MANIFEST_TYPES: Final = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-LARGEST_MANIFEST: Final = (
-    4 << 20
-)  # OCI distribution specification, "Pushing Manifests": what registries must take
+# OCI distribution specification, "Pushing Manifests": what every registry must take
+LARGEST_MANIFEST: Final = 4 << 20
 _TIMEOUT: Final = (10.0, 30.0)  # seconds to connect, and between two bytes
 
 # Debian's word for an architecture → GOARCH and variant, the words of the OCI specification

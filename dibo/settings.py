@@ -103,7 +103,9 @@ class Settings:
     """The user's own variables, for those that flavours declare."""
 
 
-def decide(options: Options, environment: Mapping[str, str], *, now: datetime, machine: str, home: Path) -> Settings:
+def decide(
+    options: Options, environment: Mapping[str, str], *, now: datetime, machine: str, home: Path
+) -> Settings:
     """Options over variables over defaults. Raises UsageError for what makes no sense."""
 
     def given(option: str | None, variable: str, default: str) -> str:
@@ -111,7 +113,9 @@ def decide(options: Options, environment: Mapping[str, str], *, now: datetime, m
 
     epoch = given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}")
     if _EPOCH.fullmatch(epoch) is None:
-        raise UsageError(f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7")
+        raise UsageError(
+            f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7"
+        )
     size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
     cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
     keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
@@ -151,7 +155,9 @@ def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:
 
 def _architecture(name: str) -> str:
     if name not in ARCHITECTURES:
-        raise UsageError(f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}")
+        raise UsageError(
+            f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}"
+        )
     return name
 
 
@@ -164,7 +170,9 @@ def _types(text: str) -> tuple[str, ...]:
 
 def _flavours_path(options: Options, environment: Mapping[str, str]) -> tuple[Path, ...]:
     own = environment.get("FLAVOURS_DIR", "")
-    return _paths((*options.flavours_path, *([own] if own else [])), environment.get("DIBO_FLAVOURS_PATH", ""))
+    return _paths(
+        (*options.flavours_path, *([own] if own else [])), environment.get("DIBO_FLAVOURS_PATH", "")
+    )
 
 
 def _paths(named: Sequence[str], variable: str) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dibo.disk.partition import Layout
 from dibo.errors import StackError
@@ -58,7 +59,9 @@ def make_stack(asked: Iterable[str], get: Callable[[str], Flavour], *, architect
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             circle = " -> ".join((*path[path.index(name) :], name))
-            raise StackError(f"flavours need each other in a circle: {circle}", hint="remove one of these `needs`")
+            raise StackError(
+                f"flavours need each other in a circle: {circle}", hint="remove one of these `needs`"
+            )
         if name in done:
             return
         flavour = get(name)
@@ -88,7 +91,7 @@ def _check(stack: Stack, architecture: str) -> None:
                 hint=f"it is for {', '.join(flavour.architectures)}; -a chooses the architecture",
             )
     layouts = [flavour for flavour in stack.flavours if flavour.disk is not None]
-    for first, second in zip(layouts, layouts[1:], strict=False):
+    for first, second in pairwise(layouts):
         if first.disk != second.disk:
             raise StackError(
                 f"the flavours {first.name!r} and {second.name!r} want different disks",

@@ -57,18 +57,22 @@ class Workspace:
     @contextlib.contextmanager
     def run(self, *, remove_container: Callable[[str], None] | None = None) -> Iterator[Run]:
         """One run of dibo: first cleans up after runs that were killed, at the end after itself."""
-        self._sweep(remove_container)
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
         directory = self.root / "runs" / identity
-        directory.mkdir()
-        with (directory / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            with (self.root / "runs.lock").open(
+                "w"
+            ) as all_runs:  # nobody sweeps a run that is just being made
+                fcntl.flock(all_runs, fcntl.LOCK_EX)
+                self._sweep(remove_container)
+                directory.mkdir()
+                lock = stack.enter_context((directory / "lock").open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             os.environ["DIBO_RUN"] = identity
             run = Run(identity, directory)
             try:
                 yield run
             finally:
-                run.forget_all()
                 _remove(directory)
 
     def _sweep(self, remove_container: Callable[[str], None] | None) -> None:
@@ -90,7 +94,6 @@ class Run:
     def __init__(self, identity: str, directory: Path) -> None:
         self.identity = identity
         self.directory = directory
-        self._entries: list[tuple[str, str]] = []
         self._count = 0
 
     def subdirectory(self, name: str) -> Path:
@@ -125,19 +128,15 @@ class Run:
             ) from error
         try:
             yield part
-            os.replace(part, path)
+            part.replace(path)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         finally:
             part.unlink(missing_ok=True)
 
     def _note(self, kind: str, value: str) -> None:
-        self._entries.append((kind, value))
         with (self.directory / "journal").open("a") as journal:
             journal.write(f"{kind} {value}\n")
-
-    def forget_all(self) -> None:
-        self._entries.clear()
 
 
 def _journal(directory: Path) -> list[tuple[str, str]]:

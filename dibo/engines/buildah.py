@@ -10,6 +10,7 @@ Layers are images `localhost/dibo/layer:k-KEY`, each complete. When a hook fails
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import json
 import os
@@ -71,14 +72,15 @@ class Buildah:
             info = json.loads(self._buildah("info").stdout)
         except CommandFailed as error:
             raise EngineError(
-                f"buildah cannot use its storage: {' '.join(error.tail[-2:])}", hint="`dibo doctor` looks closer"
+                f"buildah cannot use its storage: {' '.join(error.tail[-2:])}",
+                hint="`dibo doctor` looks closer",
             ) from error
         return str(info["store"]["GraphDriverName"])
 
     def held(self) -> Mapping[str, float]:
         return {
-            name.removeprefix(f"{LAYERS}:k-"): float(image.get("createdatraw_seconds", 0))
-            for name, image in self._images().items()
+            name.removeprefix(f"{LAYERS}:k-"): created
+            for name, created in self._images().items()
             if name.startswith(f"{LAYERS}:k-")
         }
 
@@ -91,14 +93,14 @@ class Buildah:
                 found.append(f"failed-{name.removeprefix(f'{FAILED}:')}")
         return sorted(found)
 
-    def _images(self) -> dict[str, dict[str, object]]:
+    def _images(self) -> dict[str, float]:
+        """When each image with a name was made, by name."""
         listed = self._buildah("images", "--json").stdout
-        images: dict[str, dict[str, object]] = {}
-        for image in json.loads(listed or "[]") or []:
-            image["createdatraw_seconds"] = _seconds(str(image.get("createdatraw", "")))
-            for name in image.get("names") or []:
-                images[str(name)] = image
-        return images
+        return {
+            str(name): _seconds(str(image.get("createdatraw", "")))
+            for image in json.loads(listed or "[]") or []
+            for name in image.get("names") or []
+        }
 
     def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
         with self._container() as container:
@@ -108,7 +110,9 @@ class Buildah:
             except CommandFailed as error:
                 raise BaseError(
                     f"the base could not be made into a layer: {error.message}",
-                    hint="\n".join(["`dibo doctor` tries what a build needs", *(f"| {x}" for x in error.tail)]),
+                    hint="\n".join(
+                        ["`dibo doctor` tries what a build needs", *(f"| {x}" for x in error.tail)]
+                    ),
                 ) from error
 
     def _import(self, source: Source, arguments: list[str]) -> None:
@@ -166,9 +170,8 @@ class Buildah:
     def tag(self, key: str, name: str) -> None:
         self._buildah("tag", f"{LAYERS}:k-{key}", name)
 
-    def image_id(self, key: str) -> str:
-        shown = self._buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", f"{LAYERS}:k-{key}")
-        return shown.stdout.strip()
+    def reference(self, key: str) -> str:
+        return f"{LAYERS}:k-{key}"
 
     @contextlib.contextmanager
     def root(self, key: str) -> Iterator[BuildahRoot]:
@@ -196,7 +199,9 @@ class Buildah:
         )
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
-        image = f"{FAILED}:{name.removeprefix('failed-')}" if name.startswith("failed-") else f"{LAYERS}:k-{name}"
+        image = (
+            f"{FAILED}:{name.removeprefix('failed-')}" if name.startswith("failed-") else f"{LAYERS}:k-{name}"
+        )
         options = [f"--volume={context}:{mount_point}:ro"] if context else []
         tty = ["--tty"] if os.isatty(0) else []
         with self._container() as container:
@@ -209,10 +214,6 @@ class Buildah:
         else:
             self._forget(f"{LAYERS}:k-{name}")
 
-    def remove_container(self, name: str) -> None:
-        with contextlib.suppress(CommandFailed, ToolMissing):
-            self._buildah("rm", name)
-
     @contextlib.contextmanager
     def _container(self) -> Iterator[str]:
         name = self._run.container()
@@ -220,7 +221,7 @@ class Buildah:
             yield name
         finally:
             if name in self._buildah("containers", "--format", "{{.ContainerName}}").stdout.split():
-                self.remove_container(name)
+                remove_container(name)
 
     def _forget(self, image: str) -> None:
         self._buildah("rmi", image, check=False)
@@ -292,13 +293,26 @@ class _Listener:
 
     def failed(self, step: StepRun) -> HookFailed:
         planned = step.planned
-        lines = [line for line in self._lines if not line.startswith(("subprocess exited", "Error: ", "time="))]
-        where = f"of flavour {planned.step.flavour!r} in {planned.step.phase}" if planned.step.flavour else "of dibo"
+        lines = [
+            line for line in self._lines if not line.startswith(("subprocess exited", "Error: ", "time="))
+        ]
+        where = (
+            f"of flavour {planned.step.flavour!r} in {planned.step.phase}"
+            if planned.step.flavour
+            else "of dibo"
+        )
         hint = [f"| {line}" for line in lines]
         hint.append(f"full log: {step.log}")
         return HookFailed(
-            f"the hook {self._hook or 'setup'} {where} {process.describe_exit(self._code)}", hint="\n".join(hint)
+            f"the hook {self._hook or 'setup'} {where} {process.describe_exit(self._code)}",
+            hint="\n".join(hint),
         )
+
+
+def remove_container(name: str) -> None:
+    """Remove a container that a killed run left, if it is there."""
+    with contextlib.suppress(CommandFailed, ToolMissing):
+        process.run(["buildah", "rm", name], env=_engine_environment(), capture=True)
 
 
 def buildah_version() -> tuple[int, ...]:
@@ -341,7 +355,9 @@ def _has_range(path: Path) -> bool:
     except OSError:
         return False
     mine = (_user_name(), str(os.getuid()))
-    return any(line.split(":")[0] in mine and line.split(":")[2].isdigit() for line in lines if line.count(":") == 2)
+    return any(
+        line.split(":")[0] in mine and line.split(":")[2].isdigit() for line in lines if line.count(":") == 2
+    )
 
 
 def _user_name() -> str:
@@ -360,5 +376,5 @@ def _labels(labels: Mapping[str, str]) -> list[str]:
 def _seconds(created: str) -> float:
     """Seconds since the epoch of `2026-11-23T21:39:43.354742728Z`, 0 for anything else."""
     with contextlib.suppress(ValueError):
-        return time.mktime(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+        return calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
     return 0.0

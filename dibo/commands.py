@@ -1,0 +1,238 @@
+"""What each command does, given its options. Returns an exit code; errors are raised (dibo.errors)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dibo import build as spine
+from dibo import containerfile as rendering
+from dibo import context, host_hooks, resources
+from dibo.convert import Order, check_order, convert
+from dibo.converter import Converters
+from dibo.engines.buildah import Buildah, remove_container
+from dibo.errors import EngineError, UsageError
+from dibo.flavour_yaml import SCHEMA
+from dibo.plan import Plan, describe
+from dibo.report import Report, answer
+from dibo.settings import Options, Settings, decide
+from dibo.stack import make_stack
+from dibo.units import human_size
+from dibo.workspace import Run, Workspace
+
+
+def settings(options: Options) -> Settings:
+    """The settings of this process: its environment, clock and machine."""
+    return decide(options, os.environ, now=datetime.now(tz=UTC), machine=platform.machine(), home=Path.home())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """One run: its directories, its engine, and what the engine holds."""
+
+    settings: Settings
+    workspace: Workspace
+    run: Run
+    report: Report
+    engine: Buildah
+
+    def job(self) -> spine.Job:
+        held = self.engine.held()
+        return spine.prepare(
+            self.settings, workspace=self.workspace, run=self.run, report=self.report, held=held
+        )
+
+    def build(self, job: spine.Job) -> None:
+        spine.build(
+            job,
+            self.engine,
+            workspace=self.workspace,
+            run=self.run,
+            report=self.report,
+            held=self.engine.held(),
+        )
+
+
+@contextmanager
+def _session(decided: Settings, report: Report) -> Iterator[_Session]:
+    workspace = Workspace(decided.cache)
+    with workspace.run(remove_container=remove_container) as run:
+        engine = Buildah(run, report)
+        engine.check()
+        yield _Session(settings=decided, workspace=workspace, run=run, report=report, engine=engine)
+
+
+def create(options: Options, report: Report) -> int:
+    """disk-image-create."""
+    decided = settings(options)
+    converters = Converters((*decided.converters_path, resources.shared("converters")))
+    wanted = tuple(converters.get(kind) for kind in decided.types)
+    stack = make_stack(
+        decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture
+    )
+    environment = spine.host_environment(decided, stack)
+    size, set_by = host_hooks.image_size(
+        stack, size=decided.image_size, set_by=decided.size_set_by, environment=environment, say=report.say
+    )
+    order = Order(
+        output=decided.output,
+        converters=wanted,
+        layout=stack.disk,
+        filesystem=decided.filesystem,
+        image_size=size,
+        size_set_by=set_by,
+        identity="",
+        architecture=decided.architecture,
+        epoch=decided.source_date_epoch,
+        options={name: value for name, value in os.environ.items() if name.startswith("DIBO_")},
+    )
+    check_order(order)
+    with _session(decided, report) as session:
+        job = session.job()
+        session.build(job)
+        order = order.for_image(job.plan.image_key)
+        host_hooks.block_device(
+            stack, device=order.path(decided.types[0]), environment=environment, say=report.say
+        )
+        with session.engine.root(job.plan.image_key) as root:
+            made = convert(root, order, run=session.run, report=report)
+    for path in made:
+        answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
+    return 0
+
+
+def plan(options: Options, report: Report, *, containerfile: Path | None, as_json: bool) -> int:
+    """dibo plan."""
+    with _session(settings(options), report) as session:
+        job = session.job()
+        if containerfile is not None:
+            rendering.write(job, session.engine.held(), target=containerfile, report=report)
+        answer(_as_json(job.plan) if as_json else describe(job.plan))
+    return 0
+
+
+def _as_json(value: Plan) -> str:
+    layers = [
+        {"key": value.base_key, "held": value.base_held, "ingredients": json.loads(value.base_ingredients)}
+    ]
+    for number, planned in enumerate(value.steps):
+        layers.append(
+            {
+                "key": planned.key,
+                "held": number < value.resume,
+                "local": planned.step.local,
+                "title": planned.step.title,
+                "ingredients": json.loads(planned.ingredients),
+            }
+        )
+    document = {"stack": list(value.recipe.stack.names), "epoch": value.epoch, "layers": layers}
+    return json.dumps(document, indent=2)
+
+
+def build(options: Options, report: Report, *, tag: str | None) -> int:
+    """dibo build."""
+    with _session(settings(options), report) as session:
+        job = session.job()
+        session.build(job)
+        if tag is not None:
+            session.engine.tag(job.plan.image_key, tag)
+        answer(tag or session.engine.reference(job.plan.image_key))
+    return 0
+
+
+def shell(options: Options, report: Report, *, at: str | None, run_command: str | None) -> int:
+    """dibo shell."""
+    argv = ["bash", "-c", run_command] if run_command else ["bash", "-l"]
+    if at is None and not options.flavours:
+        raise UsageError("dibo shell wants flavours, or a layer with --at")
+    with _session(settings(options), report) as session:
+        job = session.job() if options.flavours else None
+        if at is None:
+            assert job is not None
+            session.build(job)
+            return session.engine.shell(job.plan.image_key, context=None, mount_point="", argv=argv)
+        name = _one_of(at, session.engine.names())
+        directory, mount = None, ""
+        for planned in job.plan.steps if job else ():
+            assert job is not None
+            if planned.key == name.removeprefix("failed-"):
+                directory, mount = session.run.subdirectory("context"), context.mount_point(planned.step)
+                context.stage(planned.step, job.recipe, runner=job.runner, extra=job.extra, target=directory)
+        if job is not None and directory is None:
+            report.warn(
+                f"{name[:19]} is no step of this stack as it is now, so {context.MOUNT} is not mounted"
+            )
+        return session.engine.shell(name, context=directory, mount_point=mount, argv=argv)
+
+
+def _one_of(beginning: str, names: Sequence[str]) -> str:
+    found = [name for name in names if name.startswith(beginning)]
+    if not found:
+        raise UsageError(
+            f"there is no layer and no failed state {beginning!r}",
+            hint="`dibo plan` shows the keys of layers",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"{beginning!r} could be {', '.join(name[:24] for name in found[:4])}", hint="write more of it"
+        )
+    return found[0]
+
+
+def flavours(options: Options) -> int:
+    """dibo flavours."""
+    found = spine.catalogue(settings(options))
+    if options.flavours:
+        answer(
+            "\n\n".join(
+                rendering.describe_flavour(found.get(name), found.found(name)) for name in options.flavours
+            )
+        )
+        return 0
+    rows = [(each, found.get(each.name)) for each in found]
+    width = max((len(each.name) for each, _ in rows), default=0)
+    for each, flavour in rows:
+        answer(f"{each.name:{width}}  {flavour.summary}  ({each.path})".replace("    (", "  ("))
+        for shadowed in each.shadows:
+            answer(f"{'':{width}}  shadows {shadowed}")
+    return 0
+
+
+def flavour_names(options: Options) -> list[str]:
+    """For completions: names only, nothing is read."""
+    return [each.name for each in spine.catalogue(settings(options))]
+
+
+def schema() -> int:
+    """dibo schema flavour."""
+    answer(json.dumps(SCHEMA, indent=2))
+    return 0
+
+
+def completion(kind: str) -> int:
+    """dibo completion."""
+    from argcomplete.shell_integration import shellcode
+
+    if kind not in ("bash", "zsh", "fish"):
+        raise UsageError(f"no completions for {kind}")
+    answer(str(shellcode(["dibo", "disk-image-create"], shell=kind)))
+    return 0
+
+
+def doctor(options: Options, report: Report) -> int:
+    """dibo doctor."""
+    from dibo import doctor as examination
+
+    decided = settings(options)
+    findings = examination.examine(decided, report)
+    for finding in findings:
+        answer(str(finding))
+    if any(finding.needed and not finding.works for finding in findings):
+        raise EngineError("this machine cannot build yet", hint="see the lines that begin with NO")
+    return 0
