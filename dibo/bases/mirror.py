@@ -1,0 +1,122 @@
+"""Where Debian packages come from while a base is built.
+
+In this order: the mirror that the user names; on a Debian host, what its own apt uses for the wanted
+release; or nothing said, and mmdebstrap takes the distribution's own servers. None of it stays in an image
+(containerfiles/bases/debian.mirror.sh), and none of it is an ingredient.
+
+Of the host's sources only http and https entries for `main` of the release, its updates and its security
+updates count, in both of apt's formats (sources.list(5)); what they say of keys is left to mmdebstrap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dibo.errors import UsageError
+
+_ONE_LINE: Final = re.compile(
+    r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)"
+)
+_SNAPSHOT: Final = re.compile(r"/\d{8}T\d{6}Z(/|$)")  # as snapshot.debian.org writes the state that it serves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Addresses for the suites of a release. `own_security` adds the distribution's own security updates."""
+
+    entries: tuple[tuple[str, str], ...]
+    own_security: bool = False
+
+    def lines(self, architecture: str) -> str:
+        """As sources.list(5) has them. A snapshot is past its date on purpose."""
+        said = []
+        for uri, suite in self.entries:
+            old = " check-valid-until=no" if _SNAPSHOT.search(uri) else ""
+            said.append(f"deb [arch={architecture}{old}] {uri} {suite} main")
+        return "\n".join(said)
+
+
+def sources(suite: str, *, mirror: str | None, host: Path = Path("/")) -> Sources | None:
+    """What to build from, or None for the distribution's own servers. Raises UsageError."""
+    if mirror:
+        return _of_mirror(suite, mirror)
+    return _of_host(suite, host)
+
+
+def _of_mirror(suite: str, mirror: str) -> Sources:
+    addresses = mirror.split()
+    if len(addresses) > 2 or not all(re.match(r"https?://[^/\s'\"]+", each) for each in addresses):
+        raise UsageError(
+            f"{mirror!r} is not a mirror",
+            hint="give the address of a Debian archive, and, after a blank, that of its security updates",
+        )
+    entries = (
+        [(addresses[0], each) for each in _suites(suite)[:2]] if _updates(suite) else [(addresses[0], suite)]
+    )
+    if len(addresses) == 2:
+        entries.append((addresses[1], f"{suite}-security"))
+    return Sources(entries=tuple(entries), own_security=len(addresses) == 1 and _updates(suite))
+
+
+def _of_host(suite: str, host: Path) -> Sources | None:
+    try:
+        release = (host / "etc/os-release").read_text()
+    except OSError:
+        return None
+    if not re.search(r'^ID="?debian"?$', release, re.MULTILINE):
+        return None
+    wanted = _suites(suite)
+    found = {each: uri for uri, each in reversed(list(_entries(host / "etc/apt"))) if each in wanted}
+    if suite not in found:
+        return None
+    return Sources(entries=tuple((found[each], each) for each in wanted if each in found))
+
+
+def _suites(suite: str) -> tuple[str, str, str]:
+    return suite, f"{suite}-updates", f"{suite}-security"
+
+
+def _updates(suite: str) -> bool:
+    return suite not in ("sid", "unstable")
+
+
+def _entries(directory: Path) -> Iterator[tuple[str, str]]:
+    """(address, suite) of each source of binary packages of `main`."""
+    for path in [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*"))]:
+        try:
+            text = path.read_text(errors="replace")
+        except OSError:
+            continue
+        read = {".list": one_line, ".sources": deb822}.get(path.suffix)
+        for uri, suite, components in read(text) if read else ():
+            if "main" in components and uri.startswith(("http://", "https://")):
+                yield uri, suite
+
+
+def one_line(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """(address, suite, components) of the `deb` lines of a sources.list."""
+    for line in text.splitlines():
+        found = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
+        if found is not None:
+            yield found["uri"], found["suite"], tuple(found["components"].split())
+
+
+def deb822(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """(address, suite, components) of the enabled `deb` stanzas of a .sources file."""
+    kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    for stanza in re.split(r"\n\s*\n", kept):
+        unfolded = re.sub(r"\n[ \t]+", " ", stanza)
+        fields = {
+            name.strip().lower(): value.split()
+            for name, colon, value in (line.partition(":") for line in unfolded.splitlines())
+            if colon
+        }
+        if "deb" not in fields.get("types", ()) or fields.get("enabled", ["yes"]) == ["no"]:
+            continue
+        for uri in fields.get("uris", ()):
+            for suite in fields.get("suites", ()):
+                yield uri, suite, tuple(fields.get("components", ()))
