@@ -49,7 +49,7 @@ def sources(suite: str, *, mirror: str | None, host: Path = Path("/")) -> Source
 
 def _of_mirror(suite: str, mirror: str) -> Sources:
     addresses = mirror.split()
-    if len(addresses) > 2 or not all(re.match(r"https?://[^/\s'\"]+", each) for each in addresses):
+    if len(addresses) > 2 or not all(re.fullmatch(r"https?://[^\s'\"]+", each) for each in addresses):
         raise UsageError(
             f"{mirror!r} is not a mirror",
             hint="give the address of a Debian archive, and, after a blank, that of its security updates",
