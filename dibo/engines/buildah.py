@@ -34,6 +34,7 @@ from dibo.workspace import Run
 OLDEST: Final = (1, 23)  # RUN --mount, which `dibo plan --containerfile` writes, and `run --env`
 LAYERS: Final = "localhost/dibo/layer"
 FAILED: Final = "localhost/dibo/failed"
+_VFS = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
 _MARK = "\036"
 _STEP_FAILED = 100
 
@@ -49,33 +50,11 @@ class Buildah:
         self._environment = _engine_environment()
 
     def check(self) -> None:
-        version = buildah_version()
-        if version < OLDEST:
-            raise ToolMissing(
-                f"buildah {'.'.join(map(str, version))} is too old: {'.'.join(map(str, OLDEST))} is wanted",
-                hint=how_to_install("buildah"),
-            )
+        require_version()
         if os.geteuid() != 0:
-            _require_subordinate_ids()
-        driver = self._driver()
-        if driver == "vfs":
-            text = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
-            if os.environ.get("STORAGE_DRIVER") != "vfs":
-                raise EngineError(
-                    text,
-                    hint="`dibo doctor` says what keeps overlay from working; STORAGE_DRIVER=vfs insists on vfs",
-                )
-            self._report.warn(text)
-
-    def _driver(self) -> str:
-        try:
-            info = json.loads(self._buildah("info").stdout)
-        except CommandFailed as error:
-            raise EngineError(
-                f"buildah cannot use its storage: {' '.join(error.tail[-2:])}",
-                hint="`dibo doctor` looks closer",
-            ) from error
-        return str(info["store"]["GraphDriverName"])
+            require_subordinate_ids()
+        if require_driver() == "vfs":
+            self._report.warn(_VFS)
 
     def held(self) -> Mapping[str, float]:
         return {
@@ -309,19 +288,41 @@ class _Listener:
         )
 
 
-def remove_container(name: str) -> None:
-    """Remove a container that a killed run left, if it is there."""
-    with contextlib.suppress(CommandFailed, ToolMissing):
-        process.run(["buildah", "rm", name], env=_engine_environment(), capture=True)
-
-
-def buildah_version() -> tuple[int, ...]:
-    """(major, minor). Raises ToolMissing when there is no buildah, EngineError when it will not say."""
+def require_version() -> tuple[int, ...]:
+    """buildah's version. Raises ToolMissing when it is missing or too old, EngineError when it will not say."""
     text = process.run(["buildah", "--version"], capture=True, check=False).stdout
     match = re.search(r"(\d+)\.(\d+)", text)
     if match is None:
         raise EngineError(f"`buildah --version` says {text.strip()!r}, which is no version")
-    return tuple(int(number) for number in match.groups())
+    version = tuple(int(number) for number in match.groups())
+    if version < OLDEST:
+        raise ToolMissing(
+            f"buildah {'.'.join(map(str, version))} is too old: {'.'.join(map(str, OLDEST))} is wanted",
+            hint=how_to_install("buildah"),
+        )
+    return version
+
+
+def require_driver() -> str:
+    """The name of the driver that stores layers. Raises EngineError for vfs, unless the user insists on it."""
+    try:
+        info = json.loads(process.run(["buildah", "info"], env=_engine_environment(), capture=True).stdout)
+    except CommandFailed as error:
+        raise EngineError(
+            f"buildah cannot use its storage: {' '.join(error.tail[-2:])}", hint="`dibo doctor` looks closer"
+        ) from error
+    driver = str(info["store"]["GraphDriverName"])
+    if driver == "vfs" and os.environ.get("STORAGE_DRIVER") != "vfs":
+        raise EngineError(
+            _VFS, hint="`dibo doctor` says what keeps overlay from working; STORAGE_DRIVER=vfs insists on vfs"
+        )
+    return driver
+
+
+def remove_container(name: str) -> None:
+    """Remove a container that a killed run left, if it is there."""
+    with contextlib.suppress(CommandFailed, ToolMissing):
+        process.run(["buildah", "rm", name], env=_engine_environment(), capture=True)
 
 
 def _engine_environment() -> dict[str, str]:
@@ -336,7 +337,7 @@ def _engine_environment() -> dict[str, str]:
     return environment
 
 
-def _require_subordinate_ids() -> None:
+def require_subordinate_ids() -> None:
     """A distribution's root has files of many owners; one id is not enough to unpack it (user_namespaces(7))."""
     missing = [path for path in ("/etc/subuid", "/etc/subgid") if not _has_range(Path(path))]
     if missing:

@@ -1,0 +1,203 @@
+"""`dibo doctor`: try what a build and a conversion need here, change nothing, and say for each what to do.
+
+Each check does the thing itself on a small scale, in a directory that goes away, instead of looking for signs of it:
+a user namespace is entered, a map of ids is written, an overlay is mounted in it. What makes it fail on which
+distribution is in the hints.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dibo import process, resources
+from dibo.build import base_settings
+from dibo.converter import Converters
+from dibo.engines import buildah
+from dibo.errors import DiboError
+from dibo.report import Report
+from dibo.settings import Settings
+from dibo.tools import how_to_install
+from dibo.units import GIB, human_size
+from dibo.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was tried. `needed` is false for what only some uses want."""
+
+    what: str
+    works: bool
+    detail: str = ""
+    advice: str = ""
+    needed: bool = True
+
+    def __str__(self) -> str:
+        word = "ok" if self.works else "NO" if self.needed else "--"
+        lines = [f"{word:3} {self.what}{f': {self.detail}' if self.detail else ''}"]
+        if not self.works:
+            lines += [f"      {line}" for line in self.advice.splitlines()]
+        return "\n".join(lines)
+
+
+def examine(settings: Settings, report: Report) -> list[Finding]:
+    """Every finding, in the order that a build would meet them."""
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        _user_namespace,
+        _engine,
+        _overlay,
+        _isolation,
+        lambda: _base(settings, report),
+        lambda: _cache(settings),
+        lambda: _types(settings),
+        _boot,
+    ]
+    return [finding for check in checks for finding in check()]
+
+
+def _tried(what: str, argv: list[str], *, advice: str, needed: bool = True) -> Finding:
+    try:
+        done = process.run(argv, capture=True, check=False, timeout=60)
+    except DiboError as error:
+        return Finding(what=what, works=False, detail=error.message, advice=error.hint or advice, needed=needed)
+    detail = "" if done.returncode == 0 else " ".join(done.tail[-1:]) or process.describe_exit(done.returncode)
+    return Finding(what=what, works=done.returncode == 0, detail=detail, advice=advice, needed=needed)
+
+
+def _user_namespace() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        advice = "root without CAP_SYS_ADMIN cannot build"
+        yield _tried("mount namespace", ["unshare", "--mount", "true"], advice=advice)
+        return
+    advice = (
+        "a kernel or a container forbids it:\n"
+        "Ubuntu 23.10 and later: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0\n"
+        "others: sysctl user.max_user_namespaces must be above 0\n"
+        "in a container: its seccomp profile must allow unshare, clone and mount"
+    )
+    yield _tried("user namespace", ["unshare", "--user", "true"], advice=advice)
+    yield from _guarded("subordinate ids", buildah.require_subordinate_ids)
+    yield _tried("map of ids", ["buildah", "unshare", "true"], advice="newuidmap and newgidmap must be setuid root")
+
+
+def _guarded(what: str, check: Callable[[], object]) -> Iterator[Finding]:
+    try:
+        detail = check()
+        yield Finding(what=what, works=True, detail=str(detail) if isinstance(detail, str) else "")
+    except DiboError as error:
+        yield Finding(what=what, works=False, detail=error.message, advice=error.hint)
+
+
+def _engine() -> Iterator[Finding]:
+    def version() -> str:
+        found = buildah.require_version()
+        return ".".join(map(str, found))
+
+    yield from _guarded("buildah", version)
+
+
+def _overlay() -> Iterator[Finding]:
+    if process.find("buildah") is None:
+        return
+    yield from _guarded("layer storage", buildah.require_driver)
+    script = (
+        'cd "$1" && mkdir lower upper work merged && '
+        'mount -t overlay overlay -o "lowerdir=lower,upperdir=upper,workdir=work$2" merged'
+    )
+    enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["buildah", "unshare"]
+    options = "" if os.geteuid() == 0 else ",userxattr"
+    with tempfile.TemporaryDirectory(prefix="dibo-doctor-", dir=_near_storage()) as directory:
+        yield _tried(
+            "native overlay",
+            [*enter, "sh", "-c", script, "sh", directory, options],
+            advice="kernel 5.11 or newer, and storage neither on overlay nor on NFS; else install fuse-overlayfs, "
+            "which is 3 to 7 times slower",
+            needed=process.find("fuse-overlayfs") is None,
+        )
+
+
+def _near_storage() -> str | None:
+    """A directory on the file system that layers are stored on; /var/lib/containers for root."""
+    home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    for path in (Path("/var/lib/containers") if os.geteuid() == 0 else home, Path.home()):
+        if path.is_dir() and os.access(path, os.W_OK):
+            return str(path)
+    return None
+
+
+def _isolation() -> Iterator[Finding]:
+    if process.find("buildah") is None:
+        return
+    script = (
+        "set -e; root=$1; mkdir -p $root/bin $root/proc $root/sys $root/dev; "
+        "mount --rbind /proc $root/proc && mount --rbind /sys $root/sys && mount --rbind /dev $root/dev"
+    )
+    enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["buildah", "unshare"]
+    with tempfile.TemporaryDirectory(prefix="dibo-doctor-", dir=_near_storage()) as directory:
+        yield _tried(
+            "isolation chroot",
+            [*enter, "sh", "-c", script, "sh", directory],
+            advice="bind mounts of /proc, /sys and /dev must be allowed in a user namespace; in a container, its "
+            "seccomp profile must allow mount",
+        )
+
+
+def _base(settings: Settings, report: Report) -> Iterator[Finding]:
+    kind = settings.base.partition(":")[0]
+    if kind == "debian":
+        found = process.find("mmdebstrap") is not None
+        yield Finding(what="mmdebstrap", works=found, advice=how_to_install("mmdebstrap"))
+    elif kind == "ubuntu":
+        yield Finding(what="gpgv", works=process.find("gpgv") is not None, advice=how_to_install("gpgv"))
+    with tempfile.TemporaryDirectory(prefix="dibo-doctor-") as directory:
+
+        def identify() -> str:
+            from dibo.bases.choose import choose_base
+
+            workspace = Workspace(Path(directory) if not settings.cache.is_dir() else settings.cache)
+            base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
+            base.ingredients()
+            return base.name
+
+        yield from _guarded(f"base {settings.base}", identify)
+
+
+def _cache(settings: Settings) -> Iterator[Finding]:
+    existing = settings.cache
+    while not existing.exists():
+        existing = existing.parent
+    writable = os.access(existing, os.W_OK)
+    free = shutil.disk_usage(existing).free
+    yield Finding(
+        what="cache",
+        works=writable,
+        detail=f"{settings.cache}, {human_size(free)} free",
+        advice="set IMG_PATH or --cache-dir to a directory you may write to",
+    )
+    if free < 5 * GIB:
+        yield Finding(
+            what="room", works=False, needed=False, detail=human_size(free), advice="an image wants about 5 GiB"
+        )
+
+
+def _types(settings: Settings) -> Iterator[Finding]:
+    found = process.find("mke2fs") is not None
+    yield Finding(what="type raw: mke2fs", works=found, advice=how_to_install("mke2fs"))
+    for converter in Converters((*settings.converters_path, resources.shared("converters"))):
+        for tool in converter.tools:
+            works = process.find(tool) is not None
+            needed = converter.type in settings.types
+            yield Finding(
+                what=f"type {converter.type}: {tool}", works=works, needed=needed, advice=how_to_install(tool)
+            )
+
+
+def _boot() -> Iterator[Finding]:
+    tool = "qemu-system-x86_64"
+    yield Finding(
+        what=f"booting images: {tool}", works=process.find(tool) is not None, needed=False, advice=how_to_install(tool)
+    )
