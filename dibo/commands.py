@@ -94,12 +94,16 @@ def create(options: Options, report: Report) -> int:
     )
     check_order(order)
     with _session(decided, report) as session:
+        host_hooks.block_device(
+            stack,
+            device=session.run.subdirectory("device") / "disk",
+            size=size,
+            environment=environment,
+            say=report.say,
+        )
         job = session.job()
         session.build(job)
         order = order.for_image(job.plan.image_key)
-        host_hooks.block_device(
-            stack, device=order.path(decided.types[0]), environment=environment, say=report.say
-        )
         with session.engine.root(job.plan.image_key) as root:
             made = convert(root, order, run=session.run, report=report)
     for path in made:

@@ -12,7 +12,7 @@ from typing import Final
 
 from dibo import process
 from dibo.context import ExtraFiles
-from dibo.errors import FlavourError, HookFailed, UsageError
+from dibo.errors import FlavourError, HookFailed, LayoutError, UsageError
 from dibo.flavour import HOOK_NAME, File, Flavour, Phase
 from dibo.loader import copy_files, read_tree
 from dibo.stack import Stack
@@ -43,13 +43,27 @@ def image_size(
     return size, set_by
 
 
-def block_device(stack: Stack, *, device: Path, environment: Mapping[str, str], say: Say) -> str:
-    """What block-device.d hooks answer for IMAGE_BLOCK_DEVICE; `device` when they say nothing."""
-    current = str(device)
-    for flavour, name in _in_order(stack, Phase.BLOCK_DEVICE):
-        given = {**environment, "IMAGE_BLOCK_DEVICE": current}
-        current = _ask(flavour, Phase.BLOCK_DEVICE, name, given, say) or current
-    return current
+def block_device(stack: Stack, *, device: Path, size: int, environment: Mapping[str, str], say: Say) -> None:
+    """Run block-device.d hooks on `device`, an empty file of `size` bytes that stands for the disk.
+
+    A hook may look at it and answer with it. That the root file system goes where a hook says, and that what a hook
+    wrote is kept, is not there yet: both are refused with LayoutError rather than ignored. Raises HookFailed.
+    """
+    hooks = _in_order(stack, Phase.BLOCK_DEVICE)
+    if not hooks:
+        return
+    with device.open("wb") as file:
+        file.truncate(size)
+    for flavour, name in hooks:
+        given = {**environment, "IMAGE_BLOCK_DEVICE": str(device)}
+        answer = _ask(flavour, Phase.BLOCK_DEVICE, name, given, say)
+        if answer not in (None, str(device)) or device.stat().st_blocks:
+            path = flavour.origin / Phase.BLOCK_DEVICE / name
+            raise LayoutError(
+                f"the hook {path} lays out the disk itself, which dibo cannot use yet",
+                hint="say how the disk is laid out under `disk` in flavour.yaml, as the flavour `vm` does",
+            )
+    device.unlink()
 
 
 def extra_data(stack: Stack, *, directory: Path, environment: Mapping[str, str], say: Say) -> ExtraFiles:
