@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,8 +64,9 @@ def _session(decided: Settings, report: Report) -> Iterator[_Session]:
     workspace = Workspace(decided.cache)
     with workspace.run(remove_container=remove_container) as run:
         engine = Buildah(run, report)
-        engine.check()
-        yield _Session(settings=decided, workspace=workspace, run=run, report=report, engine=engine)
+        yield _Session(
+            settings=decided, workspace=workspace, run=run, report=report, engine=engine, held=engine.held()
+        )
 
 
 def create(options: Options, report: Report) -> int:
@@ -116,7 +117,7 @@ def plan(options: Options, report: Report, *, containerfile: Path | None, as_jso
     with _session(settings(options), report) as session:
         job = session.job()
         if containerfile is not None:
-            rendering.write(job, session.engine.held(), target=containerfile, report=report)
+            rendering.write(job, session.held, target=containerfile, report=report)
         answer(_as_json(job.plan) if as_json else describe(job.plan))
     return 0
 

@@ -4,6 +4,7 @@
 # shellcheck shell=sh
 set -eu
 root=$1
+cd "$root" # find(1) goes back to where it was called, which may be a home that the mapped root may not enter
 
 # Of this machine: mmdebstrap lends the root its hostname and resolv.conf; systemd-resolved keeps a copy of the latter.
 rm -f "$root/etc/hostname" "$root/etc/.resolv.conf.systemd-resolved.bak"

@@ -4,6 +4,7 @@
 # shellcheck shell=sh
 set -eu
 root=$1
+cd "$root" # find(1) goes back to where it was called, which may be a home that the mapped root may not enter
 kept=$root/etc/apt/sources.distribution
 mkdir -p "$kept/sources.list.d" "$root/usr/lib/dibo/finalise.d"
 [ ! -e "$root/etc/apt/sources.list" ] || mv "$root/etc/apt/sources.list" "$kept/"

@@ -74,7 +74,11 @@ class Buildah:
 
     def _images(self) -> dict[str, float]:
         """When each image with a name was made, by name."""
-        listed = self._buildah("images", "--json").stdout
+        try:
+            listed = self._buildah("images", "--json").stdout
+        except CommandFailed:
+            self.check()  # what is wrong may have a better name
+            raise
         return {
             str(name): _seconds(str(image.get("createdatraw", "")))
             for image in json.loads(listed or "[]") or []
@@ -137,13 +141,13 @@ class Buildah:
                 on_line=lambda line: listener.hear(line, log),
             ) as running:
                 code = running.wait()
-        if code == _STEP_FAILED:
-            raise listener.failed(step)
-        if code != 0:
-            raise EngineError(
-                f"buildah failed at {planned.step.title}: {' '.join(running.tail[-2:])}",
-                hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
-            )
+            if code == _STEP_FAILED:
+                raise listener.failed(step)
+            if code != 0:
+                raise EngineError(
+                    f"buildah failed at {planned.step.title}: {' '.join(running.tail[-2:])}",
+                    hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
+                )
         step.log.unlink()
 
     def tag(self, key: str, name: str) -> None:
@@ -157,6 +161,7 @@ class Buildah:
         with self._container() as container:
             self._inside(scripts.PREPARE_ROOT, [container, f"{LAYERS}:k-{key}"])
             yield BuildahRoot(self, container)
+            remove_container(container)
 
     def start_in_root(
         self,
@@ -195,12 +200,13 @@ class Buildah:
 
     @contextlib.contextmanager
     def _container(self) -> Iterator[str]:
+        """A name for a container that the body removes when all goes well; here when it does not."""
         name = self._run.container()
         try:
             yield name
-        finally:
-            if name in self._buildah("containers", "--format", "{{.ContainerName}}").stdout.split():
-                remove_container(name)
+        except BaseException:
+            remove_container(name)
+            raise
 
     def _forget(self, image: str) -> None:
         self._buildah("rmi", image, check=False)
