@@ -41,21 +41,27 @@ class _Session:
     run: Run
     report: Report
     engine: Buildah
+    held: Mapping[str, float]
 
     def job(self) -> spine.Job:
-        held = self.engine.held()
         return spine.prepare(
-            self.settings, workspace=self.workspace, run=self.run, report=self.report, held=held
+            self.settings,
+            workspace=self.workspace,
+            run=self.run,
+            report=self.report,
+            held=self.held,
         )
 
     def build(self, job: spine.Job) -> None:
+        if job.plan.to_run or not job.plan.base_held:
+            self.engine.check()
         spine.build(
             job,
             self.engine,
             workspace=self.workspace,
             run=self.run,
             report=self.report,
-            held=self.engine.held(),
+            held=self.held,
         )
 
 
