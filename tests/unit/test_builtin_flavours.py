@@ -84,7 +84,9 @@ def test_variables_of_hooks_are_declared(name: str) -> None:
     """Under `set -u` a variable that is not declared ends the hook."""
     given = {"ARCH", "RELEASE", "DISTRIBUTION", "TMP_HOOKS_PATH", "HOME", "ID", "ID_LIKE", "PRETTY_NAME"}
     found = manifest(name)
-    declared = given | {variable for each in (*found.needs, name) for variable, _ in manifest(each).environment}
+    declared = given | {
+        variable for each in (*found.needs, name) for variable, _ in manifest(each).environment
+    }
     for path in (FLAVOURS / name).glob("*.d/*"):
         if HOOK_NAME.fullmatch(path.name):
             text = path.read_text()
