@@ -72,15 +72,15 @@ class Reader:
 
     def chain(self, cluster: int) -> bytes:
         end = (1 << min(self.volume.bits, 28)) - 8
-        data = b""
+        parts = []
         while cluster < end:
             assert 2 <= cluster < self.volume.clusters + 2
             assert cluster not in self.seen
             self.seen.add(cluster)
             sector = self.data_at + (cluster - 2) * self.per_cluster
-            data += self.read(sector, self.per_cluster * 512)
+            parts.append(self.read(sector, self.per_cluster * 512))
             cluster = self.links[cluster]
-        return data
+        return b"".join(parts)
 
     def root(self) -> Volume:
         if self.volume.bits == 32:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,26 @@ def test_a_disk_cut_short() -> None:
     image.truncate(67 * MIB)
     with pytest.raises(LayoutError, match="ends before byte"):
         gpt.decode(image)
+
+
+def test_a_header_in_the_wrong_place() -> None:
+    """The backup's header over the primary one: both are whole, and each says that the other is the other."""
+    image = disk(placed(size=68 * MIB))
+    image.seek(-SECTOR, 2)
+    header = image.read(SECTOR)
+    image.seek(SECTOR)
+    image.write(header)
+    with pytest.raises(LayoutError, match="sector 1 is damaged"):
+        gpt.decode(image)
+
+
+@pytest.mark.parametrize(("first_lba", "sectors"), [(4095, 10), (4096, 2**30), (4096, 0), (33, 1)])
+def test_partitions_that_overlap_or_leave_the_disk(first_lba: int, sectors: int) -> None:
+    placement = placed(size=68 * MIB)
+    bios, esp, root = placement.partitions
+    partitions = (bios, replace(esp, first_lba=first_lba, sectors=sectors), root)
+    with pytest.raises(LayoutError, match="outside of what is usable or inside another partition"):
+        gpt.decode(disk(replace(placement, partitions=partitions)))
 
 
 def test_two_whole_tables_that_differ() -> None:

@@ -84,8 +84,9 @@ def test_nothing_that_is_zero_is_written(tmp_path: Path) -> None:
 
 def test_what_the_file_held_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "disk.raw"
-    path.write_bytes(b"old" * 50 * MIB)
+    path.write_bytes(b"old" * 5 * MIB)
     with path.open("r+b") as target:
+        target.truncate(100 * MIB)
         write_disk(target, placement=placed(), boot=boot_files(), mtime=MTIME)
     assert path.read_bytes() == write(tmp_path / "fresh.raw", placed()).read_bytes()
 

@@ -191,7 +191,7 @@ some_partition = st.tuples(
 ).map(merged)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.lists(some_partition, max_size=3), st.booleans())
 def test_schema_and_parser_agree(partitions: list[dict[str, str]], with_root: bool) -> None:
     named = [{"name": f"p{index}", **each} for index, each in enumerate(partitions)]
