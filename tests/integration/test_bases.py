@@ -129,7 +129,9 @@ def _run(command: TarCommand, user: str, directory: Path) -> Path:
     prefix = ["runuser", "-u", user, "--"] if os.geteuid() == 0 else []
     tar = directory / "root.tar"
     with tar.open("wb") as stdout:
-        process.run([*prefix, "env", *environment, *command.argv], stdout=stdout, cwd=directory, timeout=900)
+        argv = [*prefix, "env", *environment, *command.argv]
+        done = process.run(argv, stdout=stdout, cwd=directory, check=False, timeout=1200)
+    assert done.returncode == 0, "\n".join(done.tail)
     return tar
 
 

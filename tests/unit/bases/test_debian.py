@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,24 @@ def test_names_of_releases() -> None:
 )
 def test_epochs(epoch: str, seconds: int | None) -> None:
     assert epoch_seconds(epoch) == seconds
+
+
+def test_the_mirror_serves_the_build_and_goes(tmp_path: Path) -> None:
+    """The setup-hook, run as mmdebstrap runs it, and what it leaves for the last step of a build."""
+    apt = tmp_path / "etc/apt"
+    (apt / "sources.list.d").mkdir(parents=True)
+    own = "deb [signed-by=/k.gpg] http://own.example/debian trixie main\n"
+    security = "deb [signed-by=/k.gpg] http://own.example/debian-security trixie-security main\n"
+    (apt / "sources.list").write_text(own + security)
+    found = sources("trixie", mirror=MIRROR)
+    assert found is not None
+    hook = debian._setup_hook(found, "trixie", "amd64")
+    subprocess.run(["sh", "-c", hook, "exec", tmp_path], check=True)
+    assert (apt / "sources.list").read_text() == (
+        f"deb [signed-by=/k.gpg arch=amd64] {MIRROR} trixie main\n"
+        f"deb [signed-by=/k.gpg arch=amd64] {MIRROR} trixie-updates main\n{security}"
+    )
+    last = (tmp_path / "usr/lib/dibo/finalise.d/00-sources").read_text().replace("/etc/", f"{tmp_path}/etc/")
+    subprocess.run(["sh", "-c", last], check=True)
+    assert (apt / "sources.list").read_text() == own + security
+    assert sorted(path.name for path in apt.iterdir()) == ["sources.list", "sources.list.d"]
