@@ -21,7 +21,7 @@ from dibo.errors import UsageError
 _ONE_LINE: Final = re.compile(
     r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)"
 )
-_SNAPSHOT: Final = re.compile(r"/\d{8}T\d{6}Z(/|$)")  # as snapshot.debian.org writes the state that it serves
+_SNAPSHOT: Final = re.compile(r"/\d{8}T\d{6}Z(/|$)")  # how snapshot archives name a moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
