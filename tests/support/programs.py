@@ -7,11 +7,14 @@ from dibo import process, tools
 _PACKAGES = {
     "mformat": "mtools",
     "mcopy": "mtools",
+    "mdir": "mtools",
+    "fsck.fat": "dosfstools",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "setpriv": "util-linux",
     "runuser": "util-linux",
     "sfdisk": "fdisk",
+    "sgdisk": "gdisk",
 }
 
 
