@@ -19,12 +19,14 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from dibo import process
-from dibo.errors import OutputError
+from dibo.errors import DiboError, OutputError
 
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
 
@@ -41,10 +43,7 @@ class Workspace:
             if not tag.exists():
                 tag.write_text(_TAG)
         except OSError as error:
-            raise OutputError(
-                f"cannot use {root} as the cache: {error.strerror}",
-                hint="set IMG_PATH or --cache-dir to a directory you may write to",
-            ) from error
+            raise _unusable(root, error) from error
 
     @property
     def bases(self) -> Path:
@@ -60,20 +59,26 @@ class Workspace:
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
         directory = self.root / "runs" / identity
         with contextlib.ExitStack() as stack:
-            with (self.root / "runs.lock").open(
-                "w"
-            ) as all_runs:  # nobody sweeps a run that is just being made
-                fcntl.flock(all_runs, fcntl.LOCK_EX)
-                self._sweep(remove_container)
-                directory.mkdir()
-                lock = stack.enter_context((directory / "lock").open("w"))
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                stack.enter_context(self._begin(directory, remove_container))
+            except OSError as error:
+                raise _unusable(self.root, error) from error
             os.environ["DIBO_RUN"] = identity
             run = Run(identity, directory)
             try:
                 yield run
             finally:
                 _remove(directory)
+
+    def _begin(self, directory: Path, remove_container: Callable[[str], None] | None) -> IO[str]:
+        """Make a run's directory; its lock, held."""
+        with (self.root / "runs.lock").open("w") as all_runs:  # nobody sweeps a run that is just being made
+            fcntl.flock(all_runs, fcntl.LOCK_EX)
+            self._sweep(remove_container)
+            directory.mkdir()
+            lock = (directory / "lock").open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return lock
 
     def _sweep(self, remove_container: Callable[[str], None] | None) -> None:
         for directory in sorted((self.root / "runs").iterdir()):
@@ -83,6 +88,8 @@ class Workspace:
                 for kind, value in _journal(directory):
                     if kind == "file":
                         Path(value).unlink(missing_ok=True)
+                    elif kind == "tree":
+                        _remove(Path(value))
                     elif remove_container is not None:
                         remove_container(value)
                 _remove(directory)
@@ -102,6 +109,20 @@ class Run:
         path = self.directory / f"{self._count:02}-{name}"
         path.mkdir()
         return path
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory in the system's temporary one, which processes of other ids may enter: the user's cache may
+        lie in a home that is closed to them."""
+        self._count += 1
+        path = Path(tempfile.gettempdir()) / f"dibo-{self.identity}-{self._count}"
+        self._note("tree", str(path))
+        path.mkdir()
+        path.chmod(0o755)
+        try:
+            yield path
+        finally:
+            _remove(path)
 
     def container(self) -> str:
         """A name for a new container; the journal has it before the engine does."""
@@ -169,5 +190,16 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
+def _unusable(root: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot use {root} as the cache: {error.strerror}",
+        hint="set IMG_PATH or --cache-dir to a directory you may write to",
+    )
+
+
 def _remove(directory: Path) -> None:
+    """Remove a tree, also when parts of it belong to subordinate ids, which only a user namespace may touch."""
     shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        with contextlib.suppress(DiboError):
+            process.run(["buildah", "unshare", "rm", "-rf", "--", str(directory)])

@@ -107,12 +107,15 @@ class Buildah:
             case OciImage(reference=reference):
                 self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], reference, *arguments[2:]])
             case TarCommand(argv=argv, environment=environment):
-                with Process(
-                    argv,
-                    env={**process.proxies(), **dict(environment)},
-                    stdout=process.PIPE,
-                    on_line=self._report.line,
-                ) as maker:
+                with (
+                    self._run.scratch() as scratch,
+                    Process(
+                        argv,
+                        env={"TMPDIR": str(scratch), **process.proxies(), **dict(environment)},
+                        stdout=process.PIPE,
+                        on_line=self._report.line,
+                    ) as maker,
+                ):
                     self._inside(scripts.IMPORT_TAR_STREAM, arguments, stdin=maker.stdout)
                     code = maker.wait()
                     if code != 0:
