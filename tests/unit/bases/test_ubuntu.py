@@ -17,8 +17,8 @@ from dibo.bases.ubuntu import Ubuntu
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
 from dibo.report import Report
 from dibo.workspace import Workspace
+from tests.support.keys import Key, Keys
 from tests.support.web import Web
-from tests.unit.bases.conftest import Key, Keys
 
 TAR = b"\xfd7zXZ\0" + bytes(range(256)) * 2000
 FILE = "noble-server-cloudimg-amd64-root.tar.xz"
