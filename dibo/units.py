@@ -34,7 +34,7 @@ def parse_gib(text: str) -> int:
 
     The result is rounded up to whole MiB, so that partitions end on their alignment.
     """
-    if re.fullmatch(r"\d{1,6}(?:\.\d{1,9})?|\.\d{1,9}", text.strip()) is None:
+    if re.fullmatch(r"\d{1,6}(?:\.\d{1,12})?|\.\d{1,12}", text.strip()) is None:
         raise UsageError(
             f"{text!r} is not an image size", hint="IMAGE_SIZE is a number of GiB, such as 2 or 1.5"
         )
