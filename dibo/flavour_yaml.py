@@ -30,7 +30,11 @@ SCHEMA: Final[dict[str, object]] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "summary": {"type": "string", "description": "What the flavour does, in one line."},
+        "summary": {
+            "type": "string",
+            "pattern": r"^\s*[^\n]*\s*$",
+            "description": "What the flavour does, in one line.",
+        },
         "packages": {
             "description": "Packages installed at the start of the install phase: a list, or lists by distribution "
             "(ubuntu-noble, ubuntu, debian, default; the first that fits).",
@@ -49,7 +53,10 @@ SCHEMA: Final[dict[str, object]] = {
             "type": "object",
             "description": "Variables that the hooks read, with their defaults.",
             "propertyNames": {"pattern": _VARIABLE},
-            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            "additionalProperties": {
+                "type": ["string", "number", "boolean", "null"],
+                "not": {"type": "string", "pattern": r"[\n\x00]"},
+            },
         },
         "local": {"type": "boolean", "description": "Its layers hold data of this user or machine."},
         "architectures": {"type": "array", "items": {"enum": list(ARCHITECTURES)}, "minItems": 1},
@@ -98,7 +105,7 @@ def parse_manifest(data: object, *, origin: str) -> Manifest:
         clashes=_words(data.get("clashes", []), f"{origin}: clashes", FLAVOUR_NAME.pattern),
         environment=_environment(data.get("environment", {}), origin),
         local=_flag(data.get("local", False), f"{origin}: local"),
-        architectures=_architectures(data.get("architectures"), origin),
+        architectures=_architectures(data["architectures"], origin) if "architectures" in data else (),
         disk=parse_layout(data["disk"], origin=origin) if "disk" in data else None,
     )
 
@@ -162,8 +169,6 @@ def _flag(value: object, where: str) -> bool:
 
 
 def _architectures(value: object, origin: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
     if not isinstance(value, list) or not value or any(each not in ARCHITECTURES for each in value):
         raise FlavourError(f"{origin}: architectures is a list of {', '.join(ARCHITECTURES)}, not {value!r}")
     return tuple(dict.fromkeys(value))
