@@ -175,6 +175,8 @@ def _sort_out(directory: Path, files: tuple[File, ...]) -> tuple[tuple[Hook, ...
                 f"{path} looks like a phase but is none{nearest(path.name, phases)}",
                 hint=f"phases are {', '.join(Phase)}",
             )
+        if path.name in phases and (path.is_symlink() or not path.is_dir()):
+            raise FlavourError(f"the phase {path} is not a directory", hint="make it one; put hooks into it")
     hooks, data = [], []
     for file in files:
         phase, _, name = file.path.partition("/")
@@ -206,7 +208,7 @@ def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
     """
     for file in files:
         source, copy = origin / file.path, target / file.path
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(copy.parent, below=target)
         if _file(origin, source) != file:
             raise FlavourError(f"{source} changed while dibo was reading it", hint="run the command again")
         if file.kind is Kind.SYMLINK:
@@ -214,6 +216,15 @@ def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
         else:
             shutil.copyfile(source, copy)
             copy.chmod(0o755 if file.executable else 0o644)
+
+
+def _make_parents(directory: Path, *, below: Path) -> None:
+    """Directories that look the same whatever the umask is."""
+    if not directory.is_dir():
+        if directory != below:
+            _make_parents(directory.parent, below=below)
+        directory.mkdir()
+        directory.chmod(0o755)
 
 
 def read_tree(directory: Path) -> tuple[File, ...]:
