@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dibo import keys, resources
 from dibo.errors import FlavourError
-from dibo.flavour import File
+from dibo.flavour import File, Phase
 from dibo.loader import copy_files, read_tree
 from dibo.recipe import FINALISE, Recipe, Step
 
@@ -69,6 +69,7 @@ def command(step: Step) -> tuple[str, ...]:
 def stage(step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, target: Path) -> None:
     """Fill `target`, an empty directory. Raises FlavourError."""
     target.chmod(0o755)
+    _refuse_reserved(step, recipe, extra)
     copy_files(runner.directory, runner.files, target / ".dibo")
     if not step.flavour:
         return
@@ -81,21 +82,47 @@ def stage(step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, targ
     _describe(step, recipe, target / ".dibo" / "step")
 
 
+def _refuse_reserved(step: Step, recipe: Recipe, extra: ExtraFiles) -> None:
+    """Names at the top of the context that are dibo's."""
+    own = recipe.stack.get(step.flavour).files if step.flavour else ()
+    made = [file for name in (*step.visible, step.flavour) for file in extra.values.get(name, ())]
+    for file in (*own, *made):
+        top = file.path.partition("/")[0]
+        if top == ".dibo" or (top == "flavours" and step.visible):
+            raise FlavourError(
+                f"{file.path} of the flavour {step.flavour!r} cannot be seen by its hooks: {MOUNT}/{top} is dibo's",
+                hint="give it another name",
+            )
+
+
 def _stage_extra(step: Step, extra: ExtraFiles, target: Path) -> None:
+    """Extra data may take the place of files of the flavour whose hook made it, and of nothing else."""
     made: dict[str, str] = {}
     values = extra.values
     for name in (*step.visible, step.flavour):
         for file in values.get(name, ()):
-            if file.path in made:
+            copy = target / file.path
+            taken = made.get(file.path) or (step.flavour if name != step.flavour and _is_there(copy) else None)
+            if taken is not None:
                 raise FlavourError(
-                    f"extra-data.d hooks of {made[file.path]!r} and {name!r} both made {file.path}",
+                    f"{file.path}, which an extra-data.d hook of {name!r} made, is also in {taken!r}",
                     hint="they are seen in one place; let one of them use another name",
                 )
             made[file.path] = name
-            copy = target / file.path
             if copy.is_file() or copy.is_symlink():
                 copy.unlink()
-        extra.copy(name, target)
+        try:
+            extra.copy(name, target)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise FlavourError(
+                f"extra-data.d hooks of {name!r} made something that is a file here and a directory there: "
+                f"{error.filename}",
+                hint="all extra data is seen in one place; let one of them use another name",
+            ) from error
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
 
 
 def _describe(step: Step, recipe: Recipe, directory: Path) -> None:
@@ -105,10 +132,11 @@ def _describe(step: Step, recipe: Recipe, directory: Path) -> None:
     contents = {
         "phase": f"{step.phase}\n",
         "flavour": f"{step.flavour}\n",
-        "place": f"{step.place:03}\n",
         "hooks": "".join(f"{name}\n" for name in step.hooks),
         "environment": "".join(lines),
     }
+    if step.phase == Phase.FIRST_BOOT:
+        contents["place"] = f"{step.place:03}\n"
     if step.packages:
         contents["packages"] = "".join(
             f"{distribution}\t{' '.join(substitute(words, variables))}\n"
