@@ -19,7 +19,6 @@ from typing import Final
 from dibo.base import Base
 from dibo.bases import releases
 from dibo.bases.debian import Debian
-from dibo.bases.image import OciLayout, RegistryImage
 from dibo.bases.settings import BaseSettings
 from dibo.bases.tarball import LocalFile, remote_file
 from dibo.bases.ubuntu import Ubuntu
@@ -42,6 +41,8 @@ POSSIBLE: Final = (
 
 def choose_base(spec: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> Base:
     """The base that `spec` means. Looks at no network. Raises UsageError."""
+    from dibo.bases.image import OciLayout, RegistryImage  # brings oras along, which takes longer than a plan
+
     kind, colon, rest = spec.partition(":")
     if kind in ("ubuntu", "debian") and (rest or not colon):
         return _distribution(kind, rest, settings=settings, workspace=workspace, report=report)
