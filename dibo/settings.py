@@ -182,7 +182,7 @@ def _paths(named: Sequence[str], variable: str) -> tuple[Path, ...]:
 def _source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
     """SOURCE_DATE_EPOCH when it is set, else the start of an epoch that is a date, else the start of this month."""
     if text:
-        if not text.isdigit():
+        if re.fullmatch(r"[0-9]{1,12}", text) is None:
             raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
         return int(text)
     for form in ("%Y-%m-%d", "%Y%m%d", "%Y-%m", "%Y%m%dT%H%M%SZ"):
