@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -161,11 +162,16 @@ def _keep_only(engine: Engine, failed: str) -> None:
 def shell_command(job: Job, planned: PlannedStep) -> str:
     """What to type to stand in the state that a failed step left."""
     settings = job.settings
-    options = []
-    if settings.base != "ubuntu":
-        options.append(f"--base {settings.base}")
-    if settings.release:
-        options.append(f"--release {settings.release}")
-    options += [f"--flavours-path {path}" for path in settings.flavours_path]
-    names = [name for name in settings.flavours if name != "base"]
-    return " ".join(["dibo shell --at", f"failed-{planned.key[:12]}", *options, *names])
+    options = ["-a", settings.architecture, "--base", settings.base, "--epoch", settings.epoch]
+    for option, value in (
+        ("--release", settings.release),
+        ("--sha256", settings.sha256),
+        ("--mirror", settings.mirror),
+        ("--keyring", settings.keyring),
+    ):
+        options += [option, str(value)] if value else []
+    for path in settings.flavours_path:
+        options += ["--flavours-path", str(path.absolute())]
+    options += ["--cache-dir", str(settings.cache)]
+    names = settings.flavours[1:] if settings.flavours[0] == "base" else ("--no-base", *settings.flavours)
+    return shlex.join(["dibo", "shell", "--at", f"failed-{planned.key[:12]}", *options, *names])

@@ -159,7 +159,9 @@ def build(options: Options, report: Report, *, tag: str | None) -> int:
 
 def shell(options: Options, report: Report, *, at: str | None, run_command: str | None) -> int:
     """dibo shell."""
-    argv = ["bash", "-c", run_command] if run_command else ["bash", "-l"]
+    # bash where the root has it
+    argv = ["sh", "-c", 'command -v bash > /dev/null && exec bash "$@"; exec sh "$@"', "sh"]
+    argv += ["-c", run_command] if run_command else ["-l"]
     if at is None and not options.flavours:
         raise UsageError("dibo shell wants flavours, or a layer with --at")
     with _session(settings(options), report) as session:
