@@ -66,6 +66,8 @@ def output_path(output: Path, kind: str) -> Path:
 
 def check_order(order: Order) -> None:
     """What can be refused before anything is built. Raises UsageError, OutputError, ToolMissing, LayoutError."""
+    if not order.output.name:
+        raise UsageError(f"{str(order.output)!r} is not the name of a file", hint="-o takes a name: web, or out/web")
     paths = [order.path(converter.type) for converter in order.converters]
     if len(set(paths)) != len(paths):
         raise UsageError("two types would be written to the same file", hint="give -o a name without a type")
@@ -76,6 +78,9 @@ def check_order(order: Order) -> None:
         )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
+    for path in paths:
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory", hint="choose another name with -o")
     for converter in order.converters:
         for tool in converter.tools:
             if process.find(tool) is None:
