@@ -44,7 +44,10 @@ def write_disk(target: BinaryIO, *, placement: Placement, boot: BootFiles, mtime
 
 def _check_wanted(placement: Placement, boot: BootFiles) -> None:
     hint = f"the flavour that makes the root bootable leaves them there, with {MANIFEST}"
-    if placement.holding(Content.GRUB_CORE) is not None and (boot.boot is None or boot.core is None):
+    # A root with files for UEFI alone says that its architecture has no BIOS; the partition stays empty then.
+    uefi_alone = boot.boot is None and boot.core is None and bool(boot.esp)
+    has_bios = boot.boot is not None and boot.core is not None
+    if placement.holding(Content.GRUB_CORE) is not None and not has_bios and not uefi_alone:
         raise LayoutError("the layout wants GRUB's images for BIOS, the root has none", hint=hint)
     if placement.holding(Content.ESP) is not None and not boot.esp:
         raise LayoutError("the layout wants files for the EFI system partition, the root has none", hint=hint)

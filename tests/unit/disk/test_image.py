@@ -126,3 +126,10 @@ def test_a_disk_that_failed_has_no_table(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="do not fit"):
         write(tmp_path / "disk.raw", placed(text=EXAMPLE.replace("64MiB", "2MiB")), boot)
     assert not any((tmp_path / "disk.raw").read_bytes()[:MIB])
+
+
+def test_a_root_for_uefi_alone_leaves_the_partition_for_bios_empty(tmp_path: Path) -> None:
+    """arm64 has no BIOS; the same layout serves."""
+    data = write(tmp_path / "disk.raw", placed(), replace(boot_files(), boot=None, core=None)).read_bytes()
+    assert not any(data[MIB : 2 * MIB])
+    assert not any(data[:440])
