@@ -127,6 +127,7 @@ def _is_there(path: Path) -> bool:
 
 def _describe(step: Step, recipe: Recipe, directory: Path) -> None:
     directory.mkdir()
+    directory.chmod(0o755)
     variables = {"ARCH": recipe.architecture, **dict(step.environment)}
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
     contents = {
