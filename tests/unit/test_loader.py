@@ -30,7 +30,11 @@ def test_hooks_and_data(tmp_path: Path) -> None:
         yaml="summary: A web server\n",
     )
     found = load_flavour(path)
-    assert [hook.path for hook in found.hooks] == ["pre-install.d/50-early", "install.d/10-b", "install.d/9-a"]
+    assert [hook.path for hook in found.hooks] == [
+        "pre-install.d/50-early",
+        "install.d/10-b",
+        "install.d/9-a",
+    ]
     assert [hook.name for hook in found.hooks_of(Phase.INSTALL)] == ["10-b", "9-a"]
     assert found.data == (
         "install.d/10-web.sh",
@@ -44,7 +48,12 @@ def test_hooks_and_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "suggestion"),
-    [("instal.d", "install.d"), ("preinstall.d", "pre-install.d"), ("first_boot.d", "first-boot.d"), ("x.d", None)],
+    [
+        ("instal.d", "install.d"),
+        ("preinstall.d", "pre-install.d"),
+        ("first_boot.d", "first-boot.d"),
+        ("x.d", None),
+    ],
 )
 def test_a_misspelt_phase(tmp_path: Path, name: str, suggestion: str | None) -> None:
     path = write_flavour(tmp_path, "web", [f"{name}/10-x"])
@@ -168,7 +177,9 @@ def test_what_cannot_be_a_flavour_is_not_listed(tmp_path: Path) -> None:
 def test_an_unknown_flavour_names_the_nearest(tmp_path: Path) -> None:
     write_flavour(tmp_path, "web-server")
     write_flavour(tmp_path, "mysql")
-    with pytest.raises(UnknownFlavour, match="there is no flavour 'web-sever'; did you mean 'web-server'") as caught:
+    with pytest.raises(
+        UnknownFlavour, match="there is no flavour 'web-sever'; did you mean 'web-server'"
+    ) as caught:
         Catalogue([tmp_path]).get("web-sever")
     assert str(tmp_path) in caught.value.hint
     with pytest.raises(UnknownFlavour, match="there is no flavour 'zzz'$"):

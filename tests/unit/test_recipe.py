@@ -24,7 +24,13 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
     write_flavour(
         tmp_path,
         "b",
-        ["pre-install.d/10-early", "install.d/20-second", "install.d/30-more", "first-boot.d/10-x", "first-boot.d/9-y"],
+        [
+            "pre-install.d/10-early",
+            "install.d/20-second",
+            "install.d/30-more",
+            "first-boot.d/10-x",
+            "first-boot.d/9-y",
+        ],
         yaml="packages: [b]\nneeds: [a]\nenvironment: {PORT: 80}\n",
     )
     write_flavour(tmp_path, "c", ["first-boot.d/5-z", "block-device-size.d/10-size", "extra-data.d/10-data"])
@@ -55,7 +61,9 @@ def test_packages_fold_with_hooks_when_nobody_comes_between(tmp_path: Path) -> N
 
 def test_names_sort_as_text_in_the_c_locale(tmp_path: Path) -> None:
     """As run-parts sorts them, so that flavours of the first days keep their order."""
-    write_flavour(tmp_path, "a", [f"install.d/{name}" for name in ("9-n", "20-b", "100-h", "10-a", "10-B", "10-_")])
+    write_flavour(
+        tmp_path, "a", [f"install.d/{name}" for name in ("9-n", "20-b", "100-h", "10-a", "10-B", "10-_")]
+    )
     (step, _) = read_recipe(tmp_path, "a").steps
     assert step.hooks == ("10-B", "10-_", "10-a", "100-h", "20-b", "9-n")
 
@@ -118,7 +126,9 @@ def test_every_hook_runs_once_in_order(flavours: tuple[Flavour, ...]) -> None:
         for place, each in enumerate(flavours)
         for hook in each.hooks
     ]
-    wanted += [(list(Phase).index(Phase.INSTALL), "", place) for place, each in enumerate(flavours) if each.packages]
+    wanted += [
+        (list(Phase).index(Phase.INSTALL), "", place) for place, each in enumerate(flavours) if each.packages
+    ]
     assert ran == sorted(wanted)
 
 

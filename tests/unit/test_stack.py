@@ -19,9 +19,7 @@ def stack_of(*flavours: Flavour, asked: tuple[str, ...] | None = None, architect
 
 
 def layout(size: int | None = None) -> Layout:
-    root = Partition(
-        name="root", type=PartitionType.LINUX, size=size, filesystem=FileSystem.EXT4, mount=ROOT
-    )
+    root = Partition(name="root", type=PartitionType.LINUX, size=size, filesystem=FileSystem.EXT4, mount=ROOT)
     return Layout(table=Table.GPT, partitions=(root,))
 
 
@@ -75,7 +73,11 @@ def test_architectures() -> None:
 
 
 def test_two_layouts() -> None:
-    one, same, other = flavour("one", disk=layout()), flavour("same", disk=layout()), flavour("x", disk=layout(1))
+    one, same, other = (
+        flavour("one", disk=layout()),
+        flavour("same", disk=layout()),
+        flavour("x", disk=layout(1)),
+    )
     assert stack_of(one, same).disk == layout()
     assert stack_of(flavour("none")).disk is None
     with pytest.raises(StackError, match="'one' and 'x' want different disks"):
@@ -84,7 +86,8 @@ def test_two_layouts() -> None:
 
 def test_variables_the_user_s_before_the_last_default() -> None:
     stack = stack_of(
-        flavour("a", environment=(("COLOUR", "red"), ("SIZE", "1"))), flavour("b", environment=(("COLOUR", "blue"),))
+        flavour("a", environment=(("COLOUR", "red"), ("SIZE", "1"))),
+        flavour("b", environment=(("COLOUR", "blue"),)),
     )
     assert stack.environment({"SIZE": "", "OTHER": "x"}.get) == {"COLOUR": "blue", "SIZE": ""}
 
@@ -95,7 +98,9 @@ def graphs(draw: st.DrawFn) -> tuple[dict[str, Flavour], list[str]]:
     count = draw(st.integers(1, 8))
     names = [f"f{number}" for number in range(count)]
     flavours = {
-        name: flavour(name, needs=tuple(draw(st.lists(st.sampled_from(names[:number]), unique=True)) if number else ()))
+        name: flavour(
+            name, needs=tuple(draw(st.lists(st.sampled_from(names[:number]), unique=True)) if number else ())
+        )
         for number, name in enumerate(names)
     }
     return flavours, draw(st.lists(st.sampled_from(names), min_size=1))

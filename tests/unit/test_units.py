@@ -28,7 +28,9 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "abc", "-1M", "1.M", ".5G", "1e3", "64MiBs", "1 2", "0x10", "1,5G", "∞"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "-1M", "1.M", ".5G", "1e3", "64MiBs", "1 2", "0x10", "1,5G", "∞"]
+)
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match="is not a size"):
         parse_size(text)
@@ -49,7 +51,9 @@ def test_image_sizes_are_gib_in_whole_mib(text: str, size: int) -> None:
     assert parse_gib(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "abc", "2G", "-1", "1e3", "2.", "$(touch x)", "1 2", "inf", "nan", "12345678"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "2G", "-1", "1e3", "2.", "$(touch x)", "1 2", "inf", "nan", "12345678"]
+)
 def test_what_is_no_image_size(text: str) -> None:
     with pytest.raises(UsageError, match="is not an image size"):
         parse_gib(text)
@@ -74,7 +78,14 @@ def test_whole_numbers_keep_their_value(number: int, unit: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (KIB, "1 KiB"), (1010 * KIB, "1010 KiB"), (3 * GIB // 2, "1.5 GiB"), (TIB, "1 TiB")],
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (KIB, "1 KiB"),
+        (1010 * KIB, "1010 KiB"),
+        (3 * GIB // 2, "1.5 GiB"),
+        (TIB, "1 TiB"),
+    ],
 )
 def test_sizes_for_people(size: int, text: str) -> None:
     assert human_size(size) == text
