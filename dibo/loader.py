@@ -208,7 +208,7 @@ def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
     """
     for file in files:
         source, copy = origin / file.path, target / file.path
-        _make_parents(copy.parent, below=target)
+        _make_parents(copy.parent)
         if _file(origin, source) != file:
             raise FlavourError(f"{source} changed while dibo was reading it", hint="run the command again")
         if file.kind is Kind.SYMLINK:
@@ -218,11 +218,10 @@ def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
             copy.chmod(0o755 if file.executable else 0o644)
 
 
-def _make_parents(directory: Path, *, below: Path) -> None:
+def _make_parents(directory: Path) -> None:
     """Directories that look the same whatever the umask is."""
     if not directory.is_dir():
-        if directory != below:
-            _make_parents(directory.parent, below=below)
+        _make_parents(directory.parent)
         directory.mkdir()
         directory.chmod(0o755)
 
