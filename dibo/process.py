@@ -157,7 +157,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self.stop()
             raise CommandFailed(
-                f"{self.argv[0]} did not end within {timeout:.0f} s", tail=self.tail
+                f"{self.argv[0]} did not end within {timeout:g} s", tail=self.tail
             ) from None
         self._sweep()
         self._reader.join(GRACE_SECONDS)
