@@ -138,13 +138,15 @@ def test_a_file_that_changes_between_reading_and_staging(
 
 def test_a_file_that_is_gone(recipe: Recipe, target: Path, flavours: Path) -> None:
     (flavours / "web" / "install.d" / "data").unlink()
-    with pytest.raises(FlavourError, match="cannot read .*data"):
+    with pytest.raises(FlavourError, match=r"cannot read .*data"):
         staged(recipe, "web install.d", target)
 
 
 def test_extra_data_of_two_flavours_with_one_name(recipe: Recipe, target: Path, tmp_path: Path) -> None:
     extra = ExtraFiles({"net": made(tmp_path / "x", key="1"), "web": made(tmp_path / "y", key="2")})
-    with pytest.raises(FlavourError, match="key, which an extra-data.d hook of 'web' made, is also in 'net'"):
+    with pytest.raises(
+        FlavourError, match=r"key, which an extra-data.d hook of 'web' made, is also in 'net'"
+    ):
         staged(recipe, "web install.d", target, extra)
 
 

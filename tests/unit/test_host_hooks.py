@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dibo import host_hooks
+from dibo.context import ExtraFiles
 from dibo.errors import FlavourError, HookFailed, LayoutError
 from dibo.units import GIB, MIB
 from tests.support.flavours import read_stack, write_flavour
@@ -80,7 +81,7 @@ def test_an_answer_is_never_evaluated(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_hook_that_fails_says_which_and_how(tmp_path: Path) -> None:
     sizes(tmp_path, "a", h10_a="echo IMAGE_SIZE=3; echo no disk >&2; exit 7", h20_a=f"touch {tmp_path}/later")
     with pytest.raises(
-        HookFailed, match="hook 10-a of flavour 'a' in block-device-size.d ended with exit code 7"
+        HookFailed, match=r"hook 10-a of flavour 'a' in block-device-size.d ended with exit code 7"
     ) as c:
         size_of(tmp_path, "a")
     assert "| no disk" in c.value.hint
@@ -128,7 +129,7 @@ def test_block_device_hooks_that_lay_out_the_disk(tmp_path: Path, text: str) -> 
         block_device(tmp_path, text)
 
 
-def extra(directory: Path, *asked: str) -> host_hooks.ExtraFiles:
+def extra(directory: Path, *asked: str) -> ExtraFiles:
     place = directory / "extra"
     place.mkdir()
     return host_hooks.extra_data(
