@@ -58,6 +58,7 @@ _HOPELESS = (
     "No bootable device",
     "UEFI Interactive Shell",
 )
+_MOVES = re.compile(r"\x1b\[[0-9;]*H")  # the cursor goes elsewhere, as in GRUB's menu
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[=>78cM])|[\x00\x07\x0e\x0f]")
 
 
@@ -250,7 +251,7 @@ class Machine:
         script = "; ".join(
             f"printf '\\0%s\\0' {shlex.quote(key)}; {{ {ask}\n}}" for key, ask in questions.items()
         )
-        fields = self.ssh(script, timeout=timeout).split("\0")
+        fields = self.ssh(f"{script}; true", timeout=timeout).split("\0")
         return dict(zip(fields[1::2], fields[2::2], strict=True))
 
     def start_reboot(self) -> None:
@@ -281,7 +282,7 @@ class Machine:
         self.wait_until_off(timeout=timeout)
 
     def console_text(self) -> str:
-        return clean(self.console.read_bytes().decode(errors="replace"))
+        return clean(self.console.read_bytes().decode(errors="ignore"))
 
     def console_tail(self, lines: int = _TAIL_LINES) -> str:
         return "\n".join(self.console_text().rstrip().splitlines()[-lines:])
@@ -291,7 +292,7 @@ class Machine:
             file.seek(self._seen)
             data = file.read()
         self._seen += len(data)
-        return clean(data.decode(errors="replace"))
+        return clean(data.decode(errors="ignore"))
 
     def _how_it_ended(self) -> str:
         try:
@@ -347,8 +348,9 @@ def find_ovmf() -> tuple[Path, Path]:
 
 
 def clean(text: str) -> str:
-    """A terminal's text without its escape sequences and carriage returns."""
-    return _ESCAPES.sub("", text).replace("\r", "")
+    """A terminal's text without escape sequences, carriage returns and lines of blanks."""
+    text = _ESCAPES.sub("", _MOVES.sub("\n", text)).replace("\r", "")
+    return re.sub(r"\n(?:[ \t]*\n)+", "\n", text)
 
 
 def _escaped(path: Path) -> str:
