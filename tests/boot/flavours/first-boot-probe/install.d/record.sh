@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the probes: note that $1 of flavour $2 ran in this boot.
 record() {
     mkdir -p /var/lib/first-boot-probe
