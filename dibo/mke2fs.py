@@ -38,19 +38,30 @@ class FileSystemWish:
     ids: Identifiers
 
 
-def overhead(size: int) -> int:
+def overhead(size: int, *, inodes: int, type: str = "ext4") -> int:  # noqa: A002
     """Bytes that mke2fs takes of a file system of `size` bytes before the first file: inode tables, bitmaps, group
-    descriptors with room to grow, journal. As large as it can be, within a few blocks."""
+    descriptors with room to grow, journal, and a last group too small to be one. Right within a few blocks for
+    ext4, a little high for its elders, as long as groups are whole: at most 32768 `inodes` each."""
     blocks = size // BLOCK
-    groups = math.ceil(blocks / _GROUP)
-    inodes = math.ceil(size / _INODE_RATIO / groups) * groups
-    descriptors = math.ceil(groups * 64 / BLOCK)
-    copies = sum(1 for group in range(groups) if _has_superblock(group))
-    reserved = min(
-        1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1
-    )  # resize_inode: room for 1024 times the size
-    metadata = inodes * _INODE_SIZE // BLOCK + groups * 2 + copies * (1 + descriptors + reserved)
-    return (metadata + _journal_blocks(blocks) + 64) * BLOCK
+    lost = 0
+    while True:
+        groups = math.ceil((blocks - lost) / _GROUP)
+        table = math.ceil(inodes / groups / (BLOCK // _INODE_SIZE))
+        descriptors = math.ceil(groups * 64 / BLOCK)
+        # resize_inode: room for 1024 times the size
+        copy = 1 + descriptors + min(1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1)
+        last = (blocks - lost) % _GROUP
+        # ext2fs_initialize() of e2fsprogs' lib/ext2fs/initialize.c drops a last group with less than 50 blocks for data.
+        if groups == 1 or last == 0 or last >= 2 + table + 50 + (copy if _has_superblock(groups - 1) else 0):
+            break
+        lost += last
+    metadata = groups * (table + 2) + copy * sum(1 for group in range(groups) if _has_superblock(group))
+    return (lost + metadata + (0 if type == "ext2" else _journal_blocks(blocks)) + 64) * BLOCK
+
+
+def inode_count(size: int, usage: Usage) -> int:
+    """How many inodes a file system of `size` bytes is given: the usual number, or what `usage` takes and a quarter."""
+    return max(size // _INODE_RATIO, usage.inodes * 5 // 4 + 1024)
 
 
 def _has_superblock(group: int) -> bool:
@@ -71,19 +82,28 @@ def _journal_blocks(blocks: int) -> int:
     return 262144
 
 
-def smallest(usage: Usage) -> int:
-    """Bytes of the smallest file system, in whole MiB, that holds `usage` with a little room."""
-    wanted = usage.bytes + usage.bytes // 50
-    size = math.ceil(wanted / MIB) * MIB
-    while size - overhead(size) < wanted:
-        size += max(MIB, (wanted - (size - overhead(size))) // MIB * MIB)
+def holds(size: int, usage: Usage, *, type: str = "ext4") -> bool:  # noqa: A002
+    """Whether a file system of `size` bytes has room for `usage`, and a little more."""
+    inodes = inode_count(size, usage)
+    if inodes > max(1, size // BLOCK // _GROUP) * _GROUP:
+        return False
+    room = size - overhead(size, inodes=inodes, type=type)
+    return room >= usage.bytes + usage.bytes // 50
+
+
+def smallest(usage: Usage, *, at_least: int = 0, type: str = "ext4") -> int:  # noqa: A002
+    """Bytes of the smallest file system, in whole MiB and not below `at_least`, that holds `usage`. What a larger one
+    holds can be less: journals grow in steps."""
+    size = math.ceil(max(at_least, usage.bytes + usage.bytes // 50, MIB) / MIB) * MIB
+    while not holds(size, usage, type=type):
+        size += MIB
     return size
 
 
 def check_fits(usage: Usage, wish: FileSystemWish, *, image_size: int, set_by: str) -> None:
     """Raises ImageTooSmall, which says how much is missing and what sets the size."""
-    needed = smallest(usage)
-    if needed > wish.size:
+    if not holds(wish.size, usage, type=wish.type):
+        needed = smallest(usage, at_least=wish.size, type=wish.type)
         raise too_small(needed - wish.size, usage, image_size=image_size, set_by=set_by)
 
 
@@ -106,7 +126,7 @@ def make_filesystem(
     on_line: Callable[[str], None],
 ) -> None:
     """Write the file system into `target`, which exists. Raises ConverterError, OutputError, ImageTooSmall."""
-    inodes = max(wish.size // _INODE_RATIO, usage.inodes * 5 // 4 + 1024)
+    inodes = inode_count(wish.size, usage)
     extended = [f"hash_seed={wish.ids.hash_seed}", "root_owner=0:0", f"offset={wish.offset}", "nodiscard"]
     argv = [
         "env",
