@@ -65,7 +65,6 @@ def image() -> Iterator[Path]:
     need("buildah", "newuidmap", "mmdebstrap", "mke2fs")
     try:
         builder = user.ordinary_user()
-        user.check_python(builder)
     except user.NoOrdinaryUser as error:
         unmet(str(error))
     directory = user.directory_of(builder)
@@ -73,7 +72,7 @@ def image() -> Iterator[Path]:
         output = directory / "probe.qcow2"
         options = ["-o", str(output), "--base", "debian", "--flavours-path", str(FLAVOURS)]
         try:
-            user.run_as(builder, "disk_image_create", [*options, *STACK], timeout=BUILD_SECONDS)
+            user.run_as(builder, "disk-image-create", [*options, *STACK], timeout=BUILD_SECONDS)
         except CommandFailed as error:
             pytest.fail("\n".join(("disk-image-create failed:", *error.tail)), pytrace=False)
         yield output

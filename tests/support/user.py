@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dibo import process
-
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.support.installed import installed_dibo
 
 
 class NoOrdinaryUser(Exception):
@@ -37,34 +35,27 @@ def ordinary_user() -> pwd.struct_passwd:
     raise NoOrdinaryUser("root runs the tests, and /etc/subuid names no other user: sudo useradd -m builder")
 
 
-def dibo_as(user: pwd.struct_passwd, command: str, *arguments: str) -> list[str]:
-    """The argv that runs `command` (dibo, disk_image_create) of this checkout as `user`, in that user's
-    home.
-    """
-    program = f"import sys; from dibo.cli import {command}; sys.exit({command}())"
-    argv = [sys.executable, "-c", program, *arguments]
+def as_user(
+    user: pwd.struct_passwd, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+) -> list[str]:
+    """The argv that runs `argv` as `user`, at home there, with these variables; an empty one is not set."""
+    variables = dict(process.proxies())
     if os.geteuid() == 0 and user.pw_uid != 0:
-        home = {
-            "HOME": user.pw_dir,
-            "USER": user.pw_name,
-            "LOGNAME": user.pw_name,
-            "PYTHONPATH": str(PROJECT),
-        }
-        environment = [f"{name}={value}" for name, value in (home | process.proxies()).items()]
-        argv = ["runuser", "-u", user.pw_name, "--", "env", "-u", "XDG_RUNTIME_DIR", *environment, *argv]
-    else:
-        argv = ["env", f"PYTHONPATH={PROJECT}", *argv]
-    return argv
+        variables |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    variables |= environment or {}
+    settings = [f"{name}={value}" for name, value in variables.items() if value]
+    unset = [
+        word
+        for name in ("XDG_RUNTIME_DIR", *(n for n, v in variables.items() if not v))
+        for word in ("-u", name)
+    ]
+    change = ["runuser", "-u", user.pw_name, "--"] if os.geteuid() == 0 and user.pw_uid != 0 else []
+    return [*change, "env", *unset, *settings, *argv]
 
 
-def check_python(user: pwd.struct_passwd) -> None:
-    """Raises NoOrdinaryUser when `user` cannot run this Python with this dibo (a virtual environment in
-    /root).
-    """
-    done = process.run(dibo_as(user, "dibo", "--version"), check=False)
-    if done.returncode != 0:
-        said = "\n".join(done.tail)
-        raise NoOrdinaryUser(f"{user.pw_name} cannot run dibo with {sys.executable}:\n{said}")
+def program(command: str) -> str:
+    """The path of `dibo` or `disk-image-create`, installed where every user may run it."""
+    return str(installed_dibo() / command)
 
 
 def directory_of(user: pwd.struct_passwd) -> Path:
@@ -76,10 +67,17 @@ def directory_of(user: pwd.struct_passwd) -> Path:
     return directory
 
 
-def run_as(user: pwd.struct_passwd, command: str, arguments: Sequence[str], *, timeout: float) -> str:
-    """Run dibo as `user`; its standard output. Raises CommandFailed, whose message ends with what it said."""
-    argv = dibo_as(user, command, *arguments)
-    return process.run(argv, capture=True, timeout=timeout, cwd=Path(user.pw_dir)).stdout
+def run_as(
+    user: pwd.struct_passwd,
+    command: str,
+    arguments: Sequence[str],
+    *,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a command of dibo as `user`; its standard output. Raises CommandFailed, whose tail is what it said."""
+    argv = as_user(user, [program(command), *arguments], environment=environment)
+    return process.run(argv, capture=True, timeout=timeout, cwd=Path("/")).stdout
 
 
 def _users_with_subuids() -> list[str]:
