@@ -38,7 +38,7 @@ class FileSystemWish:
     ids: Identifiers
 
 
-def overhead(size: int, *, inodes: int, type: str = "ext4") -> int:  # noqa: A002
+def overhead(size: int, *, inodes: int, type: str = "ext4") -> int:
     """Bytes that mke2fs takes of a file system of `size` bytes before the first file: inode tables, bitmaps, group
     descriptors with room to grow, journal, and a last group too small to be one. Right within a few blocks for
     ext4, a little high for its elders, as long as groups are whole: at most 32768 `inodes` each."""
@@ -51,7 +51,7 @@ def overhead(size: int, *, inodes: int, type: str = "ext4") -> int:  # noqa: A00
         # resize_inode: room for 1024 times the size
         copy = 1 + descriptors + min(1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1)
         last = (blocks - lost) % _GROUP
-        # ext2fs_initialize() of e2fsprogs' lib/ext2fs/initialize.c drops a last group with less than 50 blocks for data.
+        # ext2fs_initialize() (e2fsprogs, lib/ext2fs/initialize.c) drops a last group with under 50 blocks for data.
         if groups == 1 or last == 0 or last >= 2 + table + 50 + (copy if _has_superblock(groups - 1) else 0):
             break
         lost += last
@@ -82,7 +82,7 @@ def _journal_blocks(blocks: int) -> int:
     return 262144
 
 
-def holds(size: int, usage: Usage, *, type: str = "ext4") -> bool:  # noqa: A002
+def holds(size: int, usage: Usage, *, type: str = "ext4") -> bool:
     """Whether a file system of `size` bytes has room for `usage`, and a little more."""
     inodes = inode_count(size, usage)
     if inodes > max(1, size // BLOCK // _GROUP) * _GROUP:
@@ -91,7 +91,7 @@ def holds(size: int, usage: Usage, *, type: str = "ext4") -> bool:  # noqa: A002
     return room >= usage.bytes + usage.bytes // 50
 
 
-def smallest(usage: Usage, *, at_least: int = 0, type: str = "ext4") -> int:  # noqa: A002
+def smallest(usage: Usage, *, at_least: int = 0, type: str = "ext4") -> int:
     """Bytes of the smallest file system, in whole MiB and not below `at_least`, that holds `usage`. What a larger one
     holds can be less: journals grow in steps."""
     size = math.ceil(max(at_least, usage.bytes + usage.bytes // 50, MIB) / MIB) * MIB
