@@ -1,54 +1,53 @@
-# The front door. `make help` lists what there is.
+# The front door. Works in a fresh clone, as root and as a user who may sudo, on Debian 12 and Ubuntu 22.04 or newer.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
-# Every script, by its first line.
-SCRIPTS = $(shell git ls-files | while read -r f; do [ -f "$$f" ] && head -c 20 "$$f" | grep -qa '^\#!.*sh' && echo "$$f"; done)
+BIN := .venv/bin
+READY := .venv/.ready
+TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-test lint check test demo bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## install what dibo needs, and dibo itself into .venv
+setup: ## install what is missing: packages, subordinate ids, dibo itself into .venv
 	@tools/setup
 	@$(MAKE) --no-print-directory $(READY)
 
+# As root also an ordinary user, as whom tests build.
 setup-test:
 	@tools/setup test
 	@$(MAKE) --no-print-directory $(READY)
 
 $(READY): pyproject.toml
-	"$$(tools/python)" -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	python=$$(tools/python) && umask 022 && "$$python" -m venv --clear .venv
+	umask 022 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-lint: $(READY)
+lint: setup ## formatting, lint and types, of Python and of shell scripts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/shellcheck $(SCRIPTS)
+	tools/shell-scripts | xargs shellcheck
 
-check: lint ## lint, types, unit, property and golden tests: under a minute
-	$(BIN)/pytest -q tests/unit tests/golden
+check: lint ## lint, and the tests that take seconds
+	$(BIN)/python -m pytest -q $(TESTS)
 
-test: setup-test lint ## install what is missing, run every test tier
-	$(BIN)/pytest tests
+test: setup-test lint ## every test: those, then with real parts, then booting images in QEMU
+	$(BIN)/python -m pytest $(TESTS) tests/integration tests/boot
 
-demo: setup ## build an image without root, boot it in QEMU, show the login and the marker of first boot
-	$(BIN)/disk-image-create -o demo.qcow2 --base debian --flavours-path examples vm hello
+demo: setup ## build a flavour on Debian into demo.qcow2, boot it in QEMU, show the login and the first boot
+	$(BIN)/disk-image-create -o demo --base debian --flavours-path examples vm web-server
 	$(BIN)/python -m tests.support.demo demo.qcow2
 
-bench: setup-test ## measure dibo beside other ways of doing the same
-	$(BIN)/python bench/layers.py
-	$(BIN)/python bench/cold_build.py
+bench: setup ## measure dibo beside other ways of doing the same: bench/README.md
+	@for script in bench/[a-z]*.py; do echo "==> $$script"; $(BIN)/python "$$script"; done
 
-clean: ## remove what make made here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256
-	find . -name __pycache__ -type d -exec rm -rf {} +
+clean: ## remove what make made here; layers and dibo's cache stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
