@@ -17,12 +17,12 @@ help: ## list the targets
 
 setup: ## install what is missing: packages, subordinate ids, dibo itself into .venv
 	@tools/setup
-	@$(MAKE) --no-print-directory $(READY)
+	@$(MAKE) --no-print-directory --silent $(READY)
 
 # As root also an ordinary user, as whom tests build.
 setup-test:
 	@tools/setup test
-	@$(MAKE) --no-print-directory $(READY)
+	@$(MAKE) --no-print-directory --silent $(READY)
 
 $(READY): pyproject.toml
 	python=$$(tools/python) && umask 022 && "$$python" -m venv --clear .venv
@@ -49,5 +49,5 @@ bench: setup ## measure dibo beside other ways of doing the same: bench/README.m
 	@for script in bench/[a-z]*.py; do echo "==> $$script"; $(BIN)/python "$$script"; done
 
 clean: ## remove what make made here; layers and dibo's cache stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256
+	rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
