@@ -1,0 +1,134 @@
+"""What is decided about artefacts before anything is built: names, and refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dibo.convert import Order, check_order, output_path
+from dibo.converter import Converter, Takes
+from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, PartitionType, Table
+from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
+from dibo.units import GIB, MIB
+
+
+def converter(kind: str, *, takes: Takes = Takes.DISK, tools: tuple[str, ...] = ()) -> Converter:
+    return Converter(type=kind, path=Path("/nowhere"), summary="", takes=takes, tools=tools)
+
+
+def layout(size: int | None = None, filesystem: FileSystem = FileSystem.EXT4) -> Layout:
+    root = Partition(name="root", type=PartitionType.LINUX, size=size, filesystem=filesystem, mount=ROOT)
+    return Layout(table=Table.GPT, partitions=(root,))
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Order:
+    return Order(
+        output=tmp_path / "web",
+        converters=(converter("raw"),),
+        layout=None,
+        filesystem="ext4",
+        image_size=2 * GIB,
+        size_set_by="",
+        identity="",
+        architecture="amd64",
+        epoch=0,
+        options={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "path"),
+    [
+        ("web", "qcow2", "web.qcow2"),
+        ("web.qcow2", "qcow2", "web.qcow2"),
+        ("web.qcow2", "raw", "web.qcow2.raw"),
+        ("web-1.0", "raw", "web-1.0.raw"),
+        ("out/web", "tar", "out/web.tar"),
+        ("qcow2", "qcow2", "qcow2.qcow2"),
+        ("webqcow2", "qcow2", "webqcow2.qcow2"),
+        (".qcow2", "qcow2", ".qcow2"),
+    ],
+)
+def test_names(name: str, kind: str, path: str) -> None:
+    assert output_path(Path(name), kind) == Path(path)
+
+
+def test_all_is_well(order: Order) -> None:
+    check_order(order)
+    check_order(
+        replace(order, converters=(converter("raw"), converter("tar", takes=Takes.ROOT)), layout=layout())
+    )
+
+
+def test_two_types_and_one_file(order: Order) -> None:
+    both = (converter("gz"), converter("tar.gz"))
+    with pytest.raises(UsageError, match="two types would be written to the same file"):
+        check_order(replace(order, converters=both, output=order.output.with_name("web.tar.gz")))
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_name_that_is_none(order: Order, name: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a file"):
+        check_order(replace(order, output=Path(name)))
+
+
+def test_a_directory_that_is_missing_or_a_file(order: Order, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=f"the directory {tmp_path}/no does not exist"):
+        check_order(replace(order, output=tmp_path / "no" / "web"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="does not exist"):
+        check_order(replace(order, output=tmp_path / "file" / "web"))
+
+
+def test_a_directory_in_the_way(order: Order, tmp_path: Path) -> None:
+    (tmp_path / "web.raw").mkdir()
+    with pytest.raises(OutputError, match=r"web\.raw is a directory"):
+        check_order(order)
+
+
+def test_a_directory_that_cannot_be_written(order: Order) -> None:
+    with pytest.raises(OutputError, match="cannot write into /proc"):
+        check_order(replace(order, output=Path("/proc/sys/web")))
+
+
+def test_a_tool_that_is_missing(order: Order) -> None:
+    with pytest.raises(ToolMissing, match="no-such-tool is not installed, and ova needs it"):
+        check_order(replace(order, converters=(converter("ova", tools=("no-such-tool",)),)))
+
+
+@pytest.mark.parametrize("tools", [(), ("true",)])
+def test_mke2fs_is_missing_and_needed_for_disks_only(
+    order: Order, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tools: tuple[str, ...]
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "true").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr("dibo.process._with_sbin", lambda path: path)
+    check_order(replace(order, converters=(converter("tar", takes=Takes.ROOT, tools=tools),)))
+    with pytest.raises(ToolMissing, match="mke2fs is not installed"):
+        check_order(replace(order, converters=(converter("raw", tools=tools),)))
+
+
+def test_file_systems(order: Order) -> None:
+    for kind in ("ext2", "ext3", "ext4"):
+        check_order(replace(order, filesystem=kind))
+    with pytest.raises(LayoutError, match="cannot make the file system 'zfs' yet"):
+        check_order(replace(order, filesystem="zfs"))
+    with pytest.raises(LayoutError, match="cannot make the file system 'xfs' yet"):
+        check_order(replace(order, layout=layout(filesystem=FileSystem.XFS)))
+    tree = (converter("tar", takes=Takes.ROOT),)
+    check_order(replace(order, filesystem="zfs", converters=tree))  # nobody asks for one
+
+
+def test_a_layout_that_does_not_fit(order: Order) -> None:
+    with pytest.raises(LayoutError, match="are missing"):
+        check_order(replace(order, layout=layout(3 * GIB)))
+    with pytest.raises(LayoutError, match="are missing"):
+        check_order(replace(order, layout=layout(), image_size=MIB))
+
+
+def test_the_order_for_an_image(order: Order) -> None:
+    assert order.for_image("abc") == replace(order, identity="abc")
