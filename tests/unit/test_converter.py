@@ -73,5 +73,5 @@ def test_an_unknown_type_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConverterError, match="there is no directory .*nowhere"):
+    with pytest.raises(ConverterError, match=r"there is no directory .*nowhere"):
         Converters([tmp_path / "nowhere"])
