@@ -20,6 +20,12 @@ BUSYBOX = "/bin/busybox"
 ENVIRONMENT = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
 
 
+def dibo_program(name: str) -> str:
+    """The one beside this Python, else the one on PATH."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else shutil.which(name) or sys.exit(f"{name} is not installed")
+
+
 def timed(argv: list[str], **environment: str) -> float:
     begun = time.monotonic()
     done = subprocess.run(
@@ -77,7 +83,7 @@ def small_root(path: Path) -> None:
 
 def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    dibo = shutil.which("dibo") or str(Path(sys.executable).with_name("dibo"))
+    dibo = dibo_program("dibo")
     with store_of_our_own() as top:
         small_root(top / "root.tar")
         names = [f"layer{n:02}" for n in range(number)]
