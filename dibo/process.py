@@ -63,9 +63,9 @@ def find(tool: str) -> str | None:
     if "/" in tool:
         return tool if os.access(tool, os.X_OK) else None
     for directory in clean_environment()["PATH"].split(":"):
-        path = Path(directory or ".") / tool
-        if path.is_file() and os.access(path, os.X_OK):
-            return str(path)
+        path = os.path.join(directory or ".", tool)  # noqa: PTH118 (os.path.isfile is False where we may not look)
+        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113
+            return path
     return None
 
 
@@ -156,9 +156,7 @@ class Process:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
             self.stop()
-            raise CommandFailed(
-                f"{self.argv[0]} did not end within {timeout:g} s", tail=self.tail
-            ) from None
+            raise CommandFailed(f"{self.argv[0]} did not end within {timeout:g} s", tail=self.tail) from None
         self._sweep()
         self._reader.join(GRACE_SECONDS)
         return code

@@ -42,6 +42,7 @@ def as_user(
     variables = dict(process.proxies())
     if os.geteuid() == 0 and user.pw_uid != 0:
         variables |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+        variables["PATH"] = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     variables |= environment or {}
     settings = [f"{name}={value}" for name, value in variables.items() if value]
     unset = [
