@@ -41,6 +41,8 @@ class OciImage:
     """An image as the engine's transports name it: `docker://host/name@sha256:…`, `oci:DIR`."""
 
     reference: str
+    plain_http: bool = False
+    """Whether its registry speaks HTTP without TLS, as those on the loopback interface may."""
 
 
 Source = TarFile | SquashFs | TarCommand | OciImage

@@ -55,7 +55,7 @@ def resolve(name: ImageName, *, architecture: str, plain_http: bool | None = Non
     An index is followed to its one manifest for that architecture. `plain_http` None means: only for
     registries on the loopback interface. Raises Unreachable, RegistryError, VerificationFailed.
     """
-    insecure = _on_loopback(name.host) if plain_http is None else plain_http
+    insecure = on_loopback(name.host) if plain_http is None else plain_http
     digest, manifest = _manifest(_Client(insecure=insecure), name)
     return pick(manifest, digest, architecture=architecture, what=str(name))
 
@@ -155,7 +155,7 @@ def _platform(entry: Any) -> str:
     return f"{platform.get('os', 'unknown')}/{platform.get('architecture', 'unknown')}"
 
 
-def _on_loopback(host: str) -> bool:
+def on_loopback(host: str) -> bool:
     """As containers' own tools have it: a registry on this machine may speak plain HTTP."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     if name == "localhost":

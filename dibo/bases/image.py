@@ -5,8 +5,9 @@ Fetching and checking of layers is the engine's.
 
 An OCI layout (OCI image specification, image-layout.md) is a directory:
 
-    oci-layout                    {"imageLayoutVersion": "1.0.0"} index.json                    manifests,
-    each with the annotation org.opencontainers.image.ref.name: its tag blobs/sha256/<hex>
+    oci-layout            {"imageLayoutVersion": "1.0.0"}
+    index.json            manifests, each with the annotation org.opencontainers.image.ref.name: its tag
+    blobs/sha256/<hex>
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class RegistryImage:
         return (("kind", "image"), ("digest", self._resolved().digest or ""))
 
     def source(self) -> OciImage:
-        return OciImage(reference=f"docker://{self._resolved()}")
+        return OciImage(
+            reference=f"docker://{self._resolved()}", plain_http=registry.on_loopback(self._image.host)
+        )
 
     def _resolved(self) -> ImageName:
         if self._digest is None:

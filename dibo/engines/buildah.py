@@ -104,8 +104,9 @@ class Buildah:
                 self._inside(scripts.IMPORT_TAR_FILE, [*arguments[:2], str(path), *arguments[2:]])
             case SquashFs(path=path):
                 self._inside(scripts.IMPORT_SQUASHFS, [*arguments[:2], str(path), *arguments[2:]])
-            case OciImage(reference=reference):
-                self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], reference, *arguments[2:]])
+            case OciImage(reference=reference, plain_http=plain):
+                verify = f"--tls-verify={'false' if plain else 'true'}"
+                self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], reference, verify, *arguments[2:]])
             case TarCommand(argv=argv, environment=environment):
                 with (
                     self._run.scratch() as scratch,

@@ -47,10 +47,10 @@ unsquashfs -no-progress -force -dest "$root" -excludes "$file" 'dev/*'
 mkdir -p "$root/dev"
 {_COMMIT_IMPORT}"""
 
-# container image REFERENCE labels…
+# container image REFERENCE --tls-verify=… labels…
 IMPORT_IMAGE: Final = f"""set -eu
-container=$1 image=$2 reference=$3; shift 3
-buildah from --quiet --name "$container" "$reference" > /dev/null
+container=$1 image=$2 reference=$3 verify=$4; shift 4
+buildah from --quiet "$verify" --name "$container" "$reference" > /dev/null
 root=$(buildah mount "$container")
 {_COMMIT_IMPORT}"""
 

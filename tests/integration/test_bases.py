@@ -46,7 +46,7 @@ def test_a_tag_becomes_a_digest(hub: Registry, tmp_path: Path) -> None:
         report=Report(),
     )
     assert base.ingredients() == (("kind", "image"), ("digest", digest))
-    assert base.source() == OciImage(reference=f"docker://{hub.host}/team/app@{digest}")
+    assert base.source() == OciImage(reference=f"docker://{hub.host}/team/app@{digest}", plain_http=True)
 
 
 def test_an_index_is_followed_by_architecture(hub: Registry) -> None:
