@@ -1,4 +1,7 @@
-"""What a command of dibo must leave on the host as it found it."""
+"""What a command of dibo must leave on the host as it found it.
+
+Other programs run meanwhile, so what is looked for is what is new.
+"""
 
 from __future__ import annotations
 
@@ -20,3 +23,8 @@ def host_state() -> tuple[str, ...]:
         if name.startswith(("buildah", "fuse-overlayfs", "mmdebstrap", "catatonit")):
             names.append(name)
     return (*mounts, loops, *sorted(names))
+
+
+def new_on_host(before: tuple[str, ...]) -> list[str]:
+    """What was not there before."""
+    return sorted(set(host_state()) - set(before))
