@@ -42,7 +42,7 @@ def _main(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
-        argcomplete.autocomplete(parser)
+        argcomplete.autocomplete(parser, always_complete_options=False)  # only after a dash
     arguments = parser.parse_args(argv)
     report = Report(verbose=bool(getattr(arguments, "x", False)))
     if getattr(arguments, "x", False):
