@@ -36,6 +36,8 @@ LAYERS: Final = "localhost/dibo/layer"
 FAILED: Final = "localhost/dibo/failed"
 _VFS = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
 _MARK = "\036"
+# What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
+_OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
 _STEP_FAILED = 100
 
 
@@ -267,7 +269,7 @@ class _Listener:
     def hear(self, line: str, log: IO[str]) -> None:
         if not line.startswith(_MARK):
             log.write(f"{line}\n")
-            self._lines = [*self._lines[-process.TAIL_LINES + 1 :], line]
+            self._lines = [*self._lines[-2 * process.TAIL_LINES :], line]
             self._step.on_line(line)
             return
         what, _, value = line[1:].partition(" ")
@@ -282,15 +284,15 @@ class _Listener:
 
     def failed(self, step: StepRun) -> HookFailed:
         planned = step.planned
-        lines = [
-            line for line in self._lines if not line.startswith(("subprocess exited", "Error: ", "time="))
-        ]
+        lines = self._lines
+        while lines and _OF_BUILDAH.match(lines[-1]):
+            lines = lines[:-1]
         where = (
             f"of flavour {planned.step.flavour!r} in {planned.step.phase}"
             if planned.step.flavour
             else "of dibo"
         )
-        hint = [f"| {line}" for line in lines]
+        hint = [f"| {line}" for line in lines[-process.TAIL_LINES :]]
         hint.append(f"full log: {step.log}")
         return HookFailed(
             f"the hook {self._hook or 'setup'} {where} {process.describe_exit(self._code)}",
