@@ -43,6 +43,7 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
                 command=" ".join(context.command(planned.step)),
             )
         )
+    parts.append((resources.shared("containerfiles") / "end.containerfile").read_text())
     (target / "Containerfile").write_text("\n".join(parts))
     report.say(f"wrote {target}/Containerfile; build it with: buildah build --layers {target}")
 
