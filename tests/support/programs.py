@@ -5,6 +5,7 @@ from __future__ import annotations
 from dibo import process, tools
 
 _PACKAGES = {
+    "busybox": "busybox-static",
     "mformat": "mtools",
     "mcopy": "mtools",
     "mdir": "mtools",
