@@ -12,12 +12,15 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from dibo import process
 
 PROJECT = Path(__file__).resolve().parents[2]
 _CARRIED = ("pyproject.toml", "README.md", "LICENSE", "dibo", "flavours", "containerfiles", "converters")
+
+_KEPT_SECONDS = 24 * 3600
 
 
 @functools.cache
@@ -27,7 +30,8 @@ def installed_dibo() -> Path:
     place = Path(tempfile.gettempdir()) / f"dibo-installed-{os.geteuid()}-{_state()}"
     if not (place / "done").exists():
         for old in place.parent.glob(f"dibo-installed-{os.geteuid()}-*"):
-            shutil.rmtree(old)
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:  # younger ones may be in use
+                shutil.rmtree(old)
         _install(place)
     return place / "venv" / "bin"
 
