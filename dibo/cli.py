@@ -62,6 +62,9 @@ def _main(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # `dibo flavours | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk under the cache, say
+        report.error(DiboError(str(error), hint="`dibo doctor` looks at the cache and the room there"))
+        return DiboError.exit_code
 
 
 def _dibo_parser() -> argparse.ArgumentParser:

@@ -171,6 +171,18 @@ def test_the_disk_is_full(place: Lab, out: Path, kind: str, room: str) -> None:
     refused(said, errors.OutputError, f"cannot write {out}", "the disk is full")
 
 
+@AS_ROOT
+def test_the_disk_below_the_cache_is_full(place: Lab, out: Path) -> None:
+    large = {"install.d/10-large": SH, "files/large": "x" * 400_000}
+    write_flavour(place.flavours, "large", large)
+    script = 'mount -t tmpfs -o size=300k,mode=1777 tmpfs "$1"; shift; exec "$@"'
+    said = place.run(
+        *("dibo", "build", "--no-base", "--cache-dir", out / "cache", "large"),
+        around=["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(out)],
+    )
+    refused(said, errors.DiboError, "No space left on device", "dibo doctor")
+
+
 def test_a_file_that_grows_too_large(place: Lab, out: Path) -> None:
     said = place.run(
         "disk-image-create",
