@@ -80,9 +80,7 @@ def create(options: Options, report: Report) -> int:
     decided = settings(options)
     converters = Converters((*decided.converters_path, resources.shared("converters")))
     wanted = tuple(converters.get(kind) for kind in decided.types)
-    stack = make_stack(
-        decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture
-    )
+    stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
     environment = spine.host_environment(decided, stack)
     size, set_by = host_hooks.image_size(
         stack, size=decided.image_size, set_by=decided.size_set_by, environment=environment, say=report.say

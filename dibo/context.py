@@ -102,7 +102,9 @@ def _stage_extra(step: Step, extra: ExtraFiles, target: Path) -> None:
     for name in (*step.visible, step.flavour):
         for file in values.get(name, ()):
             copy = target / file.path
-            taken = made.get(file.path) or (step.flavour if name != step.flavour and _is_there(copy) else None)
+            taken = made.get(file.path) or (
+                step.flavour if name != step.flavour and _is_there(copy) else None
+            )
             if taken is not None:
                 raise FlavourError(
                     f"{file.path}, which an extra-data.d hook of {name!r} made, is also in {taken!r}",

@@ -67,7 +67,9 @@ def output_path(output: Path, kind: str) -> Path:
 def check_order(order: Order) -> None:
     """What can be refused before anything is built. Raises UsageError, OutputError, ToolMissing, LayoutError."""
     if not order.output.name:
-        raise UsageError(f"{str(order.output)!r} is not the name of a file", hint="-o takes a name: web, or out/web")
+        raise UsageError(
+            f"{str(order.output)!r} is not the name of a file", hint="-o takes a name: web, or out/web"
+        )
     paths = [order.path(converter.type) for converter in order.converters]
     if len(set(paths)) != len(paths):
         raise UsageError("two types would be written to the same file", hint="give -o a name without a type")

@@ -63,8 +63,12 @@ def _tried(what: str, argv: list[str], *, advice: str, needed: bool = True) -> F
     try:
         done = process.run(argv, capture=True, check=False, timeout=60)
     except DiboError as error:
-        return Finding(what=what, works=False, detail=error.message, advice=error.hint or advice, needed=needed)
-    detail = "" if done.returncode == 0 else " ".join(done.tail[-1:]) or process.describe_exit(done.returncode)
+        return Finding(
+            what=what, works=False, detail=error.message, advice=error.hint or advice, needed=needed
+        )
+    detail = (
+        "" if done.returncode == 0 else " ".join(done.tail[-1:]) or process.describe_exit(done.returncode)
+    )
     return Finding(what=what, works=done.returncode == 0, detail=detail, advice=advice, needed=needed)
 
 
@@ -81,7 +85,9 @@ def _user_namespace() -> Iterator[Finding]:
     )
     yield _tried("user namespace", ["unshare", "--user", "true"], advice=advice)
     yield from _guarded("subordinate ids", buildah.require_subordinate_ids)
-    yield _tried("map of ids", ["buildah", "unshare", "true"], advice="newuidmap and newgidmap must be setuid root")
+    yield _tried(
+        "map of ids", ["buildah", "unshare", "true"], advice="newuidmap and newgidmap must be setuid root"
+    )
 
 
 def _guarded(what: str, check: Callable[[], object]) -> Iterator[Finding]:
@@ -159,7 +165,9 @@ def _base(settings: Settings, report: Report) -> Iterator[Finding]:
             from dibo.bases.choose import choose_base
 
             workspace = Workspace(Path(directory) if not settings.cache.is_dir() else settings.cache)
-            base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
+            base = choose_base(
+                settings.base, settings=base_settings(settings), workspace=workspace, report=report
+            )
             base.ingredients()
             return base.name
 
@@ -180,7 +188,11 @@ def _cache(settings: Settings) -> Iterator[Finding]:
     )
     if free < 5 * GIB:
         yield Finding(
-            what="room", works=False, needed=False, detail=human_size(free), advice="an image wants about 5 GiB"
+            what="room",
+            works=False,
+            needed=False,
+            detail=human_size(free),
+            advice="an image wants about 5 GiB",
         )
 
 
@@ -199,5 +211,8 @@ def _types(settings: Settings) -> Iterator[Finding]:
 def _boot() -> Iterator[Finding]:
     tool = "qemu-system-x86_64"
     yield Finding(
-        what=f"booting images: {tool}", works=process.find(tool) is not None, needed=False, advice=how_to_install(tool)
+        what=f"booting images: {tool}",
+        works=process.find(tool) is not None,
+        needed=False,
+        advice=how_to_install(tool),
     )

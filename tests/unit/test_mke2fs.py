@@ -96,4 +96,10 @@ def test_a_size_at_which_the_journal_is_larger_can_hold_less() -> None:
 
 def test_names_of_types_are_those_of_mke2fs_conf() -> None:
     text = (resources.shared("converters") / "raw" / "mke2fs.conf").read_text()
-    assert set(re.findall(r"^\t(\w+) = \{", text, re.MULTILINE)) == {*mke2fs.TYPES, "floppy", "small", "big", "huge"}
+    assert set(re.findall(r"^\t(\w+) = \{", text, re.MULTILINE)) == {
+        *mke2fs.TYPES,
+        "floppy",
+        "small",
+        "big",
+        "huge",
+    }
