@@ -42,6 +42,8 @@ def test_the_last_answer_wins_and_is_known_by_its_hook(tmp_path: Path) -> None:
     sizes(tmp_path, "a", h10_a="echo IMAGE_SIZE=3; echo IMAGE_SIZE=4", h30_a="echo IMAGE_SIZE=5.5")
     sizes(tmp_path, "b", h20_b="echo IMAGE_SIZE=9")
     assert size_of(tmp_path, "a", "b") == (5632 * MIB, "a's block-device-size.d/30-a")
+    sizes(tmp_path, "c", h10_c="echo IMAGE_SIZE=3; echo IMAGE_SIZE=4")
+    assert size_of(tmp_path, "c")[0] == 4 * GIB
 
 
 def test_a_hook_is_given_what_the_hook_before_it_said(tmp_path: Path) -> None:

@@ -142,6 +142,30 @@ def test_what_changes_a_key(flavours: Path, what: str) -> None:
     assert first_change(before, keys_of(recipe_in(flavours))) == lowest
 
 
+def test_the_ingredients_are_these(flavours: Path) -> None:
+    recipe = recipe_in(flavours)
+    documents = step_documents(recipe, base_key="0", extra={}, runner=RUNNER, epoch="1")
+    always = {"format", "parent", "architecture", "runner", "phase", "epoch"}
+    of_flavours = {"flavour", "packages", "hooks", "files", "extra-data", "environment", "local"}
+    assert set(documents[0][1]) == always | of_flavours
+    assert set(documents[-2][1]) == always | of_flavours | {"place"}
+    assert set(documents[-1][1]) == always
+
+
+def test_the_hooks_that_a_step_runs(flavours: Path) -> None:
+    """The same files, but a hook of another flavour now comes between, so that one step became two."""
+    write_flavour(flavours, "between", ["install.d/60-between"])
+    write_flavour(flavours, "other", ["install.d/55-other"])
+    before = read_recipe(flavours, "other")
+    after = read_recipe(flavours, "other", "between")
+    assert (before.steps[0].hooks, after.steps[0].hooks) == (("50-other", "55-other"),) * 2
+    assert keys_of(before)[0] == keys_of(after)[0]
+    write_flavour(flavours, "split", ["install.d/52-split"])
+    split = read_recipe(flavours, "other", "split")
+    assert split.steps[0].hooks == ("50-other",)
+    assert keys_of(before)[0] != keys_of(split)[0]
+
+
 def test_a_file_and_a_link_with_the_same_bytes_differ(flavours: Path) -> None:
     (flavours / "other" / "x").write_text("target")
     before = keys_of(recipe_in(flavours))

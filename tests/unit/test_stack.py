@@ -86,10 +86,10 @@ def test_two_layouts() -> None:
 
 def test_variables_the_user_s_before_the_last_default() -> None:
     stack = stack_of(
-        flavour("a", environment=(("COLOUR", "red"), ("SIZE", "1"))),
+        flavour("a", environment=(("COLOUR", "red"), ("NONE", ""), ("SIZE", "1"))),
         flavour("b", environment=(("COLOUR", "blue"),)),
     )
-    assert stack.environment({"SIZE": "", "OTHER": "x"}.get) == {"COLOUR": "blue", "SIZE": ""}
+    assert stack.environment({"SIZE": "", "OTHER": "x"}.get) == {"COLOUR": "blue", "NONE": "", "SIZE": ""}
 
 
 @st.composite
