@@ -40,10 +40,17 @@ def timed(argv: list[str], **environment: str) -> float:
 def store_of_our_own() -> Iterator[Path]:
     """A directory that goes away, with a container store in it that buildah and dibo use."""
     top = Path(tempfile.mkdtemp(prefix="dibo-bench-", dir=Path.home()))
-    (top / "storage.conf").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{top}/graph"\nrunroot = "{top}/run"\n'
-    )
-    ENVIRONMENT["CONTAINERS_STORAGE_CONF"] = str(top / "storage.conf")
+    for name in ("data", "run"):
+        (top / name).mkdir(mode=0o700)
+    # Rootless storage goes by XDG_DATA_HOME, root's by a file.
+    ENVIRONMENT.update(XDG_DATA_HOME=str(top / "data"), XDG_RUNTIME_DIR=str(top / "run"))
+    if os.geteuid() == 0:
+        (top / "storage.conf").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{top}/data/graph"\nrunroot = "{top}/run/graph"\n'
+        )
+        ENVIRONMENT["CONTAINERS_STORAGE_CONF"] = str(top / "storage.conf")
+    else:
+        ENVIRONMENT["STORAGE_DRIVER"] = "overlay"
     try:
         yield top
     finally:
