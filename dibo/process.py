@@ -307,9 +307,31 @@ def interruptible() -> Iterator[None]:
     before = {each: signal.signal(each, raise_once) for each in signals}
     try:
         yield
+    except Interrupted:
+        _end_descendants()
+        raise
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _end_descendants() -> None:
+    """Kill all that is below this process. A signal may come between the start of a child and the line that
+    remembers it; then nobody else would end it."""
+    me = os.getpid()
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline:
+        table = process_table()
+        below = {me}
+        while more := {pid for pid, (parent, _, _) in table.items() if parent in below} - below:
+            below |= more
+        left = [pid for pid in below - {me} if table[pid][2] != "Z"]
+        if not left:
+            break
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 _known: set[int] = set()

@@ -252,6 +252,29 @@ def test_a_signal_ends_everything(tmp_path: Path, signum: signal.Signals) -> Non
     assert not alive(daemon)
 
 
+FORGOTTEN = """
+import os, signal, subprocess, sys
+from dibo.errors import Interrupted
+from dibo.process import interruptible
+try:
+    with interruptible():
+        child = subprocess.Popen(["sh", "-c", "sleep 100 & echo $! > $1; wait", "sh", sys.argv[1]])
+        signal.pause()
+except Interrupted as stop:
+    sys.exit(100 + stop.signum)
+"""
+
+
+def test_a_child_that_was_just_being_started_is_ended(tmp_path: Path) -> None:
+    """A signal may come before anything remembers the child."""
+    pid = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", FORGOTTEN, str(pid)]) as dibo:
+        child = read_pid(pid)
+        dibo.send_signal(signal.SIGTERM)
+        assert dibo.wait(15) == 100 + signal.SIGTERM
+    assert not alive(child)
+
+
 def test_after_the_block_signals_are_as_before() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with process.interruptible():
