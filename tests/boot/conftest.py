@@ -1,9 +1,9 @@
 """Boots one image, built once, on two machines at the same time: BIOS and UEFI.
 
-A boot takes over a minute without KVM, and two that share the cores less than two in a row. So both
-machines go through the same stages side by side (first boot, reboot, power off); after each, everything
-that tests want to know is read through one SSH connection; the tests then look at values. What goes wrong
-on one machine fails the tests of that machine and leaves the other alone.
+A boot takes over a minute of two cores without KVM, so boots are few and waiting is shared: both machines go
+through the same stages side by side (first boot, reboot, power off); after each, everything that tests want to
+know is read through one SSH connection; the tests then look at values. What goes wrong on one machine fails
+the tests of that machine and leaves the other alone.
 
 DIBO_BOOT_IMAGE names an image that is there already, for work on the tests themselves.
 """

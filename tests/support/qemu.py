@@ -348,9 +348,9 @@ def find_ovmf() -> tuple[Path, Path]:
 
 
 def clean(text: str) -> str:
-    """A terminal's text without escape sequences, carriage returns and lines of blanks."""
+    """A terminal's text without escape sequences and carriage returns, blank lines and the frame of a menu."""
     text = _ESCAPES.sub("", _MOVES.sub("\n", text)).replace("\r", "")
-    return re.sub(r"\n(?:[ \t]*\n)+", "\n", text)
+    return re.sub(r"\n(?:[ \t|]*\n)+", "\n", text)
 
 
 def _escaped(path: Path) -> str:
