@@ -73,19 +73,18 @@ def stage(step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, targ
     copy_files(runner.directory, runner.files, target / ".dibo")
     if not step.flavour:
         return
-    own = recipe.stack.get(step.flavour)
-    copy_files(own.origin, own.files, target)
-    for name in step.visible:
-        needed = recipe.stack.get(name)
-        copy_files(needed.origin, needed.files, target / "flavours" / name)
+    for name in step.seen:
+        flavour = recipe.stack.get(name)
+        place = target if name == step.flavour else target / "flavours" / name
+        copy_files(flavour.origin, flavour.files, place)
     _stage_extra(step, extra, target)
     _describe(step, recipe, target / ".dibo" / "step")
 
 
 def _refuse_reserved(step: Step, recipe: Recipe, extra: ExtraFiles) -> None:
     """Names at the top of the context that are dibo's."""
-    own = recipe.stack.get(step.flavour).files if step.flavour else ()
-    made = [file for name in (*step.visible, step.flavour) for file in extra.values.get(name, ())]
+    own = recipe.stack.get(step.flavour).files if step.seen else ()
+    made = [file for name in step.seen for file in extra.values.get(name, ())]
     for file in (*own, *made):
         top = file.path.partition("/")[0]
         if top == ".dibo" or (top == "flavours" and step.visible):
@@ -99,7 +98,7 @@ def _stage_extra(step: Step, extra: ExtraFiles, target: Path) -> None:
     """Extra data may take the place of files of the flavour whose hook made it, and of nothing else."""
     made: dict[str, str] = {}
     values = extra.values
-    for name in (*step.visible, step.flavour):
+    for name in step.seen:
         for file in values.get(name, ()):
             copy = target / file.path
             taken = made.get(file.path) or (

@@ -69,13 +69,12 @@ def _document(
     if not step.flavour:
         return document
     own = recipe.stack.get(step.flavour)
-    names = (step.flavour, *step.visible)
     document |= {
         "flavour": step.flavour,
         "packages": [[name, list(words)] for name, words in own.packages] if step.packages else [],
         "hooks": [_hook(own, f"{step.phase}/{name}") for name in step.hooks],
-        "files": {name: [_file(file) for file in recipe.stack.get(name).files] for name in names},
-        "extra-data": {name: [_file(file) for file in extra[name]] for name in names if extra.get(name)},
+        "files": {name: [_file(file) for file in recipe.stack.get(name).files] for name in step.seen},
+        "extra-data": {name: [_file(file) for file in extra[name]] for name in step.seen if extra.get(name)},
         "environment": dict(step.environment),
         "local": step.local,
     }

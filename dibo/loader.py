@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import yaml
 
@@ -22,6 +23,7 @@ from dibo.flavour_yaml import nearest, parse_manifest
 
 _MANIFEST = "flavour.yaml"
 _MANIFEST_LIMIT = 1 << 20
+COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +218,7 @@ def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
         else:
             shutil.copyfile(source, copy)
             copy.chmod(0o755 if file.executable else 0o644)
+        os.utime(copy, (COPY_TIME, COPY_TIME), follow_symlinks=False)
 
 
 def _make_parents(directory: Path) -> None:

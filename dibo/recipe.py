@@ -2,8 +2,9 @@
 
 Phase by phase across all flavours. Within a phase, hooks run sorted by (name, place of the flavour in the stack), so
 equal names from two flavours both run; consecutive hooks of one flavour fold into one step, and a step becomes a
-layer. A flavour's packages come at the very start of the install phase, before every hook of it: their hook name is
-empty, which sorts first. A last step, of no flavour, does once what was put off and removes what no image may hold.
+layer. A flavour's packages come at the very start of the install phase, before every hook, and are a step of their own
+that sees no file: to change a file does not install them again. A last step, of no flavour, does once what was put off
+and removes what no image may hold.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Step:
     place: int = 0
     """The flavour's place in the stack, from 0."""
     packages: bool = False
-    """Whether the flavour's packages are installed first."""
+    """Whether the flavour's packages are installed, and nothing else."""
     hooks: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
     """Flavours that are seen beside the step's own: all it needs."""
@@ -38,12 +39,16 @@ class Step:
     """Whether this layer, or one below it, holds data of this user or machine."""
 
     @property
+    def seen(self) -> tuple[str, ...]:
+        """The flavours whose files and extra data the step sees, its own last."""
+        return (*self.visible, self.flavour) if self.hooks else ()
+
+    @property
     def title(self) -> str:
         """For people: `web install.d: packages, 10-site`."""
         if self.phase == FINALISE:
             return FINALISE
-        parts = (["packages"] if self.packages else []) + list(self.hooks)
-        return f"{self.flavour} {self.phase}: {', '.join(parts)}"
+        return f"{self.flavour} {self.phase}: {'packages' if self.packages else ', '.join(self.hooks)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,7 @@ def make_recipe(stack: Stack, *, architecture: str, environment: Mapping[str, st
     """`environment` holds the value of every variable that a flavour of the stack declares."""
     bare = [
         *_run_phase(stack, Phase.PRE_INSTALL),
+        *_packages(stack),
         *_run_phase(stack, Phase.INSTALL),
         *_first_boot(stack),
         Step(phase=FINALISE),
@@ -78,21 +84,19 @@ def _run_phase(stack: Stack, phase: Phase) -> list[Step]:
     entries = [
         (hook.name, place) for place, flavour in enumerate(stack.flavours) for hook in flavour.hooks_of(phase)
     ]
-    if phase is Phase.INSTALL:
-        entries += [("", place) for place, flavour in enumerate(stack.flavours) if flavour.packages]
     steps = []
     for place, group in groupby(sorted(entries), key=lambda entry: entry[1]):
-        names = [name for name, _ in group]
-        steps.append(
-            Step(
-                phase=phase.value,
-                flavour=stack.flavours[place].name,
-                place=place,
-                packages="" in names,
-                hooks=tuple(name for name in names if name),
-            )
-        )
+        hooks = tuple(name for name, _ in group)
+        steps.append(Step(phase=phase.value, flavour=stack.flavours[place].name, place=place, hooks=hooks))
     return steps
+
+
+def _packages(stack: Stack) -> list[Step]:
+    return [
+        Step(phase=Phase.INSTALL.value, flavour=flavour.name, place=place, packages=True)
+        for place, flavour in enumerate(stack.flavours)
+        if flavour.packages
+    ]
 
 
 def _first_boot(stack: Stack) -> list[Step]:

@@ -49,7 +49,8 @@ class Buildah:
     def __init__(self, run: Run, report: Report) -> None:
         self._run = run
         self._report = report
-        self._environment = _engine_environment()
+        # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
+        self._environment = {**_engine_environment(), "TMPDIR": str(run.subdirectory("buildah"))}
 
     def check(self) -> None:
         require_version()

@@ -66,8 +66,8 @@ def ingredients(recipe: Recipe, title: str, extra: ExtraFiles) -> Document:
 
 def test_the_tree_is_what_the_key_covers(recipe: Recipe, target: Path, tmp_path: Path) -> None:
     extra = ExtraFiles({"net": made(tmp_path / "x", keys="k"), "stranger": made(tmp_path / "y", secret="s")})
-    files = staged(recipe, "web install.d", target, extra)
-    document = ingredients(recipe, "web install.d", extra)
+    files = staged(recipe, "web install.d: 20", target, extra)
+    document = ingredients(recipe, "web install.d: 20", extra)
     covered: dict[str, list[object]] = {}
     for name, listed in document["files"].items():  # type: ignore[attr-defined]
         prefix = "" if name == "web" else f"flavours/{name}/"
@@ -77,7 +77,7 @@ def test_the_tree_is_what_the_key_covers(recipe: Recipe, target: Path, tmp_path:
     covered |= {
         f".dibo/{file.path}": [file.kind.value, file.executable, file.digest] for file in Runner().files
     }
-    described = {f".dibo/step/{name}" for name in ("phase", "flavour", "hooks", "environment", "packages")}
+    described = {f".dibo/step/{name}" for name in ("phase", "flavour", "hooks", "environment")}
     assert set(files) == set(covered) | described
     for path, rest in covered.items():
         assert [files[path].kind.value, files[path].executable, files[path].digest] == rest, path
@@ -116,7 +116,7 @@ def test_modes_whatever_the_umask(recipe: Recipe, target: Path, flavours: Path) 
     (flavours / "web" / "install.d" / "data").chmod(0o600)
     before = os.umask(0o077)
     try:
-        staged(recipe, "web install.d", target)
+        staged(recipe, "web install.d: 20", target)
     finally:
         os.umask(before)
     assert target.stat().st_mode & 0o7777 == 0o755
@@ -133,13 +133,13 @@ def test_a_file_that_changes_between_reading_and_staging(
 ) -> None:
     (flavours / path).write_text("changed")
     with pytest.raises(FlavourError, match=f"{path} changed while dibo was reading it"):
-        staged(recipe, "web install.d", target)
+        staged(recipe, "web install.d: 20", target)
 
 
 def test_a_file_that_is_gone(recipe: Recipe, target: Path, flavours: Path) -> None:
     (flavours / "web" / "install.d" / "data").unlink()
     with pytest.raises(FlavourError, match=r"cannot read .*data"):
-        staged(recipe, "web install.d", target)
+        staged(recipe, "web install.d: 20", target)
 
 
 def test_extra_data_of_two_flavours_with_one_name(recipe: Recipe, target: Path, tmp_path: Path) -> None:
@@ -147,19 +147,19 @@ def test_extra_data_of_two_flavours_with_one_name(recipe: Recipe, target: Path, 
     with pytest.raises(
         FlavourError, match=r"key, which an extra-data.d hook of 'web' made, is also in 'net'"
     ):
-        staged(recipe, "web install.d", target, extra)
+        staged(recipe, "web install.d: 20", target, extra)
 
 
 def test_extra_data_replaces_a_file_of_its_own_flavour(recipe: Recipe, target: Path, tmp_path: Path) -> None:
     extra = ExtraFiles({"web": made(tmp_path / "x", files__a__b="new")})
-    staged(recipe, "web install.d", target, extra)
+    staged(recipe, "web install.d: 20", target, extra)
     assert (target / "files" / "a" / "b").read_text() == "new"
 
 
 def test_extra_data_replaces_no_file_of_another_flavour(recipe: Recipe, target: Path, tmp_path: Path) -> None:
     extra = ExtraFiles({"net": made(tmp_path / "x", files__a__b="new")})
     with pytest.raises(FlavourError, match="hook of 'net' made, is also in 'web'"):
-        staged(recipe, "web install.d", target, extra)
+        staged(recipe, "web install.d: 20", target, extra)
 
 
 def test_extra_data_that_is_a_file_here_and_a_directory_there(
@@ -167,18 +167,18 @@ def test_extra_data_that_is_a_file_here_and_a_directory_there(
 ) -> None:
     extra = ExtraFiles({"net": made(tmp_path / "x", keys="1"), "web": made(tmp_path / "y", keys__one="2")})
     with pytest.raises(FlavourError, match="a file here and a directory there"):
-        staged(recipe, "web install.d", target, extra)
+        staged(recipe, "web install.d: 20", target, extra)
     extra = ExtraFiles({"web": made(tmp_path / "z", files="1")})
     (target.parent / "again").mkdir()
     with pytest.raises(FlavourError, match="a file here and a directory there"):
-        staged(recipe, "web install.d", target.parent / "again", extra)
+        staged(recipe, "web install.d: 20", target.parent / "again", extra)
 
 
 @pytest.mark.parametrize("path", [".dibo/run", "flavours/net/files/net.conf"])
 def test_names_that_are_dibo_s(flavours: Path, target: Path, path: str) -> None:
     write_flavour(flavours, "web", [path])
     with pytest.raises(FlavourError, match=f"{path} of the flavour 'web' cannot be seen"):
-        staged(read_recipe(flavours, "web"), "web install.d", target)
+        staged(read_recipe(flavours, "web"), "web install.d: 20", target)
 
 
 def test_extra_data_cannot_replace_the_runner(recipe: Recipe, target: Path, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_extra_data_cannot_replace_the_runner(recipe: Recipe, target: Path, tmp_
     (directory / ".dibo").mkdir(parents=True)
     (directory / ".dibo" / "run").write_text("")
     with pytest.raises(FlavourError, match=r"\.dibo is dibo's"):
-        staged(recipe, "web install.d", target, ExtraFiles({"net": (directory, read_tree(directory))}))
+        staged(recipe, "web install.d: 20", target, ExtraFiles({"net": (directory, read_tree(directory))}))
 
 
 def test_the_runner_s_digest_covers_bytes_and_modes(tmp_path: Path) -> None:
