@@ -109,17 +109,18 @@ class Process:
         if program is None:
             raise ToolMissing(f"{self.argv[0]} is not installed", hint=how_to_install(self.argv[0]))
         merged = stdout is None  # one pipe for both keeps their lines in order
-        self._popen = subprocess.Popen(
-            [program, *self.argv[1:]],
-            env=environment,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
-            stdout=subprocess.PIPE if merged else stdout,
-            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
-        )
-        _known.add(self._popen.pid)
+        with _starting:  # nobody takes it for an orphan before it is known
+            self._popen = subprocess.Popen(
+                [program, *self.argv[1:]],
+                env=environment,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=subprocess.PIPE if merged else stdout,
+                stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=tuple(pass_fds),
+            )
+            _known.add(self._popen.pid)
         lines = self._popen.stdout if merged else self._popen.stderr
         assert lines is not None
         self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
@@ -335,6 +336,7 @@ def _end_descendants() -> None:
 
 
 _known: set[int] = set()
+_starting = threading.Lock()
 _subreaper = threading.Event()
 
 
@@ -347,14 +349,19 @@ def _become_subreaper() -> None:
 def _left_behind(leader: int) -> list[int]:
     """Processes that `leader` started and that live still: of its session, below it, or orphans handed to us."""
     me = os.getpid()
-    table = process_table()
+    with _starting:
+        table, known = process_table(), set(_known)
     children: dict[int, list[int]] = {}
     for pid, (parent, _, _) in table.items():
         children.setdefault(parent, []).append(pid)
     found = {pid for pid, (_, session, _) in table.items() if session == leader and pid != leader}
     if leader in table and table[leader][2] != "Z":
         found.add(leader)
-    queue = [leader, *(pid for pid in children.get(me, ()) if pid not in _known)]
+    # An orphan in the session of another child of ours is that one's business.
+    orphans = (
+        pid for pid in children.get(me, ()) if pid not in known and table[pid][1] not in known - {leader}
+    )
+    queue = [leader, *orphans]
     while queue:
         pid = queue.pop()
         queue.extend(children.get(pid, ()))
@@ -362,7 +369,7 @@ def _left_behind(leader: int) -> list[int]:
             found.add(pid)
     for pid in [pid for pid in found if table.get(pid, (0, 0, ""))[2] == "Z"]:
         found.discard(pid)
-        if table[pid][0] == me and pid not in _known:
+        if table[pid][0] == me and pid not in known:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
     return sorted(found)
