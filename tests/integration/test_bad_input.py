@@ -22,6 +22,7 @@ from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said, lab
 from tests.support.parts import need, unmet
+from tests.support.registry import registry
 
 pytestmark = pytest.mark.integration
 
@@ -490,3 +491,23 @@ def test_root_makes_the_same_tree_and_leaves_no_mounts(built: Tree) -> None:
         assert roots.left() == []
         assert entries(roots.directory / "services.tar") == built
     assert of_the_host() == before
+
+
+def test_a_base_from_a_registry(place: Lab, tmp_path: Path) -> None:
+    """What one machine pushed, another builds on; the tag that is moved afterwards is another base."""
+    write_flavour(place.flavours, "first", {"install.d/10-first": SH + "echo first > /first\n"})
+    write_flavour(place.flavours, "second", {"install.d/10-second": SH + "cat /first > /second\n"})
+    assert place.run("dibo", "build", "--no-base", "--tag", "localhost/shared", "first").code == 0
+    with registry(tmp_path) as hub:
+        name = f"{hub.host}/team/shared:1"
+        pushed = place.run("buildah", "push", "--tls-verify=false", "localhost/shared", f"docker://{name}")
+        assert pushed.code == 0, pushed.err
+        said = place.run("dibo", "build", "--no-base", "--base", name, "second")
+        assert said.code == 0, said.err
+        shown = place.run("dibo", "shell", "--no-base", "--base", name, "--run", "cat /second", "second")
+        assert (shown.code, shown.out) == (0, "first\n"), shown.err
+        again = place.run("dibo", "plan", "--no-base", "--base", name, "second")
+        assert " 0 to build" in again.out
+    gone = place.run("dibo", "plan", "--no-base", "--base", name, "second")
+    assert gone.code == 32
+    assert "cannot be reached" in gone.error

@@ -46,6 +46,7 @@ class Lab:
         self.directory = directory
         self.cache = directory / "cache"
         self.flavours = directory / "flavours"
+        self._before = set(Path("/var/tmp").glob("buildah[0-9]*"))
         for name in ("cache", "flavours", "data", "run"):
             (directory / name).mkdir(mode=0o755 if name != "run" else 0o700)
             shutil.chown(directory / name, user.pw_uid, user.pw_gid)
@@ -107,10 +108,13 @@ class Lab:
         )
 
     def left(self) -> list[str]:
-        """What a command should not have left: containers, directories of runs, processes."""
+        """What a command should not have left: containers, directories of runs, buildah's own files, processes."""
         containers = self.run("buildah", "containers", "--quiet", "--all").out.split()
         runs = [path.name for path in (self.cache / "runs").glob("*")]
-        return [*containers, *runs, *self.processes()]
+        mine = [
+            path for path in Path("/var/tmp").glob("buildah[0-9]*") if path.stat().st_uid == self.user.pw_uid
+        ]
+        return [*containers, *runs, *map(str, set(mine) - self._before), *self.processes()]
 
     def processes(self) -> list[str]:
         """Commands that run with the lab's directory in their environment or arguments."""
