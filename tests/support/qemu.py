@@ -111,17 +111,27 @@ class Machine:
         self._extra = tuple(extra)
         self.console = directory / f"{name}.console"
         self.overlay = directory / f"{name}.qcow2"
+        self._variables = directory / f"{name}.vars.fd"
         self._known_hosts = directory / f"{name}.known_hosts"
         self._seen = 0  # bytes of the console that were looked at
         self._line = b""  # the beginning of a marker
-        self._stack = contextlib.ExitStack()
+        self._powered = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self.console.write_bytes(b"")
-            stack.callback(self.overlay.unlink, missing_ok=True)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self.console.write_bytes(b"")
+        try:
             make_overlay(self._disk, self.overlay, self._grow_to)
+            if self._firmware is Firmware.UEFI:
+                shutil.copyfile(find_ovmf()[1], self._variables)
+            self._power_on()
+        except BaseException:
+            self.overlay.unlink(missing_ok=True)
+            raise
+        return self
+
+    def _power_on(self) -> None:
+        with contextlib.ExitStack() as stack:
             self._marker, marker_end = socket.socketpair()
             stack.callback(self._marker.close)
             monitor, monitor_end = socket.socketpair()
@@ -134,13 +144,13 @@ class Machine:
                 self._port = self._monitor.ssh_port()
             except (ConnectionError, TimeoutError, LookupError) as error:
                 raise self._error(f"QEMU did not start: {error}") from error
-            self._stack = stack.pop_all()
-        return self
+            self._powered = stack.pop_all()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._powered.close()
+        self.overlay.unlink(missing_ok=True)
 
     @property
     def pid(self) -> int:
@@ -154,7 +164,8 @@ class Machine:
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.name),
             *("-machine", "q35,graphics=off", "-accel", accelerator, "-cpu", "max"),
             *("-m", str(self._memory), "-smp", str(self._smp)),
-            *("-display", "none", "-serial", f"file:{self.console}"),
+            *("-display", "none", "-serial", "chardev:console"),
+            *("-chardev", f"file,id=console,path={_escaped(self.console)},append=on"),
             *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=marker,fd={marker_fd}"),
             *("-device", f"virtserialport,chardev=marker,name={MARKER_PORT}"),
@@ -173,12 +184,10 @@ class Machine:
         return [*argv, *self._extra]
 
     def _pflash(self) -> list[str]:
-        code, variables = find_ovmf()
-        own = self._directory / f"{self.name}.vars.fd"
-        shutil.copyfile(variables, own)
+        code, _ = find_ovmf()
         return [
             *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}"),
-            *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(own)}"),
+            *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(self._variables)}"),
         ]
 
     def wait_until_up(
@@ -255,8 +264,15 @@ class Machine:
         return dict(zip(fields[1::2], fields[2::2], strict=True))
 
     def start_reboot(self) -> None:
-        """Ask the guest to boot again; wait_until_up() then waits for that boot."""
-        self.ssh("sudo systemctl reboot", check=False)  # the connection may break before the answer comes
+        """Power the guest off, cleanly, and on again; wait_until_up() then waits for that boot.
+
+        A warm reset would be nearer to `reboot`, but OVMF was seen to hang in one, before it says a word, where
+        QEMU emulates two processors.
+        """
+        self.ssh("sudo systemctl poweroff", check=False)  # the connection may break before the answer comes
+        self.wait_until_off()
+        self._powered.close()
+        self._power_on()
 
     def reboot(self, *, timeout: float = BOOT_SECONDS) -> Up:
         self.start_reboot()
