@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "dibo"
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("dibo", "errors", "units", "names", "tools", "resources")),
+    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image")),
     (
         "what the user wrote",
         (
@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "disk.identity",
             "disk.placement",
             "disk.bootfiles",
+            "disk.target",
             "disk.sparse",
             "disk.fat_format",
             "disk.fat_names",
