@@ -16,6 +16,7 @@ _PACKAGES = {
     "runuser": "util-linux",
     "sfdisk": "fdisk",
     "sgdisk": "gdisk",
+    "dockerd": "docker.io",
 }
 
 
