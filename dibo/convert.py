@@ -21,6 +21,7 @@ from dibo.disk.identity import NAMESPACE, identify
 from dibo.disk.image import write_disk
 from dibo.disk.partition import FileSystem, Layout
 from dibo.disk.placement import Placement, place
+from dibo.disk.rawfile import RawFile
 from dibo.errors import CommandFailed, ConverterError, LayoutError, OutputError, ToolMissing, UsageError
 from dibo.mke2fs import TYPES, FileSystemWish, check_fits, make_filesystem
 from dibo.ports import Root
@@ -171,11 +172,8 @@ def _partitioned(root: Root, target: Path, order: Order, layout: Layout, usage: 
     wish = _wish(placement, order)
     check_fits(usage, wish, image_size=order.image_size, set_by=order.size_set_by)
     boot = _boot_files(root, layout)
-    try:
-        with target.open("r+b") as stream:
-            write_disk(stream, placement=placement, boot=boot, mtime=order.epoch)
-    except OSError as error:
-        raise OutputError(f"cannot write {target.parent}: {error.strerror}") from error
+    with RawFile(target, order.image_size) as disk:
+        write_disk(disk, placement=placement, boot=boot, mtime=order.epoch)
     return wish
 
 

@@ -19,7 +19,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import BinaryIO
 
 from dibo.disk.fat_format import (
     BACKUP_SECTOR,
@@ -34,6 +33,7 @@ from dibo.disk.fat_format import (
 )
 from dibo.disk.fat_names import check_name, fold, long_entries, short_names
 from dibo.disk.sparse import put
+from dibo.disk.target import Target
 from dibo.errors import LayoutError, OutputError
 from dibo.units import SECTOR, human_size
 
@@ -61,7 +61,7 @@ class _Node:
 
 
 def write_fat(
-    target: BinaryIO,
+    target: Target,
     *,
     offset: int,
     size: int,

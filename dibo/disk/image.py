@@ -1,12 +1,10 @@
 """A whole disk but for its root file system: table, boot sector, core image, FATs.
 
-The root file system is written by somebody else, straight into the same file: at `placement.root.offset`,
+The root file system is written by somebody else, straight to the same target: at `placement.root.offset`,
 `placement.root.size` bytes. Nothing here touches that range.
 """
 
 from __future__ import annotations
-
-from typing import BinaryIO
 
 from dibo.disk import gpt, grub
 from dibo.disk.bootfiles import MANIFEST, BootFiles
@@ -14,20 +12,19 @@ from dibo.disk.fat import write_fat
 from dibo.disk.partition import Content, FileSystem
 from dibo.disk.placement import PlacedPartition, Placement
 from dibo.disk.sparse import put
+from dibo.disk.target import Target
 from dibo.errors import LayoutError
 from dibo.units import SECTOR
 
 
-def write_disk(target: BinaryIO, *, placement: Placement, boot: BootFiles, mtime: int) -> None:
-    """Write the disk to `target`, a file that can be sought in: what it held goes, it becomes a sparse file.
+def write_disk(target: Target, *, placement: Placement, boot: BootFiles, mtime: int) -> None:
+    """Write the disk to `target`, which has `placement.size` bytes and reads as zeros until now.
 
     `mtime` is the time of all files in FATs, in seconds since 1970. Raises LayoutError when the layout wants
     something of the root that `boot` has not, or that does not fit. The table is written last: a disk
     without one is not a disk yet.
     """
     _check_wanted(placement, boot)
-    target.truncate(0)
-    target.truncate(placement.size)
     table = gpt.encode(placement)
     first_sector = table.head[:SECTOR]
     core = placement.holding(Content.GRUB_CORE)
@@ -53,7 +50,7 @@ def _check_wanted(placement: Placement, boot: BootFiles) -> None:
         raise LayoutError("the layout wants files for the EFI system partition, the root has none", hint=hint)
 
 
-def _write_vfat(target: BinaryIO, partition: PlacedPartition, boot: BootFiles, mtime: int) -> None:
+def _write_vfat(target: Target, partition: PlacedPartition, boot: BootFiles, mtime: int) -> None:
     write_fat(
         target,
         offset=partition.offset,

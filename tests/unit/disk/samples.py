@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,6 +14,8 @@ from dibo import process
 from dibo.disk.bootfiles import BootFiles
 from dibo.disk.layout import parse_layout
 from dibo.disk.placement import Placement, place
+from dibo.disk.rawfile import RawFile
+from dibo.node import Buffer
 from dibo.units import MIB
 from tests.support.parts import need
 
@@ -62,16 +65,34 @@ def boot_files() -> BootFiles:
     return BootFiles(boot=boot_img(), core=core_img(), esp=esp)
 
 
-class Recorder(io.FileIO):
-    """A file that remembers each write as (offset, bytes)."""
+class Memory:
+    """A Target in memory that remembers each write as (offset, bytes)."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path, "w+")
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
         self.writes: list[tuple[int, bytes]] = []
 
-    def write(self, data: Any, /) -> int:
-        self.writes.append((self.tell(), bytes(data)))
-        return super().write(data)
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        data = b"".join(buffers)
+        self.writes.append((offset, data))
+        assert 0 <= offset <= offset + len(data) <= len(self.data)
+        self.data[offset : offset + len(data)] = data
+
+    def discard(self, offset: int, size: int) -> None:
+        assert 0 <= offset <= offset + size <= len(self.data)
+        self.data[offset : offset + size] = bytes(size)
+
+
+class Recorder(RawFile):
+    """A file that remembers each write as (offset, bytes)."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(path, size)
+        self.writes: list[tuple[int, bytes]] = []
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        self.writes.append((offset, b"".join(buffers)))
+        super().write(offset, buffers)
 
 
 def output_of(tool: str, *arguments: object) -> str:

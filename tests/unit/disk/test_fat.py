@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from dibo.disk.fat import write_fat
 from dibo.disk.fat_format import choose_geometry
 from dibo.disk.fat_names import check_name, checksum, fold, long_entries, short_names
+from dibo.disk.rawfile import RawFile
 from dibo.errors import LayoutError, OutputError
 from dibo.units import GIB, KIB, MIB, SECTOR, TIB
 from tests.unit.disk.fat_reader import Volume, read_fat
-from tests.unit.disk.samples import MTIME, Recorder, output_of, zero_blocks
+from tests.unit.disk.samples import MTIME, Memory, Recorder, output_of, zero_blocks
 
 FILES = {
     "EFI/BOOT/BOOTX64.EFI": bytes(range(256)) * 300,
@@ -43,8 +44,7 @@ def write(
     label: str = "UEFI",
     mtime: int = MTIME,
 ) -> Path:
-    with path.open("wb") as target:
-        target.truncate(offset + size)
+    with RawFile(path, offset + size) as target:
         write_fat(target, offset=offset, size=size, label=label, serial=0x1A2B3C4D, files=files, mtime=mtime)
     assert path.stat().st_size == offset + size
     return path
@@ -66,11 +66,9 @@ def test_every_size_reads_back(tmp_path: Path, size: int, offset: int) -> None:
 
 def test_offset_is_respected(tmp_path: Path) -> None:
     path = tmp_path / "fat"
-    with path.open("wb") as target:
-        target.write(b"before" * 1000)
-        target.truncate(6 * MIB)
-        target.seek(5 * MIB)
-        target.write(b"after" * 1000)
+    with RawFile(path, 6 * MIB) as target:
+        target.write(0, [b"before" * 1000])
+        target.write(5 * MIB, [b"after" * 1000])
         write_fat(target, offset=MIB, size=4 * MIB, label="", serial=0, files=FILES, mtime=0)
     data = path.read_bytes()
     assert data[:6000] == b"before" * 1000
@@ -130,8 +128,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_nothing_that_is_zero_is_written(tmp_path: Path) -> None:
-    with Recorder(str(tmp_path / "fat")) as target:
-        target.truncate(64 * MIB)
+    with Recorder(tmp_path / "fat", 64 * MIB) as target:
         write_fat(target, offset=0, size=64 * MIB, label="UEFI", serial=1, files=FILES, mtime=MTIME)
         assert zero_blocks(target.writes) == []
     assert (tmp_path / "fat").stat().st_blocks * 512 < 300 * KIB
@@ -184,10 +181,9 @@ def distinct(files: Mapping[str, bytes]) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(files=trees.filter(distinct), size=st.sampled_from([MIB, 5 * MIB, 33 * MIB]))
 def test_any_tree_reads_back(files: dict[str, bytes], size: int) -> None:
-    with tempfile.TemporaryFile() as target:
-        target.truncate(size)
-        write_fat(target, offset=0, size=size, label="", serial=0, files=files, mtime=MTIME)
-        assert read_fat(target).files == files
+    target = Memory(size)
+    write_fat(target, offset=0, size=size, label="", serial=0, files=files, mtime=MTIME)
+    assert read_fat(io.BytesIO(target.data)).files == files
 
 
 @settings(max_examples=40, deadline=None)
@@ -197,9 +193,10 @@ def test_what_fat_cannot_tell_apart_is_refused(files: dict[str, bytes], below: b
     clash = f"{path}/x" if below else fold(path) if fold(path) != path else path.lower()
     if clash == path or fold(clash.split("/x")[0]) != fold(path):
         return
-    with tempfile.TemporaryFile() as target, pytest.raises(OutputError):
-        target.truncate(MIB)
-        write_fat(target, offset=0, size=MIB, label="", serial=0, files=files | {clash: b""}, mtime=MTIME)
+    with pytest.raises(OutputError):
+        write_fat(
+            Memory(MIB), offset=0, size=MIB, label="", serial=0, files=files | {clash: b""}, mtime=MTIME
+        )
 
 
 @given(st.sets(names, max_size=30))

@@ -12,10 +12,20 @@ from dibo.disk import gpt, grub
 from dibo.disk.bootfiles import BootFiles
 from dibo.disk.image import write_disk
 from dibo.disk.placement import Placement
+from dibo.disk.rawfile import RawFile
 from dibo.errors import LayoutError
 from dibo.units import MIB, SECTOR
 from tests.unit.disk.fat_reader import read_fat
-from tests.unit.disk.samples import EXAMPLE, MTIME, Recorder, boot_files, output_of, placed, zero_blocks
+from tests.unit.disk.samples import (
+    EXAMPLE,
+    MTIME,
+    Memory,
+    Recorder,
+    boot_files,
+    output_of,
+    placed,
+    zero_blocks,
+)
 
 UEFI_ONLY = """
 table: gpt
@@ -27,7 +37,7 @@ partitions:
 
 
 def write(path: Path, placement: Placement, boot: BootFiles | None = None) -> Path:
-    with path.open("w+b") as target:
+    with RawFile(path, placement.size) as target:
         write_disk(target, placement=placement, boot=boot or boot_files(), mtime=MTIME)
     return path
 
@@ -76,7 +86,7 @@ def test_without_bios_the_boot_code_is_left_out(tmp_path: Path) -> None:
 
 
 def test_nothing_that_is_zero_is_written(tmp_path: Path) -> None:
-    with Recorder(str(tmp_path / "disk.raw")) as target:
+    with Recorder(tmp_path / "disk.raw", placed().size) as target:
         write_disk(target, placement=placed(), boot=boot_files(), mtime=MTIME)
         assert zero_blocks(target.writes) == []
     assert (tmp_path / "disk.raw").stat().st_blocks * 512 < MIB
@@ -85,9 +95,7 @@ def test_nothing_that_is_zero_is_written(tmp_path: Path) -> None:
 def test_what_the_file_held_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "disk.raw"
     path.write_bytes(b"old" * 5 * MIB)
-    with path.open("r+b") as target:
-        target.truncate(100 * MIB)
-        write_disk(target, placement=placed(), boot=boot_files(), mtime=MTIME)
+    write(path, placed())
     assert path.read_bytes() == write(tmp_path / "fresh.raw", placed()).read_bytes()
 
 
@@ -113,11 +121,12 @@ def test_another_image_is_another_disk(tmp_path: Path) -> None:
         (replace(boot_files(), esp={}), "files for the EFI system partition"),
     ],
 )
-def test_what_the_root_does_not_have(tmp_path: Path, boot: BootFiles, words: str) -> None:
+def test_what_the_root_does_not_have(boot: BootFiles, words: str) -> None:
+    target = Memory(placed().size)
     with pytest.raises(LayoutError, match=words) as caught:
-        write(tmp_path / "disk.raw", placed(), boot)
+        write_disk(target, placement=placed(), boot=boot, mtime=MTIME)
     assert "manifest.json" in caught.value.hint
-    assert (tmp_path / "disk.raw").read_bytes() == b""
+    assert target.writes == []
 
 
 def test_a_disk_that_failed_has_no_table(tmp_path: Path) -> None:

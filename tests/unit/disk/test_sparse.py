@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibo.disk.sparse import BLOCK, put
-from tests.unit.disk.samples import Recorder, zero_blocks
+from dibo.disk.sparse import BLOCK, is_zero, put
+from tests.unit.disk.samples import Memory, Recorder, zero_blocks
 
 pieces = st.lists(st.tuples(st.booleans(), st.integers(1, 3 * BLOCK)), max_size=6)
 
@@ -18,38 +16,38 @@ def content(parts: list[tuple[bool, int]]) -> bytes:
 
 
 @given(parts=pieces, offset=st.integers(0, 2 * BLOCK))
-def test_put_is_a_write_to_a_file_of_zeros(parts: list[tuple[bool, int]], offset: int) -> None:
+def test_put_is_a_write_to_a_disk_of_zeros(parts: list[tuple[bool, int]], offset: int) -> None:
     data = content(parts)
-    target = io.BytesIO(bytes(offset + len(data) + 10))
+    target = Memory(offset + len(data) + 10)
     put(target, offset, data)
-    assert target.getvalue() == bytes(offset) + data + bytes(10)
+    assert target.data == bytes(offset) + data + bytes(10)
 
 
 @given(parts=pieces, offset=st.integers(0, 2 * BLOCK))
 def test_put_writes_no_block_of_zeros(parts: list[tuple[bool, int]], offset: int) -> None:
-    writes: list[tuple[int, bytes]] = []
-
-    class Target(io.BytesIO):
-        def write(self, data: Any, /) -> int:
-            writes.append((self.tell(), bytes(data)))
-            return super().write(data)
-
-    put(Target(bytes(offset + 20 * BLOCK)), offset, content(parts))
-    assert zero_blocks(writes) == []
+    target = Memory(offset + 20 * BLOCK)
+    put(target, offset, content(parts))
+    assert zero_blocks(target.writes) == []
 
 
-def test_put_finishes_what_an_unbuffered_file_takes_in_parts() -> None:
-    class Slow(io.BytesIO):
-        def write(self, data: Any, /) -> int:
-            return super().write(data[:100])
-
-    target = Slow(bytes(1000))
-    put(target, 10, b"y" * 900)
-    assert target.getvalue() == bytes(10) + b"y" * 900 + bytes(90)
+def test_put_writes_neighbours_together() -> None:
+    target = Memory(10 * BLOCK)
+    put(target, BLOCK, b"a" * 3 * BLOCK + bytes(BLOCK) + b"b")
+    assert [(offset, len(data)) for offset, data in target.writes] == [(BLOCK, 3 * BLOCK), (5 * BLOCK, 1)]
 
 
 def test_holes_take_no_space(tmp_path: Path) -> None:
-    with Recorder(str(tmp_path / "disk")) as target:
-        target.truncate(8 << 20)
+    with Recorder(tmp_path / "disk", 8 << 20) as target:
         put(target, 0, b"a" + bytes(8 << 20)[:-2] + b"z")
     assert (tmp_path / "disk").stat().st_blocks * 512 <= 4 * BLOCK
+
+
+@given(st.integers(0, 3 << 20), st.integers(0, 3 << 20))
+def test_zero_or_not(size: int, place: int) -> None:
+    data = bytearray(size)
+    assert is_zero(data)
+    if place < size:
+        data[place] = 1
+        assert not is_zero(data)
+        assert not is_zero(memoryview(data)[place:])
+        assert is_zero(memoryview(bytes(data))[:place])
