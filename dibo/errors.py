@@ -60,6 +60,11 @@ class Unreachable(BaseError):
     meaning = "a server that bases come from does not answer"
 
 
+class ImageError(BaseError):
+    exit_code = 33
+    meaning = "a container image cannot be read, or is not what it claims to be"
+
+
 class EngineError(DiboError):
     exit_code = 40
     meaning = "the container engine failed, or cannot work on this machine"

@@ -1,0 +1,113 @@
+"""From what a user writes to an image.
+
+oci:DIR[:TAG|@DIGEST]           an OCI layout
+oci-archive:FILE[:TAG|@DIGEST]  a tar of one
+docker-archive:FILE[:NAME|:@N]  what docker save writes
+dir:DIR                         what skopeo copies to a directory
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from dibo.errors import DiboError, UsageError
+from dibo.image import Image
+from dibo.sources.archive import open_archive
+from dibo.sources.docker_archive import DockerArchive
+from dibo.sources.files import Directory
+from dibo.sources.layout import Layout
+from dibo.sources.skopeo_dir import SkopeoDirectory
+
+POSSIBLE: Final = (
+    "an image is one of\n"
+    "  HOST/NAME[:TAG|@sha256:DIGEST]     in a registry; docker://NAME for Docker Hub's\n"
+    "  oci:DIR[:TAG|@sha256:DIGEST]       an OCI layout\n"
+    "  oci-archive:FILE[:TAG]             a tar of one\n"
+    "  docker-archive:FILE[:NAME|:@N]     what docker save writes\n"
+    "  dir:DIR                            what skopeo copies to a directory"
+)
+
+
+@contextlib.contextmanager
+def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterator[Image]:
+    """The image that `reference` names, for `architecture` (Debian's word), with its files open.
+
+    What can be read only once is kept in nameless files in `scratch`. Raises UsageError for what names no image,
+    ImageError, VerificationFailed, RegistryError, Unreachable, ToolMissing, EngineError.
+    """
+    kind, colon, rest = reference.partition(":")
+    with contextlib.ExitStack() as stack:
+        match kind if colon else "":
+            case "oci":
+                path, which = split(rest, lambda found: (found / "index.json").is_file(), reference)
+                yield Layout(Directory(path), name=reference, reference=which).image(
+                    architecture=architecture
+                )
+            case "dir":
+                path = _path(rest, reference)
+                yield SkopeoDirectory(Directory(path), name=reference).image(architecture=architecture)
+            case "oci-archive":
+                path, which = split(rest, Path.is_file, reference)
+                files = stack.enter_context(open_archive(path, scratch=scratch))
+                yield Layout(files, name=reference, reference=which).image(architecture=architecture)
+            case "docker-archive":
+                path, which = split(rest, Path.is_file, reference)
+                files = stack.enter_context(open_archive(path, scratch=scratch))
+                yield DockerArchive(files, name=reference, reference=which).image(architecture=architecture)
+            case _:
+                raise UsageError(f"{reference!r} names no image", hint=_hint(reference))
+
+
+def split(text: str, is_one: Callable[[Path], bool], reference: str) -> tuple[Path, str]:
+    """A path and what follows it: a tag, `@…`, or nothing. A path may have colons in it when something is there:
+    the shortest path that `is_one` counts."""
+    ends = [at for at, letter in enumerate(text) if letter in ":@"]
+    for end in (*ends, len(text)):
+        with contextlib.suppress(OSError, ValueError):
+            if end and is_one(Path(text[:end]).expanduser()):
+                return _path(text[:end], reference), _which(text[end:])
+    end = next((at for at in ends if text[at] == ":" or text[at : at + 5] == "@sha2"), len(text))
+    return _path(text[:end], reference), _which(text[end:])
+
+
+def _which(text: str) -> str:
+    return text.removeprefix(":")
+
+
+def _path(text: str, reference: str) -> Path:
+    if not text or "\0" in text:
+        raise UsageError(f"{reference!r} names no file or directory", hint=POSSIBLE)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UsageError(f"{reference!r}: {error}") from error
+
+
+def _hint(reference: str) -> str:
+    """What might have been meant by something without a prefix."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        path = Path(reference).expanduser()
+        for name, prefix in (("index.json", "oci"), ("manifest.json", "dir")):
+            if (path / name).is_file():
+                return f"write {prefix}:{reference}"
+        if path.is_dir():
+            return f"it is a directory, but no image\n{POSSIBLE}"
+        if path.is_file():
+            return _hint_for_file(path, reference)
+    return POSSIBLE
+
+
+def _hint_for_file(path: Path, reference: str) -> str:
+    with contextlib.suppress(DiboError), open_archive(path, scratch=None) as files:
+        for name, prefix in (("manifest.json", "docker-archive"), ("index.json", "oci-archive")):
+            if files.size(name) is not None:
+                return f"write {prefix}:{reference}"
+        return (
+            f"it is a tar, but of no image; if it is one of a root file system:\n"
+            f"  disk-image-create --base {shlex.quote(reference)} …"
+        )
+    return f"if it is an archive of an image: oci-archive:{reference} or docker-archive:{reference}"
