@@ -5,7 +5,9 @@ from __future__ import annotations
 from dibo import process, tools
 
 _PACKAGES = {
+    "bsdtar": "libarchive-tools",
     "busybox": "busybox-static",
+    "docker": "docker.io",
     "mformat": "mtools",
     "mcopy": "mtools",
     "mdir": "mtools",
