@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dibo.base import OciImage
 from dibo.bases.image import OciLayout, RegistryImage
 from dibo.bases.settings import BaseSettings
-from dibo.errors import BaseError, RegistryError, Unreachable, UsageError, VerificationFailed
+from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
+from tests.unit.sources.samples import Maker, on, tagged
 
 DIGEST = f"sha256:{'ab' * 32}"
 
 
-def blob(layout: Path, content: dict[str, Any]) -> str:
-    text = json.dumps(content).encode()
-    value = hashlib.sha256(text).hexdigest()
-    directory = layout / "blobs/sha256"
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / value).write_bytes(text)
-    return f"sha256:{value}"
-
-
-def index(layout: Path, **tags: str) -> None:
-    manifests = [
-        {"digest": digest, "annotations": {"org.opencontainers.image.ref.name": tag}}
-        if tag
-        else {"digest": digest}
-        for tag, digest in tags.items()
-    ]
-    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
-
-
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
-    path = tmp_path / "layout"
-    path.mkdir()
-    return path
+    return tmp_path / "layout"
 
 
 def test_a_layout_of_one_image(layout: Path, settings: BaseSettings) -> None:
-    digest = blob(layout, {"layers": []})
-    index(layout, one=digest)
+    maker = Maker()
+    entry = maker.image()
+    maker.top(tagged(entry, "one"))
+    maker.write(layout)
     for spec in (f"oci:{layout}", f"oci:{layout}:one"):
         base = OciLayout(spec, settings=settings)
-        assert base.ingredients() == (("kind", "image"), ("digest", digest))
+        assert base.ingredients() == (("kind", "image"), ("digest", entry["digest"]))
         assert base.source() == OciImage(reference=spec)
 
 
 def test_several_images_want_a_tag(layout: Path, settings: BaseSettings) -> None:
-    one, two = blob(layout, {"layers": [], "n": 1}), blob(layout, {"layers": [], "n": 2})
-    index(layout, one=one, two=two)
-    assert dict(OciLayout(f"oci:{layout}:two", settings=settings).ingredients())["digest"] == two
+    maker = Maker()
+    two = maker.image(names=["two"])
+    maker.top(tagged(maker.image(names=["one"]), "one"), tagged(two, "two"))
+    maker.write(layout)
+    assert dict(OciLayout(f"oci:{layout}:two", settings=settings).ingredients())["digest"] == two["digest"]
     with pytest.raises(BaseError, match="has several images") as caught:
         OciLayout(f"oci:{layout}", settings=settings).ingredients()
     assert "tags are one, two" in caught.value.hint
@@ -65,41 +46,33 @@ def test_several_images_want_a_tag(layout: Path, settings: BaseSettings) -> None
 
 
 def test_an_index_by_architecture(layout: Path, settings: BaseSettings) -> None:
-    amd, arm = blob(layout, {"layers": [], "n": 1}), blob(layout, {"layers": [], "n": 2})
-    entries = [
-        {"digest": arm, "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
-        {"digest": amd, "platform": {"os": "linux", "architecture": "amd64"}},
-        {"digest": arm, "platform": {"os": "unknown", "architecture": "unknown"}},
-    ]
-    index(layout, t=blob(layout, {"manifests": entries}))
+    maker = Maker()
+    amd = {**maker.image(names=["amd"]), **on("amd64")}
+    arm = {**maker.image(names=["arm"], architecture="arm64"), **on("arm64", "v8")}
+    maker.top(tagged(maker.index_of(arm, amd), "t"))
+    maker.write(layout)
 
     def digest(architecture: str) -> str:
         said = dataclasses.replace(settings, architecture=architecture)
         return dict(OciLayout(f"oci:{layout}:t", settings=said).ingredients())["digest"]
 
-    assert digest("amd64") == amd
-    assert digest("arm64") == arm
-    with pytest.raises(RegistryError, match=r"no image for s390x; it has linux/amd64, linux/arm64"):
+    assert digest("amd64") == amd["digest"]
+    assert digest("arm64") == arm["digest"]
+    with pytest.raises(BaseError, match=r"no image for s390x; it has linux/amd64, linux/arm64/v8"):
         digest("s390x")
 
 
 def test_damaged_layouts(layout: Path, settings: BaseSettings) -> None:
+    """All the ways: tests/unit/sources/test_bad_layouts.py."""
     base = OciLayout(f"oci:{layout}", settings=settings)
-    with pytest.raises(BaseError, match=r"cannot read .*index.json"):
+    with pytest.raises(BaseError, match=r"index.json is not there"):
         base.ingredients()
-    for text in (
-        "{",
-        "[]",
-        '{"manifests": 3}',
-        '{"manifests": [{"digest": "sha256:../../../../etc/passwd"}]}',
-    ):
-        (layout / "index.json").write_text(text)
-        with pytest.raises((BaseError, RegistryError)):
-            base.ingredients()
-    digest = blob(layout, {"layers": []})
-    index(layout, t=digest)
-    (layout / "blobs/sha256" / digest[7:]).write_text("{}")
-    with pytest.raises(VerificationFailed, match="not what its name says"):
+    maker = Maker()
+    entry = maker.image()
+    maker.top(entry)
+    maker.write(layout)
+    (layout / "blobs" / entry["digest"].replace(":", "/")).write_text("{}")
+    with pytest.raises(VerificationFailed):
         base.ingredients()
 
 
