@@ -91,6 +91,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "sources.archive",
             "sources.docker_archive",
             "sources.skopeo_dir",
+            "sources.tarsplit",
+            "sources.containers_storage",
             "sources.choose",
             "tree",
             "mke2fs",
