@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "dibo"
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image")),
+    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image", "manifest")),
     (
         "what the user wrote",
         (
@@ -56,6 +56,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "report",
             "process",
             "workspace",
+            "credentials",
+            "distribution",
             "registry",
             "fetch",
             "loader",
@@ -105,8 +107,9 @@ PLACES = {module: place for place, (_, modules) in enumerate(LAYERS) for module 
 
 DOORS = {
     "subprocess": {"process"},
-    "oras": {"registry"},
-    "requests": {"registry"},
+    "oras": {"distribution"},
+    "requests": {"distribution"},
+    "urllib3": {"distribution"},
     "urllib.request": {"fetch"},
     "http": {"fetch"},
     "ssl": {"fetch"},
