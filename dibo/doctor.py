@@ -25,6 +25,18 @@ from dibo.tools import how_to_install
 from dibo.units import GIB, human_size
 from dibo.workspace import Workspace
 
+_FORBIDDEN = (
+    "a kernel or a container forbids it:\n"
+    "Ubuntu 23.10 and later: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0\n"
+    "others: sysctl user.max_user_namespaces must be above 0\n"
+    "in a container: its seccomp profile must allow unshare, clone and mount"
+)
+_NEWUIDMAP = (
+    "newuidmap and newgidmap must be setuid root, or have cap_setuid and cap_setgid as file capabilities;\n"
+    "in a container: it must have SETUID and SETGID and no no_new_privs (allowPrivilegeEscalation: true), "
+    "or be a user namespace itself (hostUsers: false)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -74,19 +86,24 @@ def _tried(what: str, argv: list[str], *, advice: str, needed: bool = True) -> F
 
 def _user_namespace() -> Iterator[Finding]:
     if os.geteuid() == 0:
-        advice = "root without CAP_SYS_ADMIN cannot build"
-        yield _tried("mount namespace", ["unshare", "--mount", "true"], advice=advice)
+        advice = "root without CAP_SYS_ADMIN cannot build; an ordinary user with subordinate ids may"
+        yield _tried("unshare(CLONE_NEWNS), as root", ["unshare", "--mount", "true"], advice=advice)
         return
-    advice = (
-        "a kernel or a container forbids it:\n"
-        "Ubuntu 23.10 and later: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0\n"
-        "others: sysctl user.max_user_namespaces must be above 0\n"
-        "in a container: its seccomp profile must allow unshare, clone and mount"
-    )
-    yield _tried("user namespace", ["unshare", "--user", "true"], advice=advice)
+    yield _tried("unshare(CLONE_NEWUSER)", ["unshare", "--user", "true"], advice=_FORBIDDEN)
+    enter = ["unshare", "--user", "--map-root-user"]
+    yield _tried("write of uid_map, one id", [*enter, "true"], advice=_FORBIDDEN)
     yield from _guarded("subordinate ids", buildah.require_subordinate_ids)
+    script = "test $(wc -l < /proc/self/uid_map) -gt 1"  # without a range, buildah does with one id
     yield _tried(
-        "map of ids", ["buildah", "unshare", "true"], advice="newuidmap and newgidmap must be setuid root"
+        "write of uid_map, a range by newuidmap",
+        ["buildah", "unshare", "sh", "-c", script],
+        advice=_NEWUIDMAP,
+    )
+    yield _tried(
+        "mount of a new /proc",
+        [*enter, "--mount", "--pid", "--fork", "mount", "-t", "proc", "proc", "/proc"],
+        advice="a container masks parts of its own /proc; BUILDAH_ISOLATION=chroot, the default here, does without",
+        needed=os.environ.get("BUILDAH_ISOLATION", "chroot") != "chroot",
     )
 
 
@@ -118,7 +135,7 @@ def _overlay() -> Iterator[Finding]:
     options = "" if os.geteuid() == 0 else ",userxattr"
     with tempfile.TemporaryDirectory(prefix="dibo-doctor-", dir=_near_storage()) as directory:
         yield _tried(
-            "native overlay",
+            "mount of an overlay, native",
             [*enter, "sh", "-c", script, "sh", directory, options],
             advice="kernel 5.11 or newer, and storage neither on overlay nor on NFS; else install fuse-overlayfs, "
             "which is 3 to 7 times slower",
@@ -145,7 +162,7 @@ def _isolation() -> Iterator[Finding]:
     enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["buildah", "unshare"]
     with tempfile.TemporaryDirectory(prefix="dibo-doctor-", dir=_near_storage()) as directory:
         yield _tried(
-            "isolation chroot",
+            "bind mounts of /proc, /sys and /dev, for isolation chroot",
             [*enter, "sh", "-c", script, "sh", directory],
             advice="bind mounts of /proc, /sys and /dev must be allowed in a user namespace; in a container, its "
             "seccomp profile must allow mount",

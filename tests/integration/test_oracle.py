@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.entries import Entry, Tree, walk
+from tests.support.furnished import TIMES
 from tests.support.oracle import NotRight, command, differences, find_root, fsck, on_disk, require_same
 from tests.support.parts import need, unmet
-from tests.support.trees import TIMES
 from tests.support.workshop import SECOND, Workshop, workshop
 
 pytestmark = pytest.mark.integration

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.support.entries import Entry, walk
+from tests.support.furnished import CHANGE
 from tests.support.layouts import Made, simple
 from tests.support.oracle import command, unpacked
 from tests.support.parts import need
-from tests.support.trees import CHANGE
 from tests.support.workshop import SECOND, Sample, Workshop
 
 SAMPLES: dict[str, Callable[[Workshop], Sample]] = {}

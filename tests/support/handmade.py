@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.entries import walk
+from tests.support.furnished import BIG
 from tests.support.layouts import Layout, Made, Tar, simple
 from tests.support.oracle import by_tar, command, unpacked
-from tests.support.trees import BIG
 from tests.support.workshop import Sample, Workshop
 
 MANY = 100_000

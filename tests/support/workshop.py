@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tests.support.dockerd import Docker, dockerd
 from tests.support.entries import Tree, walk
+from tests.support.furnished import CHANGE, furnish
 from tests.support.oracle import command
 from tests.support.parts import need
 from tests.support.registry import Registry, registry
-from tests.support.trees import CHANGE, furnish
 
 MARK = ".wh."
 SECOND = 1_000_000_000
@@ -43,7 +43,7 @@ class Workshop:
 
     @functools.cached_property
     def first(self) -> Path:
-        """The tree of tests/support/trees.py."""
+        """The tree of tests/support/furnished.py."""
         made = self.directory / "first"
         made.mkdir()
         furnish(made)

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "dibo"
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image", "manifest")),
+    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image")),
     (
         "what the user wrote",
         (
@@ -56,8 +56,6 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "report",
             "process",
             "workspace",
-            "credentials",
-            "distribution",
             "registry",
             "fetch",
             "loader",
@@ -93,8 +91,6 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "sources.archive",
             "sources.docker_archive",
             "sources.skopeo_dir",
-            "sources.tarsplit",
-            "sources.containers_storage",
             "sources.choose",
             "tree",
             "mke2fs",
@@ -107,9 +103,8 @@ PLACES = {module: place for place, (_, modules) in enumerate(LAYERS) for module 
 
 DOORS = {
     "subprocess": {"process"},
-    "oras": {"distribution"},
-    "requests": {"distribution"},
-    "urllib3": {"distribution"},
+    "oras": {"registry"},
+    "requests": {"registry"},
     "urllib.request": {"fetch"},
     "http": {"fetch"},
     "ssl": {"fetch"},
