@@ -22,6 +22,7 @@ from dibo.disk.image import write_disk
 from dibo.disk.partition import FileSystem, Layout
 from dibo.disk.placement import Placement, place
 from dibo.disk.rawfile import RawFile
+from dibo.disk.targets import copy_raw, open_target
 from dibo.errors import CommandFailed, ConverterError, LayoutError, OutputError, ToolMissing, UsageError
 from dibo.mke2fs import TYPES, FileSystemWish, check_fits, make_filesystem
 from dibo.ports import Root
@@ -119,18 +120,22 @@ def convert(root: Root, order: Order, *, run: Run, report: Report) -> tuple[Path
     made: list[Path] = []
     raw: Path | None = None
     disks = [converter for converter in order.converters if converter.takes is Takes.DISK]
-    for converter in sorted(disks, key=lambda each: bool(each.command)):  # the raw disk first
+    for converter in sorted(disks, key=lambda each: each.type != "raw"):  # the raw disk first
         target = order.path(converter.type)
+        is_raw = converter.type == "raw" and not converter.command
         with run.output(target) as part:
-            if not converter.command:
+            if is_raw:
                 _make_disk(root, part, order, report)
             else:
                 if raw is None:
                     raw = run.subdirectory("disk") / "disk.raw"
                     raw.touch()
                     _make_disk(root, raw, order, report)
-                _run_converter(converter, part, order, report, raw=raw)
-        raw = target if not converter.command else raw
+                if converter.command:
+                    _run_converter(converter, part, order, report, raw=raw)
+                else:
+                    _copy_disk(raw, part, order, report, kind=converter.type)
+        raw = target if is_raw else raw
         made.append(target)
     for converter in order.converters:
         if converter.takes is Takes.ROOT:
@@ -192,6 +197,17 @@ def _wish(placement: Placement, order: Order) -> FileSystemWish:
         size=partition.size,
         ids=partition.ids,
     )
+
+
+def _copy_disk(raw: Path, target: Path, order: Order, report: Report, *, kind: str) -> None:
+    size = order.image_size
+    with report.task(kind) as task:
+        with (
+            raw.open("rb") as source,
+            open_target(kind, target, size, order.options, name=order.path(kind)) as disk,
+        ):
+            copy_raw(source, disk)
+        task.note(human_size(target.stat().st_size))
 
 
 def _run_converter(
