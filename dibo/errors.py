@@ -65,6 +65,11 @@ class ImageError(BaseError):
     meaning = "a container image cannot be read, or is not what it claims to be"
 
 
+class LayerError(BaseError):
+    exit_code = 34
+    meaning = "a layer is no well-formed archive, or goes beyond the limits"
+
+
 class EngineError(DiboError):
     exit_code = 40
     meaning = "the container engine failed, or cannot work on this machine"

@@ -1,0 +1,47 @@
+"""What a layer may ask of us at most. Whoever reads untrusted layers needs numbers, not trust.
+
+The defaults are far above what images have (the largest of public registries have some 30 GiB, 130 layers and
+1,000,000 entries) and far below what hurts for longer than it takes to notice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+TIB = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Crossing one is a LayerError that names it. Sizes are bytes."""
+
+    layers: int = 512
+    entries: int = 2_000_000
+    """Of all layers together."""
+    layer_bytes: int = 64 * GIB
+    """Of one layer as it is unpacked, its headers included."""
+    image_bytes: int = 128 * GIB
+    """Of all layers together."""
+    file_bytes: int = 16 * TIB
+    """Of one file with its holes."""
+    ratio: int = 1000
+    """Unpacked to stored. Only gzip of nothing but zeros comes to this (1032)."""
+    ratio_from: int = GIB
+    """The ratio counts from so many unpacked bytes on: there are small layers that are all zeros."""
+    window_bytes: int = 128 * MIB
+    """Memory that a zstd frame may ask for; `zstd --long` makes 128 MiB, the default at most 8."""
+    header_bytes: int = MIB
+    """Of one PAX header, long name or map of a sparse file."""
+    xattr_bytes: int = 64 * KIB
+    """Names and values of one entry; the kernel's own limit of one value (XATTR_SIZE_MAX)."""
+    name_bytes: int = 255
+    """NAME_MAX."""
+    path_bytes: int = 4096
+    """PATH_MAX. Where links lead counts, too."""
+    depth: int = 256
+    """Directories in each other."""
+    kept_bytes: int = 64 * MIB
+    """Of all files together whose bytes are kept in memory because the caller wants to read them."""

@@ -1,0 +1,399 @@
+"""From layers to a tree, in one pass from the highest to the lowest.
+
+    for each layer:  Stream ──► Archive ──► LayerTree      bytes of files that nothing hides ──► Contents
+    then:            stack all trees from the lowest up ──► one tree of Nodes
+                     release what was written and is in no tree after all
+                     read again what was skipped and is in the tree after all
+
+The last is rare: a file that a higher layer replaces, whose other name, a hard link, it leaves alone. It costs one
+more reading of that layer; the alternative is to write all that is hidden, every time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dibo.errors import LayerError
+from dibo.image import Layer, Reader
+from dibo.layers import xattrs
+from dibo.layers.archive import Archive, Entry
+from dibo.layers.header import Malformed
+from dibo.layers.limits import Limits
+from dibo.layers.stack import cover, stack
+from dibo.layers.stream import Buffers, Stream
+from dibo.layers.tree import AUFS, OPAQUE, WHITEOUT, LayerTree, Mask
+from dibo.node import Contents, Node
+
+Keep = Callable[[bytes], bool] | tuple[bytes, ...]
+
+_TYPES: Final = {
+    b"0": stat.S_IFREG,
+    b"2": stat.S_IFLNK | 0o777,
+    b"3": stat.S_IFCHR,
+    b"4": stat.S_IFBLK,
+    b"6": stat.S_IFIFO,
+}
+_SECOND: Final = 1_000_000_000
+_MAJORS: Final = 1 << 12
+_MINORS: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A root file system. The bytes of its files are where the Contents put them."""
+
+    root: Node
+    entries: int
+    """Names in it."""
+    inodes: int
+    """As entries, hard links counted once."""
+    bytes: int
+    """Of all files, with their holes, hard links counted once."""
+    warnings: tuple[str, ...]
+    """What a user may want to know, each once."""
+
+
+class _Skipped:
+    """In place of what Contents would have given: where the bytes are in case they are wanted after all."""
+
+    __slots__ = ("entry", "layer", "path")
+
+    def __init__(self, layer: int, entry: int, path: bytes) -> None:
+        self.layer = layer
+        self.entry = entry
+        self.path = path
+
+
+def load(
+    layers: Sequence[Layer],
+    contents: Contents,
+    *,
+    limits: Limits = Limits(),  # noqa: B008  frozen
+    keep: Keep = (),
+    clamp: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Tree:
+    """Flatten `layers`, from the lowest to the highest, and send the bytes of their files to `contents`.
+
+    `keep` tells files whose bytes are wanted in Node.data as well: by prefixes of their paths, without a leading
+    slash, or by a function of the path. Times later than `clamp`, in seconds since 1970, become it. `progress` is told
+    how many bytes, as stored, have been read of all layers. Raises VerificationFailed where bytes are not what their
+    digests say, LayerError for what is wrong with what they say, and what reading and `contents` raise.
+    """
+    if len(layers) > limits.layers:
+        raise LayerError(f"the image has {len(layers)} layers; the limit is {limits.layers}")
+    return _Loading(layers, contents, limits, keep, clamp, progress).run()
+
+
+def load_tar(
+    stream: Reader,
+    contents: Contents,
+    *,
+    limits: Limits = Limits(),  # noqa: B008  frozen
+    keep: Keep = (),
+    clamp: int | None = None,
+) -> Tree:
+    """As `load`, of a whole root that comes as one tar with no digest, from whoever is trusted to have made it."""
+    layer = Layer(open=lambda: contextlib.nullcontext(stream), digest=None, size=None, diff_id=None)
+    return load((layer,), contents, limits=limits, keep=keep, clamp=clamp)
+
+
+class _Loading:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        contents: Contents,
+        limits: Limits,
+        keep: Keep,
+        clamp: int | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._layers = layers
+        self._contents = contents
+        self._limits = limits
+        self._kept = _Kept(keep, limits)
+        self._clamp = None if clamp is None else clamp * _SECOND
+        self._progress = progress
+        self._buffers = Buffers()
+        self._mask: Mask | None = None
+        self._wanted: set[bytes] = set()
+        """Paths that hard links of higher layers point to."""
+        self._written: list[Node] = []
+        self._entries = 0
+        self._plain_bytes = 0
+        self._stored_bytes = 0
+        self._warnings: dict[str, None] = {}
+        self._dropped: set[bytes] = set()
+
+    def run(self) -> Tree:
+        trees = []
+        for index in reversed(range(len(self._layers))):
+            tree = self._read(index)
+            trees.append(tree)
+            if index:
+                self._mask = self._mask or Mask()
+                cover(self._mask, tree.root)
+                self._wanted.update(b"/".join(link.path) for link in tree.links)
+        root = Node(stat.S_IFDIR | 0o755)
+        for layer, tree in zip(self._layers, reversed(trees), strict=True):
+            try:
+                stack(root, tree)
+            except Malformed as error:
+                raise LayerError(f"layer {_name(layer)}: {error}") from error
+        del trees
+        return self._finish(root)
+
+    # One layer
+
+    def _open(self, index: int) -> Stream:
+        limit = self._limits.image_bytes - self._plain_bytes
+        return Stream(
+            self._layers[index],
+            limits=self._limits,
+            limit=limit,
+            buffers=self._buffers,
+            before_reuse=self._contents.flush,
+        )
+
+    def _read(self, index: int) -> LayerTree:
+        tree = LayerTree(self._mask, self._limits)
+        with self._open(index) as stream:
+            chunks = _Counted(stream, self._stored_bytes, self._progress)
+            archive = Archive(chunks, self._limits)
+            try:
+                number = 0
+                while (entry := archive.next()) is not None:
+                    number += 1
+                    if self._entries + number > self._limits.entries:
+                        raise Malformed(f"the image has more than {self._limits.entries} entries")
+                    self._apply(entry, archive, tree, index, number)
+            except Malformed as error:
+                stream.judge()
+                raise _error(self._layers[index], archive.name, error) from error
+            self._entries += number
+            self._plain_bytes += stream.plain_bytes
+            self._stored_bytes += stream.stored_bytes
+            self._note(stream, archive, tree)
+        return tree
+
+    def _note(self, stream: Stream, archive: Archive, tree: LayerTree) -> None:
+        for warning in stream.warnings:
+            self._warnings[warning] = None
+        for kind in sorted(archive.unknown_types):
+            self._warnings[f"{stream.name} has entries of the unknown type {kind!r}: they become files"] = (
+                None
+            )
+        if tree.aufs:
+            self._warnings[f"{stream.name} has files that aufs kept for itself: they are left out"] = None
+
+    def _apply(self, entry: Entry, archive: Archive, tree: LayerTree, layer: int, number: int) -> None:
+        path = entry.name
+        if not path:
+            raise Malformed("it has no name")
+        if WHITEOUT in path and self._whiteout(entry, archive, tree):
+            return
+        where = tree.place(path)
+        kind = entry.kind
+        if kind == b"5":
+            directory = tree.directory(where)
+            directory.mode = stat.S_IFDIR | entry.mode
+            directory.uid, directory.gid = entry.uid, entry.gid
+            self._describe(directory, entry)
+            return
+        if where is None:
+            raise Malformed("it is the root of the tree, and no directory")
+        place, name = where
+        if kind == b"1":
+            tree.link(place, name, entry.link)
+            return
+        if kind == b"3" and entry.device == (0, 0):
+            tree.hide(place, name)  # the way of overlayfs
+            return
+        node = self._node(entry)
+        if kind == b"0" and entry.size:
+            mask = place.mask
+            full = place.prefix + name
+            if mask is not None and (mask.opaque or name in mask.names) and full not in self._wanted:
+                node.content = _Skipped(layer, number, full)
+            else:
+                self._copy(node, full, entry, archive)
+        elif kind == b"0" and self._kept.wants(place.prefix + name):
+            node.data = b""
+        tree.put(place, name, node)
+
+    def _whiteout(self, entry: Entry, archive: Archive, tree: LayerTree) -> bool:
+        path = entry.name.rstrip(b"/")
+        name = path.rpartition(b"/")[2]
+        if (path.startswith(AUFS) or b"/" + AUFS in path) and name != OPAQUE:
+            node = self._node(entry) if entry.kind not in b"15" else Node(0)
+            if entry.kind == b"0" and entry.size:
+                self._copy(node, b"", entry, archive)
+            tree.aufs[b"/".join(part for part in path.split(b"/") if part not in (b"", b"."))] = node
+            return True
+        if not name.startswith(WHITEOUT):
+            return False
+        where = tree.place(path)
+        assert where is not None
+        tree.whiteout(*where)
+        return True
+
+    def _node(self, entry: Entry) -> Node:
+        kind = entry.kind
+        node = Node(_TYPES[kind] | (entry.mode if kind != b"2" else 0), entry.uid, entry.gid)
+        self._describe(node, entry)
+        if kind == b"0":
+            node.size = entry.size
+        elif kind == b"2":
+            if not 0 < len(entry.link) < self._limits.path_bytes:
+                raise Malformed(f"it is a symlink to a path of {len(entry.link)} bytes")
+            node.target = entry.link
+        elif kind != b"6":
+            major, minor = entry.device
+            if not (0 <= major < _MAJORS and 0 <= minor < _MINORS):
+                raise Malformed(f"it is the device {major}:{minor}; Linux has 12 and 20 bits for these")
+            node.device = entry.device
+        return node
+
+    def _describe(self, node: Node, entry: Entry) -> None:
+        node.mtime = entry.mtime if self._clamp is None else min(entry.mtime, self._clamp)
+        node.xattrs = None
+        if entry.records:
+            node.xattrs = found = xattrs.from_records(entry.records, self._dropped)
+            if found and sum(map(len, found)) + sum(map(len, found.values())) > self._limits.xattr_bytes:
+                raise Malformed(f"its extended attributes are larger than {self._limits.xattr_bytes} bytes")
+
+    def _copy(self, node: Node, path: bytes, entry: Entry, archive: Archive) -> None:
+        kept: list[bytes] | None = None
+        if self._kept.wants(path):
+            self._kept.reserve(entry.size)
+            kept = []
+        node.content = archive.copy(entry, self._contents, kept)
+        self._written.append(node)
+        if kept is not None:
+            node.data = b"".join(kept)
+
+    # All of them
+
+    def _finish(self, root: Node) -> Tree:
+        survey = _Survey(root, self._limits)
+        for node in self._written:
+            if node not in survey.files:
+                self._contents.release(node.content)
+                node.content = None
+        missing: dict[int, dict[int, Node]] = {}
+        for node in survey.files:
+            if isinstance(node.content, _Skipped):
+                missing.setdefault(node.content.layer, {})[node.content.entry] = node
+        for index, nodes in missing.items():
+            self._read_again(index, nodes)
+        self._contents.flush()
+        if self._dropped:
+            names = b", ".join(sorted(self._dropped)[:8]).decode(errors="backslashreplace")
+            self._warnings[f"extended attributes were dropped: {names}"] = None
+        return Tree(
+            root=root,
+            entries=survey.entries,
+            inodes=survey.inodes,
+            bytes=sum(node.size for node in survey.files),
+            warnings=tuple(self._warnings),
+        )
+
+    def _read_again(self, index: int, nodes: dict[int, Node]) -> None:
+        with self._open(index) as stream:
+            archive = Archive(stream, self._limits)
+            number = 0
+            try:
+                while (entry := archive.next()) is not None:
+                    number += 1
+                    node = nodes.get(number)
+                    if node is not None and isinstance(node.content, _Skipped):
+                        self._copy(node, node.content.path, entry, archive)
+            except Malformed as error:
+                stream.judge()
+                raise _error(self._layers[index], archive.name, error) from error
+
+
+class _Kept:
+    """Which files' bytes are kept in memory, and how many these are."""
+
+    def __init__(self, keep: Keep, limits: Limits) -> None:
+        self._keep = keep
+        self._left = limits.kept_bytes
+
+    def wants(self, path: bytes) -> bool:
+        keep = self._keep
+        return path.startswith(keep) if isinstance(keep, tuple) else keep(path)
+
+    def reserve(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise Malformed(
+                "it is one of the files that dibo reads, which together are larger than the limit"
+            )
+
+
+class _Counted:
+    """A stream that tells how far it is."""
+
+    def __init__(self, stream: Stream, before: int, progress: Callable[[int], None] | None) -> None:
+        self._stream = stream
+        self._before = before
+        self._progress = progress
+
+    def next(self) -> memoryview | None:
+        chunk = self._stream.next()
+        if self._progress is not None:
+            self._progress(self._before + self._stream.stored_bytes)
+        return chunk
+
+
+class _Survey:
+    """What is in a finished tree. Raises LayerError where paths are too long or too deep."""
+
+    def __init__(self, root: Node, limits: Limits) -> None:
+        self.entries = 0
+        self.files: dict[Node, None] = {}
+        """Those that are not empty."""
+        directories = 1
+        others: set[Node] = set()
+        level: list[tuple[Node, int]] = [(root, 0)]
+        for _ in range(limits.depth + 1):
+            below: list[tuple[Node, int]] = []
+            for directory, length in level:
+                children = directory.children or {}
+                self.entries += len(children)
+                for name, node in children.items():
+                    if node.children is not None:
+                        below.append((node, length + 1 + len(name)))
+                    elif node.content is not None:
+                        self.files[node] = None
+                    else:
+                        others.add(node)
+                if children and length + 1 + max(map(len, children)) > limits.path_bytes:
+                    raise LayerError(f"the image has paths longer than {limits.path_bytes} bytes")
+            directories += len(below)
+            level = below
+            if not level:
+                break
+        else:
+            raise LayerError(f"the image has more than {limits.depth} directories in each other")
+        self.inodes = directories + len(self.files) + len(others)
+
+
+def _name(layer: Layer) -> str:
+    return layer.digest or layer.diff_id or "without a digest"
+
+
+def _error(layer: Layer, entry: bytes, error: Malformed) -> LayerError:
+    where = (
+        f"entry {entry.decode(errors='backslashreplace')!r} of layer {_name(layer)}"
+        if entry
+        else f"layer {_name(layer)}"
+    )
+    return LayerError(
+        f"{where}: {error}", hint="the layer is damaged, or was made to do harm: build the image again"
+    )
