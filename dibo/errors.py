@@ -104,6 +104,11 @@ class RegistryError(DiboError):
     exit_code = 60
     meaning = "a registry did not give or take what was wanted"
 
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        """`status` is that of HTTP where an answer was the reason, else 0."""
+        super().__init__(message, hint=hint)
+        self.status = status
+
 
 class LocalLayers(DiboError):
     exit_code = 61

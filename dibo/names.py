@@ -10,6 +10,7 @@ there a path of one component lies below `library/`; with neither tag nor digest
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -75,6 +76,18 @@ def names_a_host(text: str) -> bool:
     """Whether the first component of `text` is a host: `localhost/x`, `ghcr.io/x`; not `library/x`."""
     first, slash, _ = text.partition("/")
     return bool(slash) and (first == "localhost" or "." in first or ":" in first)
+
+
+def on_loopback(host: str) -> bool:
+    """Whether `host[:port]` is this machine: as containers' own tools have it, a registry there may speak plain
+    HTTP."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _split_host(text: str) -> tuple[str, str]:

@@ -1,166 +1,240 @@
-"""The door to OCI registries: the only file that uses oras.
+"""What dibo asks of OCI registries (OCI distribution specification 1.1); how it is asked is dibo.distribution.
 
-For now it answers one question: which manifest a name means for an architecture. What came back is checked
-here: its digest when one was asked for, its size, its shape. Credentials are those of `docker login` and
-its kin (~/.docker/config.json, REGISTRY_AUTH_FILE), read by oras.
+Manifests and small blobs come whole and checked; large blobs stream both ways in bounded memory, and a download that
+broke off goes on where it was (Range). Whoever reads a stream checks its digest, which here nobody has before the last
+byte.
 
-oras repeats nearly every failure five times, sleeping 131 s in all (decorator.py), a wrong name included; its
-requests have no time-out. Both are set aside here: one request, one time-out.
+`name` says the registry and the repository everywhere. All may raise Unreachable and RegistryError.
 """
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-import json
-import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-import oras.container
-import oras.provider
-import requests
-import requests.adapters
-
+from dibo.distribution import CHUNK, OFFLINE, Answer, Body, Client, Passing, client
 from dibo.errors import RegistryError, Unreachable, VerificationFailed
-from dibo.names import DOCKER_HUB, ImageName
+from dibo.image import Reader
+from dibo.manifest import INDEX_TYPES, LARGEST_MANIFEST, MANIFEST_TYPES, checked, digest_of, is_image, pick
+from dibo.names import ImageName
 
-# OCI image specification, image-index.md and manifest.md; the Docker types are their elder twins.
-INDEX_TYPES: Final = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-MANIFEST_TYPES: Final = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-# OCI distribution specification, "Pushing Manifests": what every registry must take
-LARGEST_MANIFEST: Final = 4 << 20
-_TIMEOUT: Final = (10.0, 30.0)  # seconds to connect, and between two bytes
-
-# Debian's word for an architecture → GOARCH and variant, the words of the OCI specification
-PLATFORMS: Final = {
-    "amd64": ("amd64", ""),
-    "arm64": ("arm64", "v8"),
-    "armhf": ("arm", "v7"),
-    "i386": ("386", ""),
-    "ppc64el": ("ppc64le", ""),
-    "riscv64": ("riscv64", ""),
-    "s390x": ("s390x", ""),
-}
+_ACCEPT: Final = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
+_MANY_PAGES: Final = 1000
 
 
-def resolve(name: ImageName, *, architecture: str, plain_http: bool | None = None) -> str:
-    """The digest of the manifest that `name` means for `architecture` (Debian's word): `sha256:…`.
-
-    An index is followed to its one manifest for that architecture. `plain_http` None means: only for
-    registries on the loopback interface. Raises Unreachable, RegistryError, VerificationFailed.
-    """
-    insecure = on_loopback(name.host) if plain_http is None else plain_http
-    digest, manifest = _manifest(_Client(insecure=insecure), name)
-    return pick(manifest, digest, architecture=architecture, what=str(name))
+def resolve(name: ImageName, *, architecture: str) -> str:
+    """The digest of the manifest that `name` means for `architecture` (Debian's word): `sha256:…`."""
+    digest, found = manifest(name)
+    return pick(found, digest, architecture=architecture, what=str(name))
 
 
-def pick(manifest: dict[str, Any], digest: str, *, architecture: str, what: str) -> str:
-    """The digest for `architecture`: `digest` itself unless `manifest` is an index. Raises RegistryError."""
-    if manifest.get("mediaType") in MANIFEST_TYPES or "layers" in manifest:
-        return digest
-    entries = manifest.get("manifests")
-    if not isinstance(entries, list):
-        raise RegistryError(
-            f"{what} is neither an image nor an index of images", hint="name a container image"
-        )
-    found = [entry for entry in entries if _is_for(entry, architecture)]
-    if not found:
-        have = sorted({_platform(entry) for entry in entries} - {"unknown/unknown"})
-        raise RegistryError(
-            f"{what} has no image for {architecture}; it has {', '.join(have) or 'none at all'}",
-            hint="choose another architecture with -a, or another image",
-        )
-    return str(found[0]["digest"])
+def fetch(name: ImageName, *, architecture: str) -> tuple[str, dict[str, Any]]:
+    """The digest and the manifest of the image that `name` means for `architecture`; an index is followed."""
+    digest, found = manifest(name)
+    wanted = pick(found, digest, architecture=architecture, what=str(name))
+    if wanted != digest:
+        digest, found = manifest(name.at(wanted))
+    if not is_image(found):
+        raise RegistryError(f"{name} is not an image", hint="name a container image")
+    return digest, found
 
 
-class _Client(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
-    do_request = oras.provider.Registry.do_request.__wrapped__
-
-    def __init__(self, *, insecure: bool) -> None:
-        super().__init__(insecure=insecure, tls_verify=True)
-        for scheme in ("http://", "https://"):
-            self.session.mount(scheme, _WithTimeout())
+def manifest(name: ImageName) -> tuple[str, dict[str, Any]]:
+    """The digest and the manifest or index that `name` means. Raises VerificationFailed."""
+    body = _small(name, f"manifests/{name.reference}", limit=LARGEST_MANIFEST)
+    return checked(body, what=str(name), wanted=name.digest)
 
 
-class _WithTimeout(requests.adapters.HTTPAdapter):
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
-        return super().send(request, **{**options, "timeout": options.get("timeout") or _TIMEOUT})
+def head(name: ImageName) -> str | None:
+    """The digest of the manifest that `name` means, empty where the registry does not say; None when there is none."""
+    with _ask("HEAD", name, f"manifests/{name.reference}", headers=_ACCEPT, fine=(200, 404)) as answer:
+        return answer.header("Docker-Content-Digest") if answer.status == 200 else None
 
 
-def _manifest(client: _Client, name: ImageName) -> tuple[str, dict[str, Any]]:
-    host = "registry-1.docker.io" if name.host == DOCKER_HUB else name.host
-    url = f"{client.prefix}://{host}/v2/{name.repository}/manifests/{name.reference}"
-    headers = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
-    try:
-        _use_credentials(client, name)
-        response = client.do_request(url, "GET", headers=headers, stream=True)
-        body = response.raw.read(LARGEST_MANIFEST + 1, decode_content=True)
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise Unreachable(f"registry {name.host} cannot be reached: {error}", hint=_OFFLINE) from error
-    except Exception as error:  # oras raises ValueError and bare Exceptions
-        raise RegistryError(f"registry {name.host} did not give {name}: {error}", hint=_LOGIN) from error
-    if response.status_code != 200:
-        hint = "check the name and the tag" if response.status_code == 404 else _LOGIN
-        raise RegistryError(f"registry {name.host} answered {response.status_code} for {name}", hint=hint)
-    return _checked(name, body)
-
-
-_OFFLINE: Final = "check the network, the name of the registry, and the proxies (https_proxy, no_proxy)"
-_LOGIN: Final = "check the name; a private repository wants a login (docker login, buildah login)"
-
-
-def _use_credentials(client: _Client, name: ImageName) -> None:
-    configs = [os.environ["REGISTRY_AUTH_FILE"]] if os.environ.get("REGISTRY_AUTH_FILE") else None
-    client.auth.load_configs(oras.container.Container(f"{name.host}/{name.repository}"), configs=configs)
-
-
-def _checked(name: ImageName, body: bytes) -> tuple[str, dict[str, Any]]:
-    if len(body) > LARGEST_MANIFEST:
-        raise RegistryError(f"the manifest of {name} is larger than any manifest may be")
-    algorithm = (name.digest or "sha256:").partition(":")[0]
-    digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
-    if name.digest not in (None, digest):
+def read_small(name: ImageName, digest: str, *, limit: int) -> bytes:
+    """A blob of at most `limit` bytes, checked. Raises VerificationFailed."""
+    body = _small(name, f"blobs/{digest}", limit=limit)
+    if len(body) > limit:
+        raise RegistryError(f"{digest} of {name} is larger than {limit} bytes")
+    if digest_of(body, digest.partition(":")[0]) != digest:
         raise VerificationFailed(
-            f"registry {name.host} sent {digest} for {name}",
+            f"registry {name.host} sent other bytes for {digest} of {name}",
             hint="do not use it; tell whoever runs the registry",
         )
-    try:
-        manifest = json.loads(body)
-    except ValueError:
-        manifest = None
-    if not isinstance(manifest, dict):
-        raise RegistryError(f"registry {name.host} sent no manifest for {name}", hint="is this a registry?")
-    return digest, manifest
+    return body
 
 
-def _is_for(entry: Any, architecture: str) -> bool:
-    platform = entry.get("platform", {}) if isinstance(entry, dict) else {}
-    wanted, variant = PLATFORMS.get(architecture, (architecture, ""))
-    return (
-        isinstance(entry.get("digest"), str)
-        and platform.get("os", "linux") == "linux"
-        and platform.get("architecture") == wanted
-        and platform.get("variant", variant) in ("", variant)
-    )
+def open_blob(name: ImageName, digest: str, size: int) -> AbstractContextManager[Reader]:
+    """The `size` bytes of a blob as a stream, unchecked; never more, and an error rather than fewer."""
+    return _Blob(client(name), name, digest, size)
 
 
-def _platform(entry: Any) -> str:
-    platform = entry.get("platform", {}) if isinstance(entry, dict) else {}
-    return f"{platform.get('os', 'unknown')}/{platform.get('architecture', 'unknown')}"
+def exists(name: ImageName, digest: str) -> bool:
+    """Whether the repository has a blob."""
+    with _ask("HEAD", name, f"blobs/{digest}", fine=(200, 404)) as answer:
+        return answer.status == 200
 
 
-def on_loopback(host: str) -> bool:
-    """As containers' own tools have it: a registry on this machine may speak plain HTTP."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if name == "localhost":
+def push_blob(
+    name: ImageName,
+    digest: str,
+    size: int,
+    source: Callable[[], AbstractContextManager[Reader]],
+    *,
+    mount_from: str = "",
+) -> bool:
+    """Put a blob of `size` bytes; `source` opens it, once for each try. False where nothing had to be sent, because
+    the registry took it from its repository `mount_from`."""
+    asked = client(name)
+    mount = f"?mount={digest}&from={mount_from}" if mount_from else ""
+    kind = {"Content-Type": "application/octet-stream"}
+
+    def once() -> bool:
+        with asked.ask("POST", name, f"blobs/uploads/{mount}", body=b"", fine=(202, 201)) as begun:
+            if begun.status == 201:
+                return False
+            place = asked.place_of(begun.header("Location"), name)
+        address = f"{place}{'&' if '?' in place else '?'}digest={digest}"
+        body = Body(source=source, size=size) if size else b""
+        asked.ask("PUT", name, address, headers=kind, body=body, fine=(201,)).close()
         return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+
+    return asked.patiently(once)
+
+
+def push_manifest(name: ImageName, body: bytes, media_type: str) -> str:
+    """Put a manifest under the tag or digest of `name`; its digest."""
+    kind = {"Content-Type": media_type}
+    _ask("PUT", name, f"manifests/{name.reference}", headers=kind, body=body, fine=(201, 200)).close()
+    return digest_of(body)
+
+
+def tags(name: ImageName) -> tuple[str, ...]:
+    """All tags of a repository; none when there is no such repository."""
+    found: list[str] = []
+    path = "tags/list?n=1000"
+    for _ in range(_MANY_PAGES):
+        with _ask("GET", name, path, fine=(200, 404)) as answer:
+            listed = answer.json().get("tags") if answer.status == 200 else None
+            found += [str(tag) for tag in listed] if isinstance(listed, list) else []
+            if answer.status == 404 or not answer.following:
+                break
+            path = f"tags/list?{urlsplit(answer.following).query}"
+    return tuple(dict.fromkeys(found))
+
+
+def delete(name: ImageName) -> bool:
+    """Delete the manifest that `name` means; False when it is gone already. The error's `status` is 405 where the
+    registry deletes nothing."""
+    with _ask("DELETE", name, f"manifests/{name.reference}", fine=(202, 200, 404)) as answer:
+        return answer.status != 404
+
+
+def _ask(method: str, name: ImageName, path: str, **more: Any) -> Answer:
+    asked = client(name)
+    return asked.patiently(lambda: asked.ask(method, name, path, **more))
+
+
+def _small(name: ImageName, path: str, *, limit: int) -> bytes:
+    """A body, or its first `limit` + 1 bytes."""
+    asked = client(name)
+
+    def once() -> bytes:
+        with asked.ask("GET", name, path, headers=_ACCEPT if path.startswith("manifests/") else {}) as answer:
+            return answer.whole(limit + 1)
+
+    return asked.patiently(once)
+
+
+class _Blob:
+    """A download that goes on after a cut; a context manager and a Reader."""
+
+    def __init__(self, asked: Client, name: ImageName, digest: str, size: int) -> None:
+        self._client, self._name, self._digest, self._size = asked, name, digest, size
+        self._at = self._cut_at = self._cuts = 0
+        self._answer: Answer | None = None
+        self._began = asked.patience.clock()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def read(self, size: int, /) -> bytes:
+        wanted = min(size, self._size - self._at)
+        if wanted <= 0:
+            return b""
+        data = b""
+        while not data:
+            try:
+                data = self._once(wanted)
+            except Passing as passing:
+                self._cut(passing)
+        self._at += len(data)
+        patience = self._client.patience
+        if patience.clock() - self._began > 2 * patience.read + self._at / patience.slowest:
+            raise Unreachable(
+                f"registry {self._name.host} sends {self._digest} too slowly to wait for it", hint=OFFLINE
+            )
+        return data
+
+    def _cut(self, passing: Passing) -> None:
+        """Wait before going on, unless there were several cuts in a row with little between them."""
+        if self._at - self._cut_at >= self._client.patience.progress:
+            self._cuts = 0
+        self._cut_at = self._at
+        self._cuts += 1
+        self._client.pause(passing, self._cuts - 1)
+
+    def _once(self, size: int) -> bytes:
+        try:
+            if self._answer is None:
+                self._answer = self._connect()
+            data = self._answer.read(size)
+        except Passing:
+            self._close()
+            raise
+        if not data:
+            self._close()
+            what = f"registry {self._name.host} ended {self._digest} after {self._at} of {self._size} bytes"
+            raise Passing(RegistryError(what, hint="the blob there may be damaged; push the image again"))
+        return data
+
+    def _connect(self) -> Answer:
+        span = {"Range": f"bytes={self._at}-{self._size - 1}"} if self._at else {}
+        fine = (200, 206) if self._at else (200,)
+        answer = self._client.ask("GET", self._name, f"blobs/{self._digest}", headers=span, fine=fine)
+        try:
+            self._find_place(answer)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _find_place(self, answer: Answer) -> None:
+        """Stand where the last cut was, also when the registry sends all from the start."""
+        host = self._name.host
+        if answer.status == 206:
+            if not answer.header("Content-Range").startswith(f"bytes {self._at}-"):
+                raise RegistryError(f"registry {host} sent another range of {self._digest} than asked for")
+            return
+        length = answer.header("Content-Length")
+        if length.isdigit() and int(length) != self._size:
+            raise RegistryError(
+                f"registry {host} has {length} bytes for {self._digest}, wanted {self._size}",
+                hint="do not use it; push the image again",
+            )
+        left = self._at
+        while left:
+            skipped = answer.read(min(left, CHUNK))
+            if not skipped:
+                raise Passing(Unreachable(f"registry {host} cut {self._digest} again", hint=OFFLINE))
+            left -= len(skipped)
+
+    def _close(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None

@@ -12,7 +12,7 @@ from dibo import registry
 from dibo.base import Ingredients, OciImage
 from dibo.bases.settings import BaseSettings
 from dibo.errors import Unreachable, UsageError
-from dibo.names import ImageName, parse_image_name
+from dibo.names import ImageName, on_loopback, parse_image_name
 from dibo.sources.files import Directory
 from dibo.sources.layout import Layout
 
@@ -37,9 +37,7 @@ class RegistryImage:
         return (("kind", "image"), ("digest", self._resolved().digest or ""))
 
     def source(self) -> OciImage:
-        return OciImage(
-            reference=f"docker://{self._resolved()}", plain_http=registry.on_loopback(self._image.host)
-        )
+        return OciImage(reference=f"docker://{self._resolved()}", plain_http=on_loopback(self._image.host))
 
     def _resolved(self) -> ImageName:
         if self._digest is None:

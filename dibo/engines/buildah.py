@@ -50,7 +50,7 @@ class Buildah:
         self._run = run
         self._report = report
         # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
-        self._environment = {**_engine_environment(), "TMPDIR": str(run.subdirectory("buildah"))}
+        self._environment = {**engine_environment(), "TMPDIR": str(run.subdirectory("buildah"))}
 
     def check(self) -> None:
         require_version()
@@ -319,7 +319,7 @@ def require_version() -> tuple[int, ...]:
 def require_driver() -> str:
     """The name of the driver that stores layers. Raises EngineError for vfs, unless the user insists on it."""
     try:
-        info = json.loads(process.run(["buildah", "info"], env=_engine_environment(), capture=True).stdout)
+        info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
     except CommandFailed as error:
         raise EngineError(
             f"buildah cannot use its storage: {' '.join(error.tail[-2:])}", hint="`dibo doctor` looks closer"
@@ -335,10 +335,10 @@ def require_driver() -> str:
 def remove_container(name: str) -> None:
     """Remove a container that a killed run left, if it is there."""
     with contextlib.suppress(CommandFailed, ToolMissing):
-        process.run(["buildah", "rm", name], env=_engine_environment(), capture=True)
+        process.run(["buildah", "rm", name], env=engine_environment(), capture=True)
 
 
-def _engine_environment() -> dict[str, str]:
+def engine_environment() -> dict[str, str]:
     """Settings that rootless builds want, unless the user chose others."""
     environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
     home = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config"))

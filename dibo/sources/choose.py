@@ -58,6 +58,10 @@ def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterato
                 path, which = split(rest, Path.is_file, reference)
                 files = stack.enter_context(open_archive(path, scratch=scratch))
                 yield DockerArchive(files, name=reference, reference=which).image(architecture=architecture)
+            case "containers-storage":
+                from dibo.sources.containers_storage import store_image
+
+                yield store_image(rest, reference=reference, architecture=architecture, scratch=scratch)
             case _:
                 raise UsageError(f"{reference!r} names no image", hint=_hint(reference))
 

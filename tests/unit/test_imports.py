@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "dibo"
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image")),
+    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image", "manifest")),
     (
         "what the user wrote",
         (
@@ -68,6 +68,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "report",
             "process",
             "workspace",
+            "credentials",
+            "distribution",
             "registry",
             "fetch",
             "loader",
@@ -105,6 +107,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "sources.archive",
             "sources.docker_archive",
             "sources.skopeo_dir",
+            "sources.tarsplit",
+            "sources.containers_storage",
             "sources.choose",
             "tree",
             "mke2fs",
@@ -120,8 +124,9 @@ PLACES = {module: place for place, (_, modules) in enumerate(LAYERS) for module 
 
 DOORS = {
     "subprocess": {"process"},
-    "oras": {"registry"},
-    "requests": {"registry"},
+    "oras": {"distribution"},
+    "requests": {"distribution"},
+    "urllib3": {"distribution"},
     "urllib.request": {"fetch"},
     "http": {"fetch"},
     "ssl": {"fetch"},
