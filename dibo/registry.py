@@ -43,8 +43,12 @@ def fetch(name: ImageName, *, architecture: str) -> tuple[str, dict[str, Any]]:
 
 def manifest(name: ImageName) -> tuple[str, dict[str, Any]]:
     """The digest and the manifest or index that `name` means. Raises VerificationFailed."""
-    body = _small(name, f"manifests/{name.reference}", limit=LARGEST_MANIFEST)
-    return checked(body, what=str(name), wanted=name.digest)
+    return checked(read_manifest(name), what=str(name), wanted=name.digest)
+
+
+def read_manifest(name: ImageName) -> bytes:
+    """The manifest or index that `name` means, not checked."""
+    return _small(name, f"manifests/{name.reference}", limit=LARGEST_MANIFEST)
 
 
 def head(name: ImageName) -> str | None:

@@ -76,8 +76,7 @@ class OciLayout:
         layout = Layout(
             Directory(self._directory), name=f"oci:{self._directory}{self._suffix}", reference=self._tag
         )
-        found, _ = layout.manifest(architecture=self.architecture)
-        return (("kind", "image"), ("digest", found.digest))
+        return (("kind", "image"), ("digest", layout.digest(architecture=self.architecture)))
 
     def source(self) -> OciImage:
         self.ingredients()

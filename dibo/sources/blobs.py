@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from dibo.errors import ImageError
 from dibo.image import Image, Layer, Reader
 from dibo.sources import documents
-from dibo.sources.documents import Descriptor, Document
+from dibo.sources.documents import Config, Descriptor, Document, Manifest
 
 _MOST_DOCUMENTS: Final = 64  # read to find one image: indexes can be nested, and wide
 _DEEPEST: Final = 4
@@ -39,30 +39,9 @@ def find_image(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str
 
     Raises ImageError, VerificationFailed, and what `blobs` raises.
     """
-    descriptor, document = find_manifest(blobs, entries, architecture=architecture, name=name)
-    return read_image(blobs, descriptor, document, architecture=architecture, name=name)
-
-
-def find_manifest(
-    blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str, name: str
-) -> tuple[Descriptor, Document]:
-    """The manifest for `architecture`, and what points at it."""
     search = _Search(blobs, architecture=architecture, name=name)
-    found = next(search.manifests(entries, depth=0), None)
-    if found is None:
-        raise not_for(architecture, sorted(search.seen), name=name)
-    return found
-
-
-def read_image(
-    blobs: Blobs, descriptor: Descriptor, document: Document, *, architecture: str, name: str
-) -> Image:
-    """The image of one manifest, which is in `document`. Raises as find_image does."""
-    parsed = documents.parse_manifest(document, what=name)
-    what = f"the config of {name}"
-    config = documents.parse_config(
-        read_document(blobs, parsed.config, what=what), layers=len(parsed.layers), what=what
-    )
+    descriptor, document = search.manifest(entries)
+    parsed, config = search.parsed(document)
     platform = descriptor.platform or config.platform
     if platform is not None and platform.debian != architecture:
         raise not_for(architecture, [str(platform)], name=name)
@@ -86,8 +65,73 @@ def read_image(
     )
 
 
-def read_document(blobs: Blobs, descriptor: Descriptor, *, what: str) -> Document:
-    """A checked JSON object. Raises ImageError, VerificationFailed."""
+def find_manifest(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str, name: str) -> Descriptor:
+    """What points at the manifest for `architecture`: what bases want to know. Raises as find_image does."""
+    return _Search(blobs, architecture=architecture, name=name).manifest(entries)[0]
+
+
+class _Search:
+    """One walk through indexes. Documents are read once."""
+
+    def __init__(self, blobs: Blobs, *, architecture: str, name: str) -> None:
+        self._blobs = blobs
+        self._architecture = architecture
+        self._name = name
+        self._read: dict[str, Document] = {}
+        self._seen: set[str] = set()
+        """What was met that is for something else."""
+
+    def manifest(self, entries: Sequence[Descriptor]) -> tuple[Descriptor, Document]:
+        """The best one for the architecture, and what points at it."""
+        found = next(self._manifests(entries, depth=0), None)
+        if found is None:
+            raise not_for(self._architecture, sorted(self._seen), name=self._name)
+        return found
+
+    def parsed(self, document: Document) -> tuple[Manifest, Config]:
+        """A manifest and its config."""
+        what = f"the config of {self._name}"
+        manifest = documents.parse_manifest(document, what=self._name)
+        config = self._document(manifest.config, what=what)
+        return manifest, documents.parse_config(config, layers=len(manifest.layers), what=what)
+
+    def _manifests(
+        self, entries: Sequence[Descriptor], *, depth: int
+    ) -> Iterator[tuple[Descriptor, Document]]:
+        if depth > _DEEPEST:
+            raise ImageError(f"{self._name} is an index in an index, {_DEEPEST} deep and more")
+        self._seen |= {str(each.platform) for each in entries if each.platform} - {"unknown/unknown"}
+        for entry in documents.by_preference(entries, architecture=self._architecture):
+            document = self._document(entry, what=f"the manifest of {self._name}")
+            what = f"{self._name} ({entry.digest[:19]}…)" if depth else self._name
+            inner = documents.index_entries(document, media_type=entry.media_type, what=what)
+            if inner is not None:
+                yield from self._manifests(inner, depth=depth + 1)
+            elif entry.platform is not None or self._fits(document):
+                yield entry, document
+
+    def _fits(self, document: Document) -> bool:
+        """Whether an image of which only its config can say so is for the architecture, or for none."""
+        platform = self.parsed(document)[1].platform
+        if platform is None:
+            return True
+        self._seen.add(str(platform))
+        return platform.debian == self._architecture
+
+    def _document(self, descriptor: Descriptor, *, what: str) -> Document:
+        """A checked JSON object."""
+        found = self._read.get(descriptor.digest)
+        if found is None:
+            if len(self._read) >= _MOST_DOCUMENTS:
+                raise ImageError(
+                    f"{self._name} has too many images to look at: none of the first says that it is for "
+                    f"{self._architecture}"
+                )
+            found = self._read[descriptor.digest] = _checked(self._blobs, descriptor, what=what)
+        return found
+
+
+def _checked(blobs: Blobs, descriptor: Descriptor, *, what: str) -> Document:
     if descriptor.size > documents.LARGEST_DOCUMENT:
         raise ImageError(f"{what} claims {descriptor.size} bytes; no description has so many")
     data = blobs.read(descriptor)
@@ -95,52 +139,6 @@ def read_document(blobs: Blobs, descriptor: Descriptor, *, what: str) -> Documen
     if len(data) != descriptor.size:
         raise ImageError(f"{what} has {len(data)} bytes, but was announced with {descriptor.size}")
     return documents.parse(data, what=what)
-
-
-class _Search:
-    """One walk through indexes. `seen` is what was met that is for something else."""
-
-    def __init__(self, blobs: Blobs, *, architecture: str, name: str) -> None:
-        self._blobs = blobs
-        self._architecture = architecture
-        self._name = name
-        self._left = _MOST_DOCUMENTS
-        self.seen: set[str] = set()
-
-    def manifests(
-        self, entries: Sequence[Descriptor], *, depth: int
-    ) -> Iterator[tuple[Descriptor, Document]]:
-        """Manifests that may be for the architecture, the best first."""
-        if depth > _DEEPEST:
-            raise ImageError(f"{self._name} is an index in an index, {_DEEPEST} deep and more")
-        self.seen |= {str(each.platform) for each in entries if each.platform} - {"unknown/unknown"}
-        for entry in documents.by_preference(entries, architecture=self._architecture):
-            document = self._document(entry)
-            what = f"{self._name} ({entry.digest[:19]}…)" if depth else self._name
-            inner = documents.index_entries(document, media_type=entry.media_type, what=what)
-            if inner is not None:
-                yield from self.manifests(inner, depth=depth + 1)
-            elif entry.platform is not None or self._fits(document):
-                yield entry, document
-
-    def _document(self, entry: Descriptor) -> Document:
-        self._left -= 1
-        if self._left < 0:
-            raise ImageError(
-                f"{self._name} has too many images to look at: none of the first {_MOST_DOCUMENTS} says that it is "
-                f"for {self._architecture}"
-            )
-        return read_document(self._blobs, entry, what=f"the manifest of {self._name}")
-
-    def _fits(self, document: Document) -> bool:
-        """Whether an image of which only its config can say so is for the architecture, or for none."""
-        parsed = documents.parse_manifest(document, what=self._name)
-        config = read_document(self._blobs, parsed.config, what=f"the config of {self._name}")
-        found = documents.parse_config(config, layers=len(parsed.layers), what=f"the config of {self._name}")
-        if found.platform is None:
-            return True
-        self.seen.add(str(found.platform))
-        return found.platform.debian == self._architecture
 
 
 def not_for(architecture: str, have: Sequence[str], *, name: str) -> ImageError:

@@ -16,6 +16,7 @@ from typing import Final
 
 from dibo.errors import DiboError, UsageError
 from dibo.image import Image
+from dibo.names import names_a_host, parse_image_name
 from dibo.sources.archive import open_archive
 from dibo.sources.docker_archive import DockerArchive
 from dibo.sources.files import Directory
@@ -28,7 +29,8 @@ POSSIBLE: Final = (
     "  oci:DIR[:TAG|@sha256:DIGEST]       an OCI layout\n"
     "  oci-archive:FILE[:TAG]             a tar of one\n"
     "  docker-archive:FILE[:NAME|:@N]     what docker save writes\n"
-    "  dir:DIR                            what skopeo copies to a directory"
+    "  dir:DIR                            what skopeo copies to a directory\n"
+    "  containers-storage:NAME            in the store of buildah and podman"
 )
 
 
@@ -62,8 +64,22 @@ def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterato
                 from dibo.sources.containers_storage import store_image
 
                 yield store_image(rest, reference=reference, architecture=architecture, scratch=scratch)
+            case _ if reference.startswith("docker://") or _is_in_a_registry(reference):
+                from dibo.sources.registry import registry_image  # brings oras along, which takes long
+
+                yield registry_image(
+                    reference.removeprefix("docker://"), reference=reference, architecture=architecture
+                )
             case _:
                 raise UsageError(f"{reference!r} names no image", hint=_hint(reference))
+
+
+def _is_in_a_registry(reference: str) -> bool:
+    """A path could look like it: what is there is meant, and gets a hint."""
+    with contextlib.suppress(OSError, ValueError):
+        if Path(reference).exists():
+            return False
+    return names_a_host(reference) and not reference.startswith(("/", "./", "../", "~"))
 
 
 def split(text: str, is_one: Callable[[Path], bool], reference: str) -> tuple[Path, str]:
@@ -102,6 +118,9 @@ def _hint(reference: str) -> str:
             return f"it is a directory, but no image\n{POSSIBLE}"
         if path.is_file():
             return _hint_for_file(path, reference)
+    with contextlib.suppress(DiboError):
+        parse_image_name(reference)
+        return f"if it is an image of Docker Hub: docker://{reference}\n{POSSIBLE}"
     return POSSIBLE
 
 

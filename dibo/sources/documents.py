@@ -21,21 +21,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dibo.errors import ImageError, VerificationFailed
+from dibo.manifest import DIGEST, INDEX_TYPES, LARGEST_MANIFEST, MANIFEST_TYPES, PLATFORMS
 from dibo.units import human_size
 
-LARGEST_DOCUMENT: Final = (
-    4 << 20
-)  # OCI distribution specification, "Pushing Manifests"; configs are held to it, too
+LARGEST_DOCUMENT: Final = LARGEST_MANIFEST  # configs are held to it, too
 MOST_LAYERS: Final = 1000  # overlayfs takes 500 at most, docker makes 127
 
-INDEX_TYPES: Final = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-MANIFEST_TYPES: Final = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
 CONFIG_TYPES: Final = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
@@ -45,18 +36,12 @@ _LAYER_TYPE: Final = re.compile(
     r"application/vnd\.oci\.image\.layer\.v1\.tar(\+gzip|\+zstd)?"
     r"|application/vnd\.docker\.image\.rootfs\.diff\.tar(\.gzip|\.zstd)?"
 )
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
-# Debian's word for an architecture → GOARCH and the variants that Debian's code runs on, the best first.
-PLATFORMS: Final = {
-    "amd64": ("amd64", ("", "v1")),
-    "arm64": ("arm64", ("v8", "")),
-    "armhf": ("arm", ("v7", "")),
-    "armel": ("arm", ("v5",)),
-    "i386": ("386", ("",)),
-    "ppc64el": ("ppc64le", ("",)),
-    "riscv64": ("riscv64", ("",)),
-    "s390x": ("s390x", ("",)),
+# Variants that Debian's code runs on as well, after the one that is its own.
+_ALSO: Final = {"amd64": ("v1",), "arm64": ("",), "armhf": ("",)}
+_PLATFORMS: Final = {
+    word: (architecture, (variant, *_ALSO.get(word, ())))
+    for word, (architecture, variant) in PLATFORMS.items()
 }
 
 Document = Mapping[str, Any]
@@ -73,9 +58,9 @@ class Platform:
     @property
     def debian(self) -> str:
         """Debian's word for the architecture, or OCI's where Debian has none: `arm/v6`."""
-        alike = [word for word, (architecture, _) in PLATFORMS.items() if architecture == self.architecture]
-        exact = [word for word in alike if self.variant in PLATFORMS[word][1]]
-        if exact or len(alike) == 1:
+        alike = [word for word, (architecture, _) in _PLATFORMS.items() if architecture == self.architecture]
+        exact = [word for word in alike if self.variant in _PLATFORMS[word][1]]
+        if exact or (alike and self.architecture != "arm"):  # elsewhere a variant is but a newer processor
             return (exact or alike)[0]
         return f"{self.architecture}/{self.variant}" if self.variant else self.architecture
 
@@ -138,7 +123,7 @@ def parse(data: bytes, *, what: str) -> dict[str, Any]:
 
 def is_digest(text: object) -> bool:
     """Whether it is `sha256:` or `sha512:` and so many hexadecimal digits: safe as the name of a file."""
-    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+    return isinstance(text, str) and DIGEST.fullmatch(text) is not None
 
 
 def index_entries(document: Document, *, media_type: str = "", what: str) -> tuple[Descriptor, ...] | None:
@@ -208,13 +193,19 @@ def parse_config(document: Document, *, layers: int, what: str) -> Config:
 def by_preference(entries: Sequence[Descriptor], *, architecture: str) -> tuple[Descriptor, ...]:
     """Those that may be for `architecture` (Debian's word): the best variant first, at the end those that do not
     say."""
-    wanted, variants = PLATFORMS.get(architecture, (architecture, ("",)))
-    sure = [
-        each
-        for variant in variants
-        for each in entries
-        if each.platform == Platform(os="linux", architecture=wanted, variant=variant)
-    ]
+    variants = _PLATFORMS[architecture][1] if architecture in _PLATFORMS else None
+
+    def place(each: Descriptor) -> int | None:
+        """Among the variants; None when it is for something else."""
+        platform = each.platform
+        if platform is None or platform.os != "linux" or platform.debian != architecture:
+            return None
+        if variants is None:
+            return 0
+        return variants.index(platform.variant) if platform.variant in variants else None
+
+    found = [(rank, each) for each in entries if (rank := place(each)) is not None]
+    sure = (each for _, each in sorted(found, key=lambda pair: pair[0]))
     return (*sure, *(each for each in entries if each.platform is None))
 
 

@@ -17,7 +17,7 @@ from dibo.errors import ImageError
 from dibo.image import Image, Reader
 from dibo.sources import documents
 from dibo.sources.blobs import find_image, find_manifest
-from dibo.sources.documents import Descriptor, Document
+from dibo.sources.documents import Descriptor
 from dibo.sources.files import Files
 
 _HINT: Final = "is it an OCI layout?"
@@ -35,9 +35,9 @@ class Layout:
         """Raises ImageError, VerificationFailed."""
         return find_image(self, [self._entry()], architecture=architecture, name=self._name)
 
-    def manifest(self, *, architecture: str) -> tuple[Descriptor, Document]:
-        """The manifest alone: what bases want to know. Raises as `image` does."""
-        return find_manifest(self, [self._entry()], architecture=architecture, name=self._name)
+    def digest(self, *, architecture: str) -> str:
+        """That of the image's manifest: what bases want to know. Raises as `image` does."""
+        return find_manifest(self, [self._entry()], architecture=architecture, name=self._name).digest
 
     def read(self, descriptor: Descriptor) -> bytes:
         return self._files.read(_path(descriptor))

@@ -25,6 +25,7 @@ from tests.support.installed import installed_dibo
 from tests.support.lab import Lab, lab
 from tests.support.parts import need
 from tests.support.readimage import read_image
+from tests.support.registry import registry
 from tests.support.user import ordinary_user
 
 pytestmark = pytest.mark.integration
@@ -133,6 +134,17 @@ def test_copies(
 def test_another_tool_asks_for_another_architecture(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="has no image for arm64; it has linux/amd64"):
         read_image(f"oci:{made.layouts['oci']}:1", tmp_path, "arm64")
+
+
+@pytest.mark.parametrize("kind", ["oci", "docker"])
+def test_a_registry(made: Made, tmp_path: Path, kind: str) -> None:
+    source = f"oci:{made.layouts['oci']}:1" if kind == "oci" else f"dir:{made.layouts['docker']}"
+    with registry(tmp_path) as hub:
+        name = f"{hub.host}/team/web:1"
+        copy(source, f"docker://{name}", "--dest-tls-verify=false")
+        found = read_image(name, tmp_path)
+        check(found, made, starts=GZIP)
+        check(read_image(f"docker://{hub.host}/team/web@{found['digest']}", tmp_path), made, starts=GZIP)
 
 
 def in_store(where: Lab, name: str, *more: str, environment: dict[str, str] | None = None) -> dict[str, Any]:

@@ -107,6 +107,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "sources.archive",
             "sources.docker_archive",
             "sources.skopeo_dir",
+            "sources.registry",
             "sources.tarsplit",
             "sources.containers_storage",
             "sources.choose",
