@@ -164,6 +164,7 @@ def _add_base_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline", action="store_true", help="use what is kept, ask no server about the base"
     )
+    parser.add_argument("--engine", metavar="NAME", help="what builds: buildah, docker, auto (auto)")
     parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
 
 
@@ -205,6 +206,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         cache_dir=text("cache_dir"),
         mirror=text("mirror"),
         epoch=text("epoch"),
+        engine=text("engine"),
         sha256=text("sha256"),
         keyring=text("keyring"),
         offline=bool(given.get("offline")),

@@ -16,10 +16,11 @@ from dibo import containerfile as rendering
 from dibo import context, host_hooks, resources
 from dibo.convert import Order, check_order, convert
 from dibo.converter import Converters
-from dibo.engines.buildah import Buildah, remove_container
+from dibo.engines import choose
 from dibo.errors import EngineError, UsageError
 from dibo.flavour_yaml import SCHEMA
 from dibo.plan import Plan, describe
+from dibo.ports import Engine
 from dibo.report import Report, answer
 from dibo.settings import Options, Settings, decide
 from dibo.stack import make_stack
@@ -40,7 +41,7 @@ class _Session:
     workspace: Workspace
     run: Run
     report: Report
-    engine: Buildah
+    engine: Engine
     held: Mapping[str, float]
 
     def job(self) -> spine.Job:
@@ -68,8 +69,10 @@ class _Session:
 @contextmanager
 def _session(decided: Settings, report: Report) -> Iterator[_Session]:
     workspace = Workspace(decided.cache)
-    with workspace.run(remove_container=remove_container) as run:
-        engine = Buildah(run, report)
+    with (
+        workspace.run(sweepers=choose.SWEEPERS) as run,
+        choose.engine(decided.engine, run=run, report=report) as engine,
+    ):
         yield _Session(
             settings=decided, workspace=workspace, run=run, report=report, engine=engine, held=engine.held()
         )

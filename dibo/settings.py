@@ -31,6 +31,7 @@ VARIABLES: Final = {
     "DIBO_FLAVOURS_PATH": "more such directories, separated by colons",
     "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
     "DIBO_BASE": "what to start from: ubuntu, debian, an image, a tarball (ubuntu)",
+    "DIBO_ENGINE": "what builds: buildah, docker, or auto, the first of them that works (auto)",
     "DIBO_MIRROR": "Debian mirror to build from",
     "DIBO_UBUNTU_KEYRING": "keyring that holds the key of the Ubuntu images",
     "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
@@ -43,6 +44,8 @@ DEFAULT_TYPE: Final = "qcow2"
 DEFAULT_SIZE: Final = "2"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
+AUTO: Final = "auto"
+ENGINES: Final = ("buildah", "docker", AUTO)
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 
@@ -64,6 +67,7 @@ class Options:
     cache_dir: str | None = None
     mirror: str | None = None
     epoch: str | None = None
+    engine: str | None = None
     sha256: str | None = None
     keyring: str | None = None
     offline: bool = False
@@ -92,6 +96,7 @@ class Settings:
     cache: Path
     mirror: str | None
     epoch: str
+    engine: str
     source_date_epoch: int
     sha256: str | None
     keyring: Path | None
@@ -136,6 +141,7 @@ def decide(
         cache=cache.absolute(),
         mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
         epoch=epoch,
+        engine=_engine(given(options.engine, "DIBO_ENGINE", AUTO)),
         source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
         sha256=options.sha256,
         keyring=Path(keyring) if keyring else None,
@@ -158,6 +164,12 @@ def _architecture(name: str) -> str:
         raise UsageError(
             f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}"
         )
+    return name
+
+
+def _engine(name: str) -> str:
+    if name not in ENGINES:
+        raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(ENGINES)}")
     return name
 
 

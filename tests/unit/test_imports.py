@@ -67,6 +67,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "report",
             "process",
+            "daemon",
             "workspace",
             "credentials",
             "distribution",
@@ -85,8 +86,15 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "variants",
         (
             "engines",
+            "engines.image_names",
+            "engines.listener",
             "engines.buildah_scripts",
             "engines.buildah",
+            "engines.docker_base",
+            "engines.docker_image",
+            "engines.docker_terminal",
+            "engines.docker",
+            "engines.choose",
             "bases",
             "bases.releases",
             "bases.settings",
@@ -127,7 +135,8 @@ DOORS = {
     "subprocess": {"process"},
     "oras": {"distribution"},
     "requests": {"distribution"},
-    "urllib3": {"distribution"},
+    "urllib3": {"distribution", "daemon"},  # docker's SDK lets its errors through
+    "docker": {"daemon"},
     "urllib.request": {"fetch"},
     "http": {"fetch"},
     "ssl": {"fetch"},
