@@ -315,7 +315,6 @@ class NotThere(EngineError):
 def _explained(what: str, *, host: str) -> Iterator[None]:
     """Turn what the SDK raises into words."""
     from docker.errors import APIError, DockerException, NotFound
-    from requests.exceptions import RequestException
     from urllib3.exceptions import HTTPError
 
     try:
@@ -324,7 +323,7 @@ def _explained(what: str, *, host: str) -> Iterator[None]:
         raise NotThere(f"{what}: {error.explanation}") from error
     except APIError as error:
         raise EngineError(f"{what}: {error.explanation or error}") from error
-    except (DockerException, RequestException, HTTPError, OSError) as error:
+    except (DockerException, HTTPError, OSError) as error:  # those of requests are OSErrors, too
         raise _unreachable(what, host, error) from error
 
 
