@@ -60,6 +60,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "layers.archive",
             "layers.tree",
             "layers.stack",
+            "layers.tar",
         ),
     ),
     (
@@ -124,6 +125,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "layers.codec",
             "layers.stream",
             "layers.load",
+            "layers.spool",
         ),
     ),
     ("spine", ("build", "convert", "containerfile", "doctor")),
