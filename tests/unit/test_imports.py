@@ -117,6 +117,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "sources.docker_archive",
             "sources.skopeo_dir",
             "sources.registry",
+            "sources.docker_daemon",
             "sources.tarsplit",
             "sources.containers_storage",
             "sources.choose",
