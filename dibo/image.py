@@ -24,7 +24,8 @@ class Layer:
     """One layer: a tar, perhaps compressed (OCI image specification, layer.md)."""
 
     open: Callable[[], AbstractContextManager[Reader]]
-    """The bytes as they are stored, from the start. May raise RegistryError, Unreachable, OutputError."""
+    """The bytes as they are stored, from the start. It and the Reader may raise ImageError, RegistryError,
+    Unreachable."""
     digest: str | None
     """Of the bytes as stored, `sha256:…`; None where nobody said."""
     size: int | None

@@ -83,7 +83,7 @@ def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterato
 
 def _is_in_a_registry(reference: str) -> bool:
     """A path could look like it: what is there is meant, and gets a hint."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # a name that is too long, or has a NUL
         if Path(reference).exists():
             return False
     return names_a_host(reference) and not reference.startswith(("/", "./", "../", "~"))
@@ -94,7 +94,7 @@ def split(text: str, is_one: Callable[[Path], bool], reference: str) -> tuple[Pa
     the shortest path that `is_one` counts."""
     ends = [at for at, letter in enumerate(text) if letter in ":@"]
     for end in (*ends, len(text)):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
             if end and is_one(Path(text[:end]).expanduser()):
                 return _path(text[:end], reference), _which(text[end:])
     end = next((at for at in ends if text[at] == ":" or text[at : at + 5] == "@sha2"), len(text))

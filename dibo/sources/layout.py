@@ -33,11 +33,11 @@ class Layout:
 
     def image(self, *, architecture: str) -> Image:
         """Raises ImageError, VerificationFailed."""
-        return find_image(self, [self._entry()], architecture=architecture, name=self._name)
+        return find_image(self, self._entries(), architecture=architecture, name=self._name)
 
     def digest(self, *, architecture: str) -> str:
         """That of the image's manifest: what bases want to know. Raises as `image` does."""
-        return find_manifest(self, [self._entry()], architecture=architecture, name=self._name).digest
+        return find_manifest(self, self._entries(), architecture=architecture, name=self._name).digest
 
     def read(self, descriptor: Descriptor) -> bytes:
         return self._files.read(_path(descriptor))
@@ -48,8 +48,8 @@ class Layout:
     def require(self, descriptor: Descriptor) -> None:
         require_size(self._files, _path(descriptor), descriptor)
 
-    def _entry(self) -> Descriptor:
-        """The one entry of index.json that is meant."""
+    def _entries(self) -> list[Descriptor]:
+        """The one entry of index.json that is meant, or those that are one image for several platforms."""
         if self._files.size("index.json") is None:
             raise ImageError(f"{self._files.what('index.json')} is not there", hint=_HINT)
         what = self._files.what("index.json")
@@ -65,7 +65,9 @@ class Layout:
         else:
             found = list(entries)
         if len({each.digest for each in found}) == 1:
-            return found[0]
+            return found[:1]
+        if found and len({each.platform for each in found} - {None}) == len(found):
+            return found
         problem = "several images" if found else f"no image {wanted}".rstrip()
         tags = sorted({name for each in entries for name in each.names})
         place = self._name.removesuffix(f":{wanted}").removesuffix(wanted)

@@ -144,6 +144,19 @@ def test_an_index_in_an_index(maker: Maker, tmp_path: Path, read: Read) -> None:
     assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == found["digest"]
 
 
+def test_platforms_that_are_in_index_json_itself(maker: Maker, tmp_path: Path, read: Read) -> None:
+    amd = {**maker.image(), **on("amd64")}
+    arm = {**maker.image(architecture="arm64"), **on("arm64")}
+    maker.top(tagged(arm, "1"), tagged(amd, "1"))
+    place = maker.write(tmp_path / "x")
+    for reference in (f"oci:{place}", f"oci:{place}:1"):
+        assert read(reference)[0].digest == amd["digest"]
+        assert read(reference, architecture="arm64")[0].digest == arm["digest"]
+    maker.top(tagged(amd, "1"), tagged({**maker.image(names=["b"]), **on("amd64")}, "2"))
+    with pytest.raises(ImageError, match="several images"):
+        read(f"oci:{maker.write(tmp_path / 'y')}")
+
+
 def test_colons_and_at_signs_in_paths(maker: Maker, tmp_path: Path, read: Read) -> None:
     maker.top(tagged(maker.image(), "1"))
     for name in ("a:b", "a@b", "a:b@c:d"):
@@ -251,6 +264,6 @@ def test_what_is_meant_without_a_prefix(maker: Maker, tmp_path: Path, read: Read
         with pytest.raises(UsageError, match="names no image") as caught:
             read(str(path))
         assert hint in caught.value.hint
-    for word in ("", "~nobody-has-this-name/x", "/no/such/file", "\0"):
+    for word in ("", "~nobody-has-this-name/x", "oci:~nobody-has-this-name/x:1", "/no/such/file", "\0"):
         with pytest.raises(DiboError):
             read(word)
