@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dibo import context, host_hooks, keys, process, resources
@@ -100,14 +100,23 @@ def base_settings(settings: Settings) -> BaseSettings:
 
 
 def build(
-    job: Job, engine: Engine, *, workspace: Workspace, run: Run, report: Report, held: Mapping[str, float]
+    job: Job,
+    engine: Engine,
+    *,
+    workspace: Workspace,
+    run: Run,
+    report: Report,
+    held: Mapping[str, float],
+    on_layer: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Make the layers that are not there yet. Raises HookFailed, EngineError, BaseError."""
+    """Make the layers that are not there yet; `on_layer` hears the key of each. Raises HookFailed, EngineError,
+    BaseError."""
     plan = job.plan
     if not plan.base_held:
         with report.task(f"base {plan.base_name}"):
             labels = {keys.KEY_LABEL: plan.base_key, keys.INGREDIENTS_LABEL: plan.base_ingredients}
             engine.import_base(job.base.source(), key=plan.base_key, labels=labels)
+        on_layer(plan.base_key)
     made = dict(held)
     parent = plan.start
     made.setdefault(parent, time.time())
@@ -116,6 +125,7 @@ def build(
         _run_step(job, engine, planned, parent, title, made, workspace=workspace, run=run, report=report)
         parent = planned.key
         made[parent] = time.time()
+        on_layer(parent)
 
 
 def _run_step(

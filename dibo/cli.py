@@ -139,6 +139,7 @@ def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> 
     parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")
     parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
     parser.add_argument("--refresh", action="store_true", help="build every layer anew")
+    _add_cache_options(parser)
     parser.add_argument(
         "--no-base",
         action="store_false",
@@ -147,6 +148,18 @@ def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> 
     )
     _add_flavours_path(parser)
     _add_flavours(parser, nargs=nargs)
+
+
+def _add_cache_options(parser: argparse.ArgumentParser) -> None:
+    for option, name, text in (
+        ("--cache", "caches", "read layers from this repository, HOST/PATH, and store them there"),
+        ("--cache-from", "caches_from", "only read layers from this repository; may be repeated"),
+        ("--cache-to", "caches_to", "only store layers in this repository; may be repeated"),
+    ):
+        parser.add_argument(option, metavar="REF", dest=name, action="append", default=[], help=text)
+    parser.add_argument(
+        "--layer-compression", metavar="HOW", help="of layers that are stored: zstd, gzip or none (zstd)"
+    )
 
 
 def _add_base_options(parser: argparse.ArgumentParser) -> None:
@@ -164,7 +177,6 @@ def _add_base_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline", action="store_true", help="use what is kept, ask no server about the base"
     )
-    parser.add_argument("--engine", metavar="NAME", help="what builds: buildah, docker, auto (auto)")
     parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
 
 
@@ -206,7 +218,10 @@ def _options(arguments: argparse.Namespace) -> Options:
         cache_dir=text("cache_dir"),
         mirror=text("mirror"),
         epoch=text("epoch"),
-        engine=text("engine"),
+        caches=tuple(given.get("caches") or ()),
+        caches_from=tuple(given.get("caches_from") or ()),
+        caches_to=tuple(given.get("caches_to") or ()),
+        layer_compression=text("layer_compression"),
         sha256=text("sha256"),
         keyring=text("keyring"),
         offline=bool(given.get("offline")),

@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dibo import build as spine
 from dibo import containerfile as rendering
 from dibo import context, host_hooks, resources
 from dibo.convert import Order, check_order, convert
 from dibo.converter import Converters
-from dibo.engines import choose
-from dibo.errors import EngineError, UsageError
+from dibo.engines.buildah import Buildah, remove_container
+from dibo.errors import CommandFailed, EngineError, ToolMissing, UsageError
 from dibo.flavour_yaml import SCHEMA
 from dibo.plan import Plan, describe
-from dibo.ports import Engine
 from dibo.report import Report, answer
 from dibo.settings import Options, Settings, decide
 from dibo.stack import make_stack
 from dibo.units import human_size
 from dibo.workspace import Run, Workspace
+
+if TYPE_CHECKING:
+    from dibo.cache import Caches
 
 
 def settings(options: Options) -> Settings:
@@ -41,40 +44,93 @@ class _Session:
     workspace: Workspace
     run: Run
     report: Report
-    engine: Engine
-    held: Mapping[str, float]
+    engine: Buildah
+    caches: Caches | None
+    held: dict[str, float]
 
     def job(self) -> spine.Job:
-        return spine.prepare(
+        job = spine.prepare(
             self.settings,
             workspace=self.workspace,
             run=self.run,
             report=self.report,
             held=self.held,
         )
+        if self.caches is None:
+            return job
+        from dibo import caching
+
+        return caching.consult(job, self.caches, self.held)
 
     def build(self, job: spine.Job) -> None:
-        if job.plan.to_run or not job.plan.base_held:
-            self.engine.check()
-        spine.build(
-            job,
-            self.engine,
-            workspace=self.workspace,
-            run=self.run,
-            report=self.report,
-            held=self.held,
-        )
+        """Have all layers in the engine's store; those that were made, in the caches too."""
+        with self._exchange(job) as (brought, on_layer):
+            if brought.plan.to_run or not brought.plan.base_held:
+                self.engine.check()
+            spine.build(
+                brought,
+                self.engine,
+                workspace=self.workspace,
+                run=self.run,
+                report=self.report,
+                held=self.held,
+                on_layer=on_layer,
+            )
+
+    def places(self, job: spine.Job) -> Mapping[str, str]:
+        """Which registry has a layer that the engine has not."""
+        if self.caches is None:
+            return {}
+        from dibo import caching
+
+        return caching.places(job.plan, self.caches, self.held)
+
+    @contextmanager
+    def _exchange(self, job: spine.Job) -> Iterator[tuple[spine.Job, Callable[[str], None]]]:
+        if self.caches is None:
+            yield job, lambda _: None
+            return
+        from dibo import caching
+
+        with caching.exchange(
+            job, self.caches, self.engine, self.held, run=self.run, report=self.report
+        ) as exchanged:
+            yield exchanged
+
+
+def _held(engine: Buildah, caches: Caches | None) -> dict[str, float]:
+    """What the engine's store has. Where there are caches, an engine that does not work is no error yet: when they
+    have all, it is not needed."""
+    try:
+        return dict(engine.held())
+    except (ToolMissing, EngineError, CommandFailed):
+        if caches is not None:
+            return {}
+        raise
+
+
+def _caches(decided: Settings, report: Report) -> Caches | None:
+    if not decided.caches_from and not decided.caches_to:
+        return None
+    from dibo import caching
+
+    return caching.caches_of(decided, report)
 
 
 @contextmanager
 def _session(decided: Settings, report: Report) -> Iterator[_Session]:
     workspace = Workspace(decided.cache)
-    with (
-        workspace.run(sweepers=choose.SWEEPERS) as run,
-        choose.engine(decided.engine, run=run, report=report) as engine,
-    ):
+    with workspace.run(remove_container=remove_container) as run:
+        engine = Buildah(run, report)
+        caches = _caches(decided, report)
         yield _Session(
-            settings=decided, workspace=workspace, run=run, report=report, engine=engine, held=engine.held()
+            settings=decided,
+            workspace=workspace,
+            run=run,
+            report=report,
+            engine=engine,
+            caches=caches,
+            held=_held(engine, caches),
         )
 
 
@@ -125,19 +181,26 @@ def plan(options: Options, report: Report, *, containerfile: Path | None, as_jso
         job = session.job()
         if containerfile is not None:
             rendering.write(job, session.held, target=containerfile, report=report)
-        answer(_as_json(job.plan) if as_json else describe(job.plan))
+        where = session.places(job)
+        answer(_as_json(job.plan, where) if as_json else describe(job.plan, where))
     return 0
 
 
-def _as_json(value: Plan) -> str:
+def _as_json(value: Plan, where: Mapping[str, str]) -> str:
     layers = [
-        {"key": value.base_key, "held": value.base_held, "ingredients": json.loads(value.base_ingredients)}
+        {
+            "key": value.base_key,
+            "held": value.base_held,
+            "cache": where.get(value.base_key),
+            "ingredients": json.loads(value.base_ingredients),
+        }
     ]
     for number, planned in enumerate(value.steps):
         layers.append(
             {
                 "key": planned.key,
                 "held": number < value.resume,
+                "cache": where.get(planned.key),
                 "local": planned.step.local,
                 "title": planned.step.title,
                 "ingredients": json.loads(planned.ingredients),

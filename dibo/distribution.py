@@ -390,9 +390,14 @@ def _reason(answer: Answer) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason: requests and urllib3 wrap it several times."""
-    while error.args and isinstance(error.args[-1], BaseException):
-        error = error.args[-1]
-    reason = getattr(error, "reason", None)
-    text = str(reason if isinstance(reason, BaseException) else error)
-    return text.rpartition(">: ")[2] or type(error).__name__
+    """The innermost reason: requests and urllib3 wrap it several times, and say where in memory they are."""
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in seen:
+        seen.append(found)
+        inner = [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
+        found = next((each for each in inner if isinstance(each, BaseException)), None)
+    for each in seen:
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror
+    return str(seen[-1]) or type(seen[-1]).__name__

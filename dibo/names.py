@@ -30,7 +30,7 @@ _LONGEST_PATH: Final = 255  # reference.go, RepositoryNameTotalLengthMax
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageName:
-    """Where an image is: `repository` has its `library/`, and either `tag` or `digest` is always there."""
+    """Where an image is: `repository` has its `library/`. With neither `tag` nor `digest`, a whole repository."""
 
     host: str
     repository: str
@@ -41,6 +41,10 @@ class ImageName:
     def reference(self) -> str:
         """What registries are asked for: the digest, which says more, or else the tag."""
         return self.digest or self.tag or "latest"
+
+    def tagged(self, tag: str) -> Self:
+        """The same repository, at that tag."""
+        return replace(self, tag=tag, digest=None)
 
     def at(self, digest: str) -> Self:
         """The same repository, at that digest and no tag."""
@@ -70,6 +74,22 @@ def parse_image_name(text: str) -> ImageName:
     if tag is None and not digest:
         tag = "latest"
     return ImageName(host=host, repository=path, tag=tag, digest=digest or None)
+
+
+def parse_repository(text: str) -> ImageName:
+    """The repository that `text` names: `HOST[:PORT]/PATH`, no tag and no digest. Raises UsageError."""
+    rest = text.removeprefix("docker://")
+    hint = "write HOST[:PORT]/PATH, such as registry.example:5000/team/cache"
+    if not names_a_host(rest):
+        raise UsageError(f"{text!r} does not say which registry is meant", hint=hint)
+    host, path = _split_host(rest)
+    if "@" in path or _split_tag(path)[1] is not None:
+        raise UsageError(
+            f"{text!r} names one image, and a repository is wanted: dibo makes the tags in it itself",
+            hint=f"leave out the tag and the digest: {host}/{_split_tag(path.partition('@')[0])[0]}",
+        )
+    found = parse_image_name(rest)
+    return ImageName(host=found.host, repository=found.repository)
 
 
 def names_a_host(text: str) -> bool:

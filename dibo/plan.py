@@ -6,8 +6,8 @@ lies below it is not even looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from dibo.base import Ingredients
 from dibo.keys import Document, ExtraData, base_document, canonical, key_of, step_documents
@@ -43,6 +43,11 @@ class Plan:
         return self.steps[-1].key
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Of every layer, the base's first."""
+        return (self.base_key, *(planned.key for planned in self.steps))
+
+    @property
     def to_run(self) -> tuple[PlannedStep, ...]:
         return self.steps[self.resume :]
 
@@ -62,12 +67,11 @@ def make_plan(
     epoch: str,
     held: Callable[[str], bool],
 ) -> Plan:
-    """Ask `held` for the deepest key first, and stop at the first that it holds."""
+    """The recipe with its keys, and with what `held` says is there."""
     base: Document = base_document(base_ingredients, architecture=recipe.architecture)
     base_key = key_of(base)
     documents = step_documents(recipe, base_key=base_key, extra=extra, runner=runner, epoch=epoch)
-    resume = next((n for n in range(len(documents), 0, -1) if held(documents[n - 1][0])), 0)
-    return Plan(
+    plan = Plan(
         recipe=recipe,
         base_name=base_name,
         base_key=base_key,
@@ -76,14 +80,23 @@ def make_plan(
             PlannedStep(step=step, key=key, ingredients=canonical(document))
             for step, (key, document) in zip(recipe.steps, documents, strict=True)
         ),
-        base_held=resume > 0 or held(base_key),
-        resume=resume,
+        base_held=False,
+        resume=0,
         epoch=epoch,
     )
+    return with_held(plan, held)
 
 
-def describe(plan: Plan) -> str:
-    """The plan as a table for people: one line a layer, `cached` or `build`."""
+def with_held(plan: Plan, held: Callable[[str], bool]) -> Plan:
+    """The same plan where other layers are held. Asks for the deepest key first, and stops at the first that is."""
+    steps = plan.steps
+    resume = next((count for count in range(len(steps), 0, -1) if held(steps[count - 1].key)), 0)
+    return replace(plan, resume=resume, base_held=resume > 0 or held(plan.base_key))
+
+
+def describe(plan: Plan, where: Mapping[str, str] | None = None) -> str:
+    """The plan as a table for people: one line a layer, `cached` or `build`. `where` says which registry has a key that
+    is not in the engine's store."""
     lines = [
         f"stack         {' '.join(plan.recipe.stack.names)}",
         f"architecture  {plan.recipe.architecture}",
@@ -94,7 +107,9 @@ def describe(plan: Plan) -> str:
         state = "cached" if number < plan.resume else "build"
         local = "  (local)" if planned.step.local else ""
         rows.append((planned.key, state, planned.step.title + local))
-    lines += [f"{key[:12]}  {state:6}  {title}" for key, state, title in rows]
+    for key, state, title in rows:
+        place = (where or {}).get(key) if state == "cached" else None
+        lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  (in {place})" if place else ""))
     run = len(plan.to_run) + (not plan.base_held)
     lines += ["", f"{len(rows)} layers: {len(rows) - run} cached, {run} to build"]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from dibo.base import Source
+from dibo.image import Image
 from dibo.plan import PlannedStep
 from dibo.process import Process
 
@@ -78,3 +79,14 @@ class Engine(Protocol):
 
     def remove(self, name: str) -> None:
         """Forget a layer or a failed state. Layers above it stay."""
+
+
+class Store(Protocol):
+    """The images that an engine keeps, as a cache takes and gives them. May raise EngineError, ToolMissing."""
+
+    def image(self, key: str) -> Image:
+        """The image that ends with the layer `key`. All its layers say their `diff_id`. Raises ImageError."""
+
+    def take(self, image: Image, *, key: str) -> None:
+        """Keep `image` as the one that ends with the layer `key`. Only layers that are not here yet are opened, and
+        each is checked before it counts. Raises VerificationFailed, and what opening a layer raises."""

@@ -9,6 +9,7 @@ byte.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -106,6 +107,19 @@ def push_blob(
         return True
 
     return asked.patiently(once)
+
+
+def mount(name: ImageName, digest: str, *, mount_from: str) -> bool:
+    """Whether the registry took a blob from its repository `mount_from`."""
+    asked = client(name)
+    place = f"blobs/uploads/?mount={digest}&from={mount_from}"
+    with _ask("POST", name, place, body=b"", fine=(201, 202)) as answer:
+        if answer.status == 201:
+            return True
+        unused = asked.place_of(answer.header("Location"), name)
+    with contextlib.suppress(Passing, RegistryError):  # an upload that nobody will end
+        asked.ask("DELETE", name, unused, fine=(204, 200, 202)).close()
+    return False
 
 
 def push_manifest(name: ImageName, body: bytes, media_type: str) -> str:

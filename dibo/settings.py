@@ -15,6 +15,7 @@ from typing import Final
 
 from dibo.errors import UsageError
 from dibo.flavour import ARCHITECTURES
+from dibo.names import ImageName, parse_repository
 from dibo.units import parse_gib
 
 VARIABLES: Final = {
@@ -31,21 +32,23 @@ VARIABLES: Final = {
     "DIBO_FLAVOURS_PATH": "more such directories, separated by colons",
     "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
     "DIBO_BASE": "what to start from: ubuntu, debian, an image, a tarball (ubuntu)",
-    "DIBO_ENGINE": "what builds: buildah, docker, or auto, the first of them that works (auto)",
     "DIBO_MIRROR": "Debian mirror to build from",
     "DIBO_UBUNTU_KEYRING": "keyring that holds the key of the Ubuntu images",
     "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
     "DIBO_EPOCH": "the state of the world that layers are built in (this month)",
+    "DIBO_CACHE": "a repository HOST/PATH that layers are read from and stored in",
+    "DIBO_CACHE_FROM": "repositories that layers are only read from, separated by commas",
+    "DIBO_CACHE_TO": "repositories that layers are only stored in, separated by commas",
+    "DIBO_LAYER_COMPRESSION": "of layers that are stored: zstd, gzip or none (zstd)",
     "DIBO_QCOW2_COMPRESSION": "zlib, zstd or none (zlib)",
     "SOURCE_DATE_EPOCH": "time that later times in artefacts are clamped to (the start of the epoch)",
 }
 
+LAYER_COMPRESSIONS: Final = ("zstd", "gzip", "none")
 DEFAULT_TYPE: Final = "qcow2"
 DEFAULT_SIZE: Final = "2"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
-AUTO: Final = "auto"
-ENGINES: Final = ("buildah", "docker", AUTO)
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 
@@ -67,7 +70,10 @@ class Options:
     cache_dir: str | None = None
     mirror: str | None = None
     epoch: str | None = None
-    engine: str | None = None
+    caches: tuple[str, ...] = ()
+    caches_from: tuple[str, ...] = ()
+    caches_to: tuple[str, ...] = ()
+    layer_compression: str | None = None
     sha256: str | None = None
     keyring: str | None = None
     offline: bool = False
@@ -96,8 +102,12 @@ class Settings:
     cache: Path
     mirror: str | None
     epoch: str
-    engine: str
     source_date_epoch: int
+    caches_from: tuple[ImageName, ...]
+    """Repositories that layers are read from, in the order in which they are asked."""
+    caches_to: tuple[ImageName, ...]
+    """Repositories that layers are stored in."""
+    layer_compression: str
     sha256: str | None
     keyring: Path | None
     fingerprint: str | None
@@ -121,6 +131,7 @@ def decide(
         raise UsageError(
             f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7"
         )
+    both = _repositories(options.caches, environment, "DIBO_CACHE")
     size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
     cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
     keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
@@ -141,8 +152,10 @@ def decide(
         cache=cache.absolute(),
         mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
         epoch=epoch,
-        engine=_engine(given(options.engine, "DIBO_ENGINE", AUTO)),
         source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
+        caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
+        caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
+        layer_compression=_compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
         sha256=options.sha256,
         keyring=Path(keyring) if keyring else None,
         fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,
@@ -159,17 +172,30 @@ def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:
     return "IMAGE_SIZE" if environment.get("IMAGE_SIZE") else "dibo's default"
 
 
+def _repositories(
+    named: Sequence[str], environment: Mapping[str, str], variable: str
+) -> tuple[ImageName, ...]:
+    words = named or [word.strip() for word in environment.get(variable, "").split(",")]
+    return tuple(parse_repository(word) for word in words if word)
+
+
+def _once(names: tuple[ImageName, ...]) -> tuple[ImageName, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _compression(name: str) -> str:
+    if name not in LAYER_COMPRESSIONS:
+        raise UsageError(
+            f"{name!r} is no compression of layers", hint=f"use one of {', '.join(LAYER_COMPRESSIONS)}"
+        )
+    return name
+
+
 def _architecture(name: str) -> str:
     if name not in ARCHITECTURES:
         raise UsageError(
             f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}"
         )
-    return name
-
-
-def _engine(name: str) -> str:
-    if name not in ENGINES:
-        raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(ENGINES)}")
     return name
 
 

@@ -34,12 +34,13 @@ class RegistryImage:
         return self._settings.architecture
 
     def ingredients(self) -> Ingredients:
-        return (("kind", "image"), ("digest", self._resolved().digest or ""))
+        return (("kind", "image"), ("digest", self.located().digest or ""))
 
     def source(self) -> OciImage:
-        return OciImage(reference=f"docker://{self._resolved()}", plain_http=on_loopback(self._image.host))
+        return OciImage(reference=f"docker://{self.located()}", plain_http=on_loopback(self._image.host))
 
-    def _resolved(self) -> ImageName:
+    def located(self) -> ImageName:
+        """The image, by its digest."""
         if self._digest is None:
             if self._settings.offline:
                 raise Unreachable(

@@ -106,6 +106,21 @@ def find_layers(root: Path, driver: str, image: str, *, diff_ids: tuple[str, ...
     return tuple(reversed(found))
 
 
+def stored_diff_ids() -> frozenset[str]:
+    """The diff_ids of all layers in the store; none where it is made in another way than dibo knows. Raises
+    ToolMissing, CommandFailed."""
+    root, driver = _store()
+    try:
+        layers = _by_id(root / f"{driver}-layers" / "layers.json")
+    except (Unknown, OSError):
+        return frozenset()
+    return frozenset(
+        str(layer["diff-digest"])
+        for layer in layers.values()
+        if layer.get("diff-digest") and not layer.get("flags", {}).get("incomplete")
+    )
+
+
 def _diff(root: Path, driver: str, layer: str) -> Path:
     match driver:
         case "overlay":

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dibo import process
 from tests.support.parts import need
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -70,6 +71,7 @@ def registry(directory: Path) -> Iterator[Registry]:
     )
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+        process._known.add(server.pid)  # or it is taken for an orphan that a command left
         try:
             _wait(host, server, directory / "log")
             yield Registry(host)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dibo.errors import UsageError
+from dibo.names import ImageName
 from dibo.settings import VARIABLES, Options, Settings, decide
 from dibo.units import GIB
 
@@ -33,6 +34,9 @@ def test_defaults() -> None:
     assert (found.flavours_path, found.converters_path) == ((), ())
 
 
+H1A = ImageName(host="h:1", repository="a")
+HB = ImageName(host="localhost", repository="b")
+
 # variable, its value, the field, what comes of it, the option, its value, what comes of that
 TABLE = [
     ("ARCH", "arm64", "architecture", "arm64", "architecture", "i386", "i386"),
@@ -43,10 +47,22 @@ TABLE = [
     ("IMAGE_SIZE", "1.5", "image_size", 3 * GIB // 2, "image_size", "3", 3 * GIB),
     ("IMG_PATH", "/cache", "cache", Path("/cache"), "cache_dir", "/other", Path("/other")),
     ("DIBO_BASE", "debian", "base", "debian", "base", "./x.tar", "./x.tar"),
-    ("DIBO_ENGINE", "docker", "engine", "docker", "engine", "buildah", "buildah"),
     ("DIBO_MIRROR", "http://m", "mirror", "http://m", "mirror", "http://n", "http://n"),
     ("DIBO_UBUNTU_KEYRING", "/k", "keyring", Path("/k"), "keyring", "/l", Path("/l")),
     ("DIBO_EPOCH", "build-7", "epoch", "build-7", "epoch", "2026-01-02", "2026-01-02"),
+    ("DIBO_CACHE", "h:1/a", "caches_from", (H1A,), "caches", ("localhost/b",), (HB,)),
+    ("DIBO_CACHE", "h:1/a", "caches_to", (H1A,), "caches", ("localhost/b",), (HB,)),
+    (
+        "DIBO_CACHE_FROM",
+        "h:1/a, localhost/b,localhost/b",
+        "caches_from",
+        (H1A, HB),
+        "caches_from",
+        ("localhost/b",),
+        (HB,),
+    ),
+    ("DIBO_CACHE_TO", "localhost/b", "caches_to", (HB,), "caches_to", ("h:1/a", "localhost/b"), (H1A, HB)),
+    ("DIBO_LAYER_COMPRESSION", "gzip", "layer_compression", "gzip", "layer_compression", "none", "none"),
 ]
 
 
@@ -108,10 +124,14 @@ def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
         ({"ARCH": "x86_64"}, "'x86_64' is no architecture dibo knows"),
         ({"IMAGE_SIZE": "abc"}, "'abc' is not an image size"),
         ({"IMAGE_SIZE": "0"}, "size 0"),
-        ({"DIBO_ENGINE": "podman"}, "'podman' is no engine dibo knows"),
         ({"IMAGE_TYPE": " , "}, "no type of artefact"),
         ({"DIBO_EPOCH": "a b"}, "'a b' cannot be an epoch"),
         ({"DIBO_EPOCH": "../x"}, "cannot be an epoch"),
+        ({"DIBO_CACHE": "cache"}, "does not say which registry"),
+        ({"DIBO_CACHE": "ghcr.io/x/cache:latest"}, "a repository is wanted"),
+        ({"DIBO_CACHE": f"ghcr.io/x@sha256:{'0' * 64}"}, "a repository is wanted"),
+        ({"DIBO_CACHE_TO": "ghcr.io/Team/x"}, "is not a path"),
+        ({"DIBO_LAYER_COMPRESSION": "xz"}, "no compression of layers"),
         ({"SOURCE_DATE_EPOCH": "yesterday"}, "SOURCE_DATE_EPOCH is 'yesterday'"),
         ({"SOURCE_DATE_EPOCH": "²"}, "SOURCE_DATE_EPOCH is '²'"),
         ({"SOURCE_DATE_EPOCH": "-1"}, "SOURCE_DATE_EPOCH is '-1'"),

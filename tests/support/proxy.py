@@ -1,0 +1,102 @@
+"""A proxy in front of a registry that counts what travels, and can die."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    status: int
+    received: int
+    sent: int
+    """Bytes of bodies: from the client, to the client."""
+
+
+class Proxy:
+    """A context manager. After `die_after` requests whose `METHOD path` contains `die_at` it answers nobody."""
+
+    def __init__(self, upstream: str) -> None:
+        self.asked: list[Asked] = []
+        self.die_at = ""
+        self.die_after = 0
+        self.dead = False
+        proxy = self
+
+        class Handler(_Handler):
+            pass
+
+        Handler.proxy, Handler.upstream = proxy, upstream
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def paths(self, method: str, text: str = "") -> list[str]:
+        return [each.path for each in self.asked if each.method == method and text in each.path]
+
+    def sent(self, method: str) -> int:
+        """Bytes that clients sent with this method."""
+        return sum(each.received for each in self.asked if each.method == method)
+
+    def blobs(self, method: str) -> list[Asked]:
+        return [each for each in self.asked if each.method == method and "/blobs/" in each.path]
+
+    def dies(self, line: str) -> bool:
+        if self.die_at and self.die_at in line:
+            self.die_after -= 1
+            self.dead = self.dead or self.die_after < 0
+        return self.dead
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    proxy: Proxy
+    upstream: str
+    protocol_version = "HTTP/1.1"
+
+    def _any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.proxy.dies(f"{self.command} {self.path}"):
+            self.close_connection = True
+            return
+        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        connection.request(self.command, self.path, body or None, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        asked = Asked(self.command, self.path, answer.status, len(body), len(content))
+        self.proxy.asked.append(asked)
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding", "content-length", "server", "date"):
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+        self.send_header("Content-Length", length or str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        connection.close()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _any
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
