@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -88,7 +89,7 @@ class Layout:
 
 def compress(source: Path, target: Path, compression: str) -> None:
     if compression == "none":
-        shutil.copyfile(source, target)
+        os.link(source, target)  # a sparse file stays one
     elif compression == "zstd":
         subprocess.run(["zstd", "-q", "-1", "-T2", "-f", str(source), "-o", str(target)], check=True)
     else:

@@ -18,7 +18,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -153,20 +153,25 @@ def fsck(disk: Path, offset: int = 0) -> None:
         raise NotRight(f"e2fsck -fn, code {done.returncode}:\n{done.stdout}{done.stderr}")
 
 
-def differences(found: Tree, oracle: Tree) -> list[str]:
+def differences(
+    found: Tree, oracle: Tree, not_judged: Mapping[bytes, tuple[str, ...]] | None = None
+) -> list[str]:
     """What is wrong with a converted tree, a line for each path; empty if it is right."""
+    not_judged = not_judged or {}
     wanted = {path: _all_applied(entry) for path, entry in oracle.items()}
     found = {path: entry for path, entry in found.items() if path != b"lost+found" or path in wanted}
     wrong = [f"{_shown(path)}: missing" for path in sorted(wanted.keys() - found.keys())]
     wrong += [f"{_shown(path)}: should not be there" for path in sorted(found.keys() - wanted.keys())]
     for path in sorted(wanted.keys() & found.keys()):
-        if unlike := _unlike(found[path], wanted[path]):
+        if unlike := _unlike(found[path], wanted[path], not_judged.get(path, ())):
             wrong.append(f"{_shown(path)}: {unlike}")
     return wrong
 
 
-def require_same(found: Tree, oracle: Tree) -> None:
-    if wrong := differences(found, oracle):
+def require_same(
+    found: Tree, oracle: Tree, not_judged: Mapping[bytes, tuple[str, ...]] | None = None
+) -> None:
+    if wrong := differences(found, oracle, not_judged):
         more = f"\n… and {len(wrong) - 40} more" if len(wrong) > 40 else ""
         raise NotRight("\n".join(wrong[:40]) + more)
 
@@ -177,8 +182,8 @@ def _all_applied(entry: Entry) -> Entry:
     return entry
 
 
-def _unlike(found: Entry, wanted: Entry) -> str:
-    names = [name for name in Entry.__slots__ if name != "allocated"]
+def _unlike(found: Entry, wanted: Entry, not_judged: tuple[str, ...]) -> str:
+    names = [name for name in Entry.__slots__ if name not in ("allocated", *not_judged)]
     return ", ".join(
         f"{name} is {_value(name, getattr(found, name))}, not {_value(name, getattr(wanted, name))}"
         for name in names
