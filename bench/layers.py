@@ -37,9 +37,9 @@ def timed(argv: list[str], **environment: str) -> float:
 
 
 @contextlib.contextmanager
-def store_of_our_own() -> Iterator[Path]:
-    """A directory that goes away, with a container store in it that buildah and dibo use."""
-    top = Path(tempfile.mkdtemp(prefix="dibo-bench-", dir=Path.home()))
+def store_of_our_own(parent: Path | None = None) -> Iterator[Path]:
+    """A directory that goes away, in `parent` or at home, with a container store in it that buildah and dibo use."""
+    top = Path(tempfile.mkdtemp(prefix="dibo-bench-", dir=parent or Path.home()))
     for name in ("data", "run"):
         (top / name).mkdir(mode=0o700)
     # Rootless storage goes by XDG_DATA_HOME, root's by a file.
