@@ -177,6 +177,7 @@ def _add_base_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline", action="store_true", help="use what is kept, ask no server about the base"
     )
+    parser.add_argument("--engine", metavar="NAME", help="what builds: buildah, docker, auto (auto)")
     parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
 
 
@@ -218,6 +219,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         cache_dir=text("cache_dir"),
         mirror=text("mirror"),
         epoch=text("epoch"),
+        engine=text("engine"),
         caches=tuple(given.get("caches") or ()),
         caches_from=tuple(given.get("caches_from") or ()),
         caches_to=tuple(given.get("caches_to") or ()),

@@ -17,10 +17,11 @@ from dibo import containerfile as rendering
 from dibo import context, host_hooks, resources
 from dibo.convert import Order, check_order, convert
 from dibo.converter import Converters
-from dibo.engines.buildah import Buildah, remove_container
+from dibo.engines import choose
 from dibo.errors import CommandFailed, EngineError, ToolMissing, UsageError
 from dibo.flavour_yaml import SCHEMA
 from dibo.plan import Plan, describe
+from dibo.ports import Engine
 from dibo.report import Report, answer
 from dibo.settings import Options, Settings, decide
 from dibo.stack import make_stack
@@ -44,7 +45,7 @@ class _Session:
     workspace: Workspace
     run: Run
     report: Report
-    engine: Buildah
+    engine: Engine
     caches: Caches | None
     held: dict[str, float]
 
@@ -98,7 +99,7 @@ class _Session:
             yield exchanged
 
 
-def _held(engine: Buildah, caches: Caches | None) -> dict[str, float]:
+def _held(engine: Engine, caches: Caches | None) -> dict[str, float]:
     """What the engine's store has. Where there are caches, an engine that does not work is no error yet: when they
     have all, it is not needed."""
     try:
@@ -120,8 +121,10 @@ def _caches(decided: Settings, report: Report) -> Caches | None:
 @contextmanager
 def _session(decided: Settings, report: Report) -> Iterator[_Session]:
     workspace = Workspace(decided.cache)
-    with workspace.run(remove_container=remove_container) as run:
-        engine = Buildah(run, report)
+    with (
+        workspace.run(sweepers=choose.SWEEPERS) as run,
+        choose.engine(decided.engine, run=run, report=report) as engine,
+    ):
         caches = _caches(decided, report)
         yield _Session(
             settings=decided,

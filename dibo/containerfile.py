@@ -10,7 +10,7 @@ from pathlib import Path
 from dibo import context, process, resources
 from dibo.base import OciImage, SquashFs, TarCommand, TarFile
 from dibo.build import Job
-from dibo.engines.buildah import LAYERS
+from dibo.engines.image_names import LAYERS
 from dibo.errors import OutputError
 from dibo.flavour import Flavour
 from dibo.loader import Found

@@ -142,6 +142,10 @@ class Process:
     def pid(self) -> int:
         return self._popen.pid
 
+    @property
+    def ended(self) -> bool:
+        return self._popen.poll() is not None
+
     def _read(self, pipe: IO[bytes]) -> None:
         for raw in pipe:
             line = raw.decode(errors="replace").rstrip("\r\n")

@@ -32,6 +32,7 @@ VARIABLES: Final = {
     "DIBO_FLAVOURS_PATH": "more such directories, separated by colons",
     "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
     "DIBO_BASE": "what to start from: ubuntu, debian, an image, a tarball (ubuntu)",
+    "DIBO_ENGINE": "what builds: buildah, docker, or auto, the first of them that works (auto)",
     "DIBO_MIRROR": "Debian mirror to build from",
     "DIBO_UBUNTU_KEYRING": "keyring that holds the key of the Ubuntu images",
     "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
@@ -49,6 +50,8 @@ DEFAULT_TYPE: Final = "qcow2"
 DEFAULT_SIZE: Final = "2"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
+AUTO: Final = "auto"
+ENGINES: Final = ("buildah", "docker", AUTO)
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 
@@ -70,6 +73,7 @@ class Options:
     cache_dir: str | None = None
     mirror: str | None = None
     epoch: str | None = None
+    engine: str | None = None
     caches: tuple[str, ...] = ()
     caches_from: tuple[str, ...] = ()
     caches_to: tuple[str, ...] = ()
@@ -102,6 +106,7 @@ class Settings:
     cache: Path
     mirror: str | None
     epoch: str
+    engine: str
     source_date_epoch: int
     caches_from: tuple[ImageName, ...]
     """Repositories that layers are read from, in the order in which they are asked."""
@@ -152,6 +157,7 @@ def decide(
         cache=cache.absolute(),
         mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
         epoch=epoch,
+        engine=_engine(given(options.engine, "DIBO_ENGINE", AUTO)),
         source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
         caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
         caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
@@ -196,6 +202,12 @@ def _architecture(name: str) -> str:
         raise UsageError(
             f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}"
         )
+    return name
+
+
+def _engine(name: str) -> str:
+    if name not in ENGINES:
+        raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(ENGINES)}")
     return name
 
 

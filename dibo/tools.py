@@ -18,12 +18,14 @@ PACKAGES: Final = {
     "qemu-system-x86_64": "qemu-system-x86",
     "mksquashfs": "squashfs-tools",
     "unsquashfs": "squashfs-tools",
+    "sqfs2tar": "squashfs-tools-ng",
     "gpgv": "gpgv",
     "gpg": "gpg",
     "tar": "tar",
     "xz": "xz-utils",
     "zstd": "zstd",
     "unshare": "util-linux",
+    "ssh": "openssh-client",
 }
 
 

@@ -8,7 +8,8 @@
             journal           what the run made elsewhere: one "kind value" a line
 
 A run that is killed with SIGKILL cannot clean up. Its lock is free then, so the next run does it: the journal says
-which half-written files and containers it left, and its processes carry DIBO_RUN=ID in their environment.
+which half-written files and containers it left, and its processes carry DIBO_RUN=ID in their environment. What cannot
+be removed now, at a daemon that does not answer, waits for another run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -54,13 +55,14 @@ class Workspace:
         return self.root / "logs"
 
     @contextlib.contextmanager
-    def run(self, *, remove_container: Callable[[str], None] | None = None) -> Iterator[Run]:
-        """One run of dibo: first cleans up after runs that were killed, at the end after itself."""
+    def run(self, *, sweepers: Mapping[str, Callable[[str], None]] | None = None) -> Iterator[Run]:
+        """One run of dibo: first cleans up after runs that were killed, at the end after itself. `sweepers` remove
+        what a journal names that is elsewhere, by its kind."""
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
         directory = self.root / "runs" / identity
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self._begin(directory, remove_container))
+                stack.enter_context(self._begin(directory, sweepers or {}))
             except OSError as error:
                 raise _unusable(self.root, error) from error
             os.environ["DIBO_RUN"] = identity
@@ -68,31 +70,27 @@ class Workspace:
             try:
                 yield run
             finally:
-                _remove(directory)
+                if not run.left:
+                    _remove(directory)
 
-    def _begin(self, directory: Path, remove_container: Callable[[str], None] | None) -> IO[str]:
+    def _begin(self, directory: Path, sweepers: Mapping[str, Callable[[str], None]]) -> IO[str]:
         """Make a run's directory; its lock, held."""
         with (self.root / "runs.lock").open("w") as all_runs:  # nobody sweeps a run that is just being made
             fcntl.flock(all_runs, fcntl.LOCK_EX)
-            self._sweep(remove_container)
+            self._sweep(sweepers)
             directory.mkdir()
             lock = (directory / "lock").open("w")
             fcntl.flock(lock, fcntl.LOCK_EX)
             return lock
 
-    def _sweep(self, remove_container: Callable[[str], None] | None) -> None:
+    def _sweep(self, sweepers: Mapping[str, Callable[[str], None]]) -> None:
         for directory in sorted((self.root / "runs").iterdir()):
             with contextlib.suppress(OSError), (directory / "lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _kill_run(directory.name)
-                for kind, value in _journal(directory):
-                    if kind == "file":
-                        Path(value).unlink(missing_ok=True)
-                    elif kind == "tree":
-                        _remove(Path(value))
-                    elif remove_container is not None:
-                        remove_container(value)
-                _remove(directory)
+                undone = [_undo(kind, value, sweepers) for kind, value in _journal(directory)]
+                if all(undone):
+                    _remove(directory)
 
 
 class Run:
@@ -101,7 +99,13 @@ class Run:
     def __init__(self, identity: str, directory: Path) -> None:
         self.identity = identity
         self.directory = directory
+        self.left = False
+        """Whether something is left to do for the next run."""
         self._count = 0
+
+    def leave_to_next(self) -> None:
+        """Something that the journal names could not be removed now."""
+        self.left = True
 
     def subdirectory(self, name: str) -> Path:
         """A new empty directory that goes with the run."""
@@ -131,6 +135,13 @@ class Run:
         self._note("container", name)
         return name
 
+    def docker(self, host: str) -> str:
+        """A name for what is made at a docker daemon: a container, a volume, an image that is not finished."""
+        self._count += 1
+        name = f"dibo-{self.identity}-{self._count}"
+        self._note("docker", f"{host} {name}")
+        return name
+
     @contextlib.contextmanager
     def output(self, path: Path) -> Iterator[Path]:
         """A place beside `path` to write to; renamed to `path` when all went well, else removed.
@@ -158,6 +169,20 @@ class Run:
     def _note(self, kind: str, value: str) -> None:
         with (self.directory / "journal").open("a") as journal:
             journal.write(f"{kind} {value}\n")
+
+
+def _undo(kind: str, value: str, sweepers: Mapping[str, Callable[[str], None]]) -> bool:
+    """Remove something that a journal names; whether that is done."""
+    if kind == "file":
+        Path(value).unlink(missing_ok=True)
+    elif kind == "tree":
+        _remove(Path(value))
+    elif kind in sweepers:
+        try:
+            sweepers[kind](value)
+        except DiboError:
+            return False
+    return True
 
 
 def _journal(directory: Path) -> list[tuple[str, str]]:

@@ -24,7 +24,9 @@ from dibo import keys, process
 from dibo.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.context import command, mount_point
 from dibo.engines import buildah_scripts as scripts
-from dibo.errors import BaseError, CommandFailed, EngineError, HookFailed, ToolMissing
+from dibo.engines.image_names import FAILED, LAYERS, image_of
+from dibo.engines.listener import Listener
+from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
 from dibo.ports import StepRun
 from dibo.process import Process
 from dibo.report import Report
@@ -32,10 +34,7 @@ from dibo.tools import how_to_install
 from dibo.workspace import Run
 
 OLDEST: Final = (1, 23)  # RUN --mount, which `dibo plan --containerfile` writes, and `run --env`
-LAYERS: Final = "localhost/dibo/layer"
-FAILED: Final = "localhost/dibo/failed"
 _VFS = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
-_MARK = "\036"
 # What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
 _OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
 _STEP_FAILED = 100
@@ -136,7 +135,7 @@ class Buildah:
         mounted = mount_point(planned.step)
         options = [f"--volume={step.context}:{mounted}:ro"]
         options += [f"--env={name}={value}" for name, value in sorted(step.environment.items())]
-        listener = _Listener(step)
+        listener = Listener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
             arguments = [container, f"{LAYERS}:k-{step.parent}", f"{LAYERS}:k-{planned.key}"]
             written = _labels(labels)
@@ -149,7 +148,7 @@ class Buildah:
             ) as running:
                 code = running.wait()
             if code == _STEP_FAILED:
-                raise listener.failed(step)
+                raise listener.failed()
             if code != 0:
                 raise EngineError(
                     f"buildah failed at {planned.step.title}: {' '.join(running.tail[-2:])}",
@@ -190,9 +189,7 @@ class Buildah:
         )
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
-        image = (
-            f"{FAILED}:{name.removeprefix('failed-')}" if name.startswith("failed-") else f"{LAYERS}:k-{name}"
-        )
+        image = image_of(name)
         options = [f"--volume={context}:{mount_point}:ro"] if context else []
         tty = ["--tty"] if os.isatty(0) else []
         with self._container() as container:
@@ -200,10 +197,7 @@ class Buildah:
             return process.run_in_terminal(self._inside_argv(scripts.SHELL, arguments), env=self._environment)
 
     def remove(self, name: str) -> None:
-        if name.startswith("failed-"):
-            self._forget(f"{FAILED}:{name.removeprefix('failed-')}")
-        else:
-            self._forget(f"{LAYERS}:k-{name}")
+        self._forget(image_of(name))
 
     @contextlib.contextmanager
     def _container(self) -> Iterator[str]:
@@ -255,49 +249,6 @@ class BuildahRoot:
     ) -> Process:
         return self._engine.start_in_root(
             self._container, argv, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_line=on_line
-        )
-
-
-class _Listener:
-    """Tells the runner's marks from the hooks' output."""
-
-    def __init__(self, step: StepRun) -> None:
-        self._step = step
-        self._hook = ""
-        self._code = 1
-        self._lines: list[str] = []
-
-    def hear(self, line: str, log: IO[str]) -> None:
-        if not line.startswith(_MARK):
-            log.write(f"{line}\n")
-            self._lines = [*self._lines[-2 * process.TAIL_LINES :], line]
-            self._step.on_line(line)
-            return
-        what, _, value = line[1:].partition(" ")
-        log.write(f"--- {what} {value}\n")
-        if what == "hook":
-            self._hook, self._lines = value, []
-            self._step.on_hook(value)
-        elif what == "failed":
-            self._code = int(value)
-        elif what == "note":
-            self._step.on_line(value)
-
-    def failed(self, step: StepRun) -> HookFailed:
-        planned = step.planned
-        lines = self._lines
-        while lines and _OF_BUILDAH.match(lines[-1]):
-            lines = lines[:-1]
-        where = (
-            f"of flavour {planned.step.flavour!r} in {planned.step.phase}"
-            if planned.step.flavour
-            else "of dibo"
-        )
-        hint = [f"| {line}" for line in lines[-process.TAIL_LINES :]]
-        hint.append(f"full log: {step.log}")
-        return HookFailed(
-            f"the hook {self._hook or 'setup'} {where} {process.describe_exit(self._code)}",
-            hint="\n".join(hint),
         )
 
 

@@ -56,16 +56,25 @@ root=$(buildah mount "$container")
 
 # container PARENT image FAILED count-of-labels labels… options… -- command…
 # A hook's failure is exit code 100, so that it is told from buildah's own; its code goes out as a mark.
+# buildah makes the files that it mounts over where the root has none, and leaves them, empty; they are no part of a
+# layer, unless a hook put something there.
 STEP: Final = r"""set -eu
 container=$1 parent=$2 image=$3 failed=$4 count=$5; shift 5
 labels=("${@:1:count}"); shift "$count"
 buildah from --pull-never --name "$container" "$parent" > /dev/null
 buildah config "${labels[@]}" "$container"
+root=$(buildah mount "$container")
+missing=()
+for file in "$root"/etc/{hostname,hosts,resolv.conf}; do
+    [ -e "$file" ] || [ -L "$file" ] || missing+=("$file")
+done
 options=()
 while [ "$1" != -- ]; do options+=("$1"); shift; done
 shift
 code=0
 buildah run "${options[@]}" "$container" -- "$@" || code=$?
+for file in "${missing[@]}"; do [ -s "$file" ] || rm -f "$file"; done
+buildah umount "$container" > /dev/null
 if [ $code != 0 ]; then
     printf '\036failed %s\n' $code
     buildah commit --quiet --rm "$container" "$failed" > /dev/null

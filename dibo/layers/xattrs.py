@@ -19,11 +19,12 @@ from dibo.layers.header import Malformed
 CAPABILITY: Final = b"security.capability"
 _SCHILY: Final = b"SCHILY.xattr."
 _LIBARCHIVE: Final = b"LIBARCHIVE.xattr."
-_ACLS: Final = {
-    b"SCHILY.acl.access": b"system.posix_acl_access",
-    b"SCHILY.acl.default": b"system.posix_acl_default",
+ACL_KEYWORDS: Final = {
+    b"system.posix_acl_access": b"SCHILY.acl.access",
+    b"system.posix_acl_default": b"SCHILY.acl.default",
 }
-_KEPT: Final = frozenset((CAPABILITY, *_ACLS.values()))
+_ACLS: Final = {keyword: name for name, keyword in ACL_KEYWORDS.items()}
+_KEPT: Final = frozenset((CAPABILITY, *ACL_KEYWORDS))
 _STORAGE: Final = (b"user.overlay.", b"user.containers.", b"user.rootlesscontainers", b"user.fuseoverlayfs.")
 
 
@@ -32,7 +33,7 @@ def from_records(records: dict[bytes, bytes], dropped: set[bytes]) -> dict[bytes
     found: dict[bytes, bytes] = {}
     for keyword, value in records.items():
         if keyword.startswith(_SCHILY):
-            found[keyword[len(_SCHILY) :]] = value
+            found[_decode_keyword(keyword[len(_SCHILY) :])] = value
         elif keyword.startswith(_LIBARCHIVE):
             found.setdefault(unquote_to_bytes(keyword[len(_LIBARCHIVE) :]), _decode(value))
         elif keyword in _ACLS and value:
@@ -58,6 +59,15 @@ def from_records(records: dict[bytes, bytes], dropped: set[bytes]) -> dict[bytes
         else:
             kept[CAPABILITY] = capability
     return kept or None
+
+
+def encode_keyword(name: bytes) -> bytes:
+    """A name as part of a PAX keyword, in which `=` cannot be (GNU tar, src/xheader.c, xattr_encode_keyword)."""
+    return name.replace(b"%", b"%25").replace(b"=", b"%3D")
+
+
+def _decode_keyword(name: bytes) -> bytes:
+    return name.replace(b"%3D", b"=").replace(b"%25", b"%") if b"%" in name else name
 
 
 def _decode(value: bytes) -> bytes:

@@ -30,7 +30,8 @@ POSSIBLE: Final = (
     "  oci-archive:FILE[:TAG]             a tar of one\n"
     "  docker-archive:FILE[:NAME|:@N]     what docker save writes\n"
     "  dir:DIR                            what skopeo copies to a directory\n"
-    "  containers-storage:NAME            in the store of buildah and podman"
+    "  containers-storage:NAME            in the store of buildah and podman\n"
+    "  docker-daemon:NAME                 of the docker daemon"
 )
 
 
@@ -64,6 +65,12 @@ def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterato
                 from dibo.sources.containers_storage import store_image
 
                 yield store_image(rest, reference=reference, architecture=architecture, scratch=scratch)
+            case "docker-daemon":
+                from dibo.sources.docker_daemon import daemon_image
+
+                yield stack.enter_context(
+                    daemon_image(rest, reference=reference, architecture=architecture, scratch=scratch)
+                )
             case _ if reference.startswith("docker://") or _is_in_a_registry(reference):
                 from dibo.sources.registry import registry_image  # brings oras along, which takes long
 

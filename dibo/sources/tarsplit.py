@@ -103,7 +103,7 @@ def main(argv: list[str], *, enter: Callable[[str], None] = os.chroot) -> int:
             rebuild(lines, 1)
     except BrokenPipeError:
         return 1
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

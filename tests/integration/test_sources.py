@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from dibo.errors import ImageError
+from dibo.errors import EngineError, ImageError
 from dibo.sources import containers_storage
 from tests.support import readimage
+from tests.support.dockerd import Docker, dockerd
 from tests.support.host import host_state, new_on_host
 from tests.support.installed import installed_dibo
 from tests.support.lab import Lab, lab
@@ -145,6 +146,44 @@ def test_a_registry(made: Made, tmp_path: Path, kind: str) -> None:
         found = read_image(name, tmp_path)
         check(found, made, starts=GZIP)
         check(read_image(f"docker://{hub.host}/team/web@{found['digest']}", tmp_path), made, starts=GZIP)
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Docker]:
+    with dockerd() as started:
+        yield started
+
+
+def test_a_docker_daemon(made: Made, docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the daemon gives it, and as `docker save` writes it to a file."""
+    for name, value in docker.environment.items():
+        monkeypatch.setenv(name, value)
+    copy(f"oci:{made.layouts['oci']}:1", f"docker-archive:{tmp_path}/in.tar:web:1")
+    client = docker.client()
+    try:
+        with (tmp_path / "in.tar").open("rb") as archive:
+            (image,) = client.images.load(archive)
+        image.tag("web", "other")
+        for name in ("web:1", "web:other", image.id):
+            found = read_image(f"docker-daemon:{name}", tmp_path)
+            check(found, made, starts="", digests=False)
+            assert found["digest"] == image.id
+        with (tmp_path / "out.tar").open("wb") as out:
+            for piece in image.save(named=True):
+                out.write(piece)
+    finally:
+        client.close()
+    for reference in ("", ":web:1", ":@0", ":docker.io/library/web:1"):
+        check(read_image(f"docker-archive:{tmp_path}/out.tar{reference}", tmp_path), made, digests=False)
+    with pytest.raises(ImageError, match=r"the docker daemon at unix://.* has no image nothing"):
+        read_image("docker-daemon:nothing", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tar", "out.tar"]
+
+
+def test_no_docker_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing")
+    with pytest.raises(EngineError, match="no docker daemon answers"):
+        read_image("docker-daemon:web", tmp_path)
 
 
 def in_store(where: Lab, name: str, *more: str, environment: dict[str, str] | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dibo import process
 from tests.support.parts import need, unmet
 
 START_SECONDS = 60.0
@@ -44,8 +45,9 @@ class Docker:
 
 
 @contextlib.contextmanager
-def dockerd(*options: str, group: str = "root") -> Iterator[Docker]:
-    """Start dockerd with further `options`; members of `group` may use its socket. All it had goes at the end."""
+def dockerd(*options: str, group: str = "root", prepare: str = "") -> Iterator[Docker]:
+    """Start dockerd with further `options`; members of `group` may use its socket. `prepare` is a shell command that
+    runs before in the daemon's mount namespace. All it had goes at the end."""
     need("dockerd", "setpriv")
     if os.geteuid() != 0:
         unmet("dockerd must be started by root")
@@ -57,6 +59,7 @@ def dockerd(*options: str, group: str = "root") -> Iterator[Docker]:
     argv = [
         *("setpriv", "--pdeathsig", "TERM"),
         *("unshare", "--mount", "--propagation", "private"),
+        *(("sh", "-ec", f'{prepare}; exec "$@"', "sh") if prepare else ()),
         *("dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false"),
         f"--host={docker.host}",
         f"--group={group}",
@@ -76,6 +79,9 @@ def dockerd(*options: str, group: str = "root") -> Iterator[Docker]:
 @contextlib.contextmanager
 def _running(argv: Sequence[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
     daemon = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    process._known.add(
+        daemon.pid
+    )  # else it ends what it takes for an orphan, when a test starts processes by it
     try:
         yield daemon
     finally:

@@ -145,7 +145,7 @@ def test_a_killed_run_is_cleaned_by_the_next(tmp_path: Path, killed: tuple[Path,
     (directory,) = (cache / "runs").iterdir()
     (tmp_path / "web.raw").write_text("an older one")
     removed: list[str] = []
-    with Workspace(cache).run(remove_container=removed.append):
+    with Workspace(cache).run(sweepers={"container": removed.append}):
         assert not half.exists()
         assert not directory.exists()
         assert removed == [f"dibo-{directory.name}-2"]

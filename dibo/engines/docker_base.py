@@ -1,0 +1,128 @@
+"""A base as the tar of docker's first layer.
+
+What buildah does to an unpacked root (dibo.engines.buildah_scripts) is done to the stream here: nothing below /dev,
+which no engine may make in a user namespace and every machine makes itself; the root directory is 0755; where
+systemd-resolved is installed, /etc/resolv.conf is its link. The tar is kept in a file, since docker wants to know
+its size before it comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import tarfile
+import zlib
+from dataclasses import dataclass
+from typing import IO, Any, Final, cast
+
+from dibo.errors import BaseError
+
+_RESOLVED: Final = "usr/lib/systemd/systemd-resolved"
+_RESOLV_CONF: Final = "etc/resolv.conf"
+_STUB: Final = "../run/systemd/resolve/stub-resolv.conf"
+_CHUNK: Final = 1 << 20
+_BLOCK: Final = 512
+_SPARSE: Final = "GNU.sparse."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The digest of a tar, and its size in bytes."""
+
+    diff_id: str
+    size: int
+
+
+def write_base(source: IO[bytes], target: IO[bytes]) -> Written:
+    """Copy a tar of a root, compressed or not, into `target`. `source` can be a pipe, but must be able to peek.
+
+    Raises BaseError for what is no tar.
+    """
+    try:
+        with tarfile.open(fileobj=decompressed(source), mode="r|", errorlevel=2) as tar:
+            return _Copy(tar, target).run()
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise BaseError(f"the base is no tar that can be read: {error}") from error
+
+
+class _Copy:
+    """One pass over a tar."""
+
+    def __init__(self, tar: tarfile.TarFile, target: IO[bytes]) -> None:
+        self._tar = tar
+        self._target = target
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def run(self) -> Written:
+        resolved = False
+        resolv_conf: tuple[tarfile.TarInfo, bytes] | None = None
+        for member in self._tar:
+            self._tar.members.clear()  # type: ignore[attr-defined] # a stream is read once; this would hold it all
+            path = member.name.strip("/").removeprefix("./")
+            if path.startswith("dev/"):
+                continue
+            if path in ("", "."):
+                member.mode = 0o755
+            if path == _RESOLVED:
+                resolved = member.issym() or bool(member.mode & 0o111)
+            if path == _RESOLV_CONF:
+                content = self._tar.extractfile(member) if member.isfile() else None
+                resolv_conf = member, content.read() if content is not None else b""
+                continue
+            self._copy(member)
+        if resolved and (resolv_conf is None or not resolv_conf[0].issym()):
+            link = tarfile.TarInfo(_RESOLV_CONF)
+            link.type, link.linkname, link.mode = tarfile.SYMTYPE, _STUB, 0o777
+            resolv_conf = link, b""
+        if resolv_conf is not None:
+            self._header(resolv_conf[0])
+            self._write(resolv_conf[1] + bytes(-len(resolv_conf[1]) % _BLOCK))
+        self._write(bytes(2 * _BLOCK))
+        return Written(diff_id=f"sha256:{self._digest.hexdigest()}", size=self._size)
+
+    def _copy(self, member: tarfile.TarInfo) -> None:
+        content = self._tar.extractfile(member) if member.isfile() else None
+        if content is None:
+            self._header(member)
+            return
+        if member.issparse():  # its holes become zeros
+            member.type = tarfile.REGTYPE
+            member.pax_headers = {
+                name: value
+                for name, value in member.pax_headers.items()
+                if name != "size" and not name.startswith(_SPARSE)
+            }
+        self._header(member)
+        while data := content.read(_CHUNK):
+            self._write(data)
+        self._write(bytes(-member.size % _BLOCK))
+
+    def _header(self, member: tarfile.TarInfo) -> None:
+        self._write(member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+
+    def _write(self, data: bytes) -> None:
+        self._target.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+
+
+def decompressed(source: IO[bytes]) -> IO[bytes]:
+    """The stream in a stream: gzip, zstd, xz, bzip2 or none, as its first bytes say."""
+    start: bytes = cast("Any", source).peek(6)[:6]
+    if start.startswith(b"\x1f\x8b"):  # RFC 1952
+        from isal import igzip
+
+        return cast("IO[bytes]", igzip.open(source))  # type: ignore[no-untyped-call]
+    if start.startswith(b"\x28\xb5\x2f\xfd"):  # RFC 8878
+        import zstandard
+
+        reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+        return cast("IO[bytes]", reader)
+    if start.startswith(b"\xfd7zXZ\0"):
+        return cast("IO[bytes]", lzma.open(source))
+    if start.startswith(b"BZh"):
+        import bz2
+
+        return cast("IO[bytes]", bz2.open(source))
+    return source

@@ -1,0 +1,57 @@
+"""What the writer needs to know of a disk and of a tree: protocols, so that it depends on nobody's classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+"""memoryviews of bytes: format B, contiguous."""
+
+
+class Target(Protocol):
+    """A disk that reads as zeros. No byte is written twice, unless it was discarded in between."""
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        """Write `buffers` one after the other from byte `offset` on. They may change after the call."""
+
+    def discard(self, offset: int, size: int) -> None:
+        """The range reads as zeros again."""
+
+
+class Node(Protocol):
+    """One inode. A node that is reached by several names is a hard link; a directory has one name."""
+
+    @property
+    def mode(self) -> int:
+        """As in st_mode: type and permissions (inode(7))."""
+
+    @property
+    def uid(self) -> int: ...
+
+    @property
+    def gid(self) -> int: ...
+
+    @property
+    def mtime(self) -> int:
+        """Nanoseconds since 1970; may be negative. All times of the inode are this one."""
+
+    @property
+    def xattrs(self) -> Mapping[bytes, bytes] | None:
+        """Full names and values as getxattr(2) gives them."""
+
+    @property
+    def device(self) -> tuple[int, int]:
+        """Major and minor, of device nodes."""
+
+    @property
+    def target(self) -> bytes:
+        """Of symbolic links."""
+
+    @property
+    def content(self) -> object | None:
+        """Of files: what Writer.begin gave. None: the file is empty."""
+
+    @property
+    def children(self) -> Mapping[bytes, Node] | None:
+        """Of directories, by name; None for all else."""

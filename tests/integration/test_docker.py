@@ -1,0 +1,421 @@
+"""The docker engine, on a real daemon: the same keys, trees, errors and cleanliness as buildah's.
+
+The base is busybox alone (tests/support/lab.py); the daemon has a private socket (tests/support/dockerd.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import pty
+import pwd
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dibo import errors
+from tests.support import user
+from tests.support.dockerd import Docker, dockerd
+from tests.support.entries import Tree, walk
+from tests.support.flavours import write_flavour
+from tests.support.lab import Lab, Said, lab, program
+from tests.support.parts import need, unmet
+
+pytestmark = pytest.mark.integration
+
+SH = "#!/bin/sh\n"
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can set this up")
+LAYER = "localhost/dibo/layer"
+
+
+@pytest.fixture(scope="module")
+def who() -> pwd.struct_passwd:
+    need("buildah", "newuidmap", "busybox", "setpriv", "dockerd")
+    try:
+        return user.ordinary_user()
+    except user.NoOrdinaryUser as error:
+        unmet(str(error))
+
+
+@pytest.fixture(scope="module")
+def place(who: pwd.struct_passwd) -> Iterator[Lab]:
+    with lab(who) as made:
+        write_flavours(made.flavours)
+        yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def daemon(who: pwd.struct_passwd, place: Lab) -> Iterator[Docker]:
+    """Started when the lab is there: making it starts processes, and dibo.process ends children it does not know."""
+    with dockerd(group=grp.getgrgid(who.pw_gid).gr_name) as started:
+        place.environment |= {"DOCKER_HOST": started.host, "DIBO_ENGINE": "docker"}
+        yield started
+
+
+def write_flavours(directory: Path) -> None:
+    """Flavours whose layers have something of everything."""
+    write_flavour(
+        directory,
+        "many",
+        {
+            "install.d/10-files": SH + "mkdir -p /d/e && echo one > /d/one && ln /d/one /d/e/hard\n"
+            "ln -s ../one /d/e/link; mkfifo /d/fifo; chmod 4755 /d/one; chown 1000:30000 /d/e\n"
+            "printf 'with\\nlines' > \"/d/a name\"; : > /d/empty; chmod 0700 /d\n",
+            "install.d/20-changes": SH + "rm /etc/group /bin/zcat; chmod 600 /etc/passwd\n"
+            "rm -r /var/log; echo file > /var/log\n",
+        },
+    )
+    write_flavour(directory, "other", {"first-boot.d/50-other": SH + "echo other\n"}, yaml="needs: [many]\n")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(place: Lab, daemon: Docker) -> Iterator[None]:
+    yield
+    assert place.left() == []
+    assert things(daemon) == []
+
+
+def things(daemon: Docker) -> list[str]:
+    """What a command should not have left with the daemon: containers, volumes, images without a good name."""
+    client = daemon.client()
+    try:
+        found = [each.name for each in client.containers.list(all=True)]
+        found += [each.name for each in client.volumes.list()]
+        images = client.images.list(all=True)
+        return found + [str(each.id) for each in images if not each.tags or "unfinished" in str(each.tags)]
+    finally:
+        client.close()
+
+
+def ok(said: Said) -> str:
+    assert said.code == 0, said.err
+    return said.out.strip()
+
+
+def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
+    assert "Traceback" not in said.err, said.err
+    for word in words:
+        assert word in said.err, said.err
+    assert said.code == kind.exit_code, said.err
+
+
+def tree_of_docker(daemon: Docker, image: str, directory: Path) -> Path:
+    """An image unpacked by umoci, with the ids that it has."""
+    need("skopeo", "umoci")
+    saved, layout, bundle = directory / "saved.tar", directory / "layout", directory / "bundle"
+    run(*docker(daemon), "save", "-o", saved, image)
+    run("skopeo", "copy", "--quiet", f"docker-archive:{saved}", f"oci:{layout}:it")
+    run("umoci", "unpack", "--image", f"{layout}:it", bundle)
+    return bundle / "rootfs"
+
+
+def tree_of_buildah(place: Lab, image: str, directory: Path) -> Path:
+    target = directory / "buildah"
+    target.mkdir()
+    tar = place.tree(image)
+    run("tar", "-C", target, "--numeric-owner", "-p", "--xattrs", "--xattrs-include=*", "-xf", tar)
+    return target
+
+
+def docker(daemon: Docker) -> list[str]:
+    return ["docker", "-H", daemon.host]
+
+
+def run(*argv: str | Path, code: int = 0) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+def config_of(daemon: Docker, image: str) -> dict[str, Any]:
+    client = daemon.client()
+    try:
+        return dict(client.api.inspect_image(image))
+    finally:
+        client.close()
+
+
+def test_the_same_keys_and_trees_as_buildah(place: Lab, daemon: Docker, tmp_path: Path) -> None:
+    time.sleep(1)  # all that the base has is older than the second that begins now
+    begun = int(time.time())
+    theirs = ok(place.run("dibo", "build", "--engine", "buildah", "--no-base", "other"))
+    ours = ok(place.run("dibo", "build", "--no-base", "other"))
+    assert ours == theirs
+    plan = ok(place.run("dibo", "plan", "--no-base", "other")).splitlines()
+    keys = [line.split()[0] for line in plan if " cached " in line]
+    assert len(keys) == 4, plan
+    known = ok(place.run("docker", "images", "--format", "{{.Tag}}", LAYER)).splitlines()
+    for number, key in enumerate(keys):
+        image = f"{LAYER}:{next(tag for tag in known if tag.startswith(f'k-{key}'))}"
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        made_by_docker = walk(tree_of_docker(daemon, image, directory))
+        made_by_buildah = walk(tree_of_buildah(place, image, directory))
+        assert differences(made_by_docker, made_by_buildah, young=begun) == []
+
+
+def differences(ours: Tree, theirs: Tree, *, young: int) -> list[str]:
+    """Where two trees differ, times from `young` on aside: what a build makes it makes when it runs. buildah's own
+    storage makes the root 0555, and touches /run."""
+
+    def told(tree: Tree) -> Tree:
+        return {
+            name: replace(
+                entry,
+                allocated=0,
+                mtime=0 if entry.mtime >= young * 10**9 or name == b"run" else entry.mtime // 10**9,
+            )
+            for name, entry in tree.items()
+            if name != b""
+        }
+
+    mine, other = told(ours), told(theirs)
+    return [
+        f"{name!r}: {mine.get(name)} {other.get(name)}"
+        for name in sorted(mine.keys() | other.keys())
+        if mine.get(name) != other.get(name)
+    ]
+
+
+def test_a_layer_holds_no_secret_of_the_run(place: Lab, daemon: Docker) -> None:
+    """Proxies are seen by hooks, and are nowhere in what is kept."""
+    write_flavour(place.flavours, "proxied", {"install.d/10-proxied": SH + "echo saw $http_proxy\n"})
+    proxy = "http://user:hunter2@127.0.0.1:9"
+    said = place.run(
+        "dibo", "build", "-x", "--no-base", "proxied", environment={"http_proxy": proxy, "no_proxy": "*"}
+    )
+    image = ok(said)
+    assert f"saw {proxy}" in said.err
+    known = config_of(daemon, image)
+    assert "hunter2" not in str(known)
+    assert "hunter2" not in ok(place.run("docker", "history", "--no-trunc", image))
+    assert "hunter2" not in run("grep", "-r", "--", "hunter2", daemon.directory / "data" / "image", code=1)
+    config = known["Config"]
+    assert not config["Cmd"]
+    assert not config["Entrypoint"]
+    assert not config["Env"]
+    assert set(config["Labels"]) == {"io.dibo.key", "io.dibo.ingredients"}
+
+
+@pytest.mark.parametrize("script", ["echo out; echo err >&2; exit 3", "/nowhere", "kill -9 $$"])
+def test_failures_read_as_buildahs(place: Lab, script: str) -> None:
+    write_flavour(place.flavours, "fails", {"install.d/10-fails": SH + f"echo state > /state\n{script}\n"})
+    ours = place.run("dibo", "build", "--no-base", "fails")
+    theirs = place.run("dibo", "build", "--engine", "buildah", "--no-base", "fails")
+    refused(ours, errors.HookFailed, "the hook 10-fails of flavour 'fails'")
+    error = [line for line in ours.err.splitlines() if not line.startswith("[") and "failed (" not in line]
+    assert error == [
+        line for line in theirs.err.splitlines() if not line.startswith("[") and "failed (" not in line
+    ]
+    hint = next(line for line in error if "dibo shell" in line).partition("left:")[2]
+    inside = place.type(
+        hint, "--run", "cat /state; ls /tmp/in_target.d/install.d; touch /tmp/in_target.d/x; exit 7"
+    )
+    assert inside.code == 7
+    assert inside.out == "state\n10-fails\n"
+    assert "Read-only file system" in inside.err
+
+
+def test_a_shell_with_input(place: Lab) -> None:
+    ok(place.run("dibo", "build", "--no-base", "many"))
+    argv = place.argv([program("dibo"), "shell", "--no-base", "many", "--run", "sort -r; echo $?"])
+    done = subprocess.run(argv, input="a\nb\n", capture_output=True, text=True, cwd="/")
+    assert (done.stdout, done.returncode) == ("b\na\n0\n", 0), done.stderr
+
+
+def test_a_shell_on_a_terminal(place: Lab) -> None:
+    ok(place.run("dibo", "build", "--no-base", "many"))
+    argv = place.argv([program("dibo"), "shell", "--no-base", "many"], {"TERM": "xterm"})
+    typed = b"stty size; tty; echo term=$TERM; exit 5\r"
+    code, seen = on_a_terminal(argv, typed)
+    assert code == 5, seen
+    assert "33 77" in seen
+    assert "/dev/pts/0" in seen
+    assert "term=xterm" in seen
+
+
+def on_a_terminal(argv: list[str], typed: bytes) -> tuple[int, str]:
+    """Run a command on a terminal of 33 lines of 77 characters."""
+    mine, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    seen = b""
+    with subprocess.Popen(argv, stdin=its, stdout=its, stderr=its, start_new_session=True, cwd="/") as child:
+        os.close(its)
+        with contextlib.suppress(OSError):  # EIO, when the last one on its side has gone
+            while data := os.read(mine, 4096):
+                seen += data
+                if typed and (b"# " in seen or b"$ " in seen):
+                    os.write(mine, typed)
+                    typed = b""
+        os.close(mine)
+        return child.wait(30), seen.decode(errors="replace")
+
+
+SLOW = SH + "echo begun > /begun; echo begun; sleep 60\n"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(place: Lab, daemon: Docker, signum: int) -> None:
+    write_flavour(place.flavours, "slow", {"install.d/10-slow": SLOW})
+    with place.start("dibo", "build", "-x", "--no-base", "slow") as child:
+        wait_for_line(child, "begun")
+        child.send_signal(signum)
+        assert child.wait(30) == 128 + signum
+
+
+def test_killed(place: Lab, daemon: Docker) -> None:
+    """After SIGKILL the next run removes what was left, whatever its engine."""
+    write_flavour(place.flavours, "slow", {"install.d/10-slow": SLOW})
+    with place.start("dibo", "build", "-x", "--no-base", "slow") as child:
+        wait_for_line(child, "begun")
+        child.kill()
+    assert len(things(daemon)) == 2
+    unreachable = {"DOCKER_HOST": "unix:///nowhere/sock"}
+    ok(place.run("dibo", "plan", "--engine", "buildah", "--no-base", "many", environment=unreachable))
+    assert things(daemon) == []
+
+
+def test_killed_while_its_daemon_is_away(place: Lab, daemon: Docker) -> None:
+    """What cannot be removed now waits."""
+    journal = place.cache / "runs" / "20200101000000-00000000" / "journal"
+    journal.parent.mkdir()
+    journal.write_text("docker unix:///nowhere/sock dibo-20200101000000-00000000-1\n")
+    for path in (journal.parent, journal):
+        shutil.chown(path, place.user.pw_uid, place.user.pw_gid)
+    ok(place.run("dibo", "plan", "--no-base", "many"))
+    assert journal.exists()
+    journal.write_text(f"docker {daemon.host} dibo-20200101000000-00000000-1\n")
+    ok(place.run("dibo", "plan", "--no-base", "many"))
+    assert not journal.exists()
+
+
+def wait_for_line(child: subprocess.Popen[str], word: str) -> None:
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.strip() == word:
+            return
+    raise AssertionError(f"never said {word}")
+
+
+def test_built_anew_leaves_no_nameless_image(place: Lab, daemon: Docker) -> None:
+    """Looked at by nothing_is_left."""
+    ok(place.run("dibo", "build", "--no-base", "many"))
+    ok(place.run("dibo", "build", "--no-base", "--refresh", "many"))
+
+
+def test_a_tag(place: Lab, daemon: Docker) -> None:
+    for name in ("localhost/web", "localhost:5000/web:1"):
+        assert ok(place.run("dibo", "build", "--no-base", "--tag", name, "many")) == name
+        assert config_of(daemon, name)["Config"]["Labels"]["io.dibo.key"]
+        run(*docker(daemon), "rmi", name)
+
+
+# Daemons elsewhere
+
+
+@pytest.fixture
+def remote(place: Lab, who: pwd.struct_passwd) -> Iterator[str]:
+    """A daemon on TCP that sees neither the lab nor any directory for temporary files of ours."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    hide = "mount -t tmpfs none /tmp; mount -t tmpfs none /home; mount -t tmpfs none /root; "
+    hide += f"mount -t tmpfs none {place.directory}"
+    with dockerd("--tls=false", f"--host={host}", prepare=hide) as started:
+        yield host
+        assert things(started) == []
+
+
+def test_a_daemon_that_sees_none_of_our_files(place: Lab, remote: str) -> None:
+    image = ok(place.run("dibo", "build", "--no-base", "other", environment={"DOCKER_HOST": remote}))
+    inside = place.run(
+        "dibo", "shell", "--no-base", "other", "--run", "ls /d", environment={"DOCKER_HOST": remote}
+    )
+    assert inside.out.split() == ["a", "name", "e", "empty", "fifo", "one"]
+    assert image in run("docker", "-H", remote, "images", "--format", "{{.Repository}}:{{.Tag}}")
+
+
+def test_nobody_at_docker_host(place: Lab) -> None:
+    for host, words in {
+        "unix:///nowhere/sock": "No such file or directory",
+        "tcp://127.0.0.1:9": "Connection refused",
+    }.items():
+        said = place.run("dibo", "build", "--no-base", "many", environment={"DOCKER_HOST": host})
+        refused(said, errors.EngineError, f"no docker daemon answers at {host}", words, "DOCKER_HOST")
+
+
+def test_a_docker_host_that_is_none(place: Lab) -> None:
+    said = place.run("dibo", "build", "--no-base", "many", environment={"DOCKER_HOST": "gopher://x"})
+    refused(said, errors.EngineError, "DOCKER_HOST")
+
+
+@AS_ROOT
+def test_a_user_who_may_not_use_the_daemon(place: Lab, daemon: Docker) -> None:
+    path = Path(daemon.host.removeprefix("unix://"))
+    group = path.stat().st_gid
+    os.chown(path, 0, 0)
+    try:
+        said = place.run("dibo", "build", "--no-base", "many")
+    finally:
+        os.chown(path, 0, group)
+    refused(said, errors.EngineError, "may not use the docker daemon", "usermod --append --groups docker")
+
+
+# Which engine
+
+
+def without_buildah(place: Lab) -> dict[str, str]:
+    """A PATH with everything but buildah."""
+    path = place.directory / "path"
+    if not path.exists():
+        path.mkdir()
+        for directory in ("/bin", "/usr/bin", "/usr/sbin", "/usr/local/bin"):
+            for each in Path(directory).iterdir():
+                if each.name != "buildah" and not (path / each.name).exists():
+                    (path / each.name).symlink_to(each)
+    return {"PATH": str(path), "DIBO_ENGINE": "auto"}
+
+
+def test_auto_takes_buildah(place: Lab, daemon: Docker) -> None:
+    said = place.run(
+        "dibo", "plan", "--engine", "auto", "--no-base", "many", environment={"DOCKER_HOST": "unix:///x"}
+    )
+    ok(said)
+    assert said.err == ""
+
+
+def test_auto_takes_docker_where_buildah_is_missing(place: Lab) -> None:
+    said = place.run("dibo", "build", "--no-base", "many", environment=without_buildah(place))
+    ok(said)
+    assert "building with docker, since buildah does not work here: buildah is not installed" in said.err
+
+
+def test_auto_says_why_neither_works(place: Lab) -> None:
+    nobody = {**without_buildah(place), "DOCKER_HOST": "unix:///nowhere/sock"}
+    said = place.run("dibo", "build", "--no-base", "many", environment=nobody)
+    refused(
+        said,
+        errors.EngineError,
+        "no engine works here: neither buildah nor docker",
+        "buildah: buildah is not installed",
+        "sudo apt-get install buildah",
+        "docker: no docker daemon answers at unix:///nowhere/sock",
+    )
+
+
+def test_an_unknown_engine(place: Lab) -> None:
+    refused(
+        place.run("dibo", "build", "--engine", "dokcer", "many"), errors.UsageError, "'dokcer' is no engine"
+    )
