@@ -106,7 +106,7 @@ class Qcow2:
             return
         end = offset + size
         first = -(-offset // CLUSTER)
-        last = end // CLUSTER if end < self.size else -(-end // CLUSTER)
+        last = end // CLUSTER
         if first <= last:
             self._forget(first, last)
             self._blank(offset, min(first * CLUSTER, end))
@@ -116,7 +116,7 @@ class Qcow2:
 
     def finish(self) -> None:
         """All is written: make it a qcow2, and close it."""
-        for index, part in sorted(self._parts.items()):
+        for index, part in self._parts.items():
             self._complete(index, part.data)
         self._parts.clear()
         self._drain()
@@ -177,7 +177,7 @@ class Qcow2:
             if self._clusters.get(index):
                 part = _Part(bytearray(self._take_back(index)), None)
             else:
-                part = _Part(bytearray(CLUSTER), min(CLUSTER, self.size - index * CLUSTER))
+                part = _Part(bytearray(CLUSTER), CLUSTER)
             if len(self._parts) >= _WAITING:
                 oldest = next(iter(self._parts))
                 self._complete(oldest, self._parts.pop(oldest).data)

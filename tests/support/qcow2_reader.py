@@ -39,9 +39,13 @@ class Qcow2File:
             found[kind] = self.data[position + 8 : position + 8 + length]
             position += 8 + -(-length // 8) * 8
 
+    @property
+    def l1(self) -> tuple[int, ...]:
+        return self._numbers("Q", self.l1_offset, self.l1_size)
+
     def entries(self) -> Iterator[tuple[int, int]]:
         """Number and entry of each cluster of the disk that has one."""
-        for place, entry in enumerate(self._numbers("Q", self.l1_offset, self.l1_size)):
+        for place, entry in enumerate(self.l1):
             if entry:
                 table = self._numbers("Q", entry & ~(1 << 63), self.cluster // 8)
                 for number, inner in enumerate(table):
@@ -95,7 +99,7 @@ class Qcow2File:
             refer(offset, clusters * self.cluster)
 
         table(self.l1_offset, -(-self.l1_size * 8 // self.cluster))
-        for entry in filter(None, self._numbers("Q", self.l1_offset, self.l1_size)):
+        for entry in filter(None, self.l1):
             assert entry >> 63
             table(entry & ~(1 << 63), 1)
         for _, entry in self.entries():
