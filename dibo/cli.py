@@ -88,6 +88,8 @@ def _dibo_parser() -> argparse.ArgumentParser:
     build = command("build", "build the layers, an OCI image", _run("build"))
     _add_build_options(build)
     build.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
+    convert = command("convert", "make a disk of an image that somebody pushed, with no privileges", _convert)
+    _add_convert_options(convert)
     flavours = command("flavours", "list the flavours, or show some in full", _run("flavours"))
     _add_flavours_path(flavours)
     _add_flavours(flavours, nargs="*")
@@ -119,6 +121,12 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(command=_run("create"))
     parser.add_argument("--version", action="version", version=f"disk-image-create {__version__}")
+    _add_artefact_options(parser)
+    _add_build_options(parser)
+    return parser
+
+
+def _add_artefact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
     parser.add_argument("-t", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)")
     parser.add_argument("--image-size", metavar="GB", help="size of the disk; fractions allowed (2)")
@@ -130,8 +138,34 @@ def _create_parser() -> argparse.ArgumentParser:
         default=[],
         help="look for converters in DIR first",
     )
-    _add_build_options(parser)
-    return parser
+
+
+def _add_convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "reference",
+        metavar="IMAGE",
+        help="[HOST[:PORT]/]PATH[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, "
+        "containers-storage:NAME, docker-daemon:NAME",
+    )
+    _add_artefact_options(parser)
+    parser.add_argument(
+        "-a", metavar="ARCH", dest="architecture", help="which image of several (this machine's)"
+    )
+    layout = parser.add_mutually_exclusive_group()
+    layout.add_argument(
+        "--layout", metavar="FILE", help="lay the disk out as this YAML says (as flavour vm does)"
+    )
+    layout.add_argument(
+        "--bare", action="store_true", help="no partitions, no boot loader: the file system alone"
+    )
+    parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
+    parser.add_argument("--max-entries", metavar="N", help="refuse a root with more files (2000000)")
+    parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more (128)")
+    parser.add_argument(
+        "--engine", metavar="NAME", help="what makes boot files where they are missing (auto)"
+    )
+    parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
+    parser.add_argument("-x", action="store_true", help="show each command that is run")
 
 
 def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:
@@ -230,6 +264,21 @@ def _options(arguments: argparse.Namespace) -> Options:
         refresh=bool(given.get("refresh")),
         with_base=bool(given.get("with_base", True)),
         verbose=bool(given.get("x")),
+    )
+
+
+def _convert(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `dibo convert`."""
+    from dibo import convert_command
+
+    return convert_command.run(
+        _options(arguments),
+        report,
+        reference=arguments.reference,
+        layout=Path(arguments.layout) if arguments.layout else None,
+        bare=arguments.bare,
+        checksums=arguments.checksum,
+        limits=convert_command.limits(arguments.max_entries, arguments.max_size),
     )
 
 

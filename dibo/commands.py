@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +15,23 @@ from typing import TYPE_CHECKING
 from dibo import build as spine
 from dibo import containerfile as rendering
 from dibo import context, host_hooks, resources
-from dibo.convert import Order, check_order, convert
+from dibo.convert import convert
 from dibo.converter import Converters
 from dibo.engines import choose
-from dibo.errors import CommandFailed, EngineError, ToolMissing, UsageError
+from dibo.errors import (
+    CommandFailed,
+    EngineError,
+    LayerError,
+    RegistryError,
+    ToolMissing,
+    Unreachable,
+    UsageError,
+    VerificationFailed,
+)
 from dibo.flavour_yaml import SCHEMA
+from dibo.order import Order, check_order, root_type
 from dibo.plan import Plan, describe
-from dibo.ports import Engine
+from dibo.ports import Engine, Root
 from dibo.report import Report, answer
 from dibo.settings import Options, Settings, decide
 from dibo.stack import make_stack
@@ -99,6 +109,19 @@ class _Session:
             yield exchanged
 
 
+def _engine(
+    stack: ExitStack, decided: Settings, caches: Caches | None, *, run: Run, report: Report
+) -> Engine:
+    """The engine that was asked for. Where there are caches, none that works is no error yet: when they have all, it
+    is not needed."""
+    try:
+        return stack.enter_context(choose.engine(decided.engine, run=run, report=report))
+    except (ToolMissing, EngineError) as error:
+        if caches is None:
+            raise
+        return choose.absent(error)
+
+
 def _held(engine: Engine, caches: Caches | None) -> dict[str, float]:
     """What the engine's store has. Where there are caches, an engine that does not work is no error yet: when they
     have all, it is not needed."""
@@ -123,9 +146,17 @@ def _session(decided: Settings, report: Report) -> Iterator[_Session]:
     workspace = Workspace(decided.cache)
     with (
         workspace.run(sweepers=choose.SWEEPERS) as run,
-        choose.engine(decided.engine, run=run, report=report) as engine,
+        open_session(decided, report, workspace=workspace, run=run) as session,
     ):
-        caches = _caches(decided, report)
+        yield session
+
+
+@contextmanager
+def open_session(decided: Settings, report: Report, *, workspace: Workspace, run: Run) -> Iterator[_Session]:
+    """A session within a run that is there already."""
+    caches = _caches(decided, report)
+    with ExitStack() as stack:
+        engine = _engine(stack, decided, caches, run=run, report=report)
         yield _Session(
             settings=decided,
             workspace=workspace,
@@ -169,13 +200,38 @@ def create(options: Options, report: Report) -> int:
             say=report.say,
         )
         job = session.job()
-        session.build(job)
         order = order.for_image(job.plan.image_key)
-        with session.engine.root(job.plan.image_key) as root:
-            made = convert(root, order, run=session.run, report=report)
+        made = _from_caches(session, order)
+        if made is None:
+            session.build(job)
+            with session.engine.root(job.plan.image_key, architecture=order.architecture) as root:
+                made = convert(root, order, run=session.run, report=report)
     for path in made:
         answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
     return 0
+
+
+def _from_caches(session: _Session, order: Order) -> tuple[Path, ...] | None:
+    """Artefacts of an image that a cache holds whole, straight from there: no engine is asked, nothing is unpacked.
+    None when it has to be built, or brought, after all."""
+    caches, key = session.caches, order.identity
+    if caches is None or key in session.held or session.settings.refresh or root_type(order) != "ext4":
+        return None
+    if not all(key in remote.there for remote in caches.remotes if remote.writes and not remote.off):
+        return None
+    where = caches.find(key)
+    image = caches.image(key)
+    if where is None or image is None:
+        return None
+    remote, found = where
+    try:
+        root = Root(name=image.name, layers=image.layers, built=True)
+        made = convert(root, order, run=session.run, report=session.report)
+    except (LayerError, VerificationFailed, Unreachable, RegistryError) as error:
+        remote.forget(key, error)
+        return None
+    remote.mark(found)
+    return made
 
 
 def plan(options: Options, report: Report, *, containerfile: Path | None, as_json: bool) -> int:

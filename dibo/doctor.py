@@ -215,7 +215,12 @@ def _cache(settings: Settings) -> Iterator[Finding]:
 
 def _types(settings: Settings) -> Iterator[Finding]:
     found = process.find("mke2fs") is not None
-    yield Finding(what="type raw: mke2fs", works=found, advice=how_to_install("mke2fs"))
+    yield Finding(
+        what="FS_TYPE=ext3, ext2: mke2fs",
+        works=found,
+        needed=settings.filesystem in ("ext3", "ext2"),
+        advice=how_to_install("mke2fs"),
+    )
     for converter in Converters((*settings.converters_path, resources.shared("converters"))):
         for tool in converter.tools:
             works = process.find(tool) is not None

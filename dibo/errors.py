@@ -89,6 +89,21 @@ class ImageTooSmall(LayoutError):
     exit_code = 51
     meaning = "the root file system does not fit the image"
 
+    def __init__(self, message: str, *, hint: str = "", enough: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.enough = enough
+        """Bytes of an image that it does fit; 0 where nobody knows."""
+
+
+class RootNotBootable(LayoutError):
+    exit_code = 54
+    meaning = "the disk is to boot, and the root has no kernel, no boot loader, or no boot files"
+
+    def __init__(self, message: str, *, hint: str = "", preparable: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.preparable = preparable
+        """Whether the boot files alone are missing."""
+
 
 class OutputError(DiboError):
     exit_code = 52

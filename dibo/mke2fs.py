@@ -1,14 +1,17 @@
-"""An ext4 root file system, filled from a root by `mke2fs -d` inside the engine's namespace.
+"""An ext2 or ext3 root file system, filled from a root by `mke2fs -d` inside the engine's namespace.
+
+ext4, which is what nearly everybody wants, dibo writes itself (dibo.ext4); its elders have neither extents nor flexible
+block groups, and are not worth a second writer.
 
 It is written in place, at its offset in the disk, so nothing is copied afterwards. What the file system is made of
 does not depend on the host: features come from converters/raw/mke2fs.conf, identifiers from the image, the time
-from SOURCE_DATE_EPOCH (E2FSPROGS_FAKE_TIME for e2fsprogs before 1.47.1). A writer of dibo's own takes this one's
-place later.
+from SOURCE_DATE_EPOCH (E2FSPROGS_FAKE_TIME for e2fsprogs before 1.47.1).
 """
 
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +19,42 @@ from pathlib import Path
 from dibo import process, resources
 from dibo.disk.identity import Identifiers
 from dibo.errors import ConverterError, ImageTooSmall, OutputError
-from dibo.ports import Root
-from dibo.tree import Usage
+from dibo.node import Node
+from dibo.ports import Directory
+from dibo.tree import walk
 from dibo.units import GIB, MIB, human_size
 
 BLOCK = 4096
 _INODE_SIZE = 256
 _INODE_RATIO = 16384
 _GROUP = 32768  # blocks in a block group: the bits of one block of bitmap
-TYPES = ("ext4", "ext3", "ext2")
+_FAST_SYMLINK = 60  # shorter targets live in the inode (kernel documentation, ext4/dynamic.rst, i_block)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a tree needs of a file system with blocks of 4 KiB."""
+
+    inodes: int
+    blocks: int
+
+    @property
+    def bytes(self) -> int:
+        return self.blocks * BLOCK
+
+
+def measure(root: Node) -> Usage:
+    """Count inodes and blocks, hard links once."""
+    inodes = blocks = 0
+    for node in walk(root):
+        inodes += 1
+        if node.children is not None:
+            # A directory's block holds 8 bytes and the name, rounded up to 4 (ext4/directory.rst).
+            names = sum(8 + -(-len(name) // 4) * 4 for name in node.children)
+            blocks += 1 + names // (BLOCK - 64)
+        elif stat.S_ISREG(node.mode) or node.size >= _FAST_SYMLINK:
+            blocks += -(-node.size // BLOCK)
+    return Usage(inodes=inodes, blocks=blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +147,7 @@ def too_small(missing: int, usage: Usage, *, image_size: int, set_by: str) -> Im
 
 
 def make_filesystem(
-    root: Root,
+    directory: Directory,
     target: Path,
     *,
     wish: FileSystemWish,
@@ -139,7 +169,7 @@ def make_filesystem(
         *("-E", ",".join(extended)),
     ]
     argv[4:4] = [f"FILE={target}", f"BLOCKS={wish.size // BLOCK}"]
-    with root.process(argv, on_line=on_line) as mke2fs:
+    with directory.process(argv, on_line=on_line) as mke2fs:
         code = mke2fs.wait()
     if code == 0:
         return

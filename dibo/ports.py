@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from dibo.base import Source
-from dibo.image import Image
+from dibo.image import Image, Layer
 from dibo.plan import PlannedStep
 from dibo.process import Process
 
@@ -30,8 +30,8 @@ class StepRun:
     on_hook: Callable[[str], None]
 
 
-class Root(Protocol):
-    """The finished file tree, in a directory that only commands started by `process` can see."""
+class Directory(Protocol):
+    """A file tree in a directory that only commands started by `process` can see."""
 
     def process(
         self,
@@ -43,6 +43,19 @@ class Root(Protocol):
         on_line: Callable[[str], None] | None = None,
     ) -> Process:
         """Start a command that finds the tree at $ROOT, with the ids that the tree has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """A finished file tree, as the layers that it is made of, the lowest first."""
+
+    name: str
+    """For messages."""
+    layers: tuple[Layer, ...]
+    built: bool
+    """Whether dibo built it: then what engines leave in a tree is taken out."""
+    directory: Callable[[], AbstractContextManager[Directory]] | None = None
+    """The same tree in a directory, where there can be one."""
 
 
 class Engine(Protocol):
@@ -68,7 +81,7 @@ class Engine(Protocol):
     def reference(self, key: str) -> str:
         """How other programs on this machine call the image that ends with the layer `key`."""
 
-    def root(self, key: str) -> AbstractContextManager[Root]:
+    def root(self, key: str, *, architecture: str) -> AbstractContextManager[Root]:
         """The tree of the image that ends with the layer `key`."""
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:

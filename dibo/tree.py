@@ -1,122 +1,206 @@
-"""Reading from a finished root: how much it is, its boot files, and all of it as a tar.
+"""Questions to a finished tree: its boot files, its kernels, what distribution it is; and what an engine left in it.
 
-The tree lives where only commands in the engine's namespace see it (dibo.ports.Root), so each question is one
-command there and a parser here.
+A tree is in memory (dibo.node); of its files only those below `KEPT` have their bytes there. Paths are followed as a
+chroot would follow them.
 """
 
 from __future__ import annotations
 
-import io
-import tarfile
+import re
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import IO
+from typing import Final
 
-from dibo import process
 from dibo.disk.bootfiles import MANIFEST, BootFiles, parse_manifest
-from dibo.errors import LayoutError
-from dibo.ports import Root
+from dibo.errors import LayoutError, RootNotBootable
+from dibo.node import Node
 
-_BLOCK = 4096
-_FAST_SYMLINK = 60  # shorter targets live in the inode (kernel documentation, ext4/dynamic.rst, i_block)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What a tree needs of a file system with blocks of 4 KiB."""
-
-    inodes: int
-    blocks: int
-
-    @property
-    def bytes(self) -> int:
-        return self.blocks * _BLOCK
+KEPT: Final = (bytes(MANIFEST.parent.relative_to("/")) + b"/", b"etc/os-release", b"usr/lib/os-release")
+"""What whoever loads a tree keeps the bytes of: prefixes of paths without their first slash."""
+_MOST_LINKS: Final = 40  # as path_resolution(7)
+_KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image)-(.+)")
+_STUB: Final = b"../run/systemd/resolve/stub-resolv.conf"
 
 
-def measure(root: Root) -> Usage:
-    """Count inodes and blocks, hard links once."""
-    # Of each entry: inode, kind, size, length of its name, the directory it is in.
-    argv = ["sh", "-c", r'exec find "$ROOT" -xdev -printf "%i %y %s %f\0%h\0"']
-    seen: set[bytes] = set()
-    names: dict[bytes, int] = {}
-    blocks = 0
-    with root.process(argv, stdout=process.PIPE) as find:
-        fields = find.stdout.read().split(b"\0")
-        code = find.wait()
-    if code != 0:
-        raise process.failure(argv, code, find.tail)
-    for entry, directory in zip(fields[::2], fields[1::2], strict=False):
-        inode, kind, size, name = entry.split(b" ", 3)
-        # A directory's block holds 8 bytes and the name, rounded up to 4 (ext4/directory.rst).
-        names[directory] = names.get(directory, 0) + 8 + -(-len(name) // 4) * 4
-        if inode in seen:
+def find(root: Node, path: str | bytes) -> Node | None:
+    """What lies at `path`, symbolic links followed; None where nothing does."""
+    wanted = [part for part in (path.encode() if isinstance(path, str) else path).split(b"/") if part]
+    trail, followed = [root], 0
+    while wanted:
+        name = wanted.pop(0)
+        here = trail[-1]
+        if name in (b".", b".."):
+            if name == b".." and len(trail) > 1:
+                trail.pop()
             continue
-        seen.add(inode)
-        if kind == b"f" or (kind == b"l" and int(size) >= _FAST_SYMLINK):
-            blocks += -(-int(size) // _BLOCK)
-        elif kind == b"d":
-            blocks += 1
-    blocks += sum(length // (_BLOCK - 64) for length in names.values())
-    return Usage(inodes=len(seen), blocks=blocks)
+        child = here.children.get(name) if here.children is not None else None
+        if child is None:
+            return None
+        if stat.S_ISLNK(child.mode):
+            followed += 1
+            if followed > _MOST_LINKS:
+                return None
+            if child.target.startswith(b"/"):
+                trail = [root]
+            wanted = [part for part in child.target.split(b"/") if part] + wanted
+            continue
+        trail.append(child)
+    return trail[-1]
 
 
-def read_boot_files(root: Root) -> BootFiles:
-    """What the root brings along to be booted. Raises LayoutError when it brings nothing."""
-    files = _read_directory(root, MANIFEST.parent)
-    text = files.get(MANIFEST)
-    if text is None:
-        raise LayoutError(
-            f"the layout asks for a boot loader, but the root has no {MANIFEST}",
-            hint="the flavour that gives the layout prepares it, as `vm` does; is another of that name used?",
+def names_in(root: Node, path: str) -> tuple[bytes, ...]:
+    """What the directory at `path` holds, sorted; nothing where it is none."""
+    node = find(root, path)
+    return tuple(sorted(node.children)) if node is not None and node.children is not None else ()
+
+
+def kernels(root: Node) -> tuple[str, ...]:
+    """Versions of the kernels in /boot, the newest last."""
+    found = {
+        match[2].decode(errors="replace")
+        for name in names_in(root, "/boot")
+        if (match := _KERNEL.match(name))
+    }
+    return tuple(sorted(found, key=_by_version))
+
+
+def _by_version(text: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"\d+|\D+", text)]
+
+
+def os_release(root: Node) -> dict[str, str]:
+    """The variables of os-release(5)."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        node = find(root, path)
+        if node is not None and node.data is not None:
+            lines = node.data.decode(errors="replace").splitlines()
+            pairs = (line.partition("=") for line in lines if not line.startswith("#"))
+            return {name.strip(): value.strip().strip("\"'") for name, sign, value in pairs if sign}
+    return {}
+
+
+_GRUB: Final = {
+    "amd64": ("i386-pc", "x86_64-efi-signed", "x86_64-efi"),
+    "arm64": ("arm64-efi-signed", "arm64-efi"),
+    "i386": ("i386-pc", "i386-efi"),
+}
+_PACKAGES: Final = {
+    ("debian", "amd64"): (
+        "linux-image-amd64 initramfs-tools",
+        "grub2-common grub-pc-bin grub-efi-amd64-signed shim-signed",
+    ),
+    ("debian", "arm64"): (
+        "linux-image-arm64 initramfs-tools",
+        "grub2-common grub-efi-arm64-signed shim-signed",
+    ),
+    ("debian", "i386"): ("linux-image-686-pae initramfs-tools", "grub2-common grub-pc-bin grub-efi-ia32-bin"),
+    ("ubuntu", "amd64"): ("linux-image-virtual initramfs-tools", "grub-pc grub-efi-amd64-signed shim-signed"),
+    ("ubuntu", "arm64"): (
+        "linux-image-virtual initramfs-tools",
+        "grub-efi-arm64 grub-efi-arm64-signed shim-signed",
+    ),
+}
+
+
+def require_bootable(root: Node, *, architecture: str) -> None:
+    """Raises RootNotBootable unless the tree has boot files; it says what is missing, and in which packages it is."""
+    if find(root, str(MANIFEST)) is not None:
+        return
+    release = os_release(root)
+    family = "ubuntu" if "ubuntu" in (release.get("ID"), *release.get("ID_LIKE", "").split()) else "debian"
+    kernel, loader = _PACKAGES.get((family, architecture), ("a kernel and its initramfs", "GRUB"))
+    if not kernels(root):
+        raise RootNotBootable(
+            "the root has no kernel: there is no /boot/vmlinuz-*, so no disk made of it would boot",
+            hint=f"install in the image: {kernel} {loader}\n"
+            "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
+            "or ask for the bare file system: --bare",
         )
-    manifest = parse_manifest(text)
-    esp = manifest.esp
-    try:
-        return BootFiles(
-            boot=files[manifest.bios.boot] if manifest.bios else None,
-            core=files[manifest.bios.core] if manifest.bios else None,
-            esp={str(path.relative_to(esp)): data for path, data in files.items() if path.is_relative_to(esp)}
-            if esp
-            else {},
+    if not any(names_in(root, f"/usr/lib/grub/{platform}") for platform in _GRUB.get(architecture, ())):
+        raise RootNotBootable(
+            f"the root has a kernel, but no GRUB for {architecture} in /usr/lib/grub",
+            hint=f"install in the image: {loader}\n"
+            "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
+            "or ask for the bare file system: --bare",
         )
-    except KeyError as error:
-        raise LayoutError(f"{MANIFEST} names {error.args[0]}, which is not in the root") from error
+    raise RootNotBootable(
+        f"the root has a kernel and GRUB, but no boot files prepared: {MANIFEST} is not there",
+        hint="where buildah or docker is: dibo build --base IMAGE --no-base boot-files --push IMAGE-BOOTABLE\n"
+        "then convert that image",
+        preparable=True,
+    )
 
 
-def _read_directory(root: Root, directory: PurePosixPath) -> dict[PurePosixPath, bytes]:
-    relative = str(directory.relative_to("/"))
-    script = '[ ! -d "$ROOT/$1" ] || exec tar -C "$ROOT" --format=pax -cf - "$1"'
-    with root.process(["sh", "-c", script, "sh", relative], stdout=process.PIPE) as tar:
-        data = tar.stdout.read()
-        code = tar.wait()
-    if code != 0:
-        raise process.failure(["tar"], code, tar.tail)
-    if not data:
-        return {}
-    files = {}
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
-            if content is not None:
-                files[PurePosixPath("/", member.name)] = content.read()
-    return files
+def boot_files(root: Node) -> BootFiles:
+    """What the tree brings along to be booted. Raises LayoutError when it is not what its manifest says."""
+    manifest = parse_manifest(_bytes(root, str(MANIFEST)))
+    esp = find(root, str(manifest.esp)) if manifest.esp else None
+    return BootFiles(
+        boot=_bytes(root, str(manifest.bios.boot)) if manifest.bios else None,
+        core=_bytes(root, str(manifest.bios.core)) if manifest.bios else None,
+        esp={path.decode(errors="surrogateescape"): data for path, data in _files(esp)} if esp else {},
+    )
 
 
-_TAR = (
-    'exec tar -C "$ROOT" --create --file - --format=pax --sort=name --numeric-owner --sparse'
-    " --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"
-    ' --xattrs --xattrs-include="security.capability" --xattrs-include="user.*" --acls'
-    ' --clamp-mtime --mtime="@$1" --one-file-system .'
-)
+def _bytes(root: Node, path: str) -> bytes:
+    node = find(root, path)
+    if node is None or node.data is None:
+        raise LayoutError(f"{MANIFEST} names {path}, which is not in the root")
+    return node.data
 
 
-@contextmanager
-def tar_stream(root: Root, *, epoch: int) -> Iterator[IO[bytes]]:
-    """The whole tree as a tar; times after `epoch` are clamped to it. Reading to the end is the caller's part."""
-    with root.process(["sh", "-c", _TAR, "sh", str(epoch)], stdout=process.PIPE) as tar:
-        yield tar.stdout
-        code = tar.wait()
-        if code != 0:
-            raise process.failure(["tar"], code, tar.tail)
+def _files(directory: Node, above: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Plain files below a directory, with their paths from there."""
+    for name, child in sorted((directory.children or {}).items()):
+        if child.children is not None:
+            yield from _files(child, above + name + b"/")
+        elif stat.S_ISREG(child.mode):
+            yield above + name, child.data if child.data is not None else b""
+
+
+def tidy(root: Node) -> list[object]:
+    """Take out of a tree that dibo built what engines leave in it: mount points in /run and /tmp, which a running
+    machine mounts over, their marks, and the file that they mount over resolv.conf. Returns the contents of files
+    that are in the tree no more."""
+    removed: list[Node] = []
+    root.mode = stat.S_IFDIR | 0o755
+    top = root.children or {}
+    for name in (b"run", b"tmp"):
+        directory = top.get(name)
+        if directory is not None and directory.children:
+            removed += directory.children.values()
+            directory.children.clear()
+    if b".dockerenv" in top:
+        removed.append(top.pop(b".dockerenv"))
+    etc = find(root, "/etc")
+    resolv = (etc.children or {}).get(b"resolv.conf") if etc is not None else None
+    resolved = b"dbus-org.freedesktop.resolve1.service" in names_in(root, "/etc/systemd/system")
+    if (
+        resolved
+        and etc is not None
+        and etc.children is not None
+        and resolv is not None
+        and stat.S_ISREG(resolv.mode)
+    ):
+        removed.append(resolv)
+        link = Node(stat.S_IFLNK | 0o777, mtime=resolv.mtime)
+        link.target, link.size = _STUB, len(_STUB)
+        etc.children[b"resolv.conf"] = link
+    if not removed:
+        return []
+    gone = {node for each in removed for node in walk(each)} - set(walk(root))
+    return [node.content for node in gone if node.content is not None]
+
+
+def walk(root: Node) -> Iterator[Node]:
+    """Every inode of a tree, once."""
+    seen: set[Node] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if node.children is not None:
+            waiting += node.children.values()

@@ -24,12 +24,14 @@ from dibo import keys, process
 from dibo.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.context import command, mount_point
 from dibo.engines import buildah_scripts as scripts
+from dibo.engines.buildah_environment import engine_environment
 from dibo.engines.image_names import FAILED, LAYERS, image_of
 from dibo.engines.listener import Listener
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
-from dibo.ports import StepRun
+from dibo.ports import Root, StepRun
 from dibo.process import Process
 from dibo.report import Report
+from dibo.sources.containers_storage import store_image
 from dibo.tools import how_to_install
 from dibo.workspace import Run
 
@@ -108,7 +110,8 @@ class Buildah:
                 self._inside(scripts.IMPORT_SQUASHFS, [*arguments[:2], str(path), *arguments[2:]])
             case OciImage(reference=reference, plain_http=plain):
                 verify = f"--tls-verify={'false' if plain else 'true'}"
-                self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], reference, verify, *arguments[2:]])
+                with self._named_by_buildah(reference) as named:
+                    self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], named, verify, *arguments[2:]])
             case TarCommand(argv=argv, environment=environment):
                 with (
                     self._run.scratch() as scratch,
@@ -124,6 +127,21 @@ class Buildah:
                     if code != 0:
                         self._forget(arguments[1])
                         raise process.failure(argv, code, maker.tail)
+
+    @contextlib.contextmanager
+    def _named_by_buildah(self, reference: str) -> Iterator[str]:
+        """buildah calls what it takes from a directory by the path, and refuses paths that cannot be names of images,
+        with capitals or hidden directories. So it gets another path, and the name goes again."""
+        transport, _, path = reference.partition(":")
+        if transport != "oci":
+            yield reference
+            return
+        directory, _, tag = path.partition(":")
+        with self._run.scratch() as scratch:
+            (scratch / "image").symlink_to(directory)
+            place = f"{scratch / 'image'}:{tag}" if tag else str(scratch / "image")
+            yield f"oci:{place}"
+            self._forget(f"localhost{place}")
 
     def run_step(self, step: StepRun) -> None:
         planned = step.planned
@@ -163,10 +181,20 @@ class Buildah:
         return f"{LAYERS}:k-{key}"
 
     @contextlib.contextmanager
-    def root(self, key: str) -> Iterator[BuildahRoot]:
+    def root(self, key: str, *, architecture: str) -> Iterator[Root]:
+        name = self.reference(key)
+        image = store_image(
+            name, reference=name, architecture=architecture, scratch=self._run.subdirectory("root")
+        )
+        yield Root(
+            name=name, layers=image.layers, built=True, directory=lambda: self._directory(f"{LAYERS}:k-{key}")
+        )
+
+    @contextlib.contextmanager
+    def _directory(self, image: str) -> Iterator[BuildahDirectory]:
         with self._container() as container:
-            self._inside(scripts.PREPARE_ROOT, [container, f"{LAYERS}:k-{key}"])
-            yield BuildahRoot(self, container)
+            self._inside(scripts.PREPARE_ROOT, [container, image])
+            yield BuildahDirectory(self, container)
             remove_container(container)
 
     def start_in_root(
@@ -231,7 +259,7 @@ class Buildah:
         return [*enter, "bash", "-c", script, "dibo", *arguments]
 
 
-class BuildahRoot:
+class BuildahDirectory:
     """A throw-away container's tree, mounted anew for each command in that command's own mount namespace."""
 
     def __init__(self, engine: Buildah, container: str) -> None:
@@ -287,18 +315,6 @@ def remove_container(name: str) -> None:
     """Remove a container that a killed run left, if it is there."""
     with contextlib.suppress(CommandFailed, ToolMissing):
         process.run(["buildah", "rm", name], env=engine_environment(), capture=True)
-
-
-def engine_environment() -> dict[str, str]:
-    """Settings that rootless builds want, unless the user chose others."""
-    environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
-    home = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config"))
-    configured = any(
-        path.exists() for path in (home / "containers/storage.conf", Path("/etc/containers/storage.conf"))
-    )
-    if "STORAGE_DRIVER" not in os.environ and not configured:
-        environment["STORAGE_DRIVER"] = "overlay"
-    return environment
 
 
 def require_subordinate_ids() -> None:

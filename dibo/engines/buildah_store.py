@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo import process
-from dibo.engines.buildah import engine_environment
+from dibo.engines.buildah_environment import engine_environment
 from dibo.errors import CommandFailed, EngineError
 from dibo.image import Image, Layer
 from dibo.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of

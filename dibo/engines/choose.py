@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, NoReturn, cast
 
 from dibo.engines.buildah import Buildah, remove_container, require_subordinate_ids, require_version
 from dibo.errors import DiboError, EngineError
@@ -60,6 +60,21 @@ def _docker(run: Run, report: Report) -> Iterator[Engine]:
 
     with run.scratch() as scratch, connected(scratch=scratch) as daemon:
         yield Docker(daemon, run, report)
+
+
+class _Absent:
+    """In place of an engine where none works: whatever is asked of it, it says why there is none."""
+
+    def __init__(self, reason: DiboError) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise self._reason
+
+
+def absent(reason: DiboError) -> Engine:
+    """An engine that raises `reason` at first use."""
+    return cast(Engine, _Absent(reason))
 
 
 def _why_not_buildah() -> DiboError | None:

@@ -205,7 +205,7 @@ class Docker:
     def reference(self, key: str) -> str:
         return layer(key)
 
-    def root(self, key: str) -> contextlib.AbstractContextManager[Root]:
+    def root(self, key: str, *, architecture: str) -> contextlib.AbstractContextManager[Root]:  # noqa: ARG002
         raise EngineError(f"docker cannot make artefacts of {layer(key)} yet", hint="use --engine buildah")
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo import process
-from dibo.engines.buildah import engine_environment
+from dibo.engines.buildah_environment import engine_environment
 from dibo.errors import CommandFailed, ImageError
 from dibo.image import Image, Layer, Reader
 from dibo.sources import documents, tarsplit

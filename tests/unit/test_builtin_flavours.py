@@ -20,6 +20,7 @@ FLAVOURS = Path(__file__).parents[2] / "flavours"
 NAMES = sorted(path.parent.name for path in FLAVOURS.glob("*/flavour.yaml"))
 EXPECTED = {
     "base",
+    "boot-files",
     "devstack-user",
     "local-config",
     "mellanox",
@@ -126,7 +127,7 @@ def test_layout_of_vm_boots_both_ways() -> None:
 
 def test_boot_files_find_the_root_by_the_label_of_the_layout() -> None:
     for name in ("files/early.cfg", "files/esp.cfg", "files/grub-cfg"):
-        assert "cloudimg-rootfs" in (FLAVOURS / "vm" / name).read_text(), name
+        assert "cloudimg-rootfs" in (FLAVOURS / "boot-files" / name).read_text(), name
 
 
 class TestLocalConfig:
@@ -155,12 +156,16 @@ class TestLocalConfig:
         assert not self.run(tmp_path, None).exists()
 
 
-def test_manifest_of_boot_files_is_json() -> None:
-    """The line of vm's hook that writes it, with and without BIOS."""
-    hook = (FLAVOURS / "vm" / "install.d" / "80-grub").read_text()
-    line = next(line for line in hook.splitlines() if line.startswith("echo") and "manifest.json" in line)
-    bios = next(line.strip() for line in hook.splitlines() if line.strip().startswith("bios='"))
-    for setup in ("bios=", bios):
-        command = f"{setup}\n{line.split('>')[0]}"
-        output = subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout
-        assert json.loads(output)["format"] == 1
+@pytest.mark.parametrize("bios", [True, False])
+@pytest.mark.parametrize("esp", [True, False])
+def test_manifest_of_boot_files_is_json(bios: bool, esp: bool) -> None:
+    """The line of the hook that writes it, with and without each firmware."""
+    hook = (FLAVOURS / "boot-files" / "install.d" / "80-grub").read_text()
+    lines = [line.strip() for line in hook.splitlines()]
+    write = next(line for line in lines if line.startswith("echo") and "manifest.json" in line)
+    setup = [next(line for line in lines if line.startswith("bios='")) if bios else "bios="]
+    setup += [next(line for line in lines if line.startswith("esp='")) if esp else "esp="]
+    command = "\n".join([*setup, write.split(">")[0]])
+    output = subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout
+    wished = {"format"} | ({"bios"} if bios else set()) | ({"esp"} if esp else set())
+    assert json.loads(output).keys() == wished

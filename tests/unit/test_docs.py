@@ -89,7 +89,7 @@ def _flavours_table() -> str:
 def _types_table() -> str:
     rows = []
     for each in Converters([PROJECT / "converters"]):
-        tools = ["mke2fs"] * (each.takes.value == "disk") + [tool for tool in each.tools if tool != "mke2fs"]
+        tools = list(each.tools)
         rows.append((f"[{each.type}](converters/{each.type}/README.md)", each.summary, ", ".join(tools)))
     return table(("type", "what it is", "programs besides the engine"), rows)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dibo import mke2fs, process, resources
+from dibo import process, resources
 from dibo.disk.identity import identify
 from dibo.errors import ImageTooSmall
-from dibo.mke2fs import BLOCK, FileSystemWish, check_fits, holds, overhead, smallest
-from dibo.tree import Usage
+from dibo.mke2fs import BLOCK, FileSystemWish, Usage, check_fits, holds, overhead, smallest
+from dibo.order import TYPES
 from dibo.units import GIB, MIB
 from tests.support.parts import need
 
@@ -97,7 +97,7 @@ def test_a_size_at_which_the_journal_is_larger_can_hold_less() -> None:
 def test_names_of_types_are_those_of_mke2fs_conf() -> None:
     text = (resources.shared("converters") / "raw" / "mke2fs.conf").read_text()
     assert set(re.findall(r"^\t(\w+) = \{", text, re.MULTILINE)) == {
-        *mke2fs.TYPES,
+        *TYPES,
         "floppy",
         "small",
         "big",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dibo.convert import Order, check_order, output_path
 from dibo.converter import Converter, Takes
 from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, PartitionType, Table
 from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
+from dibo.order import Order, check_order, output_path
 from dibo.units import GIB, MIB
 
 
@@ -99,17 +99,15 @@ def test_a_tool_that_is_missing(order: Order) -> None:
         check_order(replace(order, converters=(converter("ova", tools=("no-such-tool",)),)))
 
 
-@pytest.mark.parametrize("tools", [(), ("true",)])
-def test_mke2fs_is_missing_and_needed_for_disks_only(
-    order: Order, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tools: tuple[str, ...]
+def test_mke2fs_is_needed_for_the_elders_of_ext4_alone(
+    order: Order, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "true").symlink_to("/bin/true")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("dibo.process._with_sbin", lambda path: path)
-    check_order(replace(order, converters=(converter("tar", takes=Takes.ROOT, tools=tools),)))
-    with pytest.raises(ToolMissing, match="mke2fs is not installed"):
-        check_order(replace(order, converters=(converter("raw", tools=tools),)))
+    check_order(order)
+    check_order(replace(order, filesystem="ext3", converters=(converter("tar", takes=Takes.ROOT),)))
+    with pytest.raises(ToolMissing, match="mke2fs is not installed, and ext3 needs it"):
+        check_order(replace(order, filesystem="ext3"))
 
 
 def test_file_systems(order: Order) -> None:

@@ -1,0 +1,201 @@
+"""What `dibo convert` does: any pushed root to any artefact, with no engine unless the root lacks its boot files.
+
+Nothing of the image is unpacked, no program is started. Only where a root has a kernel and GRUB, but was not prepared
+to be booted, one step of an engine on top of it does that (the flavour `boot-files`), and the result is converted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dibo import build as spine
+from dibo import resources
+from dibo.commands import open_session, settings
+from dibo.convert import convert
+from dibo.converter import Converters
+from dibo.disk.layout import parse_layout
+from dibo.disk.partition import Layout
+from dibo.engines.choose import SWEEPERS
+from dibo.errors import EngineError, ImageTooSmall, LayoutError, RootNotBootable, ToolMissing, UsageError
+from dibo.image import Image
+from dibo.keys import INGREDIENTS_LABEL, KEY_LABEL
+from dibo.layers.limits import Limits
+from dibo.order import Order, check_order
+from dibo.ports import Root
+from dibo.report import Report, answer
+from dibo.save import save_layout
+from dibo.settings import Options, Settings, source_date_epoch
+from dibo.sources.choose import choose_image
+from dibo.units import GIB, human_size, parse_gib
+from dibo.workspace import Run, Workspace
+
+_FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
+
+
+def run(
+    options: Options,
+    report: Report,
+    *,
+    reference: str,
+    layout: Path | None,
+    bare: bool,
+    checksums: bool,
+    limits: Limits,
+) -> int:
+    """dibo convert."""
+    decided = settings(options)
+    workspace = Workspace(decided.cache)
+    with (
+        workspace.run(sweepers=SWEEPERS) as each_run,
+        choose_image(
+            reference, architecture=decided.architecture, scratch=each_run.subdirectory("source")
+        ) as image,
+    ):
+        order = _order(decided, image, limits=limits, checksums=checksums)
+        order = replace(order, layout=None if bare else _layout(layout, decided))
+        check_order(order)
+        root = Root(name=image.name, layers=image.layers, built=_is_ours(image))
+        try:
+            made = _convert(root, order, run=each_run, report=report)
+        except RootNotBootable as error:
+            if not error.preparable:
+                raise
+            made = _prepare_and_convert(
+                image, decided, order, error, workspace=workspace, run=each_run, report=report
+            )
+    for path in made:
+        answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
+    return 0
+
+
+def limits(entries: str | None, size: str | None) -> Limits:
+    """What a root may hold at most, by the options. Raises UsageError."""
+    given: dict[str, int] = {}
+    if entries is not None:
+        if not entries.isdecimal() or int(entries) == 0:
+            raise UsageError(f"--max-entries is {entries!r}, not a number of files")
+        given["entries"] = int(entries)
+    if size is not None:
+        given["image_bytes"] = parse_gib(size)
+        given["layer_bytes"] = given["image_bytes"]
+    return replace(Limits(), **given)
+
+
+def _order(decided: Settings, image: Image, *, limits: Limits, checksums: bool) -> Order:
+    converters = Converters((*decided.converters_path, resources.shared("converters")))
+    architecture = image.architecture or decided.architecture
+    epoch, clamp = _epoch(decided, image)
+    return Order(
+        output=decided.output,
+        converters=tuple(converters.get(kind) for kind in decided.types),
+        layout=None,
+        filesystem=decided.filesystem,
+        image_size=decided.image_size,
+        size_set_by=decided.size_set_by,
+        identity=_labels(image).get(KEY_LABEL, image.digest),
+        architecture=architecture,
+        epoch=epoch,
+        clamp=clamp,
+        options={name: value for name, value in os.environ.items() if name.startswith("DIBO_")},
+        limits=limits,
+        checksums=checksums,
+    )
+
+
+def _layout(path: Path | None, decided: Settings) -> Layout:
+    """That of the file, else that of the flavour `vm`. Raises LayoutError."""
+    if path is None:
+        found = spine.catalogue(decided).get(_FLAVOUR).disk
+        assert found is not None
+        return found
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LayoutError(f"cannot read the layout {path}: {' '.join(str(error).split())}") from error
+    if isinstance(data, dict) and set(data) == {"disk"}:
+        data = data["disk"]
+    return parse_layout(data, origin=str(path))
+
+
+def _labels(image: Image) -> Mapping[str, str]:
+    config = image.config.get("config")
+    labels = config.get("Labels") if isinstance(config, dict) else None
+    return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
+
+
+def _is_ours(image: Image) -> bool:
+    return KEY_LABEL in _labels(image)
+
+
+def _epoch(decided: Settings, image: Image) -> tuple[int, bool]:
+    """The time of the artefact, in seconds since 1970, and whether later times in the root become it.
+
+    SOURCE_DATE_EPOCH when the user set it; for an image that dibo built, what its epoch stands for, as in the build;
+    for others the time when they were made, and then times in the root stay as they are.
+    """
+    if decided.environment.get("SOURCE_DATE_EPOCH"):
+        return decided.source_date_epoch, True
+    with contextlib.suppress(ValueError, TypeError):
+        ingredients: Any = json.loads(_labels(image).get(INGREDIENTS_LABEL, ""))
+        if (epoch := source_date_epoch(str(ingredients["epoch"]))) is not None:
+            return epoch, True
+    with contextlib.suppress(ValueError):
+        created = datetime.fromisoformat(str(image.config.get("created", ""))[:19] + "+00:00")
+        return max(0, int(created.timestamp())), False
+    return 0, False
+
+
+def _convert(root: Root, order: Order, *, run: Run, report: Report) -> tuple[Path, ...]:
+    """Where nobody set a size, the disk becomes as large as the root needs: that is known when it was read once."""
+    try:
+        return convert(root, order, run=run, report=report)
+    except ImageTooSmall as error:
+        if order.size_set_by != "dibo's default" or not error.enough:
+            raise
+        size = math.ceil(error.enough / GIB) * GIB
+        report.say(f"{human_size(order.image_size)} are not enough; again with {human_size(size)}")
+        return convert(root, replace(order, image_size=size), run=run, report=report)
+
+
+def _prepare_and_convert(
+    image: Image,
+    decided: Settings,
+    order: Order,
+    error: RootNotBootable,
+    *,
+    workspace: Workspace,
+    run: Run,
+    report: Report,
+) -> tuple[Path, ...]:
+    """One more layer with the boot files, made by an engine, and the conversion of that."""
+    report.say(f"{error.message}; making them in a step on top")
+    layout = run.subdirectory("image")
+    save_layout(image, layout)
+    wanted = replace(
+        decided,
+        base=f"oci:{layout}",
+        flavours=("boot-files",),
+        architecture=order.architecture,
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            session = stack.enter_context(open_session(wanted, report, workspace=workspace, run=run))
+            session.engine.check()
+            job = session.job()
+            session.build(job)
+        except (ToolMissing, EngineError) as missing:
+            raise RootNotBootable(
+                error.message, hint=f"no engine can prepare them here: {missing.message}\n{error.hint}"
+            ) from missing
+        with session.engine.root(job.plan.image_key, architecture=order.architecture) as root:
+            return _convert(root, order, run=run, report=report)

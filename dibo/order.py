@@ -1,0 +1,107 @@
+"""What artefacts are wanted, and what can be refused before anything is read or built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from dibo import process
+from dibo.converter import Converter, Takes
+from dibo.disk.partition import FileSystem, Layout
+from dibo.disk.placement import place
+from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
+from dibo.layers.limits import Limits
+from dibo.tools import how_to_install
+
+TYPES: Final = ("ext4", "ext3", "ext2")
+"""File systems for a root: the first by dibo's own writer, the others by mke2fs."""
+BARE_LABEL: Final = "cloudimg-rootfs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What artefacts are wanted. Sizes in bytes, `epoch` in seconds since 1970."""
+
+    output: Path
+    """The path without the type."""
+    converters: tuple[Converter, ...]
+    layout: Layout | None
+    """None makes a bare file system."""
+    filesystem: str
+    image_size: int
+    size_set_by: str
+    identity: str
+    architecture: str
+    epoch: int
+    clamp: bool = True
+    """Whether times in the root that are later than `epoch` become `epoch`."""
+    options: Mapping[str, str]
+    """Variables for converters."""
+    limits: Limits = field(default_factory=Limits)
+    """What a root may hold at most."""
+    checksums: bool = True
+    """Whether `NAME.sha256` goes beside each artefact."""
+
+    def for_image(self, identity: str) -> Order:
+        """The same order for an image that is known by now."""
+        return replace(self, identity=identity)
+
+    def path(self, kind: str) -> Path:
+        return output_path(self.output, kind)
+
+
+def output_path(output: Path, kind: str) -> Path:
+    """`web` and qcow2 give `web.qcow2`; a name that ends in the type already is taken as it is."""
+    return output if output.name.endswith(f".{kind}") else output.with_name(f"{output.name}.{kind}")
+
+
+def check_order(order: Order) -> None:
+    """What can be refused before anything is built. Raises UsageError, OutputError, ToolMissing, LayoutError."""
+    if not order.output.name:
+        raise UsageError(
+            f"{str(order.output)!r} is not the name of a file", hint="-o takes a name: web, or out/web"
+        )
+    paths = [order.path(converter.type) for converter in order.converters]
+    if len(set(paths)) != len(paths):
+        raise UsageError("two types would be written to the same file", hint="give -o a name without a type")
+    directory = order.output.absolute().parent
+    if not directory.is_dir():
+        raise OutputError(
+            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
+    for path in paths:
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory", hint="choose another name with -o")
+    for converter in order.converters:
+        for tool in converter.tools:
+            if process.find(tool) is None:
+                raise ToolMissing(
+                    f"{tool} is not installed, and {converter.type} needs it", hint=how_to_install(tool)
+                )
+    if any(converter.takes is Takes.DISK for converter in order.converters):
+        _check_disk(order)
+
+
+def _check_disk(order: Order) -> None:
+    kind = root_type(order)
+    if kind not in TYPES:
+        raise LayoutError(
+            f"dibo cannot make the file system {kind!r} yet", hint=f"use one of {', '.join(TYPES)}"
+        )
+    if kind != "ext4" and process.find("mke2fs") is None:
+        raise ToolMissing(f"mke2fs is not installed, and {kind} needs it", hint=how_to_install("mke2fs"))
+    if order.layout is not None:
+        place(order.layout, size=order.image_size, identity=order.identity, architecture=order.architecture)
+
+
+def root_type(order: Order) -> str:
+    """FS_TYPE decides for a bare file system, and between those of the ext family on a disk."""
+    wanted = order.layout.root.filesystem if order.layout is not None else None
+    if wanted is None or (wanted is FileSystem.EXT4 and order.filesystem in TYPES):
+        return order.filesystem
+    return wanted.value

@@ -1,0 +1,95 @@
+"""What `dibo convert` decides before it reads a layer."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dibo import convert_command as command
+from dibo.errors import LayoutError, UsageError
+from dibo.image import Image
+from dibo.layers.limits import Limits
+from dibo.settings import Options, Settings, decide
+from dibo.units import GIB
+
+NOVEMBER = 1793491200  # 2026-11-01
+
+
+def decided(**environment: str) -> Settings:
+    now = datetime(2026, 12, 5, tzinfo=UTC)
+    return decide(Options(), environment, now=now, machine="x86_64", home=Path("/home/me"))
+
+
+def image(config: dict[str, Any]) -> Image:
+    return Image(name="web", digest="sha256:1", architecture="amd64", layers=(), config=config)
+
+
+BY_DIBO = {
+    "config": {"Labels": {"io.dibo.key": "k", "io.dibo.ingredients": json.dumps({"epoch": "2026-11"})}}
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "wanted"),
+    [
+        ({}, {}, (0, False)),
+        ({"created": "2026-11-01T00:00:00.123456789Z"}, {}, (NOVEMBER, False)),
+        ({"created": "yesterday"}, {}, (0, False)),
+        ({"created": "0001-01-01T00:00:00Z"}, {}, (0, False)),  # Go's zero time
+        ({"created": "2020-01-01T00:00:00Z"} | BY_DIBO, {}, (NOVEMBER, True)),
+        (BY_DIBO, {"SOURCE_DATE_EPOCH": "77"}, (77, True)),
+        ({"config": {"Labels": {"io.dibo.ingredients": "no json"}}}, {}, (0, False)),
+        ({"config": {"Labels": {"io.dibo.ingredients": '{"epoch": "build-7"}'}}}, {}, (0, False)),
+        ({"config": {"Labels": ["odd"]}}, {}, (0, False)),
+    ],
+)
+def test_the_time_of_an_artefact_comes_from_the_image(
+    config: dict[str, Any], environment: dict[str, str], wanted: tuple[int, bool]
+) -> None:
+    assert command._epoch(decided(**environment), image(config)) == wanted
+
+
+def test_limits() -> None:
+    assert command.limits(None, None) == Limits()
+    found = command.limits("7", "1.5")
+    assert (found.entries, found.image_bytes, found.layer_bytes) == (7, 3 * GIB // 2, 3 * GIB // 2)
+
+
+@pytest.mark.parametrize(("entries", "size"), [("0", None), ("many", None), ("-1", None), (None, "much")])
+def test_limits_that_make_no_sense(entries: str | None, size: str | None) -> None:
+    with pytest.raises(UsageError):
+        command.limits(entries, size)
+
+
+ROOT = "{name: root, type: linux, size: rest, filesystem: ext4, mount: /}"
+
+
+@pytest.mark.parametrize(
+    "text", [f"table: gpt\npartitions: [{ROOT}]\n", f"disk: {{table: gpt, partitions: [{ROOT}]}}\n"]
+)
+def test_a_layout_from_a_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "layout.yaml").write_text(text)
+    found = command._layout(tmp_path / "layout.yaml", decided())
+    assert [partition.name for partition in found.partitions] == ["root"]
+
+
+def test_the_layout_of_vm_is_the_default() -> None:
+    assert [partition.name for partition in command._layout(None, decided()).partitions] == [
+        "bios",
+        "esp",
+        "root",
+    ]
+
+
+@pytest.mark.parametrize("text", ["[", "", "table: gpt", "table: mbr\npartitions: []"])
+def test_a_layout_that_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "layout.yaml"
+    path.write_text(text)
+    with pytest.raises(LayoutError, match=str(path)):
+        command._layout(path, decided())
+    with pytest.raises(LayoutError, match="cannot read the layout"):
+        command._layout(tmp_path / "missing", decided())
