@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
 def settings(options: Options) -> Settings:
     """The settings of this process: its environment, clock and machine."""
-    return decide(options, os.environ, now=datetime.now(tz=UTC), machine=platform.machine(), home=Path.home())
+    return decide(
+        options, os.environ, now=datetime.now(tz=UTC), machine=platform.machine(), home=resources.home()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,5 +372,8 @@ def doctor(options: Options, report: Report) -> int:
     for finding in findings:
         answer(str(finding))
     if any(finding.needed and not finding.works for finding in findings):
-        raise EngineError("this machine cannot build yet", hint="see the lines that begin with NO")
+        raise EngineError(
+            "this machine cannot build yet",
+            hint="see the lines that begin with NO; `dibo convert` needs none of that",
+        )
     return 0

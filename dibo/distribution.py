@@ -31,7 +31,7 @@ import requests
 import requests.adapters
 from urllib3.exceptions import HTTPError
 
-from dibo import __version__, credentials, process
+from dibo import __version__, credentials, process, resources
 from dibo.errors import CommandFailed, DiboError, RegistryError, ToolMissing, Unreachable
 from dibo.image import Reader
 from dibo.names import DOCKER_HUB, ImageName, on_loopback
@@ -324,7 +324,7 @@ class _Login(oras.auth.token.TokenAuth):  # type: ignore[misc]  # oras has no ty
     def look_for(self, name: ImageName) -> None:
         """Take the first login that is for `name`."""
         wanted = credentials.keys(name)
-        for path in credentials.files(os.environ, Path.home()):
+        for path in credentials.files(os.environ, resources.home()):
             logins = credentials.read(path)
             if logins is None:
                 continue

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
-from dibo import process, resources
+from dibo import ext4, process, resources
 from dibo.build import base_settings
 from dibo.converter import Converters
+from dibo.disk.rawfile import RawFile
 from dibo.engines import buildah
 from dibo.errors import DiboError
+from dibo.node import Node
 from dibo.report import Report
 from dibo.settings import Settings
 from dibo.tools import how_to_install
@@ -32,9 +36,10 @@ _FORBIDDEN = (
     "in a container: its seccomp profile must allow unshare, clone and mount"
 )
 _NEWUIDMAP = (
-    "newuidmap and newgidmap must be setuid root, or have cap_setuid and cap_setgid as file capabilities;\n"
-    "in a container: it must have SETUID and SETGID and no no_new_privs (allowPrivilegeEscalation: true), "
-    "or be a user namespace itself (hostUsers: false)"
+    "newuidmap and newgidmap must be setuid root, as their package installs them;\n"
+    "in a container, better have file capabilities, for the others may want CAP_SYS_ADMIN: "
+    "chmod u-s, setcap cap_setuid+ep, cap_setgid+ep;\n"
+    "the container then needs SETUID and SETGID, and must not set no_new_privs (allowPrivilegeEscalation: true)"
 )
 
 
@@ -59,6 +64,7 @@ class Finding:
 def examine(settings: Settings, report: Report) -> list[Finding]:
     """Every finding, in the order that a build would meet them."""
     checks: list[Callable[[], Iterator[Finding]]] = [
+        _conversion,
         _user_namespace,
         _engine,
         _overlay,
@@ -84,6 +90,28 @@ def _tried(what: str, argv: list[str], *, advice: str, needed: bool = True) -> F
     return Finding(what=what, works=done.returncode == 0, detail=detail, advice=advice, needed=needed)
 
 
+def _conversion() -> Iterator[Finding]:
+    def make_disk() -> str:
+        with tempfile.TemporaryDirectory(prefix="dibo-doctor-") as directory:
+            size, identity = 16 << 20, UUID(int=1)
+            with RawFile(Path(directory) / "disk", size) as target:
+                parameters = ext4.Parameters(size=size, uuid=identity, hash_seed=identity)
+                ext4.Writer(target, parameters).finish(Node(stat.S_IFDIR | 0o755))
+        return "no privilege and no program is needed"
+
+    yield from _guarded("converting, by dibo convert", make_disk)
+    import google_crc32c
+
+    if google_crc32c.implementation != "c":
+        yield Finding(
+            what="checksums in C",
+            works=False,
+            needed=False,
+            detail="google-crc32c has none for this Python, so that writing ext4 takes several times as long",
+            advice="a Python for which PyPI has a wheel of google-crc32c, or a C compiler while it is installed",
+        )
+
+
 def _user_namespace() -> Iterator[Finding]:
     if os.geteuid() == 0:
         advice = "root without CAP_SYS_ADMIN cannot build; an ordinary user with subordinate ids may"
@@ -93,9 +121,10 @@ def _user_namespace() -> Iterator[Finding]:
     enter = ["unshare", "--user", "--map-root-user"]
     yield _tried("write of uid_map, one id", [*enter, "true"], advice=_FORBIDDEN)
     yield from _guarded("subordinate ids", buildah.require_subordinate_ids)
-    script = "test $(wc -l < /proc/self/uid_map) -gt 1"  # without a range, buildah does with one id
+    # Without a range, or a newuidmap that may write it, buildah goes on with one id.
+    script = "for map in uid_map gid_map; do [ $(wc -l < /proc/self/$map) -gt 1 ] || exit 1; done"
     yield _tried(
-        "write of uid_map, a range by newuidmap",
+        "write of uid_map and gid_map, ranges by newuidmap",
         ["buildah", "unshare", "sh", "-c", script],
         advice=_NEWUIDMAP,
     )
@@ -145,8 +174,8 @@ def _overlay() -> Iterator[Finding]:
 
 def _near_storage() -> str | None:
     """A directory on the file system that layers are stored on; /var/lib/containers for root."""
-    home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    for path in (Path("/var/lib/containers") if os.geteuid() == 0 else home, Path.home()):
+    home = Path(os.environ.get("XDG_DATA_HOME", resources.home() / ".local" / "share"))
+    for path in (Path("/var/lib/containers") if os.geteuid() == 0 else home, resources.home()):
         if path.is_dir() and os.access(path, os.W_OK):
             return str(path)
     return None

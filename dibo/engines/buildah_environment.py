@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dibo import resources
+
 
 def engine_environment() -> dict[str, str]:
     """Settings that rootless builds want, unless the user chose others."""
     environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
-    home = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config"))
+    home = Path(os.environ.get("XDG_CONFIG_HOME", resources.home() / ".config"))
     configured = any(
         path.exists() for path in (home / "containers/storage.conf", Path("/etc/containers/storage.conf"))
     )
