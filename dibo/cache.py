@@ -48,7 +48,7 @@ class Found:
 
     @property
     def stored(self) -> dict[str, Stored]:
-        """What is known of each layer by its diff_id."""
+        """How each layer is stored, by its diff_id."""
         return {
             layer.diff_id: Stored(digest=layer.digest, size=layer.size, media_type=layer.media_type)
             for layer in self.image.layers

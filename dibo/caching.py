@@ -15,14 +15,13 @@ from dibo.cache import Caches, Found, Remote, image_at
 from dibo.engines.buildah_store import BuildahStore
 from dibo.entry import CREATED
 from dibo.errors import DiboError, EngineError
-from dibo.image import Image
 from dibo.manifest import checked
-from dibo.names import ImageName
 from dibo.plan import Plan, with_held
 from dibo.ports import Engine, Store
 from dibo.publish import Item, Publisher
 from dibo.registry import read_manifest
 from dibo.report import Report
+from dibo.send import Origin
 from dibo.settings import Settings
 from dibo.workspace import Run
 
@@ -42,6 +41,10 @@ def caches_of(settings: Settings, report: Report) -> Caches:
             for name in names
         ]
     )
+
+
+def no_caches() -> Caches:
+    return Caches(())
 
 
 def store_of(engine: Engine, *, architecture: str, run: Run) -> Store:
@@ -150,9 +153,9 @@ def items(plan: Plan) -> dict[str, Item]:
     return found
 
 
-def origins(base: Base, caches: Caches) -> list[tuple[ImageName, Image]]:
-    """Images in the registries of caches whose blobs may be taken over: a base that is one."""
-    writes = {remote.name.host for remote in caches.remotes if remote.writes}
+def origins(base: Base, caches: Caches, *, also: str = "") -> list[Origin]:
+    """Images in the registries of caches, or in `also`, whose blobs may be taken over: a base that is one."""
+    writes = {also, *(remote.name.host for remote in caches.remotes if remote.writes)} - {""}
     if not isinstance(base, RegistryImage) or not writes:
         return []
     try:

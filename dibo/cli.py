@@ -88,8 +88,15 @@ def _dibo_parser() -> argparse.ArgumentParser:
     build = command("build", "build the layers, an OCI image", _run("build"))
     _add_build_options(build)
     build.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
+    build.add_argument("--push", metavar="NAME", help="push the image: HOST/PATH:TAG")
+    build.add_argument(
+        "--include-local", action="store_true", help="push also what holds data of this user or machine"
+    )
     convert = command("convert", "make a disk of an image that somebody pushed, with no privileges", _convert)
     _add_convert_options(convert)
+    why = command("why", "say which layers are missing, and what differs from those that are kept", _why)
+    _add_build_options(why)
+    _add_cache_command(command("cache", "look after the layers in a registry", _cache))
     flavours = command("flavours", "list the flavours, or show some in full", _run("flavours"))
     _add_flavours_path(flavours)
     _add_flavours(flavours, nargs="*")
@@ -182,6 +189,37 @@ def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> 
     )
     _add_flavours_path(parser)
     _add_flavours(parser, nargs=nargs)
+
+
+def _add_cache_command(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        choices=["list", "prune", "verify"],
+        help="list: sizes, ages, use; prune: remove layers; verify: read everything, check every digest",
+    )
+    parser.add_argument("repository", metavar="REF", help="the repository, HOST/PATH")
+    parser.add_argument("--json", action="store_true", help="list as JSON")
+    parser.add_argument(
+        "--older-than", metavar="DAYS", type=int, help="prune what was not used for so many days"
+    )
+    parser.add_argument(
+        "--keep-stack",
+        metavar="FLAVOURS",
+        action="append",
+        default=[],
+        help="prune no layer of this stack as it is now: names separated by commas; may be repeated",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only show what prune would remove (the default)"
+    )
+    parser.add_argument("--yes", action="store_true", help="remove it")
+    _add_base_options(parser)
+    parser.add_argument("--epoch", metavar="NAME", help="of the stacks that are kept (this month)")
+    parser.add_argument(
+        "--no-base", action="store_false", dest="with_base", help="stacks that are kept are without `base`"
+    )
+    _add_flavours_path(parser)
+    parser.add_argument("-x", action="store_true", help="show what is looked at")
 
 
 def _add_cache_options(parser: argparse.ArgumentParser) -> None:
@@ -282,6 +320,32 @@ def _convert(arguments: argparse.Namespace, report: Report) -> int:
     )
 
 
+def _why(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `dibo why`."""
+    from dibo import cache_commands
+
+    return cache_commands.explain(_options(arguments), report)
+
+
+def _cache(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `dibo cache`."""
+    from dibo import cache_commands
+
+    match arguments.action:
+        case "list":
+            return cache_commands.list_cache(arguments.repository, as_json=arguments.json)
+        case "verify":
+            return cache_commands.verify(report, arguments.repository)
+    return cache_commands.prune(
+        _options(arguments),
+        report,
+        arguments.repository,
+        older_than=arguments.older_than,
+        keep_stacks=arguments.keep_stack,
+        yes=arguments.yes and not arguments.dry_run,
+    )
+
+
 def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
     """The function that carries out a command, imported when it is called."""
 
@@ -296,7 +360,13 @@ def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
                 directory = Path(arguments.containerfile) if arguments.containerfile else None
                 return commands.plan(options, report, containerfile=directory, as_json=arguments.json)
             case "build":
-                return commands.build(options, report, tag=arguments.tag)
+                return commands.build(
+                    options,
+                    report,
+                    tag=arguments.tag,
+                    push=arguments.push,
+                    include_local=arguments.include_local,
+                )
             case "flavours":
                 return commands.flavours(options)
             case "shell":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dibo import build as spine
 from dibo import containerfile as rendering
-from dibo import context, host_hooks, resources
+from dibo import context, host_hooks, kept, resources
 from dibo.convert import convert
 from dibo.converter import Converters
 from dibo.engines import choose
@@ -50,7 +50,7 @@ def settings(options: Options) -> Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
+class Session:
     """One run: its directories, its engine, and what the engine holds."""
 
     settings: Settings
@@ -77,6 +77,7 @@ class _Session:
 
     def build(self, job: spine.Job) -> None:
         """Have all layers in the engine's store; those that were made, in the caches too."""
+        kept.save_plan(self.workspace.keys, job.plan)
         with self._exchange(job) as (brought, on_layer):
             if brought.plan.to_run or not brought.plan.base_held:
                 self.engine.check()
@@ -144,7 +145,7 @@ def _caches(decided: Settings, report: Report) -> Caches | None:
 
 
 @contextmanager
-def _session(decided: Settings, report: Report) -> Iterator[_Session]:
+def new_session(decided: Settings, report: Report) -> Iterator[Session]:
     workspace = Workspace(decided.cache)
     with (
         workspace.run(sweepers=choose.SWEEPERS) as run,
@@ -154,12 +155,12 @@ def _session(decided: Settings, report: Report) -> Iterator[_Session]:
 
 
 @contextmanager
-def open_session(decided: Settings, report: Report, *, workspace: Workspace, run: Run) -> Iterator[_Session]:
+def open_session(decided: Settings, report: Report, *, workspace: Workspace, run: Run) -> Iterator[Session]:
     """A session within a run that is there already."""
     caches = _caches(decided, report)
     with ExitStack() as stack:
         engine = _engine(stack, decided, caches, run=run, report=report)
-        yield _Session(
+        yield Session(
             settings=decided,
             workspace=workspace,
             run=run,
@@ -193,7 +194,7 @@ def create(options: Options, report: Report) -> int:
         options={name: value for name, value in os.environ.items() if name.startswith("DIBO_")},
     )
     check_order(order)
-    with _session(decided, report) as session:
+    with new_session(decided, report) as session:
         host_hooks.block_device(
             stack,
             device=session.run.subdirectory("device") / "disk",
@@ -213,7 +214,7 @@ def create(options: Options, report: Report) -> int:
     return 0
 
 
-def _from_caches(session: _Session, order: Order) -> tuple[Path, ...] | None:
+def _from_caches(session: Session, order: Order) -> tuple[Path, ...] | None:
     """Artefacts of an image that a cache holds whole, straight from there: no engine is asked, nothing is unpacked.
     None when it has to be built, or brought, after all."""
     caches, key = session.caches, order.identity
@@ -238,7 +239,7 @@ def _from_caches(session: _Session, order: Order) -> tuple[Path, ...] | None:
 
 def plan(options: Options, report: Report, *, containerfile: Path | None, as_json: bool) -> int:
     """dibo plan."""
-    with _session(settings(options), report) as session:
+    with new_session(settings(options), report) as session:
         job = session.job()
         if containerfile is not None:
             rendering.write(job, session.held, target=containerfile, report=report)
@@ -271,14 +272,48 @@ def _as_json(value: Plan, where: Mapping[str, str]) -> str:
     return json.dumps(document, indent=2)
 
 
-def build(options: Options, report: Report, *, tag: str | None) -> int:
+def build(options: Options, report: Report, *, tag: str | None, push: str | None, include_local: bool) -> int:
     """dibo build."""
-    with _session(settings(options), report) as session:
+    if push is not None:
+        return _build_and_push(options, report, tag=tag, push=push, include_local=include_local)
+    with new_session(settings(options), report) as session:
         job = session.job()
         session.build(job)
         if tag is not None:
             session.engine.tag(job.plan.image_key, tag)
         answer(tag or session.engine.reference(job.plan.image_key))
+    return 0
+
+
+def _build_and_push(
+    options: Options, report: Report, *, tag: str | None, push: str, include_local: bool
+) -> int:
+    """An image that a cache has whole is pushed from there, without an engine."""
+    from dibo import caching, pushing
+
+    name = pushing.target(push)
+    with new_session(settings(options), report) as session:
+        job = session.job()
+        if not include_local:
+            pushing.refuse_local(job)
+        caches = session.caches or caching.no_caches()
+        key = job.plan.image_key
+        in_engine = tag is not None or key in session.held or caches.find(key) is None
+        if in_engine:
+            session.build(job)
+        if tag is not None:
+            session.engine.tag(key, tag)
+        digest = pushing.push(
+            job,
+            name,
+            caches=caches,
+            engine=session.engine,
+            in_engine=in_engine,
+            include_local=include_local,
+            run=session.run,
+            report=report,
+        )
+        answer(f"{name}@{digest}")
     return 0
 
 
@@ -289,7 +324,7 @@ def shell(options: Options, report: Report, *, at: str | None, run_command: str 
     argv += ["-c", run_command] if run_command else ["-l"]
     if at is None and not options.flavours:
         raise UsageError("dibo shell wants flavours, or a layer with --at")
-    with _session(settings(options), report) as session:
+    with new_session(settings(options), report) as session:
         job = session.job() if options.flavours else None
         if at is None:
             assert job is not None

@@ -24,6 +24,7 @@ from typing import Final
 
 _BLOCK: Final = 512
 _SMALL: Final = 256 << 10
+_META: Final = b"xgLK"  # headers that belong to the entry after them
 _KEY: Final = re.compile(rb"\s*(?:-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|PuTTY-User-Key-File-)")
 _HASH: Final = re.compile(
     rb"^[^:\n]+:[!*]*(?:\$[0-9a-z]|_[./0-9A-Za-z]{19}|[./0-9A-Za-z]{13}:)", re.MULTILINE
@@ -75,6 +76,8 @@ class Gate:
             padded = -(-self._size // _BLOCK) * _BLOCK
             if whole and end - at < _BLOCK + self._size:
                 break
+            if self._kind not in _META:  # seen to the end, so what came before it is used up
+                self._long, self._long_size = "", -1
             if whole:
                 self._content(bytes(buffer[at + _BLOCK : at + _BLOCK + self._size]))
             at += _BLOCK + padded
@@ -96,7 +99,7 @@ class Gate:
             self._ended = True
             self.found.append("the layer: not a tar that can be looked into")
             return False
-        if self._kind in b"xgLK":
+        if self._kind in _META:
             return self._size <= 1 << 20
         name = _text(block[:100])
         prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""
@@ -105,7 +108,6 @@ class Gate:
         )
         if self._long_size >= 0:
             self._size = self._long_size
-        self._long, self._long_size = "", -1
         if self._kind not in (b"0", b"\0", b"7"):
             self._size = 0
             return False

@@ -3,6 +3,7 @@
     ~/.cache/dibo/            IMG_PATH; tagged with CACHEDIR.TAG (https://bford.info/cachedir/)
         bases/                what bases were downloaded, by digest
         logs/                 the full log of each failed step
+        keys/                 ingredients of layers, by key
         runs/ID/              everything temporary of one run
             lock              held with flock(2) while the run lives
             journal           what the run made elsewhere: one "kind value" a line
@@ -53,6 +54,10 @@ class Workspace:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
 
     @contextlib.contextmanager
     def run(self, *, sweepers: Mapping[str, Callable[[str], None]] | None = None) -> Iterator[Run]:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import json
 import pwd
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dibo import registry
+from dibo.cache import read_entry
 from dibo.entry import key_in
-from dibo.names import ImageName
+from dibo.names import ImageName, parse_repository
+from dibo.unpack import check
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said, lab
 from tests.support.parts import need, unmet
 from tests.support.proxy import Proxy
-from tests.support.registry import Registry
+from tests.support.registry import OCI_MANIFEST, Registry
 from tests.support.registry import registry as registry_at
 
 pytestmark = pytest.mark.integration
@@ -123,3 +127,237 @@ def test_a_runner_that_starts_from_nothing_finds_every_layer(
 
 def tree(tar: Path) -> str:
     return subprocess.run(["tar", "-tvf", tar], capture_output=True, text=True, check=True).stdout
+
+
+def test_only_what_is_needed_travels(runner: Lab, other: Lab, hub: Registry, proxy: Proxy) -> None:
+    cache = f"{proxy.host}/cache"
+    good(build(runner, cache))
+    sent = proxy.sent("PUT")
+    proxy.asked.clear()
+    good(build(runner, cache))
+    assert proxy.sent("PUT") == 0 or proxy.blobs("PUT") == [], "what is there is not sent again"
+    assert proxy.blobs("GET") == [], "what the store has is not fetched"
+    write_flavour(runner.flavours, "three", {"install.d/30-three": SH + "echo other > /etc/three\n"})
+    proxy.asked.clear()
+    good(build(runner, cache))
+    assert 0 < proxy.sent("PUT") < 1 << 20 < sent, "the base, one and two are not sent again"
+    write_flavour(other.flavours, "three", {"install.d/30-three": SH + "echo third > /etc/three\n"})
+    proxy.asked.clear()
+    said = good(build(other, cache))
+    assert "[3/4] three" in said.err
+    assert "[2/4]" not in said.err
+    assert f"two install.d: 20-two from {cache}" in said.err
+    layers = [each for each in proxy.blobs("GET") if each.sent > 20_000]
+    assert len(layers) == 3, "the base, one and two, once each"
+
+
+def test_a_layer_is_brought_once_the_store_has_those_below(
+    runner: Lab, other: Lab, hub: Registry, proxy: Proxy
+) -> None:
+    cache = f"{proxy.host}/cache"
+    good(build(runner, cache))
+    good(build(other, cache, "one", "two"))
+    proxy.asked.clear()
+    good(build(other, cache))
+    layers = [each for each in proxy.blobs("GET") if each.sent > 20_000]
+    assert len(layers) == 1, "three alone"
+
+
+def test_two_runners_at_once(runner: Lab, other: Lab, hub: Registry) -> None:
+    cache = f"{hub.host}/cache"
+    started = [
+        place.start("dibo", "build", "--no-base", "--cache", cache, *STACK) for place in (runner, other)
+    ]
+    for each in started:
+        _, err = each.communicate(timeout=120)
+        assert each.returncode == 0, err
+        assert "warning" not in err
+    repository = parse_repository(cache)
+    assert len(keys(repository)) == 5
+    verify(repository)
+
+
+def verify(repository: ImageName) -> None:
+    """Every entry is whole: its config, its layers, their diff_ids."""
+    for key in keys(repository):
+        for layer in read_entry(repository, key).image.layers:
+            check(layer)
+
+
+def test_a_killed_push_leaves_no_layer_to_find(runner: Lab, other: Lab, hub: Registry, proxy: Proxy) -> None:
+    """SIGKILL while the blob of three, which is large and is let through slowly, is on its way."""
+    cache = f"{proxy.host}/cache"
+    proxy.slow_at, proxy.slow = "PUT", 0.5
+    started = runner.start("dibo", "build", "--no-base", "--cache", cache, *STACK)
+    deadline = time.monotonic() + 60
+    while len(proxy.paths("PUT", "/manifests/")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    started.send_signal(signal.SIGKILL)
+    started.communicate()
+    proxy.slow_at = ""
+    there = keys(parse_repository(cache))
+    assert 2 <= len(there) < 5
+    verify(parse_repository(cache))
+    layers = plan(other, cache)
+    assert [each["held"] for each in layers] == [each["key"] in there for each in layers]
+    good(build(other, cache))
+    assert len(keys(parse_repository(cache))) == 5
+    good(runner.run("dibo", "plan", "--no-base", *STACK))  # sweeps what the killed run left
+
+
+def test_local_layers_stay(runner: Lab, hub: Registry, tmp_path: Path) -> None:
+    """A planted key, in a layer that says it is local, and what is built on top of it."""
+    secret = "c2VjcmV0LWtleS1vZi1tZQ"
+    write_flavour(
+        runner.flavours,
+        "mine",
+        {
+            "install.d/15-mine": SH
+            + f"mkdir -p /root/.ssh\necho ssh-ed25519 {secret} me > /root/.ssh/authorized_keys\n"
+        },
+        yaml="local: true\n",
+    )
+    cache = f"{hub.host}/cache"
+    said = good(build(runner, cache, *STACK, "mine"))
+    assert "warning" not in said.err
+    repository = parse_repository(cache)
+    assert len(keys(repository)) == 2, "the base and one"
+    assert grep(tmp_path / "data", secret) == []
+
+
+def grep(directory: Path, secret: str) -> list[str]:
+    """Files below `directory` that hold `secret`, plain or within a compressed layer."""
+    import zstandard
+
+    found = []
+    for path in directory.rglob("data"):
+        if path.is_file():
+            content = path.read_bytes()
+            if content[:4] == b"\x28\xb5\x2f\xfd":
+                content += zstandard.ZstdDecompressor().decompressobj().decompress(content)
+            if secret.encode() in content:
+                found.append(str(path))
+    return found
+
+
+def test_a_secret_that_nobody_called_local(runner: Lab, hub: Registry, tmp_path: Path) -> None:
+    secret = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
+    key = f"-----BEGIN OPENSSH PRIVATE KEY-----\\n{secret}\\n-----END OPENSSH PRIVATE KEY-----\\n"
+    write_flavour(
+        runner.flavours,
+        "leak",
+        {"install.d/15-leak": SH + f"mkdir -p /opt/x\nprintf '{key}' > /opt/x/deploy\n"},
+    )
+    cache = f"{hub.host}/cache"
+    said = good(build(runner, cache, *STACK, "leak"))
+    assert said.err.count("warning") == 1, said.err
+    assert "leak install.d: 15-leak has /opt/x/deploy: a private key" in said.err
+    assert len(keys(parse_repository(cache))) == 2
+    assert grep(tmp_path / "data", secret) == []
+
+
+def test_a_registry_that_is_read_only(runner: Lab, other: Lab, hub: Registry, proxy: Proxy) -> None:
+    good(build(runner, f"{hub.host}/cache", "one"))
+    proxy.refuse = 403
+    said = good(build(other, f"{proxy.host}/cache"))
+    assert "one install.d: 10-one from" in said.err, "it is read all the same"
+    assert said.err.count("warning") == 1, said.err
+    assert f"not stored in {proxy.host}/cache: two install.d: 20-two; three" in said.err
+    assert "answered 403" in said.err
+
+
+@pytest.mark.parametrize("at", ["HEAD", "GET", "POST", "PUT", "/manifests/k-"])
+def test_a_registry_that_dies_midway(runner: Lab, other: Lab, hub: Registry, proxy: Proxy, at: str) -> None:
+    good(build(runner, f"{hub.host}/cache", "one"))
+    proxy.die_at, proxy.die_after = at, 3
+    said = good(build(other, f"{proxy.host}/cache"))
+    assert proxy.dead
+    assert 1 <= said.err.count("warning") <= 2, said.err
+    good(runner.run("dibo", "plan", "--no-base", "--cache", f"{hub.host}/cache", "one"))
+    verify(parse_repository(f"{hub.host}/cache"))
+
+
+def blobs_of(tmp_path: Path) -> list[Path]:
+    return sorted(
+        (path for path in (tmp_path / "data").glob("**/blobs/sha256/*/*/data")),
+        key=lambda each: each.stat().st_size,
+    )
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_damaged_layers_are_not_used(
+    runner: Lab, other: Lab, hub: Registry, tmp_path: Path, damage: str
+) -> None:
+    cache = f"{hub.host}/cache"
+    good(build(runner, cache))
+    largest = blobs_of(tmp_path)[-1]
+    content = bytearray(largest.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        largest.write_bytes(content)
+    elif damage == "cut":
+        largest.write_bytes(content[: len(content) // 2])
+    else:
+        largest.unlink()
+    said = good(build(other, cache))
+    assert "warning: the cache" in said.err
+    assert other.run("buildah", "images", "--quiet").code == 0
+    image = said.out.strip()
+    assert "etc/three" in tree(other.tree(image))
+
+
+def test_an_entry_under_another_key_is_not_used(runner: Lab, other: Lab, hub: Registry) -> None:
+    """Somebody moved a valid manifest under the key of another layer: it is not what it says."""
+    cache = f"{hub.host}/cache"
+    layers = plan(runner, cache)
+    good(build(runner, cache, "one"))
+    repository = parse_repository(cache)
+    body = registry.read_manifest(repository.tagged(f"k-{layers[1]['key']}"))
+    registry.push_manifest(
+        repository.tagged(f"k-{layers[-1]['key']}"), body, "application/vnd.oci.image.manifest.v1+json"
+    )
+    said = good(build(other, cache))
+    assert "is something else" in said.err
+    assert "three" in tree(other.tree(said.out.strip()))
+
+
+@pytest.mark.parametrize("how", ["gzip", "none", "zstd"])
+def test_compressions(runner: Lab, other: Lab, hub: Registry, how: str) -> None:
+    cache = f"{hub.host}/cache"
+    good(runner.run("dibo", "build", "--no-base", "--cache-to", cache, "--layer-compression", how, "one"))
+    repository = parse_repository(cache)
+    found = read_entry(repository, keys(repository)[0])
+    ending = {"gzip": "+gzip", "none": ".tar", "zstd": "+zstd"}[how]
+    assert all(layer.media_type.endswith(ending) for layer in found.image.layers)
+    verify(repository)
+    said = good(other.run("dibo", "build", "--no-base", "--cache-from", cache, "one", "two"))
+    assert "one install.d: 10-one from" in said.err
+    assert len(keys(repository)) == 3, "nothing is stored in what is only read"
+
+
+def test_refresh_builds_and_stores_anew(runner: Lab, hub: Registry) -> None:
+    cache = f"{hub.host}/cache"
+    good(build(runner, cache, "one"))
+    repository = parse_repository(cache)
+    (before,) = [key for key in keys(repository) if "10-one" in read_entry(repository, key).title]
+    digest = registry.head(repository.tagged(f"k-{before}"))
+    said = good(build(runner, cache, "--refresh", "one"))
+    assert "[1/2] one" in said.err
+    assert registry.head(repository.tagged(f"k-{before}")) != digest
+    verify(repository)
+
+
+def test_other_architectures_are_not_used(runner: Lab, other: Lab, hub: Registry) -> None:
+    """An entry whose config says another architecture than its key."""
+    cache = f"{hub.host}/cache"
+    good(build(runner, cache, "one"))
+    repository = parse_repository(cache)
+    for key in keys(repository):
+        found = read_entry(repository, key)
+        config = json.dumps({**found.image.config, "architecture": "arm64"}).encode()
+        descriptor = hub.push_blob("cache", config)
+        descriptor["mediaType"] = "application/vnd.oci.image.config.v1+json"
+        hub.push("cache", f"k-{key}", {**found.manifest, "config": descriptor}, OCI_MANIFEST)
+    said = good(build(other, cache, "one"))
+    assert "is for arm64" in said.err
+    assert "[1/2] one" in said.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import threading
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,11 @@ class Proxy:
         self.die_at = ""
         self.die_after = 0
         self.dead = False
+        self.refuse = 0
+        """The status with which to refuse all that writes."""
+        self.slow_at = ""
+        self.slow = 0.0
+        """Seconds to hold back requests that contain `slow_at`."""
         proxy = self
 
         class Handler(_Handler):
@@ -79,6 +85,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.proxy.dies(f"{self.command} {self.path}"):
             self.close_connection = True
             return
+        if self.proxy.refuse and self.command not in ("GET", "HEAD"):
+            self.send_response(self.proxy.refuse)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.proxy.slow_at and self.proxy.slow_at in f"{self.command} {self.path}":
+            time.sleep(self.proxy.slow)
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
         connection.request(self.command, self.path, body or None, headers)

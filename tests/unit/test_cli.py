@@ -18,7 +18,7 @@ from dibo.settings import VARIABLES
 from tests.support.flavours import write_flavour
 
 PROJECT = Path(__file__).parents[2]
-COMMANDS = ("plan", "build", "convert", "flavours", "shell", "doctor", "schema", "completion")
+COMMANDS = ("plan", "build", "convert", "why", "cache", "flavours", "shell", "doctor", "schema", "completion")
 EXIT_CODES = PROJECT / "docs" / "reference" / "exit-codes.md"
 KINDS = [
     each

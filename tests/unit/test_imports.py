@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "plan",
             "entry",
             "gate",
+            "why",
             "tree",
             "contents",
             "disk.identity",
@@ -81,6 +82,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "loader",
             "context",
             "host_hooks",
+            "kept",
             "disk.rawfile",
             "disk.qcow2",
             "disk.targets",
@@ -150,7 +152,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "pack",
             "unpack",
             "cache",
+            "send",
             "publish",
+            "cache_tools",
             "mke2fs",
             "layers.codec",
             "layers.stream",
@@ -160,8 +164,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "order",
         ),
     ),
-    ("spine", ("build", "caching", "disks", "convert", "containerfile", "doctor")),
-    ("face", ("commands", "convert_command", "cli", "__main__")),
+    ("spine", ("build", "caching", "pushing", "disks", "convert", "containerfile", "doctor")),
+    ("face", ("commands", "cache_commands", "convert_command", "cli", "__main__")),
 )
 PLACES = {module: place for place, (_, modules) in enumerate(LAYERS) for module in modules}
 

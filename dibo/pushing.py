@@ -1,0 +1,91 @@
+"""A finished image under a name of the user's: `dibo build --push`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dibo import entry
+from dibo.build import Job
+from dibo.cache import Caches
+from dibo.caching import origins, store_of
+from dibo.errors import LocalLayers, UsageError
+from dibo.names import ImageName, names_a_host, parse_image_name
+from dibo.ports import Engine
+from dibo.report import Report
+from dibo.send import Sender
+from dibo.units import human_size
+from dibo.workspace import Run
+
+
+def target(text: str) -> ImageName:
+    """Where to push to: a registry, a path, and a tag (`latest` when none is named). Raises UsageError."""
+    if not names_a_host(text.removeprefix("docker://")) or "@" in text:
+        raise UsageError(
+            f"{text!r} does not say where to push to",
+            hint="write HOST[:PORT]/PATH:TAG, such as registry.example/images/web:1",
+        )
+    return parse_image_name(text)
+
+
+def refuse_local(job: Job) -> None:
+    """Raises LocalLayers for an image with layers that hold data of this user or machine."""
+    local = [planned.step.title for planned in job.plan.steps if planned.step.local]
+    if local:
+        raise LocalLayers(
+            f"the image has data of this user or machine in it, from {local[0]} on",
+            hint="leave that flavour out, or say that you mean it: --include-local",
+        )
+
+
+def push(
+    job: Job,
+    name: ImageName,
+    *,
+    caches: Caches,
+    engine: Engine,
+    in_engine: bool,
+    include_local: bool,
+    run: Run,
+    report: Report,
+) -> str:
+    """Push the image that ends with the job's last layer; its digest. What a cache in the same registry has is taken
+    over from there. Raises RegistryError, Unreachable, LocalLayers for secrets in what would be sent."""
+    key = job.plan.image_key
+    found = caches.find(key)
+    settings = job.settings
+    sources = origins(job.base, caches, also=name.host)
+    if found is not None:
+        sources.append((found[0].name, found[1].image))
+    sender = Sender(
+        ImageName(host=name.host, repository=name.repository),
+        directory=run.subdirectory("push"),
+        compression=settings.layer_compression,
+        origins=sources,
+        guarded=not include_local,
+    )
+    if in_engine:
+        image = store_of(engine, architecture=settings.architecture, run=run).image(key)
+    else:
+        assert found is not None
+        image = found[1].image
+    with report.task(f"push {name}") as task:
+        titles = (f"base {job.plan.base_name}", *(planned.step.title for planned in job.plan.steps))
+        below = len(image.layers) - len(job.plan.steps)
+        for place, layer in enumerate(image.layers):
+            if in_engine:
+                sender.bring(layer, title=titles[max(0, place - below + 1)], base=place < below)
+            else:
+                sender.copy(layer)
+        diff_ids = [layer.diff_id or "" for layer in image.layers]
+        composed = entry.compose(
+            image.config,
+            key=key,
+            ingredients=job.plan.steps[-1].ingredients,
+            titles=titles,
+            layers=[sender.have[diff_id] for diff_id in diff_ids],
+            diff_ids=diff_ids,
+            created=f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
+        digest = sender.put(composed, name)
+        task.note(f"{human_size(sender.sent)} sent")
+    return digest
