@@ -64,7 +64,9 @@ def connected(*, scratch: Path, host: str | None = None, seconds: int = _ANSWER_
     with contextlib.ExitStack() as stack:
         base_url = chosen
         if chosen.startswith("ssh://"):
-            base_url = stack.enter_context(_forwarded(chosen, scratch / "docker.sock", seconds))
+            socket = scratch / "docker.sock"
+            stack.enter_context(_forwarded(chosen, socket, seconds))
+            base_url = f"unix://{socket}"
         with _explained(f"the docker daemon at {chosen} does not answer", host=chosen):
             client = APIClient(base_url=base_url, version="auto", timeout=seconds, **options)
         stack.callback(client.close)
@@ -94,8 +96,8 @@ def _endpoint(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _forwarded(host: str, socket: Path, seconds: int) -> Iterator[str]:
-    """A socket here that leads to the daemon's at `ssh://[USER@]MACHINE[:PORT][/PATH]`."""
+def _forwarded(host: str, socket: Path, seconds: int) -> Iterator[None]:
+    """Make `socket` lead to the daemon's at `ssh://[USER@]MACHINE[:PORT][/PATH]`."""
     url = urlsplit(host)
     far = url.path if url.path not in ("", "/") else str(USUAL_SOCKET)
     argv = ["ssh", "-nNT", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]
@@ -115,7 +117,7 @@ def _forwarded(host: str, socket: Path, seconds: int) -> Iterator[str]:
                     hint=f"try: ssh {url.netloc} docker version",
                 )
             time.sleep(0.02)
-        yield f"unix://{socket}"
+        yield
 
 
 class Daemon:
@@ -340,6 +342,12 @@ def _unreachable(what: str, host: str, error: BaseException) -> EngineError:
         return EngineError(
             f"no docker daemon answers at {host}: {system.strerror or system}",
             hint="start it (sudo systemctl start docker), or name another with DOCKER_HOST",
+        )
+    if host.startswith("ssh://") and system is not None and system.errno == errno.ECONNRESET:
+        return EngineError(
+            f"no docker daemon answers at {host}, though ssh can log in there",
+            hint="does docker run there, may that user use it, and is its socket another than /var/run/docker.sock? "
+            "then write ssh://MACHINE/PATH",
         )
     return EngineError(f"{what}: {error}", hint="is DOCKER_HOST right? try: docker version")
 

@@ -65,15 +65,21 @@ buildah from --pull-never --name "$container" "$parent" > /dev/null
 buildah config "${labels[@]}" "$container"
 root=$(buildah mount "$container")
 missing=()
-for file in "$root"/etc/{hostname,hosts,resolv.conf}; do
+stub=$root/run/systemd/resolve # where the link of systemd-resolved leads
+for file in "$root"/etc/{hostname,hosts,resolv.conf} "$stub/stub-resolv.conf"; do
     [ -e "$file" ] || [ -L "$file" ] || missing+=("$file")
+done
+for directory in "$stub" "$root/run/systemd"; do
+    [ -e "$directory" ] || missing+=("$directory")
 done
 options=()
 while [ "$1" != -- ]; do options+=("$1"); shift; done
 shift
 code=0
 buildah run "${options[@]}" "$container" -- "$@" || code=$?
-for file in "${missing[@]}"; do [ -s "$file" ] || rm -f "$file"; done
+for file in "${missing[@]}"; do
+    if [ -d "$file" ]; then rmdir "$file" 2> /dev/null || true; elif [ ! -s "$file" ]; then rm -f "$file"; fi
+done
 buildah umount "$container" > /dev/null
 if [ $code != 0 ]; then
     printf '\036failed %s\n' $code

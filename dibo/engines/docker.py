@@ -11,6 +11,7 @@ Layers and failed states have the same names as buildah's, the same labels, and 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from dibo import keys, process
 from dibo.base import OciImage, Source, SquashFs, TarCommand, TarFile
@@ -26,10 +27,12 @@ from dibo.context import command, mount_point
 from dibo.daemon import Daemon, connected
 from dibo.engines import docker_terminal
 from dibo.engines.docker_base import write_base
-from dibo.engines.docker_image import Blob, archive, config_on, new_config, with_config
+from dibo.engines.docker_image import Blob, archive, config_on, new_config
+from dibo.engines.docker_store import DockerStore
 from dibo.engines.image_names import FAILED, LAYERS, failed, image_of, layer
 from dibo.engines.listener import MARK, Listener
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
+from dibo.image import Image
 from dibo.ports import Root, StepRun
 from dibo.process import Process
 from dibo.report import Report
@@ -50,6 +53,7 @@ class Docker:
         self._daemon = daemon
         self._run = run
         self._report = report
+        self._store = DockerStore(daemon, run.directory)
 
     def check(self) -> None:
         require_version(self._daemon)
@@ -110,23 +114,53 @@ class Docker:
                 raise
             _require_success(maker)
             file.seek(0)
-            blob = Blob(diff_id=written.diff_id, size=written.size, stream=file)
+            blob = Blob(diff_id=written.diff_id, open=lambda: contextlib.nullcontext((written.size, file)))
             config = new_config(
                 architecture=self._daemon.architecture, diff_ids=[written.diff_id], labels=labels
             )
-            self._load(archive(config, name=layer(key), layers=[blob]), layer(key))
+            self._store.load(archive(config, name=layer(key), layers=[blob]), layer(key))
             file.truncate(0)
 
     def _import_image(self, source: OciImage, key: str, labels: Mapping[str, str]) -> None:
-        kind, _, rest = source.reference.partition(":")
-        if kind != "docker":
-            raise EngineError(f"docker cannot take {source.reference}")
-        reference = rest.removeprefix("//")
-        before = self._daemon.identity(reference)
-        self._daemon.pull(reference, self._report.line)
-        self._name(self._daemon.inspect(reference), layer(key), labels)
+        """The daemon pulls what is in a registry; what it cannot read, or reach, is sent to it."""
+        if not source.reference.startswith("docker://"):
+            self._send(source.reference, key, labels)
+            return
+        name = source.reference.removeprefix("docker://")
+        before = self._daemon.identity(name)
+        try:
+            self._daemon.pull(name, self._report.line)
+        except EngineError as error:
+            self._report.line(f"docker cannot pull {name}, so it is sent to it: {error.message}")
+            self._send(source.reference, key, labels)
+            return
+        self._store.name(self._daemon.inspect(name), layer(key), labels)
         if before is None:
-            self._daemon.untag(reference)
+            self._daemon.untag(name)
+
+    def _send(self, reference: str, key: str, labels: Mapping[str, str]) -> None:
+        from dibo.sources.choose import choose_image
+
+        architecture = str(json.loads(labels[keys.INGREDIENTS_LABEL])["architecture"])
+        with choose_image(reference, architecture=architecture, scratch=self._run.directory) as image:
+            about = {
+                "Config": image.config.get("config"),
+                "Architecture": image.config.get("architecture"),
+                "Os": image.config.get("os"),
+                "Variant": image.config.get("variant"),
+            }
+            diff_ids = [str(each.diff_id) for each in image.layers]
+            config = config_on(about, diff_ids=diff_ids, labels=labels)
+            self._store.take(image, config=config, name=layer(key))
+
+    def image(self, key: str) -> Image:
+        """The image that ends with the layer `key`. Raises ImageError."""
+        return self._store.image(layer(key))
+
+    def take(self, image: Image, *, key: str) -> None:
+        """Keep `image` as the one that ends with the layer `key`, each layer that is new here checked before it counts.
+        Raises VerificationFailed, LayerError, and what opening a layer raises."""
+        self._store.take(image, config=dict(image.config), name=layer(key))
 
     def run_step(self, step: StepRun) -> None:
         planned = step.planned
@@ -178,26 +212,7 @@ class Docker:
         self._daemon.commit(container, UNFINISHED, container)
         made = self._daemon.inspect(f"{UNFINISHED}:{container}")
         below = self._daemon.inspect(parent)
-        self._name({**below, "Id": made["Id"], "RootFS": made["RootFS"]}, name, labels)
-
-    def _name(self, image: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> None:
-        """Give an image that the daemon has a config of dibo's, and a name."""
-        config = config_on(image, diff_ids=image["RootFS"]["Layers"], labels=labels)
-        if not self._daemon.has_containerd_store():
-            self._load(archive(config, name=name), name)
-            return
-        with tempfile.TemporaryFile(dir=self._run.directory) as file:
-            for data in self._daemon.save(str(image["Id"])):
-                file.write(data)
-            file.seek(0)
-            self._load(with_config(file, config, name=name), name)
-
-    def _load(self, stream: Iterable[bytes], name: str) -> None:
-        """Load an image that may take the name of another, which then has none and goes."""
-        before = self._daemon.identity(name)
-        self._daemon.load(stream)
-        if before is not None and before != self._daemon.identity(name):
-            self._daemon.untag(before)
+        self._store.name({**below, "Id": made["Id"], "RootFS": made["RootFS"]}, name, labels)
 
     def tag(self, key: str, name: str) -> None:
         self._daemon.tag(layer(key), name)

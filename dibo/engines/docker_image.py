@@ -16,11 +16,10 @@ import hashlib
 import json
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any, Final
-
-from dibo.image import Reader
 
 Document = dict[str, Any]
 
@@ -44,11 +43,10 @@ _BLOCK: Final = 512  # of tar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """A layer to send: `size` bytes that `open` gives."""
+    """A layer to send. `open` gives its size in bytes, and the bytes, when its turn comes."""
 
     diff_id: str
-    size: int
-    stream: Reader
+    open: Callable[[], AbstractContextManager[tuple[int, IO[bytes]]]]
 
 
 def new_config(*, architecture: str, diff_ids: Sequence[str], labels: Mapping[str, str]) -> Document:
@@ -87,7 +85,8 @@ def archive(config: Document, *, name: str, layers: Iterable[Blob] = ()) -> Iter
     yield from _member(*text)
     yield from _member(*manifest)
     for layer in layers:
-        yield from _stream(f"{layer.diff_id.partition(':')[2]}.tar", layer.size, layer.stream)
+        with layer.open() as (size, stream):
+            yield from _stream(f"{layer.diff_id.partition(':')[2]}.tar", size, stream)
     yield bytes(2 * _BLOCK)
 
 
@@ -124,7 +123,7 @@ def _member(name: str, data: bytes) -> Iterator[bytes]:
     yield data + bytes(-len(data) % _BLOCK)
 
 
-def _stream(name: str, size: int, stream: Reader | IO[bytes]) -> Iterator[bytes]:
+def _stream(name: str, size: int, stream: IO[bytes]) -> Iterator[bytes]:
     yield _header(name, size)
     left = size
     while left > 0:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import os
 import pty
-import pwd
 import shutil
 import signal
 import socket
@@ -19,49 +17,55 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dibo import errors
 from tests.support import user
+from tests.support.docker_lab import (
+    LAYER,
+    config_of,
+    differences,
+    docker,
+    docker_lab,
+    ok,
+    run,
+    things,
+    tree_of_buildah,
+    tree_of_docker,
+)
 from tests.support.dockerd import Docker, dockerd
-from tests.support.entries import Tree, walk
+from tests.support.entries import walk
 from tests.support.flavours import write_flavour
-from tests.support.lab import Lab, Said, lab, program
-from tests.support.parts import need, unmet
+from tests.support.lab import Lab, Said, program
+from tests.support.parts import unmet
 
 pytestmark = pytest.mark.integration
 
 SH = "#!/bin/sh\n"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can set this up")
-LAYER = "localhost/dibo/layer"
 
 
 @pytest.fixture(scope="module")
-def who() -> pwd.struct_passwd:
-    need("buildah", "newuidmap", "busybox", "setpriv", "dockerd")
+def both() -> Iterator[tuple[Lab, Docker]]:
     try:
-        return user.ordinary_user()
+        who = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
-
-
-@pytest.fixture(scope="module")
-def place(who: pwd.struct_passwd) -> Iterator[Lab]:
-    with lab(who) as made:
-        write_flavours(made.flavours)
+    with docker_lab(who) as made:
+        write_flavours(made[0].flavours)
         yield made
 
 
-@pytest.fixture(scope="module", autouse=True)
-def daemon(who: pwd.struct_passwd, place: Lab) -> Iterator[Docker]:
-    """Started when the lab is there: making it starts processes, and dibo.process ends children it does not know."""
-    with dockerd(group=grp.getgrgid(who.pw_gid).gr_name) as started:
-        place.environment |= {"DOCKER_HOST": started.host, "DIBO_ENGINE": "docker"}
-        yield started
+@pytest.fixture
+def place(both: tuple[Lab, Docker]) -> Lab:
+    return both[0]
+
+
+@pytest.fixture
+def daemon(both: tuple[Lab, Docker]) -> Docker:
+    return both[1]
 
 
 def write_flavours(directory: Path) -> None:
@@ -87,64 +91,11 @@ def nothing_is_left(place: Lab, daemon: Docker) -> Iterator[None]:
     assert things(daemon) == []
 
 
-def things(daemon: Docker) -> list[str]:
-    """What a command should not have left with the daemon: containers, volumes, images without a good name."""
-    client = daemon.client()
-    try:
-        found = [each.name for each in client.containers.list(all=True)]
-        found += [each.name for each in client.volumes.list()]
-        images = client.images.list(all=True)
-        return found + [str(each.id) for each in images if not each.tags or "unfinished" in str(each.tags)]
-    finally:
-        client.close()
-
-
-def ok(said: Said) -> str:
-    assert said.code == 0, said.err
-    return said.out.strip()
-
-
 def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
     assert "Traceback" not in said.err, said.err
     for word in words:
         assert word in said.err, said.err
     assert said.code == kind.exit_code, said.err
-
-
-def tree_of_docker(daemon: Docker, image: str, directory: Path) -> Path:
-    """An image unpacked by umoci, with the ids that it has."""
-    need("skopeo", "umoci")
-    saved, layout, bundle = directory / "saved.tar", directory / "layout", directory / "bundle"
-    run(*docker(daemon), "save", "-o", saved, image)
-    run("skopeo", "copy", "--quiet", f"docker-archive:{saved}", f"oci:{layout}:it")
-    run("umoci", "unpack", "--image", f"{layout}:it", bundle)
-    return bundle / "rootfs"
-
-
-def tree_of_buildah(place: Lab, image: str, directory: Path) -> Path:
-    target = directory / "buildah"
-    target.mkdir()
-    tar = place.tree(image)
-    run("tar", "-C", target, "--numeric-owner", "-p", "--xattrs", "--xattrs-include=*", "-xf", tar)
-    return target
-
-
-def docker(daemon: Docker) -> list[str]:
-    return ["docker", "-H", daemon.host]
-
-
-def run(*argv: str | Path, code: int = 0) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    return done.stdout
-
-
-def config_of(daemon: Docker, image: str) -> dict[str, Any]:
-    client = daemon.client()
-    try:
-        return dict(client.api.inspect_image(image))
-    finally:
-        client.close()
 
 
 def test_the_same_keys_and_trees_as_buildah(place: Lab, daemon: Docker, tmp_path: Path) -> None:
@@ -164,29 +115,6 @@ def test_the_same_keys_and_trees_as_buildah(place: Lab, daemon: Docker, tmp_path
         made_by_docker = walk(tree_of_docker(daemon, image, directory))
         made_by_buildah = walk(tree_of_buildah(place, image, directory))
         assert differences(made_by_docker, made_by_buildah, young=begun) == []
-
-
-def differences(ours: Tree, theirs: Tree, *, young: int) -> list[str]:
-    """Where two trees differ, times from `young` on aside: what a build makes it makes when it runs. buildah's own
-    storage makes the root 0555, and touches /run."""
-
-    def told(tree: Tree) -> Tree:
-        return {
-            name: replace(
-                entry,
-                allocated=0,
-                mtime=0 if entry.mtime >= young * 10**9 or name == b"run" else entry.mtime // 10**9,
-            )
-            for name, entry in tree.items()
-            if name != b""
-        }
-
-    mine, other = told(ours), told(theirs)
-    return [
-        f"{name!r}: {mine.get(name)} {other.get(name)}"
-        for name in sorted(mine.keys() | other.keys())
-        if mine.get(name) != other.get(name)
-    ]
 
 
 def test_a_layer_holds_no_secret_of_the_run(place: Lab, daemon: Docker) -> None:
@@ -326,7 +254,7 @@ def test_a_tag(place: Lab, daemon: Docker) -> None:
 
 
 @pytest.fixture
-def remote(place: Lab, who: pwd.struct_passwd) -> Iterator[str]:
+def remote(place: Lab) -> Iterator[str]:
     """A daemon on TCP that sees neither the lab nor any directory for temporary files of ours."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -145,6 +145,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "engines.buildah",
             "engines.docker_base",
             "engines.docker_image",
+            "engines.docker_store",
             "engines.docker_terminal",
             "engines.docker",
             "engines.choose",
