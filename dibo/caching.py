@@ -49,6 +49,8 @@ def no_caches() -> Caches:
 
 def store_of(engine: Engine, *, architecture: str, run: Run) -> Store:
     """How a cache gets at the engine's images. Raises EngineError for an engine that has no way."""
+    if isinstance(engine, Store):
+        return engine
     if engine.name == "buildah":
         return BuildahStore(engine.reference, architecture=architecture, directory=run.subdirectory("images"))
     raise EngineError(f"{engine.name} cannot exchange layers with a cache yet", hint="use --engine buildah")

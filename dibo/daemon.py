@@ -26,7 +26,7 @@ from dibo.errors import EngineError
 from dibo.process import Process
 
 USUAL_SOCKET: Final = Path("/var/run/docker.sock")
-_ANSWER_SECONDS: Final = 60
+_ANSWER_SECONDS: Final = 120
 # Capabilities that docker gives and buildah does not: what a hook may do must not depend on the engine.
 _DROPPED: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW")
 _NO_INTERNET: Final = {
@@ -70,7 +70,9 @@ def connected(*, scratch: Path, host: str | None = None, seconds: int = _ANSWER_
         with _explained(f"the docker daemon at {chosen} does not answer", host=chosen):
             client = APIClient(base_url=base_url, version="auto", timeout=seconds, **options)
         stack.callback(client.close)
-        yield Daemon(client, chosen)
+        patient = APIClient(base_url=base_url, version=client._version, timeout=None, **options)
+        stack.callback(patient.close)
+        yield Daemon(client, patient, chosen)
 
 
 def _endpoint(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -121,10 +123,12 @@ def _forwarded(host: str, socket: Path, seconds: int) -> Iterator[None]:
 
 
 class Daemon:
-    """A docker daemon. Every method may raise EngineError."""
+    """A docker daemon, for one thread or several. Every method may raise EngineError."""
 
-    def __init__(self, client: Any, host: str) -> None:
+    def __init__(self, client: Any, patient: Any, host: str) -> None:
+        """`patient` is a client that waits for an answer as long as it takes."""
         self._client = client
+        self._patient = patient
         self.host = host
 
     def version(self) -> str:
@@ -170,20 +174,20 @@ class Daemon:
 
     def load(self, archive: Iterable[bytes]) -> None:
         """Take images from a stream as `docker save` writes it."""
-        with self._asking("to take an image", patient=True):
-            for word in self._client.load_image(archive):
+        with self._asking("to take an image"):
+            for word in self._patient.load_image(archive):
                 if "error" in word:
                     raise EngineError(f"docker does not take the image: {word['error']}")
 
     def save(self, image: str) -> Iterator[bytes]:
         """An image as a stream: manifest.json, configs, layers (dibo.sources.docker_archive)."""
-        with self._asking(f"for {image}", patient=True):
-            yield from self._client.get_image(image, chunk_size=1 << 20)
+        with self._asking(f"for {image}"):
+            yield from self._patient.get_image(image, chunk_size=1 << 20)
 
     def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
         """Have the daemon fetch an image, by name and digest, from where it is."""
-        with self._asking(f"for {reference}", patient=True):
-            for word in self._client.pull(reference, stream=True, decode=True):
+        with self._asking(f"for {reference}"):
+            for word in self._patient.pull(reference, stream=True, decode=True):
                 if "error" in word:
                     raise EngineError(str(word["error"]))
                 if "id" in word and "progressDetail" in word and not word["progressDetail"]:
@@ -253,25 +257,25 @@ class Daemon:
 
     def put(self, container: str, directory: str, tar: bytes | Iterable[bytes]) -> None:
         """Unpack a tar in a directory of a container, which need not run."""
-        with self._asking("to take files", patient=True):
-            self._client.put_archive(container, directory, tar)
+        with self._asking("to take files"):
+            self._patient.put_archive(container, directory, tar)
 
     def start(self, container: str) -> Iterator[bytes]:
         """Start a container; what it writes, as it comes, until it ends."""
-        with self._asking("to run a container", patient=True):
-            output = self._client.attach(container, stdout=True, stderr=True, stream=True)
-            self._client.start(container)
+        with self._asking("to run a container"):
+            output = self._patient.attach(container, stdout=True, stderr=True, stream=True)
+            self._patient.start(container)
             yield from output
 
     def wait(self, container: str) -> int:
         """Until a container ends; its exit code."""
-        with self._asking("how a container ended", patient=True):
-            return int(self._client.wait(container)["StatusCode"])
+        with self._asking("how a container ended"):
+            return int(self._patient.wait(container)["StatusCode"])
 
     def commit(self, container: str, repository: str, tag: str) -> None:
         """Make an image of a container, with all the daemon knows of the container in its config."""
-        with self._asking("to keep a layer", patient=True):
-            _surely(lambda: self._client.commit(container, repository, tag, pause=False))
+        with self._asking("to keep a layer"):
+            _surely(lambda: self._patient.commit(container, repository, tag, pause=False))
 
     def remove_container(self, name: str) -> None:
         """Kill and remove a container; nothing when it is not there."""
@@ -297,16 +301,8 @@ class Daemon:
         with contextlib.suppress(EngineError), self._asking("to resize a terminal"):
             self._client.resize(container, rows, columns)
 
-    @contextlib.contextmanager
-    def _asking(self, what: str, *, patient: bool = False) -> Iterator[None]:
-        """Ask the daemon for something; `patient` waits for an answer as long as it takes."""
-        before = self._client.timeout
-        self._client.timeout = None if patient else before
-        try:
-            with _explained(f"docker was asked {what}", host=self.host):
-                yield
-        finally:
-            self._client.timeout = before
+    def _asking(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return _explained(f"docker was asked {what}", host=self.host)
 
 
 class NotThere(EngineError):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 from dibo.base import Source
 from dibo.image import Image, Layer
@@ -94,6 +94,7 @@ class Engine(Protocol):
         """Forget a layer or a failed state. Layers above it stay."""
 
 
+@runtime_checkable
 class Store(Protocol):
     """The images that an engine keeps, as a cache takes and gives them. May raise EngineError, ToolMissing."""
 
