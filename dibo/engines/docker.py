@@ -220,8 +220,10 @@ class Docker:
     def reference(self, key: str) -> str:
         return layer(key)
 
-    def root(self, key: str, *, architecture: str) -> contextlib.AbstractContextManager[Root]:  # noqa: ARG002
-        raise EngineError(f"docker cannot make artefacts of {layer(key)} yet", hint="use --engine buildah")
+    @contextlib.contextmanager
+    def root(self, key: str, *, architecture: str) -> Iterator[Root]:  # noqa: ARG002 (a layer is for one only)
+        image = self.image(key)
+        yield Root(name=image.name, layers=image.layers, built=True)
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
         image = image_of(name)

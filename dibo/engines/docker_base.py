@@ -1,9 +1,9 @@
 """A base as the tar of docker's first layer.
 
 What buildah does to an unpacked root (dibo.engines.buildah_scripts) is done to the stream here: nothing below /dev,
-which no engine may make in a user namespace and every machine makes itself; the root directory is 0755; where
-systemd-resolved is installed, /etc/resolv.conf is its link. The tar is kept in a file, since docker wants to know
-its size before it comes.
+which no engine may make in a user namespace and every machine makes itself; nothing on the root directory itself, of
+which buildah's layers say nothing either; where systemd-resolved is installed, /etc/resolv.conf is its link. The tar
+is kept in a file, since docker wants to know its size before it comes.
 """
 
 from __future__ import annotations
@@ -60,10 +60,8 @@ class _Copy:
         for member in self._tar:
             self._tar.members.clear()  # type: ignore[attr-defined] # a stream is read once; this would hold it all
             path = member.name.strip("/").removeprefix("./")
-            if path.startswith("dev/"):
+            if path in ("", ".") or path.startswith("dev/"):
                 continue
-            if path in ("", "."):
-                member.mode = 0o755
             if path == _RESOLVED:
                 resolved = member.issym() or bool(member.mode & 0o111)
             if path == _RESOLV_CONF:

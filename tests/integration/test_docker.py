@@ -347,3 +347,17 @@ def test_an_unknown_engine(place: Lab) -> None:
     refused(
         place.run("dibo", "build", "--engine", "dokcer", "many"), errors.UsageError, "'dokcer' is no engine"
     )
+
+
+def test_artefacts_are_those_of_buildah(place: Lab) -> None:
+    """Byte for byte, since times are clamped to the epoch."""
+    made = []
+    for engine in ("docker", "buildah"):
+        out = place.directory / engine
+        out.mkdir()
+        shutil.chown(out, place.user.pw_uid)
+        options = ["--no-base", "--engine", engine, "-t", "raw,tar", "-o", out / "web"]
+        ok(place.run("disk-image-create", *options, "other", environment={"IMAGE_SIZE": "0.05"}))
+        made.append({path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".sha256"})
+    assert sorted(made[0]) == ["web.raw.sha256", "web.tar.sha256"]
+    assert made[0] == made[1]

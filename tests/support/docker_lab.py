@@ -70,7 +70,7 @@ def docker(daemon: Docker) -> list[str]:
 
 def run(*argv: str | Path, code: int = 0) -> str:
     done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
+    assert done.returncode == code, done.stderr + done.stdout
     return done.stdout
 
 
