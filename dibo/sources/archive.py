@@ -19,8 +19,11 @@ from dibo.errors import ImageError, OutputError
 from dibo.image import Reader
 from dibo.sources.files import Archive
 from dibo.sources.tarindex import read_index
+from dibo.units import human_size
 
 _CHUNK: Final = 1 << 20
+_RATIO: Final = 1000  # unpacked to stored: only what is all zeros comes to that
+_RATIO_FROM: Final = 1 << 30  # bytes; small archives may well be all zeros
 
 
 @contextlib.contextmanager
@@ -41,15 +44,21 @@ def open_archive(path: Path, *, scratch: Path | None) -> Iterator[Archive]:
             raise ImageError(f"{path} is compressed, or can be read only once")
         else:
             plain = opener(file) if opener else file
-            fd = stack.enter_context(spooled(plain, scratch=scratch, what=str(path))).fileno()
+            limit = max(_RATIO_FROM, _RATIO * os.fstat(file.fileno()).st_size) if opener and regular else None
+            fd = stack.enter_context(spooled(plain, scratch=scratch, what=str(path), limit=limit)).fileno()
         yield Archive(fd, read_index(fd, what=str(path)), path=str(path))
 
 
 @contextlib.contextmanager
-def spooled(source: Reader, *, scratch: Path, what: str) -> Iterator[IO[bytes]]:
-    """A file without a name that holds all of `source`. Raises ImageError when it cannot be read, OutputError."""
+def spooled(source: Reader, *, scratch: Path, what: str, limit: int | None = None) -> Iterator[IO[bytes]]:
+    """A file without a name that holds all of `source`, which has at most `limit` bytes. Raises ImageError when it
+    has more or cannot be read, OutputError."""
     with tempfile.TemporaryFile(dir=scratch, buffering=0) as file:
         while data := _next(source, what=what):
+            if limit is not None and file.tell() + len(data) > limit:
+                raise ImageError(
+                    f"{what} unpacks to more than {human_size(limit)}: it is no archive of an image"
+                )
             try:
                 view = memoryview(data)
                 while view:

@@ -1,9 +1,6 @@
-"""From what a user writes to an image.
+"""From what a user writes to an image: FORMS has all that it can be.
 
-oci:DIR[:TAG|@DIGEST]           an OCI layout
-oci-archive:FILE[:TAG|@DIGEST]  a tar of one
-docker-archive:FILE[:NAME|:@N]  what docker save writes
-dir:DIR                         what skopeo copies to a directory
+As with bases, a word without a host is not taken for an image of Docker Hub: a wrong guess would be found out late.
 """
 
 from __future__ import annotations
@@ -23,15 +20,18 @@ from dibo.sources.files import Directory
 from dibo.sources.layout import Layout
 from dibo.sources.skopeo_dir import SkopeoDirectory
 
-POSSIBLE: Final = (
-    "an image is one of\n"
-    "  HOST/NAME[:TAG|@sha256:DIGEST]     in a registry; docker://NAME for Docker Hub's\n"
-    "  oci:DIR[:TAG|@sha256:DIGEST]       an OCI layout\n"
-    "  oci-archive:FILE[:TAG]             a tar of one\n"
-    "  docker-archive:FILE[:NAME|:@N]     what docker save writes\n"
-    "  dir:DIR                            what skopeo copies to a directory\n"
-    "  containers-storage:NAME            in the store of buildah and podman\n"
-    "  docker-daemon:NAME                 of the docker daemon"
+FORMS: Final = {
+    "HOST[:PORT]/PATH[:TAG][@DIGEST]": "in a registry",
+    "docker://PATH[:TAG][@DIGEST]": "the same, or, without a host, at Docker Hub",
+    "oci:DIR[:TAG or @DIGEST]": "in an OCI layout",
+    "oci-archive:FILE[:TAG or @DIGEST]": "in a tar of an OCI layout",
+    "docker-archive:FILE[:NAME or :@N]": "in what `docker save` or `podman save` wrote",
+    "dir:DIR": "in what `skopeo copy` wrote to `dir:`",
+    "containers-storage:NAME": "in the store of buildah and podman",
+    "docker-daemon:NAME": "at the docker daemon",
+}
+POSSIBLE: Final = "\n".join(
+    ["an image is one of", *(f"  {form:33}  {where.replace('`', '')}" for form, where in FORMS.items())]
 )
 
 

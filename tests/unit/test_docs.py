@@ -23,6 +23,7 @@ from dibo.flavour import Phase
 from dibo.flavour_yaml import SCHEMA
 from dibo.loader import Catalogue
 from dibo.settings import VARIABLES
+from dibo.sources.choose import FORMS
 from tests.support.markdown import PROJECT, anchors, generated, links, pages, table, with_generated
 
 DOCS = PROJECT / "docs"
@@ -94,11 +95,16 @@ def _types_table() -> str:
     return table(("type", "what it is", "programs besides the engine"), rows)
 
 
+def _images_table() -> str:
+    return table(("image", "where it is"), [(f"`{form}`", where) for form, where in FORMS.items()])
+
+
 TABLES: list[tuple[Path, str, Callable[[], str]]] = [
     (PROJECT / "README.md", "commands", _command_table),
     (PROJECT / "README.md", "flavours", _flavours_table),
     (PROJECT / "README.md", "types", _types_table),
     (DOCS / "reference/cli.md", "variables", _variables_table),
+    (DOCS / "reference/cli.md", "images", _images_table),
     (DOCS / "reference/exit-codes.md", "exit codes", _exit_codes_table),
     *((DOCS / "reference/cli.md", name, partial(_options_table, parser)) for name, parser in _commands()),
 ]

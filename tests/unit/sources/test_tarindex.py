@@ -126,3 +126,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
         spooled(io.BytesIO(b"x"), scratch=tmp_path / "no", what="x"),
     ):
         pass
+
+
+def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gzip
+
+    monkeypatch.setattr("dibo.sources.archive._RATIO_FROM", 1 << 20)
+    monkeypatch.setattr("dibo.sources.archive._RATIO", 100)
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(bytes(8 << 20)))
+    with pytest.raises(ImageError, match="unpacks to more than 1"), open_archive(path, scratch=tmp_path):
+        pass
