@@ -4,9 +4,9 @@
     TOP/large/zstd                      the same with as many synthetic files on top as make it 4 GB and 100,000
     TOP/debian-raw/disk.raw             Debian's as a file system in a plain file
 
-Usage: python bench/roots.py. TOP is DIBO_BENCH_DIR, else /dev/shm/dibo-bench: in memory, so that no disk is measured;
-they take 2.5 GB there, and conversions as much again as the root is large. DIBO_BENCH_LARGE is the size of the large
-one in GB. Both need mmdebstrap and a Debian mirror the first time; remove TOP to have them made anew.
+Usage: python bench/roots.py. TOP is DIBO_BENCH_DIR, else /dev/shm/dibo-bench-UID: in memory, so that no disk is
+measured; they take 3.5 GB there, and conversions as much again as the root is large. DIBO_BENCH_LARGE is the size of
+the large one in GB. Both need mmdebstrap and a Debian mirror the first time; remove TOP to have them made anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-TOP = Path(os.environ.get("DIBO_BENCH_DIR", "/dev/shm/dibo-bench"))
+TOP = Path(os.environ.get("DIBO_BENCH_DIR", f"/dev/shm/dibo-bench-{os.getuid()}"))
 LARGE = float(os.environ.get("DIBO_BENCH_LARGE", "4")) * 1e9
 LARGE_FILES = 100_000
 SUITE = "bookworm"
