@@ -56,6 +56,19 @@ def _entry(line: bytes) -> tuple[int, int, int] | None:
     return None
 
 
+def permissions(value: bytes) -> tuple[int, bool] | None:
+    """The nine bits of a mode that go with an access ACL, and whether they say all that it says. None where `value` is
+    no access ACL. The kernel changes a mode so when it is given an ACL, and keeps none that says no more
+    (fs/posix_acl.c, posix_acl_equiv_mode)."""
+    if len(value) < 4 or (len(value) - 4) % 8 or struct.unpack_from("<I", value)[0] != _VERSION:
+        return None
+    bits = {tag: bits for tag, bits, _ in struct.iter_unpack("<HHI", value[4:])}
+    if not {0x01, 0x04, 0x20} <= bits.keys():
+        return None
+    group = bits.get(0x10, bits[0x04])
+    return (bits[0x01] & 7) << 6 | (group & 7) << 3 | bits[0x20] & 7, bits.keys() == {0x01, 0x04, 0x20}
+
+
 def to_text(value: bytes) -> bytes | None:
     """None where `value` is no ACL."""
     if len(value) < 4 or (len(value) - 4) % 8 or struct.unpack_from("<I", value)[0] != _VERSION:

@@ -262,9 +262,11 @@ class _Loading:
         node.mtime = entry.mtime if self._clamp is None else min(entry.mtime, self._clamp)
         node.xattrs = None
         if entry.records:
-            node.xattrs = found = xattrs.from_records(entry.records, self._dropped)
-            if found and sum(map(len, found)) + sum(map(len, found.values())) > self._limits.xattr_bytes:
+            found = xattrs.from_records(entry.records, self._dropped) or {}
+            node.mode = xattrs.settle_acl(node.mode, found)
+            if sum(map(len, found)) + sum(map(len, found.values())) > self._limits.xattr_bytes:
                 raise Malformed(f"its extended attributes are larger than {self._limits.xattr_bytes} bytes")
+            node.xattrs = found or None
 
     def _copy(self, node: Node, path: bytes, entry: Entry, archive: Archive) -> None:
         kept: list[bytes] | None = None

@@ -17,6 +17,7 @@ from dibo.layers import acl
 from dibo.layers.header import Malformed
 
 CAPABILITY: Final = b"security.capability"
+ACL: Final = b"system.posix_acl_access"
 _SCHILY: Final = b"SCHILY.xattr."
 _LIBARCHIVE: Final = b"LIBARCHIVE.xattr."
 ACL_KEYWORDS: Final = {
@@ -31,17 +32,21 @@ _STORAGE: Final = (b"user.overlay.", b"user.containers.", b"user.rootlesscontain
 def from_records(records: dict[bytes, bytes], dropped: set[bytes]) -> dict[bytes, bytes] | None:
     """Those to keep, as getxattr(2) would give them; names of others go to `dropped`."""
     found: dict[bytes, bytes] = {}
+    texts: dict[bytes, bytes] = {}
     for keyword, value in records.items():
         if keyword.startswith(_SCHILY):
             found[_decode_keyword(keyword[len(_SCHILY) :])] = value
         elif keyword.startswith(_LIBARCHIVE):
             found.setdefault(unquote_to_bytes(keyword[len(_LIBARCHIVE) :]), _decode(value))
         elif keyword in _ACLS and value:
-            binary = acl.from_text(value)
+            texts[_ACLS[keyword]] = value
+    for name, text in texts.items():
+        if name not in found:  # GNU tar and bsdtar say it twice
+            binary = acl.from_text(text)
             if binary is None:
-                dropped.add(keyword)
+                dropped.add(ACL_KEYWORDS[name])
             else:
-                found.setdefault(_ACLS[keyword], binary)
+                found[name] = binary
     if not found:
         return None
     kept = {}
@@ -59,6 +64,19 @@ def from_records(records: dict[bytes, bytes], dropped: set[bytes]) -> dict[bytes
         else:
             kept[CAPABILITY] = capability
     return kept or None
+
+
+def settle_acl(mode: int, found: dict[bytes, bytes]) -> int:
+    """The mode that goes with the access ACL in `found`, which goes where the mode says all that it says."""
+    if ACL in found:
+        settled = acl.permissions(found[ACL])
+        if settled is None:
+            raise Malformed("it has an access ACL that is none")
+        bits, is_all = settled
+        mode = mode & ~0o777 | bits
+        if is_all:
+            del found[ACL]
+    return mode
 
 
 def encode_keyword(name: bytes) -> bytes:

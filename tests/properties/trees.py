@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dibo.layers import acl
+from dibo.layers import acl, xattrs
 from dibo.node import Contents, Node
 
 NAMES = st.one_of(
@@ -68,7 +68,9 @@ def attributes(draw: Callable[..., Any], kind: int) -> Node:
     node = Node(kind | mode, draw(IDS), draw(IDS), draw(TIMES))
     node.xattrs = draw(XATTRS) or None
     if kind != stat.S_IFLNK and draw(st.booleans()):
-        node.xattrs = {**(node.xattrs or {}), b"system.posix_acl_access": draw(ACLS)}
+        found = {**(node.xattrs or {}), xattrs.ACL: draw(ACLS)}
+        node.mode = xattrs.settle_acl(node.mode, found)
+        node.xattrs = found or None
     return node
 
 
