@@ -38,15 +38,14 @@ _NO_INTERNET: Final = {
 }
 
 
-def where(environment: Mapping[str, str] | None = None) -> str:
-    """The daemon that would be asked, as DOCKER_HOST names it."""
-    return _endpoint(os.environ if environment is None else environment)[0]
-
-
 def seems_there() -> bool:
-    """Whether somebody chose a daemon, or the socket of one is there: cheaper than asking it."""
-    host = where()
-    return not host.startswith("unix://") or Path(host.removeprefix("unix://")).exists()
+    """Whether somebody named a daemon, or the socket of one is there. Asks nobody, and loads nothing of docker's."""
+    named = any(os.environ.get(name) for name in ("DOCKER_HOST", "DOCKER_CONTEXT"))
+    return named or USUAL_SOCKET.exists() or _rootless_socket(os.environ).exists()
+
+
+def _rootless_socket(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("XDG_RUNTIME_DIR") or "/nonexistent") / "docker.sock"
 
 
 @contextlib.contextmanager
@@ -93,7 +92,7 @@ def _endpoint(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
             f"docker's settings make no sense: {error}",
             hint="look at DOCKER_HOST, DOCKER_CONTEXT, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
         ) from error
-    rootless = Path(environment.get("XDG_RUNTIME_DIR") or "/nonexistent") / "docker.sock"
+    rootless = _rootless_socket(environment)
     return f"unix://{rootless if not USUAL_SOCKET.exists() and rootless.exists() else USUAL_SOCKET}", {}
 
 

@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from dibo.engines import buildah
 from dibo.errors import DiboError
 from dibo.node import Node
 from dibo.report import Report
-from dibo.settings import Settings
+from dibo.settings import AUTO, Settings
 from dibo.tools import how_to_install
 from dibo.units import GIB, human_size
 from dibo.workspace import Workspace
@@ -65,10 +65,7 @@ def examine(settings: Settings, report: Report) -> list[Finding]:
     """Every finding, in the order that a build would meet them."""
     checks: list[Callable[[], Iterator[Finding]]] = [
         _conversion,
-        _user_namespace,
-        _engine,
-        _overlay,
-        _isolation,
+        lambda: _engines(settings),
         lambda: _base(settings, report),
         lambda: _cache(settings),
         lambda: _types(settings),
@@ -110,6 +107,23 @@ def _conversion() -> Iterator[Finding]:
             detail="google-crc32c has none for this Python, so that writing ext4 takes several times as long",
             advice="a Python for which PyPI has a wheel of google-crc32c, or a C compiler while it is installed",
         )
+
+
+def _engines(settings: Settings) -> Iterator[Finding]:
+    """What the chosen engine wants; with `auto` what buildah wants, unless docker would take its place."""
+    from dibo import daemon
+    from dibo.engines import choose
+
+    instead = settings.engine == AUTO and choose.why_not_buildah() is not None and daemon.seems_there()
+    if settings.engine != "docker":
+        for check in (_user_namespace, _engine, _overlay, _isolation):
+            for finding in check():
+                yield replace(finding, needed=finding.needed and not instead)
+    if settings.engine == "docker" or (settings.engine == AUTO and daemon.seems_there()):
+        from dibo.engines.docker_trial import try_daemon
+
+        for finding in _guarded("docker", try_daemon):
+            yield replace(finding, needed=settings.engine == "docker" or instead)
 
 
 def _user_namespace() -> Iterator[Finding]:

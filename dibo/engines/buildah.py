@@ -330,6 +330,17 @@ def require_subordinate_ids() -> None:
         raise ToolMissing("newuidmap is not installed", hint=how_to_install("newuidmap"))
 
 
+def require_namespace() -> None:
+    """Raises EngineError where a build could not be shut off from the host: by a user namespace, or, as root, by one
+    of mounts."""
+    enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["buildah", "unshare"]
+    done = process.run([*enter, "true"], capture=True, check=False, env=engine_environment())
+    if done.returncode != 0:
+        raise EngineError(
+            f"buildah cannot enter a namespace: {' '.join(done.tail[-1:])}", hint="`dibo doctor` looks closer"
+        )
+
+
 def _has_range(path: Path) -> bool:
     try:
         lines = path.read_text().splitlines()

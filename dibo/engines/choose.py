@@ -7,7 +7,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NoReturn, cast
 
-from dibo.engines.buildah import Buildah, remove_container, require_subordinate_ids, require_version
+from dibo.daemon import seems_there
+from dibo.engines.buildah import (
+    Buildah,
+    remove_container,
+    require_namespace,
+    require_subordinate_ids,
+    require_version,
+)
 from dibo.errors import DiboError, EngineError
 from dibo.ports import Engine
 from dibo.report import Report
@@ -35,7 +42,7 @@ def engine(name: str, *, run: Run, report: Report) -> Iterator[Engine]:
     Raises EngineError and ToolMissing when the one that is asked for, or every one, does not work here.
     """
     if name == AUTO:
-        reason = _why_not_buildah()
+        reason = why_not_buildah()
         if reason is None:
             yield Buildah(run, report)
             return
@@ -77,12 +84,15 @@ def absent(reason: DiboError) -> Engine:
     return cast(Engine, _Absent(reason))
 
 
-def _why_not_buildah() -> DiboError | None:
-    """What can be seen at once. What else can be wrong, a build meets with a better error than this could be."""
+def why_not_buildah() -> DiboError | None:
+    """What can be seen at once, and, where docker could build instead, whether namespaces can be entered. What else
+    can be wrong, a build meets with a better error than this could be."""
     try:
         require_version()
         if os.geteuid() != 0:
             require_subordinate_ids()
+        if seems_there():
+            require_namespace()
     except DiboError as error:
         return error
     return None

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
-from tests.support import user
+from tests.support import confine, user
 from tests.support.docker_lab import (
     LAYER,
     config_of,
@@ -330,6 +331,16 @@ def test_auto_takes_docker_where_buildah_is_missing(place: Lab) -> None:
     assert "building with docker, since buildah does not work here: buildah is not installed" in said.err
 
 
+@AS_ROOT
+def test_auto_takes_docker_where_namespaces_are_forbidden(place: Lab) -> None:
+    around = [sys.executable, confine.__file__, "--no-containers", "--"]
+    said = place.run("dibo", "plan", "--engine", "auto", "--no-base", "many", around=around)
+    ok(said)
+    assert (
+        "building with docker, since buildah does not work here: buildah cannot enter a namespace" in said.err
+    )
+
+
 def test_auto_says_why_neither_works(place: Lab) -> None:
     nobody = {**without_buildah(place), "DOCKER_HOST": "unix:///nowhere/sock"}
     said = place.run("dibo", "build", "--no-base", "many", environment=nobody)
@@ -361,3 +372,22 @@ def test_artefacts_are_those_of_buildah(place: Lab) -> None:
         made.append({path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".sha256"})
     assert sorted(made[0]) == ["web.raw.sha256", "web.tar.sha256"]
     assert made[0] == made[1]
+
+
+def test_doctor(place: Lab, daemon: Docker) -> None:
+    base = place.directory / "base.tar"
+    said = place.run("dibo", "doctor", "--base", base)
+    assert f" at {daemon.host}" in said.out
+    assert "buildah" not in said.out
+    assert said.code == 0, said.out
+    nobody = {"DOCKER_HOST": "unix:///nowhere/sock"}
+    said = place.run("dibo", "doctor", "--base", base, environment=nobody)
+    assert "NO  docker: no docker daemon answers at unix:///nowhere/sock" in said.out
+    assert said.code == errors.EngineError.exit_code
+    said = place.run("dibo", "doctor", "--engine", "auto", "--base", base, environment=nobody)
+    assert "--  docker: no docker daemon answers" in said.out
+    assert said.code == 0, said.out
+    said = place.run("dibo", "doctor", "--base", base, environment=without_buildah(place))
+    assert "--  buildah: buildah is not installed" in said.out
+    assert "ok  docker: " in said.out
+    assert said.code == 0, said.out

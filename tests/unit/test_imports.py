@@ -148,6 +148,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "engines.docker_store",
             "engines.docker_terminal",
             "engines.docker",
+            "engines.docker_trial",
             "engines.choose",
             "engines.buildah_store",
             "pack",
