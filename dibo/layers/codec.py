@@ -2,6 +2,9 @@
 
 OCI has three ways (image specification, layer.md): a plain tar, gzip (RFC 1952) and zstd (RFC 8878). Both may be
 several members, or frames, in a row; zstd frames may be skippable, as in the layers that podman makes (zstd:chunked).
+
+A gzip stream that is cut short is Broken. Of a zstd stream python-zstandard does not say so: sizes, digests and the
+archive in it do.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ class Lines:
             if not newline:
                 raise Malformed("its sparse map does not begin with a count")
             self._wanted = 1 + 2 * decimal(count, "sparse map")
+            if self._wanted < 1:
+                raise Malformed("its sparse map has a negative count")
         self._blocks.append(block)
         self._lines += block.count(b"\n")
         return self._lines >= self._wanted
