@@ -56,6 +56,31 @@ class _Stacking:
             raise Malformed(f"a hard link points to {b'/'.join(link.path)!r}, which is a directory")
         return node
 
+    def hide(self, layer: LayerTree) -> None:
+        """Take away what whiteouts name, before anything new comes, so that no order counts."""
+        for directory, prefix in layer.hiding.items():
+            lower = self._below(layer.root, directory, tuple(prefix.split(b"/")[:-1]))
+            if lower is None:
+                continue
+            if directory.opaque:
+                lower.clear()
+            for name in directory.whiteouts or ():
+                lower.pop(name, None)
+
+    def _below(self, upper: Directory, wanted: Directory, path: _Path) -> dict[bytes, Node] | None:
+        """What is in the lower directory that `wanted`, at `path` of the layer, will be put on, if there is one."""
+        lower: Node | None = self._root
+        for length, name in enumerate(path, 1):
+            above = upper.children.get(name)
+            if not isinstance(above, Directory) or lower is None or lower.children is None:
+                return None
+            upper = above
+            lower = lower.children.get(name)
+            if lower is not None and stat.S_ISLNK(lower.mode) and upper.implied:
+                end = self._descend(path[:length], make=False)
+                lower = end and end[0]
+        return None if upper is not wanted or lower is None else lower.children
+
     def merge(self, upper: Directory, lower: Node, path: _Path) -> None:
         """Put `upper` and all in it on `lower`, the directory at `path`."""
         todo = [(upper, lower, path)]
@@ -66,10 +91,6 @@ class _Stacking:
             if not upper.implied:
                 lower.mode, lower.uid, lower.gid = upper.mode, upper.uid, upper.gid
                 lower.mtime, lower.xattrs = upper.mtime, upper.xattrs
-            if upper.opaque:
-                children.clear()
-            for name in upper.whiteouts or ():
-                children.pop(name, None)
             for name, node in upper.children.items():
                 if isinstance(node, Directory):
                     below = self._directory(node, children.get(name), (*path, name))
@@ -153,6 +174,7 @@ class _Stacking:
 def stack(root: Node, layer: LayerTree) -> None:
     """Put `layer` on the tree at `root`. Raises Malformed."""
     stacking = _Stacking(root, layer)
+    stacking.hide(layer)
     stacking.merge(layer.root, root, ())
     stacking.follow_links()
     stacking.finish_links()

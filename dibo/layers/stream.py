@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
 from typing import Final
@@ -50,10 +50,17 @@ _STOP: Final = _Stopped()
 
 
 class Buffers:
-    """Memory for what is under way, for one layer after the other."""
+    """Memory for what is under way, for one layer after the other; as much as the largest of them needs."""
 
     def __init__(self) -> None:
-        self.all = tuple(memoryview(bytearray(CHUNK)) for _ in range(_CHUNKS))
+        self.all: list[memoryview] = []
+
+    def another(self) -> memoryview | None:
+        """None when there are enough."""
+        if len(self.all) == _CHUNKS:
+            return None
+        self.all.append(memoryview(bytearray(CHUNK)))
+        return self.all[-1]
 
 
 class Stream:
@@ -212,9 +219,7 @@ class Stream:
             self.warnings.append(f"{self.name} {note}")
         readinto = codec.decompressor(kind, source, window_bytes=self._limits.window_bytes)
         while True:
-            buffer = self._free.get()
-            if not isinstance(buffer, memoryview):
-                raise _STOP
+            buffer = self._buffer()
             size = 0
             try:
                 while size < CHUNK and (count := readinto(buffer[size:] if size else buffer)):
@@ -225,6 +230,15 @@ class Stream:
             self._hand_on(buffer, size)
             if size < CHUNK:
                 return
+
+    def _buffer(self) -> memoryview:
+        try:
+            buffer = self._free.get_nowait()
+        except Empty:
+            buffer = self._buffers.another() or self._free.get()
+        if not isinstance(buffer, memoryview):
+            raise _STOP
+        return buffer
 
     def _hand_on(self, buffer: memoryview, size: int) -> None:
         if not size:

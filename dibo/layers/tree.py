@@ -94,6 +94,8 @@ class LayerTree:
     def __init__(self, mask: Mask | None, limits: Limits) -> None:
         self.root = Directory()
         self.links: list[Link] = []
+        self.hiding: dict[Directory, bytes] = {}
+        """Directories with whiteouts, or opaque: their paths, with a slash at the end."""
         self.aufs: dict[bytes, Node] = {}
         """What aufs keeps beside the tree, by path: in no tree, but hard links may point to it."""
         self._limits = limits
@@ -117,7 +119,8 @@ class LayerTree:
         place = self._places.get(parent)
         if place is None or (place.directory.ghost and not ghost):
             place = self._descend(parts_of(parent), ghost=ghost)
-            self._places[parent] = place
+            if not ghost:
+                self._places[parent] = place
         if len(place.prefix) + len(name) > self._limits.path_bytes:
             raise Malformed(f"its path is longer than {self._limits.path_bytes} bytes")
         return place, name
@@ -150,6 +153,10 @@ class LayerTree:
                     raise Malformed(
                         f"a name in it has {len(part)} bytes; the limit is {self._limits.name_bytes}"
                     )
+                if node is not None and ghost:
+                    return Place(Directory(ghost=True), None, b"")  # nothing below is left to hide
+                if node is not None:
+                    self.hide(here, part)  # a directory that was there before is gone, and all in it
                 node = here.directory.children[part] = Directory(ghost=ghost)
             elif node.ghost and not ghost:
                 node.ghost = False
@@ -164,16 +171,17 @@ class LayerTree:
         """Take in a name that begins with `.wh.`."""
         if name == OPAQUE:
             place.directory.opaque = True
+            self.hiding[place.directory] = place.prefix
         elif name in (b".wh.", b".wh..", b".wh..."):
             raise Malformed("it is a whiteout of nothing that has a name")
         else:
             self.hide(place, name[len(WHITEOUT) :])
 
-    @staticmethod
-    def hide(place: Place, name: bytes) -> None:
+    def hide(self, place: Place, name: bytes) -> None:
         """A whiteout: `name` of lower layers is gone."""
         if place.directory.whiteouts is None:
             place.directory.whiteouts = set()
+            self.hiding[place.directory] = place.prefix
         place.directory.whiteouts.add(name)
 
     def put(self, place: Place, name: bytes, node: Node) -> None:
@@ -194,6 +202,8 @@ class LayerTree:
         if not isinstance(node, Directory):
             if place.prefix.count(b"/") >= self._limits.depth:
                 raise Malformed(f"it lies deeper than {self._limits.depth} directories")
+            if node is not None:
+                self.hide(place, name)  # as above
             node = Directory()
             self.put(place, name, node)
         node.implied = node.ghost = False
@@ -205,7 +215,7 @@ class LayerTree:
         if not parts:
             raise Malformed("it is a hard link to the root")
         node = self.aufs.get(b"/".join(parts)) or find(self.root, parts)
-        if node is None:
+        if node is None or (isinstance(node, Directory) and node.ghost):
             node = Link(parts)
             self.links.append(node)
         elif node.children is not None:
