@@ -66,7 +66,7 @@ class Finish:
         self._stored = stored
         self._numbering = number_nodes(root)
         self._checksums = Checksums(parameters.uuid.bytes)
-        self._plan: Plan = plan(layout, parameters, stored.free, stored.cursor, self._numbering.last)
+        self._plan: Plan = plan(layout, stored.free, stored.cursor, self._numbering.last)
         each = self._plan.tables.inodes_per_group
         fits = not (stored.missing or self._plan.space.missing or self._numbering.last > each * layout.groups)
         self._output = Output(target, parameters.offset, layout.blocks if fits else 0)

@@ -85,6 +85,8 @@ class Layout:
     descriptor_blocks: int
     reserved_descriptor_blocks: int
     journal_blocks: int
+    least_inodes: int
+    """For the size and as asked for, whatever is stored."""
 
     @property
     def copy(self) -> int:
@@ -131,11 +133,9 @@ def layout_of(blocks: int, parameters: Parameters) -> Layout:
             descriptor_blocks=descriptors,
             reserved_descriptor_blocks=_reserved(blocks, descriptors),
             journal_blocks=_journal_blocks(blocks, parameters.journal),
+            least_inodes=max(given * BLOCK // BYTES_PER_INODE, parameters.inodes or 0),
         )
-        table = (
-            result.inodes_per_group(max(given * BLOCK // BYTES_PER_INODE, parameters.inodes or 0))
-            // INODES_PER_BLOCK
-        )
+        table = result.inodes_per_group(result.least_inodes) // INODES_PER_BLOCK
         taken = 2 + table + (result.copy if groups - 1 in result.copies() else 0)
         last = result.group_size(groups - 1)
         if last == GROUP or last >= taken + _LEAST_IN_LAST_GROUP:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from dibo.ext4.groups import Tables, place_tables
 from dibo.ext4.layout import (
     BLOCK,
-    BYTES_PER_INODE,
     GROUP,
     MAX_BLOCKS,
     MAX_INODES_PER_GROUP,
@@ -42,12 +41,10 @@ class Plan:
     """Runs: first block, count."""
 
 
-def plan(
-    layout: Layout, parameters: Parameters, free: list[tuple[int, int]], cursor: int, inodes: int
-) -> Plan:
+def plan(layout: Layout, free: list[tuple[int, int]], cursor: int, inodes: int) -> Plan:
     """`free`: runs that data has left; it ends at `cursor`. What does not fit is missing from the plan's space."""
     space = FreeSpace(free, layout.blocks)
-    wanted = max(layout.blocks * BLOCK // BYTES_PER_INODE, parameters.inodes or 0, inodes * 5 // 4)
+    wanted = max(layout.least_inodes, inodes * 5 // 4)
     each = min(layout.inodes_per_group(wanted), MAX_INODES_PER_GROUP)
     tables = place_tables(space, layout, each, cursor)
     journal: list[tuple[int, int]] = []
@@ -64,14 +61,14 @@ def smallest(parameters: Parameters, needs: Needs) -> int:
     journal grows in steps, and a last group of a few blocks is none."""
     blocks = parameters.size // BLOCK
     while blocks <= MAX_BLOCKS:
-        missing = _missing(layout_of(blocks, parameters), parameters, needs)
+        missing = _missing(layout_of(blocks, parameters), needs)
         if not missing:
             break
         blocks += missing
     return blocks * BLOCK
 
 
-def _missing(layout: Layout, parameters: Parameters, needs: Needs) -> int:
+def _missing(layout: Layout, needs: Needs) -> int:
     """Blocks that a file system of this layout lacks."""
     groups = -(-needs.inodes // MAX_INODES_PER_GROUP)
     if groups > layout.groups:
@@ -85,6 +82,6 @@ def _missing(layout: Layout, parameters: Parameters, needs: Needs) -> int:
         if part or not cursor:
             cursor = start + part
         free.append((start + part, end))
-    found = plan(layout, parameters, [run for run in free if run[0] < run[1]], cursor, needs.inodes)
+    found = plan(layout, [run for run in free if run[0] < run[1]], cursor, needs.inodes)
     found.space.scattered(needs.single_blocks)
     return found.space.missing + left

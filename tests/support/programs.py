@@ -18,6 +18,8 @@ _PACKAGES = {
     "runuser": "util-linux",
     "sfdisk": "fdisk",
     "sgdisk": "gdisk",
+    "grub-fstest": "grub-common",
+    "setfattr": "attr",
     "dockerd": "docker.io",
 }
 
