@@ -16,26 +16,26 @@ import contextlib
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from dibo.errors import EngineError
-from dibo.process import Process
+from dibo.forward import forwarded
 
 USUAL_SOCKET: Final = Path("/var/run/docker.sock")
 _ANSWER_SECONDS: Final = 120
 # Capabilities that docker gives and buildah does not: what a hook may do must not depend on the engine.
 _DROPPED: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW")
-_NO_INTERNET: Final = {
+_NOBODY_THERE: Final = {
     errno.ECONNREFUSED,
     errno.ENOENT,
     errno.EHOSTUNREACH,
     errno.ENETUNREACH,
     errno.ETIMEDOUT,
 }
+_CONFLICT: Final = 409  # RFC 9110
+_BROKEN: Final = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
 def seems_there() -> bool:
@@ -64,7 +64,7 @@ def connected(*, scratch: Path, host: str | None = None, seconds: int = _ANSWER_
         base_url = chosen
         if chosen.startswith("ssh://"):
             socket = scratch / "docker.sock"
-            stack.enter_context(_forwarded(chosen, socket, seconds))
+            stack.enter_context(forwarded(chosen, str(USUAL_SOCKET), socket, seconds))
             base_url = f"unix://{socket}"
         with _explained(f"the docker daemon at {chosen} does not answer", host=chosen):
             client = APIClient(base_url=base_url, version="auto", timeout=seconds, **options)
@@ -96,31 +96,6 @@ def _endpoint(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     return f"unix://{rootless if not USUAL_SOCKET.exists() and rootless.exists() else USUAL_SOCKET}", {}
 
 
-@contextlib.contextmanager
-def _forwarded(host: str, socket: Path, seconds: int) -> Iterator[None]:
-    """Make `socket` lead to the daemon's at `ssh://[USER@]MACHINE[:PORT][/PATH]`."""
-    url = urlsplit(host)
-    far = url.path if url.path not in ("", "/") else str(USUAL_SOCKET)
-    argv = ["ssh", "-nNT", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]
-    argv += ["-o", f"ConnectTimeout={seconds}"]
-    argv += ["-p", str(url.port)] if url.port else []
-    argv += ["-l", url.username] if url.username else []
-    argv += ["-L", f"{socket}:{far}", "--", url.hostname or ""]
-    mine = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
-    with Process(argv, env=mine) as ssh:
-        deadline = time.monotonic() + seconds
-        while not socket.exists():
-            if ssh.ended or time.monotonic() > deadline:
-                ssh.stop()
-                said = f": {ssh.tail[-1]}" if ssh.tail else ""
-                raise EngineError(
-                    f"cannot reach the docker daemon at {host}{said}",
-                    hint=f"try: ssh {url.netloc} docker version",
-                )
-            time.sleep(0.02)
-        yield
-
-
 class Daemon:
     """A docker daemon, for one thread or several. Every method may raise EngineError."""
 
@@ -129,6 +104,7 @@ class Daemon:
         self._client = client
         self._patient = patient
         self.host = host
+        self._containerd: bool | None = None
 
     def version(self) -> str:
         with self._asking("its version"):
@@ -142,9 +118,11 @@ class Daemon:
 
     def has_containerd_store(self) -> bool:
         """Whether images are in containerd's store, which wants every layer in what it loads."""
-        with self._asking("how it stores images"):
-            status = self._client.info().get("DriverStatus") or []
-        return any("containerd" in str(value) for _, value in status)
+        if self._containerd is None:
+            with self._asking("how it stores images"):
+                status = self._client.info().get("DriverStatus") or []
+            self._containerd = any("containerd" in str(value) for _, value in status)
+        return self._containerd
 
     # Images
 
@@ -203,6 +181,11 @@ class Daemon:
         """Forget a name, and the image with its last one; nothing when it is not there."""
         with contextlib.suppress(NotThere), self._asking(f"to forget {image}"):
             self._client.remove_image(image, force=True)
+
+    def discard(self, identity: str) -> None:
+        """Remove an image that has no name, unless somebody uses it."""
+        with contextlib.suppress(NotThere, InUse), self._asking(f"to remove {identity}"):
+            self._client.remove_image(identity)
 
     # Containers and volumes
 
@@ -308,6 +291,10 @@ class NotThere(EngineError):
     """What was asked about does not exist."""
 
 
+class InUse(EngineError):
+    """What was asked for cannot be while something else uses it."""
+
+
 @contextlib.contextmanager
 def _explained(what: str, *, host: str) -> Iterator[None]:
     """Turn what the SDK raises into words."""
@@ -319,6 +306,8 @@ def _explained(what: str, *, host: str) -> Iterator[None]:
     except NotFound as error:
         raise NotThere(f"{what}: {error.explanation}") from error
     except APIError as error:
+        if error.status_code == _CONFLICT:
+            raise InUse(f"{what}: {error.explanation}") from error
         raise EngineError(f"{what}: {error.explanation or error}") from error
     except (DockerException, HTTPError, OSError) as error:  # those of requests are OSErrors, too
         raise _unreachable(what, host, error) from error
@@ -333,16 +322,21 @@ def _unreachable(what: str, host: str, error: BaseException) -> EngineError:
             "  sudo usermod --append --groups docker USER     and log in anew\n"
             "or set DOCKER_HOST to a rootless daemon's socket",
         )
-    if system is not None and (system.errno in _NO_INTERNET or host.startswith("unix://")):
+    if system is not None and system.errno in _NOBODY_THERE:
         return EngineError(
             f"no docker daemon answers at {host}: {system.strerror or system}",
             hint="start it (sudo systemctl start docker), or name another with DOCKER_HOST",
         )
-    if host.startswith("ssh://") and system is not None and system.errno == errno.ECONNRESET:
+    if host.startswith("ssh://") and isinstance(system, ConnectionResetError):
         return EngineError(
             f"no docker daemon answers at {host}, though ssh can log in there",
             hint="does docker run there, may that user use it, and is its socket another than /var/run/docker.sock? "
             "then write ssh://MACHINE/PATH",
+        )
+    if isinstance(system, _BROKEN):
+        return EngineError(
+            f"{what}, and broke off the connection ({system.strerror or system})",
+            hint="its log may say why (journalctl -u docker); is there room on its disk? try: docker version",
         )
     return EngineError(f"{what}: {error}", hint="is DOCKER_HOST right? try: docker version")
 
@@ -357,7 +351,7 @@ def _system_error(error: BaseException | None) -> OSError | None:
         if not isinstance(each, BaseException) or each in seen:
             continue
         seen.append(each)
-        if isinstance(each, OSError) and each.errno is not None:
+        if isinstance(each, OSError) and (each.errno is not None or isinstance(each, _BROKEN)):
             found = each
         waiting += [each.__cause__, each.__context__, *each.args, getattr(each, "reason", None)]
     return found

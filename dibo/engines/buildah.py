@@ -172,7 +172,7 @@ class Buildah:
                     f"buildah failed at {planned.step.title}: {' '.join(running.tail[-2:])}",
                     hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
                 )
-        step.log.unlink()
+        step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
 
     def tag(self, key: str, name: str) -> None:
         self._buildah("tag", f"{LAYERS}:k-{key}", name)

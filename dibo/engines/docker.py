@@ -179,7 +179,7 @@ class Docker:
             self._keep(name, parent, layer(planned.key) if code == 0 else failed(planned.key), labels)
             if code != 0:
                 raise listener.failed()
-        step.log.unlink()
+        step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
 
     def _volume(self, name: str, image: str, context: Path, place: str) -> tuple[str, str, bool]:
         """Fill a volume with a step's context. A container that never runs stands between, since only containers

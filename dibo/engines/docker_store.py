@@ -56,7 +56,7 @@ class DockerStore:
         before = self._daemon.identity(name)
         self._daemon.load(stream)
         if before is not None and before != self._daemon.identity(name):
-            self._daemon.untag(before)
+            self._daemon.discard(before)
 
     def take(self, image: Image, *, config: Document, name: str) -> None:
         """Send an image, of its layers those that the daemon does not have yet, each checked before it counts.

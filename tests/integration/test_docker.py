@@ -144,10 +144,8 @@ def test_failures_read_as_buildahs(place: Lab, script: str) -> None:
     ours = place.run("dibo", "build", "--no-base", "fails")
     theirs = place.run("dibo", "build", "--engine", "buildah", "--no-base", "fails")
     refused(ours, errors.HookFailed, "the hook 10-fails of flavour 'fails'")
-    error = [line for line in ours.err.splitlines() if not line.startswith("[") and "failed (" not in line]
-    assert error == [
-        line for line in theirs.err.splitlines() if not line.startswith("[") and "failed (" not in line
-    ]
+    error = error_of(ours)
+    assert error == error_of(theirs)
     hint = next(line for line in error if "dibo shell" in line).partition("left:")[2]
     inside = place.type(
         hint, "--run", "cat /state; ls /tmp/in_target.d/install.d; touch /tmp/in_target.d/x; exit 7"
@@ -155,6 +153,11 @@ def test_failures_read_as_buildahs(place: Lab, script: str) -> None:
     assert inside.code == 7
     assert inside.out == "state\n10-fails\n"
     assert "Read-only file system" in inside.err
+
+
+def error_of(said: Said) -> list[str]:
+    lines = said.err.splitlines()
+    return lines[next(n for n, line in enumerate(lines) if line.startswith("dibo: error: ")) :]
 
 
 def test_a_shell_with_input(place: Lab) -> None:
@@ -242,6 +245,16 @@ def test_built_anew_leaves_no_nameless_image(place: Lab, daemon: Docker) -> None
     """Looked at by nothing_is_left."""
     ok(place.run("dibo", "build", "--no-base", "many"))
     ok(place.run("dibo", "build", "--no-base", "--refresh", "many"))
+
+
+def test_two_builds_at_once(place: Lab, daemon: Docker) -> None:
+    """Of the same layers. What one has not let go of yet stays without a name, and is removed here."""
+    running = [place.start("dibo", "build", "--no-base", "--refresh", "other") for _ in range(2)]
+    for child in running:
+        said = child.communicate(timeout=120)[1]
+        assert child.returncode == 0, said
+    run(*docker(daemon), "image", "prune", "--force")
+    assert " 0 to build" in ok(place.run("dibo", "plan", "--no-base", "other"))
 
 
 def test_a_tag(place: Lab, daemon: Docker) -> None:

@@ -99,8 +99,10 @@ def furnished(both: tuple[Lab, Docker]) -> Path:
     directory.mkdir()
     run("tar", "-C", directory, "-xpf", both[0].directory / "base.tar")
     run("mknod", directory / "dev" / "null", "c", "1", "3")
+    (directory / "usr" / "lib" / "dhcpcd" / "dev").mkdir(parents=True)
+    (directory / "usr" / "lib" / "dhcpcd" / "dev" / "udev.so").write_text("in another dev\n")
     resolved = directory / "usr" / "lib" / "systemd" / "systemd-resolved"
-    resolved.parent.mkdir(parents=True)
+    resolved.parent.mkdir()
     resolved.write_text("#!/bin/sh\n")
     resolved.chmod(0o755)
     (directory / "etc" / "resolv.conf").write_text("nameserver 192.0.2.1\n")
@@ -151,6 +153,7 @@ def test_a_tar(place: Lab, daemon: Docker, furnished: Path, tmp_path: Path, prog
     key = same_base(place, daemon, base, tmp_path)
     root = tmp_path / "0" / "bundle" / "rootfs"
     assert list((root / "dev").iterdir()) == []
+    assert (root / "usr" / "lib" / "dhcpcd" / "dev" / "udev.so").is_file()
     assert str((root / "etc" / "resolv.conf").readlink()) == "../run/systemd/resolve/stub-resolv.conf"
     assert os.getxattr(root / "bin" / "capable", "security.capability") == CAPABILITY
     place.forget(key)

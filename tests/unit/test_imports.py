@@ -93,6 +93,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "report",
             "process",
+            "forward",
             "daemon",
             "workspace",
             "credentials",
