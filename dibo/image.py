@@ -43,7 +43,8 @@ class Image:
     name: str
     """As the user named it, for messages."""
     digest: str
-    """What identifies it: of its manifest, or of its config where there is no manifest."""
+    """Of its config, which has the digests of the tars of all layers: the same wherever the image is, and however its
+    layers are compressed."""
     architecture: str
     """Debian's word, or OCI's where Debian has none; empty where the image does not say."""
     layers: tuple[Layer, ...]

@@ -49,7 +49,7 @@ def find_image(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str
         blobs.require(layer)
     return Image(
         name=name,
-        digest=descriptor.digest,
+        digest=parsed.config.digest,
         architecture=platform.debian if platform else "",
         layers=tuple(
             Layer(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import sys
@@ -29,6 +28,7 @@ from dibo import process
 from dibo.engines.buildah_environment import engine_environment
 from dibo.errors import CommandFailed, ImageError
 from dibo.image import Image, Layer, Reader
+from dibo.manifest import digest_of
 from dibo.sources import documents, tarsplit
 from dibo.sources.blobs import not_for
 from dibo.sources.files import Directory
@@ -67,10 +67,9 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
         stored = find_layers(root, driver, str(said.get("FromImageID")), diff_ids=config.diff_ids)
     except (Unknown, OSError):
         return _pushed(name, reference=reference, architecture=architecture, scratch=scratch)
-    digest = said.get("FromImageDigest")
     return Image(
         name=reference,
-        digest=str(digest) if documents.is_digest(digest) else f"sha256:{hashlib.sha256(text).hexdigest()}",
+        digest=digest_of(text),
         architecture=config.platform.debian if config.platform else "",
         layers=tuple(
             Layer(open=partial(_open, each), digest=each.diff_id, size=each.size, diff_id=each.diff_id)

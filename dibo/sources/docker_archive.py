@@ -10,7 +10,6 @@ layer's stored bytes, only the config has those of the tars.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 import re
@@ -19,6 +18,7 @@ from typing import Any
 
 from dibo.errors import ImageError, UsageError
 from dibo.image import Image, Layer
+from dibo.manifest import digest_of
 from dibo.names import parse_image_name
 from dibo.sources import documents
 from dibo.sources.blobs import not_for
@@ -45,7 +45,7 @@ class DockerArchive:
             raise ImageError(f"{self._name} has {len(layers)} layers; {documents.MOST_LAYERS} are the most")
         what = f"the config of {self._name}"
         data = self._files.read(config_name)
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        digest = digest_of(data)
         claimed = re.fullmatch(r"([0-9a-f]{64})(\.json)?", posixpath.basename(config_name))
         if claimed:
             documents.verify(data, f"sha256:{claimed[1]}", what=what)

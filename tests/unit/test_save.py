@@ -44,13 +44,14 @@ def test_what_was_saved_is_found_again(tmp_path: Path) -> None:
         image(layer(PLAIN), layer(PACKED, digest=sha256(PACKED), size=len(PACKED)), config=config), tmp_path
     )
     with choose_image(f"oci:{tmp_path}", architecture="amd64", scratch=tmp_path) as found:
-        assert (found.digest, found.config) == (digest, {**config, "history": [{"comment": "layer"}] * 2})
+        assert found.config == {**config, "history": [{"comment": "layer"}] * 2}
         assert [each.digest for each in found.layers] == [sha256(PLAIN), sha256(PACKED)]
         for each, wanted in zip(found.layers, (PLAIN, PACKED), strict=True):
             with each.open() as stream:
                 assert stream.read(1 << 20) == wanted
     manifest = json.loads((tmp_path / "blobs" / "sha256" / digest.removeprefix("sha256:")).read_text())
     assert [each["mediaType"].rpartition(".")[2] for each in manifest["layers"]] == ["tar", "tar+gzip"]
+    assert found.digest == manifest["config"]["digest"]
 
 
 def test_history_that_is_right_stays(tmp_path: Path) -> None:

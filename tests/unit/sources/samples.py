@@ -95,6 +95,10 @@ class Maker:
         }
         return self.blob(document, str(document["mediaType"]), **more)
 
+    def id_of(self, manifest: Mapping[str, Any]) -> str:
+        """What an image of that manifest is known by: the digest of its config."""
+        return str(json.loads(self.blobs[manifest["digest"]])["config"]["digest"])
+
     def index_of(self, *entries: Any, kind: str = INDEX) -> dict[str, Any]:
         return self.blob({"schemaVersion": 2, "mediaType": kind, "manifests": entries}, kind)
 

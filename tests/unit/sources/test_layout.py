@@ -43,14 +43,14 @@ def test_layers_come_as_they_are_stored(maker: Maker, tmp_path: Path, read: Read
     assert [layer.size for layer in image.layers] == [len(layer) for layer in layers]
     assert [layer.diff_id for layer in image.layers] == [digest_of(tar) for tar in TARS]
     assert [layer.media_type for layer in image.layers] == [f"{LAYER}+gzip"] * 2
-    assert (image.digest, image.architecture) == (entry["digest"], "amd64")
+    assert (image.digest, image.architecture) == (maker.id_of(entry), "amd64")
     assert image.config["os"] == "linux"
 
 
 def test_dockers_types(maker: Maker, tmp_path: Path, read: Read) -> None:
     inner = {**maker.image(docker=True, compress=True), **on("amd64")}
     maker.top(maker.index_of(inner, kind=DOCKER_LIST))
-    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == inner["digest"]
+    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == maker.id_of(inner)
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
@@ -70,9 +70,9 @@ def test_a_tag_a_digest_or_the_only_one(maker: Maker, tmp_path: Path, read: Read
     full = {"io.containerd.image.name": "docker.io/library/web:2"}
     maker.top(tagged(one, "1"), tagged(two, "2", **full))
     place = f"oci:{maker.write(tmp_path / 'x')}"
-    assert read(f"{place}:2")[0].digest == two["digest"]
-    assert read(f"{place}:docker.io/library/web:2")[0].digest == two["digest"]
-    assert read(f"{place}@{one['digest']}")[0].digest == one["digest"]
+    assert read(f"{place}:2")[0].digest == maker.id_of(two)
+    assert read(f"{place}:docker.io/library/web:2")[0].digest == maker.id_of(two)
+    assert read(f"{place}@{one['digest']}")[0].digest == maker.id_of(one)
     with pytest.raises(ImageError, match="has no image 3"):
         read(f"{place}:3")
     with pytest.raises(ImageError, match=f"has no image @sha256:{'0' * 64}"):
@@ -85,7 +85,7 @@ def test_a_digest_that_only_an_inner_index_names(maker: Maker, tmp_path: Path, r
     arm = maker.image(architecture="arm64", variant="v8")
     maker.top(maker.index_of({**maker.image(), **on("amd64")}, {**arm, **on("arm64", "v8")}))
     place = f"oci:{maker.write(tmp_path / 'x')}"
-    assert read(f"{place}@{arm['digest']}", architecture="arm64")[0].digest == arm["digest"]
+    assert read(f"{place}@{arm['digest']}", architecture="arm64")[0].digest == maker.id_of(arm)
     with pytest.raises(ImageError, match="has no image for amd64; it has linux/arm64/v8"):
         read(f"{place}@{arm['digest']}")
 
@@ -117,7 +117,7 @@ def test_architectures_in_debians_words(
     windows = {**maker.image(architecture=platform[0], names=["z"]), **on(*platform, os="windows")}
     maker.top(maker.index_of(windows, unknown, other, {**entry, **on(*platform)}))
     image, layers = read(f"oci:{maker.write(tmp_path / 'x')}", architecture=wanted)
-    assert (image.digest, image.architecture, layers) == (entry["digest"], wanted, TARS)
+    assert (image.digest, image.architecture, layers) == (maker.id_of(entry), wanted, TARS)
     maker.top(maker.index_of(other, entry))
     assert read(f"oci:{maker.write(tmp_path / 'y')}", architecture=wanted)[0].architecture == wanted
     with pytest.raises(ImageError, match="has no image for sparc64; it has ") as caught:
@@ -133,7 +133,7 @@ def test_the_best_variant(maker: Maker, tmp_path: Path, read: Read) -> None:
         for variant in ("v3", "v1", "")
     }
     maker.top(maker.index_of(*entries.values()))
-    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == entries[""]["digest"]
+    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == maker.id_of(entries[""])
 
 
 def test_an_index_in_an_index(maker: Maker, tmp_path: Path, read: Read) -> None:
@@ -141,7 +141,7 @@ def test_an_index_in_an_index(maker: Maker, tmp_path: Path, read: Read) -> None:
     maker.top(
         maker.index_of(maker.index_of({**maker.image(names=["a"]), **on("arm64")}), maker.index_of(found))
     )
-    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == found["digest"]
+    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == maker.id_of(found)
 
 
 def test_platforms_that_are_in_index_json_itself(maker: Maker, tmp_path: Path, read: Read) -> None:
@@ -150,8 +150,8 @@ def test_platforms_that_are_in_index_json_itself(maker: Maker, tmp_path: Path, r
     maker.top(tagged(arm, "1"), tagged(amd, "1"))
     place = maker.write(tmp_path / "x")
     for reference in (f"oci:{place}", f"oci:{place}:1"):
-        assert read(reference)[0].digest == amd["digest"]
-        assert read(reference, architecture="arm64")[0].digest == arm["digest"]
+        assert read(reference)[0].digest == maker.id_of(amd)
+        assert read(reference, architecture="arm64")[0].digest == maker.id_of(arm)
     maker.top(tagged(amd, "1"), tagged({**maker.image(names=["b"]), **on("amd64")}, "2"))
     with pytest.raises(ImageError, match="several images"):
         read(f"oci:{maker.write(tmp_path / 'y')}")
@@ -203,7 +203,7 @@ def test_sha512(maker: Maker, tmp_path: Path, read: Read) -> None:
     digest = f"sha512:{hashlib.sha512(body).hexdigest()}"
     maker.blobs[digest] = body
     maker.top({**entry, "digest": digest})
-    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == digest
+    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == maker.id_of(entry)
 
 
 @pytest.mark.parametrize("prefix", ["oci", "oci-archive", "docker-archive", "dir"])
