@@ -10,7 +10,7 @@ READY := .venv/.ready
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-test lint check test demo bench clean
+.PHONY: help setup setup-test lint check test demo bench fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,9 @@ demo: setup ## build a flavour on Debian into demo.qcow2, boot it in QEMU, show 
 
 bench: setup ## measure dibo beside other ways of doing the same: bench/README.md
 	@for script in bench/[a-z]*.py; do echo "==> $$script"; $(BIN)/python "$$script"; done
+
+fuzz: setup ## break layers at random for FUZZ_MINUTES (10): tests/fuzz
+	$(BIN)/python -m tests.fuzz
 
 clean: ## remove what make made here; layers and dibo's cache stay
 	rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256

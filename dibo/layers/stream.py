@@ -46,7 +46,8 @@ class _Stopped(Exception):
 
 
 _END: Final = _End()
-_STOP: Final = _Stopped()
+_STOP: Final = _End()
+"""Put into all queues when the caller wants no more. Not an exception: raised again and again, it would keep frames."""
 
 
 class Buffers:
@@ -237,7 +238,7 @@ class Stream:
         except Empty:
             buffer = self._buffers.another() or self._free.get()
         if not isinstance(buffer, memoryview):
-            raise _STOP
+            raise _Stopped
         return buffer
 
     def _hand_on(self, buffer: memoryview, size: int) -> None:
@@ -264,7 +265,7 @@ class Stream:
                 if isinstance(item, tuple):
                     buffer, size = item
                     digest.update(buffer[:size])
-                elif isinstance(item, _Stopped):
+                elif item is _STOP:
                     return
                 elif isinstance(item, BaseException):
                     raise item
@@ -294,6 +295,8 @@ class _Source:
             self._credits.put(None)
             return item
         self._last = item
+        if item is _STOP:
+            raise _Stopped
         if isinstance(item, BaseException):
             raise item
         return b""
