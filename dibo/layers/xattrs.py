@@ -26,6 +26,8 @@ ACL_KEYWORDS: Final = {
 }
 _ACLS: Final = {keyword: name for name, keyword in ACL_KEYWORDS.items()}
 _KEPT: Final = frozenset((CAPABILITY, *ACL_KEYWORDS))
+_BOOKKEEPING: Final = (b"user.overlay.", b"trusted.overlay.", b"user.fuseoverlayfs.")
+"""What overlays note for themselves on every directory they touch: nobody misses it, so nobody is told."""
 _STORAGE: Final = (b"user.overlay.", b"user.containers.", b"user.rootlesscontainers", b"user.fuseoverlayfs.")
 
 
@@ -55,7 +57,7 @@ def from_records(records: dict[bytes, bytes], dropped: set[bytes]) -> dict[bytes
             if not name[5:] or b"\0" in name or len(name) > 255:
                 raise Malformed(f"it has an extended attribute of the name {name[:40]!r}")
             kept[name] = value
-        else:
+        elif not name.startswith(_BOOKKEEPING):
             dropped.add(name)
     if CAPABILITY in kept:
         capability = _without_root_id(kept.pop(CAPABILITY))

@@ -126,7 +126,7 @@ def test_a_size_that_is_too_small(place: Lab, out: Path, kind: str) -> None:
         said,
         errors.ImageTooSmall,
         "does not fit an image of 2 MiB",
-        "MiB are missing",
+        "KiB are missing",
         "IMAGE_SIZE set the size",
     )
     assert empty(out)
