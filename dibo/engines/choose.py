@@ -15,7 +15,7 @@ from dibo.engines.buildah import (
     require_subordinate_ids,
     require_version,
 )
-from dibo.errors import DiboError, EngineError
+from dibo.errors import DiboError, EngineError, ToolMissing
 from dibo.ports import Engine
 from dibo.report import Report
 from dibo.settings import AUTO
@@ -98,7 +98,9 @@ def why_not_buildah() -> DiboError | None:
     return None
 
 
-def _neither(buildah: DiboError, docker: DiboError) -> EngineError:
+def _neither(buildah: DiboError, docker: DiboError) -> DiboError:
+    """ToolMissing when it was buildah that could be installed: the nearest way out decides on the exit code."""
     lines = [f"buildah: {buildah.message}", *(f"  {line}" for line in buildah.hint.splitlines())]
     lines += [f"docker: {docker.message}", *(f"  {line}" for line in docker.hint.splitlines())]
-    return EngineError("no engine works here: neither buildah nor docker", hint="\n".join(lines))
+    kind = ToolMissing if isinstance(buildah, ToolMissing) else EngineError
+    return kind("no engine works here: neither buildah nor docker", hint="\n".join(lines))

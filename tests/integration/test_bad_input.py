@@ -448,7 +448,16 @@ def test_what_a_build_needs_does_not_stay(built: Tree) -> None:
     assert built["./etc/machine-id"][5] == b""
 
 
-ENGINE_S = ("./run", "./tmp", "./etc/hosts", "./etc/resolv.conf", "./dev", "./proc", "./sys")
+ENGINE_S = (
+    "./run",
+    "./tmp",
+    "./etc/hostname",
+    "./etc/hosts",
+    "./etc/resolv.conf",
+    "./dev",
+    "./proc",
+    "./sys",
+)
 
 
 def without_mount_points(tree: Tree) -> Tree:
