@@ -211,6 +211,11 @@ def _kill_run(identity: str) -> None:
     for pid in doomed:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + process.GRACE_SECONDS
+    while doomed and time.monotonic() < deadline:  # what is dying may hold files and mounts still
+        table = process.process_table()
+        doomed = {pid for pid in doomed if pid in table and table[pid][2] != "Z"}
+        time.sleep(0.01 if doomed else 0)
 
 
 def _environment(pid: int) -> bytes:

@@ -553,7 +553,8 @@ def test_extended_attributes(records: list[tuple[bytes, bytes]], wanted: dict[by
     tree, _ = load_parts((pax(*records), file(b"a"), pax(*records), directory(b"d"), file(b"b")))
     assert find(tree, "a").xattrs == find(tree, "d").xattrs == wanted
     assert find(tree, "b").xattrs is None
-    assert len(tree.warnings) == (wanted is None)
+    told = wanted is None and not any(b"overlay" in name for name, _ in records)
+    assert len(tree.warnings) == told
 
 
 def test_extended_attributes_that_are_none() -> None:
