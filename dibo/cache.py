@@ -24,6 +24,7 @@ from dibo.report import Report
 from dibo.sources import documents
 
 _TOGETHER: Final = 8  # requests at the same time
+_MOST_BAD: Final = 3  # entries that turn out bad, each perhaps after most of it was fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +102,29 @@ class Remote:
     reads: bool = True
     writes: bool = True
     off: str = ""
-    """Why it is not asked any more."""
+    """Why it is not read any more."""
+    down: str = ""
+    """Why it is not asked for anything any more."""
     there: dict[str, str] = field(default_factory=dict)
     """The digest of the entry of each key, empty where the registry does not say it."""
     _found: dict[str, Found | None] = field(default_factory=dict)
+    _bad: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def trouble(self, error: DiboError, what: str) -> None:
-        """Warn, once for each registry. Trouble of more than one entry turns it off."""
+        """Warn, once for each registry. Trouble that concerns more than one entry, and the third bad entry, end
+        reading; who may not read may still be allowed to write."""
         with self._lock:
-            if not self.off:
+            if not self.off and not self._bad:
                 self.report.warn(f"the cache {self.name} {what}: {error.message}")
-            if isinstance(error, Unreachable) or (
-                isinstance(error, RegistryError) and error.status not in (0, 404)
-            ):
-                self.off = self.off or error.message
+            status = error.status if isinstance(error, RegistryError) else 0
+            if isinstance(error, Unreachable) or status not in (0, 401, 403, 404):
+                self.off = self.down = error.message
+            elif status in (401, 403):
+                self.off = error.message
+            else:
+                self._bad += 1
+                self.off = error.message if self._bad >= _MOST_BAD else ""
 
     def look(self, keys: Iterable[str]) -> None:
         """Learn which of `keys` are there."""
@@ -158,11 +167,11 @@ class Remote:
     def forget(self, key: str, error: DiboError) -> None:
         """An entry turned out bad while its layers were read."""
         self._found[key] = None
-        self.trouble(error, f"has bad layers of {key[:12]}, so they are built")
+        self.trouble(error, f"has {key[:12]} in a state that cannot be used, so it is built")
 
     def mark(self, found: Found) -> None:
         """Note that an entry was used today. Not worth a warning."""
-        if not self.writes or self.off:
+        if not self.writes or self.down:
             return
         name = self.name.tagged(entry.mark_of(found.key, datetime.now(tz=UTC)))
         try:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from dibo import build as spine
-from dibo import cache_tools, kept, registry, why
+from dibo import cache_tools, kept, pushing, registry, why
 from dibo.cache import Caches, read_entry
 from dibo.commands import new_session, settings
 from dibo.entry import key_in
@@ -17,6 +17,7 @@ from dibo.errors import DiboError, UsageError, VerificationFailed
 from dibo.names import ImageName, parse_repository
 from dibo.report import Report, answer
 from dibo.settings import Options
+from dibo.units import human_size
 from dibo.workspace import Workspace
 
 _TOGETHER = 8
@@ -111,10 +112,12 @@ def prune(
     for each in found.entries:
         if each.foreign:
             report.warn(f"{each.key[:12]} stays: the tag {each.foreign}, which is not dibo's, means it too")
-    remaining = cache_tools.describe(replace(found, entries=doomed, broken=(), others=()), now=now)
-    answer(remaining if doomed else "nothing to remove")
     if not doomed:
+        answer("nothing to remove")
         return 0
+    answer(cache_tools.describe(replace(found, entries=doomed, broken=(), others=()), now=now, total=False))
+    size = human_size(cache_tools.freed(found, doomed))
+    answer(f"\n{len(doomed)} to remove; {size} would be nobody's then")
     if not yes:
         report.say("nothing was removed; --yes removes what is listed")
         return 0
@@ -141,4 +144,34 @@ def verify(report: Report, reference: str) -> int:
     if damaged:
         raise VerificationFailed(f"{repository} has {len(damaged)} damaged layers", hint="\n".join(damaged))
     answer(f"{count} layers, all whole")
+    return 0
+
+
+def build_and_push(
+    options: Options, report: Report, *, tag: str | None, push: str, include_local: bool
+) -> int:
+    """dibo build --push. An image that a cache has whole is pushed from there, without an engine."""
+    name = pushing.target(push)
+    with new_session(settings(options), report) as session:
+        job = session.job()
+        if not include_local:
+            pushing.refuse_local(job)
+        caches = session.caches or Caches(())
+        key = job.plan.image_key
+        in_engine = tag is not None or key in session.held or caches.find(key) is None
+        if in_engine:
+            session.build(job)
+        if tag is not None:
+            session.engine.tag(key, tag)
+        digest = pushing.push(
+            job,
+            name,
+            caches=caches,
+            engine=session.engine,
+            in_engine=in_engine,
+            include_local=include_local,
+            run=session.run,
+            report=report,
+        )
+        answer(f"{name}@{digest}")
     return 0

@@ -139,7 +139,7 @@ def _head(repository: ImageName, tag: str) -> str:
     return registry.head(repository.tagged(tag)) or ""
 
 
-def describe(found: Contents, *, now: datetime) -> str:
+def describe(found: Contents, *, now: datetime, total: bool = True) -> str:
     """A table for people."""
     rows = [("KEY", "SIZE", "ITS OWN", "MADE", "USED", "WHAT")]
     for each in found.entries:
@@ -148,10 +148,12 @@ def describe(found: Contents, *, now: datetime) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join([*(row[n].ljust(widths[n]) for n in range(5)), row[5]]).rstrip() for row in rows]
     lines += [f"{key[:12]}  damaged: {why}" for key, why in found.broken]
+    if not total:
+        return "\n".join(lines)
     entries = "1 layer" if len(found.entries) == 1 else f"{len(found.entries)} layers"
-    total = f"{entries}, {human_size(found.size)} in all"
+    size = f"{entries}, {human_size(found.size)} in all"
     others = f"; {len(found.others)} tags that are not dibo's" if found.others else ""
-    return "\n".join([*lines, "", f"{total}{others}"])
+    return "\n".join([*lines, "", f"{size}{others}"])
 
 
 def _ago(then: datetime | None, now: datetime) -> str:
@@ -174,6 +176,14 @@ def doomed(
         and not each.foreign
         and (older_than is None or (each.used is not None and each.used < limit))
     )
+
+
+def freed(found: Contents, doomed: Collection[Entry]) -> int:
+    """Bytes that no entry has once those are gone."""
+    gone = {each.key for each in doomed}
+    left = {digest for each in found.entries if each.key not in gone for digest, _ in each.blobs}
+    blobs = dict(blob for each in doomed for blob in each.blobs)
+    return sum(size for digest, size in blobs.items() if digest not in left)
 
 
 def remove(repository: ImageName, entries: Sequence[Entry], *, removed: Callable[[Entry], None]) -> None:

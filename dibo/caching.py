@@ -14,7 +14,7 @@ from dibo.build import Job
 from dibo.cache import Caches, Found, Remote, image_at
 from dibo.engines.buildah_store import BuildahStore
 from dibo.entry import CREATED
-from dibo.errors import DiboError, EngineError
+from dibo.errors import DiboError, EngineError, OutputError, ToolMissing
 from dibo.manifest import checked
 from dibo.plan import Plan, with_held
 from dibo.ports import Engine, Store
@@ -41,10 +41,6 @@ def caches_of(settings: Settings, report: Report) -> Caches:
             for name in names
         ]
     )
-
-
-def no_caches() -> Caches:
-    return Caches(())
 
 
 def store_of(engine: Engine, *, architecture: str, run: Run) -> Store:
@@ -95,7 +91,10 @@ def exchange(
         report=report,
         origins=origins(job.base, caches),
     ) as publisher:
-        job = bring(job, caches, held, store=store, publisher=publisher, report=report)
+        job = bring(job, caches, held, store=store, report=report)
+        there = [key for key in job.plan.keys if any(key in remote.there for remote in caches.remotes)]
+        if there and not settings.refresh:
+            publisher.used(there[-1])
         found = items(job.plan)
         for key in job.plan.keys:
             if key in found and key in held and not settings.refresh:
@@ -108,9 +107,7 @@ def exchange(
         yield job, on_layer
 
 
-def bring(
-    job: Job, caches: Caches, held: dict[str, float], *, store: Store, publisher: Publisher, report: Report
-) -> Job:
+def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, report: Report) -> Job:
     """Have the layer on which the build goes on in the engine's store. Bad ones are not used: the job is planned again
     without them."""
     while job.plan.base_held and job.plan.start not in held:
@@ -122,9 +119,18 @@ def bring(
                 with report.task(f"{found.title or key[:12]} from {remote.name}"):
                     store.take(found.image, key=key)
                 held[key] = created(found)
-                publisher.used(found)
-            except (DiboError, OSError) as error:
-                remote.forget(key, error if isinstance(error, DiboError) else DiboError(str(error)))
+            except (
+                EngineError,
+                ToolMissing,
+                OutputError,
+                OSError,
+            ) as error:  # another entry would fare no better
+                said = error.message if isinstance(error, DiboError) else str(error)
+                report.warn(f"layers from caches cannot be kept here, so they are built: {said}")
+                for each in caches.remotes:
+                    each.reads = False
+            except DiboError as error:
+                remote.forget(key, error)
         job = _planned_again(job, caches, held)
     return job
 

@@ -85,7 +85,7 @@ def _dibo_parser() -> argparse.ArgumentParser:
     _add_build_options(plan)
     plan.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
-    build = command("build", "build the layers, an OCI image", _run("build"))
+    build = command("build", "build the layers, an OCI image", _build)
     _add_build_options(build)
     build.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
     build.add_argument("--push", metavar="NAME", help="push the image: HOST/PATH:TAG")
@@ -320,6 +320,20 @@ def _convert(arguments: argparse.Namespace, report: Report) -> int:
     )
 
 
+def _build(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `dibo build`."""
+    options = _options(arguments)
+    if arguments.push is None:
+        from dibo import commands
+
+        return commands.build(options, report, tag=arguments.tag)
+    from dibo import cache_commands
+
+    return cache_commands.build_and_push(
+        options, report, tag=arguments.tag, push=arguments.push, include_local=arguments.include_local
+    )
+
+
 def _why(arguments: argparse.Namespace, report: Report) -> int:
     """The command `dibo why`."""
     from dibo import cache_commands
@@ -359,14 +373,6 @@ def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
             case "plan":
                 directory = Path(arguments.containerfile) if arguments.containerfile else None
                 return commands.plan(options, report, containerfile=directory, as_json=arguments.json)
-            case "build":
-                return commands.build(
-                    options,
-                    report,
-                    tag=arguments.tag,
-                    push=arguments.push,
-                    include_local=arguments.include_local,
-                )
             case "flavours":
                 return commands.flavours(options)
             case "shell":

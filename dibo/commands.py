@@ -272,48 +272,14 @@ def _as_json(value: Plan, where: Mapping[str, str]) -> str:
     return json.dumps(document, indent=2)
 
 
-def build(options: Options, report: Report, *, tag: str | None, push: str | None, include_local: bool) -> int:
+def build(options: Options, report: Report, *, tag: str | None) -> int:
     """dibo build."""
-    if push is not None:
-        return _build_and_push(options, report, tag=tag, push=push, include_local=include_local)
     with new_session(settings(options), report) as session:
         job = session.job()
         session.build(job)
         if tag is not None:
             session.engine.tag(job.plan.image_key, tag)
         answer(tag or session.engine.reference(job.plan.image_key))
-    return 0
-
-
-def _build_and_push(
-    options: Options, report: Report, *, tag: str | None, push: str, include_local: bool
-) -> int:
-    """An image that a cache has whole is pushed from there, without an engine."""
-    from dibo import caching, pushing
-
-    name = pushing.target(push)
-    with new_session(settings(options), report) as session:
-        job = session.job()
-        if not include_local:
-            pushing.refuse_local(job)
-        caches = session.caches or caching.no_caches()
-        key = job.plan.image_key
-        in_engine = tag is not None or key in session.held or caches.find(key) is None
-        if in_engine:
-            session.build(job)
-        if tag is not None:
-            session.engine.tag(key, tag)
-        digest = pushing.push(
-            job,
-            name,
-            caches=caches,
-            engine=session.engine,
-            in_engine=in_engine,
-            include_local=include_local,
-            run=session.run,
-            report=report,
-        )
-        answer(f"{name}@{digest}")
     return 0
 
 

@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -32,9 +31,10 @@ import requests.adapters
 from urllib3.exceptions import HTTPError
 
 from dibo import __version__, credentials, process, resources
-from dibo.errors import CommandFailed, DiboError, RegistryError, ToolMissing, Unreachable
+from dibo.errors import CommandFailed, RegistryError, ToolMissing, Unreachable
 from dibo.image import Reader
 from dibo.names import DOCKER_HUB, ImageName, on_loopback
+from dibo.patience import PATIENCE, Passing, Patience
 
 _T = TypeVar("_T")
 CHUNK: Final = 1 << 20
@@ -43,33 +43,6 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 OFFLINE: Final = "check the network, the name of the registry, and the proxies (https_proxy, no_proxy)"
 _LOGIN: Final = "check the name; a private repository wants a login (docker login, buildah login)"
 _BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """Seconds to connect, between two bytes, before each further try; the longest wait that a registry may ask for;
-    and the bytes a second below which a transfer counts as stuck."""
-
-    connect: float = 10.0
-    read: float = 30.0
-    pauses: tuple[float, ...] = (0.5, 2.0)
-    longest_wait: float = 20.0
-    slowest: int = 4096
-    progress: int = 16 << 20
-    """Bytes after which a cut is a new one, not the same trouble again."""
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-
-
-PATIENCE: Final = Patience()
-
-
-class Passing(Exception):
-    """Something that may go better the next time; `error` is what it is when it does not."""
-
-    def __init__(self, error: DiboError, wait: float = 0.0) -> None:
-        super().__init__(error.message)
-        self.error, self.wait = error, wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +267,9 @@ class Client:
                 hint="check the clock and the address; SSL_CERT_FILE names a file with further authorities",
             )
         found = Unreachable(f"registry {self.host} cannot be reached: {_cause(error)}", hint=OFFLINE)
-        return found if isinstance(error, requests.exceptions.ConnectTimeout) else Passing(found)
+        return (
+            found if isinstance(error, requests.Timeout) else Passing(found)
+        )  # who is slow once is slow again
 
     def _refused(self, answer: Answer, name: ImageName) -> Exception:
         hint = "check the name and the tag" if answer.status == 404 else _LOGIN

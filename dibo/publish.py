@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from dibo import entry, registry
-from dibo.cache import Found, Remote
+from dibo.cache import Remote
 from dibo.errors import DiboError, Interrupted, LocalLayers
 from dibo.image import Image
 from dibo.ports import Store
@@ -93,7 +93,7 @@ class Publisher:
             for remote in remotes
             if remote.writes
         ]
-        self._queue: queue.SimpleQueue[Item | Found | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item | str | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._held_back: dict[str, LocalLayers] = {}
@@ -104,11 +104,11 @@ class Publisher:
             self._begin()
             self._queue.put(item)
 
-    def used(self, found: Found) -> None:
-        """Note that an entry was used, soon."""
-        if any(target.remote.name == found.where for target in self._targets):
+    def used(self, key: str) -> None:
+        """Note that an entry was used, where it is, soon."""
+        if any(key in target.remote.there for target in self._targets):
             self._begin()
-            self._queue.put(found)
+            self._queue.put(key)
 
     def _begin(self) -> None:
         if self._thread is None:
@@ -162,14 +162,14 @@ class Publisher:
                     self._go_on()
                     if isinstance(item, Item):
                         self._store_in(target, item)
-                    elif target.remote.name == item.where:
-                        target.remote.mark(item)
+                    elif (found := target.remote.find(item)) is not None:
+                        target.remote.mark(found)
 
     def _store_in(self, target: _Target, item: Item) -> None:
         remote = target.remote
         if item.key in remote.there and not self._refresh:
             return
-        target.failed = target.failed or remote.off
+        target.failed = target.failed or remote.down
         if target.failed:
             target.lost.append(item.title)
             return

@@ -15,11 +15,12 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from dibo.distribution import CHUNK, OFFLINE, Answer, Body, Client, Passing, client
+from dibo.distribution import CHUNK, OFFLINE, Answer, Body, Client, client
 from dibo.errors import RegistryError, Unreachable, VerificationFailed
 from dibo.image import Reader
 from dibo.manifest import INDEX_TYPES, LARGEST_MANIFEST, MANIFEST_TYPES, checked, digest_of, is_image, pick
 from dibo.names import ImageName
+from dibo.patience import Passing
 
 _ACCEPT: Final = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
 _MANY_PAGES: Final = 1000

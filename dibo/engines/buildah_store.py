@@ -39,9 +39,9 @@ class BuildahStore:
         self._reference, self._architecture, self._directory = reference, architecture, directory
 
     def image(self, key: str) -> Image:
-        with self._place() as scratch:
-            name = self._reference(key)
-            return store_image(name, reference=name, architecture=self._architecture, scratch=scratch)
+        name = self._reference(key)
+        scratch = Path(tempfile.mkdtemp(prefix="image-", dir=self._directory))
+        return store_image(name, reference=name, architecture=self._architecture, scratch=scratch)
 
     def take(self, image: Image, *, key: str) -> None:
         known = stored_diff_ids()

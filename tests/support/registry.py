@@ -58,15 +58,16 @@ def _ask(method: str, url: str, body: bytes, media_type: str) -> str:
 
 
 @contextlib.contextmanager
-def registry(directory: Path) -> Iterator[Registry]:
-    """Start docker-registry with its storage in `directory`."""
+def registry(directory: Path, *, delete: bool = False) -> Iterator[Registry]:
+    """Start docker-registry with its storage in `directory`; it deletes only if it may."""
     need("docker-registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
     config = directory / "config.yml"
     config.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory / 'data'}}}}}\n"
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory / 'data'}}}, "
+        f"delete: {{enabled: {str(delete).lower()}}}}}\n"
         f"http: {{addr: '{host}'}}\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
     )
     with (directory / "log").open("wb") as log:

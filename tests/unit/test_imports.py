@@ -97,6 +97,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "daemon",
             "workspace",
             "credentials",
+            "patience",
             "distribution",
             "registry",
             "fetch",

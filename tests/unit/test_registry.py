@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from dibo import distribution, registry
-from dibo.distribution import Client, Patience
+from dibo.distribution import Client
 from dibo.errors import RegistryError, Unreachable, VerificationFailed
 from dibo.image import Reader
 from dibo.manifest import OCI_INDEX, OCI_MANIFEST, digest_of
 from dibo.names import ImageName, parse_image_name
+from dibo.patience import Patience
 from tests.support.moody import Moody, Shelf
 
 CONTENT = bytes(range(256)) * 4096 * 5  # five times what is read at once
@@ -277,6 +278,15 @@ def test_a_registry_that_asks_to_wait(shelf: Shelf, name: ImageName, quick: list
     shelf.mood("manifests", (429, {"Retry-After": "3600"}))
     with pytest.raises(RegistryError, match="answered 429"):
         registry.head(name)
+
+
+def test_a_registry_that_does_not_answer(shelf: Shelf, name: ImageName, quick: list[float]) -> None:
+    asked = distribution.client(name)
+    asked.patience = dataclasses.replace(asked.patience, read=0.2)
+    shelf.always("HEAD", "slow:0.6")
+    with pytest.raises(Unreachable, match="timed out"):
+        registry.head(name)
+    assert quick == [], "who is slow once is slow again"
 
 
 def test_nobody_there() -> None:

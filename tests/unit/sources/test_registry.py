@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from dibo import distribution
-from dibo.distribution import Client, Patience
+from dibo.distribution import Client
 from dibo.errors import ImageError, RegistryError, Unreachable, UsageError, VerificationFailed
 from dibo.image import Image
+from dibo.patience import Patience
 from tests.support.moody import Moody
 from tests.unit.sources.samples import DOCKER_LIST, Maker, layer_tar, on
 
