@@ -10,7 +10,8 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +27,15 @@ from dibo.converter import Converters
 from dibo.disk.layout import parse_layout
 from dibo.disk.partition import Layout
 from dibo.engines.choose import SWEEPERS
-from dibo.errors import EngineError, ImageTooSmall, LayoutError, RootNotBootable, ToolMissing, UsageError
+from dibo.errors import (
+    EngineError,
+    ImageTooSmall,
+    LayoutError,
+    OutputError,
+    RootNotBootable,
+    ToolMissing,
+    UsageError,
+)
 from dibo.image import Image
 from dibo.keys import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.layers.limits import Limits
@@ -54,8 +63,8 @@ def run(
 ) -> int:
     """dibo convert."""
     decided = settings(options)
-    workspace = Workspace(decided.cache)
     with (
+        _workspace(options, decided) as workspace,
         workspace.run(sweepers=SWEEPERS) as each_run,
         choose_image(
             reference, architecture=decided.architecture, scratch=each_run.subdirectory("source")
@@ -76,6 +85,25 @@ def run(
     for path in made:
         answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
     return 0
+
+
+@contextlib.contextmanager
+def _workspace(options: Options, decided: Settings) -> Iterator[Workspace]:
+    """The cache; where there can be none and nobody asked for it, a directory beside the output, which goes again: a
+    container may give its id no home, and let it write nowhere else."""
+    with contextlib.ExitStack() as stack:
+        try:
+            workspace = Workspace(decided.cache)
+        except OutputError:
+            if options.cache_dir is not None or os.environ.get("IMG_PATH"):
+                raise
+            beside = decided.output.absolute().parent
+            try:
+                place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".dibo-", dir=beside))
+            except OSError as error:
+                raise OutputError(f"cannot write to {beside}: {error.strerror}") from error
+            workspace = Workspace(Path(place))
+        yield workspace
 
 
 def limits(entries: str | None, size: str | None) -> Limits:

@@ -92,10 +92,11 @@ def artefacts(ground: Ground, place: Place, reference: str, *options: str) -> li
     done = run(
         place,
         ["convert", reference, "-o", f"{seen}/disk", "-t", ",".join(TYPES), "--bare", *options],
-        {"IMG_PATH": f"{seen}/cache"},
+        {"TMPDIR": "/nonexistent"},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" or "error" not in done.stderr
+    assert sorted(path.name for path in output.iterdir()) == sorted(f"disk.{each}" for each in TYPES)
     return [output / f"disk.{each}" for each in TYPES]
 
 
