@@ -151,10 +151,21 @@ class Daemon:
 
     def load(self, archive: Iterable[bytes]) -> None:
         """Take images from a stream as `docker save` writes it."""
-        with self._asking("to take an image"):
-            for word in self._patient.load_image(archive):
+        stopped = threading.Event()
+
+        def feed() -> Iterator[bytes]:
+            for data in archive:
+                if stopped.is_set():
+                    raise BrokenPipeError(errno.EPIPE, "interrupted")
+                yield data
+
+        def load() -> None:
+            for word in self._patient.load_image(feed()):
                 if "error" in word:
                     raise EngineError(f"docker does not take the image: {word['error']}")
+
+        with self._asking("to take an image"):
+            _surely(load, give_up=stopped.set)
 
     def save(self, image: str) -> Iterator[bytes]:
         """An image as a stream: manifest.json, configs, layers (dibo.sources.docker_archive)."""
@@ -175,17 +186,17 @@ class Daemon:
         if not colon or "/" in tag:
             repository, tag = name, "latest"
         with self._asking(f"to name an image {name}"):
-            self._client.tag(image, repository, tag)
+            _surely(lambda: self._client.tag(image, repository, tag))
 
     def untag(self, image: str) -> None:
         """Forget a name, and the image with its last one; nothing when it is not there."""
         with contextlib.suppress(NotThere), self._asking(f"to forget {image}"):
-            self._client.remove_image(image, force=True)
+            _surely(lambda: self._client.remove_image(image, force=True))
 
     def discard(self, identity: str) -> None:
         """Remove an image that has no name, unless somebody uses it."""
         with contextlib.suppress(NotThere, InUse), self._asking(f"to remove {identity}"):
-            self._client.remove_image(identity)
+            _surely(lambda: self._client.remove_image(identity))
 
     # Containers and volumes
 
@@ -195,7 +206,7 @@ class Daemon:
 
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(NotThere), self._asking(f"to remove the volume {name}"):
-            self._client.remove_volume(name, force=True)
+            _surely(lambda: self._client.remove_volume(name, force=True))
 
     def make_container(
         self,
@@ -246,7 +257,7 @@ class Daemon:
         """Start a container; what it writes, as it comes, until it ends."""
         with self._asking("to run a container"):
             output = self._patient.attach(container, stdout=True, stderr=True, stream=True)
-            self._patient.start(container)
+            _surely(lambda: self._patient.start(container))
             yield from output
 
     def wait(self, container: str) -> int:
@@ -262,7 +273,7 @@ class Daemon:
     def remove_container(self, name: str) -> None:
         """Kill and remove a container; nothing when it is not there."""
         with contextlib.suppress(NotThere), self._asking("to remove a container"):
-            self._client.remove_container(name, force=True, v=True)
+            _surely(lambda: self._client.remove_container(name, force=True, v=True))
 
     def attach(self, container: str) -> Any:
         """The socket of a container that was made with a terminal or with open standard input, and is not started
@@ -357,23 +368,28 @@ def _system_error(error: BaseException | None) -> OSError | None:
     return found
 
 
-def _surely(ask: Callable[[], object]) -> None:
-    """Ask for something that must be taken back when we are interrupted, so wait for the answer even then: what the
-    daemon makes after we gave up would stay."""
+def _surely(ask: Callable[[], object], *, give_up: Callable[[], None] = lambda: None) -> None:
+    """Ask for a change, and wait for the answer even when we are interrupted: what the daemon does after we gave up
+    could not be taken back. `give_up` is called then, for the answer to come sooner."""
     problem: list[BaseException] = []
+    done = (
+        threading.Event()
+    )  # Thread.join forgets the thread when a signal interrupts it (CPython 3.11, bpo-45274)
 
     def run() -> None:
         try:
             ask()
         except BaseException as error:
             problem.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threading.Thread(target=run, daemon=True).start()
     try:
-        thread.join()
+        done.wait()
     except BaseException:
-        thread.join(_ANSWER_SECONDS)
+        give_up()
+        done.wait(_ANSWER_SECONDS)
         raise
     if problem:
         raise problem[0]

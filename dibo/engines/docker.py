@@ -249,13 +249,13 @@ class Docker:
         name = self._run.docker(self._daemon.host)
         try:
             yield name
+            forget(self._daemon, name)
         except BaseException:
             try:
                 forget(self._daemon, name)
             except DiboError:
                 self._run.leave_to_next()
             raise
-        forget(self._daemon, name)
 
 
 def _require_success(maker: Process | None) -> None:

@@ -54,9 +54,11 @@ class DockerStore:
     def load(self, stream: Iterable[bytes], name: str) -> None:
         """Load an image that may take the name of another, which then has none and goes."""
         before = self._daemon.identity(name)
-        self._daemon.load(stream)
-        if before is not None and before != self._daemon.identity(name):
-            self._daemon.discard(before)
+        try:
+            self._daemon.load(stream)
+        finally:
+            if before is not None and before != self._daemon.identity(name):
+                self._daemon.discard(before)
 
     def take(self, image: Image, *, config: Document, name: str) -> None:
         """Send an image, of its layers those that the daemon does not have yet, each checked before it counts.

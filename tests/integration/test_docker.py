@@ -207,6 +207,16 @@ def test_interrupted(place: Lab, daemon: Docker, signum: int) -> None:
         assert child.wait(30) == 128 + signum
 
 
+@pytest.mark.parametrize("tenths", range(3, 19, 3))
+def test_interrupted_whatever_it_does(place: Lab, daemon: Docker, tenths: int) -> None:
+    """At any moment of a build that makes every layer anew; what is left is looked at by nothing_is_left."""
+    ok(place.run("dibo", "build", "--no-base", "other"))
+    with place.start("dibo", "build", "--no-base", "--refresh", "other") as child:
+        time.sleep(tenths / 10)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) in (128 + signal.SIGTERM, 0)
+
+
 def test_killed(place: Lab, daemon: Docker) -> None:
     """After SIGKILL the next run removes what was left, whatever its engine."""
     write_flavour(place.flavours, "slow", {"install.d/10-slow": SLOW})
