@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,7 @@ from dibo.layers.header import Malformed
 from dibo.layers.limits import Limits
 from dibo.layers.stack import cover, stack
 from dibo.layers.stream import Buffers, Stream
+from dibo.layers.survey import Survey
 from dibo.layers.tree import AUFS, OPAQUE, WHITEOUT, LayerTree, Mask
 from dibo.node import Contents, Node
 
@@ -37,6 +39,7 @@ _TYPES: Final = {
     b"4": stat.S_IFBLK,
     b"6": stat.S_IFIFO,
 }
+_TURN: Final = 0.0005
 _SECOND: Final = 1_000_000_000
 _MAJORS: Final = 1 << 12
 _MINORS: Final = 1 << 20
@@ -86,7 +89,13 @@ def load(
     """
     if len(layers) > limits.layers:
         raise LayerError(f"the image has {len(layers)} layers; the limit is {limits.layers}")
-    return _Loading(layers, contents, limits, keep, clamp, progress).run()
+    # A thread that comes back from C waits so long for one that runs Python; the default, 5 ms, is five chunks.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(min(interval, _TURN))
+    try:
+        return _Loading(layers, contents, limits, keep, clamp, progress).run()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def load_tar(
@@ -281,7 +290,7 @@ class _Loading:
     # All of them
 
     def _finish(self, root: Node) -> Tree:
-        survey = _Survey(root, self._limits)
+        survey = Survey(root, self._limits)
         for node in self._written:
             if node not in survey.files:
                 self._contents.release(node.content)
@@ -351,39 +360,6 @@ class _Counted:
         if self._progress is not None:
             self._progress(self._before + self._stream.stored_bytes)
         return chunk
-
-
-class _Survey:
-    """What is in a finished tree. Raises LayerError where paths are too long or too deep."""
-
-    def __init__(self, root: Node, limits: Limits) -> None:
-        self.entries = 0
-        self.files: dict[Node, None] = {}
-        """Those that are not empty."""
-        directories = 1
-        others: set[Node] = set()
-        level: list[tuple[Node, int]] = [(root, 0)]
-        for _ in range(limits.depth + 1):
-            below: list[tuple[Node, int]] = []
-            for directory, length in level:
-                children = directory.children or {}
-                self.entries += len(children)
-                for name, node in children.items():
-                    if node.children is not None:
-                        below.append((node, length + 1 + len(name)))
-                    elif node.content is not None:
-                        self.files[node] = None
-                    else:
-                        others.add(node)
-                if children and length + 1 + max(map(len, children)) > limits.path_bytes:
-                    raise LayerError(f"the image has paths longer than {limits.path_bytes} bytes")
-            directories += len(below)
-            level = below
-            if not level:
-                break
-        else:
-            raise LayerError(f"the image has more than {limits.depth} directories in each other")
-        self.inodes = directories + len(self.files) + len(others)
 
 
 def _name(layer: Layer) -> str:

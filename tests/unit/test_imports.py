@@ -85,6 +85,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "layers.archive",
             "layers.tree",
             "layers.stack",
+            "layers.survey",
             "layers.tar",
         ),
     ),
