@@ -15,7 +15,7 @@ from pathlib import Path
 from dibo import __version__
 from dibo.errors import DiboError, Interrupted, UsageError
 from dibo.report import Report, log_commands
-from dibo.settings import VARIABLES, Options
+from dibo.settings import RAMDISK_VARIABLES, VARIABLES, Options
 
 _PHASES = """\
 phases of a flavour, in the order they run:
@@ -36,6 +36,11 @@ def dibo(argv: Sequence[str] | None = None) -> int:
 def disk_image_create(argv: Sequence[str] | None = None) -> int:
     """The command `disk-image-create`."""
     return _main(_create_parser(), argv)
+
+
+def ramdisk_image_create(argv: Sequence[str] | None = None) -> int:
+    """The command `ramdisk-image-create`."""
+    return _main(_ramdisk_parser(), argv)
 
 
 def _main(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
@@ -133,6 +138,39 @@ def _create_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _ramdisk_parser() -> argparse.ArgumentParser:
+    variables = {**VARIABLES, **RAMDISK_VARIABLES}
+    for name in ("FS_TYPE", "IMAGE_TYPE", "IMAGE_SIZE", "DIBO_CONVERTERS_PATH", "DIBO_QCOW2_COMPRESSION"):
+        del variables[name]
+    width = max(len(name) for name in variables) + 2
+    lines = "\n".join(f"  {name:{width}}{text}" for name, text in variables.items())
+    parser = argparse.ArgumentParser(
+        prog="ramdisk-image-create",
+        description="Build a kernel and an initramfs from flavours, without root.",
+        epilog=f"environment variables, overridden by options:\n{lines}\n\n"
+        "example:\n  ramdisk-image-create -o deploy.ramdisk --base debian deploy   # and deploy.kernel",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_ramdisk)
+    parser.add_argument("--version", action="version", version=f"ramdisk-image-create {__version__}")
+    parser.add_argument(
+        "-o", metavar="FILE", dest="name", help="write the initramfs to FILE, the kernel beside it (ramdisk)"
+    )
+    parser.add_argument("-k", metavar="VERSION", dest="kernel_version", help="kernel to take (the newest)")
+    parser.add_argument(
+        "-m",
+        metavar="PATH",
+        dest="module_root",
+        help="take kernel, modules and firmware from there; / is this machine",
+    )
+    parser.add_argument(
+        "--compress", metavar="HOW", help="zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)"
+    )
+    parser.add_argument("--microcode", action="store_true", help="put the root's microcode first")
+    _add_build_options(parser, base="ramdisk-base")
+    return parser
+
+
 def _add_artefact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
     parser.add_argument("-t", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)")
@@ -175,7 +213,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-x", action="store_true", help="show each command that is run")
 
 
-def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:
+def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
     _add_base_options(parser)
     parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")
     parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
@@ -185,7 +223,7 @@ def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> 
         "--no-base",
         action="store_false",
         dest="with_base",
-        help="leave out the flavour `base`, and so the kernel",
+        help=f"leave out the flavour `{base}`, and so the kernel",
     )
     _add_flavours_path(parser)
     _add_flavours(parser, nargs=nargs)
@@ -331,6 +369,20 @@ def _build(arguments: argparse.Namespace, report: Report) -> int:
 
     return cache_commands.build_and_push(
         options, report, tag=arguments.tag, push=arguments.push, include_local=arguments.include_local
+    )
+
+
+def _ramdisk(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `ramdisk-image-create`."""
+    from dibo import ramdisk_command
+
+    return ramdisk_command.create(
+        _options(arguments),
+        report,
+        kernel_version=arguments.kernel_version,
+        module_root=arguments.module_root,
+        compression=arguments.compress,
+        microcode=arguments.microcode,
     )
 
 

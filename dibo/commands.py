@@ -49,6 +49,9 @@ def settings(options: Options) -> Settings:
     )
 
 
+Make = Callable[[Root], tuple[Path, ...]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """One run: its directories, its engine, and what the engine holds."""
@@ -90,6 +93,17 @@ class Session:
                 held=self.held,
                 on_layer=on_layer,
             )
+
+    def with_root(self, job: spine.Job, make: Make, *, needs_directory: bool = False) -> tuple[Path, ...]:
+        """Let `make` make artefacts of the job's root: of a cache's, where one holds it whole, else of the engine's,
+        once it is built. With `needs_directory` always of the engine's."""
+        key = job.plan.image_key
+        made = None if needs_directory else _from_caches(self, key, make)
+        if made is None:
+            self.build(job)
+            with self.engine.root(key, architecture=self.settings.architecture) as root:
+                made = make(root)
+        return made
 
     def places(self, job: spine.Job) -> Mapping[str, str]:
         """Which registry has a layer that the engine has not."""
@@ -204,21 +218,21 @@ def create(options: Options, report: Report) -> int:
         )
         job = session.job()
         order = order.for_image(job.plan.image_key)
-        made = _from_caches(session, order)
-        if made is None:
-            session.build(job)
-            with session.engine.root(job.plan.image_key, architecture=order.architecture) as root:
-                made = convert(root, order, run=session.run, report=report)
+        made = session.with_root(
+            job,
+            lambda root: convert(root, order, run=session.run, report=report),
+            needs_directory=root_type(order) != "ext4",
+        )
     for path in made:
         answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
     return 0
 
 
-def _from_caches(session: Session, order: Order) -> tuple[Path, ...] | None:
+def _from_caches(session: Session, key: str, make: Make) -> tuple[Path, ...] | None:
     """Artefacts of an image that a cache holds whole, straight from there: no engine is asked, nothing is unpacked.
     None when it has to be built, or brought, after all."""
-    caches, key = session.caches, order.identity
-    if caches is None or key in session.held or session.settings.refresh or root_type(order) != "ext4":
+    caches = session.caches
+    if caches is None or key in session.held or session.settings.refresh:
         return None
     if not all(key in remote.there for remote in caches.remotes if remote.writes and not remote.off):
         return None
@@ -228,8 +242,7 @@ def _from_caches(session: Session, order: Order) -> tuple[Path, ...] | None:
         return None
     remote, found = where
     try:
-        root = Root(name=image.name, layers=image.layers, built=True)
-        made = convert(root, order, run=session.run, report=session.report)
+        made = make(Root(name=image.name, layers=image.layers, built=True))
     except (LayerError, VerificationFailed, Unreachable, RegistryError) as error:
         remote.forget(key, error)
         return None
@@ -360,7 +373,7 @@ def completion(kind: str) -> int:
 
     if kind not in ("bash", "zsh", "fish"):
         raise UsageError(f"no completions for {kind}")
-    answer(str(shellcode(["dibo", "disk-image-create"], shell=kind)))
+    answer(str(shellcode(["dibo", "disk-image-create", "ramdisk-image-create"], shell=kind)))
     return 0
 
 

@@ -96,6 +96,7 @@ def describe_flavour(flavour: Flavour, found: Found) -> str:
     lines += ["  local     its layers hold data of this user or machine"] if flavour.local else []
     lines += [f"  hook      {hook.path}" for hook in flavour.hooks]
     lines += [f"  data      {path}" for path in flavour.data]
+    lines += [f"  ramdisk   {file.path}" for file in flavour.ramdisk]
     if flavour.disk is not None:
         names = ", ".join(partition.name for partition in flavour.disk.partitions)
         lines.append(f"  disk      {flavour.disk.table.value}: {names}")

@@ -115,6 +115,11 @@ class ConverterError(DiboError):
     meaning = "a converter failed"
 
 
+class RamdiskError(DiboError):
+    exit_code = 55
+    meaning = "a ramdisk cannot be made: something it needs is not in the root, or its init is wrong"
+
+
 class RegistryError(DiboError):
     exit_code = 60
     meaning = "a registry did not give or take what was wanted"

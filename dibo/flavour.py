@@ -80,6 +80,9 @@ class Flavour:
     origin: Path = field(compare=False)
     summary: str = ""
     files: tuple[File, ...] = ()
+    """All that hooks can see."""
+    ramdisk: tuple[File, ...] = ()
+    """Those for ramdisks, which no hook sees (dibo.ramdisk.wishes)."""
     hooks: tuple[Hook, ...] = ()
     data: tuple[str, ...] = ()
     """Files in phase directories that are not hooks."""

@@ -20,6 +20,7 @@ import yaml
 from dibo.errors import FlavourError, UnknownFlavour
 from dibo.flavour import FLAVOUR_NAME, HOOK_NAME, File, Flavour, Hook, Kind, Phase
 from dibo.flavour_yaml import nearest, parse_manifest
+from dibo.ramdisk.wishes import Wishes, is_ramdisk_file, parse_wishes
 
 _MANIFEST = "flavour.yaml"
 _MANIFEST_LIMIT = 1 << 20
@@ -89,7 +90,8 @@ def load_flavour(directory: Path) -> Flavour:
     manifest = parse_manifest(_read_yaml(directory / _MANIFEST), origin=str(directory / _MANIFEST))
     files = tuple(sorted(_walk(directory)))
     hooks, data = _sort_out(directory, files)
-    if not hooks and not manifest.packages and not (directory / "README.md").exists():
+    ramdisk = tuple(file for file in files if is_ramdisk_file(file.path))
+    if not (hooks or manifest.packages or ramdisk or (directory / "README.md").exists()):
         raise FlavourError(
             f"{directory} holds nothing of a flavour: no phase, no packages, no README.md",
             hint=f"phases are {', '.join(Phase)}",
@@ -97,7 +99,8 @@ def load_flavour(directory: Path) -> Flavour:
     return Flavour(
         name=directory.name,
         origin=directory,
-        files=files,
+        files=tuple(file for file in files if file not in ramdisk),
+        ramdisk=ramdisk,
         hooks=hooks,
         data=data,
         summary=manifest.summary,
@@ -201,6 +204,18 @@ def _is_executable(directory: Path, file: File) -> bool:
         return file.executable
     target = directory / file.path
     return target.is_file() and bool(target.stat().st_mode & 0o111)
+
+
+def load_wishes(flavour: Flavour) -> Wishes:
+    """What a flavour wants in a ramdisk. Raises FlavourError."""
+    files = {}
+    for file in flavour.ramdisk:
+        path = flavour.origin / file.path
+        try:
+            files[file.path] = path.read_bytes()
+        except OSError as error:
+            raise FlavourError(f"cannot read {path}: {error.strerror}") from error
+    return parse_wishes(flavour.name, files, origin=str(flavour.origin))
 
 
 def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:

@@ -46,6 +46,14 @@ VARIABLES: Final = {
 }
 
 LAYER_COMPRESSIONS: Final = ("zstd", "gzip", "none")
+RAMDISK_VARIABLES: Final = {
+    "KERNEL_VERSION": "version of the kernel and its modules (the newest in the root)",
+    "MODULE_ROOT": "take kernel, modules and firmware from this directory, not from the root; / is this machine",
+    "BUSYBOX": "a busybox of this machine, instead of the root's",
+    "IMAGE_NAME": "the initramfs (ramdisk)",
+    "DIBO_RAMDISK_COMPRESSION": "zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)",
+}
+"""Those that ramdisk-image-create has besides, or means differently."""
 DEFAULT_TYPE: Final = "qcow2"
 DEFAULT_SIZE: Final = "2"
 DEFAULT_BASE: Final = "ubuntu"

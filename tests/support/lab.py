@@ -22,6 +22,7 @@ from dibo import process
 from tests.support.installed import installed_dibo
 
 SECONDS = 120.0
+COMMANDS = ("dibo", "disk-image-create", "ramdisk-image-create")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +146,7 @@ class Lab:
 
 
 def program(command: str) -> str:
-    return str(installed_dibo() / command) if command in ("dibo", "disk-image-create") else command
+    return str(installed_dibo() / command) if command in COMMANDS else command
 
 
 @contextlib.contextmanager

@@ -21,11 +21,13 @@ NAMES = sorted(path.parent.name for path in FLAVOURS.glob("*/flavour.yaml"))
 EXPECTED = {
     "base",
     "boot-files",
+    "deploy",
     "devstack-user",
     "local-config",
     "mellanox",
     "mysql",
     "nova-compute",
+    "ramdisk-base",
     "swift-storage",
     "vm",
 }

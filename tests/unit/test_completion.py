@@ -13,7 +13,11 @@ from tests.support.flavours import write_flavour
 from tests.support.parts import need
 
 PROGRAM = "import sys; from dibo.cli import {name}; sys.exit({name}())"
-COMMANDS = {"dibo": "dibo", "disk-image-create": "disk_image_create"}
+COMMANDS = {
+    "dibo": "dibo",
+    "disk-image-create": "disk_image_create",
+    "ramdisk-image-create": "ramdisk_image_create",
+}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from dibo.converter import Converters
 from dibo.flavour import Phase
 from dibo.flavour_yaml import SCHEMA
 from dibo.loader import Catalogue
-from dibo.settings import VARIABLES
+from dibo.settings import RAMDISK_VARIABLES, VARIABLES
 from dibo.sources.choose import FORMS
 from tests.support.markdown import PROJECT, anchors, generated, links, pages, table, with_generated
 
@@ -37,6 +37,7 @@ def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.Argument
 
 def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "disk-image-create", cli._create_parser()
+    yield "ramdisk-image-create", cli._ramdisk_parser()
     for name, parser in _subcommands(cli._dibo_parser()).items():
         yield f"dibo {name}", parser
 
@@ -66,8 +67,8 @@ def _positional(action: argparse.Action) -> str:
     return {"+": "one or more", "*": "none, one or more"}.get(str(action.nargs), "which one")
 
 
-def _variables_table() -> str:
-    return table(("variable", "meaning (default)"), [(f"`{name}`", text) for name, text in VARIABLES.items()])
+def _variables_table(variables: dict[str, str]) -> str:
+    return table(("variable", "meaning (default)"), [(f"`{name}`", text) for name, text in variables.items()])
 
 
 def _exit_codes_table() -> str:
@@ -103,7 +104,8 @@ TABLES: list[tuple[Path, str, Callable[[], str]]] = [
     (PROJECT / "README.md", "commands", _command_table),
     (PROJECT / "README.md", "flavours", _flavours_table),
     (PROJECT / "README.md", "types", _types_table),
-    (DOCS / "reference/cli.md", "variables", _variables_table),
+    (DOCS / "reference/cli.md", "variables", partial(_variables_table, VARIABLES)),
+    (DOCS / "reference/cli.md", "ramdisk variables", partial(_variables_table, RAMDISK_VARIABLES)),
     (DOCS / "reference/cli.md", "images", _images_table),
     (DOCS / "reference/exit-codes.md", "exit codes", _exit_codes_table),
     *((DOCS / "reference/cli.md", name, partial(_options_table, parser)) for name, parser in _commands()),
@@ -131,6 +133,8 @@ def test_help_names_every_variable_and_phase() -> None:
     text = cli._create_parser().format_help()
     assert [name for name in VARIABLES if f"  {name} " not in text] == []
     assert [phase for phase in Phase if f"  {phase} " not in text] == []
+    text = cli._ramdisk_parser().format_help()
+    assert [name for name in RAMDISK_VARIABLES if f"  {name} " not in text] == []
 
 
 def test_exit_codes_are_distinct() -> None:

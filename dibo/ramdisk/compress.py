@@ -1,0 +1,168 @@
+"""Compression of a ramdisk, in parallel, in forms that the kernel unpacks, and with the same bytes from every machine.
+
+    zstd    one frame; the library splits it into jobs by itself, of a size that does not depend on the number of
+            threads
+    gzip    one member (RFC 1952): blocks of a fixed size deflated apart, each flushed to a byte
+    xz      one block of one stream (xz-file-format): an LZMA2 stream is a sequence of chunks, so blocks of a fixed size
+            are compressed apart, each beginning with a new dictionary; CRC32, which is what the kernel has
+    none    as it is
+
+The kernel unpacks one gzip member, one xz stream: files of several, as parallel compressors often write, are no way
+out.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from dibo.errors import UsageError
+from dibo.node import Buffer
+
+LEVELS: Final = {"zstd": range(1, 20), "gzip": range(4), "xz": range(10), "none": range(1)}
+DEFAULTS: Final = {"zstd": 9, "gzip": 3, "xz": 6, "none": 0}
+_BLOCK: Final = 1 << 20
+_XZ_BLOCK: Final = 8 << 20
+_BATCH: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """A method and its level."""
+
+    method: str
+    level: int
+
+
+def parse_compression(text: str) -> Compression:
+    """`zstd`, `zstd:19`, `gzip`, `xz`, `none`. Raises UsageError."""
+    method, _, level = text.partition(":")
+    if method not in LEVELS:
+        raise UsageError(f"{text!r} is no compression", hint=f"use {', '.join(LEVELS)}, or a level: zstd:19")
+    if level and (not level.isdecimal() or int(level) not in LEVELS[method]):
+        levels = LEVELS[method]
+        raise UsageError(f"{text!r}: levels of {method} are {levels.start} to {levels.stop - 1}")
+    return Compression(method=method, level=int(level) if level else DEFAULTS[method])
+
+
+def compress(
+    pieces: Iterable[Buffer], compression: Compression, *, threads: int | None = None
+) -> Iterator[Buffer]:
+    """The compressed form of `pieces`, in pieces."""
+    count = threads or os.cpu_count() or 1
+    match compression.method:
+        case "zstd":
+            return _zstd(_batches(pieces, _BATCH), compression.level, count)
+        case "gzip":
+            return _gzip(_batches(pieces, _BLOCK), compression.level, count)
+        case "xz":
+            return _xz(_batches(pieces, _XZ_BLOCK), compression.level, count)
+    return iter(_batches(pieces, _BATCH))
+
+
+def _batches(pieces: Iterable[Buffer], size: int) -> Iterator[bytes]:
+    """The same bytes in pieces of `size`, the last one smaller."""
+    batch = bytearray()
+    for piece in pieces:
+        view = memoryview(piece)
+        while len(batch) + len(view) >= size:
+            room = size - len(batch)
+            batch += view[:room]
+            yield bytes(batch)
+            batch.clear()
+            view = view[room:]
+        batch += view
+    if batch:
+        yield bytes(batch)
+
+
+def _zstd(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
+    import zstandard
+
+    # Always jobs of threads, even where there is one: a frame made without them has other bytes.
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, threads=max(1, threads), write_checksum=True, write_content_size=False
+    )
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    for batch in batches:
+        if out := compressor.compress(batch):
+            yield out
+    yield compressor.flush()
+
+
+def _parallel(
+    work: Callable[[bytes, bool], bytes], batches: Iterable[bytes], threads: int
+) -> Iterator[tuple[bytes, bytes]]:
+    """(batch, work(batch, whether it is the last)) in order, a few at a time."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[bytes, Future[bytes]]] = deque()
+        before: bytes | None = None
+        for batch in batches:
+            if before is not None:
+                waiting.append((before, pool.submit(work, before, False)))
+            before = batch
+            if len(waiting) > 2 * threads:
+                done, result = waiting.popleft()
+                yield done, result.result()
+        last = b"" if before is None else before
+        waiting.append((last, pool.submit(work, last, True)))
+        for done, result in waiting:
+            yield done, result.result()
+
+
+def _gzip(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
+    from isal import isal_zlib
+
+    def deflate(batch: bytes, last: bool) -> bytes:
+        compressor = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15)
+        out = compressor.compress(batch)
+        return bytes(out + compressor.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_FULL_FLUSH))
+
+    yield b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # deflate, no name, no time, an unknown system
+    crc, size = 0, 0
+    for batch, out in _parallel(deflate, batches, threads):
+        crc, size = isal_zlib.crc32(batch, crc), size + len(batch)
+        yield out
+    yield struct.pack("<II", crc, size & 0xFFFFFFFF)
+
+
+def _xz(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
+    import lzma
+
+    dictionary = 23  # 2^23 = _XZ_BLOCK: more would find nothing, and the kernel keeps it in memory
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": level, "dict_size": 1 << dictionary}]
+
+    def chunks(batch: bytes, last: bool) -> bytes:
+        out = lzma.compress(batch, format=lzma.FORMAT_RAW, filters=filters)
+        return out if last else out[:-1]  # a zero ends the stream of chunks
+
+    flags = b"\0\x01"  # check: CRC32
+    yield b"\xfd7zXZ\0" + flags + struct.pack("<I", zlib.crc32(flags))
+    header = b"\x02\0\x21\x01" + bytes([2 * (dictionary - 12)]) + b"\0\0\0"  # 12 bytes; one filter, LZMA2
+    yield header + struct.pack("<I", zlib.crc32(header))
+    size, plain, crc = 0, 0, 0
+    for batch, out in _parallel(chunks, batches, threads):
+        size, plain, crc = size + len(out), plain + len(batch), zlib.crc32(batch, crc)
+        yield out
+    yield bytes(-size % 4) + struct.pack("<I", crc)
+    index = b"\0\x01" + _varint(len(header) + 4 + size + 4) + _varint(plain)
+    index += bytes(-len(index) % 4)
+    yield index + struct.pack("<I", zlib.crc32(index))
+    footer = struct.pack("<I", (len(index) + 4) // 4 - 1) + flags
+    yield struct.pack("<I", zlib.crc32(footer)) + footer + b"YZ"
+
+
+def _varint(number: int) -> bytes:
+    """7 bits a byte, the lowest first; all but the last have bit 7 set."""
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

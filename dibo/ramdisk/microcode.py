@@ -1,0 +1,38 @@
+"""Microcode of processors, before everything else (Documentation/arch/x86/microcode.rst of the kernel).
+
+The kernel takes it from an archive of its own, without compression, at the very beginning of the initramfs.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import Final
+
+from dibo.errors import RamdiskError
+from dibo.node import Node
+from dibo.ramdisk.harvest import Harvest, Read, files_below, resolve
+
+_VENDORS: Final = {
+    "GenuineIntel.bin": "/lib/firmware/intel-ucode",
+    "AuthenticAMD.bin": "/lib/firmware/amd-ucode",
+}
+
+
+def microcode(root: Node, read: Read) -> Node:
+    """The tree of that archive. Raises RamdiskError where the root has no microcode."""
+    harvest = Harvest(Node(stat.S_IFDIR | 0o755), read)
+    for name, directory in _VENDORS.items():
+        pieces = []
+        for path in files_below(root, directory):
+            found = resolve(root, path)
+            if found is not None and not path.endswith((".asc", ".initramfs", "README", ".txt")):
+                pieces.append(read(found.node))
+        if pieces:
+            harvest.put(f"/kernel/x86/microcode/{name}", b"".join(pieces))
+    if not harvest.tree.children:
+        raise RamdiskError(
+            "there is no microcode in the root",
+            hint="on Debian: the packages intel-microcode and amd64-microcode of non-free-firmware; "
+            "on Ubuntu: the packages of the same names",
+        )
+    return harvest.tree

@@ -1,0 +1,244 @@
+"""Kernel modules by name, alias or directory, with all that they need.
+
+What needs what is in the files that depmod(8) made where the kernel was installed: modules.dep for symbols,
+modules.softdep and modules.weakdep for what a module asks for without needing its symbols. Firmware is named by the
+modules themselves, in their section .modinfo.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dibo.errors import RamdiskError
+from dibo.flavour_yaml import nearest
+from dibo.node import Node
+from dibo.ramdisk.depmod import COPIED, depmod, module_name, normal
+from dibo.ramdisk.elf import modinfo
+from dibo.ramdisk.harvest import Harvest, Read, children, files_below, resolve
+from dibo.ramdisk.wishes import Word
+
+FIRMWARE: Final = "/lib/firmware"
+_TEXTS: Final = ("dep", "alias", "symbols", "softdep", "weakdep", "devname", "order")
+_PLACES: Final = ("kernel/", "updates/dkms/", "updates/", "extra/", "")
+_COMPRESSED: Final = (".xz", ".zst", ".gz")
+
+
+class ModuleTree:
+    """The modules of one kernel, as its depmod files say."""
+
+    def __init__(self, root: Node, version: str, read: Read) -> None:
+        """Raises RamdiskError where there are none."""
+        self.root = root
+        self.read = read
+        self.version = version
+        self.directory = f"/lib/modules/{version}"
+        names = children(root, self.directory)
+        if not {"modules.dep", "modules.alias"} <= set(names):
+            raise RamdiskError(
+                f"the modules of the kernel {version} have no index: {self.directory}/modules.dep is not there",
+                hint=f"run depmod {version} where they were installed",
+            )
+        self.texts = {
+            name: self._text(name) for name in (f"modules.{each}" for each in _TEXTS) if name in names
+        }
+        self.paths: dict[str, str] = {}
+        self.needs: dict[str, tuple[str, ...]] = {}
+        for line in self.texts["modules.dep"].splitlines():
+            path, _, needs = line.partition(":")
+            self.paths[module_name(path)] = path
+            self.needs[module_name(path)] = tuple(module_name(word) for word in needs.split())
+        self.builtin = {
+            module_name(line): line for line in self._text("modules.builtin").splitlines() if line
+        }
+        self._soft = _soft(self.texts)
+
+    def _text(self, name: str) -> str:
+        found = resolve(self.root, f"{self.directory}/{name}")
+        return self.read(found.node).decode(errors="surrogateescape") if found else ""
+
+    def named(self, word: Word) -> tuple[str, ...]:
+        """The modules that a word of a flavour means; none where it is built in, or may be missing and is. Raises
+        RamdiskError."""
+        text = word.text.removeprefix("?")
+        if text.startswith("dir:"):
+            found, known = self._below(text.removeprefix("dir:").strip("/") + "/")
+        else:
+            name = text.replace("-", "_")
+            found, known = ((name,), True) if name in self.paths else self._aliased(text)
+            known = known or name in self.builtin
+        if not found and not known and not word.text.startswith("?"):
+            raise RamdiskError(
+                f"{word.origin} names the kernel module {text!r}, which the kernel {self.version} does not have"
+                f"{nearest(text.replace('-', '_'), self.paths)}",
+                hint="install the package that has it, or write ?NAME where it may be missing",
+            )
+        return found
+
+    def _below(self, directory: str) -> tuple[tuple[str, ...], bool]:
+        beginnings = tuple(place + directory for place in _PLACES)
+        found = tuple(name for name, path in self.paths.items() if path.startswith(beginnings))
+        return found, any(path.startswith(beginnings) for path in self.builtin.values())
+
+    def _aliased(self, alias: str) -> tuple[tuple[str, ...], bool]:
+        wanted = normal(alias)
+        found: dict[str, None] = {}
+        for line in self.texts["modules.alias"].splitlines():
+            if line.startswith("alias "):
+                pattern, _, name = line[6:].rpartition(" ")
+                pattern = normal(pattern)
+                if pattern == wanted or fnmatch.fnmatchcase(wanted, pattern):
+                    found[name] = None
+        return tuple(name for name in found if name in self.paths), bool(found)
+
+    def closure(self, names: Iterable[str]) -> tuple[str, ...]:
+        """`names` and all that they need or ask for, sorted."""
+        done: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in done or name not in self.paths:
+                continue
+            done.add(name)
+            waiting += self.needs[name]
+            waiting += self._soft.get(name, ())
+        return tuple(sorted(done))
+
+
+def _soft(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """`softdep NAME pre: a b post: c` and `weakdep NAME a b`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for file in ("modules.softdep", "modules.weakdep"):
+        for line in texts.get(file, "").splitlines():
+            words = line.split()
+            if len(words) > 2 and words[0] in ("softdep", "weakdep"):
+                names = tuple(word.replace("-", "_") for word in words[2:] if not word.endswith(":"))
+                name = words[1].replace("-", "_")
+                found[name] = found.get(name, ()) + names
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What went into a ramdisk."""
+
+    modules: tuple[str, ...]
+    firmware: tuple[str, ...]
+    missing_firmware: tuple[str, ...]
+    """Named by modules, and not in the root: most of it is for other hardware."""
+
+
+def take_modules(tree: ModuleTree, words: Iterable[Word], harvest: Harvest) -> Taken:
+    """Put the modules that `words` mean into the ramdisk, with their firmware and indexes. They lie there without
+    compression: the ramdisk is compressed as a whole. Raises RamdiskError."""
+    names = tree.closure(name for word in words for name in tree.named(word))
+    moved: dict[str, str] = {}
+    firmware: dict[str, None] = {}
+    for name in names:
+        path = tree.paths[name]
+        found = resolve(tree.root, f"{tree.directory}/{path}")
+        if found is None:
+            raise RamdiskError(
+                f"the kernel module {tree.directory}/{path} is in modules.dep and not in the root",
+                hint=f"run depmod {tree.version} where the modules were installed",
+            )
+        plain = _plain(path)
+        data = decompress(tree.read(found.node), path)
+        if plain != path:
+            moved[name] = plain
+            harvest.put(f"{tree.directory}/{plain}", data)
+        else:
+            harvest.place(f"{tree.directory}/{plain}", found.node)
+        if b"firmware=" in data:
+            firmware.update(dict.fromkeys(_firmware(data, path)))
+    for name, data in depmod(tree.texts, names, paths=moved).items():
+        harvest.put(f"{tree.directory}/{name}", data)
+    for name in COPIED:
+        if (found := resolve(tree.root, f"{tree.directory}/{name}")) is not None:
+            harvest.place(f"{tree.directory}/{name}", found.node)
+    there, missing = _take_firmware(tree, firmware, harvest)
+    return Taken(modules=names, firmware=there, missing_firmware=missing)
+
+
+def _plain(path: str) -> str:
+    stem, ending = posixpath.splitext(path)
+    return stem if ending in _COMPRESSED else path
+
+
+def decompress(data: bytes, path: str) -> bytes:
+    """A module as the kernel takes it. Raises RamdiskError."""
+    import gzip
+    import lzma
+
+    import zstandard
+
+    try:
+        match posixpath.splitext(path)[1]:
+            case ".xz":
+                return lzma.decompress(data)
+            case ".gz":
+                return gzip.decompress(data)
+            case ".zst":
+                return bytes(zstandard.ZstdDecompressor().decompressobj().decompress(data))
+    except (lzma.LZMAError, zstandard.ZstdError, OSError, EOFError) as error:
+        raise RamdiskError(f"the kernel module {path} is damaged: {error}") from error
+    return data
+
+
+def _firmware(module: bytes, path: str) -> list[str]:
+    try:
+        return modinfo(module).get("firmware", [])
+    except ValueError as error:
+        raise RamdiskError(f"the kernel module {path} is damaged: {error}") from error
+
+
+def _take_firmware(
+    tree: ModuleTree, names: Iterable[str], harvest: Harvest
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Firmware by name, or by a pattern, as the kernel's loader looks for it (admin-guide, firmware)."""
+    there: list[str] = []
+    missing: list[str] = []
+    every: tuple[str, ...] | None = None
+    for name in names:
+        if any(char in name for char in "*?["):
+            every = every if every is not None else _all_firmware(tree.root)
+            found = [each for each in every if fnmatch.fnmatchcase(_bare(each), name)]
+        else:
+            found = [each for each in _candidates(tree, name) if resolve(tree.root, f"{FIRMWARE}/{each}")]
+        for each in found:
+            _copy_from(tree.root, f"{FIRMWARE}/{each}", harvest)
+        there += found
+        if not found:
+            missing.append(name)
+    return tuple(there), tuple(missing)
+
+
+def _candidates(tree: ModuleTree, name: str) -> list[str]:
+    places = ("", "updates/", f"{tree.version}/", f"updates/{tree.version}/")
+    return [f"{place}{name}{ending}" for place in places for ending in ("", ".xz", ".zst")]
+
+
+def _bare(path: str) -> str:
+    stem, ending = posixpath.splitext(path)
+    return stem if ending in (".xz", ".zst") else path
+
+
+def _all_firmware(root: Node) -> tuple[str, ...]:
+    found = resolve(root, FIRMWARE)
+    if found is None:
+        return ()
+    return tuple(path.removeprefix(f"{found.path}/") for path in files_below(root, found.path))
+
+
+def _copy_from(root: Node, path: str, harvest: Harvest) -> None:
+    """Of the tree that the modules are from, which need not be the one that the rest is from."""
+    if root is harvest.root:
+        harvest.take(path)
+        return
+    found = resolve(root, path)
+    if found is not None and stat.S_ISREG(found.node.mode):
+        harvest.place(path, found.node)

@@ -1,0 +1,73 @@
+"""From a root to a ramdisk: its layers are read once, into a spool without a name; the files are written from there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from dibo.errors import OutputError, UsageError
+from dibo.layers.load import load
+from dibo.layers.spool import Spool
+from dibo.node import Buffer
+from dibo.ports import Root
+from dibo.ramdisk.make import Order, kernel_path, make_ramdisk, pack
+from dibo.ramdisk.source import Bytes
+from dibo.report import Report
+from dibo.units import human_size
+from dibo.workspace import Run
+
+
+def check_output(output: Path) -> None:
+    """What can be refused before anything is built. Raises UsageError, OutputError."""
+    if not output.name or output.suffix == ".kernel":
+        raise UsageError(
+            f"{str(output)!r} is not the name of an initramfs",
+            hint="-o takes a file: deploy.ramdisk; the kernel goes beside it, as deploy.kernel",
+        )
+    directory = output.absolute().parent
+    if not directory.is_dir():
+        raise OutputError(
+            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
+        )
+    for path in (output, kernel_path(output)):
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory", hint="choose another name with -o")
+
+
+def write_ramdisk(root: Root, order: Order, output: Path, *, run: Run, report: Report) -> tuple[Path, Path]:
+    """Write the initramfs to `output` and the kernel beside it; their paths. Raises RamdiskError, OutputError, and what
+    reading layers raises."""
+    kernel = kernel_path(output)
+    with (
+        run.output(output) as ramdisk_part,
+        run.output(kernel) as kernel_part,
+        tempfile.TemporaryFile(dir=run.directory) as file,
+    ):
+        with report.task("root") as task:
+            spool = Spool(file)
+            tree = load(
+                root.layers,
+                spool,
+                clamp=order.epoch,
+                progress=lambda done: report.line(f"{human_size(done)} read"),
+            )
+            for warning in tree.warnings:
+                report.warn(warning)
+            task.note(f"{human_size(tree.bytes)} in {tree.entries} files")
+        with report.task("ramdisk") as task:
+            contents = Bytes(spool)
+            ramdisk = make_ramdisk(tree.root, order, contents)
+            for name in ramdisk.modules.missing_firmware:
+                report.line(f"firmware that is not in the root: {name}")
+            _write(kernel_part, contents.stream(ramdisk.kernel))
+            size = _write(ramdisk_part, pack(ramdisk, order, contents))
+            task.note(f"Linux {ramdisk.version}, {len(ramdisk.modules.modules)} modules, {human_size(size)}")
+    return output, kernel
+
+
+def _write(path: Path, pieces: Iterable[Buffer]) -> int:
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        return file.tell()

@@ -1,0 +1,189 @@
+"""/init: its pieces, where each line is from, what its checks find; fragments that run in a shell of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dibo import resources
+from dibo.errors import RamdiskError
+from dibo.ramdisk.init import Script, assemble, syntax_error
+from dibo.ramdisk.lint import check
+from dibo.ramdisk.wishes import Fragment
+from dibo.ramdisk_command import script_of
+
+BEGIN = Fragment(flavour="", path="begin", text="#!/bin/sh\nbegin() { :; }\n")
+END = Fragment(flavour="", path="end", text="echo end\n")
+OWN = resources.shared("converters") / "initramfs"
+
+
+def fragment(text: str, flavour: str = "web") -> Fragment:
+    return Fragment(flavour=flavour, path=f"/f/{flavour}/init", text=text)
+
+
+def test_lines_are_known_by_their_file() -> None:
+    script = assemble(BEGIN, [fragment("#!/bin/sh\nfirst\nsecond"), fragment("third\n", "b")], END)
+    lines = script.text.splitlines()
+    assert lines[:2] == ["#!/bin/sh", "begin() { :; }"] and lines[-1] == "echo end"
+    assert script.where(lines.index("second") + 1) == "/f/web/init:3, of the flavour 'web'"
+    assert script.where(lines.index("third") + 1) == "/f/b/init:1, of the flavour 'b'"
+    assert script.where(2) == "begin:2" and script.where(len(lines)) == "end:1"
+    assert script.where(lines.index("fragment_1() {") + 1).startswith("/init:")
+    assert "#!/bin/sh" not in lines[2:]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ('/t/init: 3: Syntax error: "}" unexpected', (3, 'Syntax error: "}" unexpected')),
+        (
+            "/t/init: line 7: syntax error near unexpected token `}'",
+            (7, "syntax error near unexpected token `}'"),
+        ),
+        ('sh: line 12: syntax error: unexpected "}"', (12, 'syntax error: unexpected "}"')),
+        ("killed", None),
+    ],
+)
+def test_what_shells_say(said: str, found: tuple[int, str] | None) -> None:
+    assert syntax_error(said) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("true\nif true; then\n", 3), ("true\n}\nx() {\ntrue\n", 2), ("echo 'a\n", 2), ("case x in\n", 2)],
+)
+def test_a_mistake_is_found_in_its_flavour(text: str, line: int, tmp_path: Path) -> None:
+    pieces = [fragment("true\n", "a"), fragment(text)]
+    with pytest.raises(RamdiskError, match=rf"^/f/web/init:{line}, of the flavour 'web': "):
+        check(assemble(BEGIN, pieces, END), pieces, directory=tmp_path)
+
+
+def run(*texts: str) -> list[str]:
+    """What fragments say when the real beginning's run_fragment runs them, without the rest of it."""
+    begin = (OWN / "init.d/begin").read_text()
+    functions = begin[: begin.index("\nmount_file_systems\nstart_log")]
+    own = "LOG=/dev/null\npost_log() { :; }\ntroubleshoot() { :; }\nfinish() { exit 9; }\n"
+    pieces = [fragment(text, f"f{number}") for number, text in enumerate(texts)]
+    whole = assemble(Fragment(flavour="", path="b", text=functions + "\n" + own), pieces, END).text
+    return subprocess.run(
+        ["sh", "-c", whole.replace("/run/dibo/", f"{Path.cwd()}/")], capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_what_is_exported_stays_and_nothing_else() -> None:
+    said = run(
+        "own=1\nexport shared='a b'\\''c'\ncd /\nhelper() { :; }\n",
+        'echo "<${own-}> <$shared> $PWD"\ncommand -v helper || echo none\nexport shared=second',
+        'echo "<$shared>"',
+    )
+    assert "<> <a b'c> " + str(Path.cwd()) in said
+    assert "none" in said and "<second>" in said and said[-1] == "end"
+
+
+@pytest.mark.parametrize("ending", ["exit 0", "return 0", "true", "export x=1; exit"])
+def test_a_fragment_that_ends_well(ending: str) -> None:
+    assert run(ending)[-1] == "end"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("exit 3", "its fragment of /init ended with 3"),
+        ("false", "its fragment of /init ended with 1"),
+        ("die the disk is gone", "the disk is gone"),
+        ("set -e\nfalse\ntrue", "its fragment of /init ended with 1"),
+    ],
+)
+def test_a_fragment_that_fails_ends_it_all(text: str, reason: str) -> None:
+    said = run("true", text, "echo not reached")
+    assert said[-1] == f"dibo: FAILED: f1: {reason}"
+    assert "not reached" not in said
+
+
+def test_shellcheck_warns_and_refuses(tmp_path: Path) -> None:
+    need_shellcheck()
+    pieces = [fragment("true\n\ncd /x\n")]
+    (warning,) = check(assemble(BEGIN, pieces, END), pieces, directory=tmp_path)
+    assert warning.startswith("/f/web/init:3, of the flavour 'web': Use 'cd ... ||") and "SC2164" in warning
+    pieces = [fragment("x=(1 2)\n")]
+    with pytest.raises(RamdiskError, match=r"^/f/web/init:1, of the flavour 'web'"):
+        check(assemble(BEGIN, pieces, END), pieces, directory=tmp_path)
+
+
+def need_shellcheck() -> None:
+    from tests.support.parts import need
+
+    need("shellcheck")
+
+
+def test_our_own_is_right(tmp_path: Path) -> None:
+    need_shellcheck()
+    script, fragments = script_of(())
+    assert isinstance(script, Script)
+    assert check(script, fragments, directory=tmp_path) == ()
+
+
+def functions(script: str, cmdline: str = "") -> list[str]:
+    """What some shell says that has the functions of the real beginning."""
+    begin = (OWN / "init.d/begin").read_text()
+    text = begin[: begin.index("\nmount_file_systems\nstart_log")].replace("/proc/cmdline", "./cmdline")
+    Path("cmdline").write_text(cmdline + "\n")
+    done = subprocess.run(["sh", "-c", f"{text}\n{script}"], capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_kernel_parameters() -> None:
+    line = (
+        "quiet ip=10.0.0.2:10.0.0.1:10.0.0.254:255.255.255.0::eth0:off disk=sda,vda troubleshoot a=1 a=2 x="
+    )
+    script = (
+        'for p in disk troubleshoot a x gone isk; do v=$(get_kernel_parameter $p); echo "$p $? <$v>"; done'
+    )
+    assert functions(script, line) == [
+        "disk 0 <sda,vda>",
+        "troubleshoot 0 <>",
+        "a 0 <1>",
+        "x 0 <>",
+        "gone 1 <>",
+        "isk 1 <>",
+    ]
+    fields = 'for n in 1 2 3 4 5 6 7 8 9; do echo "$n $(ip_field $n)"; done'
+    assert functions(fields, line) == [
+        "1 10.0.0.2", "2 10.0.0.1", "3 10.0.0.254", "4 255.255.255.0", "5 ", "6 eth0", "7 off", "8 ", "9 ",
+    ]  # fmt: skip
+    assert functions(fields, "ip=[fd00::2]:[fd00::1]::64:::none:[fd00::53]")[:4] == [
+        "1 fd00::2", "2 fd00::1", "3 ", "4 64",
+    ]  # fmt: skip
+    assert functions(fields, "ip=[fd00::2]:[fd00::1]::64:::none:[fd00::53]")[7] == "8 fd00::53"
+    assert functions("ip_field 1", "ip=dhcp") == ["dhcp"]
+    assert functions("set_variables; echo $BOOT_MAC", "BOOTIF=01-52-54-00-AB-cd-ef") == ["52:54:00:ab:cd:ef"]
+
+
+@pytest.mark.parametrize(
+    ("device", "disk"),
+    [
+        ("/dev/sda1", "/dev/sda"),
+        ("vdb", "/dev/vdb"),
+        ("nvme0n1p3", "/dev/nvme0n1"),
+        ("/dev/nvme0n1", "/dev/nvme0n1"),
+        ("mmcblk0p2", "/dev/mmcblk0"),
+        ("mmcblk0", "/dev/mmcblk0"),
+        ("cciss/c0d0p1", "/dev/cciss/c0d0"),
+        ("cciss/c0d0", "/dev/cciss/c0d0"),
+    ],
+)
+def test_names_of_disks(device: str, disk: str) -> None:
+    assert functions(f"whole_disk_name {device}") == [disk]
+
+
+def test_names_of_partitions() -> None:
+    script = "for d in sda nvme0n1 mmcblk0 cciss/c0d0 vdb; do partition_name $d 2; done"
+    assert functions(script) == ["sda2", "nvme0n1p2", "mmcblk0p2", "cciss/c0d0p2", "vdb2"]

@@ -1,0 +1,154 @@
+"""Kernel modules: which are meant, what they bring along, and what lies in the ramdisk afterwards."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+
+import pytest
+import zstandard
+
+from dibo.errors import RamdiskError
+from dibo.node import Node
+from dibo.ramdisk.harvest import Harvest
+from dibo.ramdisk.modules import ModuleTree, Taken, decompress, take_modules
+from dibo.ramdisk.wishes import Word
+from tests.support.elves import module
+from tests.support.forest import Content, listing, read, tree
+from tests.support.kmod_index import read_index
+
+PLACE = "usr/lib/modules/6.1"
+CARD = module(firmware=["card/a.bin", "card/gone.bin", "card/v?.bin"], alias=["pci:v1d*"])
+ENTRIES: dict[str, Content | Node] = {
+    "lib": "usr/lib",
+    f"{PLACE}/modules.dep": b"kernel/drivers/net/card/card.ko.xz: kernel/lib/sum-lib.ko\n"
+    b"kernel/lib/sum-lib.ko:\nkernel/drivers/net/other.ko:\nkernel/fs/soft.ko:\nupdates/dkms/extra.ko.zst:\n",
+    f"{PLACE}/modules.alias": b"alias pci:v1d* card\nalias pci:v2d[0-9]* other\nalias fs-soft soft\n",
+    f"{PLACE}/modules.softdep": b"softdep sum-lib pre: soft post: gone\n",
+    f"{PLACE}/modules.builtin": b"kernel/drivers/virtio/virtio_pci.ko\n",
+    f"{PLACE}/modules.builtin.bin": b"builtin",
+    f"{PLACE}/kernel/drivers/net/card/card.ko.xz": lzma.compress(CARD),
+    f"{PLACE}/kernel/lib/sum-lib.ko": module(name=["sum_lib"]),
+    f"{PLACE}/kernel/drivers/net/other.ko": module(),
+    f"{PLACE}/kernel/fs/soft.ko": module(),
+    f"{PLACE}/updates/dkms/extra.ko.zst": zstandard.compress(module()),
+    "usr/lib/firmware/card/a.bin": "../b.bin",
+    "usr/lib/firmware/b.bin": b"b",
+    "usr/lib/firmware/card/v1.bin.xz": b"v1",
+    "usr/lib/firmware/unused.bin": b"",
+}
+
+
+def word(text: str) -> Word:
+    return Word(text=text, flavour="web", file="modules", line=1)
+
+
+def modules(entries: dict[str, Content | Node] = ENTRIES) -> ModuleTree:
+    return ModuleTree(tree(entries), "6.1", read)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("card", ["card"]),
+        ("sum-lib", ["sum_lib"]),
+        ("sum_lib", ["sum_lib"]),
+        ("pci:v1d5", ["card"]),
+        ("pci:v2d7x", ["other"]),
+        ("fs-soft", ["soft"]),
+        ("dir:drivers/net", ["card", "other"]),
+        ("dir:drivers/net/card/", ["card"]),
+        ("dir:drivers/virtio", []),
+        ("virtio-pci", []),
+        ("?gone", []),
+        ("?dir:gone", []),
+        ("?extra", ["extra"]),
+    ],
+)
+def test_what_is_meant(text: str, names: list[str]) -> None:
+    assert list(modules().named(word(text))) == names
+
+
+@pytest.mark.parametrize("text", ["gone", "dir:gone", "dir:drivers/ne", "pci:v2dx"])
+def test_what_is_not_there(text: str) -> None:
+    with pytest.raises(
+        RamdiskError, match=r"modules:1 of the flavour 'web' names the kernel module .* 6.1 does not"
+    ):
+        modules().named(word(text))
+
+
+def test_a_misspelt_module() -> None:
+    with pytest.raises(RamdiskError, match=r"did you mean 'card'"):
+        modules().named(word("crad"))
+
+
+def take(*names: str) -> tuple[Taken, dict[str, Content]]:
+    some = modules()
+    harvest = Harvest(some.root, read)
+    harvest.take("/lib")
+    return take_modules(some, [word(name) for name in names], harvest), dict(listing(harvest.tree))
+
+
+def test_all_that_a_module_needs() -> None:
+    found, files = take("card")
+    assert found.modules == ("card", "soft", "sum_lib")
+    assert found.firmware == ("card/a.bin", "card/v1.bin.xz")
+    assert found.missing_firmware == ("card/gone.bin",)
+    assert {path: files[path] for path in files if "modules." not in path} == {
+        "lib": "usr/lib",
+        f"{PLACE}/kernel/drivers/net/card/card.ko": CARD,
+        f"{PLACE}/kernel/lib/sum-lib.ko": ENTRIES[f"{PLACE}/kernel/lib/sum-lib.ko"],
+        f"{PLACE}/kernel/fs/soft.ko": ENTRIES[f"{PLACE}/kernel/fs/soft.ko"],
+        "usr/lib/firmware/card/a.bin": "../b.bin",
+        "usr/lib/firmware/b.bin": b"b",
+        "usr/lib/firmware/card/v1.bin.xz": b"v1",
+    }
+    assert files[f"{PLACE}/modules.builtin.bin"] == b"builtin"
+    index = files[f"{PLACE}/modules.dep.bin"]
+    assert isinstance(index, bytes)
+    assert [value for _, _, value in read_index(index)] == [
+        "kernel/drivers/net/card/card.ko: kernel/lib/sum-lib.ko",
+        "kernel/fs/soft.ko:",
+        "kernel/lib/sum-lib.ko:",
+    ]
+
+
+def test_no_modules_at_all() -> None:
+    found, files = take()
+    assert found.modules == ()
+    assert files[f"{PLACE}/modules.dep"] == b""
+
+
+def test_every_compression() -> None:
+    data = module(name=["x"])
+    assert decompress(data, "x.ko") == data
+    assert decompress(gzip.compress(data), "x.ko.gz") == data
+    assert decompress(lzma.compress(data), "x.ko.xz") == data
+    assert decompress(zstandard.compress(data), "x.ko.zst") == data
+    streamed = zstandard.ZstdCompressor().compressobj()  # says no size
+    assert decompress(streamed.compress(data) + streamed.flush(), "x.ko.zst") == data
+
+
+@pytest.mark.parametrize("ending", ["gz", "xz", "zst"])
+def test_damaged_modules(ending: str) -> None:
+    with pytest.raises(RamdiskError, match=rf"x.ko.{ending} is damaged"):
+        decompress(b"nothing of the kind", f"x.ko.{ending}")
+
+
+def test_a_module_that_is_no_elf_file() -> None:
+    entries = {**ENTRIES, f"{PLACE}/kernel/drivers/net/other.ko": b"firmware=x"}
+    some = modules(entries)
+    with pytest.raises(RamdiskError, match=r"other.ko is damaged"):
+        take_modules(some, [word("other")], Harvest(some.root, read))
+
+
+def test_an_index_without_its_module() -> None:
+    entries = {path: content for path, content in ENTRIES.items() if not path.endswith("soft.ko")}
+    some = modules(entries)
+    with pytest.raises(RamdiskError, match=r"kernel/fs/soft.ko is in modules.dep and not in the root"):
+        take_modules(some, [word("soft")], Harvest(some.root, read))
+
+
+def test_no_index() -> None:
+    with pytest.raises(RamdiskError, match=r"6.2 have no index: /lib/modules/6.2/modules.dep is not there"):
+        ModuleTree(tree(ENTRIES), "6.2", read)
