@@ -138,6 +138,21 @@ def test_a_layer_holds_no_secret_of_the_run(place: Lab, daemon: Docker) -> None:
     assert set(config["Labels"]) == {"io.dibo.key", "io.dibo.ingredients"}
 
 
+def test_hooks_are_and_may_what_they_do_with_buildah(place: Lab) -> None:
+    script = "id; umask; pwd; ulimit -n; grep CapEff /proc/self/status; env | grep -v ^HOSTNAME= | sort\n"
+    script += "ls -lnR /tmp/in_target.d | sed 's/[A-Z][a-z][a-z] [ 0-9][0-9] .* / /'\n"
+    script += "touch /tmp/in_target.d/x || :; echo end\n"
+    write_flavour(place.flavours, "looks", {"install.d/10-looks": SH + script, "files/deep/file": "text\n"})
+    seen = []
+    for engine in ("docker", "buildah"):
+        said = place.run("dibo", "build", "-x", "--no-base", "--refresh", "--engine", engine, "looks")
+        ok(said)
+        lines = [line for line in said.err.splitlines() if line.startswith("    ")]
+        seen.append(lines[lines.index("    looks: 10-looks") : lines.index("    end")])
+    assert seen[0] == seen[1]
+    assert any("Read-only file system" in line for line in seen[0])
+
+
 @pytest.mark.parametrize("script", ["echo out; echo err >&2; exit 3", "/nowhere", "kill -9 $$"])
 def test_failures_read_as_buildahs(place: Lab, script: str) -> None:
     write_flavour(place.flavours, "fails", {"install.d/10-fails": SH + f"echo state > /state\n{script}\n"})
