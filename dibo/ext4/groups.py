@@ -174,6 +174,8 @@ def _bitmap(holes: list[tuple[int, int]], base: int) -> bytes:
     for begin, end in holes:
         begin -= base
         end -= base
+        if begin == end:
+            continue
         first, last = begin // 8, end // 8
         if first == last:
             bits[first] &= ~((1 << end % 8) - (1 << begin % 8)) & 0xFF

@@ -71,7 +71,9 @@ class Checker(Reader):
         resize = self.inode(7)
         double = u32(resize.raw, 0x28 + 13 * 4)
         self.use(double)
-        pointers = [pointer for pointer in struct.unpack("<1024I", self.block(double)) if pointer]
+        table = struct.unpack("<1024I", self.block(double))
+        pointers = [pointer for pointer in table if pointer]
+        assert all(table[(pointer - 1) % 1024] == pointer for pointer in pointers)
         assert sorted(pointers) == list(range(1 + self.descriptor_blocks, self.copy))
         others = [group * 32768 for group in self._copies()[1:]]
         for pointer in pointers:

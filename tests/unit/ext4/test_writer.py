@@ -81,6 +81,17 @@ def test_inodes_over_several_groups() -> None:
     assert [bool(group.flags & 1) for group in checker.group] == [False, False, True, True]
 
 
+def test_a_group_with_as_many_inodes_as_it_can_have() -> None:
+    def build(contents: Recorder) -> Node:
+        node = directory()
+        node.children = {b"%d" % number: Node(stat.S_IFREG) for number in range(32768 - 11)}
+        return node
+
+    checker, _ = made(build, 128 * MIB)
+    assert (checker.groups, checker.inodes_per_group) == (1, 32768)
+    assert checker.group[0].free_inodes == 0
+
+
 def test_files_around_a_copy_of_the_superblock() -> None:
     def build(contents: Recorder) -> Node:
         return directory(
