@@ -183,7 +183,6 @@ class Client:
         )
         answer = self._send(method, url, headers, body, scope)
         if answer.status == 401 and self._is_ours(url):
-            self._granted.pop(scope, None)
             answer.close()
             if granted := self._log_in(answer.header("WWW-Authenticate"), name):
                 self._granted[scope] = granted

@@ -187,6 +187,19 @@ def test_nothing_is_sent_twice(remote: Remote, shelf: Shelf, said: io.StringIO, 
     assert len(store.opened) == 3
 
 
+def test_blobs_without_an_entry_are_not_sent_again(
+    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path
+) -> None:
+    """As an interrupted push leaves them."""
+    publish(remote, FakeStore(), tmp_path, "base")
+    shelf.manifests.clear()
+    shelf.asked.clear()
+    publish(again(remote, said), FakeStore(), tmp_path, "base")
+    layers = {layer["digest"] for _, body in shelf.manifests.values() for layer in json.loads(body)["layers"]}
+    assert layers
+    assert not [path for path in shelf.requests("PUT") if any(digest in path for digest in layers)]
+
+
 def test_the_first_stays(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
     """Two runners made other bytes under one key. Neither knows of the other until it looks again."""
     publish(remote, FakeStore(), tmp_path)
