@@ -63,7 +63,7 @@ def converted(sample: Sample, shop: Workshop, *options: str) -> Path:
         "--bare",
     ]
     environment = {"PATH": os.defpath, "HOME": "/nowhere", "IMG_PATH": str(shop.new("cache"))}
-    environment |= process.proxies()
+    environment |= {**process.proxies(), **sample.environment}
     done = subprocess.run(
         [*argv, *sample.options, *options],
         capture_output=True,

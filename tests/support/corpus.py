@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.support.entries import Entry, walk
+from tests.support.entries import Entry, Tree, walk
 from tests.support.furnished import CHANGE, TIMES
 from tests.support.layouts import Made, simple
 from tests.support.oracle import command, unpacked
@@ -249,8 +249,33 @@ def buildah_docker(shop: Workshop) -> Sample:
 
 
 @sample
+def buildah_storage(shop: Workshop) -> Sample:
+    """Read where it lies, pushed nowhere."""
+    name, environment, tree = _buildah(shop, "oci")
+    found = {"CONTAINERS_STORAGE_CONF": environment["CONTAINERS_STORAGE_CONF"]}
+    return Sample(
+        reference=f"containers-storage:{name}",
+        environment=found,
+        oracle=lambda: walk(tree),
+        not_judged=_OF_BUILDAH,
+    )
+
+
+@sample
 def docker_build(shop: Workshop) -> Sample:
-    """The classic builder: ADD of a tar, then RUN of the script. Judged after skopeo made a layout of it."""
+    archive, oracle = _docker_build(shop)
+    return Sample(reference=f"docker-archive:{archive}", oracle=oracle)
+
+
+@sample
+def docker_daemon(shop: Workshop) -> Sample:
+    _, oracle = _docker_build(shop)
+    return Sample(reference="docker-daemon:corpus:two", oracle=oracle, environment=shop.docker.environment)
+
+
+def _docker_build(shop: Workshop) -> tuple[Path, Callable[[], Tree]]:
+    """The classic builder: ADD of a tar, then RUN of the script. Judged after skopeo made a layout of what was saved;
+    the image `corpus:two` stays in the daemon."""
     need("docker", "skopeo")
     context, environment = (
         shop.new("context"),
@@ -271,7 +296,7 @@ def docker_build(shop: Workshop) -> Sample:
     command(
         *("skopeo", "--insecure-policy", "copy", "--quiet", f"docker-archive:{archive}", f"oci:{layout}:two")
     )
-    return Sample(reference=f"docker-archive:{archive}", oracle=lambda: unpacked(layout, "two", shop.place))
+    return archive, partial(unpacked, layout, "two", shop.place)
 
 
 @sample

@@ -30,6 +30,7 @@ class Sample:
     reference: str
     oracle: Callable[[], Tree]
     options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     not_judged: Mapping[bytes, tuple[str, ...]] = field(default_factory=dict)
     """Fields of paths where the oracle itself is wrong, which the sample says why."""
 
