@@ -1,11 +1,12 @@
-"""Ramdisks, booted by QEMU: the deployment protocol from the machine's side to the disk, and what goes wrong.
+"""Ramdisks, booted by QEMU: deployment by its protocol, inventory, burn-in, and what goes wrong.
 
-One ramdisk, of Debian's kernel and the flavour deploy, serves all tests. DIBO_BOOT_RAMDISK names one that is there
-already (its kernel beside it), for work on the tests themselves.
+Two ramdisks with Debian's kernel serve all tests. DIBO_BOOT_RAMDISK and DIBO_BOOT_EXAMINER name such that are there
+already (their kernels beside them), for work on the tests themselves.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -13,13 +14,14 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dibo.errors import CommandFailed
 from dibo.ramdisk.make import kernel_path
 from tests.support import user
-from tests.support.direct import SERVER, TOOLS, DirectMachine, FormServer
+from tests.support.direct import MAC, SERVER, TOOLS, DirectMachine, FormServer
 from tests.support.parts import need, unmet
 
 pytestmark = pytest.mark.boot
@@ -34,9 +36,20 @@ PARAMETERS = (
 
 @pytest.fixture(scope="session")
 def ramdisk() -> Iterator[Path]:
-    """`deploy` on Debian, built by a user who is not root."""
+    """`deploy` on Debian."""
+    yield from built("DIBO_BOOT_RAMDISK", "deploy")
+
+
+@pytest.fixture(scope="session")
+def examiner() -> Iterator[Path]:
+    """`hwdiscovery`, and then `hwburnin`."""
+    yield from built("DIBO_BOOT_EXAMINER", "hwdiscovery", "hwburnin")
+
+
+def built(variable: str, *flavours: str) -> Iterator[Path]:
+    """A ramdisk, built by a user who is not root."""
     need(*TOOLS)
-    if given := os.environ.get("DIBO_BOOT_RAMDISK"):
+    if given := os.environ.get(variable):
         yield Path(given)
         return
     need("buildah", "newuidmap", "mmdebstrap")
@@ -46,10 +59,10 @@ def ramdisk() -> Iterator[Path]:
         unmet(str(error))
     directory = user.directory_of(builder)
     try:
-        output = directory / "deploy.ramdisk"
+        output = directory / "test.ramdisk"
         options = ["-o", str(output), "--base", "debian"]
         try:
-            user.run_as(builder, "ramdisk-image-create", [*options, "deploy"], timeout=BUILD_SECONDS)
+            user.run_as(builder, "ramdisk-image-create", [*options, *flavours], timeout=BUILD_SECONDS)
         except CommandFailed as error:
             pytest.fail("\n".join(("ramdisk-image-create failed:", *error.tail)), pytrace=False)
         yield output
@@ -142,3 +155,79 @@ def test_no_such_disk_is_told_to_the_server(ramdisk: Path, tmp_path: Path) -> No
         machine.wait_until_off()
     assert [form["e"] for form in server.forms] == ["none of these disks is there: sdz,nvme9n1"]
     assert "a shell is open" not in machine.text
+
+
+def between(text: str, what: str) -> Any:
+    """The JSON document that a machine printed between two marks."""
+    return json.loads(text.partition(f"-----BEGIN {what}-----\n")[2].partition(f"-----END {what}-----")[0])
+
+
+def test_inventory_and_burn_in(examiner: Path, disk: Path, tmp_path: Path) -> None:
+    """One disk may be overwritten, and is; the other must not be."""
+    kept = tmp_path / "kept.raw"
+    kept.write_bytes(data := random.Random(7).randbytes(32 << 20))
+    with disk.open("r+b") as file:
+        file.write(b"old" * 1000)
+    with DirectMachine(
+        kernel_path(examiner),
+        examiner,
+        cmdline="finish=poweroff burnin_minutes=1 burnin_disks=vda",
+        directory=tmp_path,
+        disks=[disk, kept],
+    ) as machine:
+        machine.wait_for("-----END INVENTORY-----")
+        machine.wait_for("burn-in passed", timeout=400)
+        machine.wait_until_off()
+    found = between(machine.text, "INVENTORY")
+    disks = {each["name"]: each for each in found["disks"]}
+    assert disks["/dev/vda"]["size"] == 512 << 20 and disks["/dev/vda"]["serial"] == "dibo-test-0"
+    assert disks["/dev/vdb"]["size"] == 32 << 20 and disks["/dev/vdb"]["serial"] == "dibo-test-1"
+    (interface,) = found["interfaces"]
+    assert (interface["mac"], interface["link"], interface["driver"]) == (MAC, True, "virtio_net")
+    assert found["boot"] == {"mac": MAC, "address": "10.0.2.15"}
+    assert found["cpu"]["threads"] == 2 and 800 << 20 < found["memory"] < 1024 << 20
+    assert found["dmi"]["sys_vendor"] == "QEMU" and found["firmware"] == "bios" and found["bmc"] is None
+    assert found["numa"][0]["cpus"] == "0-1"
+    assert "memory" in json.dumps(found["lshw"])
+
+    verdict = between(machine.text, "BURNIN")
+    assert (verdict["passed"], verdict["minutes"]) == (True, 1)
+    assert [(each["test"], each["passed"]) for each in verdict["tests"]] == [
+        ("memory", True),
+        ("processors", True),
+        ("disk /dev/vda", True),
+        ("disk /dev/vdb", True),
+    ]
+    assert "/dev/vda: overwriting it" in machine.text and "/dev/vdb: reading it" in machine.text
+    assert kept.read_bytes() == data
+    with disk.open("rb") as file:
+        assert b"old" not in file.read(3000)
+
+
+def test_a_burn_in_that_fails_names_what_failed(examiner: Path, tmp_path: Path) -> None:
+    """A disk that cannot be read in the middle: QEMU's blkdebug makes one. The inventory goes to a server meanwhile."""
+    disk = tmp_path / "bad.raw"
+    with disk.open("wb") as file:
+        file.truncate(32 << 20)
+    rules = tmp_path / "rules"
+    rules.write_text('[inject-error]\nevent = "read_aio"\nerrno = "5"\nsector = "4096"\n')
+    drive = f"if=none,id=bad,format=raw,rerror=report,file=blkdebug:{rules}:{disk}"
+    with (
+        FormServer() as server,
+        DirectMachine(
+            kernel_path(examiner),
+            examiner,
+            cmdline=f"finish=poweroff troubleshoot=off burnin_minutes=1 inventory_url=http://{SERVER}:8080/inventory",
+            directory=tmp_path,
+            server=(8080, server.port),
+            extra=["-drive", drive, "-device", "virtio-blk-pci,drive=bad"],
+        ) as machine,
+    ):
+        machine.wait_for("the inventory was sent to")
+        machine.wait_for("FAILED: hwburnin: failed: disk /dev/vda", timeout=400)
+        machine.wait_until_off()
+    (body,) = server.bodies
+    assert json.loads(body)["disks"][0]["name"] == "/dev/vda"
+    verdict = between(machine.text, "BURNIN")
+    assert verdict["passed"] is False
+    assert [each["test"] for each in verdict["tests"] if each["passed"] is False] == ["disk /dev/vda"]

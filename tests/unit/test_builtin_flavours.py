@@ -23,6 +23,8 @@ EXPECTED = {
     "boot-files",
     "deploy",
     "devstack-user",
+    "hwburnin",
+    "hwdiscovery",
     "local-config",
     "mellanox",
     "mysql",

@@ -9,6 +9,7 @@ import pytest
 
 from dibo import resources
 from dibo.errors import RamdiskError
+from dibo.loader import Catalogue, load_wishes
 from dibo.ramdisk.init import Script, assemble, syntax_error
 from dibo.ramdisk.lint import check
 from dibo.ramdisk.wishes import Fragment
@@ -127,6 +128,15 @@ def test_our_own_is_right(tmp_path: Path) -> None:
     need_shellcheck()
     script, fragments = script_of(())
     assert isinstance(script, Script)
+    assert check(script, fragments, directory=tmp_path) == ()
+
+
+def test_fragments_that_come_with_dibo_are_right(tmp_path: Path) -> None:
+    need_shellcheck()
+    catalogue = Catalogue([resources.shared("flavours")])
+    wishes = tuple(load_wishes(catalogue.get(found.name)) for found in catalogue)
+    script, fragments = script_of(wishes)
+    assert {each.flavour for each in fragments} >= {"deploy", "hwburnin", "hwdiscovery", "ramdisk-base"}
     assert check(script, fragments, directory=tmp_path) == ()
 
 
