@@ -12,23 +12,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dibo.errors import CommandFailed
 from tests.boot.stages import Seen, Stage
-from tests.support import user
+from tests.support import confine, user
 from tests.support.parts import need, unmet
 from tests.support.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.registry import registry
 from tests.support.seed import make_seed
 
 FLAVOURS = Path(__file__).parent / "flavours"
 STACK = ("vm", "first-boot-probe", "first-boot-probe-again")
-GROWN = "6G"
+GROWN = "20G"
 TOKEN = "/var/lib/first-boot-probe/token"
 BUILD_SECONDS = 1800.0
+NOBODY = 65_534
 
 QUESTIONS = {
     "user": "id -un",
@@ -55,29 +61,78 @@ UPDATE_GRUB = {
 }
 
 
+# Takes all but the last 200 MiB as extents without data, which costs nothing, and then writes until nothing goes.
+FILL_UP = {
+    "fill-up": 'sudo sh -c \'set -- $(stat -f -c "%f %S" /); fallocate -l $(($1 * $2 - (200 << 20))) /fill; '
+    "dd if=/dev/zero of=/fill-more bs=1M 2>&1; sync'",
+    "room left": "sudo sh -c 'stat -f -c %f /'",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disks:
+    """One image as two commands made it: `disk-image-create`, and `dibo convert` of what was pushed to a registry."""
+
+    built: Path
+    converted: Path
+
+
 @pytest.fixture(scope="session")
-def image() -> Iterator[Path]:
-    """A qcow2 disk of `vm` and the probes on Debian, built by a user who is not root."""
+def disks() -> Iterator[Disks]:
+    """qcow2 disks of `vm` and the probes on Debian, built by a user who is not root, and converted by one who is
+    nobody and may make no namespaces.
+    """
     need(*TOOLS)
     if given := os.environ.get("DIBO_BOOT_IMAGE"):
-        yield Path(given)
+        yield Disks(built=Path(given), converted=Path(given))
         return
-    need("buildah", "newuidmap", "mmdebstrap", "mke2fs")
+    need("buildah", "newuidmap", "mmdebstrap", "docker-registry")
     try:
         builder = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
     directory = user.directory_of(builder)
+    directory.chmod(0o755)
+    (directory / "registry").mkdir()
+    wishes = ["--base", "debian", "--flavours-path", str(FLAVOURS)]
+    output = directory / "probe.qcow2"
     try:
-        output = directory / "probe.qcow2"
-        options = ["-o", str(output), "--base", "debian", "--flavours-path", str(FLAVOURS)]
-        try:
-            user.run_as(builder, "disk-image-create", [*options, *STACK], timeout=BUILD_SECONDS)
-        except CommandFailed as error:
-            pytest.fail("\n".join(("disk-image-create failed:", *error.tail)), pytrace=False)
-        yield output
+        with registry(directory / "registry") as server:
+            name = f"{server.host}/probe:1"
+            try:
+                run = partial(user.run_as, builder, timeout=BUILD_SECONDS)
+                run("disk-image-create", ["-o", str(output), *wishes, *STACK])
+                run("dibo", ["build", "--push", name, *wishes, *STACK])
+            except CommandFailed as error:
+                pytest.fail("\n".join(("the build failed:", *error.tail)), pytrace=False)
+            yield Disks(built=output, converted=_converted(name, directory))
     finally:
         shutil.rmtree(directory)
+
+
+def _converted(name: str, directory: Path) -> Path:
+    """The disk of a pushed image, by a user with no subordinate ids, with no program on PATH, where seccomp forbids all
+    namespaces and mounts. Where the tests are not run by root, by whoever runs them.
+    """
+    output = directory / "converted"
+    output.mkdir()
+    around = []
+    if os.geteuid() == 0:
+        os.chown(output, NOBODY, NOBODY)
+        shutil.copy(confine.__file__, directory / "confine.py")
+        options = ("--id", str(NOBODY), "--no-containers", "--")
+        around = [sys.executable, "-I", str(directory / "confine.py"), *options]
+    argv = [*around, user.program("dibo"), "convert", name, "-o", str(output / "probe.qcow2")]
+    nothing = {"PATH": "/nonexistent"}
+    done = subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS, env=nothing)
+    if done.returncode != 0:
+        pytest.fail(f"dibo convert failed:\n{done.stderr}", pytrace=False)
+    return output / "probe.qcow2"
+
+
+@pytest.fixture(scope="session")
+def image(disks: Disks) -> Path:
+    return disks.converted
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +172,15 @@ def second(first: Stage) -> Stage:
 
 @pytest.fixture(scope="module")
 def off(second: Stage) -> Stage:
-    """Powered off by the power button, as a cloud does."""
-    return second.then(Machine.press_power_button, Machine.wait_until_off)
+    """Powered off by the power button, as a cloud does; the BIOS machine with a root file system that is full."""
+
+    def fill_up(machine: Machine) -> Seen | None:
+        if machine.name != "bios":
+            return None
+        before = second.of(Firmware.BIOS)
+        return Seen(up=before.up, answers={**before.answers, **machine.ask(FILL_UP)})
+
+    return second.then(fill_up, Machine.press_power_button, Machine.wait_until_off)
 
 
 def _look(machine: Machine, questions: Mapping[str, str]) -> Seen:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dibo import process
+from tests.boot.conftest import Disks
 from tests.boot.stages import Seen, Stage
 from tests.support.parts import need
 from tests.support.qemu import Firmware, Machine, check_file_system
@@ -88,7 +90,19 @@ def test_first_boot_hooks_ran_once_in_order_before_rc_local(first: Stage) -> Non
 
 
 def test_the_root_file_system_grew_with_the_disk(first: Stage) -> None:
-    assert int(first.of(BIOS)["root size"]) > 5 * GIB > int(first.of(UEFI)["root size"])
+    assert int(first.of(BIOS)["root size"]) > 19 * GIB > 5 * GIB > int(first.of(UEFI)["root size"])
+
+
+def test_the_pushed_image_converts_to_the_very_disk_that_the_build_made(disks: Disks) -> None:
+    """Byte for byte, as a guest sees it: clusters of qcow2 lie in the order in which layers came."""
+    argv = ["qemu-img", "compare", "-q", str(disks.built), str(disks.converted)]
+    assert process.run(argv, check=False).returncode == 0
+
+
+def test_a_full_root_file_system_says_so(off: Stage) -> None:
+    seen = off.of(BIOS)
+    assert "No space left on device" in seen["fill-up"]
+    assert int(seen["room left"]) <= 4096  # blocks that ext4 keeps for itself (ext4_set_resv_clusters)
 
 
 def test_copies_have_host_keys_and_a_machine_id_of_their_own(first: Stage) -> None:
@@ -134,7 +148,7 @@ def test_first_boot_hooks_do_not_run_again(second: Stage) -> None:
 
 
 @BOTH
-def test_the_power_button_turns_it_off_and_its_file_system_is_clean(
+def test_the_power_button_turns_it_off_and_its_file_system_is_clean_full_or_not(
     off: Stage, machines: dict[Firmware, Machine], firmware: Firmware, tmp_path: Path
 ) -> None:
     need("e2fsck", "sfdisk")

@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 _SKIPPED = {".git", ".venv", ".make", ".pytest_cache", ".hypothesis", "dist", "build", "node_modules"}
 _LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
-_FENCE = re.compile(r"^(```.*?^```|(?:^ {4}.*\n)+)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^(```.*?^```|(?:^ {4}[^\n]*\n)+)", re.MULTILINE | re.DOTALL)
 
 
 def pages() -> list[Path]:
