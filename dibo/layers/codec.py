@@ -91,8 +91,8 @@ def _gzip(source: Any) -> Callable[[memoryview], int]:
         isal_zlib.error,
         EOFError,
     )
-    # What igzip.open reads through, without its buffers on top, which copy every byte once more.
-    reader = igzip._IGzipReader(source, _READ)
+    # What igzip.open reads through, without its buffers on top, which copy every byte once more. The name is not public.
+    reader = igzip._IGzipReader(source, _READ) if hasattr(igzip, "_IGzipReader") else igzip.open(source)
 
     def readinto(buffer: memoryview) -> int:
         try:

@@ -1,0 +1,57 @@
+"""A root that somebody else made boots: `dibo convert` adds the boot files in a step of an engine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dibo.errors import CommandFailed
+from tests.support import user
+from tests.support.parts import need, unmet
+from tests.support.qemu import TOOLS, Machine, clean
+
+pytestmark = pytest.mark.boot
+
+FLAVOURS = Path(__file__).parent / "flavours"
+IMAGE = "localhost/somebodys-root"
+SECONDS = 600.0
+
+
+@pytest.fixture(scope="module")
+def disk() -> Iterator[Path]:
+    """A qcow2 made of an image with a kernel and GRUB, by an ordinary user."""
+    need(*TOOLS, "buildah", "newuidmap", "mmdebstrap")
+    try:
+        builder = user.ordinary_user()
+    except user.NoOrdinaryUser as error:
+        unmet(str(error))
+    directory = user.directory_of(builder)
+    stack = ["--no-base", "--base", "debian", "--flavours-path", str(FLAVOURS), "somebodys-root"]
+    try:
+        try:
+            user.run_as(builder, "dibo", ["build", "--tag", IMAGE, *stack], timeout=SECONDS)
+            output = str(directory / "disk")
+            user.run_as(
+                builder, "dibo", ["convert", f"containers-storage:{IMAGE}", "-o", output], timeout=SECONDS
+            )
+        except CommandFailed as error:
+            pytest.fail("\n".join(error.tail), pytrace=False)
+        yield directory / "disk.qcow2"
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_it_boots_to_its_login_with_host_keys_of_its_own(disk: Path, tmp_path: Path) -> None:
+    with Machine(disk, directory=tmp_path) as machine:
+        deadline = time.monotonic() + SECONDS
+        while "login:" not in machine.console_text():
+            assert time.monotonic() < deadline, machine.console_tail()
+            time.sleep(1)
+        text = clean(machine.console_text())
+    assert re.search(r"Finished .*Make missing SSH host keys", text), text[-3000:]
+    assert "Failed to start" not in text
