@@ -189,7 +189,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "reference",
         metavar="IMAGE",
-        help="[HOST[:PORT]/]PATH[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, "
+        help="[HOST[:PORT]/]PATH[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, "
         "containers-storage:NAME, docker-daemon:NAME",
     )
     _add_artefact_options(parser)
@@ -205,6 +205,9 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
     parser.add_argument("--max-entries", metavar="N", help="refuse a root with more files (2000000)")
+    parser.add_argument(
+        "--max-ratio", metavar="N", help="refuse a layer that unpacks to more times its size (1000)"
+    )
     parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more (128)")
     parser.add_argument(
         "--engine", metavar="NAME", help="what makes boot files where they are missing (auto)"
@@ -354,7 +357,7 @@ def _convert(arguments: argparse.Namespace, report: Report) -> int:
         layout=Path(arguments.layout) if arguments.layout else None,
         bare=arguments.bare,
         checksums=arguments.checksum,
-        limits=convert_command.limits(arguments.max_entries, arguments.max_size),
+        limits=convert_command.limits(arguments.max_entries, arguments.max_size, arguments.max_ratio),
     )
 
 

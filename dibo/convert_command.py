@@ -106,13 +106,14 @@ def _workspace(options: Options, decided: Settings) -> Iterator[Workspace]:
         yield workspace
 
 
-def limits(entries: str | None, size: str | None) -> Limits:
+def limits(entries: str | None, size: str | None, ratio: str | None) -> Limits:
     """What a root may hold at most, by the options. Raises UsageError."""
     given: dict[str, int] = {}
-    if entries is not None:
-        if not entries.isdecimal() or int(entries) == 0:
-            raise UsageError(f"--max-entries is {entries!r}, not a number of files")
-        given["entries"] = int(entries)
+    for name, option, text in (("entries", "--max-entries", entries), ("ratio", "--max-ratio", ratio)):
+        if text is not None:
+            if not text.isdecimal() or int(text) == 0:
+                raise UsageError(f"{option} is {text!r}, not a number above 0")
+            given[name] = int(text)
     if size is not None:
         given["image_bytes"] = parse_gib(size)
         given["layer_bytes"] = given["image_bytes"]

@@ -21,7 +21,7 @@ from dibo.disk.placement import Placement, place
 from dibo.disk.target import Target
 from dibo.disk.targets import copy_raw, open_target
 from dibo.disk.tee import Tee
-from dibo.errors import ImageTooSmall, LayoutError
+from dibo.errors import ConverterError, ImageTooSmall, LayoutError
 from dibo.layers.load import Tree, load
 from dibo.layers.spool import Spool
 from dibo.mke2fs import FileSystemWish, check_fits, make_filesystem, measure
@@ -56,7 +56,13 @@ def make_disks(
     if root_type(order) == "ext4":
         with report.task("disk") as task, ExitStack() as stack:
             target = stack.enter_context(_targets(order, raw, qcow2))
-            tree = _write_ext4(root, order, target, spool, report)
+            try:
+                tree = _write_ext4(root, order, target, spool, report)
+            except ext4.Ext4Error as error:
+                raise ConverterError(
+                    f"{root.name} cannot be an ext4 file system: {error}",
+                    hint="change it in the image; -t tar makes an archive of it as it is",
+                ) from error
             task.note(f"{human_size(tree.bytes)} of files on {human_size(order.image_size)}")
         return tree.root
     return _with_mke2fs(root, order, raw, qcow2, spool, run=run, report=report)

@@ -12,6 +12,7 @@ from dibo import process
 from dibo.converter import Converter, Takes
 from dibo.disk.partition import FileSystem, Layout
 from dibo.disk.placement import place
+from dibo.disk.targets import qcow2_compression
 from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
 from dibo.layers.limits import Limits
 from dibo.tools import how_to_install
@@ -77,6 +78,7 @@ def check_order(order: Order) -> None:
     for path in paths:
         if path.is_dir():
             raise OutputError(f"{path} is a directory", hint="choose another name with -o")
+    qcow2_compression(order.options)
     for converter in order.converters:
         for tool in converter.tools:
             if process.find(tool) is None:

@@ -41,13 +41,15 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles, mtime: 
 
 def _check_wanted(placement: Placement, boot: BootFiles) -> None:
     hint = f"the flavour that makes the root bootable leaves them there, with {MANIFEST}"
-    # A root with files for UEFI alone says that its architecture has no BIOS; the partition stays empty then.
-    uefi_alone = boot.boot is None and boot.core is None and bool(boot.esp)
+    # A root with files for one firmware alone boots by that one; the partition of the other stays empty.
     has_bios = boot.boot is not None and boot.core is not None
-    if placement.holding(Content.GRUB_CORE) is not None and not has_bios and not uefi_alone:
+    nothing = boot.boot is None and boot.core is None and not boot.esp
+    if placement.holding(Content.GRUB_CORE) is not None and not has_bios and not boot.esp:
         raise LayoutError("the layout wants GRUB's images for BIOS, the root has none", hint=hint)
-    if placement.holding(Content.ESP) is not None and not boot.esp:
+    if placement.holding(Content.ESP) is not None and nothing:
         raise LayoutError("the layout wants files for the EFI system partition, the root has none", hint=hint)
+    if (boot.boot is None) != (boot.core is None):
+        raise LayoutError("the root has one of GRUB's images for BIOS, and not the other", hint=hint)
 
 
 def _write_vfat(target: Target, partition: PlacedPartition, boot: BootFiles, mtime: int) -> None:

@@ -91,8 +91,9 @@ def _gzip(source: Any) -> Callable[[memoryview], int]:
         isal_zlib.error,
         EOFError,
     )
-    # What igzip.open reads through, without its buffers on top, which copy every byte once more. The name is not public.
-    reader = igzip._IGzipReader(source, _READ) if hasattr(igzip, "_IGzipReader") else igzip.open(source)
+    # What igzip.open reads through, without its buffers on top, which copy every byte once more. Not a public name.
+    unbuffered = getattr(igzip, "_IGzipReader", None)
+    reader: Any = unbuffered(source, _READ) if unbuffered else igzip.IGzipFile(fileobj=source, mode="rb")  # type: ignore[no-untyped-call]
 
     def readinto(buffer: memoryview) -> int:
         try:

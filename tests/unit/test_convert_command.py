@@ -54,15 +54,19 @@ def test_the_time_of_an_artefact_comes_from_the_image(
 
 
 def test_limits() -> None:
-    assert command.limits(None, None) == Limits()
-    found = command.limits("7", "1.5")
-    assert (found.entries, found.image_bytes, found.layer_bytes) == (7, 3 * GIB // 2, 3 * GIB // 2)
+    assert command.limits(None, None, None) == Limits()
+    found = command.limits("7", "1.5", "9")
+    assert (found.entries, found.ratio) == (7, 9)
+    assert found.image_bytes == found.layer_bytes == 3 * GIB // 2
 
 
-@pytest.mark.parametrize(("entries", "size"), [("0", None), ("many", None), ("-1", None), (None, "much")])
-def test_limits_that_make_no_sense(entries: str | None, size: str | None) -> None:
+@pytest.mark.parametrize(
+    ("entries", "size", "ratio"),
+    [("0", None, None), ("many", None, None), ("-1", None, None), (None, "much", None), (None, None, "0")],
+)
+def test_limits_that_make_no_sense(entries: str | None, size: str | None, ratio: str | None) -> None:
     with pytest.raises(UsageError):
-        command.limits(entries, size)
+        command.limits(entries, size, ratio)
 
 
 ROOT = "{name: root, type: linux, size: rest, filesystem: ext4, mount: /}"

@@ -118,7 +118,8 @@ def test_another_image_is_another_disk(tmp_path: Path) -> None:
     [
         (replace(boot_files(), boot=None), "GRUB's images for BIOS"),
         (replace(boot_files(), core=None), "GRUB's images for BIOS"),
-        (replace(boot_files(), esp={}), "files for the EFI system partition"),
+        (replace(boot_files(), boot=None, esp={}), "GRUB's images for BIOS"),
+        (replace(boot_files(), boot=None, core=None, esp={}), "GRUB's images for BIOS"),
     ],
 )
 def test_what_the_root_does_not_have(boot: BootFiles, words: str) -> None:
@@ -135,6 +136,20 @@ def test_a_disk_that_failed_has_no_table(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="do not fit"):
         write(tmp_path / "disk.raw", placed(text=EXAMPLE.replace("64MiB", "2MiB")), boot)
     assert not any((tmp_path / "disk.raw").read_bytes()[:MIB])
+
+
+def test_a_root_without_boot_files_on_a_disk_for_uefi_alone() -> None:
+    wished = placed(text=UEFI_ONLY)
+    with pytest.raises(LayoutError, match="files for the EFI system partition, the root has none"):
+        write_disk(Memory(wished.size), placement=wished, boot=BootFiles(), mtime=MTIME)
+
+
+def test_a_root_for_bios_alone_leaves_the_esp_empty(tmp_path: Path) -> None:
+    disk = write(tmp_path / "disk.raw", placed(), replace(boot_files(), esp={}))
+    with disk.open("rb") as source:
+        assert read_fat(source, placed().partitions[1].offset).files == {}
+        source.seek(MIB)
+        assert any(source.read(MIB))
 
 
 def test_a_root_for_uefi_alone_leaves_the_partition_for_bios_empty(tmp_path: Path) -> None:

@@ -1,0 +1,241 @@
+"""`dibo convert` as a user types it: sizes, layouts, limits, refusals. What the disks hold is test_convert_corpus's."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from dibo import errors, process
+from dibo.disk import gpt
+from tests.support import user
+from tests.support.ext4_reader import Reader
+from tests.support.lab import Lab, Said, busybox_root, lab
+from tests.support.layouts import Layout, Made
+from tests.support.parts import need, unmet
+
+pytestmark = pytest.mark.integration
+
+GIB = 1 << 30
+MUCH = ("--max-ratio", "9999999")  # for a layer of zeros
+KERNEL = {"boot/vmlinuz-6.1": b"kernel"}
+GRUB = {"usr/lib/grub/i386-pc/boot.img": b"", "usr/lib/grub/x86_64-efi/x.mod": b""}
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Lab]:
+    need("busybox", "setpriv", "e2fsck", "qemu-img")
+    try:
+        someone = user.ordinary_user()
+    except user.NoOrdinaryUser as error:
+        unmet(str(error))
+    with lab(someone) as made:
+        yield made
+
+
+@pytest.fixture
+def out(place: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = place.directory / tmp_path_factory.mktemp("out").name
+    directory.mkdir()
+    directory.chmod(0o777)
+    yield directory
+    assert place.left() == []
+
+
+def image(place: Lab, name: str, files: Mapping[str, bytes], *, hole: int = 0) -> str:
+    """An image of busybox and `files` in two layers; the reference of it."""
+    layout = place.directory / name
+    if not layout.exists():
+        base, top = place.directory / f"{name}-base.tar", place.directory / f"{name}-top.tar"
+        busybox_root(base)
+        with tarfile.open(top, "w") as tar:
+            for path, data in {**files, **({"big": b""} if hole else {})}.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+            if hole:
+                member = tarfile.TarInfo("large")
+                member.size = hole
+                tar.addfile(member, _Zeros())
+        made = Layout(layout)
+        made.write_index({"1": made.image([Made(tar=base), Made(tar=top, compression="zstd")])})
+        base.unlink()
+        top.unlink()
+    return f"oci:{layout}:1"
+
+
+class _Zeros(io.RawIOBase):
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return bytes(size)
+
+
+def programs(directory: Path) -> Path:
+    """A PATH that holds nothing."""
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def convert(place: Lab, reference: str, out: Path, *arguments: str | Path, **environment: str) -> Said:
+    return place.run("dibo", "convert", reference, "-o", out / "disk", *arguments, environment=environment)
+
+
+def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
+    assert "Traceback" not in said.err, said.err
+    for word in words:
+        assert word in said.err, said.err
+    assert said.code == kind.exit_code, said.err
+    assert said.out == ""
+
+
+def sound(disk: Path, offset: int = 0) -> None:
+    target = f"{disk}?offset={offset}" if offset else str(disk)
+    done = process.run(["e2fsck", "-fn", target], capture=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_bare_file_system_with_no_program_at_all(place: Lab, out: Path) -> None:
+    empty = programs(place.directory / "none")
+    said = convert(place, image(place, "tiny", {}), out, "--bare", "-t", "raw", PATH=str(empty))
+    assert said.code == 0, said.err
+    disk = out / "disk.raw"
+    assert disk.stat().st_size == 2 * GIB
+    sound(disk)
+    with disk.open("rb") as file:
+
+        def read(at: int, size: int) -> bytes:
+            file.seek(at)
+            return file.read(size)
+
+        assert Reader(read).content is not None
+
+
+def test_the_same_image_gives_the_same_bytes_and_a_checksum_where_asked(place: Lab, out: Path) -> None:
+    reference = image(place, "tiny", {})
+    for name in ("one", "other"):
+        said = place.run(
+            "dibo", "convert", reference, "--bare", "--checksum", "-t", "raw,qcow2", "-o", out / name
+        )
+        assert said.code == 0, said.err
+    for kind in ("raw", "qcow2"):
+        assert process.run(["cmp", str(out / f"one.{kind}"), str(out / f"other.{kind}")]).returncode == 0
+        process.run(["sha256sum", "--check", f"one.{kind}.sha256"], cwd=out)
+    process.run(
+        ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", str(out / "one.raw"), str(out / "one.qcow2")]
+    )
+
+
+def test_a_disk_that_nobody_sized_becomes_as_large_as_it_must(place: Lab, out: Path) -> None:
+    reference = image(place, "large", {}, hole=5 * GIB // 2)
+    said = convert(place, reference, out, "--bare", "-t", "raw", "--max-size", "4", *MUCH)
+    assert said.code == 0, said.err
+    assert "2 GiB are not enough; again with 3 GiB" in said.err
+    assert (out / "disk.raw").stat().st_size == 3 * GIB
+    sound(out / "disk.raw")
+    (out / "disk.raw").unlink()
+    said = convert(place, reference, out, "--bare", "-t", "raw", "--image-size", "2", *MUCH)
+    refused(said, errors.ImageTooSmall, "are missing", "--image-size set the size; --image-size 2.")
+    assert list(out.iterdir()) == []
+
+
+def test_limits_are_options(place: Lab, out: Path) -> None:
+    refused(convert(place, image(place, "tiny", {}), out, "--max-entries", "9"), errors.LayerError, "9")
+    reference = image(place, "large", {}, hole=5 * GIB // 2)
+    refused(convert(place, reference, out), errors.LayerError, "more than 1000 times its size")
+    refused(convert(place, reference, out, "--max-size", "1", *MUCH), errors.LayerError)
+    assert list(out.iterdir()) == []
+
+
+def test_a_layout_of_ones_own(place: Lab, out: Path) -> None:
+    layout = place.directory / "layout.yaml"
+    layout.write_text(
+        "table: gpt\npartitions:\n"
+        "  - {name: data, type: linux, size: 8MiB}\n"
+        "  - {name: root, type: linux-root, size: rest, filesystem: ext4, label: mine, mount: /}\n"
+    )
+    said = convert(
+        place, image(place, "tiny", {}), out, "-t", "raw", "--layout", layout, "--image-size", "0.1"
+    )
+    assert said.code == 0, said.err
+    with (out / "disk.raw").open("rb") as file:
+        table = gpt.decode(file)
+    names = [entry.name for entry in table.entries]
+    assert names == ["data", "root"]
+    sound(out / "disk.raw", offset=table.entries[1].first_lba * 512)
+
+
+def test_a_root_without_a_kernel_names_packages(place: Lab, out: Path) -> None:
+    said = convert(place, image(place, "tiny", {}), out)
+    refused(said, errors.RootNotBootable, "no kernel", "linux-image-amd64", "grub-pc-bin", "--bare")
+
+
+def test_a_root_without_grub_names_packages(place: Lab, out: Path) -> None:
+    said = convert(place, image(place, "kernel", KERNEL), out)
+    refused(
+        said, errors.RootNotBootable, "no GRUB for amd64", "install in the image: grub2-common grub-pc-bin"
+    )
+
+
+def test_without_an_engine_it_says_what_prepares_a_root(place: Lab, out: Path) -> None:
+    empty = programs(place.directory / "no-engine")
+    said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out, PATH=str(empty))
+    refused(
+        said,
+        errors.RootNotBootable,
+        "no boot files prepared",
+        "no engine can prepare them here",
+        "dibo build --base IMAGE --no-base boot-files --push IMAGE-BOOTABLE",
+    )
+
+
+def test_what_no_engine_can_prepare_fails_as_a_hook(place: Lab, out: Path) -> None:
+    need("buildah", "newuidmap")
+    said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out)
+    refused(said, errors.HookFailed, "80-grub", "of flavour 'boot-files'")
+
+
+def test_what_ext4_cannot_hold_is_told(place: Lab, out: Path) -> None:
+    layout = place.directory / "attributes"
+    tar = place.directory / "attributes.tar"
+    member = tarfile.TarInfo("etc/file")
+    member.pax_headers = {"SCHILY.xattr.user.large": "x" * 9000}
+    with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(member)
+    made = Layout(layout)
+    made.write_index({"1": made.image([Made(tar=tar)])})
+    said = convert(place, f"oci:{layout}:1", out, "--bare")
+    refused(said, errors.ConverterError, "cannot be an ext4 file system", "etc/file", "user.large")
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["oci:/nowhere"], errors.ImageError, ["/nowhere/index.json"]),
+        (["-t", "raw", "-o", "/nowhere/x", "TINY"], errors.OutputError, ["/nowhere does not exist"]),
+        (["-t", "floppy", "TINY"], errors.UsageError, ["no converter makes 'floppy'"]),
+        (["--max-entries", "none", "TINY"], errors.UsageError, ["--max-entries"]),
+        (["--fs-type", "ext3", "--bare", "TINY"], errors.LayoutError, ["is not in one", "use ext4"]),
+        (["--layout", "/nowhere", "TINY"], errors.LayoutError, ["cannot read the layout"]),
+        (["-a", "arm64", "TINY"], errors.ImageError, ["amd64"]),
+    ],
+)
+def test_bad_input(
+    place: Lab, out: Path, arguments: list[str], kind: type[errors.DiboError], words: list[str]
+) -> None:
+    given = [image(place, "tiny", {}) if each == "TINY" else each for each in arguments]
+    default = [] if "-o" in given else ["-o", str(out / "disk")]
+    said = place.run("dibo", "convert", *default, *given)
+    refused(said, kind, *words)
+    assert list(out.iterdir()) == []
+
+
+def test_a_word_for_compression_that_is_none(place: Lab, out: Path) -> None:
+    said = convert(place, image(place, "tiny", {}), out, "--bare", DIBO_QCOW2_COMPRESSION="lzma")
+    refused(said, errors.UsageError, "DIBO_QCOW2_COMPRESSION", "zstd")
+    assert "disk" not in said.err.split("DIBO_QCOW2_COMPRESSION")[0]  # before anything was read
