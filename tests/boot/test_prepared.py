@@ -53,5 +53,5 @@ def test_it_boots_to_its_login_with_host_keys_of_its_own(disk: Path, tmp_path: P
             assert time.monotonic() < deadline, machine.console_tail()
             time.sleep(1)
         text = clean(machine.console_text())
-    assert re.search(r"Finished .*Make missing SSH host keys", text), text[-3000:]
+    assert re.search(r"Finished .*(dibo-ssh-host-keys|Make missing SSH host keys)", text), text[-3000:]
     assert "Failed to start" not in text
