@@ -231,3 +231,38 @@ def test_a_burn_in_that_fails_names_what_failed(examiner: Path, tmp_path: Path) 
     verdict = between(machine.text, "BURNIN")
     assert verdict["passed"] is False
     assert [each["test"] for each in verdict["tests"] if each["passed"] is False] == ["disk /dev/vda"]
+
+
+def test_a_shell_when_asked_for_and_the_log_to_a_server(ramdisk: Path, tmp_path: Path) -> None:
+    with (
+        FormServer() as server,
+        DirectMachine(
+            kernel_path(ramdisk),
+            ramdisk,
+            cmdline=f"troubleshoot disk=sdz {PARAMETERS} log_url=http://{SERVER}:10000/log",
+            directory=tmp_path,
+            server=(10000, server.port),
+        ) as machine,
+    ):
+        machine.wait_for("network ready")
+        machine.wait_for("/ # ")
+        assert "dibo: deploy" not in machine.text
+        machine.type("exit")
+        machine.wait_for("FAILED: deploy: none of these disks")
+        machine.wait_for("a shell is open on: ttyS0", times=2)
+        assert server.bodies[-1].splitlines()[-1].startswith("dibo: FAILED: deploy: none of these disks")
+    assert KEY not in server.bodies[-1]
+
+
+def test_no_network_is_no_silence(ramdisk: Path, tmp_path: Path) -> None:
+    """The cable is not plugged in, and nobody asked for a shell."""
+    with DirectMachine(
+        kernel_path(ramdisk),
+        ramdisk,
+        cmdline=f"troubleshoot=off {PARAMETERS}",
+        directory=tmp_path,
+        link=False,
+    ) as machine:
+        machine.wait_for("no network")
+        machine.wait_for("FAILED: deploy: there is no network")
+        machine.wait_until_off()

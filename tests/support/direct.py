@@ -30,7 +30,7 @@ _TAIL = 60
 
 class DirectMachine:
     """A context manager; entering starts QEMU. `server` is what the guest reaches at SERVER: (guest's port, port here).
-    `ports` are the guest's that are reached through `port`."""
+    `ports` are the guest's that are reached through `port`; without `link` nothing is at the other end."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class DirectMachine:
         disks: Sequence[Path] = (),
         server: tuple[int, int] | None = None,
         ports: Sequence[int] = (),
+        link: bool = True,
         extra: Sequence[str] = (),
     ) -> None:
         self._ports = {port: free_port() for port in ports}
@@ -52,6 +53,8 @@ class DirectMachine:
             net += f",guestfwd=tcp:{SERVER}:{server[0]}-cmd:busybox nc 127.0.0.1 {server[1]}"
         for port, here in self._ports.items():
             net += f",hostfwd=tcp:127.0.0.1:{here}-:{port}"
+        if not link:
+            net = "hubport,id=net,hubid=0"
         accelerator = os.environ.get("DIBO_QEMU_ACCEL", "tcg,thread=multi")
         self._argv = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
@@ -103,10 +106,10 @@ class DirectMachine:
         """What the console showed so far."""
         return self._text
 
-    def wait_for(self, words: str, *, timeout: float = 240.0) -> None:
-        """Wait until the console shows `words`. Raises AssertionError, with the end of the console."""
+    def wait_for(self, words: str, *, times: int = 1, timeout: float = 240.0) -> None:
+        """Wait until the console has shown `words` so often. Raises AssertionError, with the end of the console."""
         deadline = time.monotonic() + timeout
-        while words not in self._text:
+        while self._text.count(words) < times:
             assert time.monotonic() < deadline, f"no {words!r} within {timeout:.0f} s\n{self.tail()}"
             assert self._read(1.0), f"the machine is off, and said no {words!r}\n{self.tail()}"
 
