@@ -43,6 +43,11 @@ def ramdisk_image_create(argv: Sequence[str] | None = None) -> int:
     return _main(_ramdisk_parser(), argv)
 
 
+def disk_image_get_kernel(argv: Sequence[str] | None = None) -> int:
+    """The command `disk-image-get-kernel`."""
+    return _main(_get_kernel_parser(), argv)
+
+
 def _main(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
@@ -168,6 +173,36 @@ def _ramdisk_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--microcode", action="store_true", help="put the root's microcode first")
     _add_build_options(parser, base="ramdisk-base")
+    return parser
+
+
+def _get_kernel_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="disk-image-get-kernel",
+        description="Take the newest kernel and its ramdisk out of a disk image, without root.",
+        epilog="prints PREFIX-vmlinuz,PREFIX-initrd last\n\nexample:\n"
+        "  disk-image-get-kernel --cmdline web.qcow2",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_get_kernel)
+    parser.add_argument("--version", action="version", version=f"disk-image-get-kernel {__version__}")
+    parser.add_argument(
+        "image", nargs="?", metavar="FILE", help="the disk image: raw, qcow2, vmdk, vhdx, vdi"
+    )
+    parser.add_argument("-i", metavar="FILE", dest="image_option", help="the same")
+    parser.add_argument("-d", metavar="DIR", dest="directory", help="write there (the current directory)")
+    parser.add_argument(
+        "-o", metavar="PREFIX", dest="prefix", default="baremetal", help="how the names begin (baremetal)"
+    )
+    parser.add_argument(
+        "--kernel", metavar="VERSION", help="take this kernel (the newest that has a ramdisk)"
+    )
+    parser.add_argument("--list", action="store_true", help="only list the kernels, the newest first")
+    parser.add_argument(
+        "--cmdline", action="store_true", help="print the command line that boots the image with them, too"
+    )
+    parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
+    parser.add_argument("-x", action="store_true", help="show each command that is run")
     return parser
 
 
@@ -387,6 +422,22 @@ def _ramdisk(arguments: argparse.Namespace, report: Report) -> int:
         compression=arguments.compress,
         microcode=arguments.microcode,
     )
+
+
+def _get_kernel(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `disk-image-get-kernel`."""
+    from dibo import get_kernel_command
+
+    wanted = get_kernel_command.Wanted(
+        image=arguments.image,
+        image_option=arguments.image_option,
+        directory=Path(arguments.directory) if arguments.directory else None,
+        prefix=arguments.prefix,
+        version=arguments.kernel,
+        with_cmdline=arguments.cmdline,
+        only_list=arguments.list,
+    )
+    return get_kernel_command.get_kernel(_options(arguments), report, wanted)
 
 
 def _why(arguments: argparse.Namespace, report: Report) -> int:

@@ -373,7 +373,8 @@ def completion(kind: str) -> int:
 
     if kind not in ("bash", "zsh", "fish"):
         raise UsageError(f"no completions for {kind}")
-    answer(str(shellcode(["dibo", "disk-image-create", "ramdisk-image-create"], shell=kind)))
+    programs = ["dibo", "disk-image-create", "disk-image-get-kernel", "ramdisk-image-create"]
+    answer(str(shellcode(programs, shell=kind)))
     return 0
 
 

@@ -120,6 +120,11 @@ class RamdiskError(DiboError):
     meaning = "a ramdisk cannot be made: something it needs is not in the root, or its init is wrong"
 
 
+class DiskImageError(DiboError):
+    exit_code = 56
+    meaning = "a disk image cannot be read, or holds no kernel of the kind that was asked for"
+
+
 class RegistryError(DiboError):
     exit_code = 60
     meaning = "a registry did not give or take what was wanted"

@@ -16,6 +16,7 @@ PACKAGES: Final = {
     "debugfs": "e2fsprogs",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "guestfish": "libguestfs-tools",
     "mksquashfs": "squashfs-tools",
     "unsquashfs": "squashfs-tools",
     "sqfs2tar": "squashfs-tools-ng",

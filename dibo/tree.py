@@ -19,6 +19,7 @@ KEPT: Final = (bytes(MANIFEST.parent.relative_to("/")) + b"/", b"etc/os-release"
 """What whoever loads a tree keeps the bytes of: prefixes of paths without their first slash."""
 _MOST_LINKS: Final = 40  # as path_resolution(7)
 _KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image)-(.+)")
+_BEFORE: Final = ("~", "-rc")
 _STUB: Final = b"../run/systemd/resolve/stub-resolv.conf"
 
 
@@ -61,11 +62,16 @@ def kernels(root: Node) -> tuple[str, ...]:
         for name in names_in(root, "/boot")
         if (match := _KERNEL.match(name))
     }
-    return tuple(sorted(found, key=_by_version))
+    return tuple(sorted(found, key=by_version))
 
 
-def _by_version(text: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"\d+|\D+", text)]
+def by_version(text: str) -> list[tuple[int, int | str]]:
+    """A key to sort versions by: numbers as numbers, and what is not finished (`~`, `-rc`) before what is."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [
+        (2, int(part)) if "0" <= part[0] <= "9" else (0 if part.startswith(_BEFORE) else 3, part)
+        for part in parts
+    ] + [(1, "")]
 
 
 def os_release(root: Node) -> dict[str, str]:

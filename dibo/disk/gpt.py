@@ -148,6 +148,20 @@ def decode(source: BinaryIO) -> PartitionTable:
     return primary
 
 
+def decode_either(source: BinaryIO, *, last: int) -> PartitionTable:
+    """The table of a disk that somebody else made, from whichever copy is sound; `last` is the disk's last sector.
+
+    Raises LayoutError when neither is.
+    """
+    try:
+        return _decode_copy(source, lba=1)[0]
+    except LayoutError as error:
+        try:
+            return _decode_copy(source, lba=last)[0]
+        except LayoutError:
+            raise error from None
+
+
 def _decode_copy(source: BinaryIO, *, lba: int) -> tuple[PartitionTable, int]:
     """One copy, and the sector where it says that the other one is."""
     sector = _read(source, lba * SECTOR, SECTOR)

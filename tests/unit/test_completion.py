@@ -16,6 +16,7 @@ PROGRAM = "import sys; from dibo.cli import {name}; sys.exit({name}())"
 COMMANDS = {
     "dibo": "dibo",
     "disk-image-create": "disk_image_create",
+    "disk-image-get-kernel": "disk_image_get_kernel",
     "ramdisk-image-create": "ramdisk_image_create",
 }
 

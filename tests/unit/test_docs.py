@@ -38,6 +38,7 @@ def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.Argument
 def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "disk-image-create", cli._create_parser()
     yield "ramdisk-image-create", cli._ramdisk_parser()
+    yield "disk-image-get-kernel", cli._get_kernel_parser()
     for name, parser in _subcommands(cli._dibo_parser()).items():
         yield f"dibo {name}", parser
 

@@ -1,0 +1,97 @@
+"""What readers of file systems have in common, and how a path leads to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from dibo.errors import DiskImageError
+
+_MOST_LINKS: Final = 40  # as path_resolution(7)
+_MOST_STEPS: Final = 4096
+
+
+class Kind(Enum):
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "symbolic link"
+    OTHER = "something else"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A file or directory. `where` is known to the file system that it is of; `size` is what it claims, in bytes."""
+
+    kind: Kind
+    size: int
+    where: object
+
+
+class FileSystem(Protocol):
+    """Every method raises DiskImageError for what is damaged or not understood."""
+
+    @property
+    def root(self) -> Entry: ...
+
+    def names(self, directory: Entry) -> tuple[bytes, ...]:
+        """Sorted, without `.` and `..`."""
+
+    def lookup(self, directory: Entry, name: bytes) -> Entry | None: ...
+
+    def target(self, link: Entry) -> bytes: ...
+
+    def content(self, file: Entry) -> Iterator[bytes]:
+        """All bytes, a piece at a time; holes are zeros."""
+
+
+def find(system: FileSystem, path: str | bytes) -> Entry | None:
+    """What lies at `path`, symbolic links followed as a chroot would; None where nothing does."""
+    wanted = [part for part in (path.encode() if isinstance(path, str) else path).split(b"/") if part]
+    wanted.reverse()
+    trail, followed, steps = [system.root], 0, 0
+    while wanted:
+        name, steps = wanted.pop(), steps + 1
+        if steps > _MOST_STEPS:
+            return None
+        if name in (b".", b".."):
+            if name == b".." and len(trail) > 1:
+                trail.pop()
+            continue
+        here = trail[-1]
+        child = system.lookup(here, name) if here.kind is Kind.DIRECTORY else None
+        if child is None:
+            return None
+        if child.kind is Kind.LINK:
+            followed += 1
+            if followed > _MOST_LINKS:
+                return None
+            target = system.target(child)
+            if target.startswith(b"/"):
+                trail = [system.root]
+            wanted += [part for part in reversed(target.split(b"/")) if part]
+            continue
+        trail.append(child)
+    return trail[-1]
+
+
+def names_in(system: FileSystem, path: str) -> tuple[bytes, ...]:
+    """What the directory at `path` holds, sorted; nothing where it is none."""
+    entry = find(system, path)
+    return system.names(entry) if entry is not None and entry.kind is Kind.DIRECTORY else ()
+
+
+def read_text(system: FileSystem, path: str, *, limit: int) -> str | None:
+    """A small text file; None where there is none, or one of more than `limit` bytes."""
+    entry = find(system, path)
+    if entry is None or entry.kind is not Kind.FILE or entry.size > limit:
+        return None
+    return b"".join(system.content(entry)).decode(errors="replace")
+
+
+def whole(system: FileSystem, entry: Entry, *, limit: int, what: str) -> bytes:
+    """All bytes of something that is kept in memory. Raises DiskImageError beyond `limit`."""
+    if entry.size > limit:
+        raise DiskImageError(f"{what} claims to have {entry.size} bytes; more than {limit} are not believed")
+    return b"".join(system.content(entry))
