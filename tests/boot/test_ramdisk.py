@@ -266,3 +266,27 @@ def test_no_network_is_no_silence(ramdisk: Path, tmp_path: Path) -> None:
         machine.wait_for("no network")
         machine.wait_for("FAILED: deploy: there is no network")
         machine.wait_until_off()
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "network", "said"),
+    [
+        ("ip=10.0.2.77:10.0.2.2:10.0.2.2:255.255.255.0", "", "has 10.0.2.77, the boot server is 10.0.2.2"),
+        ("ip=[fd00::7]:[fd00::1]:[fd00::2]:64", "ipv4=off", "has fd00::7, the boot server is fd00::1"),
+        ("boot_server=fd00::1", "ipv4=off,ipv6-prefix=fd00::", "the boot server is fd00::1"),
+    ],
+    ids=["a static address", "a static IPv6 address", "router advertisements"],
+)
+def test_networks(examiner: Path, tmp_path: Path, cmdline: str, network: str, said: str) -> None:
+    """Beside DHCP, which the others have."""
+    with DirectMachine(
+        kernel_path(examiner),
+        examiner,
+        cmdline=f"{cmdline} finish=poweroff",
+        directory=tmp_path,
+        network=network,
+    ) as machine:
+        machine.wait_for("-----END INVENTORY-----")
+    assert said in machine.text.partition("network ready: ")[2].partition("\n")[0]
+    address = said.split()[1].rstrip(",") if said.startswith("has") else "fd00::"
+    assert between(machine.text, "INVENTORY")["boot"]["address"].startswith(address)

@@ -29,8 +29,11 @@ _TAIL = 60
 
 
 class DirectMachine:
-    """A context manager; entering starts QEMU. `server` is what the guest reaches at SERVER: (guest's port, port here).
-    `ports` are the guest's that are reached through `port`; without `link` nothing is at the other end."""
+    """A context manager; entering starts QEMU.
+
+    `server` is what the guest reaches at SERVER: (guest's port, port here). `ports` are the guest's that are reached
+    through `port`. `network` is for QEMU's user network; without `link` nothing is at the other end.
+    """
 
     def __init__(
         self,
@@ -43,12 +46,13 @@ class DirectMachine:
         server: tuple[int, int] | None = None,
         ports: Sequence[int] = (),
         link: bool = True,
+        network: str = "",
         extra: Sequence[str] = (),
     ) -> None:
         self._ports = {port: free_port() for port in ports}
         self.console = directory / "console"
         self._text = ""
-        net = "user,id=net,restrict=on"
+        net = ",".join(["user,id=net,restrict=on", *([network] if network else [])])
         if server is not None:
             net += f",guestfwd=tcp:{SERVER}:{server[0]}-cmd:busybox nc 127.0.0.1 {server[1]}"
         for port, here in self._ports.items():
