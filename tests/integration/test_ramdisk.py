@@ -32,6 +32,7 @@ from tests.support.forest import listing, node, read, tree
 from tests.support.lab import Lab, lab
 from tests.support.newc import Member, read_newc
 from tests.support.parts import need, unmet
+from tests.support.registry import registry
 
 pytestmark = pytest.mark.integration
 
@@ -186,6 +187,33 @@ def test_the_command(place: Lab, out: Path) -> None:
     assert place.run("ramdisk-image-create", *options, "tool").code == 0
     assert target.read_bytes() == first
     assert place.left() == []
+
+
+def test_from_a_cache_alone(place: Lab, out: Path, tmp_path: Path) -> None:
+    """What a registry holds becomes the same ramdisk where no layer is, and none is brought or built."""
+    need("docker-registry")
+    write_flavour(
+        place.flavours,
+        "kept",
+        {"install.d/10-kept": "#!/bin/sh\necho kept >/kept\n", "binary-deps": "/kept\n"},
+    )
+    with registry(tmp_path) as server:
+        options: list[str | Path] = [
+            "--no-base",
+            "--compress",
+            "gzip",
+            "--cache",
+            f"{server.host}/cache",
+            "kept",
+        ]
+        said = place.run("ramdisk-image-create", "-o", out / "a.ramdisk", *options)
+        assert said.code == 0 and "install.d" in said.err, said.err
+        assert place.run("buildah", "rmi", "--all", "--force").code == 0
+        said = place.run("ramdisk-image-create", "-o", out / "b.ramdisk", *options)
+        assert said.code == 0 and "install.d" not in said.err, said.err
+    assert place.run("buildah", "images", "--quiet").out == ""
+    assert unpacked(out / "b.ramdisk")["kept"].data == b"kept\n"
+    assert (out / "a.ramdisk").read_bytes() == (out / "b.ramdisk").read_bytes()
 
 
 @pytest.mark.parametrize(
