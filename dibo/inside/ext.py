@@ -100,7 +100,7 @@ class Ext:
             not 128 <= self._inode_size <= self._block
             or not 32 <= self._descriptor <= self._block
             or not 0 < self._inodes_per_group <= self._block * 8
-            or not 0 < self._per_group <= self._block * 8
+            or not self._per_group
             or self._first > 1
         ):
             raise DiskImageError("the superblock of the ext4 is damaged")
@@ -180,10 +180,12 @@ class Ext:
         per_block = self._block // self._descriptor
         index, place = divmod(group, per_block)
         if index < self._first_meta:
-            block = self._first + 1 + index
+            block = (self._block == _SUPERBLOCK) + 1 + index
         else:
             leader = index * per_block
             block = self._first + leader * self._per_group + self._has_superblock(leader)
+            if not leader and self._block == _SUPERBLOCK and not self._first:
+                block += 1  # bigalloc: the superblock is in block 1 all the same
         descriptor = self._source.read(block * self._block + place * self._descriptor, self._descriptor)
         u32 = _u32(descriptor)
         table = u32(0x08) | (u32(0x28) << 32 if self._descriptor >= 64 else 0)
