@@ -119,7 +119,8 @@ def test_the_same_image_gives_the_same_bytes_and_a_checksum_where_asked(place: L
     reference = image(place, "tiny", {})
     for name in ("one", "other"):
         said = place.run(
-            "dibo", "convert", reference, "--bare", "--checksum", "-t", "raw,qcow2", "-o", out / name
+            *("dibo", "convert", reference, "--bare", "--checksum", "-t", "raw,qcow2", "-o", out / name),
+            environment={"DIBO_QCOW2_COMPRESSION": "zstd"},  # igzip does not always give the same bytes
         )
         assert said.code == 0, said.err
     for kind in ("raw", "qcow2"):

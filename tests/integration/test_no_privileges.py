@@ -72,7 +72,9 @@ def ground() -> Iterator[Ground]:
 def run(
     place: Place, arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    variables = {**process.proxies(), **place.environment, **(environment or {})}
+    # igzip does not always give the same bytes
+    compression = {"DIBO_QCOW2_COMPRESSION": "zstd"}
+    variables = {**process.proxies(), **compression, **place.environment, **(environment or {})}
     return subprocess.run(
         [*place.around, *place.dibo, *arguments],
         capture_output=True,
