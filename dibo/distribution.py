@@ -123,9 +123,15 @@ def client(name: ImageName) -> Client:
     return _client_of(name.host, os.environ.get("REGISTRY_AUTH_FILE", ""))
 
 
+def speaks_plain_http(host: str) -> bool:
+    """Whether a registry is asked by plain HTTP: on loopback, or when DIBO_PLAIN_HTTP names it, `HOST[:PORT],…`."""
+    named = os.environ.get("DIBO_PLAIN_HTTP", "").replace(",", " ").split()
+    return on_loopback(host) or host in named
+
+
 @lru_cache(maxsize=64)
 def _client_of(host: str, _logins: str) -> Client:
-    return Client(host, plain_http=on_loopback(host))
+    return Client(host, plain_http=speaks_plain_http(host))
 
 
 class Client:
@@ -232,9 +238,10 @@ class Client:
     def _check_address(self, url: str) -> None:
         """No way from TLS to plain HTTP, nor from outside into this machine."""
         parts = urlsplit(url)
-        inside = on_loopback(parts.netloc)
-        allowed = parts.scheme == "https" or (parts.scheme == "http" and self._plain and inside)
-        if not allowed or "@" in parts.netloc or (inside and not self._plain):
+        inside, here = on_loopback(parts.netloc), on_loopback(self.host)
+        near = parts.netloc == urlsplit(self.base).netloc or (inside and here)
+        allowed = parts.scheme == "https" or (parts.scheme == "http" and self._plain and near)
+        if not allowed or "@" in parts.netloc or (inside and not here):
             raise RegistryError(
                 f"registry {self.host} sends to {parts.scheme}://{parts.netloc}, where dibo does not follow",
                 hint="a registry may name https addresses outside this machine only; tell whoever runs it",

@@ -41,6 +41,7 @@ VARIABLES: Final = {
     "DIBO_CACHE_FROM": "repositories that layers are only read from, separated by commas",
     "DIBO_CACHE_TO": "repositories that layers are only stored in, separated by commas",
     "DIBO_LAYER_COMPRESSION": "of layers that are stored: zstd, gzip or none (zstd)",
+    "DIBO_PLAIN_HTTP": "registries that speak plain HTTP, besides those on loopback: HOST[:PORT], separated by commas",
     "DIBO_QCOW2_COMPRESSION": "zlib, zstd or none (zlib)",
     "SOURCE_DATE_EPOCH": "time that later times in artefacts are clamped to (the start of the epoch)",
 }

@@ -12,7 +12,7 @@ from dibo import registry
 from dibo.base import Ingredients, OciImage
 from dibo.bases.settings import BaseSettings
 from dibo.errors import Unreachable, UsageError
-from dibo.names import ImageName, on_loopback, parse_image_name
+from dibo.names import ImageName, parse_image_name
 from dibo.sources.files import Directory
 from dibo.sources.layout import Layout
 
@@ -37,7 +37,10 @@ class RegistryImage:
         return (("kind", "image"), ("digest", self.located().digest or ""))
 
     def source(self) -> OciImage:
-        return OciImage(reference=f"docker://{self.located()}", plain_http=on_loopback(self._image.host))
+        from dibo.distribution import speaks_plain_http  # what has asked the registry has imported it
+
+        plain = speaks_plain_http(self._image.host)
+        return OciImage(reference=f"docker://{self.located()}", plain_http=plain)
 
     def located(self) -> ImageName:
         """The image, by its digest."""

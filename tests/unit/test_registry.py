@@ -438,3 +438,32 @@ def test_patience_is_bounded() -> None:
     patience = Patience()
     assert sum(patience.pauses) * 1.5 < 30
     assert dataclasses.replace(patience, read=1.0).longest_wait <= 30
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("registry:5000", True),
+        ("other.example", True),
+        ("registry:5001", False),
+        ("ghcr.io", False),
+        ("localhost", True),
+    ],
+)
+def test_plain_http_is_spoken_on_loopback_and_where_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, host: str, plain: bool
+) -> None:
+    monkeypatch.setenv("DIBO_PLAIN_HTTP", "registry:5000, other.example")
+    assert distribution.speaks_plain_http(host) == plain
+    monkeypatch.delenv("DIBO_PLAIN_HTTP")
+    assert distribution.speaks_plain_http(host) == (host == "localhost")
+
+
+def test_plain_http_goes_nowhere_but_to_the_registry_itself() -> None:
+    client = Client("registry:5000", plain_http=True)
+    assert client.base == "http://registry:5000/v2/"
+    client._check_address("http://registry:5000/v2/x")
+    client._check_address("https://elsewhere.example/x")
+    for place in ("http://127.0.0.1:80/", "https://localhost/", "http://elsewhere.example/x"):
+        with pytest.raises(RegistryError, match="where dibo does not follow"):
+            client._check_address(place)

@@ -103,7 +103,8 @@ def test_the_search_path_of_flavours() -> None:
 def test_every_variable_is_tested_and_documented() -> None:
     tested = {row[0] for row in TABLE} | {"BASE_IMAGE_FILE", "CLOUD_IMAGES", "DIBO_UBUNTU_FINGERPRINT"}
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
-    assert tested | {"DIBO_QCOW2_COMPRESSION"} == set(VARIABLES)  # that one is the converter's
+    # the converter's, and that of the door to registries
+    assert tested | {"DIBO_QCOW2_COMPRESSION", "DIBO_PLAIN_HTTP"} == set(VARIABLES)
 
 
 def test_who_set_the_size() -> None:
