@@ -1,4 +1,5 @@
-"""The face: the only file that parses argv, and where errors become exit codes.
+"""The face: the commands and their parsers, and where errors become exit codes. Options that several have are in
+dibo.arguments; nothing else parses argv.
 
 Imports of anything slow happen inside the commands, so that `-h` and completions answer at once.
 """
@@ -13,9 +14,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dibo import __version__
+from dibo.arguments import (
+    add_artefact_options,
+    add_base_options,
+    add_build_options,
+    add_cache_command,
+    add_convert_options,
+    add_flavours,
+    add_flavours_path,
+    options_of,
+)
 from dibo.errors import DiboError, Interrupted, UsageError
 from dibo.report import Report, log_commands
-from dibo.settings import RAMDISK_VARIABLES, VARIABLES, Options
+from dibo.settings import RAMDISK_VARIABLES, VARIABLES
 
 _PHASES = """\
 phases of a flavour, in the order they run:
@@ -92,32 +103,32 @@ def _dibo_parser() -> argparse.ArgumentParser:
         return sub
 
     plan = command("plan", "show what would be built, and what the cache holds of it", _run("plan"))
-    _add_build_options(plan)
+    add_build_options(plan)
     plan.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     build = command("build", "build the layers, an OCI image", _build)
-    _add_build_options(build)
+    add_build_options(build)
     build.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
     build.add_argument("--push", metavar="NAME", help="push the image: HOST/PATH:TAG")
     build.add_argument(
         "--include-local", action="store_true", help="push also what holds data of this user or machine"
     )
     convert = command("convert", "make a disk of an image that somebody pushed, with no privileges", _convert)
-    _add_convert_options(convert)
+    add_convert_options(convert)
     why = command("why", "say which layers are missing, and what differs from those that are kept", _why)
-    _add_build_options(why)
-    _add_cache_command(command("cache", "look after the layers in a registry", _cache))
+    add_build_options(why)
+    add_cache_command(command("cache", "look after the layers in a registry", _cache))
     flavours = command("flavours", "list the flavours, or show some in full", _run("flavours"))
-    _add_flavours_path(flavours)
-    _add_flavours(flavours, nargs="*")
+    add_flavours_path(flavours)
+    add_flavours(flavours, nargs="*")
     shell = command("shell", "open a shell in a layer, or in what a failed hook left", _run("shell"))
-    _add_build_options(shell, nargs="*")
+    add_build_options(shell, nargs="*")
     shell.add_argument(
         "--at", metavar="NAME", help="a key, or failed-KEY as an error named it; a beginning is enough"
     )
     shell.add_argument("--run", metavar="COMMAND", help="run this instead of an interactive shell")
     doctor = command("doctor", "try what builds and conversions need on this machine", _run("doctor"))
-    _add_base_options(doctor)
+    add_base_options(doctor)
     doctor.add_argument("-x", action="store_true", help="show each command that is run")
     schema = command("schema", "print the JSON schema of a file, for editors", _run("schema"))
     schema.add_argument("file", choices=["flavour"], help="flavour: flavour.yaml")
@@ -138,8 +149,8 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(command=_run("create"))
     parser.add_argument("--version", action="version", version=f"disk-image-create {__version__}")
-    _add_artefact_options(parser)
-    _add_build_options(parser)
+    add_artefact_options(parser)
+    add_build_options(parser)
     return parser
 
 
@@ -172,7 +183,7 @@ def _ramdisk_parser() -> argparse.ArgumentParser:
         "--compress", metavar="HOW", help="zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)"
     )
     parser.add_argument("--microcode", action="store_true", help="put the root's microcode first")
-    _add_build_options(parser, base="ramdisk-base")
+    add_build_options(parser, base="ramdisk-base")
     return parser
 
 
@@ -206,187 +217,12 @@ def _get_kernel_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_artefact_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
-    parser.add_argument("-t", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)")
-    parser.add_argument("--image-size", metavar="GB", help="size of the disk; fractions allowed (2)")
-    parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help="root file system (ext4)")
-    parser.add_argument(
-        "--converters-path",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="look for converters in DIR first",
-    )
-
-
-def _add_convert_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "reference",
-        metavar="IMAGE",
-        help="[HOST[:PORT]/]PATH[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, "
-        "containers-storage:NAME, docker-daemon:NAME",
-    )
-    _add_artefact_options(parser)
-    parser.add_argument(
-        "-a", metavar="ARCH", dest="architecture", help="which image of several (this machine's)"
-    )
-    layout = parser.add_mutually_exclusive_group()
-    layout.add_argument(
-        "--layout", metavar="FILE", help="lay the disk out as this YAML says (as flavour vm does)"
-    )
-    layout.add_argument(
-        "--bare", action="store_true", help="no partitions, no boot loader: the file system alone"
-    )
-    parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
-    parser.add_argument("--max-entries", metavar="N", help="refuse a root with more files (2000000)")
-    parser.add_argument(
-        "--max-ratio", metavar="N", help="refuse a layer that unpacks to more times its size (1000)"
-    )
-    parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more (128)")
-    parser.add_argument(
-        "--engine", metavar="NAME", help="what makes boot files where they are missing (auto)"
-    )
-    parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
-    parser.add_argument("-x", action="store_true", help="show each command that is run")
-
-
-def _add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
-    _add_base_options(parser)
-    parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")
-    parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
-    parser.add_argument("--refresh", action="store_true", help="build every layer anew")
-    _add_cache_options(parser)
-    parser.add_argument(
-        "--no-base",
-        action="store_false",
-        dest="with_base",
-        help=f"leave out the flavour `{base}`, and so the kernel",
-    )
-    _add_flavours_path(parser)
-    _add_flavours(parser, nargs=nargs)
-
-
-def _add_cache_command(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        choices=["list", "prune", "verify"],
-        help="list: sizes, ages, use; prune: remove layers; verify: read everything, check every digest",
-    )
-    parser.add_argument("repository", metavar="REF", help="the repository, HOST/PATH")
-    parser.add_argument("--json", action="store_true", help="list as JSON")
-    parser.add_argument(
-        "--older-than", metavar="DAYS", type=int, help="prune what was not used for so many days"
-    )
-    parser.add_argument(
-        "--keep-stack",
-        metavar="FLAVOURS",
-        action="append",
-        default=[],
-        help="prune no layer of this stack as it is now: names separated by commas; may be repeated",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only show what prune would remove (the default)"
-    )
-    parser.add_argument("--yes", action="store_true", help="remove it")
-    _add_base_options(parser)
-    parser.add_argument("--epoch", metavar="NAME", help="of the stacks that are kept (this month)")
-    parser.add_argument(
-        "--no-base", action="store_false", dest="with_base", help="stacks that are kept are without `base`"
-    )
-    _add_flavours_path(parser)
-    parser.add_argument("-x", action="store_true", help="show what is looked at")
-
-
-def _add_cache_options(parser: argparse.ArgumentParser) -> None:
-    for option, name, text in (
-        ("--cache", "caches", "read layers from this repository, HOST/PATH, and store them there"),
-        ("--cache-from", "caches_from", "only read layers from this repository; may be repeated"),
-        ("--cache-to", "caches_to", "only store layers in this repository; may be repeated"),
-    ):
-        parser.add_argument(option, metavar="REF", dest=name, action="append", default=[], help=text)
-    parser.add_argument(
-        "--layer-compression", metavar="HOW", help="of layers that are stored: zstd, gzip or none (zstd)"
-    )
-
-
-def _add_base_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-a", metavar="ARCH", dest="architecture", help="architecture: amd64, arm64, i386")
-    parser.add_argument(
-        "--base",
-        metavar="BASE",
-        help="what to start from: ubuntu, debian, either with :RELEASE, oci:DIR[:TAG], an image reference, "
-        "a tarball, a URL (ubuntu)",
-    )
-    parser.add_argument("--release", metavar="NAME", help="release of the base")
-    parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
-    parser.add_argument("--mirror", metavar="URL", help="Debian mirror to build from")
-    parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
-    parser.add_argument(
-        "--offline", action="store_true", help="use what is kept, ask no server about the base"
-    )
-    parser.add_argument("--engine", metavar="NAME", help="what builds: buildah, docker, auto (auto)")
-    parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
-
-
-def _add_flavours_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--flavours-path", metavar="DIR", action="append", default=[], help="look for flavours in DIR first"
-    )
-
-
-def _add_flavours(parser: argparse.ArgumentParser, *, nargs: str) -> None:
-    argument = parser.add_argument("flavours", nargs=nargs, metavar="FLAVOUR")
-    argument.completer = _complete_flavours  # type: ignore[attr-defined]
-
-
-def _complete_flavours(prefix: str, parsed_args: argparse.Namespace, **_rest: object) -> list[str]:
-    from dibo import commands
-
-    return [name for name in commands.flavour_names(_options(parsed_args)) if name.startswith(prefix)]
-
-
-def _options(arguments: argparse.Namespace) -> Options:
-    given = vars(arguments)
-
-    def text(name: str) -> str | None:
-        value = given.get(name)
-        return None if value is None else str(value)
-
-    return Options(
-        flavours=tuple(given.get("flavours") or ()),
-        architecture=text("architecture"),
-        name=text("name"),
-        types=text("types"),
-        base=text("base"),
-        release=text("release"),
-        image_size=text("image_size"),
-        filesystem=text("filesystem"),
-        flavours_path=tuple(given.get("flavours_path") or ()),
-        converters_path=tuple(given.get("converters_path") or ()),
-        cache_dir=text("cache_dir"),
-        mirror=text("mirror"),
-        epoch=text("epoch"),
-        engine=text("engine"),
-        caches=tuple(given.get("caches") or ()),
-        caches_from=tuple(given.get("caches_from") or ()),
-        caches_to=tuple(given.get("caches_to") or ()),
-        layer_compression=text("layer_compression"),
-        sha256=text("sha256"),
-        keyring=text("keyring"),
-        offline=bool(given.get("offline")),
-        refresh=bool(given.get("refresh")),
-        with_base=bool(given.get("with_base", True)),
-        verbose=bool(given.get("x")),
-    )
-
-
 def _convert(arguments: argparse.Namespace, report: Report) -> int:
     """The command `dibo convert`."""
     from dibo import convert_command
 
     return convert_command.run(
-        _options(arguments),
+        options_of(arguments),
         report,
         reference=arguments.reference,
         layout=Path(arguments.layout) if arguments.layout else None,
@@ -398,7 +234,7 @@ def _convert(arguments: argparse.Namespace, report: Report) -> int:
 
 def _build(arguments: argparse.Namespace, report: Report) -> int:
     """The command `dibo build`."""
-    options = _options(arguments)
+    options = options_of(arguments)
     if arguments.push is None:
         from dibo import commands
 
@@ -415,7 +251,7 @@ def _ramdisk(arguments: argparse.Namespace, report: Report) -> int:
     from dibo import ramdisk_command
 
     return ramdisk_command.create(
-        _options(arguments),
+        options_of(arguments),
         report,
         kernel_version=arguments.kernel_version,
         module_root=arguments.module_root,
@@ -437,14 +273,14 @@ def _get_kernel(arguments: argparse.Namespace, report: Report) -> int:
         with_cmdline=arguments.cmdline,
         only_list=arguments.list,
     )
-    return get_kernel_command.get_kernel(_options(arguments), report, wanted)
+    return get_kernel_command.get_kernel(options_of(arguments), report, wanted)
 
 
 def _why(arguments: argparse.Namespace, report: Report) -> int:
     """The command `dibo why`."""
     from dibo import cache_commands
 
-    return cache_commands.explain(_options(arguments), report)
+    return cache_commands.explain(options_of(arguments), report)
 
 
 def _cache(arguments: argparse.Namespace, report: Report) -> int:
@@ -457,7 +293,7 @@ def _cache(arguments: argparse.Namespace, report: Report) -> int:
         case "verify":
             return cache_commands.verify(report, arguments.repository)
     return cache_commands.prune(
-        _options(arguments),
+        options_of(arguments),
         report,
         arguments.repository,
         older_than=arguments.older_than,
@@ -472,7 +308,7 @@ def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
     def run(arguments: argparse.Namespace, report: Report) -> int:
         from dibo import commands
 
-        options = _options(arguments)
+        options = options_of(arguments)
         match name:
             case "create":
                 return commands.create(options, report)

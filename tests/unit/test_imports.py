@@ -207,6 +207,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "convert_command",
             "ramdisk_command",
             "get_kernel_command",
+            "arguments",
             "cli",
             "__main__",
         ),
@@ -224,7 +225,7 @@ DOORS = {
     "http": {"fetch"},
     "ssl": {"fetch"},
     "socket": set(),
-    "argparse": {"cli"},
+    "argparse": {"cli", "arguments"},
     "argcomplete": {"cli", "commands"},
 }
 
