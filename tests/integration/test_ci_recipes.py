@@ -25,14 +25,14 @@ pytestmark = pytest.mark.integration
 
 BUILD = (
     "-o",
-    "/work/root",
+    "/build/root",
     "-t",
     "tar,raw",
     "--base",
-    "/work/base.tar",
+    "/build/base.tar",
     "--no-base",
     "--flavours-path",
-    "/work",
+    "/build",
 )
 
 
@@ -82,7 +82,7 @@ def test_the_context_for_building_builds(box: HostBox) -> None:
     assert (box.work / "root.tar").stat().st_uid == ID
 
 
-DOCTOR = dibo("doctor", "--base", "/work/base.tar")
+DOCTOR = dibo("doctor", "--base", "/build/base.tar")
 
 
 def test_doctor_finds_nothing_missing_there(box: HostBox) -> None:
@@ -123,9 +123,9 @@ def test_the_context_for_converting_converts_and_gives_the_same_bytes(box: HostB
     def convert(options: Sequence[str], name: str) -> bytes:
         arguments = (
             "convert",
-            "docker-archive:/work/image.tar",
+            "docker-archive:/build/image.tar",
             "-o",
-            f"/work/{name}",
+            f"/build/{name}",
             "-t",
             "raw",
             "--bare",

@@ -28,7 +28,7 @@ _ETC = ("group", "nsswitch.conf", "ld.so.cache", "ld.so.conf", "ssl", "container
 class HostBox:
     docker: Docker
     work: Path
-    """/work of each container; belongs to nobody in particular."""
+    """/build of each container; belongs to nobody in particular."""
 
     def run(
         self, options: Sequence[str], argv: Sequence[str], environment: Sequence[str] = ()
@@ -36,11 +36,11 @@ class HostBox:
         """Run a command, with `options` of `docker run`, on the host's network."""
         installed = installed_dibo().parents[1]
         mounts = ("/usr:/usr:ro", "/etc/alternatives:/etc/alternatives:ro", f"{installed}:{installed}:ro")
-        variables = ("PATH=/opt/caps:/usr/local/bin:/usr/bin:/usr/sbin", "HOME=/work", "LANG=C.UTF-8")
+        variables = ("PATH=/opt/caps:/usr/local/bin:/usr/bin:/usr/sbin", "HOME=/build", "LANG=C.UTF-8")
         return subprocess.run(
             [
-                *("docker", "run", "--rm", "--network", "host", "--workdir", "/work"),
-                *(word for mount in (*mounts, f"{self.work}:/work") for word in ("--volume", mount)),
+                *("docker", "run", "--rm", "--network", "host", "--workdir", "/build"),
+                *(word for mount in (*mounts, f"{self.work}:/build") for word in ("--volume", mount)),
                 *(word for each in (*variables, *environment) for word in ("--env", each)),
                 *options,
                 IMAGE,
@@ -67,7 +67,7 @@ def make(docker: Docker) -> HostBox:
         if Path("/etc", name).exists():
             command("cp", "-a", Path("/etc", name), root / "etc")
     (root / "etc" / "passwd").write_text(
-        f"root:x:0:0::/root:/bin/sh\n{USER}:x:{ID}:{ID}::/work:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
+        f"root:x:0:0::/root:/bin/sh\n{USER}:x:{ID}:{ID}::/build:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
     )
     for name in ("subuid", "subgid"):
         (root / "etc" / name).write_text(f"{USER}:100000:65536\n")
