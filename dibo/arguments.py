@@ -21,6 +21,23 @@ def add_artefact_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_layout_option(parser: argparse._ActionsContainer, text: str) -> None:
+    parser.add_argument("--layout", metavar="FILE", help=text)
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument(
+        "--layout", action="store_true", help="draw the layout of the disk, instead of the plan"
+    )
+    parser.add_argument("--layout-file", metavar="FILE", help="with --layout: of this YAML (of the flavours)")
+    parser.add_argument("--image-size", metavar="GB", help="with --layout: size of the disk (2)")
+    parser.add_argument(
+        "--fs-type", metavar="TYPE", dest="filesystem", help="with --layout: root file system (ext4)"
+    )
+
+
 def add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "reference",
@@ -33,9 +50,7 @@ def add_convert_options(parser: argparse.ArgumentParser) -> None:
         "-a", metavar="ARCH", dest="architecture", help="which image of several (this machine's)"
     )
     layout = parser.add_mutually_exclusive_group()
-    layout.add_argument(
-        "--layout", metavar="FILE", help="lay the disk out as this YAML says (as flavour vm does)"
-    )
+    add_layout_option(layout, "lay the disk out as this YAML says (as the image does, or flavour vm)")
     layout.add_argument(
         "--bare", action="store_true", help="no partitions, no boot loader: the file system alone"
     )

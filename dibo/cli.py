@@ -22,6 +22,8 @@ from dibo.arguments import (
     add_convert_options,
     add_flavours,
     add_flavours_path,
+    add_layout_option,
+    add_plan_options,
     options_of,
 )
 from dibo.errors import DiboError, Interrupted, UsageError
@@ -104,8 +106,7 @@ def _dibo_parser() -> argparse.ArgumentParser:
 
     plan = command("plan", "show what would be built, and what the cache holds of it", _run("plan"))
     add_build_options(plan)
-    plan.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
-    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    add_plan_options(plan)
     build = command("build", "build the layers, an OCI image", _build)
     add_build_options(build)
     build.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
@@ -131,7 +132,7 @@ def _dibo_parser() -> argparse.ArgumentParser:
     add_base_options(doctor)
     doctor.add_argument("-x", action="store_true", help="show each command that is run")
     schema = command("schema", "print the JSON schema of a file, for editors", _run("schema"))
-    schema.add_argument("file", choices=["flavour"], help="flavour: flavour.yaml")
+    schema.add_argument("file", choices=["flavour", "layout"], help="flavour.yaml, or layout.yaml")
     completion = command("completion", "print the completion script for a shell", _run("completion"))
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     return parser
@@ -150,6 +151,7 @@ def _create_parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=_run("create"))
     parser.add_argument("--version", action="version", version=f"disk-image-create {__version__}")
     add_artefact_options(parser)
+    add_layout_option(parser, "lay the disk out as this YAML says (as the flavours do)")
     add_build_options(parser)
     return parser
 
@@ -217,6 +219,10 @@ def _get_kernel_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
 def _convert(arguments: argparse.Namespace, report: Report) -> int:
     """The command `dibo convert`."""
     from dibo import convert_command
@@ -225,7 +231,7 @@ def _convert(arguments: argparse.Namespace, report: Report) -> int:
         options_of(arguments),
         report,
         reference=arguments.reference,
-        layout=Path(arguments.layout) if arguments.layout else None,
+        layout=_path(arguments.layout),
         bare=arguments.bare,
         checksums=arguments.checksum,
         limits=convert_command.limits(arguments.max_entries, arguments.max_size, arguments.max_ratio),
@@ -267,7 +273,7 @@ def _get_kernel(arguments: argparse.Namespace, report: Report) -> int:
     wanted = get_kernel_command.Wanted(
         image=arguments.image,
         image_option=arguments.image_option,
-        directory=Path(arguments.directory) if arguments.directory else None,
+        directory=_path(arguments.directory),
         prefix=arguments.prefix,
         version=arguments.kernel,
         with_cmdline=arguments.cmdline,
@@ -311,9 +317,13 @@ def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
         options = options_of(arguments)
         match name:
             case "create":
-                return commands.create(options, report)
+                return commands.create(options, report, layout_file=_path(arguments.layout))
             case "plan":
-                directory = Path(arguments.containerfile) if arguments.containerfile else None
+                directory = _path(arguments.containerfile)
+                if arguments.layout:
+                    from dibo import layout_command
+
+                    return layout_command.show(options, layout_file=_path(arguments.layout_file))
                 return commands.plan(options, report, containerfile=directory, as_json=arguments.json)
             case "flavours":
                 return commands.flavours(options)
@@ -322,7 +332,7 @@ def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
             case "doctor":
                 return commands.doctor(options, report)
             case "schema":
-                return commands.schema()
+                return commands.schema(arguments.file)
             case "completion":
                 return commands.completion(arguments.shell)
         raise UsageError(f"no command {name!r}")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from dibo import build as spine
 from dibo import containerfile as rendering
-from dibo import context, host_hooks, kept, resources
+from dibo import context, host_hooks, kept, layouts, resources
 from dibo.convert import convert
 from dibo.converter import Converters
+from dibo.disk.layout_schema import LAYOUT_SCHEMA
 from dibo.engines import choose
 from dibo.errors import (
     CommandFailed,
@@ -185,20 +186,22 @@ def open_session(decided: Settings, report: Report, *, workspace: Workspace, run
         )
 
 
-def create(options: Options, report: Report) -> int:
+def create(options: Options, report: Report, *, layout_file: Path | None) -> int:
     """disk-image-create."""
     decided = settings(options)
     converters = Converters((*decided.converters_path, resources.shared("converters")))
     wanted = tuple(converters.get(kind) for kind in decided.types)
     stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
     environment = spine.host_environment(decided, stack)
+    layout = layouts.chosen(stack.disk, layout_file)
+    size, set_by = layouts.start_size(layout, size=decided.image_size, set_by=decided.size_set_by)
     size, set_by = host_hooks.image_size(
-        stack, size=decided.image_size, set_by=decided.size_set_by, environment=environment, say=report.say
+        stack, size=size, set_by=set_by, environment=environment, say=report.say
     )
     order = Order(
         output=decided.output,
         converters=wanted,
-        layout=stack.disk,
+        layout=layouts.settled(layout, set_by=set_by),
         filesystem=decided.filesystem,
         image_size=size,
         size_set_by=set_by,
@@ -361,9 +364,9 @@ def flavour_names(options: Options) -> list[str]:
     return [each.name for each in spine.catalogue(settings(options))]
 
 
-def schema() -> int:
-    """dibo schema flavour."""
-    answer(json.dumps(SCHEMA, indent=2))
+def schema(file: str) -> int:
+    """dibo schema."""
+    answer(json.dumps(LAYOUT_SCHEMA if file == "layout" else SCHEMA, indent=2))
     return 0
 
 

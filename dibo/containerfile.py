@@ -98,6 +98,5 @@ def describe_flavour(flavour: Flavour, found: Found) -> str:
     lines += [f"  data      {path}" for path in flavour.data]
     lines += [f"  ramdisk   {file.path}" for file in flavour.ramdisk]
     if flavour.disk is not None:
-        names = ", ".join(partition.name for partition in flavour.disk.partitions)
-        lines.append(f"  disk      {flavour.disk.table.value}: {names}")
+        lines.append(f"  disk      {', '.join(partition.name for partition in flavour.disk.partitions)}")
     return "\n".join(lines)

@@ -17,14 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dibo import build as spine
-from dibo import resources
+from dibo import layouts, resources
 from dibo.commands import open_session, settings
 from dibo.convert import convert
 from dibo.converter import Converters
-from dibo.disk.layout import parse_layout
+from dibo.disk.merging import complete, parse_layout
 from dibo.disk.partition import Layout
 from dibo.engines.choose import SWEEPERS
 from dibo.errors import (
@@ -37,8 +35,9 @@ from dibo.errors import (
     UsageError,
 )
 from dibo.image import Image
-from dibo.keys import INGREDIENTS_LABEL, KEY_LABEL
+from dibo.keys import INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
 from dibo.layers.limits import Limits
+from dibo.loader import read_layout
 from dibo.order import Order, check_order
 from dibo.ports import Root
 from dibo.report import Report, answer
@@ -71,7 +70,8 @@ def run(
         ) as image,
     ):
         order = _order(decided, image, limits=limits, checksums=checksums)
-        order = replace(order, layout=None if bare else _layout(layout, decided))
+        if not bare:
+            order = _laid_out(order, _layout(layout, image, decided))
         check_order(order)
         root = Root(name=image.name, layers=image.layers, built=_is_ours(image))
         try:
@@ -141,19 +141,27 @@ def _order(decided: Settings, image: Image, *, limits: Limits, checksums: bool) 
     )
 
 
-def _layout(path: Path | None, decided: Settings) -> Layout:
-    """That of the file, else that of the flavour `vm`. Raises LayoutError."""
-    if path is None:
-        found = spine.catalogue(decided).get(_FLAVOUR).disk
-        assert found is not None
-        return found
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LayoutError(f"cannot read the layout {path}: {' '.join(str(error).split())}") from error
-    if isinstance(data, dict) and set(data) == {"disk"}:
-        data = data["disk"]
-    return parse_layout(data, origin=str(path))
+def _laid_out(order: Order, layout: Layout) -> Order:
+    size, set_by = layouts.start_size(layout, size=order.image_size, set_by=order.size_set_by)
+    return replace(order, layout=layouts.settled(layout, set_by=set_by), image_size=size, size_set_by=set_by)
+
+
+def _layout(path: Path | None, image: Image, decided: Settings) -> Layout:
+    """That of the file, else the one that the image brings along, else that of the flavour `vm`. Raises LayoutError."""
+    if path is not None:
+        return complete(read_layout(path))
+    said = _labels(image).get(LAYOUT_LABEL)
+    if said is not None:
+        try:
+            return parse_layout(json.loads(said), origin=image.name)
+        except (ValueError, RecursionError) as error:
+            raise LayoutError(
+                f"the layout that {image.name} brings along is not JSON: {error}",
+                hint="say how the disk is laid out: --layout FILE",
+            ) from error
+    found = spine.catalogue(decided).get(_FLAVOUR).disk
+    assert found is not None
+    return complete(found)
 
 
 def _labels(image: Image) -> Mapping[str, str]:

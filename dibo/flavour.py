@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from dibo.disk.partition import Layout
+from dibo.disk.layout import Statement
 
 FLAVOUR_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,62}")
 HOOK_NAME: Final = re.compile(r"[0-9]+-[A-Za-z0-9_-]+")
@@ -94,7 +94,8 @@ class Flavour:
     """(name, default), sorted by name."""
     local: bool = False
     architectures: tuple[str, ...] = ()
-    disk: Layout | None = None
+    disk: Statement | None = None
+    """What it says about the disk: under `disk`, or in layout.yaml."""
 
     def hooks_of(self, phase: Phase) -> tuple[Hook, ...]:
         """The hooks of one phase, in the order of their names."""

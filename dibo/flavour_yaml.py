@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from dibo.disk.layout import parse_layout
+from dibo.disk.layout import Statement, parse_statement
 from dibo.disk.layout_schema import LAYOUT_SCHEMA
-from dibo.disk.partition import Layout
 from dibo.errors import FlavourError
 from dibo.flavour import ARCHITECTURES, FLAVOUR_NAME
 
@@ -60,7 +59,10 @@ SCHEMA: Final[dict[str, object]] = {
         },
         "local": {"type": "boolean", "description": "Its layers hold data of this user or machine."},
         "architectures": {"type": "array", "items": {"enum": list(ARCHITECTURES)}, "minItems": 1},
-        "disk": {**LAYOUT_SCHEMA, "description": "Partitions of a disk made with this flavour."},
+        "disk": {
+            **LAYOUT_SCHEMA,
+            "description": "The disk; or in a layout.yaml beside.",
+        },
     },
 }
 _KEYS = tuple(SCHEMA["properties"])  # type: ignore[arg-type, var-annotated]
@@ -77,7 +79,7 @@ class Manifest:
     environment: tuple[tuple[str, str], ...] = ()
     local: bool = False
     architectures: tuple[str, ...] = ()
-    disk: Layout | None = None
+    disk: Statement | None = None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -106,7 +108,7 @@ def parse_manifest(data: object, *, origin: str) -> Manifest:
         environment=_environment(data.get("environment", {}), origin),
         local=_flag(data.get("local", False), f"{origin}: local"),
         architectures=_architectures(data["architectures"], origin) if "architectures" in data else (),
-        disk=parse_layout(data["disk"], origin=origin) if "disk" in data else None,
+        disk=parse_statement(data["disk"], origin=origin, path="disk") if "disk" in data else None,
     )
 
 

@@ -21,6 +21,8 @@ FORMAT: Final = 1
 KEY_LABEL: Final = "io.dibo.key"
 INGREDIENTS_LABEL: Final = "io.dibo.ingredients"
 LOCAL_LABEL: Final = "io.dibo.local"
+LAYOUT_LABEL: Final = "io.dibo.layout"
+"""Of a pushed image: the layout of its disk, as JSON. In no key: it changes no layer."""
 
 Document = dict[str, object]
 ExtraData = Mapping[str, tuple[File, ...]]

@@ -17,12 +17,15 @@ from typing import Final
 
 import yaml
 
-from dibo.errors import FlavourError, UnknownFlavour
+from dibo import strict_yaml
+from dibo.disk.layout import Statement, parse_statement
+from dibo.errors import FlavourError, LayoutError, UnknownFlavour
 from dibo.flavour import FLAVOUR_NAME, HOOK_NAME, File, Flavour, Hook, Kind, Phase
 from dibo.flavour_yaml import nearest, parse_manifest
 from dibo.ramdisk.wishes import Wishes, is_ramdisk_file, parse_wishes
 
 _MANIFEST = "flavour.yaml"
+_LAYOUT = "layout.yaml"
 _MANIFEST_LIMIT = 1 << 20
 COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
 
@@ -88,10 +91,11 @@ def load_flavour(directory: Path) -> Flavour:
     if FLAVOUR_NAME.fullmatch(directory.name) is None:
         raise FlavourError(f"{directory.name!r} cannot be the name of a flavour: use a-z, 0-9 and -")
     manifest = parse_manifest(_read_yaml(directory / _MANIFEST), origin=str(directory / _MANIFEST))
-    files = tuple(sorted(_walk(directory)))
+    disk = _disk(directory, manifest.disk)
+    files = tuple(sorted(file for file in _walk(directory) if file.path != _LAYOUT))
     hooks, data = _sort_out(directory, files)
     ramdisk = tuple(file for file in files if is_ramdisk_file(file.path))
-    if not (hooks or manifest.packages or ramdisk or (directory / "README.md").exists()):
+    if not (hooks or manifest.packages or ramdisk or disk or (directory / "README.md").exists()):
         raise FlavourError(
             f"{directory} holds nothing of a flavour: no phase, no packages, no README.md",
             hint=f"phases are {', '.join(Phase)}",
@@ -110,8 +114,33 @@ def load_flavour(directory: Path) -> Flavour:
         environment=manifest.environment,
         local=manifest.local,
         architectures=manifest.architectures,
-        disk=manifest.disk,
+        disk=disk,
     )
+
+
+def _disk(directory: Path, said: Statement | None) -> Statement | None:
+    """What the flavour says about the disk, in the one place or in the other."""
+    path = directory / _LAYOUT
+    data = _read_yaml(path)
+    if data is None:
+        return said
+    if said is not None:
+        raise FlavourError(
+            f"{directory} says twice how the disk is laid out: under `disk` in {_MANIFEST}, and in {_LAYOUT}",
+            hint="keep one of them",
+        )
+    return parse_statement(data, origin=str(path))
+
+
+def read_layout(path: Path) -> Statement:
+    """The layout in a file of the user's, with or without `disk:` around it. Raises LayoutError."""
+    try:
+        data = strict_yaml.load(path.read_bytes())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LayoutError(f"cannot read the layout {path}: {' '.join(str(error).split())}") from error
+    if isinstance(data, dict) and set(data) == {"disk"}:
+        return parse_statement(data["disk"], origin=str(path), path="disk")
+    return parse_statement(data, origin=str(path))
 
 
 def _read_yaml(path: Path) -> object:
@@ -124,7 +153,7 @@ def _read_yaml(path: Path) -> object:
     if len(text) > _MANIFEST_LIMIT:
         raise FlavourError(f"{path} is larger than {_MANIFEST_LIMIT >> 20} MiB")
     try:
-        return yaml.safe_load(text)
+        return strict_yaml.load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FlavourError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from dibo import process
 from dibo.converter import Converter, Takes
-from dibo.disk.partition import FileSystem, Layout
+from dibo.disk.partition import FileSystem, Layout, Sizing
 from dibo.disk.placement import place
 from dibo.disk.targets import qcow2_compression
 from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
@@ -98,7 +98,22 @@ def _check_disk(order: Order) -> None:
     if kind != "ext4" and process.find("mke2fs") is None:
         raise ToolMissing(f"mke2fs is not installed, and {kind} needs it", hint=how_to_install("mke2fs"))
     if order.layout is not None:
+        _refuse_unwritten(order.layout)
         place(order.layout, size=order.image_size, identity=order.identity, architecture=order.architecture)
+
+
+def _refuse_unwritten(layout: Layout) -> None:
+    """What a layout can say by now, and nothing writes yet."""
+    for partition in layout.partitions:
+        what = ""
+        if partition.filesystem not in (None, FileSystem.VFAT) and partition is not layout.root:
+            what = f"file system of {partition.name}"
+        if partition.filesystem is FileSystem.VFAT and partition.content is None:
+            what = f"file system of {partition.name}"
+        if partition.size is Sizing.FIT or layout.size is Sizing.FIT:
+            what = "size `fit`"
+        if what:
+            raise LayoutError(f"dibo cannot make the {what} yet")
 
 
 def root_type(order: Order) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from dibo import entry
 from dibo.build import Job
 from dibo.cache import Caches
 from dibo.caching import origins, store_of
-from dibo.errors import LocalLayers, UsageError
+from dibo.disk.merging import complete, document
+from dibo.errors import LayoutError, LocalLayers, UsageError
+from dibo.keys import LAYOUT_LABEL
 from dibo.names import ImageName, names_a_host, parse_image_name
 from dibo.ports import Engine
 from dibo.report import Report
@@ -78,7 +84,7 @@ def push(
                 sender.copy(layer)
         diff_ids = [layer.diff_id or "" for layer in image.layers]
         composed = entry.compose(
-            image.config,
+            _with_layout(image.config, job),
             key=key,
             ingredients=job.plan.steps[-1].ingredients,
             titles=titles,
@@ -89,3 +95,16 @@ def push(
         digest = sender.put(composed, name)
         task.note(f"{human_size(sender.sent)} sent")
     return digest
+
+
+def _with_layout(config: Mapping[str, Any], job: Job) -> Mapping[str, Any]:
+    """The config, with how the stack lays out a disk, so that whoever converts the image gets the same one. A stack
+    that lays out none, or not a whole one, leaves that to them."""
+    run = dict(config.get("config") or {})
+    labels = dict(run.get("Labels") or {})
+    labels.pop(LAYOUT_LABEL, None)
+    said = job.recipe.stack.disk
+    if said is not None:
+        with contextlib.suppress(LayoutError):
+            labels[LAYOUT_LABEL] = json.dumps(document(complete(said)), separators=(",", ":"))
+    return {**config, "config": {**run, "Labels": labels}}

@@ -57,6 +57,7 @@ RAMDISK_VARIABLES: Final = {
 """Those that ramdisk-image-create has besides, or means differently."""
 DEFAULT_TYPE: Final = "qcow2"
 DEFAULT_SIZE: Final = "2"
+DEFAULT_SIZE_SET_BY: Final = "dibo's default"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
 AUTO: Final = "auto"
@@ -184,7 +185,7 @@ def decide(
 def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:
     if options.image_size is not None:
         return "--image-size"
-    return "IMAGE_SIZE" if environment.get("IMAGE_SIZE") else "dibo's default"
+    return "IMAGE_SIZE" if environment.get("IMAGE_SIZE") else DEFAULT_SIZE_SET_BY
 
 
 def _repositories(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
-from dibo.disk.partition import Layout
+from dibo.disk.layout import Statement
+from dibo.disk.merging import merge
 from dibo.errors import StackError
 from dibo.flavour import Flavour
 
@@ -40,9 +40,15 @@ class Stack:
         return tuple(each for each in self.names if each in wanted)
 
     @property
-    def disk(self) -> Layout | None:
-        """The layout that a flavour of the stack gives, if one does."""
-        return next((flavour.disk for flavour in self.flavours if flavour.disk is not None), None)
+    def disk(self) -> Statement | None:
+        """What its flavours say about the disk together, if any does. Raises LayoutError where two contradict."""
+        return merge(
+            [
+                (f"the flavour {flavour.name!r}", flavour.disk)
+                for flavour in self.flavours
+                if flavour.disk is not None
+            ]
+        )
 
     def environment(self, chosen: Callable[[str], str | None]) -> dict[str, str]:
         """The declared variables: what `chosen` says of a name, else the default of the last flavour that has one."""
@@ -53,7 +59,8 @@ class Stack:
 
 
 def make_stack(asked: Iterable[str], get: Callable[[str], Flavour], *, architecture: str) -> Stack:
-    """The stack for `asked`. `get` reads a flavour by name. Raises StackError, and what `get` raises."""
+    """The stack for `asked`. `get` reads a flavour by name. Raises StackError, LayoutError where two
+    of them contradict each other about the disk, and what `get` raises."""
     done: dict[str, Flavour] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -90,10 +97,4 @@ def _check(stack: Stack, architecture: str) -> None:
                 f"the flavour {flavour.name!r} is not for {architecture}",
                 hint=f"it is for {', '.join(flavour.architectures)}; -a chooses the architecture",
             )
-    layouts = [flavour for flavour in stack.flavours if flavour.disk is not None]
-    for first, second in pairwise(layouts):
-        if first.disk != second.disk:
-            raise StackError(
-                f"the flavours {first.name!r} and {second.name!r} want different disks",
-                hint="only one flavour of a stack may say how the disk is laid out",
-            )
+    _ = stack.disk

@@ -50,6 +50,14 @@ def format_gib(size: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def exact_size(size: int) -> str:
+    """What parse_size reads back, in the largest unit that leaves no fraction. `size` is in whole KiB."""
+    for unit, factor in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB)):
+        if size % factor == 0 and size:
+            return f"{size // factor}{unit}"
+    return f"{size // KIB}KiB"
+
+
 def human_size(size: int) -> str:
     """For people: three digits and a binary unit."""
     if size < KIB:

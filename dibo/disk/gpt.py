@@ -106,7 +106,7 @@ def _encode_entry(partition: PlacedPartition) -> bytes:
         partition.ids.guid.bytes_le,
         partition.first_lba,
         partition.last_lba,
-        0,
+        partition.attributes,
         partition.wish.name.encode("utf-16-le"),
     )
 

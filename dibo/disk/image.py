@@ -6,10 +6,10 @@ The root file system is written by somebody else, straight to the same target: a
 
 from __future__ import annotations
 
-from dibo.disk import gpt, grub
+from dibo.disk import gpt, grub, mbr
 from dibo.disk.bootfiles import MANIFEST, BootFiles
 from dibo.disk.fat import write_fat
-from dibo.disk.partition import Content, FileSystem
+from dibo.disk.partition import Content, FileSystem, Table
 from dibo.disk.placement import PlacedPartition, Placement
 from dibo.disk.sparse import put
 from dibo.disk.target import Target
@@ -25,6 +25,9 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles, mtime: 
     without one is not a disk yet.
     """
     _check_wanted(placement, boot)
+    if placement.table is Table.MBR:
+        _write_mbr(target, placement, boot, mtime)
+        return
     table = gpt.encode(placement)
     first_sector = table.head[:SECTOR]
     core = placement.holding(Content.GRUB_CORE)
@@ -37,6 +40,14 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles, mtime: 
             _write_vfat(target, partition, boot, mtime)
     put(target, 0, first_sector + table.head[SECTOR:])
     put(target, table.tail_offset, table.tail)
+
+
+def _write_mbr(target: Target, placement: Placement, boot: BootFiles, mtime: int) -> None:
+    for partition in placement.partitions:
+        if partition.wish.filesystem is FileSystem.VFAT:
+            _write_vfat(target, partition, boot, mtime)
+    for offset, sector in mbr.encode(placement):
+        put(target, offset, sector)
 
 
 def _check_wanted(placement: Placement, boot: BootFiles) -> None:

@@ -1,28 +1,52 @@
 """The words of a layout: what a user can ask of a disk and of each of its partitions.
 
-Values of the enums are the words that people write in a flavour. Type GUIDs are placement's business.
+Values of the enums are the words that people write in a flavour. What they are on a disk, GUIDs and codes, is
+placement's business.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import Final
+from uuid import UUID
+
+from dibo.units import MIB
 
 ROOT = PurePosixPath("/")
+BOOT = PurePosixPath("/boot")
 
 
 class Table(Enum):
     GPT = "gpt"
+    MBR = "mbr"
 
 
 class PartitionType(Enum):
+    """UEFI's, GRUB's and Microsoft's, and those of the Discoverable Partitions Specification."""
+
     BIOS_BOOT = "bios-boot"
     ESP = "esp"
+    XBOOTLDR = "xbootldr"
+    """A /boot for boot loaders beside the firmware's."""
     LINUX_ROOT = "linux-root"
-    """The root file system of one architecture (Discoverable Partitions Specification)."""
+    """The root file system of one architecture."""
+    LINUX_USR = "linux-usr"
+    """/usr of one architecture."""
+    LINUX_HOME = "linux-home"
+    LINUX_SRV = "linux-srv"
+    LINUX_VAR = "linux-var"
+    LINUX_TMP = "linux-tmp"
+    """/var/tmp."""  # noqa: S108
     LINUX = "linux"
     """Any other Linux file system."""
+    LINUX_LVM = "linux-lvm"
+    LINUX_RAID = "linux-raid"
+    SWAP = "swap"
+    BASIC_DATA = "basic-data"
+    """Microsoft's: what every system reads."""
 
 
 class FileSystem(Enum):
@@ -30,19 +54,24 @@ class FileSystem(Enum):
     EXT4 = "ext4"
     XFS = "xfs"
     BTRFS = "btrfs"
+    SWAP = "swap"
+    NONE = "none"
+    """Nothing: the partition reads as zeros. The same as not to say anything, but said."""
 
     @property
     def label_limit(self) -> int:
         """Bytes that a label may have, from each format's superblock."""
-        match self:
-            case FileSystem.VFAT:
-                return 11
-            case FileSystem.EXT4:
-                return 16
-            case FileSystem.XFS:
-                return 12
-            case FileSystem.BTRFS:
-                return 255
+        return _LABEL_LIMITS[self]
+
+
+_LABEL_LIMITS: Final = {
+    FileSystem.VFAT: 11,
+    FileSystem.EXT4: 16,
+    FileSystem.XFS: 12,
+    FileSystem.BTRFS: 255,
+    FileSystem.SWAP: 15,  # 16 with the NUL that mkswap(8) leaves
+    FileSystem.NONE: 0,
+}
 
 
 class Content(Enum):
@@ -52,23 +81,85 @@ class Content(Enum):
     ESP = "esp"
 
 
+class Flag(Enum):
+    """Marks of a partition in the table. With an MBR there are the first and the last alone."""
+
+    BOOTABLE = "bootable"
+    """GPT: legacy BIOS bootable. MBR: active, and GRUB's core image goes before the first partition."""
+    REQUIRED = "required"
+    READ_ONLY = "read-only"
+    GROW_FILE_SYSTEM = "grow-file-system"
+    NO_AUTO = "no-auto"
+    HIDDEN = "hidden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """Free space beside what is stored: a share of it in percent, or bytes."""
+
+    percent: Decimal | None = None
+    size: int | None = None
+
+    def of(self, stored: int) -> int:
+        """Bytes to keep free beside `stored` bytes."""
+        if self.size is not None:
+            return self.size
+        return -(-int(stored * (self.percent or 0) * 1000) // 100_000)
+
+
+DEFAULT_HEADROOM: Final = Headroom(percent=Decimal(10))
+
+
+class Sizing(Enum):
+    """Sizes that are no number."""
+
+    FIT = "fit"
+    """As much as what is stored needs, and the headroom."""
+    REST = "rest"
+    """What the others leave."""
+
+
+Size = int | Sizing
+"""Bytes, or a word."""
+Type = PartitionType | UUID | int
+"""A word; or any type of a GPT; or any of an MBR, a byte."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
     name: str
-    type: PartitionType
-    size: int | None
-    """Bytes, or None for what the others leave."""
+    type: Type
+    size: Size
+    headroom: Headroom | None = None
+    """Of `fit`; and of `rest` on a disk that is as small as fits."""
     filesystem: FileSystem | None = None
     label: str = ""
     mount: PurePosixPath | None = None
+    options: tuple[str, ...] = ()
+    """For fstab(5), besides `defaults`."""
+    flags: frozenset[Flag] = frozenset()
     content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
+    """A whole one: it has a root, and every partition says all that it has to."""
+
     table: Table
     partitions: tuple[Partition, ...]
+    alignment: int = MIB
+    """Bytes: partitions start at multiples of it."""
+    size: int | Sizing | None = None
+    """Of the disk: bytes, Sizing.FIT, or None for whoever asks for the disk to say."""
 
     @property
     def root(self) -> Partition:
         return next(partition for partition in self.partitions if partition.mount == ROOT)
+
+    @property
+    def boot(self) -> Partition:
+        """Where /boot is."""
+        return next(
+            (partition for partition in self.partitions if partition.mount == BOOT),
+            self.root,
+        )

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dibo.disk.layout import Layout
-from dibo.disk.partition import Content
+from dibo.disk.merging import complete
+from dibo.disk.partition import Content, Layout, Sizing
 from dibo.flavour import HOOK_NAME, Phase
 from dibo.flavour_yaml import Manifest, parse_manifest
 
@@ -50,7 +50,7 @@ def manifest(name: str) -> Manifest:
 def layout(name: str) -> Layout:
     found = manifest(name).disk
     assert found is not None
-    return found
+    return complete(found)
 
 
 def relative(path: Path) -> str:
@@ -126,7 +126,7 @@ def test_layout_of_vm_boots_both_ways() -> None:
     assert {Content.GRUB_CORE, Content.ESP} <= wished
     root = next(partition for partition in layout("vm").partitions if str(partition.mount) == "/")
     assert root.label == "cloudimg-rootfs"
-    assert root.size is None
+    assert root.size is Sizing.REST
 
 
 def test_boot_files_find_the_root_by_the_label_of_the_layout() -> None:

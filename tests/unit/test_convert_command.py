@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dibo import convert_command as command
+from dibo import layouts
+from dibo.disk.merging import parse_layout
+from dibo.disk.partition import Sizing
 from dibo.errors import LayoutError, UsageError
 from dibo.image import Image
 from dibo.layers.limits import Limits
@@ -70,6 +75,17 @@ def test_limits_that_make_no_sense(entries: str | None, size: str | None, ratio:
 
 
 ROOT = "{name: root, type: linux, size: rest, filesystem: ext4, mount: /}"
+BROUGHT = image(
+    {
+        "config": {
+            "Labels": {
+                "io.dibo.layout": json.dumps(
+                    {"table": "gpt", "partitions": [{**yaml.safe_load(ROOT), "name": "all"}]}
+                )
+            }
+        }
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -77,23 +93,42 @@ ROOT = "{name: root, type: linux, size: rest, filesystem: ext4, mount: /}"
 )
 def test_a_layout_from_a_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "layout.yaml").write_text(text)
-    found = command._layout(tmp_path / "layout.yaml", decided())
+    found = command._layout(tmp_path / "layout.yaml", BROUGHT, decided())
     assert [partition.name for partition in found.partitions] == ["root"]
 
 
-def test_the_layout_of_vm_is_the_default() -> None:
-    assert [partition.name for partition in command._layout(None, decided()).partitions] == [
+def test_the_layout_that_an_image_brings_along_comes_before_that_of_vm() -> None:
+    assert [each.name for each in command._layout(None, BROUGHT, decided()).partitions] == ["all"]
+    assert [each.name for each in command._layout(None, image({}), decided()).partitions] == [
         "bios",
         "esp",
         "root",
     ]
 
 
-@pytest.mark.parametrize("text", ["[", "", "table: gpt", "table: mbr\npartitions: []"])
+@pytest.mark.parametrize("said", ["{", '{"table": "gpt"}', "[]"])
+def test_an_image_that_brings_along_no_layout(said: str) -> None:
+    with pytest.raises(LayoutError, match="web"):
+        command._layout(None, image({"config": {"Labels": {"io.dibo.layout": said}}}), decided())
+
+
+def test_who_sets_the_size() -> None:
+    layout = parse_layout({"table": "gpt", "size": "3GiB", "partitions": [yaml.safe_load(ROOT)]}, origin="x")
+    fits = replace(layout, size=Sizing.FIT)
+    assert layouts.start_size(layout, size=2 * GIB, set_by="dibo's default") == (3 * GIB, "the layout")
+    assert layouts.start_size(layout, size=GIB, set_by="IMAGE_SIZE") == (GIB, "IMAGE_SIZE")
+    assert layouts.settled(fits, set_by="dibo's default") == fits
+    assert layouts.settled(fits, set_by="--image-size") == replace(layout, size=None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[", "", "table: gpt", "table: mbr\npartitions: []", f"table: gpt\ntable: gpt\npartitions: [{ROOT}]"],
+)
 def test_a_layout_that_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "layout.yaml"
     path.write_text(text)
     with pytest.raises(LayoutError, match=str(path)):
-        command._layout(path, decided())
+        command._layout(path, BROUGHT, decided())
     with pytest.raises(LayoutError, match="cannot read the layout"):
-        command._layout(tmp_path / "missing", decided())
+        command._layout(tmp_path / "missing", BROUGHT, decided())

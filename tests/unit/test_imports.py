@@ -14,7 +14,21 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "dibo"
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("dibo", "errors", "units", "names", "tools", "resources", "node", "image", "manifest")),
+    (
+        "words",
+        (
+            "dibo",
+            "errors",
+            "units",
+            "names",
+            "tools",
+            "resources",
+            "strict_yaml",
+            "node",
+            "image",
+            "manifest",
+        ),
+    ),
     (
         "what the user wrote",
         (
@@ -22,6 +36,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "disk.partition",
             "disk.layout_schema",
             "disk.layout",
+            "disk.merging",
             "flavour",
             "flavour_yaml",
             "converter",
@@ -43,6 +58,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "why",
             "tree",
             "contents",
+            "ways",
             "ramdisk.init",
             "ramdisk.harvest",
             "ramdisk.elf",
@@ -54,6 +70,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "ramdisk.cpio",
             "disk.identity",
             "disk.placement",
+            "disk.table",
             "disk.bootfiles",
             "disk.target",
             "disk.sparse",
@@ -65,6 +82,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "disk.fat_names",
             "disk.fat",
             "disk.gpt",
+            "disk.mbr",
             "disk.grub",
             "disk.image",
             "inside",
@@ -198,11 +216,15 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "order",
         ),
     ),
-    ("spine", ("build", "caching", "pushing", "disks", "ramdisks", "convert", "containerfile", "doctor")),
+    (
+        "spine",
+        ("build", "caching", "pushing", "layouts", "disks", "ramdisks", "convert", "containerfile", "doctor"),
+    ),
     (
         "face",
         (
             "commands",
+            "layout_command",
             "cache_commands",
             "convert_command",
             "ramdisk_command",

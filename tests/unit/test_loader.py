@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.errors import FlavourError, UnknownFlavour
+from dibo.errors import FlavourError, LayoutError, UnknownFlavour
 from dibo.flavour import Kind, Phase
 from dibo.loader import Catalogue, copy_files, load_flavour, read_tree
 from tests.support.flavours import HOOK, write_flavour
@@ -237,3 +237,40 @@ def test_a_file_that_changes_after_it_was_read(tmp_path: Path) -> None:
     (origin / "install.d" / "10-x").write_text("#!/bin/sh\nevil\n")
     with pytest.raises(FlavourError, match="changed while dibo was reading it"):
         copy_files(origin, files, tmp_path / "copy")
+
+
+LAYOUT = "partitions: [{name: state, type: linux, size: 1GiB, filesystem: ext4, mount: /srv}]\n"
+
+
+def test_a_layout_of_its_own_is_seen_by_no_hook(tmp_path: Path) -> None:
+    """So it is in no key: another disk is no reason to build a layer."""
+    path = write_flavour(tmp_path, "state", {"layout.yaml": LAYOUT, "install.d/10-x": HOOK})
+    found = load_flavour(path)
+    assert found.disk is not None
+    assert [each.name for each in found.disk.partitions] == ["state"]
+    assert "layout.yaml" not in {file.path for file in found.files}
+
+
+def test_a_flavour_can_be_a_layout_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "layout.yaml").write_text(LAYOUT)
+    assert load_flavour(tmp_path / "state").disk is not None
+
+
+def test_a_layout_in_two_places(tmp_path: Path) -> None:
+    path = write_flavour(tmp_path, "state", {"layout.yaml": LAYOUT}, yaml=f"disk: {{{LAYOUT.strip()}}}\n")
+    with pytest.raises(FlavourError, match="says twice how the disk is laid out"):
+        load_flavour(path)
+
+
+def test_a_layout_that_is_wrong_says_in_which_file(tmp_path: Path) -> None:
+    path = write_flavour(tmp_path, "state", {"layout.yaml": LAYOUT.replace("ext4", "ext5")})
+    with pytest.raises(LayoutError, match=r"state/layout\.yaml: layout\.partitions\[0\]\.filesystem"):
+        load_flavour(path)
+
+
+@pytest.mark.parametrize("text", ["summary: a\nsummary: b\n", "disk: {table: gpt, table: gpt}\n"])
+def test_a_key_that_stands_there_twice(tmp_path: Path, text: str) -> None:
+    path = write_flavour(tmp_path, "web", ["install.d/10-x"], yaml=text)
+    with pytest.raises(FlavourError, match="stands there twice"):
+        load_flavour(path)

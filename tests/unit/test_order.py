@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dibo.converter import Converter, Takes
-from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, PartitionType, Table
+from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, PartitionType, Size, Sizing, Table
 from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
 from dibo.order import Order, check_order, output_path
 from dibo.units import GIB, MIB
@@ -18,7 +18,7 @@ def converter(kind: str, *, takes: Takes = Takes.DISK, tools: tuple[str, ...] = 
     return Converter(type=kind, path=Path("/nowhere"), summary="", takes=takes, tools=tools)
 
 
-def layout(size: int | None = None, filesystem: FileSystem = FileSystem.EXT4) -> Layout:
+def layout(size: Size = Sizing.REST, filesystem: FileSystem = FileSystem.EXT4) -> Layout:
     root = Partition(name="root", type=PartitionType.LINUX, size=size, filesystem=filesystem, mount=ROOT)
     return Layout(table=Table.GPT, partitions=(root,))
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, PartitionType, Table
-from dibo.errors import StackError
+from dibo.disk.layout import Statement, parse_statement
+from dibo.errors import LayoutError, StackError
 from dibo.flavour import Flavour
 from dibo.stack import Stack, make_stack
 from tests.support.flavours import flavour
@@ -18,9 +18,8 @@ def stack_of(*flavours: Flavour, asked: tuple[str, ...] | None = None, architect
     return make_stack(asked or tuple(known), known.__getitem__, architecture=architecture)
 
 
-def layout(size: int | None = None) -> Layout:
-    root = Partition(name="root", type=PartitionType.LINUX, size=size, filesystem=FileSystem.EXT4, mount=ROOT)
-    return Layout(table=Table.GPT, partitions=(root,))
+def layout(size: str = "rest") -> Statement:
+    return parse_statement({"partitions": [{"name": "root", "size": size}]}, origin="test")
 
 
 def test_as_asked_for_each_after_what_it_needs() -> None:
@@ -76,11 +75,11 @@ def test_two_layouts() -> None:
     one, same, other = (
         flavour("one", disk=layout()),
         flavour("same", disk=layout()),
-        flavour("x", disk=layout(1)),
+        flavour("x", disk=layout("1GiB")),
     )
     assert stack_of(one, same).disk == layout()
     assert stack_of(flavour("none")).disk is None
-    with pytest.raises(StackError, match="'one' and 'x' want different disks"):
+    with pytest.raises(LayoutError, match="flavour 'one' and the flavour 'x' contradict each other"):
         stack_of(one, other)
 
 

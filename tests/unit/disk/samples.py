@@ -12,7 +12,7 @@ import yaml
 
 from dibo import process
 from dibo.disk.bootfiles import BootFiles
-from dibo.disk.layout import parse_layout
+from dibo.disk.merging import parse_layout
 from dibo.disk.placement import Placement, place
 from dibo.disk.rawfile import RawFile
 from dibo.node import Buffer

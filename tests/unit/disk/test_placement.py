@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibo.disk.layout import parse_layout
-from dibo.disk.partition import Content
+from dibo.disk.merging import parse_layout
+from dibo.disk.partition import Content, Sizing
 from dibo.disk.placement import Placement, place
 from dibo.errors import LayoutError
 from dibo.units import GIB, KIB, MIB, SECTOR
@@ -46,9 +46,9 @@ def test_partitions_are_aligned_apart_and_between_the_tables(placement: Placemen
 @given(placements())
 def test_a_partition_has_what_was_wished_and_the_rest_leaves_nothing(placement: Placement) -> None:
     for partition in placement.partitions:
-        if partition.wish.size is not None:
+        if isinstance(partition.wish.size, int):
             assert partition.wish.size <= partition.size < partition.wish.size + MIB
-    if any(partition.wish.size is None for partition in placement.partitions):
+    if any(partition.wish.size is Sizing.REST for partition in placement.partitions):
         last = placement.partitions[-1]
         assert placement.size - 33 * SECTOR - (last.offset + last.size) < MIB
 
