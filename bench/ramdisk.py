@@ -83,11 +83,11 @@ def boot(kernel: Path, ramdisk: Path) -> float:
         "-machine",
         "q35",
         "-accel",
-        "tcg,thread=multi",
+        "tcg,thread=single",
         "-cpu",
         "max",
     ]
-    argv += ["-m", "1024", "-smp", "2", "-display", "none", "-serial", "stdio", "-no-reboot"]
+    argv += ["-m", "1024", "-display", "none", "-serial", "stdio", "-no-reboot"]
     argv += ["-kernel", str(kernel), "-initrd", str(ramdisk), "-append", "console=ttyS0 quiet"]
     argv += ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
     begun = time.monotonic()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.parts import need, unmet
-from tests.support.qemu import Firmware, Machine, MachineError, find_ovmf
+from tests.support.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.seed import make_seed
 
 pytestmark = pytest.mark.boot
 
@@ -50,6 +52,27 @@ def test_a_machine_that_dies_is_noticed_at_once(empty_disk: Path, tmp_path: Path
         os.kill(machine.pid, signal.SIGKILL)
         with pytest.raises(MachineError, match="killed by SIGKILL before the machine was up"):
             machine.wait_until_up(timeout=60)
+
+
+WAITS: Mapping[str, Callable[[Machine], object]] = {
+    "up": lambda machine: machine.wait_until_up(timeout=60),
+    "off": lambda machine: machine.wait_until_off(timeout=60),
+    "words": lambda machine: machine.wait_for_console("login:", timeout=60),
+    "ssh": lambda machine: machine.ssh("true", timeout=60),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+def test_a_kernel_that_dies_is_noticed_in_every_wait(
+    empty_disk: Path, tmp_path: Path, wait: Callable[[Machine], object]
+) -> None:
+    need(*TOOLS)
+    seed = make_seed(tmp_path / "seed")
+    with Machine(empty_disk, directory=tmp_path, seed=seed, extra=["-S"]) as machine:
+        with machine.console.open("a") as console:  # as QEMU writes it: at the end
+            console.write("[    1.8] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n")
+        with pytest.raises(MachineError, match=r"the console says '0000 \[#1\]'"):
+            wait(machine)
 
 
 def test_what_qemu_said_is_part_of_the_failure(empty_disk: Path, tmp_path: Path) -> None:

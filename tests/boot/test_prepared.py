@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from dibo.errors import CommandFailed
 from tests.support import user
 from tests.support.parts import need, unmet
-from tests.support.qemu import TOOLS, Machine, clean
+from tests.support.qemu import TOOLS, Machine
 
 pytestmark = pytest.mark.boot
 
@@ -48,10 +47,7 @@ def disk() -> Iterator[Path]:
 
 def test_it_boots_to_its_login_with_host_keys_of_its_own(disk: Path, tmp_path: Path) -> None:
     with Machine(disk, directory=tmp_path) as machine:
-        deadline = time.monotonic() + SECONDS
-        while "login:" not in machine.console_text():
-            assert time.monotonic() < deadline, machine.console_tail()
-            time.sleep(1)
-        text = clean(machine.console_text())
+        machine.wait_for_console("login:")
+        text = machine.console_text()
     assert re.search(r"Finished .*(dibo-ssh-host-keys|Make missing SSH host keys)", text), text[-3000:]
     assert "Failed to start" not in text

@@ -174,6 +174,7 @@ def test_inventory_and_burn_in(examiner: Path, disk: Path, tmp_path: Path) -> No
         cmdline="finish=poweroff burnin_minutes=1 burnin_disks=vda",
         directory=tmp_path,
         disks=[disk, kept],
+        processors=2,
     ) as machine:
         machine.wait_for("-----END INVENTORY-----")
         machine.wait_for("burn-in passed", timeout=400)
@@ -252,6 +253,15 @@ def test_a_shell_when_asked_for_and_the_log_to_a_server(ramdisk: Path, tmp_path:
         machine.wait_for("a shell is open on: ttyS0", times=2)
         assert server.bodies[-1].splitlines()[-1].startswith("dibo: FAILED: deploy: none of these disks")
     assert KEY not in server.bodies[-1]
+
+
+def test_a_kernel_that_panics_is_noticed_while_its_machine_is_on(ramdisk: Path, tmp_path: Path) -> None:
+    cmdline = "rdinit=/nowhere root=/dev/nowhere"
+    with (
+        DirectMachine(kernel_path(ramdisk), ramdisk, cmdline=cmdline, directory=tmp_path) as machine,
+        pytest.raises(AssertionError, match="the console says 'Kernel panic - not syncing'"),
+    ):
+        machine.wait_for("network ready")
 
 
 def test_no_network_is_no_silence(ramdisk: Path, tmp_path: Path) -> None:

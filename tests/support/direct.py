@@ -7,7 +7,6 @@ ports of the guest at free ports here. The console is a socket: what comes is ke
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import threading
@@ -21,6 +20,8 @@ from urllib.parse import parse_qsl
 
 from dibo import process
 from dibo.errors import CommandFailed
+from tests.support.console import Lookout
+from tests.support.qemu import ACCELERATOR
 
 SERVER = "10.0.2.4"
 MAC = "52:54:00:12:34:56"
@@ -47,11 +48,13 @@ class DirectMachine:
         ports: Sequence[int] = (),
         link: bool = True,
         network: str = "",
+        processors: int = 1,
         extra: Sequence[str] = (),
     ) -> None:
         self._ports = {port: free_port() for port in ports}
         self.console = directory / "console"
         self._text = ""
+        self._lookout = Lookout()
         net = ",".join(["user,id=net,restrict=on", *([network] if network else [])])
         if server is not None:
             net += f",guestfwd=tcp:{SERVER}:{server[0]}-cmd:busybox nc 127.0.0.1 {server[1]}"
@@ -59,22 +62,11 @@ class DirectMachine:
             net += f",hostfwd=tcp:127.0.0.1:{here}-:{port}"
         if not link:
             net = "hubport,id=net,hubid=0"
-        accelerator = os.environ.get("DIBO_QEMU_ACCEL", "tcg,thread=multi")
         self._argv = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot"),
-            *(
-                "-machine",
-                "q35,graphics=off",
-                "-accel",
-                accelerator,
-                "-cpu",
-                "max",
-                "-m",
-                "1024",
-                "-smp",
-                "2",
-            ),
+            *("-machine", "q35,graphics=off", "-accel", ACCELERATOR, "-cpu", "max"),
+            *("-m", "1024", "-smp", str(processors)),
             *("-display", "none", "-serial", "chardev:console"),
             *("-kernel", str(kernel), "-initrd", str(initramfs)),
             *("-append", f"console=ttyS0 quiet BOOTIF=01-{MAC.replace(':', '-')} {cmdline}"),
@@ -139,7 +131,10 @@ class DirectMachine:
         data = self._socket.recv(1 << 16)
         with self.console.open("ab") as file:
             file.write(data)
-        self._text += data.decode(errors="replace").replace("\r", "")
+        text = data.decode(errors="replace").replace("\r", "")
+        self._text += text
+        sign = self._lookout.hopeless(text)
+        assert sign is None, f"the console says {sign!r}\n{self.tail()}"
         return bool(data)
 
 
