@@ -13,6 +13,9 @@ def add_artefact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", metavar="GB", help="size of the disk; fractions allowed (2)")
     parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help="root file system (ext4)")
     parser.add_argument(
+        "--loop", action="store_true", help="make disks on a loop device, by mkfs and mount; as root"
+    )
+    parser.add_argument(
         "--converters-path",
         metavar="DIR",
         action="append",
@@ -194,4 +197,5 @@ def options_of(arguments: argparse.Namespace) -> Options:
         refresh=bool(given.get("refresh")),
         with_base=bool(given.get("with_base", True)),
         verbose=bool(given.get("x")),
+        loop=bool(given.get("loop")),
     )

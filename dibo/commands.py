@@ -209,6 +209,7 @@ def create(options: Options, report: Report, *, layout_file: Path | None) -> int
         architecture=decided.architecture,
         epoch=decided.source_date_epoch,
         options={name: value for name, value in os.environ.items() if name.startswith("DIBO_")},
+        loop=decided.loop,
     )
     check_order(order)
     with new_session(decided, report) as session:
@@ -224,7 +225,7 @@ def create(options: Options, report: Report, *, layout_file: Path | None) -> int
         made = session.with_root(
             job,
             lambda root: convert(root, order, run=session.run, report=report),
-            needs_directory=root_type(order) != "ext4",
+            needs_directory=root_type(order) != "ext4" and not order.loop,
         )
     for path in made:
         answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")

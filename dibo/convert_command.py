@@ -138,6 +138,7 @@ def _order(decided: Settings, image: Image, *, limits: Limits, checksums: bool) 
         options={name: value for name, value in os.environ.items() if name.startswith("DIBO_")},
         limits=limits,
         checksums=checksums,
+        loop=decided.loop,
     )
 
 

@@ -17,6 +17,7 @@ from dibo.contents import Nowhere, Several, choose
 from dibo.disk.bootfiles import BootFiles
 from dibo.disk.identity import identify
 from dibo.disk.image import write_disk
+from dibo.disk.partition import ROOT, Content
 from dibo.disk.placement import Placement, place
 from dibo.disk.target import Target
 from dibo.disk.targets import copy_raw, open_target
@@ -53,6 +54,8 @@ def make_disks(
             tree = _load(root, order, spool or Nowhere(), report)
             task.note(f"{human_size(tree.bytes)} in {tree.entries} files")
         return tree.root
+    if order.loop:
+        return _by_loop(root, order, raw, qcow2, spool, run=run, report=report)
     if root_type(order) == "ext4":
         with report.task("disk") as task, ExitStack() as stack:
             target = stack.enter_context(_targets(order, raw, qcow2))
@@ -132,6 +135,65 @@ def _with_mke2fs(
             with path.open("rb") as source, _open(order, "qcow2", qcow2) as disk:
                 copy_raw(source, disk)
         task.note(f"{human_size(usage.bytes)} of files on {human_size(order.image_size)}")
+    return tree.root
+
+
+def _by_loop(
+    root: Root,
+    order: Order,
+    raw: Path | None,
+    qcow2: Path | None,
+    spool: Spool | None,
+    *,
+    run: Run,
+    report: Report,
+) -> Node:
+    """What the kernel and the tools of this machine write (dibo.loop)."""
+    from dibo.loop.device import LoopDevice
+    from dibo.loop.make import Volume, Wish, fill
+
+    placement = _placement(order)
+    wanted = _wish(placement, order)
+
+    def boot(target: Target, tree: Tree) -> bool:
+        if placement is None:
+            return False
+        write_disk(target, placement=placement, boot=_boot(tree.root, order), mtime=order.epoch)
+        return placement.holding(Content.GRUB_CORE) is not None
+
+    volume = Volume(
+        kind=wanted.type,
+        label=wanted.label,
+        ids=wanted.ids,
+        mount=ROOT,
+        offset=wanted.offset,
+        size=wanted.size,
+        number=placement.root.number if placement is not None else 0,
+    )
+    path = raw or run.subdirectory("disk") / "disk.raw"
+    with report.task("disk") as task:
+        with _open(order, "raw", path):
+            pass
+        run.loop_device(path)
+        with LoopDevice(path) as device:
+            tree = fill(
+                device,
+                Wish(
+                    volumes=(volume,),
+                    boot=boot,
+                    epoch=order.epoch,
+                    image_size=order.image_size,
+                    size_set_by=order.size_set_by,
+                ),
+                load=lambda places: _load(root, order, places, report),
+                spool=spool,
+                top=run.subdirectory("root"),
+                report=report,
+            )
+        if qcow2 is not None:
+            with path.open("rb") as source, _open(order, "qcow2", qcow2) as disk:
+                copy_raw(source, disk)
+        task.note(f"{human_size(tree.bytes)} of files on {human_size(order.image_size)}, by a loop device")
     return tree.root
 
 

@@ -125,6 +125,11 @@ class DiskImageError(DiboError):
     meaning = "a disk image cannot be read, or holds no kernel of the kind that was asked for"
 
 
+class LoopError(DiboError):
+    exit_code = 57
+    meaning = "loop devices or mounts are needed, and this machine or this user has them not, or they failed"
+
+
 class RegistryError(DiboError):
     exit_code = 60
     meaning = "a registry did not give or take what was wanted"

@@ -15,6 +15,8 @@ from dibo.disk.placement import place
 from dibo.disk.targets import qcow2_compression
 from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
 from dibo.layers.limits import Limits
+from dibo.loop.check import check as check_loop
+from dibo.loop.mkfs import TYPES as LOOP_TYPES
 from dibo.tools import how_to_install
 
 TYPES: Final = ("ext4", "ext3", "ext2")
@@ -45,6 +47,8 @@ class Order:
     """What a root may hold at most."""
     checksums: bool = True
     """Whether `NAME.sha256` goes beside each artefact."""
+    loop: bool = False
+    """Whether disks are made on a loop device."""
 
     def for_image(self, identity: str) -> Order:
         """The same order for an image that is known by now."""
@@ -87,15 +91,26 @@ def check_order(order: Order) -> None:
                 )
     if any(converter.takes is Takes.DISK for converter in order.converters):
         _check_disk(order)
+    elif order.loop:
+        raise UsageError(
+            f"--loop makes disks, and none of {', '.join(each.type for each in order.converters)} is one",
+            hint="leave out --loop, or add a type: -t raw,tar",
+        )
 
 
 def _check_disk(order: Order) -> None:
     kind = root_type(order)
-    if kind not in TYPES:
-        raise LayoutError(
-            f"dibo cannot make the file system {kind!r} yet", hint=f"use one of {', '.join(TYPES)}"
-        )
-    if kind != "ext4" and process.find("mke2fs") is None:
+    if order.loop:
+        check_loop({kind: order.layout.root.label if order.layout is not None else BARE_LABEL})
+    elif kind not in TYPES:
+        hint = f"use one of {', '.join(TYPES)}"
+        if kind in LOOP_TYPES:
+            raise LayoutError(
+                f"dibo cannot make the file system {kind!r} without root",
+                hint=f"{hint}; or --loop, as root, which makes it on a loop device",
+            )
+        raise LayoutError(f"dibo cannot make the file system {kind!r}", hint=hint)
+    elif kind != "ext4" and process.find("mke2fs") is None:
         raise ToolMissing(f"mke2fs is not installed, and {kind} needs it", hint=how_to_install("mke2fs"))
     if order.layout is not None:
         _refuse_unwritten(order.layout)

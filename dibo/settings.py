@@ -94,6 +94,7 @@ class Options:
     refresh: bool = False
     with_base: bool = True
     verbose: bool = False
+    loop: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,8 @@ class Settings:
     offline: bool
     refresh: bool
     verbose: bool
+    loop: bool
+    """Whether disks are made on a loop device."""
     environment: Mapping[str, str] = field(repr=False)
     """The user's own variables, for those that flavours declare."""
 
@@ -178,6 +181,7 @@ def decide(
         offline=options.offline,
         refresh=options.refresh,
         verbose=options.verbose,
+        loop=options.loop,
         environment=dict(environment),
     )
 

@@ -147,6 +147,10 @@ class Run:
         self._note("docker", f"{host} {name}")
         return name
 
+    def loop_device(self, file: Path) -> None:
+        """A loop device that stands for `file` is about to be made."""
+        self._note("loop", str(file))
+
     @contextlib.contextmanager
     def output(self, path: Path) -> Iterator[Path]:
         """A place beside `path` to write to; renamed to `path` when all went well, else removed.

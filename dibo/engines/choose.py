@@ -16,6 +16,7 @@ from dibo.engines.buildah import (
     require_version,
 )
 from dibo.errors import DiboError, EngineError, ToolMissing
+from dibo.loop.sweep import sweep as sweep_loop
 from dibo.ports import Engine
 from dibo.report import Report
 from dibo.settings import AUTO
@@ -31,6 +32,7 @@ def _sweep_docker(value: str) -> None:
 SWEEPERS: Final[Mapping[str, Callable[[str], None]]] = {
     "container": remove_container,
     "docker": _sweep_docker,
+    "loop": sweep_loop,
 }
 """What removes the things that a killed run's journal names, by the kind of thing."""
 

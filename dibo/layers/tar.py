@@ -49,7 +49,7 @@ class Output(Protocol):
 def write_tar(root: Node, spool: Spooled, out: Output, *, epoch: int | None = None) -> None:
     """Write the tree at `root`, whose contents are in `spool`, to `out`. Times after `epoch`, in seconds since 1970,
     become it. Sockets are left out: no archive has them."""
-    writer = _Writer(spool, out, None if epoch is None else epoch * _SECOND, _shared(root))
+    writer = _Writer(spool, out, None if epoch is None else epoch * _SECOND, shared(root))
     todo = [(b"./", root)]
     while todo:
         path, node = todo.pop()
@@ -59,20 +59,20 @@ def write_tar(root: Node, spool: Spooled, out: Output, *, epoch: int | None = No
     out.write(bytes(2 * BLOCK))
 
 
-def _shared(root: Node) -> set[Node]:
+def shared(root: Node) -> set[Node]:
     """Nodes with several names."""
     seen: set[Node] = set()
-    shared: set[Node] = set()
+    several: set[Node] = set()
     todo = [root]
     while todo:
         for child in (todo.pop().children or {}).values():
             if child.children is not None:
                 todo.append(child)
             elif child in seen:
-                shared.add(child)
+                several.add(child)
             else:
                 seen.add(child)
-    return shared
+    return several
 
 
 class _Writer:

@@ -105,16 +105,16 @@ def on_disk(disk: Path) -> Tree:
     return mounted(disk, offset, size)
 
 
-def mounted(disk: Path, offset: int, size: int) -> Tree:
+def mounted(disk: Path, offset: int, size: int, *, kind: str = "ext4") -> Tree:
     """Mount a file system inside a raw disk, read-only, and walk it."""
     need("unshare", "mount")
     _root_only()
     script = (
-        'set -eu; mount -t tmpfs none /mnt; mkdir /mnt/root; mount -t ext4 -o "$2" "$1" /mnt/root; '
+        'set -eu; mount -t tmpfs none /mnt; mkdir /mnt/root; mount -t "$5" -o "$2" "$1" /mnt/root; '
         'exec "$3" -c "$4" /mnt/root'
     )
-    options = f"ro,loop,offset={offset},sizelimit={size},errors=remount-ro"
-    shell = ["sh", "-c", script, "sh", str(disk.resolve()), options, sys.executable, WALK]
+    options = f"ro,loop,offset={offset},sizelimit={size}" + (",errors=remount-ro" if kind == "ext4" else "")
+    shell = ["sh", "-c", script, "sh", str(disk.resolve()), options, sys.executable, WALK, kind]
     argv = ["unshare", "--mount", "--propagation", "private", *shell]
     done = subprocess.run(argv, capture_output=True, cwd=PROJECT)
     if done.returncode != 0:

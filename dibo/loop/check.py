@@ -1,0 +1,41 @@
+"""What making disks on loop devices needs of this machine and this user, asked before anything is built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from dibo import process
+from dibo.errors import LayoutError, LoopError, ToolMissing
+from dibo.loop.device import CONTROL
+from dibo.loop.mkfs import LABELS, TYPES, program
+from dibo.tools import how_to_install
+
+
+def check(labels: Mapping[str, str]) -> None:
+    """Refuse where file systems of these types, with these labels, cannot be made here. Raises LoopError, ToolMissing,
+    LayoutError."""
+    for kind, label in labels.items():
+        if kind not in TYPES:
+            raise LayoutError(
+                f"dibo cannot make the file system {kind!r}", hint=f"use one of {', '.join(TYPES)}"
+            )
+        if len(label.encode()) > LABELS[kind]:
+            raise LayoutError(
+                f"{kind} takes labels of {LABELS[kind]} characters, and {label!r} has {len(label)}",
+                hint="give the partition a shorter label in a layout; a bare root is found by its label, so it "
+                "keeps that one",
+            )
+    if os.geteuid() != 0:
+        raise LoopError(
+            "--loop needs root: loop devices and mounts are root's alone",
+            hint="run the same command with sudo; or leave out --loop, which needs nobody's rights for ext4",
+        )
+    if not CONTROL.exists():
+        raise LoopError(
+            f"this machine gives no loop devices: there is no {CONTROL}",
+            hint="`modprobe loop`; in a container, run it with --privileged; or leave out --loop",
+        )
+    for tool in ("mount", "umount", "unshare", *map(program, labels)):
+        if process.find(tool) is None:
+            raise ToolMissing(f"{tool} is not installed, and --loop needs it", hint=how_to_install(tool))
