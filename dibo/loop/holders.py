@@ -36,9 +36,9 @@ def _collect(directory: Path, sysfs: Path, found: list[str]) -> None:
             found.append(name)
 
 
-def lies_on(device: Path, loop: int, *, sysfs: Path = SYSFS) -> bool:
-    """Whether a block device is a loop device, a partition of it, or lies on these alone. Raises OSError."""
-    numbers = device.stat().st_rdev
+def lies_on(numbers: int, loop: int, *, sysfs: Path = SYSFS) -> bool:
+    """Whether the block device with these `numbers` (st_rdev) is a loop device, a partition of it, or lies on these
+    alone."""
     directory = sysfs / "dev" / "block" / f"{os.major(numbers)}:{os.minor(numbers)}"
     return _lies_on(directory.resolve(), f"loop{loop}", sysfs)
 
