@@ -27,7 +27,7 @@ from dibo.layers.load import Tree, load
 from dibo.layers.spool import Spool
 from dibo.mke2fs import FileSystemWish, check_fits, make_filesystem, measure
 from dibo.node import Contents, Node
-from dibo.order import BARE_LABEL, Order, root_type
+from dibo.order import BARE_LABEL, BY_KERNEL, Order, root_type
 from dibo.ports import Root
 from dibo.report import Report
 from dibo.tree import KEPT, boot_files, require_bootable, tidy
@@ -161,15 +161,30 @@ def _by_loop(
         write_disk(target, placement=placement, boot=_boot(tree.root, order), mtime=order.epoch)
         return placement.holding(Content.GRUB_CORE) is not None
 
-    volume = Volume(
-        kind=wanted.type,
-        label=wanted.label,
-        ids=wanted.ids,
-        mount=ROOT,
-        offset=wanted.offset,
-        size=wanted.size,
-        number=placement.root.number if placement is not None else 0,
-    )
+    volumes = [
+        Volume(
+            kind=wanted.type,
+            label=wanted.label,
+            ids=wanted.ids,
+            mount=ROOT,
+            offset=wanted.offset,
+            size=wanted.size,
+            number=placement.root.number if placement is not None else 0,
+        )
+    ]
+    for partition in placement.partitions if placement is not None else ():
+        if partition.wish.filesystem in BY_KERNEL and partition.wish.mount != ROOT:
+            volumes.append(
+                Volume(
+                    kind=partition.wish.filesystem.value,
+                    label=partition.wish.label,
+                    ids=partition.ids,
+                    mount=partition.wish.mount,
+                    offset=partition.offset,
+                    size=partition.size,
+                    number=partition.number,
+                )
+            )
     path = raw or run.subdirectory("disk") / "disk.raw"
     with report.task("disk") as task:
         with _open(order, "raw", path):
@@ -179,7 +194,7 @@ def _by_loop(
             tree = fill(
                 device,
                 Wish(
-                    volumes=(volume,),
+                    volumes=volumes,
                     boot=boot,
                     epoch=order.epoch,
                     image_size=order.image_size,

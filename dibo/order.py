@@ -10,7 +10,7 @@ from typing import Final
 
 from dibo import process
 from dibo.converter import Converter, Takes
-from dibo.disk.partition import FileSystem, Layout, Sizing
+from dibo.disk.partition import ROOT, FileSystem, Layout, Sizing
 from dibo.disk.placement import place
 from dibo.disk.targets import qcow2_compression
 from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
@@ -21,6 +21,8 @@ from dibo.tools import how_to_install
 
 TYPES: Final = ("ext4", "ext3", "ext2")
 """File systems for a root: the first by dibo's own writer, the others by mke2fs."""
+BY_KERNEL: Final = (FileSystem.EXT4, FileSystem.XFS, FileSystem.BTRFS)
+"""What is made, on a loop device, by mkfs and mount."""
 BARE_LABEL: Final = "cloudimg-rootfs"
 
 
@@ -101,7 +103,7 @@ def check_order(order: Order) -> None:
 def _check_disk(order: Order) -> None:
     kind = root_type(order)
     if order.loop:
-        check_loop({kind: order.layout.root.label if order.layout is not None else BARE_LABEL})
+        check_loop([kind, *_others(order.layout)], label="" if order.layout is not None else BARE_LABEL)
     elif kind not in TYPES:
         hint = f"use one of {', '.join(TYPES)}"
         if kind in LOOP_TYPES:
@@ -113,15 +115,24 @@ def _check_disk(order: Order) -> None:
     elif kind != "ext4" and process.find("mke2fs") is None:
         raise ToolMissing(f"mke2fs is not installed, and {kind} needs it", hint=how_to_install("mke2fs"))
     if order.layout is not None:
-        _refuse_unwritten(order.layout)
+        _refuse_unwritten(order.layout, loop=order.loop)
         place(order.layout, size=order.image_size, identity=order.identity, architecture=order.architecture)
 
 
-def _refuse_unwritten(layout: Layout) -> None:
+def _others(layout: Layout | None) -> list[str]:
+    """The file systems besides the root's that a loop device is needed for."""
+    partitions = layout.partitions if layout is not None else ()
+    return [
+        each.filesystem.value for each in partitions if each.filesystem in BY_KERNEL and each.mount != ROOT
+    ]
+
+
+def _refuse_unwritten(layout: Layout, *, loop: bool) -> None:
     """What a layout can say by now, and nothing writes yet."""
     for partition in layout.partitions:
         what = ""
-        if partition.filesystem not in (None, FileSystem.VFAT) and partition is not layout.root:
+        written = (None, FileSystem.NONE, FileSystem.VFAT, *(BY_KERNEL if loop else ()))
+        if partition.filesystem not in written and partition is not layout.root:
             what = f"file system of {partition.name}"
         if partition.filesystem is FileSystem.VFAT and partition.content is None:
             what = f"file system of {partition.name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from dibo import process
 from dibo.errors import LayoutError, LoopError, ToolMissing
@@ -12,19 +12,18 @@ from dibo.loop.mkfs import LABELS, TYPES, program
 from dibo.tools import how_to_install
 
 
-def check(labels: Mapping[str, str]) -> None:
-    """Refuse where file systems of these types, with these labels, cannot be made here. Raises LoopError, ToolMissing,
-    LayoutError."""
-    for kind, label in labels.items():
+def check(kinds: Sequence[str], *, label: str) -> None:
+    """Refuse where file systems of these types cannot be made here. `label` is that of a bare root. Raises LoopError,
+    ToolMissing, LayoutError."""
+    for kind in kinds:
         if kind not in TYPES:
             raise LayoutError(
                 f"dibo cannot make the file system {kind!r}", hint=f"use one of {', '.join(TYPES)}"
             )
-        if len(label.encode()) > LABELS[kind]:
+        if len(label) > LABELS[kind]:
             raise LayoutError(
-                f"{kind} takes labels of {LABELS[kind]} characters, and {label!r} has {len(label)}",
-                hint="give the partition a shorter label in a layout; a bare root is found by its label, so it "
-                "keeps that one",
+                f"{kind} takes labels of {LABELS[kind]} characters, and a bare root is found by {label!r}",
+                hint="lay the disk out with a partition for it, which has a label of your choice (--layout)",
             )
     if os.geteuid() != 0:
         raise LoopError(
@@ -36,6 +35,6 @@ def check(labels: Mapping[str, str]) -> None:
             f"this machine gives no loop devices: there is no {CONTROL}",
             hint="`modprobe loop`; in a container, run it with --privileged; or leave out --loop",
         )
-    for tool in ("mount", "umount", "unshare", *map(program, labels)):
+    for tool in ("mount", "umount", "unshare", *map(program, kinds)):
         if process.find(tool) is None:
             raise ToolMissing(f"{tool} is not installed, and --loop needs it", hint=how_to_install(tool))

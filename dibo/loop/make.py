@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from dibo.contents import Several, choose
 from dibo.disk.identity import Identifiers
+from dibo.disk.partition import ROOT
 from dibo.disk.target import Target
 from dibo.errors import ImageTooSmall
 from dibo.layers.load import Tree
@@ -34,7 +35,8 @@ class Volume:
     kind: str
     label: str
     ids: Identifiers
-    mount: PurePosixPath
+    mount: PurePosixPath | None
+    """None where nothing of the tree goes in."""
     offset: int
     size: int
     number: int
@@ -75,9 +77,8 @@ def fill(
 
     Raises LoopError, ImageTooSmall, OutputError, and what `load` and `wish.boot` raise.
     """
-    volumes = sorted(wish.volumes, key=lambda volume: len(volume.mount.parts))
-    device.add_partitions((each.number, each.offset, each.size) for each in volumes if each.number)
-    for volume in volumes:
+    device.add_partitions((each.number, each.offset, each.size) for each in wish.volumes if each.number)
+    for volume in wish.volumes:
         mkfs.make(
             volume.kind,
             volume.where(device),
@@ -87,8 +88,8 @@ def fill(
             size=volume.size,
         )
     with private_mounts() as mounts:
-        for volume in volumes:
-            target = top / volume.mount.relative_to("/")
+        for where, volume in _in_order_of_mounting(wish.volumes):
+            target = top / where.relative_to("/")
             target.mkdir(parents=True, exist_ok=True)
             mounts.mount(
                 volume.where(device), target, kind=volume.kind, options=_OPTIONS.get(volume.kind, "")
@@ -100,6 +101,11 @@ def fill(
                 grub.install(top, device, mounts, root=tree.root, epoch=wish.epoch, on_line=report.line)
     device.sync()
     return tree
+
+
+def _in_order_of_mounting(volumes: Sequence[Volume]) -> list[tuple[PurePosixPath, Volume]]:
+    found = [(volume.mount, volume) for volume in volumes if volume.mount is not None]
+    return sorted(found, key=lambda each: len(each[0].parts))
 
 
 _OPTIONS = {"ext4": "noinit_itable"}
@@ -124,7 +130,7 @@ def _unpack(top: Path, wish: Wish, load: Callable[[Contents], Tree], spool: Spoo
 
 
 def _too_small(tree: Tree, wish: Wish) -> ImageTooSmall:
-    root = next(volume for volume in wish.volumes if len(volume.mount.parts) == 1)
+    root = next(volume for volume in wish.volumes if volume.mount == ROOT)
     usage = measure(tree.root)
     kind = root.kind if root.kind in mkfs.EXT else "ext4"
     needed = smallest(usage, at_least=root.size + MIB, type=kind)

@@ -31,7 +31,7 @@ LAYOUT = """\
 disk:
   table: gpt
   partitions:
-    - {{name: esp, type: esp, size: 4MiB, filesystem: vfat, label: UEFI, mount: /boot/efi}}
+    - {{name: firmware, type: esp, size: 4MiB, filesystem: vfat, label: UEFI, mount: /boot/efi, content: esp}}
     - {{name: root, type: linux-root, size: rest, filesystem: {kind}, label: root, mount: /}}
 """
 MOMENTS = 20
@@ -73,6 +73,10 @@ def _files(directory: Path) -> Path:
         path = top / "srv" / str(number % 20) / f"file-{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(words.randbytes(words.choice((10, 5000, 200_000))))
+    boot = top / "usr/lib/dibo/boot"
+    (boot / "esp/EFI/BOOT").mkdir(parents=True)
+    (boot / "esp/EFI/BOOT/BOOTX64.EFI").write_bytes(words.randbytes(100_000))
+    (boot / "manifest.json").write_text('{"format": 1, "esp": "esp"}')
     subprocess.run(["tar", "-C", top, "-cf", directory / "more.tar", "."], check=True)
     shutil.rmtree(top)
     return directory / "more.tar"
@@ -116,7 +120,8 @@ def test_the_tree_is_that_of_the_file_converter(shop: Workshop) -> None:
     """Every kind of file, attribute, name and time that tests/support/furnished.py has, in two layers."""
     shop.clear()
     layout = shop.new("layout.yaml")
-    layout.write_text(LAYOUT.format(kind="ext4"))
+    without_esp = [line for line in LAYOUT.format(kind="ext4").splitlines() if "esp" not in line]
+    layout.write_text("\n".join(without_esp))
     reference = f"oci:{shop.umoci_image}:two"
     options = ("--layout", str(layout), "-t", "raw", "--image-size", "0.5")
     made(shop.place, shop.new("loop"), *options, reference=reference)
