@@ -25,11 +25,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 from uuid import UUID
 
-from dibo.disk.placement import ENTRIES_SECTORS, FIRST_USABLE, PlacedPartition, Placement
+from dibo.disk.placement import ENTRIES_SECTORS, FIRST_USABLE, PlacedPartition, Placement, last_usable
 from dibo.errors import LayoutError
 from dibo.units import SECTOR
 
@@ -82,14 +83,23 @@ class PartitionTable:
 
 def encode(placement: Placement) -> Gpt:
     """Both tables of the disk, the first with its protective MBR."""
-    last = placement.sectors - 1
-    entries = b"".join(_encode_entry(partition) for partition in placement.partitions)
-    entries = entries.ljust(ENTRIES_SECTORS * SECTOR, b"\0")
-    primary = _encode_header(placement, entries, this=1, other=last, entries_lba=2)
-    backup = _encode_header(placement, entries, this=last, other=1, entries_lba=last - ENTRIES_SECTORS)
+    entries = tuple(map(_entry, placement.partitions))
+    return encode_entries(entries, size=placement.size, disk_guid=placement.disk_guid)
+
+
+def encode_entries(entries: Sequence[Entry], *, size: int, disk_guid: UUID) -> Gpt:
+    """The same, of a disk of `size` bytes. Entries must be in the order of their numbers, from 1 on without a gap."""
+    last = size // SECTOR - 1
+    raw = b"".join(map(_encode_entry, entries)).ljust(ENTRIES_SECTORS * SECTOR, b"\0")
+
+    def header(*, this: int, other: int, entries_lba: int) -> bytes:
+        return _encode_header(raw, this=this, other=other, entries_lba=entries_lba, last=last, guid=disk_guid)
+
+    primary = header(this=1, other=last, entries_lba=2)
+    backup = header(this=last, other=1, entries_lba=last - ENTRIES_SECTORS)
     return Gpt(
-        head=_protective_mbr(placement.sectors) + primary + entries,
-        tail=entries + backup,
+        head=_protective_mbr(last + 1) + primary + raw,
+        tail=raw + backup,
         tail_offset=(last - ENTRIES_SECTORS) * SECTOR,
     )
 
@@ -100,18 +110,34 @@ def _protective_mbr(sectors: int) -> bytes:
     return bytes(_MBR_TABLE) + record.ljust(64, b"\0") + b"\x55\xaa"
 
 
-def _encode_entry(partition: PlacedPartition) -> bytes:
-    return _ENTRY.pack(
-        partition.type_guid.bytes_le,
-        partition.ids.guid.bytes_le,
-        partition.first_lba,
-        partition.last_lba,
-        partition.attributes,
-        partition.wish.name.encode("utf-16-le"),
+def _entry(partition: PlacedPartition) -> Entry:
+    return Entry(
+        number=partition.number,
+        type_guid=partition.type_guid,
+        guid=partition.ids.guid,
+        first_lba=partition.first_lba,
+        last_lba=partition.last_lba,
+        attributes=partition.attributes,
+        name=partition.wish.name,
     )
 
 
-def _encode_header(placement: Placement, entries: bytes, *, this: int, other: int, entries_lba: int) -> bytes:
+def _encode_entry(entry: Entry) -> bytes:
+    return _ENTRY.pack(
+        entry.type_guid.bytes_le,
+        entry.guid.bytes_le,
+        entry.first_lba,
+        entry.last_lba,
+        entry.attributes,
+        entry.name.encode("utf-16-le"),
+    )
+
+
+def _encode_header(
+    entries: bytes, *, this: int, other: int, entries_lba: int, last: int, guid: UUID
+) -> bytes:
+    """`last` is the disk's last sector."""
+
     def pack(crc: int) -> bytes:
         return _HEADER.pack(
             _SIGNATURE,
@@ -122,8 +148,8 @@ def _encode_header(placement: Placement, entries: bytes, *, this: int, other: in
             this,
             other,
             FIRST_USABLE,
-            placement.last_usable,
-            placement.disk_guid.bytes_le,
+            last_usable(last + 1),
+            guid.bytes_le,
             entries_lba,
             _ENTRIES,
             _ENTRY.size,
