@@ -24,6 +24,7 @@ import pytest
 from dibo.errors import CommandFailed
 from tests.boot.stages import Seen, Stage
 from tests.support import confine, user
+from tests.support.direct import TOOLS as RAMDISK_TOOLS
 from tests.support.parts import need, unmet
 from tests.support.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
 from tests.support.registry import registry
@@ -133,6 +134,42 @@ def _converted(name: str, directory: Path) -> Path:
 @pytest.fixture(scope="session")
 def image(disks: Disks) -> Path:
     return disks.converted
+
+
+@pytest.fixture(scope="session")
+def ramdisk() -> Iterator[Path]:
+    """`deploy` on Debian."""
+    yield from built("DIBO_BOOT_RAMDISK", "deploy")
+
+
+@pytest.fixture(scope="session")
+def examiner() -> Iterator[Path]:
+    """`hwdiscovery`, and then `hwburnin`."""
+    yield from built("DIBO_BOOT_EXAMINER", "hwdiscovery", "hwburnin")
+
+
+def built(variable: str, *flavours: str) -> Iterator[Path]:
+    """A ramdisk, built by a user who is not root."""
+    need(*RAMDISK_TOOLS)
+    if given := os.environ.get(variable):
+        yield Path(given)
+        return
+    need("buildah", "newuidmap", "mmdebstrap")
+    try:
+        builder = user.ordinary_user()
+    except user.NoOrdinaryUser as error:
+        unmet(str(error))
+    directory = user.directory_of(builder)
+    try:
+        output = directory / "test.ramdisk"
+        options = ["-o", str(output), "--base", "debian"]
+        try:
+            user.run_as(builder, "ramdisk-image-create", [*options, *flavours], timeout=BUILD_SECONDS)
+        except CommandFailed as error:
+            pytest.fail("\n".join(("ramdisk-image-create failed:", *error.tail)), pytrace=False)
+        yield output
+    finally:
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="module")

@@ -7,67 +7,26 @@ already (their kernels beside them), for work on the tests themselves.
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dibo.errors import CommandFailed
 from dibo.ramdisk.make import kernel_path
-from tests.support import user
-from tests.support.direct import MAC, SERVER, TOOLS, DirectMachine, FormServer
+from tests.support.direct import MAC, SERVER, DirectMachine, FormServer
 from tests.support.parts import need, unmet
 
 pytestmark = pytest.mark.boot
 
-BUILD_SECONDS = 1800.0
 IQN = "iqn.2026-11.example.dibo:machine-7"
 KEY = "open-sesame"
 PARAMETERS = (
     f"iscsi_target_iqn={IQN} deployment_id=7 deployment_key={KEY} boot_server={SERVER} finish=poweroff"
 )
-
-
-@pytest.fixture(scope="session")
-def ramdisk() -> Iterator[Path]:
-    """`deploy` on Debian."""
-    yield from built("DIBO_BOOT_RAMDISK", "deploy")
-
-
-@pytest.fixture(scope="session")
-def examiner() -> Iterator[Path]:
-    """`hwdiscovery`, and then `hwburnin`."""
-    yield from built("DIBO_BOOT_EXAMINER", "hwdiscovery", "hwburnin")
-
-
-def built(variable: str, *flavours: str) -> Iterator[Path]:
-    """A ramdisk, built by a user who is not root."""
-    need(*TOOLS)
-    if given := os.environ.get(variable):
-        yield Path(given)
-        return
-    need("buildah", "newuidmap", "mmdebstrap")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
-    directory = user.directory_of(builder)
-    try:
-        output = directory / "test.ramdisk"
-        options = ["-o", str(output), "--base", "debian"]
-        try:
-            user.run_as(builder, "ramdisk-image-create", [*options, *flavours], timeout=BUILD_SECONDS)
-        except CommandFailed as error:
-            pytest.fail("\n".join(("ramdisk-image-create failed:", *error.tail)), pytrace=False)
-        yield output
-    finally:
-        shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ from tests.support.seed import MARKER_PORT, Seed
 TOOLS = ("qemu-system-x86_64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keygen", "setpriv")
 
 ACCELERATOR = os.environ.get("DIBO_QEMU_ACCEL", "tcg,thread=single")
+MAC = "52:54:00:12:34:56"  # QEMU's own choice for the first interface
 BOOT_SECONDS = (
     600.0  # two boots side by side take 90 s under TCG with two cores for themselves, and CI is often busy
 )
@@ -88,11 +89,14 @@ class Machine:
         memory: int = 1024,
         smp: int = 1,
         grow_to: str = "",
+        network: str = "",
+        network_boot: bool = False,
         extra: Sequence[str] = (),
         name: str = "machine",
     ) -> None:
         """`disk` is any image that qemu-img knows. `directory` takes overlay, console and known_hosts.
         `memory` is in MiB. `grow_to` makes the disk that the guest sees larger, in qemu-img's words ("6G").
+        `network` is for QEMU's user network; with `network_boot` the machine tries that first, by iPXE, at each boot.
         `extra` goes to QEMU.
         """
         self.name = name
@@ -103,6 +107,8 @@ class Machine:
         self._memory = memory
         self._smp = smp
         self._grow_to = grow_to
+        self._network = f",{network}" if network else ""
+        self._network_boot = network_boot
         self._extra = tuple(extra)
         self.console = directory / f"{name}.console"
         self.overlay = directory / f"{name}.qcow2"
@@ -166,8 +172,11 @@ class Machine:
             *("-device", f"virtserialport,chardev=marker,name={MARKER_PORT}"),
             *("-drive", f"if=none,id=root,format=qcow2,cache=unsafe,file={_escaped(self.overlay)}"),
             *("-device", "virtio-blk-pci,drive=root,bootindex=1"),
-            *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
-            *("-device", "virtio-net-pci,netdev=net,romfile="),
+            *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22{self._network}"),
+            *(
+                "-device",
+                f"virtio-net-pci,netdev=net,mac={MAC},{'bootindex=0' if self._network_boot else 'romfile='}",
+            ),
             *("-device", "virtio-rng-pci"),
         ]
         if self._seed:

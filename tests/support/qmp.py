@@ -34,7 +34,7 @@ class Monitor:
         table = str(self.execute("human-monitor-command", command_line="info usernet"))
         for line in table.splitlines():  # TCP[HOST_FORWARD]  12  127.0.0.1  40123  10.0.2.15  22  0  0
             match line.split():
-                case ["TCP[HOST_FORWARD]", _, _, port, *_]:
+                case ["TCP[HOST_FORWARD]", _, _, port, _, "22", *_]:
                     return int(port)
         raise LookupError(f"no forwarded port in {table!r}")
 
