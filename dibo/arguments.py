@@ -117,6 +117,36 @@ def add_cache_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-x", action="store_true", help="show what is looked at")
 
 
+def add_boot_server_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("machines", metavar="FILE", help="the machines, as YAML: ids, keys, images")
+    parser.add_argument(
+        "--ramdisk", metavar="RAMDISK", help="boot machines with it over iPXE; its kernel is beside it"
+    )
+    parser.add_argument(
+        "--listen", metavar="ADDRESS", default="0.0.0.0", help="listen there; :: is all (0.0.0.0)"
+    )
+    parser.add_argument(
+        "--port", metavar="N", default="10000", help="listen on this port; ramdisks post to 10000 (10000)"
+    )
+    parser.add_argument(
+        "--state", metavar="STATE", help="remember there which machines are deployed (FILE.state)"
+    )
+    parser.add_argument("--workers", metavar="N", default="4", help="write to so many disks at once (4)")
+    parser.add_argument(
+        "--patience",
+        metavar="SECONDS",
+        default="120",
+        help="give a deployment up that does not go on for so long (120)",
+    )
+    parser.add_argument(
+        "--boot-patience",
+        metavar="SECONDS",
+        default="900",
+        help="give a machine up that boots the ramdisk and is not heard of for so long (900)",
+    )
+    parser.add_argument("-x", action="store_true", help="show each command that is run")
+
+
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
     for option, name, text in (
         ("--cache", "caches", "read layers from this repository, HOST/PATH, and store them there"),

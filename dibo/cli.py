@@ -17,6 +17,7 @@ from dibo import __version__
 from dibo.arguments import (
     add_artefact_options,
     add_base_options,
+    add_boot_server_options,
     add_build_options,
     add_cache_command,
     add_convert_options,
@@ -128,6 +129,9 @@ def _dibo_parser() -> argparse.ArgumentParser:
         "--at", metavar="NAME", help="a key, or failed-KEY as an error named it; a beginning is enough"
     )
     shell.add_argument("--run", metavar="COMMAND", help="run this instead of an interactive shell")
+    add_boot_server_options(
+        command("boot-server", "boot machines over the network, write images to their disks", _boot_server)
+    )
     doctor = command("doctor", "try what builds and conversions need on this machine", _run("doctor"))
     add_base_options(doctor)
     doctor.add_argument("-x", action="store_true", help="show each command that is run")
@@ -306,6 +310,23 @@ def _cache(arguments: argparse.Namespace, report: Report) -> int:
         keep_stacks=arguments.keep_stack,
         yes=arguments.yes and not arguments.dry_run,
     )
+
+
+def _boot_server(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `dibo boot-server`."""
+    from dibo import boot_server_command
+
+    wanted = boot_server_command.Wanted(
+        machines=Path(arguments.machines),
+        listen=arguments.listen,
+        port=arguments.port,
+        ramdisk=Path(arguments.ramdisk) if arguments.ramdisk else None,
+        state=Path(arguments.state) if arguments.state else None,
+        workers=arguments.workers,
+        patience=arguments.patience,
+        boot_patience=arguments.boot_patience,
+    )
+    return boot_server_command.run(report, wanted)
 
 
 def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:

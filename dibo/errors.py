@@ -130,6 +130,11 @@ class LoopError(DiboError):
     meaning = "loop devices or mounts are needed, and this machine or this user has them not, or they failed"
 
 
+class BootServerError(DiboError):
+    exit_code = 58
+    meaning = "the boot server cannot start: its machines file, its port or what it is to serve"
+
+
 class RegistryError(DiboError):
     exit_code = 60
     meaning = "a registry did not give or take what was wanted"

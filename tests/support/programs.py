@@ -24,6 +24,8 @@ _PACKAGES = {
     "grub-fstest": "grub-common",
     "setfattr": "attr",
     "dockerd": "docker.io",
+    "tgtd": "tgt",
+    "tgtadm": "tgt",
 }
 
 

@@ -18,7 +18,19 @@ from dibo.settings import VARIABLES
 from tests.support.flavours import write_flavour
 
 PROJECT = Path(__file__).parents[2]
-COMMANDS = ("plan", "build", "convert", "why", "cache", "flavours", "shell", "doctor", "schema", "completion")
+COMMANDS = (
+    "plan",
+    "build",
+    "convert",
+    "why",
+    "cache",
+    "flavours",
+    "shell",
+    "boot-server",
+    "doctor",
+    "schema",
+    "completion",
+)
 EXIT_CODES = PROJECT / "docs" / "reference" / "exit-codes.md"
 KINDS = [
     each
@@ -53,7 +65,7 @@ def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str])
 def test_the_commands_are_those_that_are_tested(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.dibo(["-h"])
-    listed = re.findall(r"^    ([a-z]+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
+    listed = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
     assert tuple(listed) == COMMANDS
 
 

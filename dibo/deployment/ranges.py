@@ -1,0 +1,164 @@
+"""What is written to a disk, in which order, so that no half-written disk looks whole and nothing that is kept is lost.
+
+    sector 0     1 MiB                                           end of the image    end of the disk
+      │ tables, boot │ … │ persistent-state │ the rest of the image │   untouched   │ table │
+      1. the disk's own table is replaced by one that has the kept partition alone, at both ends
+      2. everything of the image behind its first MiB, but for the kept partition
+      3. the image's first MiB, with its boot sector and its table
+      4. where the image ends before the disk does, the second table of step 1 is made zeros
+
+The table of step 1 has nothing to boot from, and tells the next deployment what to keep if this one ends half-way.
+A partition is kept where disk and image both have one named `persistent-state` in exactly the same sectors.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dibo.disk import gpt
+from dibo.errors import LayoutError
+from dibo.units import MIB, SECTOR, human_size
+
+KEPT_NAME: Final = "persistent-state"
+HEAD: Final = MIB
+ENDS: Final = 34 * SECTOR
+"""What a reader of partition tables wants of either end of a disk: 128 entries, a header, and in front an MBR."""
+_TAIL: Final = 33 * SECTOR
+_SIGNATURE: Final = b"EFI PART"
+_ADVICE: Final = "to lose what is in it, say persistent_state: wipe"
+
+
+class DeploymentFailed(Exception):
+    """One line: what failed, and what to do where something can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """In bytes, at the same place in image and disk."""
+
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The first and the last sectors of a disk or an image, ENDS bytes each."""
+
+    size: int
+    head: bytes
+    tail: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writes:
+    interim: tuple[tuple[int, bytes], ...]
+    """Offsets and bytes."""
+    body: tuple[Range, ...]
+    last: Range
+    clear: Range | None
+    kept: Range | None
+
+    @property
+    def total(self) -> int:
+        """Bytes of the image that are written."""
+        return sum(each.size for each in self.body) + self.last.size
+
+
+def plan_writes(*, image: Ends, disk: Ends, wipe: bool) -> Writes:
+    """Raises DeploymentFailed where the image does not fit, or what is to be kept cannot be."""
+    if image.size > disk.size:
+        raise DeploymentFailed(
+            f"the disk is too small: the image has {human_size(image.size)} ({image.size} bytes),"
+            f" the disk {human_size(disk.size)} ({disk.size} bytes)"
+        )
+    entry = None if wipe else _kept(image, disk)
+    kept = Range(entry.offset, entry.size) if entry else None
+    head = min(HEAD, image.size, kept.offset if kept else image.size)
+    body = _without(Range(head, image.size - head), kept)
+    tail = disk.size - _TAIL
+    clear_from = max(image.size, tail)
+    return Writes(
+        interim=_interim(disk.size, entry),
+        body=body,
+        last=Range(0, head),
+        clear=Range(clear_from, disk.size - clear_from) if clear_from < disk.size else None,
+        kept=kept,
+    )
+
+
+def _kept(image: Ends, disk: Ends) -> gpt.Entry | None:
+    there = _named(disk, "the disk")
+    if there is None:
+        return None
+    new = _named(image, "the image")
+    if new is None:
+        raise DeploymentFailed(
+            f"the disk has a partition {KEPT_NAME}, the image has none: it would be overwritten; {_ADVICE}"
+        )
+    if (new.first_lba, new.last_lba) != (there.first_lba, there.last_lba):
+        raise DeploymentFailed(
+            f"the partition {KEPT_NAME} has sectors {there.first_lba} to {there.last_lba} of the disk,"
+            f" but {new.first_lba} to {new.last_lba} of the image: it would be overwritten; {_ADVICE}"
+        )
+    return there
+
+
+def _named(ends: Ends, what: str) -> gpt.Entry | None:
+    """The partition of that name. A table that cannot be read could have one."""
+    if not (ends.head[SECTOR:].startswith(_SIGNATURE) or ends.tail[-SECTOR:].startswith(_SIGNATURE)):
+        return None
+    sparse = _SparseFile(ends)
+    try:
+        table = gpt.decode_either(sparse, last=ends.size // SECTOR - 1)  # type: ignore[arg-type]
+    except LayoutError as error:
+        raise DeploymentFailed(
+            f"{what} may have a partition {KEPT_NAME}, but its partition table is damaged: {error.message}; {_ADVICE}"
+        ) from error
+    found = [entry for entry in table.entries if entry.name == KEPT_NAME]
+    if len(found) > 1:
+        raise DeploymentFailed(f"{what} has {len(found)} partitions {KEPT_NAME}")
+    return found[0] if found else None
+
+
+def _without(whole: Range, hole: Range | None) -> tuple[Range, ...]:
+    if hole is None:
+        parts = [whole]
+    else:
+        parts = [
+            Range(whole.offset, hole.offset - whole.offset),
+            Range(hole.end, whole.end - hole.end),
+        ]
+    return tuple(part for part in parts if part.size > 0)
+
+
+def _interim(size: int, entry: gpt.Entry | None) -> tuple[tuple[int, bytes], ...]:
+    """The end first: as long as the start has the old table, that is the one that counts."""
+    if entry is None:
+        return ((max(0, size - _TAIL), bytes(min(_TAIL, size))), (0, bytes(min(ENDS, size))))
+    both = gpt.encode_entries((replace(entry, number=1),), size=size, disk_guid=entry.guid)
+    return ((both.tail_offset, both.tail), (0, both.head))
+
+
+class _SparseFile(io.RawIOBase):
+    """A disk of which both ends are known; elsewhere there is nothing."""
+
+    def __init__(self, ends: Ends) -> None:
+        self._ends, self._at = ends, 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        self._at = offset
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        head, tail = self._ends.head, self._ends.tail
+        if self._at + size <= len(head):
+            return head[self._at : self._at + size]
+        start = self._at - (self._ends.size - len(tail))
+        return tail[start : start + size] if start >= 0 else b""
