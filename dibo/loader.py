@@ -26,6 +26,8 @@ from dibo.ramdisk.wishes import Wishes, is_ramdisk_file, parse_wishes
 
 _MANIFEST = "flavour.yaml"
 _LAYOUT = "layout.yaml"
+_PYTHONS_OWN: Final = "__pycache__"
+"""What Python leaves beside modules that somebody imported: nothing that a flavour's author wrote."""
 _MANIFEST_LIMIT = 1 << 20
 COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
 
@@ -86,13 +88,18 @@ def _flavours_in(directory: Path) -> list[Path]:
     return [path for path in entries if path.is_dir() and FLAVOUR_NAME.fullmatch(path.name)]
 
 
+def _is_part(path: str) -> bool:
+    """Of a flavour, as hooks and keys have it."""
+    return path != _LAYOUT and _PYTHONS_OWN not in path.split("/")
+
+
 def load_flavour(directory: Path) -> Flavour:
     """Read one flavour. Raises FlavourError, LayoutError."""
     if FLAVOUR_NAME.fullmatch(directory.name) is None:
         raise FlavourError(f"{directory.name!r} cannot be the name of a flavour: use a-z, 0-9 and -")
     manifest = parse_manifest(_read_yaml(directory / _MANIFEST), origin=str(directory / _MANIFEST))
     disk = _disk(directory, manifest.disk)
-    files = tuple(sorted(file for file in _walk(directory) if file.path != _LAYOUT))
+    files = tuple(sorted(file for file in _walk(directory) if _is_part(file.path)))
     hooks, data = _sort_out(directory, files)
     ramdisk = tuple(file for file in files if is_ramdisk_file(file.path))
     if not (hooks or manifest.packages or ramdisk or disk or (directory / "README.md").exists()):

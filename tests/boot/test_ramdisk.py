@@ -6,6 +6,7 @@ already (their kernels beside them), for work on the tests themselves.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import socket
@@ -19,6 +20,9 @@ import pytest
 from dibo.ramdisk.make import kernel_path
 from tests.support.direct import MAC, SERVER, DirectMachine, FormServer
 from tests.support.parts import need, unmet
+from tests.support.registry import OCI_MANIFEST, registry
+from tests.support.tables import make_disk, problems_of
+from tests.support.web import Web
 
 pytestmark = pytest.mark.boot
 
@@ -97,6 +101,94 @@ def test_a_server_that_refuses_and_a_shell_for_whoever_is_there(
         machine.wait_until_off()
     assert len(server.forms) == 1
     assert KEY not in machine.text.replace("grep -c open-sesame", "")
+
+
+def forward(port: int, here: int) -> str:
+    """For QEMU's network: a further port of SERVER."""
+    return f"guestfwd=tcp:{SERVER}:{port}-cmd:busybox nc 127.0.0.1 {here}"
+
+
+def test_an_image_is_pulled_from_a_registry(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
+    """A qcow2, onto a disk with a state that is kept."""
+    need("qemu-img")
+    parts = {"esp": (1, 8), "persistent-state": (9, 4), "root": (13, 40)}
+    image = make_disk(tmp_path / "image", 64, parts)
+    kept = random.Random(8).randbytes(4 << 20)
+    make_disk(disk, 512, {"old": (1, 8), "persistent-state": (9, 4)}, seed=9)
+    with disk.open("r+b") as file:
+        file.seek(9 << 20)
+        file.write(kept)
+    qcow2 = tmp_path / "image.qcow2"
+    argv = [
+        "qemu-img",
+        "convert",
+        "-c",
+        "-o",
+        "compression_type=zstd",
+        "-O",
+        "qcow2",
+        str(tmp_path / "image"),
+        str(qcow2),
+    ]
+    subprocess.run(argv, check=True)
+    (tmp_path / "registry").mkdir()
+    with registry(tmp_path / "registry") as held, FormServer() as server:
+        layer = held.push_blob("images/web", qcow2.read_bytes())
+        config = held.push_blob("images/web", b"{}") | {"mediaType": "application/vnd.oci.empty.v1+json"}
+        manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]}
+        held.push("images/web", "1", manifest, OCI_MANIFEST)
+        reference = f"oci://{SERVER}:5000/images/web:1"
+        with DirectMachine(
+            kernel_path(ramdisk),
+            ramdisk,
+            cmdline=f"disk=vda deploy_method=pull image={reference} image_plain_http {PARAMETERS}",
+            directory=tmp_path,
+            disks=[disk],
+            server=(10000, server.port),
+            network=forward(5000, int(held.host.rpartition(":")[2])),
+        ) as machine:
+            machine.wait_for("keeping the partition persistent-state: 4 MiB")
+            machine.wait_for("the digest holds; /dev/vda is written")
+            machine.wait_until_off()
+    states = [form["s"] for form in server.forms]
+    assert (states[0], states[-1]) == ("started", "done") and set(states[1:-1]) <= {"writing"}
+    assert server.bodies[0] == f"i=7&k={KEY}&a=10.0.2.15&s=started&m={reference}"
+    assert server.forms[-1]["d"] == layer["digest"]
+    assert problems_of(disk) == ""
+    found = disk.read_bytes()
+    assert found[9 << 20 : 13 << 20] == kept
+    assert found[:440] == image[:440] and found[1 << 20 : 9 << 20] == image[1 << 20 : 9 << 20]
+    assert found[13 << 20 : 63 << 20] == image[13 << 20 : 63 << 20]
+    assert KEY not in machine.text
+
+
+def test_a_cable_that_is_pulled_half_way(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
+    """Silence after some mebibytes, for ever: the disk does not boot, and everybody knows."""
+    image = make_disk(tmp_path / "image", 64, {"root": (1, 40)})
+    make_disk(disk, 512, {"old": (1, 8)}, seed=9)
+    with Web() as web, FormServer() as server:
+        web.site.files["/web.raw"] = image
+        web.site.mood("/web.raw", "hang:9000000", *["hang:0"] * 9)
+        digest = f"sha256:{hashlib.sha256(image).hexdigest()}"
+        wanted = f"image=http://{SERVER}:8000/web.raw image_digest={digest} image_timeout=1 image_tries=2"
+        with DirectMachine(
+            kernel_path(ramdisk),
+            ramdisk,
+            cmdline=f"disk=vda deploy_method=pull {wanted} troubleshoot=off {PARAMETERS}",
+            directory=tmp_path,
+            disks=[disk],
+            server=(10000, server.port),
+            network=forward(8000, int(web.url.rpartition(":")[2])),
+        ) as machine:
+            machine.wait_for("FAILED: deploy: ")
+            machine.wait_until_off()
+    why = machine.text.partition("FAILED: deploy: ")[2].partition("\n")[0]
+    assert "it does not answer; tried 2 times; the disk is written in part, and does not boot" in why
+    states = [form["s"] for form in server.forms]
+    assert (states[0], states[-1], server.forms[-1]["e"]) == ("started", "failed", why)
+    found = disk.read_bytes()
+    assert found[: 1 << 20] == bytes(1 << 20) and found[-33 * 512 :] == bytes(33 * 512)
+    assert found[1 << 20 : 8 << 20] == image[1 << 20 : 8 << 20]
 
 
 def test_no_such_disk_is_told_to_the_server(ramdisk: Path, tmp_path: Path) -> None:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import ssl
+import subprocess
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.support.parts import need
 
 
 @dataclass
 class Site:
     """`files` by path. `moods` of a path are used up one by one: a status to answer with, or `cut:N`, which
-    sends N bytes of the body and closes. `asked` has (method, path, headers) of each request."""
+    sends N bytes of the body and closes, or `hang:N`, which
+    sends N bytes and then nothing until the server is closed. `asked` has (method, path, headers) of each request."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     moods: dict[str, deque[int | str]] = field(default_factory=dict)
     ranges: bool = True
     validators: bool = True
+    lengths: bool = True
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def paths(self) -> list[str]:
         return [path for path, _ in self.asked]
@@ -43,12 +51,22 @@ class Web:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._secure = False
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        place = "https://localhost" if self._secure else "http://127.0.0.1"
+        return f"{place}:{self._server.server_address[1]}"
+
+    def secure(self, certificate: Path) -> None:
+        """Speak TLS, with what `make_certificate` made."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._secure = True
 
     def close(self) -> None:
+        self.site.closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -60,6 +78,26 @@ class Web:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def make_certificate(directory: Path) -> Path:
+    """One for localhost that nobody signed, cert.pem; key.pem is beside it."""
+    need("openssl")
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    argv += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(argv, cwd=directory, check=True, capture_output=True)
+    return directory / "cert.pem"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -80,18 +118,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         self._send(body, etag, int(mood.partition(":")[2]) if mood else None)
+        if mood and mood.startswith("hang"):
+            self.wfile.flush()
+            site.closed.wait()
 
     def _send(self, body: bytes, etag: str, cut: int | None) -> None:
-        wanted = self.headers.get("Range", "").removeprefix("bytes=").rstrip("-")
-        start = int(wanted) if wanted and self.site.ranges and self.headers.get("If-Range") == etag else 0
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        first, _, last = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
+        fits = self.site.ranges and self.headers.get("If-Range", etag) == etag
+        start, end = 0, len(body)
+        if first and fits:
+            start, end = int(first), min(end, int(last) + 1) if last else end
+        self.send_response(206 if first and fits else 200)
+        if first and fits:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
         if self.site.validators:
             self.send_header("ETag", etag)
-        self.send_header("Content-Length", str(len(body) - start))
+        if self.site.lengths:
+            self.send_header("Content-Length", str(end - start))
         self.end_headers()
-        self.wfile.write(body[start:] if cut is None else body[start : start + cut])
+        self.wfile.write(body[start:end] if cut is None else body[start : min(end, start + cut)])
 
     def log_message(self, format: str, *args: object) -> None:
         pass

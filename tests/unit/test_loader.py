@@ -26,6 +26,7 @@ def test_hooks_and_data(tmp_path: Path) -> None:
             "install.d/defaults": "x",
             "install.d/sub/10-not-here": HOOK,
             "files/logo": "x",
+            "files/__pycache__/logo.pyc": "x",
         },
         yaml="summary: A web server\n",
     )
@@ -43,7 +44,9 @@ def test_hooks_and_data(tmp_path: Path) -> None:
         "install.d/sub/10-not-here",
     )
     assert found.summary == "A web server"
-    assert {file.path for file in found.files} >= {"README.md", "flavour.yaml", "files/logo"}
+    paths = {file.path for file in found.files}
+    assert paths >= {"README.md", "flavour.yaml", "files/logo"}
+    assert not any("__pycache__" in path for path in paths)  # or a key changes when somebody imports a module
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""The program with only those files of Python's library that go into the ramdisk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pull import bundle
+from tests.support.moody import Moody
+from tests.support.tables import MIB, make_disk, problems_of
+from tests.support.web import Web, make_certificate
+from tests.unit.pull.test_qcow2 import made
+from tests.unit.pull.test_registry import put
+
+_CALL = """
+import sys
+from pull.main import Machine, deploy
+from pull.web import Patience
+disk, authorities, *words = sys.argv[1:]
+machine = Machine(disk, "", "192.0.2.7", "", authorities=authorities or None, patience=Patience(pauses=()))
+print(deploy(dict(word.split("=", 1) for word in words), machine, print))
+assert all(path.startswith(sys.prefix) for path in sys.path[1:]), sys.path
+outside = {m.__file__ for m in sys.modules.values() if not getattr(m, "__file__", sys.prefix).startswith(sys.prefix)}
+assert not outside, outside
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle") / "home"
+    bundle.bundle(directory)
+    return directory
+
+
+def call(home: Path, disk: Path, *given: str, authorities: str = "") -> str:
+    argv = [sys._base_executable, "-S", "-s", "-B", "-c", _CALL, str(disk), authorities, *given]  # type: ignore[attr-defined]
+    environment = {"PYTHONHOME": str(home), "PYTHONPATH": str(home)}
+    done = subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout
+
+
+def test_it_is_small_and_has_no_more_than_it_needs(home: Path) -> None:
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 6 << 20
+    names = {path.name for path in files}
+    assert {"main.py", "os.py", "idna.py", "ssl.py"} <= names
+    assert not {"bundle.py", "subprocess.py", "argparse.py", "unittest"} & names
+    assert not list(home.rglob("*.pyc"))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(20 * MIB))
+    return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> bytes:
+    return make_disk(tmp_path / "image", 16, {"root": (1, 8)})
+
+
+def test_a_qcow2_from_a_registry_with_nothing_else(
+    home: Path, disk: Path, image: bytes, tmp_path: Path
+) -> None:
+    data = made(tmp_path, image, "compression_type=zstd", convert=("-c",))
+    with Moody() as moody:
+        moody.shelf.tokens = True
+        put(moody, data)
+        said = call(home, disk, f"image=oci://{moody.host}/team/web:1")
+    assert f"writing sha256:{hashlib.sha256(data).hexdigest()}" in said
+    assert problems_of(disk) == ""
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
+def test_a_compressed_image_over_tls_with_nothing_else(
+    home: Path, disk: Path, image: bytes, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    certificate = make_certificate(tmp_path)
+    with Web() as web:
+        web.secure(certificate)
+        web.site.files["/x"] = compress(image)
+        web.site.files["/x.sha256"] = hashlib.sha256(web.site.files["/x"]).hexdigest().encode()
+        said = call(home, disk, f"image={web.url}/x", authorities=str(certificate))
+    assert "the digest holds" in said
+    assert problems_of(disk) == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("https://ünknown.invalid/x", "its name is not known"),
+        (f"https://{'ü' * 80}.invalid/x", "is no name of a host"),
+        ("oci://nowhere.invalid/x", "its name is not known"),
+    ],
+    ids=["unknown", "no name", "unknown registry"],
+)
+def test_failures_with_nothing_else(home: Path, disk: Path, image: str, said: str) -> None:
+    """They want modules of their own."""
+    zero = f"image_digest=sha256:{'0' * 64}"
+    assert said in call(home, disk, f"image={image}", zero)
