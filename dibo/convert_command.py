@@ -71,7 +71,7 @@ def run(
     ):
         order = _order(decided, image, limits=limits, checksums=checksums)
         if not bare:
-            order = _laid_out(order, _layout(layout, image, decided))
+            order = _laid_out(order, *_layout(layout, image, decided))
         check_order(order)
         root = Root(name=image.name, layers=image.layers, built=_is_ours(image))
         try:
@@ -142,19 +142,26 @@ def _order(decided: Settings, image: Image, *, limits: Limits, checksums: bool) 
     )
 
 
-def _laid_out(order: Order, layout: Layout) -> Order:
+def _laid_out(order: Order, layout: Layout, given: bool) -> Order:
     size, set_by = layouts.start_size(layout, size=order.image_size, set_by=order.size_set_by)
-    return replace(order, layout=layouts.settled(layout, set_by=set_by), image_size=size, size_set_by=set_by)
+    return replace(
+        order,
+        layout=layouts.settled(layout, set_by=set_by),
+        layout_given=given,
+        image_size=size,
+        size_set_by=set_by,
+    )
 
 
-def _layout(path: Path | None, image: Image, decided: Settings) -> Layout:
-    """That of the file, else the one that the image brings along, else that of the flavour `vm`. Raises LayoutError."""
+def _layout(path: Path | None, image: Image, decided: Settings) -> tuple[Layout, bool]:
+    """That of the file, else the one that the image brings along, else that of the flavour `vm`; and whether it is for
+    this image. Raises LayoutError."""
     if path is not None:
-        return complete(read_layout(path))
+        return complete(read_layout(path)), True
     said = _labels(image).get(LAYOUT_LABEL)
     if said is not None:
         try:
-            return parse_layout(json.loads(said), origin=image.name)
+            return parse_layout(json.loads(said), origin=image.name), True
         except (ValueError, RecursionError) as error:
             raise LayoutError(
                 f"the layout that {image.name} brings along is not JSON: {error}",
@@ -162,7 +169,7 @@ def _layout(path: Path | None, image: Image, decided: Settings) -> Layout:
             ) from error
     found = spine.catalogue(decided).get(_FLAVOUR).disk
     assert found is not None
-    return complete(found)
+    return complete(found), False
 
 
 def _labels(image: Image) -> Mapping[str, str]:

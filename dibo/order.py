@@ -11,7 +11,7 @@ from typing import Final
 from dibo import process
 from dibo.converter import Converter, Takes
 from dibo.disk.partition import ROOT, FileSystem, Layout, Sizing
-from dibo.disk.placement import place
+from dibo.disk.placement import place, smallest_disk
 from dibo.disk.targets import qcow2_compression
 from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
 from dibo.layers.limits import Limits
@@ -40,6 +40,8 @@ class Order:
     size_set_by: str
     identity: str
     architecture: str
+    layout_given: bool = True
+    """Whether somebody laid out the disk for this root: flavours, the image itself, or the user."""
     epoch: int
     clamp: bool = True
     """Whether times in the root that are later than `epoch` become `epoch`."""
@@ -116,7 +118,10 @@ def _check_disk(order: Order) -> None:
         raise ToolMissing(f"mke2fs is not installed, and {kind} needs it", hint=how_to_install("mke2fs"))
     if order.layout is not None:
         _refuse_unwritten(order.layout, loop=order.loop)
-        place(order.layout, size=order.image_size, identity=order.identity, architecture=order.architecture)
+        size = order.image_size
+        if order.layout.size is Sizing.FIT:
+            size = smallest_disk(order.layout, {})
+        place(order.layout, size=size, identity=order.identity, architecture=order.architecture)
 
 
 def _others(layout: Layout | None) -> list[str]:
@@ -130,16 +135,13 @@ def _others(layout: Layout | None) -> list[str]:
 def _refuse_unwritten(layout: Layout, *, loop: bool) -> None:
     """What a layout can say by now, and nothing writes yet."""
     for partition in layout.partitions:
-        what = ""
-        written = (None, FileSystem.NONE, FileSystem.VFAT, *(BY_KERNEL if loop else ()))
-        if partition.filesystem not in written and partition is not layout.root:
-            what = f"file system of {partition.name}"
-        if partition.filesystem is FileSystem.VFAT and partition.content is None:
-            what = f"file system of {partition.name}"
-        if partition.size is Sizing.FIT or layout.size is Sizing.FIT:
-            what = "size `fit`"
-        if what:
-            raise LayoutError(f"dibo cannot make the {what} yet")
+        if partition.filesystem in (FileSystem.XFS, FileSystem.BTRFS) and not loop:
+            raise LayoutError(
+                f"dibo cannot make the file system {partition.filesystem.value!r} without root yet",
+                hint="--loop, as root, makes it on a loop device",
+            )
+        if loop and partition.filesystem is FileSystem.VFAT and partition.content is None:
+            raise LayoutError(f"dibo cannot fill {partition.name} on a loop device yet")
 
 
 def root_type(order: Order) -> str:

@@ -15,7 +15,13 @@ from dibo.disk.bootfiles import MANIFEST, BootFiles, parse_manifest
 from dibo.errors import LayoutError, RootNotBootable
 from dibo.node import Node
 
-KEPT: Final = (bytes(MANIFEST.parent.relative_to("/")) + b"/", b"etc/os-release", b"usr/lib/os-release")
+KEPT: Final = (
+    bytes(MANIFEST.parent.relative_to("/")) + b"/",
+    b"etc/os-release",
+    b"usr/lib/os-release",
+    b"etc/fstab",
+    b"boot/grub/grub.cfg",
+)
 """What whoever loads a tree keeps the bytes of: prefixes of paths without their first slash."""
 _MOST_LINKS: Final = 40  # as path_resolution(7)
 _KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image)-(.+)")

@@ -1,8 +1,8 @@
-"""A FAT file system, written once: all files are known before the first byte.
+"""A FAT file system, written once: each file and directory is in its place before the first byte of the table.
 
-Knowing everything makes it simple: each file and directory takes the next free clusters, so that every chain
-is a run; directories come before what is in them, names in order. Nothing is ever freed or moved, the same
-files give the same bytes, and all that nobody uses stays a hole in the target.
+Each takes the next free clusters, so that every chain is a run; directories come before what is in them, names in
+order. Files that were streamed to their places before (dibo.disk.fat_writer) stay there. Nothing is ever moved, the
+same files give the same bytes, and all that nobody uses stays a hole in the target.
 
     entry of a directory (32 bytes)
      0 alias, 8 + 3 bytes           14 u16 time, u16 date of creation     22 u16 time, u16 date of change
@@ -16,6 +16,7 @@ Microsoft's fatgen103: "FAT Data Structure", "FAT Directory Structure". Times ar
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,13 +48,17 @@ _LATEST = int(datetime(2107, 12, 31, 23, 59, 58, tzinfo=UTC).timestamp())
 
 
 @dataclass(slots=True, kw_only=True)
-class _Node:
+class FatNode:
     """A file (`data`) or a directory (`children`), and where it goes once that is known."""
 
     name: str
     path: str
     data: bytes | None = None
-    children: dict[str, _Node] = field(default_factory=dict)
+    """None of a directory; nothing of a file that has been written."""
+    written: bool = False
+    mtime: int
+    """Seconds since 1970."""
+    children: dict[str, FatNode] = field(default_factory=dict)
     """By the folded name."""
     size: int = 0
     first: int = 0
@@ -77,24 +82,49 @@ def write_fat(
     OutputError for names that FAT cannot hold or tell apart.
     """
     geometry = choose_geometry(size)
-    raw_label = _encode_label(label)
-    root = _tree(files)
-    _measure(root, labelled=bool(label))
-    used = _allocate(root, geometry)
-    stamp = _Stamp.of(mtime)
+    root = FatNode(name="", path="", mtime=mtime)
+    for path, data in sorted(files.items()):
+        add_file(root, path, data, mtime=mtime)
+    write_tree(target, root, geometry, offset=offset, label=label, serial=serial, cursor=0)
 
-    boot = boot_sector(geometry, hidden=offset // SECTOR, serial=serial, label=raw_label or b"NO NAME    ")
+
+def write_tree(
+    target: Target,
+    root: FatNode,
+    geometry: Geometry,
+    *,
+    offset: int,
+    label: str,
+    serial: int,
+    cursor: int,
+    freed: int = 0,
+) -> None:
+    """Write all of the file system but files that have been written: they are in the first `cursor` clusters, of which
+    `freed` are free again."""
+    raw_label = _encode_label(label)
+    measure(root, labelled=bool(label))
+    used = _allocate(root, geometry, cursor)
+
+    boot = boot_sector(
+        geometry,
+        hidden=offset // SECTOR,
+        serial=serial,
+        label=raw_label or b"NO NAME    ",
+        root=root.first or 2,
+    )
     put(target, offset, boot)
     if geometry.bits == 32:
-        info = fsinfo_sector(free=geometry.clusters - used, next_free=min(used + 2, geometry.clusters + 1))
+        free = geometry.clusters - used + freed
+        info = fsinfo_sector(free=free, next_free=min(used + 2, geometry.clusters + 1))
         put(target, offset + FSINFO_SECTOR * SECTOR, info)
         put(target, offset + BACKUP_SECTOR * SECTOR, boot + info)
-    table = _encode_table(root, geometry.bits)
+    table = _encode_table(root, geometry.bits, used)
     for copy in range(FATS):
         put(target, offset + (geometry.reserved + copy * geometry.sectors_per_fat) * SECTOR, table)
-    for node in _walk(root):
-        data = _encode_directory(node, root, raw_label, stamp) if node.data is None else node.data
-        put(target, offset + _position(node, geometry), data)
+    for node in walk(root):
+        if not node.written:
+            data = _encode_directory(node, root, raw_label) if node.data is None else node.data
+            put(target, offset + _position(node, geometry), data)
 
 
 def _encode_label(label: str) -> bytes:
@@ -104,30 +134,34 @@ def _encode_label(label: str) -> bytes:
     return raw.ljust(11) if raw else b""
 
 
-def _tree(files: Mapping[str, bytes]) -> _Node:
-    root = _Node(name="", path="")
-    for path, data in sorted(files.items()):
-        *parents, name = path.split("/")
-        directory = root
-        for parent in parents:
-            directory = _enter(directory, parent)
-        if len(data) > _MAX_FILE:
-            raise OutputError(f"FAT cannot hold {path!r}: {human_size(len(data))} are more than 4 GiB")
-        _add(directory, _Node(name=name, path=path, data=data, size=len(data)))
-    return root
+def add_file(root: FatNode, path: str, data: bytes, *, mtime: int) -> None:
+    """Put a file into the tree, with the directories that it lies in. Raises OutputError."""
+    *parents, name = path.split("/")
+    directory = root
+    for parent in parents:
+        directory = enter(directory, parent, mtime=mtime)
+    check_size(path, len(data))
+    add(directory, FatNode(name=name, path=path, data=data, size=len(data), mtime=mtime))
 
 
-def _enter(directory: _Node, name: str) -> _Node:
+def check_size(path: str, size: int) -> None:
+    if size > _MAX_FILE:
+        raise OutputError(f"FAT cannot hold {path!r}: {human_size(size)} are more than 4 GiB")
+
+
+def enter(directory: FatNode, name: str, *, mtime: int) -> FatNode:
+    """The directory of that name, made where there is none."""
     child = directory.children.get(fold(name))
     if child is None or child.name != name:
-        child = _Node(name=name, path=f"{directory.path}/{name}".lstrip("/"))
-        _add(directory, child)
+        child = FatNode(name=name, path=f"{directory.path}/{name}".lstrip("/"), mtime=mtime)
+        add(directory, child)
     if child.data is not None:
         raise OutputError(f"{child.path!r} is to be both a file and a directory")
     return child
 
 
-def _add(directory: _Node, child: _Node) -> None:
+def add(directory: FatNode, child: FatNode) -> None:
+    """Raises OutputError for names that FAT cannot hold or tell apart."""
     check_name(child.name, path=child.path)
     other = directory.children.setdefault(fold(child.name), child)
     if other is not child:
@@ -137,9 +171,9 @@ def _add(directory: _Node, child: _Node) -> None:
         )
 
 
-def _measure(root: _Node, *, labelled: bool) -> None:
+def measure(root: FatNode, *, labelled: bool) -> None:
     """The size of each directory: it follows from the names in it."""
-    for node in _walk(root):
+    for node in walk(root):
         if node.data is not None:
             continue
         aliases = short_names([child.name for child in node.children.values()])
@@ -149,13 +183,13 @@ def _measure(root: _Node, *, labelled: bool) -> None:
             raise OutputError(f"FAT cannot hold the directory {node.path!r}: it has too many names")
 
 
-def _allocate(root: _Node, geometry: Geometry) -> int:
-    """Give every node its clusters, in order; how many there are in all. An empty file has none."""
+def _allocate(root: FatNode, geometry: Geometry, cursor: int) -> int:
+    """Give every node its clusters, in order, from `cursor` on; where they end. An empty file has none."""
     if geometry.root_sectors and root.size > geometry.root_sectors * SECTOR:
         raise OutputError(f"the root directory of a FAT{geometry.bits} has no room for so many names")
-    used = 0
-    for node in _walk(root):
-        if node is root and geometry.root_sectors:
+    used = cursor
+    for node in walk(root):
+        if node.written or (node is root and geometry.root_sectors):
             continue
         least = 1 if node.data is None else 0
         node.clusters = max(least, -(-node.size // geometry.cluster_size))
@@ -171,26 +205,30 @@ def _allocate(root: _Node, geometry: Geometry) -> int:
     return used
 
 
-def _walk(node: _Node) -> Iterator[_Node]:
+def walk(node: FatNode) -> Iterator[FatNode]:
+    """It and all below it, names in order."""
     yield node
     for _, child in sorted(node.children.items()):
-        yield from _walk(child)
+        yield from walk(child)
 
 
-def _position(node: _Node, geometry: Geometry) -> int:
+def _position(node: FatNode, geometry: Geometry) -> int:
     """Bytes from the start of the file system."""
     if node.clusters == 0:
         return geometry.root_start * SECTOR
     return geometry.data_start * SECTOR + (node.first - 2) * geometry.cluster_size
 
 
-def _encode_table(root: _Node, bits: int) -> bytes:
+def _encode_table(root: FatNode, bits: int, used: int) -> bytes:
     """The used part of the FAT. Each cluster names the next one; the first two entries are not clusters."""
     end = (1 << min(bits, 28)) - 1
-    links = [end & ~0xFF | MEDIA, end]
-    for node in _walk(root):
-        links += range(node.first + 1, node.first + node.clusters)
-        links += [end] * bool(node.clusters)
+    links = array("I", bytes(4 * (used + 2)))
+    links[0], links[1] = end & ~0xFF | MEDIA, end
+    for node in walk(root):
+        if node.clusters:
+            last = node.first + node.clusters - 1
+            links[node.first : last] = array("I", range(node.first + 1, last + 1))
+            links[last] = end
     if bits != 12:
         return struct.pack(f"<{len(links)}{'H' if bits == 16 else 'I'}", *links)
     packed = bytearray()
@@ -215,8 +253,9 @@ class _Stamp:
         )
 
 
-def _encode_directory(node: _Node, root: _Node, label: bytes, stamp: _Stamp) -> bytes:
+def _encode_directory(node: FatNode, root: FatNode, label: bytes) -> bytes:
     entries = []
+    stamp = _Stamp.of(node.mtime)
     if node is root:
         if label:
             entries.append(_encode_entry(label, _ATTR_VOLUME_ID, stamp))
@@ -232,11 +271,12 @@ def _encode_directory(node: _Node, root: _Node, label: bytes, stamp: _Stamp) -> 
         attributes = _ATTR_DIRECTORY if child.data is None else _ATTR_ARCHIVE
         size = 0 if child.data is None else child.size
         entries.append(long_entries(child.name, alias))
+        stamp = _Stamp.of(child.mtime)
         entries.append(_encode_entry(alias, attributes, stamp, first=child.first, size=size))
     return b"".join(entries)
 
 
-def _parent(root: _Node, node: _Node) -> _Node:
+def _parent(root: FatNode, node: FatNode) -> FatNode:
     parent = root
     for name in node.path.split("/")[:-1]:
         parent = parent.children[fold(name)]

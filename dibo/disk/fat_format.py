@@ -116,8 +116,9 @@ def _fit(bits: int, sectors: int, sectors_per_cluster: int) -> Geometry:
         sectors_per_fat = needed
 
 
-def boot_sector(geometry: Geometry, *, hidden: int, serial: int, label: bytes) -> bytes:
-    """Sector 0. `hidden` is the sector of the disk that it lies on, `label` has 11 bytes."""
+def boot_sector(geometry: Geometry, *, hidden: int, serial: int, label: bytes, root: int = 2) -> bytes:
+    """Sector 0. `hidden` is the sector of the disk that it lies on, `label` has 11 bytes, `root` is the first cluster
+    of FAT32's root directory."""
     short = geometry.bits != 32 and geometry.sectors <= 0xFFFF
     head = _JMP_NOP[geometry.bits] + struct.pack(
         "<8sHBHBHHBHHHII",
@@ -136,7 +137,7 @@ def boot_sector(geometry: Geometry, *, hidden: int, serial: int, label: bytes) -
         0 if short else geometry.sectors,
     )
     if geometry.bits == 32:
-        head += struct.pack("<IHHIHH12x", geometry.sectors_per_fat, 0, 0, 2, FSINFO_SECTOR, BACKUP_SECTOR)
+        head += struct.pack("<IHHIHH12x", geometry.sectors_per_fat, 0, 0, root, FSINFO_SECTOR, BACKUP_SECTOR)
     kind = f"FAT{geometry.bits}".encode().ljust(8)
     tail = struct.pack("<BBBI11s8s", 0x80, 0, 0x29, serial, label, kind) + _CODE
     return (head + tail).ljust(SECTOR - 2, b"\0") + b"\x55\xaa"

@@ -21,6 +21,7 @@ from dibo.disk.identity import Identifiers, disk_guid, identify
 from dibo.disk.partition import (
     ROOT,
     Content,
+    FileSystem,
     Flag,
     Layout,
     Partition,
@@ -150,6 +151,27 @@ class Placement:
 
     def named(self, name: str) -> PlacedPartition:
         return next(part for part in self.partitions if part.wish.name == name)
+
+
+def bare_placement(size: int, *, identity: str, label: str) -> Placement:
+    """A disk that is one file system, without a table."""
+    root = Partition(
+        name="root",
+        type=PartitionType.LINUX,
+        size=Sizing.REST,
+        filesystem=FileSystem.EXT4,
+        label=label,
+        mount=ROOT,
+    )
+    everything = PlacedPartition(
+        wish=root,
+        number=0,
+        first_lba=0,
+        sectors=size // SECTOR,
+        type_guid=UUID(int=0),
+        ids=identify(identity, root.name),
+    )
+    return Placement(size=size, disk_guid=disk_guid(identity), partitions=(everything,))
 
 
 def last_usable(sectors: int) -> int:

@@ -109,6 +109,13 @@ class Finish:
             journal_blocks=self._layout.journal_blocks,
         )
 
+    def measure(self) -> Needs:
+        """What the tree needs, with nothing written."""
+        self._output.limit = 0
+        self._own_inodes()
+        self._tree()
+        return Needs(data_blocks=self._stored.blocks, inodes=self._numbering.last, single_blocks=self._taken)
+
     def _check_space(self) -> None:
         if not self._output.limit or self._plan.space.missing:
             needs = Needs(

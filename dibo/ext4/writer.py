@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dibo.ext4.data import BEYOND, DataWriter
 from dibo.ext4.finish import Finish, Stored, Summary
+from dibo.ext4.plan import Needs
 from dibo.ext4.protocols import Node
 from dibo.ext4.space import free_runs
 
@@ -13,6 +14,13 @@ class Writer(DataWriter):
 
     def finish(self, root: Node) -> Summary:
         """Write all that is not file data. Raises NoSpace, and Ext4Error for what ext4 cannot hold."""
+        return self._finish(root).run()
+
+    def measure(self, root: Node) -> Needs:
+        """Instead of `finish`: what would have to be stored, whatever the size is. Raises Ext4Error."""
+        return self._finish(root).measure()
+
+    def _finish(self, root: Node) -> Finish:
         if self._left:
             self.release(self._content)
         self.flush()
@@ -26,4 +34,4 @@ class Writer(DataWriter):
             missing=here - self._freed_beyond if beyond else 0,
             free=self._freed + free_runs(self._gaps, self._next),
         )
-        return Finish(self._target, self.parameters, self._layout, stored, root).run()
+        return Finish(self._target, self.parameters, self._layout, stored, root)

@@ -22,15 +22,15 @@ from dibo.errors import LayerError
 from dibo.image import Layer, Reader
 from dibo.layers import xattrs
 from dibo.layers.archive import Archive, Entry
+from dibo.layers.divided import Divided, Skipped
 from dibo.layers.header import Malformed
+from dibo.layers.keeping import Keep, Kept
 from dibo.layers.limits import Limits
 from dibo.layers.stack import cover, stack
 from dibo.layers.stream import Buffers, Stream
 from dibo.layers.survey import Survey
 from dibo.layers.tree import AUFS, OPAQUE, WHITEOUT, LayerTree, Mask
 from dibo.node import Contents, Node
-
-Keep = Callable[[bytes], bool] | tuple[bytes, ...]
 
 _TYPES: Final = {
     b"0": stat.S_IFREG,
@@ -58,17 +58,6 @@ class Tree:
     """Of all files, with their holes, hard links counted once."""
     warnings: tuple[str, ...]
     """What a user may want to know, each once."""
-
-
-class _Skipped:
-    """In place of what Contents would have given: where the bytes are in case they are wanted after all."""
-
-    __slots__ = ("entry", "layer", "path")
-
-    def __init__(self, layer: int, entry: int, path: bytes) -> None:
-        self.layer = layer
-        self.entry = entry
-        self.path = path
 
 
 def load(
@@ -123,8 +112,11 @@ class _Loading:
     ) -> None:
         self._layers = layers
         self._contents = contents
+        self._divided = contents if isinstance(contents, Divided) else None
+        self._origins: list[tuple[int, int]] = []
+        """Layer and entry of each of `_written`, where files may have to be read again."""
         self._limits = limits
-        self._kept = _Kept(keep, limits)
+        self._kept = Kept(keep, limits)
         self._clamp = None if clamp is None else clamp * _SECOND
         self._progress = progress
         self._buffers = Buffers()
@@ -203,7 +195,7 @@ class _Loading:
         path = entry.name
         if not path:
             raise Malformed("it has no name")
-        if WHITEOUT in path and self._whiteout(entry, archive, tree):
+        if WHITEOUT in path and self._whiteout(entry, archive, tree, (layer, number)):
             return
         where = tree.place(path)
         kind = entry.kind
@@ -227,20 +219,20 @@ class _Loading:
             mask = place.mask
             full = place.prefix + name
             if mask is not None and (mask.opaque or name in mask.names) and full not in self._wanted:
-                node.content = _Skipped(layer, number, full)
+                node.content = Skipped(layer, number, full)
             else:
-                self._copy(node, full, entry, archive)
+                self._copy(node, full, entry, archive, (layer, number))
         elif kind == b"0" and self._kept.wants(place.prefix + name):
             node.data = b""
         tree.put(place, name, node)
 
-    def _whiteout(self, entry: Entry, archive: Archive, tree: LayerTree) -> bool:
+    def _whiteout(self, entry: Entry, archive: Archive, tree: LayerTree, origin: tuple[int, int]) -> bool:
         path = entry.name.rstrip(b"/")
         name = path.rpartition(b"/")[2]
         if (path.startswith(AUFS) or b"/" + AUFS in path) and name != OPAQUE:
             node = self._node(entry) if entry.kind not in b"15" else Node(0)
             if entry.kind == b"0" and entry.size:
-                self._copy(node, b"", entry, archive)
+                self._copy(node, b"", entry, archive, origin)
             tree.aufs[b"/".join(part for part in path.split(b"/") if part not in (b"", b"."))] = node
             return True
         if not name.startswith(WHITEOUT):
@@ -277,7 +269,18 @@ class _Loading:
                 raise Malformed(f"its extended attributes are larger than {self._limits.xattr_bytes} bytes")
             node.xattrs = found or None
 
-    def _copy(self, node: Node, path: bytes, entry: Entry, archive: Archive) -> None:
+    def _copy(
+        self,
+        node: Node,
+        path: bytes,
+        entry: Entry,
+        archive: Archive,
+        origin: tuple[int, int],
+        place: bytes | None = None,
+    ) -> None:
+        if self._divided is not None:
+            self._divided.towards(path if place is None else place)
+            self._origins.append(origin)
         kept: list[bytes] | None = None
         if self._kept.wants(path):
             self._kept.reserve(entry.size)
@@ -295,12 +298,17 @@ class _Loading:
             if node not in survey.files:
                 self._contents.release(node.content)
                 node.content = None
-        missing: dict[int, dict[int, Node]] = {}
-        for node in survey.files:
-            if isinstance(node.content, _Skipped):
-                missing.setdefault(node.content.layer, {})[node.content.entry] = node
-        for index, nodes in missing.items():
-            self._read_again(index, nodes)
+        wanted = survey.files
+        if self._divided is not None:
+            wanted = {**wanted, **dict.fromkeys(self._settle(self._divided, root))}
+        missing: dict[int, dict[int, list[Node]]] = {}
+        for node in wanted:
+            if isinstance(node.content, Skipped):
+                missing.setdefault(node.content.layer, {}).setdefault(node.content.entry, []).append(node)
+        for index, waiting in missing.items():
+            while waiting:  # an entry has bytes for one node each time it passes
+                self._read_again(index, {entry: nodes.pop() for entry, nodes in waiting.items()})
+                waiting = {entry: nodes for entry, nodes in waiting.items() if nodes}
         self._contents.flush()
         if self._dropped:
             names = b", ".join(sorted(self._dropped)[:8]).decode(errors="backslashreplace")
@@ -313,6 +321,32 @@ class _Loading:
             warnings=tuple(self._warnings),
         )
 
+    def _settle(self, divided: Divided, root: Node) -> list[Node]:
+        """Send files that are on the wrong file system to be read again; copies that have come into the tree."""
+        wrong = list(divided.settle(root))
+        if not wrong:
+            return []
+        origins = dict(zip(self._written, self._origins, strict=True))
+        skipped = {}
+        for node, place, known in wrong:
+            if isinstance(known.content, Skipped):
+                again = Skipped(known.content.layer, known.content.entry, known.content.path)
+            else:
+                again = Skipped(*origins[known], b"")
+            again.place = place
+            skipped[node] = again
+        copies = []
+        for node, _, known in wrong:
+            if node is not known:
+                copies.append(node)
+            elif not isinstance(node.content, Skipped):
+                divided.release(node.content)
+            node.content = skipped[node]
+        if copies:
+            files = "1 file has" if len(copies) == 1 else f"{len(copies)} files have"
+            self._warnings[f"{files} names on two file systems: each got a copy"] = None
+        return copies
+
     def _read_again(self, index: int, nodes: dict[int, Node]) -> None:
         with self._open(index) as stream:
             archive = Archive(stream, self._limits)
@@ -321,30 +355,11 @@ class _Loading:
                 while (entry := archive.next()) is not None:
                     number += 1
                     node = nodes.get(number)
-                    if node is not None and isinstance(node.content, _Skipped):
-                        self._copy(node, node.content.path, entry, archive)
+                    if node is not None and isinstance(where := node.content, Skipped):
+                        self._copy(node, where.path, entry, archive, (index, number), where.place)
             except Malformed as error:
                 stream.judge()
                 raise _error(self._layers[index], archive.name, error) from error
-
-
-class _Kept:
-    """Which files' bytes are kept in memory, and how many these are."""
-
-    def __init__(self, keep: Keep, limits: Limits) -> None:
-        self._keep = keep
-        self._left = limits.kept_bytes
-
-    def wants(self, path: bytes) -> bool:
-        keep = self._keep
-        return path.startswith(keep) if isinstance(keep, tuple) else keep(path)
-
-    def reserve(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise Malformed(
-                "it is one of the files that dibo reads, which together are larger than the limit"
-            )
 
 
 class _Counted:

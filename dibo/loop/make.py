@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -59,6 +60,8 @@ class Wish:
     boot: Callable[[Target, Tree], bool]
     """Writes what is no file system of the kernel's. Whether BIOS boots it by a GRUB in a place of its own, so that
     `grub-install` has one."""
+    adapted: Callable[[Node, Contents], AbstractContextManager[None]]
+    """The tree with files that speak of this disk, as long as it takes; their bytes go to the contents."""
     epoch: int
     image_size: int
     size_set_by: str
@@ -119,7 +122,8 @@ def _unpack(top: Path, wish: Wish, load: Callable[[Contents], Tree], spool: Spoo
         everywhere: dict[Node, object] = {}
         if spool is not None:
             choose(tree.root, 0, everywhere)
-        filling.finish(tree.root)
+        with wish.adapted(tree.root, filling):
+            filling.finish(tree.root)
         if spool is not None:
             choose(tree.root, 1, everywhere)
     finally:

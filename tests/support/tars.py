@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 import zstandard
 
 from dibo.image import Layer
+from dibo.layers.keeping import Keep
 from dibo.layers.limits import Limits
-from dibo.layers.load import Keep, Tree, load
+from dibo.layers.load import Tree, load
 from dibo.node import Buffer, Node
 
 USTAR = b"ustar\x0000"

@@ -15,6 +15,7 @@ from dibo.disk.merging import complete
 from dibo.disk.partition import Content, Layout, Sizing
 from dibo.flavour import HOOK_NAME, Phase
 from dibo.flavour_yaml import Manifest, parse_manifest
+from dibo.loader import load_flavour
 
 FLAVOURS = Path(__file__).parents[2] / "flavours"
 NAMES = sorted(path.parent.name for path in FLAVOURS.glob("*/flavour.yaml"))
@@ -48,7 +49,7 @@ def manifest(name: str) -> Manifest:
 
 
 def layout(name: str) -> Layout:
-    found = manifest(name).disk
+    found = load_flavour(FLAVOURS / name).disk
     assert found is not None
     return complete(found)
 

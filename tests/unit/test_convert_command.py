@@ -93,17 +93,16 @@ BROUGHT = image(
 )
 def test_a_layout_from_a_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "layout.yaml").write_text(text)
-    found = command._layout(tmp_path / "layout.yaml", BROUGHT, decided())
+    found, given = command._layout(tmp_path / "layout.yaml", BROUGHT, decided())
+    assert given
     assert [partition.name for partition in found.partitions] == ["root"]
 
 
 def test_the_layout_that_an_image_brings_along_comes_before_that_of_vm() -> None:
-    assert [each.name for each in command._layout(None, BROUGHT, decided()).partitions] == ["all"]
-    assert [each.name for each in command._layout(None, image({}), decided()).partitions] == [
-        "bios",
-        "esp",
-        "root",
-    ]
+    found, given = command._layout(None, BROUGHT, decided())
+    assert ([each.name for each in found.partitions], given) == (["all"], True)
+    found, given = command._layout(None, image({}), decided())
+    assert ([each.name for each in found.partitions], given) == (["bios", "esp", "root"], False)
 
 
 @pytest.mark.parametrize("said", ["{", '{"table": "gpt"}', "[]"])

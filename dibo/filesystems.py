@@ -1,0 +1,148 @@
+"""The file systems of a disk that dibo writes itself, all at once while the root streams by."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Final
+
+from dibo import ext4
+from dibo.contents import Nowhere, Several
+from dibo.disk import grub_cfg
+from dibo.disk.bootfiles import BootFiles
+from dibo.disk.fat_writer import FatWriter, smallest_fat
+from dibo.disk.partition import DEFAULT_HEADROOM, ROOT, Content, FileSystem
+from dibo.disk.placement import PlacedPartition, Placement
+from dibo.disk.swap import swap_header
+from dibo.disk.target import Target
+from dibo.layers.divided import MAIN, Divided
+from dibo.mounts import Mounted
+from dibo.node import Contents, Node
+from dibo.tree import walk
+from dibo.units import MIB
+
+_SECOND: Final = 1_000_000_000
+_BLOCK: Final = 4096
+Writer = ext4.Writer | FatWriter
+
+
+class TooSmall(Exception):
+    """A tree does not fit its partition: so many bytes are missing."""
+
+    def __init__(self, *, partition: PlacedPartition, missing: int) -> None:
+        super().__init__(f"{partition.wish.name}: {missing} bytes are missing")
+        self.partition = partition
+        self.missing = missing
+
+
+class FileSystems:
+    """The writers for the partitions of `placement`, but for those named in `others`, which somebody else fills."""
+
+    def __init__(
+        self, target: Target, placement: Placement, *, epoch: int, others: Iterable[str] = ()
+    ) -> None:
+        self._target = target
+        self._placement = placement
+        self._epoch = epoch
+        self._others = frozenset(others)
+        self.writers: dict[str, Writer] = {}
+        for part in placement.partitions:
+            if part.wish.name not in self._others and (writer := self._writer(part)) is not None:
+                self.writers[part.wish.name] = writer
+
+    def _writer(self, part: PlacedPartition) -> Writer | None:
+        match part.wish.filesystem:
+            case FileSystem.EXT4:
+                return ext4.Writer(
+                    self._target,
+                    ext4.Parameters(
+                        size=part.size,
+                        offset=part.offset,
+                        label=part.wish.label,
+                        uuid=part.ids.filesystem_uuid,
+                        hash_seed=part.ids.hash_seed,
+                        time=self._epoch,
+                    ),
+                )
+            case FileSystem.VFAT:
+                return FatWriter(
+                    self._target,
+                    offset=part.offset,
+                    size=part.size,
+                    label=part.wish.label,
+                    serial=part.ids.fat_serial,
+                    mtime=self._epoch,
+                )
+        return None
+
+    def places(self, spool: Contents | None) -> Contents:
+        """Where the bytes of files go: to the file system that they will be on, and to `spool`."""
+        found: dict[bytes, Contents] = {}
+        for part in self._placement.partitions:
+            if part.wish.mount is not None:
+                writer: Contents = self.writers.get(part.wish.name) or Nowhere()
+                path = str(part.wish.mount).lstrip("/").encode()
+                found[path] = writer if spool is None else Several(writer, spool)
+        return found[MAIN] if len(found) == 1 else Divided(found)
+
+    def mounted(self, root: Node) -> Mounted:
+        """The tree, cut into the file systems."""
+        mounts = [part.wish.mount for part in self._placement.partitions if part.wish.mount is not None]
+        wanted = [mount for mount in mounts if mount != ROOT]
+        return Mounted(root, wanted, mtime=self._epoch * _SECOND)
+
+    def finish(self, tree: Mounted | None, boot: BootFiles) -> None:
+        """Write what is not file data yet; without a tree nothing is in any of them but boot files. Raises
+        TooSmall, ext4.Ext4Error, LayoutError, OutputError."""
+        for part in self._placement.partitions:
+            writer = self.writers.get(part.wish.name)
+            top = _empty(self._epoch)
+            if tree is not None and part.wish.mount is not None:
+                top = tree.tops[part.wish.mount]
+            if isinstance(writer, FatWriter):
+                writer.finish(top, self._esp(part, boot))
+            elif isinstance(writer, ext4.Writer):
+                try:
+                    writer.finish(top)
+                except ext4.NoSpace as error:
+                    raise TooSmall(partition=part, missing=error.missing) from error
+            elif part.wish.filesystem is FileSystem.SWAP:
+                header = swap_header(part.size, label=part.wish.label, uuid=part.ids.filesystem_uuid)
+                self._target.write(part.offset, [header])
+
+    def measure(self, part: PlacedPartition, tree: Mounted, boot: BootFiles) -> int:
+        """Bytes of the smallest file system for what is to be in `part`, with its headroom."""
+        writer = self.writers[part.wish.name]
+        top = tree.tops[part.wish.mount] if part.wish.mount is not None else _empty(self._epoch)
+        headroom = part.wish.headroom or DEFAULT_HEADROOM
+        if isinstance(writer, FatWriter):
+            more = self._esp(part, boot)
+            stored = sum(node.size for node in walk(top)) + sum(map(len, more.values()))
+            return smallest_fat(top, more, free=headroom.of(stored), label=part.wish.label)
+        needs = writer.measure(top)
+        blocks = needs.data_blocks + needs.single_blocks
+        more_blocks = -(-headroom.of(blocks * _BLOCK) // _BLOCK)
+        # A file is cut where a copy of the superblock lies; one in pieces may want a block for its extents.
+        more_blocks += blocks // 32768 + 1
+        wanted = ext4.Needs(
+            data_blocks=needs.data_blocks + more_blocks,
+            inodes=needs.inodes,
+            single_blocks=needs.single_blocks,
+        )
+        parameters = writer.parameters
+        return ext4.smallest(
+            ext4.Parameters(size=MIB, uuid=parameters.uuid, hash_seed=parameters.hash_seed), wanted
+        )
+
+    def _esp(self, part: PlacedPartition, boot: BootFiles) -> Mapping[str, bytes]:
+        return grub_cfg.on_esp(boot.esp, self._placement) if part.wish.content is Content.ESP else {}
+
+    def where(self, mount: PurePosixPath) -> Contents | None:
+        """What the bytes of files on the file system mounted there go to, once the tree is known."""
+        part = next(part for part in self._placement.partitions if part.wish.mount == mount)
+        return self.writers.get(part.wish.name)
+
+
+def _empty(epoch: int) -> Node:
+    return Node(stat.S_IFDIR | 0o755, mtime=epoch * _SECOND)
