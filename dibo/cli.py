@@ -117,6 +117,9 @@ def _dibo_parser() -> argparse.ArgumentParser:
     )
     convert = command("convert", "make a disk of an image that somebody pushed, with no privileges", _convert)
     add_convert_options(convert)
+    push = command("push", "put a disk, or a ramdisk with its kernel, into a registry", _push)
+    push.add_argument("file", metavar="FILE", help="a raw disk, a qcow2, or a ramdisk")
+    push.add_argument("reference", metavar="REFERENCE", help="where to: HOST[:PORT]/PATH[:TAG]")
     why = command("why", "say which layers are missing, and what differs from those that are kept", _why)
     add_build_options(why)
     add_cache_command(command("cache", "look after the layers in a registry", _cache))
@@ -240,6 +243,13 @@ def _convert(arguments: argparse.Namespace, report: Report) -> int:
         checksums=arguments.checksum,
         limits=convert_command.limits(arguments.max_entries, arguments.max_size, arguments.max_ratio),
     )
+
+
+def _push(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `dibo push`."""
+    from dibo import push_command
+
+    return push_command.push(report, Path(arguments.file), arguments.reference)
 
 
 def _build(arguments: argparse.Namespace, report: Report) -> int:

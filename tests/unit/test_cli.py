@@ -22,6 +22,7 @@ COMMANDS = (
     "plan",
     "build",
     "convert",
+    "push",
     "why",
     "cache",
     "flavours",
