@@ -30,7 +30,7 @@ from dibo.errors import (
     VerificationFailed,
 )
 from dibo.flavour_yaml import SCHEMA
-from dibo.order import Order, check_order, root_type
+from dibo.order import Order, by_the_way_that_works, check_order, needs_directory
 from dibo.plan import Plan, describe
 from dibo.ports import Engine, Root
 from dibo.report import Report, answer
@@ -212,6 +212,7 @@ def create(options: Options, report: Report, *, layout_file: Path | None) -> int
         loop=decided.loop,
     )
     check_order(order)
+    order = by_the_way_that_works(order, directory=decided.engine != "docker", say=report.say)
     with new_session(decided, report) as session:
         host_hooks.block_device(
             stack,
@@ -225,7 +226,7 @@ def create(options: Options, report: Report, *, layout_file: Path | None) -> int
         made = session.with_root(
             job,
             lambda root: convert(root, order, run=session.run, report=report),
-            needs_directory=root_type(order) != "ext4" and not order.loop,
+            needs_directory=needs_directory(order),
         )
     for path in made:
         answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")

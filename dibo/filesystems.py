@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -37,15 +37,21 @@ class TooSmall(Exception):
 
 
 class FileSystems:
-    """The writers for the partitions of `placement`, but for those named in `others`, which somebody else fills."""
+    """The writers for the partitions of `placement`, but for those in `others`, which somebody else fills from the
+    contents given there."""
 
     def __init__(
-        self, target: Target, placement: Placement, *, epoch: int, others: Iterable[str] = ()
+        self,
+        target: Target,
+        placement: Placement,
+        *,
+        epoch: int,
+        others: Mapping[str, Contents] | None = None,
     ) -> None:
         self._target = target
         self._placement = placement
         self._epoch = epoch
-        self._others = frozenset(others)
+        self._others = dict(others or {})
         self.writers: dict[str, Writer] = {}
         for part in placement.partitions:
             if part.wish.name not in self._others and (writer := self._writer(part)) is not None:
@@ -81,7 +87,7 @@ class FileSystems:
         found: dict[bytes, Contents] = {}
         for part in self._placement.partitions:
             if part.wish.mount is not None:
-                writer: Contents = self.writers.get(part.wish.name) or Nowhere()
+                writer = self._contents(part.wish.name)
                 path = str(part.wish.mount).lstrip("/").encode()
                 found[path] = writer if spool is None else Several(writer, spool)
         return found[MAIN] if len(found) == 1 else Divided(found)
@@ -141,7 +147,10 @@ class FileSystems:
     def where(self, mount: PurePosixPath) -> Contents | None:
         """What the bytes of files on the file system mounted there go to, once the tree is known."""
         part = next(part for part in self._placement.partitions if part.wish.mount == mount)
-        return self.writers.get(part.wish.name)
+        return self._contents(part.wish.name)
+
+    def _contents(self, name: str) -> Contents:
+        return self.writers.get(name) or self._others.get(name) or Nowhere()
 
 
 def _empty(epoch: int) -> Node:

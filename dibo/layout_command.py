@@ -26,6 +26,7 @@ def show(options: Options, *, layout_file: Path | None) -> int:
             set_by=set_by,
             filesystem=decided.filesystem,
             architecture=decided.architecture,
+            loop=decided.loop,
         )
     )
     return 0

@@ -14,7 +14,7 @@ from dibo.disk.table import draw
 from dibo.loader import read_layout
 from dibo.settings import DEFAULT_SIZE_SET_BY
 from dibo.units import MIB, exact_size
-from dibo.ways import choose_way
+from dibo.ways import Choice, Way, choose_way
 
 LAYOUT_SET: Final = "the layout"
 
@@ -42,7 +42,9 @@ def settled(layout: Layout | None, *, set_by: str) -> Layout | None:
     return replace(layout, size=None)
 
 
-def table(layout: Layout | None, *, size: int, set_by: str, filesystem: str, architecture: str) -> str:
+def table(
+    layout: Layout | None, *, size: int, set_by: str, filesystem: str, architecture: str, loop: bool = False
+) -> str:
     """The layout on a disk of `size` bytes, drawn. Raises LayoutError where it does not fit."""
     if layout is None:
         return (
@@ -53,9 +55,20 @@ def table(layout: Layout | None, *, size: int, set_by: str, filesystem: str, arc
     at_least = smallest_disk(layout, {}) if fits else size
     placement = place(layout, size=at_least, identity="", architecture=architecture)
 
+    choices: dict[str, Choice | None] = {
+        partition.name: choose_way(
+            partition, filesystem=filesystem if partition is layout.root else "", loop=loop
+        )
+        for partition in layout.partitions
+    }
+
     def made_by(partition: Partition) -> str:
-        choice = choose_way(partition, filesystem=filesystem if partition is layout.root else "")
-        return str(choice) if choice else ""
+        return str(choices[partition.name] or "")
 
     said = "as small as fits" if fits else f"{exact_size(size)} ({set_by})"
-    return draw(layout, placement, size=said, made_by=made_by)
+    reasons = [
+        f"{name} by {choice}: {choice.reason}"
+        for name, choice in choices.items()
+        if choice is not None and choice.way is not Way.OWN
+    ]
+    return "\n".join([draw(layout, placement, size=said, made_by=made_by), *reasons])

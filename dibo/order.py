@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from dibo import process
 from dibo.converter import Converter, Takes
-from dibo.disk.partition import ROOT, FileSystem, Layout, Sizing
+from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, Sizing
 from dibo.disk.placement import place, smallest_disk
 from dibo.disk.targets import qcow2_compression
-from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
+from dibo.errors import LayoutError, LoopError, OutputError, ToolMissing, UsageError
 from dibo.layers.limits import Limits
 from dibo.loop.check import check as check_loop
 from dibo.loop.mkfs import TYPES as LOOP_TYPES
 from dibo.tools import how_to_install
+from dibo.ways import Choice, Way, choose_way
 
 TYPES: Final = ("ext4", "ext3", "ext2")
 """File systems for a root: the first by dibo's own writer, the others by mke2fs."""
@@ -106,7 +107,27 @@ def _check_disk(order: Order) -> None:
     kind = root_type(order)
     if order.loop:
         check_loop([kind, *_others(order.layout)], label="" if order.layout is not None else BARE_LABEL)
-    elif kind not in TYPES:
+    elif order.layout is None or order.layout.root.filesystem is FileSystem.EXT4:
+        _check_ext(kind)
+    if order.layout is None:
+        return
+    size = order.image_size
+    if order.layout.size is Sizing.FIT:
+        size = smallest_disk(order.layout, {})
+    place(order.layout, size=size, identity=order.identity, architecture=order.architecture)
+    for partition in order.layout.partitions:
+        if order.loop and partition.filesystem is FileSystem.VFAT and partition.content is None:
+            raise LayoutError(f"dibo cannot fill {partition.name} on a loop device yet")
+        choice = way_of(partition, order)
+        if choice is not None and choice.way is Way.PROGRAM and process.find(choice.program) is None:
+            raise ToolMissing(
+                f"{choice.program} is not installed, and the partition {partition.name} needs it",
+                hint=how_to_install(choice.program),
+            )
+
+
+def _check_ext(kind: str) -> None:
+    if kind not in TYPES:
         hint = f"use one of {', '.join(TYPES)}"
         if kind in LOOP_TYPES:
             raise LayoutError(
@@ -114,14 +135,8 @@ def _check_disk(order: Order) -> None:
                 hint=f"{hint}; or --loop, as root, which makes it on a loop device",
             )
         raise LayoutError(f"dibo cannot make the file system {kind!r}", hint=hint)
-    elif kind != "ext4" and process.find("mke2fs") is None:
+    if kind != "ext4" and process.find("mke2fs") is None:
         raise ToolMissing(f"mke2fs is not installed, and {kind} needs it", hint=how_to_install("mke2fs"))
-    if order.layout is not None:
-        _refuse_unwritten(order.layout, loop=order.loop)
-        size = order.image_size
-        if order.layout.size is Sizing.FIT:
-            size = smallest_disk(order.layout, {})
-        place(order.layout, size=size, identity=order.identity, architecture=order.architecture)
 
 
 def _others(layout: Layout | None) -> list[str]:
@@ -132,16 +147,43 @@ def _others(layout: Layout | None) -> list[str]:
     ]
 
 
-def _refuse_unwritten(layout: Layout, *, loop: bool) -> None:
-    """What a layout can say by now, and nothing writes yet."""
-    for partition in layout.partitions:
-        if partition.filesystem in (FileSystem.XFS, FileSystem.BTRFS) and not loop:
-            raise LayoutError(
-                f"dibo cannot make the file system {partition.filesystem.value!r} without root yet",
-                hint="--loop, as root, makes it on a loop device",
-            )
-        if loop and partition.filesystem is FileSystem.VFAT and partition.content is None:
-            raise LayoutError(f"dibo cannot fill {partition.name} on a loop device yet")
+def way_of(partition: Partition, order: Order, *, directory: bool = True) -> Choice | None:
+    """Who makes the file system of a partition. None where nothing is made."""
+    is_root = order.layout is None or partition is order.layout.root
+    return choose_way(
+        partition, filesystem=root_type(order) if is_root else "", directory=directory, loop=order.loop
+    )
+
+
+def needs_directory(order: Order) -> bool:
+    """Whether the root is wanted in a directory, besides its layers."""
+    if order.layout is None:
+        return root_type(order) != "ext4" and not order.loop
+    choices = [way_of(partition, order) for partition in order.layout.partitions]
+    return any(choice is not None and choice.needs_directory for choice in choices)
+
+
+def by_the_way_that_works(order: Order, *, directory: bool, say: Callable[[str], None]) -> Order:
+    """The same order, or one for a loop device where nothing less will do. Raises LoopError, and says why, where that
+    would need root and nobody is it; ToolMissing."""
+    if order.loop or order.layout is None or not any(each.takes is Takes.DISK for each in order.converters):
+        return order
+    for partition in order.layout.partitions:
+        choice = way_of(partition, order, directory=directory)
+        if choice is not None and choice.way is Way.LOOP:
+            return on_a_loop_device(order, f"{partition.name}: {choice.reason}", say=say)
+    return order
+
+
+def on_a_loop_device(order: Order, why: str, *, say: Callable[[str], None]) -> Order:
+    """The same order for a loop device, since nothing less will do. Raises LoopError, ToolMissing."""
+    wanted = replace(order, loop=True)
+    try:
+        check_order(wanted)
+    except LoopError as error:
+        raise LoopError(f"the disk needs a loop device. {why}", hint=error.hint) from error
+    say(f"a loop device is needed. {why}")
+    return wanted
 
 
 def root_type(order: Order) -> str:

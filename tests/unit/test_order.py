@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
 from dibo.converter import Converter, Takes
 from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, PartitionType, Size, Sizing, Table
-from dibo.errors import LayoutError, OutputError, ToolMissing, UsageError
-from dibo.order import Order, check_order, output_path
+from dibo.errors import LayoutError, LoopError, OutputError, ToolMissing, UsageError
+from dibo.order import Order, by_the_way_that_works, check_order, needs_directory, output_path
 from dibo.units import GIB, MIB
+from dibo.ways import choose_way
 
 
 def converter(kind: str, *, takes: Takes = Takes.DISK, tools: tuple[str, ...] = ()) -> Converter:
@@ -116,7 +118,7 @@ def test_file_systems(order: Order) -> None:
     with pytest.raises(LayoutError, match=r"file system 'zfs'$"):
         check_order(replace(order, filesystem="zfs"))
     with pytest.raises(LayoutError, match="cannot make the file system 'xfs' without root"):
-        check_order(replace(order, layout=layout(filesystem=FileSystem.XFS)))
+        check_order(replace(order, filesystem="xfs"))
     tree = (converter("tar", takes=Takes.ROOT),)
     check_order(replace(order, filesystem="zfs", converters=tree))  # nobody asks for one
 
@@ -130,3 +132,54 @@ def test_a_layout_that_does_not_fit(order: Order) -> None:
 
 def test_the_order_for_an_image(order: Order) -> None:
     assert order.for_image("abc") == replace(order, identity="abc")
+
+
+def part(kind: FileSystem | None, mount: str = "/srv") -> Partition:
+    where = PurePosixPath(mount) if mount else None
+    return Partition(name="p", type=PartitionType.LINUX, size=GIB, filesystem=kind, mount=where)
+
+
+@pytest.mark.parametrize(
+    ("partition", "options", "way"),
+    [
+        (part(FileSystem.EXT4), {}, "dibo"),
+        (part(FileSystem.VFAT), {}, "dibo"),
+        (part(FileSystem.SWAP, ""), {}, "dibo"),
+        (part(FileSystem.EXT4, "/"), {"filesystem": "ext3"}, "mke2fs"),
+        (part(FileSystem.XFS), {}, "mkfs.xfs"),
+        (part(FileSystem.XFS, ""), {}, "mkfs.xfs"),
+        (part(FileSystem.XFS, "/"), {}, "loop-disk"),
+        (part(FileSystem.BTRFS, "/"), {}, "mkfs.btrfs"),
+        (part(FileSystem.BTRFS, "/"), {"directory": False}, "loop-disk"),
+        (part(FileSystem.BTRFS, ""), {"directory": False}, "mkfs.btrfs"),
+        (part(FileSystem.EXT4), {"loop": True}, "loop-disk"),
+        (part(FileSystem.VFAT), {"loop": True}, "dibo"),
+        (part(None, ""), {}, "None"),
+    ],
+)
+def test_the_way_with_the_fewest_privileges(partition: Partition, options: dict[str, Any], way: str) -> None:
+    choice = choose_way(partition, **options)
+    assert str(choice) == way
+    assert choice is None or choice.reason
+
+
+def test_a_directory_is_wanted_only_where_a_program_reads_one(order: Order) -> None:
+    assert not needs_directory(replace(order, layout=layout()))
+    assert not needs_directory(replace(order, layout=layout(filesystem=FileSystem.XFS)))
+    assert needs_directory(replace(order, layout=layout(filesystem=FileSystem.BTRFS)))
+    assert needs_directory(replace(order, filesystem="ext3"))
+    assert not needs_directory(replace(order, filesystem="ext3", loop=True))
+
+
+def test_where_nothing_but_a_loop_device_will_do_that_is_said_or_refused(order: Order) -> None:
+    said: list[str] = []
+    assert (
+        by_the_way_that_works(replace(order, layout=layout()), directory=False, say=said.append).loop is False
+    )
+    xfs = replace(order, layout=layout(filesystem=FileSystem.XFS))
+    try:
+        assert by_the_way_that_works(xfs, directory=True, say=said.append).loop
+    except LoopError as error:
+        said.append(error.message)
+    assert len(said) == 1
+    assert "root: without root, mkfs.xfs fills a file system from a list" in said[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dibo.contents import Nowhere
 from dibo.disk import gpt, grub
 from dibo.disk.bootfiles import BootFiles
 from dibo.disk.image import write_disk
@@ -47,7 +48,7 @@ def write(path: Path, placement: Placement, boot: BootFiles | None = None) -> Pa
 
 def make(target: Target, placement: Placement, boot: BootFiles) -> None:
     """All of a disk but for what needs a root."""
-    systems = FileSystems(target, placement, epoch=MTIME, others=["root"])
+    systems = FileSystems(target, placement, epoch=MTIME, others={"root": Nowhere()})
     with systems.mounted(directory()) as mounted:
         systems.finish(mounted, boot)
     write_disk(target, placement=placement, boot=boot)
