@@ -12,6 +12,7 @@ from dibo.base import Base
 from dibo.bases.choose import choose_base
 from dibo.bases.settings import CLOUD_IMAGES, BaseSettings
 from dibo.context import ExtraFiles, Runner
+from dibo.epoch import start_of
 from dibo.errors import HookFailed
 from dibo.loader import Catalogue
 from dibo.plan import Plan, PlannedStep, make_plan
@@ -42,6 +43,11 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         return self.plan.recipe
+
+    @property
+    def time(self) -> int | None:
+        """The latest that anything in a layer may have, in seconds since 1970."""
+        return start_of(self.plan.epoch)
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -141,7 +147,9 @@ def _run_step(
     report: Report,
 ) -> None:
     directory = run.subdirectory("context")
-    context.stage(planned.step, job.recipe, runner=job.runner, extra=job.extra, target=directory)
+    context.stage(
+        planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=directory
+    )
     fresh = {"DIBO_FRESH": "1"} if time.time() - made[parent] < _FRESH_SECONDS else {}
     step = StepRun(
         planned=planned,

@@ -320,7 +320,14 @@ def shell(options: Options, report: Report, *, at: str | None, run_command: str 
             assert job is not None
             if planned.key == name.removeprefix("failed-"):
                 directory, mount = session.run.subdirectory("context"), context.mount_point(planned.step)
-                context.stage(planned.step, job.recipe, runner=job.runner, extra=job.extra, target=directory)
+                context.stage(
+                    planned.step,
+                    job.recipe,
+                    runner=job.runner,
+                    extra=job.extra,
+                    time=job.time,
+                    target=directory,
+                )
         if job is not None and directory is None:
             report.warn(
                 f"{name[:19]} is no step of this stack as it is now, so {context.MOUNT} is not mounted"

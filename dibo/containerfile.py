@@ -33,7 +33,9 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
     for number, planned in enumerate(job.plan.steps, start=1):
         name = f"step-{number:02}"
         (target / name).mkdir()
-        context.stage(planned.step, job.recipe, runner=job.runner, extra=job.extra, target=target / name)
+        context.stage(
+            planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=target / name
+        )
         parts.append(
             template.format(
                 title=planned.step.title,

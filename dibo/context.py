@@ -4,7 +4,7 @@
     flavours/NAME/…                each flavour that it needs
     ssh-authorized-keys            what extra-data.d hooks of all of these made
     .dibo/run .dibo/bin/…          the scripts that run hooks (containerfiles/runner)
-    .dibo/step/…                   what this step is: phase, hooks, packages, environment
+    .dibo/step/…                   what this step is: phase, hooks, packages, environment, time
 
 It holds what the step's key covers, byte for byte, and nothing else: modes are 0644 or 0755, and files are checked
 against the values they were read as.
@@ -13,6 +13,7 @@ against the values they were read as.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -66,11 +67,15 @@ def command(step: Step) -> tuple[str, ...]:
     return (f"{mount_point(step)}/.dibo/{script}",)
 
 
-def stage(step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, target: Path) -> None:
-    """Fill `target`, an empty directory. Raises FlavourError."""
+def stage(
+    step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, time: int | None, target: Path
+) -> None:
+    """Fill `target`, an empty directory. `time`, in seconds since 1970, is the latest that anything in the layer may
+    have; None for as it comes. Raises FlavourError."""
     target.chmod(0o755)
     _refuse_reserved(step, recipe, extra)
     copy_files(runner.directory, runner.files, target / ".dibo")
+    _describe(step, recipe, time, target / ".dibo" / "step")
     if not step.flavour:
         return
     for name in step.seen:
@@ -78,7 +83,6 @@ def stage(step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, targ
         place = target if name == step.flavour else target / "flavours" / name
         copy_files(flavour.origin, flavour.files, place)
     _stage_extra(step, extra, target)
-    _describe(step, recipe, target / ".dibo" / "step")
 
 
 def _refuse_reserved(step: Step, recipe: Recipe, extra: ExtraFiles) -> None:
@@ -126,9 +130,21 @@ def _is_there(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def _describe(step: Step, recipe: Recipe, directory: Path) -> None:
+def _describe(step: Step, recipe: Recipe, time: int | None, directory: Path) -> None:
     directory.mkdir()
     directory.chmod(0o755)
+    contents = _description(step, recipe) if step.flavour else {}
+    if time is not None:
+        contents["time"] = f"{time}\n"
+    for name, text in contents.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o644)
+    if time is not None:
+        os.utime(directory / "time", (time, time))  # the runner compares files with it
+
+
+def _description(step: Step, recipe: Recipe) -> dict[str, str]:
+    """What the runner is told, by the names of files."""
     variables = {"ARCH": recipe.architecture, **dict(step.environment)}
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
     contents = {
@@ -144,9 +160,7 @@ def _describe(step: Step, recipe: Recipe, directory: Path) -> None:
             f"{distribution}\t{' '.join(substitute(words, variables))}\n"
             for distribution, words in recipe.stack.get(step.flavour).packages
         )
-    for name, text in contents.items():
-        (directory / name).write_text(text)
-        (directory / name).chmod(0o644)
+    return contents
 
 
 def substitute(words: tuple[str, ...], variables: Mapping[str, str]) -> list[str]:

@@ -25,6 +25,7 @@ from dibo.converter import Converters
 from dibo.disk.merging import complete, parse_layout
 from dibo.disk.partition import Layout
 from dibo.engines.choose import SWEEPERS
+from dibo.epoch import start_of
 from dibo.errors import (
     EngineError,
     ImageTooSmall,
@@ -42,7 +43,7 @@ from dibo.order import Order, check_order
 from dibo.ports import Root
 from dibo.report import Report, answer
 from dibo.save import save_layout
-from dibo.settings import Options, Settings, source_date_epoch
+from dibo.settings import Options, Settings
 from dibo.sources.choose import choose_image
 from dibo.units import GIB, human_size, parse_gib
 from dibo.workspace import Run, Workspace
@@ -192,7 +193,7 @@ def _epoch(decided: Settings, image: Image) -> tuple[int, bool]:
         return decided.source_date_epoch, True
     with contextlib.suppress(ValueError, TypeError):
         ingredients: Any = json.loads(_labels(image).get(INGREDIENTS_LABEL, ""))
-        if (epoch := source_date_epoch(str(ingredients["epoch"]))) is not None:
+        if (epoch := start_of(str(ingredients["epoch"]))) is not None:
             return epoch, True
     with contextlib.suppress(ValueError):
         created = datetime.fromisoformat(str(image.config.get("created", ""))[:19] + "+00:00")

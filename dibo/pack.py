@@ -68,8 +68,8 @@ def _compressor(compression: str) -> _Compressor:
         threads = min(4, os.cpu_count() or 1)
         return zstandard.ZstdCompressor(level=1, threads=threads, write_checksum=True).compressobj()
     if compression == "gzip":
-        from isal import isal_zlib
+        from zlib_ng import zlib_ng
 
-        packer: _Compressor = isal_zlib.compressobj(level=2, wbits=31)
+        packer: _Compressor = zlib_ng.compressobj(level=2, wbits=31)
         return packer
     return _Plain()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from dibo.epoch import start_of
 from dibo.errors import UsageError
 from dibo.flavour import ARCHITECTURES
 from dibo.names import ImageName, parse_repository
@@ -249,15 +250,5 @@ def _source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
         if re.fullmatch(r"[0-9]{1,12}", text) is None:
             raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
         return int(text)
-    found = source_date_epoch(epoch)
+    found = start_of(epoch)
     return found if found is not None else int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
-
-
-def source_date_epoch(epoch: str) -> int | None:
-    """The start of an epoch that is a date, in seconds since 1970; None for one that is not."""
-    for form in ("%Y-%m-%d", "%Y%m%d", "%Y-%m", "%Y%m%dT%H%M%SZ"):
-        try:
-            return int(datetime.strptime(epoch, form).replace(tzinfo=UTC).timestamp())
-        except ValueError:
-            continue
-    return None

@@ -18,7 +18,6 @@ import hashlib
 import os
 import re
 import shlex
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -27,11 +26,12 @@ from dibo.base import Ingredients, TarCommand
 from dibo.bases import releases
 from dibo.bases.mirror import Sources, sources
 from dibo.bases.settings import BaseSettings
+from dibo.epoch import start_of
 from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.resources import shared
 from dibo.tools import how_to_install
 
-RECIPE: Final = "1"  # raised when the arguments of mmdebstrap below change what comes out
+RECIPE: Final = "2"  # raised when the arguments of mmdebstrap below change what comes out
 VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -65,7 +65,7 @@ class Debian:
     def source(self) -> TarCommand:
         self._check()
         environment = process.proxies()
-        seconds = epoch_seconds(self._settings.epoch)
+        seconds = start_of(self._settings.epoch)
         if seconds is not None:
             environment["SOURCE_DATE_EPOCH"] = str(seconds)
         return TarCommand(argv=self._argv(), environment=tuple(sorted(environment.items())))
@@ -124,16 +124,6 @@ def suite_name(text: str) -> str:
             hint="bookworm is the oldest that has them all",
         )
     return name
-
-
-def epoch_seconds(epoch: str) -> int | None:
-    """The moment that an epoch names, in UTC: 2026-11-01, 2026-11-01T12:00:00Z, 20261101T120000Z. Or None."""
-    for form in ("%Y-%m-%d", "%Y%m%d", "%Y-%m-%dT%H:%M:%SZ", "%Y%m%dT%H%M%SZ"):
-        try:
-            return int(datetime.strptime(epoch, form).replace(tzinfo=UTC).timestamp())
-        except ValueError:
-            continue
-    return None
 
 
 def _setup_hook(found: Sources, suite: str, architecture: str) -> str:

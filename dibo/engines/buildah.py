@@ -24,7 +24,9 @@ from dibo import keys, process
 from dibo.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.context import command, mount_point
 from dibo.engines import buildah_scripts as scripts
+from dibo.engines.base_layer import base_layer
 from dibo.engines.buildah_environment import engine_environment
+from dibo.engines.buildah_store import BuildahStore, image_of_base
 from dibo.engines.image_names import FAILED, LAYERS, image_of
 from dibo.engines.listener import Listener
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
@@ -90,43 +92,37 @@ class Buildah:
         }
 
     def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
-        with self._container() as container:
-            arguments = [container, f"{LAYERS}:k-{key}", *_labels(labels)]
-            try:
-                self._import(source, arguments)
-            except CommandFailed as error:
-                raise BaseError(
-                    f"the base could not be made into a layer: {error.message}",
-                    hint="\n".join(
-                        ["`dibo doctor` tries what a build needs", *(f"| {x}" for x in error.tail)]
-                    ),
-                ) from error
+        try:
+            if isinstance(source, TarFile | TarCommand):
+                self._import_tar(source, key, labels)
+            else:
+                with self._container() as container:
+                    self._import(source, [container, f"{LAYERS}:k-{key}", *_labels(labels)])
+        except (CommandFailed, EngineError) as error:
+            tail = error.tail if isinstance(error, CommandFailed) else ()
+            raise BaseError(
+                f"the base could not be made into a layer: {error.message}",
+                hint="\n".join(
+                    [error.hint or "`dibo doctor` tries what a build needs", *(f"| {x}" for x in tail)]
+                ),
+            ) from error
 
-    def _import(self, source: Source, arguments: list[str]) -> None:
+    def _import_tar(self, source: TarFile | TarCommand, key: str, labels: Mapping[str, str]) -> None:
+        architecture = str(json.loads(labels[keys.INGREDIENTS_LABEL])["architecture"])
+        store = BuildahStore(
+            self.reference, architecture=architecture, directory=self._run.subdirectory("images")
+        )
+        with base_layer(source, self._run, self._report.line) as (written, file):
+            store.take(image_of_base(written, file, architecture=architecture, labels=labels), key=key)
+
+    def _import(self, source: SquashFs | OciImage, arguments: list[str]) -> None:
         match source:
-            case TarFile(path=path):
-                self._inside(scripts.IMPORT_TAR_FILE, [*arguments[:2], str(path), *arguments[2:]])
             case SquashFs(path=path):
                 self._inside(scripts.IMPORT_SQUASHFS, [*arguments[:2], str(path), *arguments[2:]])
             case OciImage(reference=reference, plain_http=plain):
                 verify = f"--tls-verify={'false' if plain else 'true'}"
                 with self._named_by_buildah(reference) as named:
                     self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], named, verify, *arguments[2:]])
-            case TarCommand(argv=argv, environment=environment):
-                with (
-                    self._run.scratch() as scratch,
-                    Process(
-                        argv,
-                        env={"TMPDIR": str(scratch), **process.proxies(), **dict(environment)},
-                        stdout=process.PIPE,
-                        on_line=self._report.line,
-                    ) as maker,
-                ):
-                    self._inside(scripts.IMPORT_TAR_STREAM, arguments, stdin=maker.stdout)
-                    code = maker.wait()
-                    if code != 0:
-                        self._forget(arguments[1])
-                        raise process.failure(argv, code, maker.tail)
 
     @contextlib.contextmanager
     def _named_by_buildah(self, reference: str) -> Iterator[str]:

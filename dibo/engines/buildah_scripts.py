@@ -20,24 +20,6 @@ buildah umount "$container" > /dev/null
 buildah commit --quiet --rm "$container" "$image" > /dev/null
 """
 
-# container image FILE labels…; --anchored counts for the patterns that follow it: only /dev is meant
-IMPORT_TAR_FILE: Final = f"""set -eu
-container=$1 image=$2 file=$3; shift 3
-buildah from --name "$container" scratch > /dev/null
-root=$(buildah mount "$container")
-tar --extract --file "$file" --directory "$root" --numeric-owner --preserve-permissions \
-    --xattrs --xattrs-include='*' --anchored --exclude='./dev/*' --exclude='dev/*'
-{_COMMIT_IMPORT}"""
-
-# container image labels…; the tar comes on stdin
-IMPORT_TAR_STREAM: Final = f"""set -eu
-container=$1 image=$2; shift 2
-buildah from --name "$container" scratch > /dev/null
-root=$(buildah mount "$container")
-tar --extract --file - --directory "$root" --numeric-owner --preserve-permissions \
-    --xattrs --xattrs-include='*' --anchored --exclude='./dev/*' --exclude='dev/*'
-{_COMMIT_IMPORT}"""
-
 # container image FILE labels…; device nodes cannot be made in a user namespace, and /dev is never theirs
 IMPORT_SQUASHFS: Final = f"""set -eu
 container=$1 image=$2 file=$3; shift 3

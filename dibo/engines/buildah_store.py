@@ -16,16 +16,19 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from dibo import process
+from dibo.engines.base_layer import Written
 from dibo.engines.buildah_environment import engine_environment
+from dibo.engines.docker_image import new_config
 from dibo.errors import CommandFailed, EngineError
 from dibo.image import Image, Layer
-from dibo.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
+from dibo.keys import key_of
+from dibo.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, PLATFORMS, digest_of
 from dibo.sources.containers_storage import store_image, stored_diff_ids
 from dibo.unpack import save
 
@@ -73,6 +76,31 @@ class BuildahStore:
     def _place(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="image-", dir=self._directory) as place:
             yield Path(place)
+
+
+def image_of_base(
+    written: Written, file: IO[bytes], *, architecture: str, labels: Mapping[str, str]
+) -> Image:
+    """The image that is nothing but a base, whose tar is in `file`, read from its start, once."""
+    config = new_config(
+        architecture=PLATFORMS.get(architecture, (architecture, ""))[0],
+        diff_ids=[written.diff_id],
+        labels=labels,
+    )
+    layer = Layer(
+        open=lambda: contextlib.nullcontext(file),
+        digest=written.diff_id,
+        size=written.size,
+        diff_id=written.diff_id,
+        media_type=OCI_LAYER,
+    )
+    return Image(
+        name="base",
+        digest=f"sha256:{key_of(config)}",
+        architecture=architecture,
+        layers=(layer,),
+        config=config,
+    )
 
 
 def _bring(layer: Layer, place: Path, known: frozenset[str]) -> dict[str, Any]:

@@ -14,19 +14,18 @@ import contextlib
 import json
 import os
 import re
-import signal
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from dibo import keys, process
+from dibo import keys
 from dibo.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.context import command, mount_point
 from dibo.daemon import Daemon, connected
 from dibo.engines import docker_terminal
-from dibo.engines.docker_base import write_base
+from dibo.engines.base_layer import base_layer
 from dibo.engines.docker_image import Blob, archive, config_on, new_config
 from dibo.engines.docker_store import DockerStore
 from dibo.engines.image_names import FAILED, LAYERS, failed, image_of, layer
@@ -34,7 +33,6 @@ from dibo.engines.listener import MARK, Listener
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.image import Image
 from dibo.ports import Root, StepRun
-from dibo.process import Process
 from dibo.report import Report
 from dibo.workspace import Run
 
@@ -71,13 +69,10 @@ class Docker:
     def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
         try:
             match source:
-                case TarFile(path=path):
-                    with path.open("rb") as stream:
-                        self._import_tar(stream, key, labels)
+                case TarFile() | TarCommand():
+                    self._import_tar(source, key, labels)
                 case SquashFs(path=path):
-                    self._import_command(TarCommand(argv=("sqfs2tar", str(path))), key, labels)
-                case TarCommand():
-                    self._import_command(source, key, labels)
+                    self._import_tar(TarCommand(argv=("sqfs2tar", str(path))), key, labels)
                 case OciImage():
                     self._import_image(source, key, labels)
         except (CommandFailed, EngineError) as error:
@@ -89,37 +84,13 @@ class Docker:
                 ),
             ) from error
 
-    def _import_command(self, source: TarCommand, key: str, labels: Mapping[str, str]) -> None:
-        with (
-            self._run.scratch() as scratch,
-            Process(
-                source.argv,
-                env={"TMPDIR": str(scratch), **process.proxies(), **dict(source.environment)},
-                stdout=process.PIPE,
-                on_line=self._report.line,
-            ) as maker,
-        ):
-            self._import_tar(maker.stdout, key, labels, maker)
-
-    def _import_tar(
-        self, stream: IO[bytes], key: str, labels: Mapping[str, str], maker: Process | None = None
-    ) -> None:
-        """`maker` writes the stream; when it fails, its error is better than that the tar was cut short."""
-        with (self._run.subdirectory("base") / "layer.tar").open("w+b") as file:
-            try:
-                written = write_base(stream, file)
-            except BaseError:
-                stream.close()
-                _require_success(maker)
-                raise
-            _require_success(maker)
-            file.seek(0)
+    def _import_tar(self, source: TarFile | TarCommand, key: str, labels: Mapping[str, str]) -> None:
+        with base_layer(source, self._run, self._report.line) as (written, file):
             blob = Blob(diff_id=written.diff_id, open=lambda: contextlib.nullcontext((written.size, file)))
             config = new_config(
                 architecture=self._daemon.architecture, diff_ids=[written.diff_id], labels=labels
             )
             self._store.load(archive(config, name=layer(key), layers=[blob]), layer(key))
-            file.truncate(0)
 
     def _import_image(self, source: OciImage, key: str, labels: Mapping[str, str]) -> None:
         """The daemon pulls what is in a registry; what it cannot read, or reach, is sent to it."""
@@ -256,11 +227,6 @@ class Docker:
             except DiboError:
                 self._run.leave_to_next()
             raise
-
-
-def _require_success(maker: Process | None) -> None:
-    if maker is not None and (code := maker.wait()) not in (0, -signal.SIGPIPE):
-        raise process.failure(maker.argv, code, maker.tail)
 
 
 def forget(daemon: Daemon, name: str) -> None:

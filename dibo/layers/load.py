@@ -26,6 +26,7 @@ from dibo.layers.divided import Divided, Skipped
 from dibo.layers.header import Malformed
 from dibo.layers.keeping import Keep, Kept
 from dibo.layers.limits import Limits
+from dibo.layers.listing import Ledger, copy
 from dibo.layers.stack import cover, stack
 from dibo.layers.stream import Buffers, Stream
 from dibo.layers.survey import Survey
@@ -68,13 +69,14 @@ def load(
     keep: Keep = (),
     clamp: int | None = None,
     progress: Callable[[int], None] | None = None,
+    ledger: Ledger | None = None,
 ) -> Tree:
     """Flatten `layers`, from the lowest to the highest, and send the bytes of their files to `contents`.
 
     `keep` tells files whose bytes are wanted in Node.data as well: by prefixes of their paths, without a leading
     slash, or by a function of the path. Times later than `clamp`, in seconds since 1970, become it. `progress` is told
-    how many bytes, as stored, have been read of all layers. Raises VerificationFailed where bytes are not what their
-    digests say, LayerError for what is wrong with what they say, and what reading and `contents` raise.
+    how many bytes, as stored, have been read; `ledger` learns what each layer changes. Raises VerificationFailed where
+    bytes are not what digests say, LayerError for what is wrong with what they say, and what `contents` raise.
     """
     if len(layers) > limits.layers:
         raise LayerError(f"the image has {len(layers)} layers; the limit is {limits.layers}")
@@ -82,7 +84,7 @@ def load(
     interval = sys.getswitchinterval()
     sys.setswitchinterval(min(interval, _TURN))
     try:
-        return _Loading(layers, contents, limits, keep, clamp, progress).run()
+        return _Loading(layers, contents, limits, keep, clamp, progress, ledger).run()
     finally:
         sys.setswitchinterval(interval)
 
@@ -109,7 +111,9 @@ class _Loading:
         keep: Keep,
         clamp: int | None,
         progress: Callable[[int], None] | None,
+        ledger: Ledger | None,
     ) -> None:
+        self._ledger = ledger
         self._layers = layers
         self._contents = contents
         self._divided = contents if isinstance(contents, Divided) else None
@@ -141,6 +145,8 @@ class _Loading:
                 self._wanted.update(b"/".join(link.path) for link in tree.links)
         root = Node(stat.S_IFDIR | 0o755)
         for layer, tree in zip(self._layers, reversed(trees), strict=True):
+            if self._ledger is not None:
+                self._ledger.close(tree, root)
             try:
                 stack(root, tree)
             except Malformed as error:
@@ -220,6 +226,7 @@ class _Loading:
             full = place.prefix + name
             if mask is not None and (mask.opaque or name in mask.names) and full not in self._wanted:
                 node.content = Skipped(layer, number, full)
+                copy(self._ledger, node, entry, archive)
             else:
                 self._copy(node, full, entry, archive, (layer, number))
         elif kind == b"0" and self._kept.wants(place.prefix + name):
@@ -285,7 +292,7 @@ class _Loading:
         if self._kept.wants(path):
             self._kept.reserve(entry.size)
             kept = []
-        node.content = archive.copy(entry, self._contents, kept)
+        node.content = copy(self._ledger, node, entry, archive, self._contents, kept)
         self._written.append(node)
         if kept is not None:
             node.data = b"".join(kept)

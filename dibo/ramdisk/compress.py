@@ -25,8 +25,8 @@ from typing import Final
 from dibo.errors import UsageError
 from dibo.node import Buffer
 
-LEVELS: Final = {"zstd": range(1, 20), "gzip": range(4), "xz": range(10), "none": range(1)}
-DEFAULTS: Final = {"zstd": 9, "gzip": 3, "xz": 6, "none": 0}
+LEVELS: Final = {"zstd": range(1, 20), "gzip": range(1, 10), "xz": range(10), "none": range(1)}
+DEFAULTS: Final = {"zstd": 9, "gzip": 6, "xz": 6, "none": 0}
 _BLOCK: Final = 1 << 20
 _XZ_BLOCK: Final = 8 << 20
 _BATCH: Final = 1 << 18
@@ -117,17 +117,17 @@ def _parallel(
 
 
 def _gzip(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
-    from isal import isal_zlib
+    from zlib_ng import zlib_ng
 
     def deflate(batch: bytes, last: bool) -> bytes:
-        compressor = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15)
+        compressor = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15)
         out = compressor.compress(batch)
-        return bytes(out + compressor.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_FULL_FLUSH))
+        return bytes(out + compressor.flush(zlib_ng.Z_FINISH if last else zlib_ng.Z_FULL_FLUSH))
 
     yield b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # deflate, no name, no time, an unknown system
     crc, size = 0, 0
     for batch, out in _parallel(deflate, batches, threads):
-        crc, size = isal_zlib.crc32(batch, crc), size + len(batch)
+        crc, size = zlib.crc32(batch, crc), size + len(batch)
         yield out
     yield struct.pack("<II", crc, size & 0xFFFFFFFF)
 

@@ -15,6 +15,8 @@ from dibo.loader import read_tree
 from dibo.recipe import Recipe, Step
 from tests.support.flavours import read_recipe, write_flavour
 
+TIME = 1_793_491_200
+
 
 @pytest.fixture
 def flavours(tmp_path: Path) -> Path:
@@ -47,7 +49,8 @@ def step_of(recipe: Recipe, title: str) -> Step:
 
 
 def staged(recipe: Recipe, title: str, target: Path, extra: ExtraFiles | None = None) -> dict[str, File]:
-    stage(step_of(recipe, title), recipe, runner=Runner(), extra=extra or ExtraFiles(), target=target)
+    step = step_of(recipe, title)
+    stage(step, recipe, runner=Runner(), extra=extra or ExtraFiles(), time=TIME, target=target)
     return {file.path: file for file in read_tree(target)}
 
 
@@ -77,7 +80,7 @@ def test_the_tree_is_what_the_key_covers(recipe: Recipe, target: Path, tmp_path:
     covered |= {
         f".dibo/{file.path}": [file.kind.value, file.executable, file.digest] for file in Runner().files
     }
-    described = {f".dibo/step/{name}" for name in ("phase", "flavour", "hooks", "environment")}
+    described = {f".dibo/step/{name}" for name in ("phase", "flavour", "hooks", "environment", "time")}
     assert set(files) == set(covered) | described
     for path, rest in covered.items():
         assert [files[path].kind.value, files[path].executable, files[path].digest] == rest, path
@@ -104,9 +107,21 @@ def test_a_place_at_first_boot(recipe: Recipe, target: Path) -> None:
     assert ".dibo/step/packages" not in files
 
 
+def test_every_step_is_told_the_latest_time_of_its_layer(recipe: Recipe, target: Path) -> None:
+    staged(recipe, "web install.d: 20", target)
+    told = target / ".dibo" / "step" / "time"
+    assert told.read_text() == f"{TIME}\n"
+    assert told.stat().st_mtime_ns == TIME * 10**9  # what files are compared with
+
+
+def test_an_epoch_that_is_no_date_tells_no_time(recipe: Recipe, target: Path) -> None:
+    stage(recipe.steps[-1], recipe, runner=Runner(), extra=ExtraFiles(), time=None, target=target)
+    assert list((target / ".dibo" / "step").iterdir()) == []
+
+
 def test_the_last_step_sees_only_the_runner(recipe: Recipe, target: Path) -> None:
     files = staged(recipe, "finalise", target)
-    assert set(files) == {f".dibo/{file.path}" for file in Runner().files}
+    assert set(files) == {".dibo/step/time", *(f".dibo/{file.path}" for file in Runner().files)}
     assert mount_point(recipe.steps[-1]) == "/mnt"
     assert command(recipe.steps[-1]) == ("/mnt/.dibo/finalise",)
     assert command(recipe.steps[0]) == ("/tmp/in_target.d/.dibo/run",)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dibo.bases import debian, releases
-from dibo.bases.debian import Debian, epoch_seconds, suite_name
+from dibo.bases.debian import Debian, suite_name
 from dibo.bases.mirror import Sources, deb822, one_line, sources
 from dibo.bases.settings import BaseSettings
 from dibo.errors import BaseError, ToolMissing, UsageError
@@ -182,22 +182,6 @@ def test_names_of_releases() -> None:
     for wrong in ("99", "bullseye", "noble", "a b", ""):
         with pytest.raises(UsageError):
             suite_name(wrong)
-
-
-@pytest.mark.parametrize(
-    ("epoch", "seconds"),
-    [
-        ("2026-11-01", 1793491200),
-        ("20261101", 1793491200),
-        ("20261101T000001Z", 1793491201),
-        ("2026-11-01T00:00:02Z", 1793491202),
-        ("pipeline-17", None),
-        ("", None),
-        ("2026-13-01", None),
-    ],
-)
-def test_epochs(epoch: str, seconds: int | None) -> None:
-    assert epoch_seconds(epoch) == seconds
 
 
 def test_the_mirror_serves_the_build_and_goes(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from dibo.engines.base_layer import write_base
 from dibo.engines.docker import lines
-from dibo.engines.docker_base import write_base
 from dibo.engines.docker_image import Blob, archive, config_on, new_config, with_config
 from dibo.errors import BaseError
 from tests.support.layouts import Tar

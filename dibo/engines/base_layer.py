@@ -1,21 +1,28 @@
-"""A base as the tar of docker's first layer.
+"""A base as the tar of the first layer, the same for every engine: they take it as it is, so that its digest, and the
+order in which files come to lie on a disk, is the same whichever engine builds.
 
-What buildah does to an unpacked root (dibo.engines.buildah_scripts) is done to the stream here: nothing below /dev,
-which no engine may make in a user namespace and every machine makes itself; nothing on the root directory itself, of
-which buildah's layers say nothing either; where systemd-resolved is installed, /etc/resolv.conf is its link. The tar
-is kept in a file, since docker wants to know its size before it comes.
+Nothing below /dev, which no engine may make in a user namespace and every machine makes itself; nothing on the root
+directory itself, of which engines say what they like; where systemd-resolved is installed, /etc/resolv.conf is its
+link. The tar is kept in a file, since engines want to know its size and digest before it comes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import lzma
+import signal
 import tarfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Final, cast
 
+from dibo import process
+from dibo.base import TarCommand, TarFile
 from dibo.errors import BaseError
+from dibo.process import Process
+from dibo.workspace import Run
 
 _RESOLVED: Final = "usr/lib/systemd/systemd-resolved"
 _RESOLV_CONF: Final = "etc/resolv.conf"
@@ -31,6 +38,51 @@ class Written:
 
     diff_id: str
     size: int
+
+
+@contextmanager
+def base_layer(
+    source: TarFile | TarCommand, run: Run, on_line: Callable[[str], None]
+) -> Iterator[tuple[Written, IO[bytes]]]:
+    """The layer of a base, in a file of the run that is read from its start. `on_line` hears what a command says.
+    Raises BaseError, CommandFailed."""
+    with (run.subdirectory("base") / "layer.tar").open("w+b") as file:
+        if isinstance(source, TarFile):
+            with source.path.open("rb") as stream:
+                written = write_base(stream, file)
+        else:
+            written = _write_of_command(source, file, run, on_line)
+        file.seek(0)
+        yield written, file
+        file.truncate(0)
+
+
+def _write_of_command(
+    source: TarCommand, file: IO[bytes], run: Run, on_line: Callable[[str], None]
+) -> Written:
+    """When the command fails, its error is better than that the tar was cut short."""
+    with (
+        run.scratch() as scratch,
+        Process(
+            source.argv,
+            env={"TMPDIR": str(scratch), **process.proxies(), **dict(source.environment)},
+            stdout=process.PIPE,
+            on_line=on_line,
+        ) as maker,
+    ):
+        try:
+            written = write_base(maker.stdout, file)
+        except BaseError:
+            maker.stdout.close()
+            _require_success(maker)
+            raise
+        _require_success(maker)
+        return written
+
+
+def _require_success(maker: Process) -> None:
+    if (code := maker.wait()) not in (0, -signal.SIGPIPE):
+        raise process.failure(maker.argv, code, maker.tail)
 
 
 def write_base(source: IO[bytes], target: IO[bytes]) -> Written:
