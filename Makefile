@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
+# Tests run side by side, one worker a processor; tests/conftest.py says which stay together.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -36,10 +38,11 @@ lint: setup ## formatting, lint and types, of Python and of shell scripts
 	tools/shell-scripts | xargs shellcheck
 
 check: lint ## lint, and the tests that take seconds
-	$(BIN)/python -m pytest -q $(TESTS)
+	$(PYTEST) -q $(TESTS)
 
 test: setup-test lint ## every test: those, then with real parts, then booting images in QEMU
-	$(BIN)/python -m pytest $(TESTS) tests/integration tests/boot
+	$(PYTEST) $(TESTS)
+	$(PYTEST) --dist loadgroup --no-loadscope-reorder tests/boot tests/integration
 
 demo: setup ## build a flavour on Debian into demo.qcow2, boot it in QEMU, show the login and the first boot
 	$(BIN)/disk-image-create -o demo --base debian --flavours-path examples vm web-server

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +19,16 @@ import pytest
 from dibo import errors
 from tests.support import user
 from tests.support.flavours import write_flavour
+from tests.support.host import host_state, processes
 from tests.support.lab import Lab, Said, lab
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE, wait_until
 from tests.support.registry import registry
 
 pytestmark = pytest.mark.integration
 
 SH = "#!/bin/sh\n"
+LONG = str(100_000 + os.getpid())  # how long a hook sleeps that is known by it
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can set this up")
 
 
@@ -55,18 +57,13 @@ def out(place: Lab, tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def of_the_host() -> tuple[str, str]:
-    loops = subprocess.run(["losetup", "--list", "--noheadings"], capture_output=True, text=True).stdout
-    return Path("/proc/mounts").read_text(), loops
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(place: Lab) -> Iterator[None]:
     """Of any test here: no container, no directory of a run, no process, no mount, no loop device."""
-    before = of_the_host()
+    before = host_state(place.directory)
     yield
     assert place.left() == []
-    assert of_the_host() == before
+    assert host_state(place.directory) == before
 
 
 def create(place: Lab, out: Path, *arguments: str | Path, **environment: str) -> Said:
@@ -239,7 +236,7 @@ def test_a_user_without_subordinate_ids(place: Lab) -> None:
         write_flavour(poor.flavours, "plain", {"install.d/10-plain": SH})
         said = poor.run("dibo", "build", "--no-base", "plain")
         refused(said, errors.EngineError, "nobody has no range of subordinate ids", "usermod --add-subuids")
-        assert poor.processes() == []
+        assert processes(poor.directory) == []
         assert list((poor.cache / "runs").iterdir()) == []
 
 
@@ -249,7 +246,7 @@ def test_a_user_without_subordinate_ids(place: Lab) -> None:
 @pytest.fixture
 def sleeper(place: Lab) -> str:
     """A hook that sleeps, and leaves a daemon behind."""
-    text = SH + "setsid sleep 3217 &\necho the hook has begun\nsleep 3217\n"
+    text = SH + f"setsid sleep {LONG} &\necho the hook has begun\nsleep {LONG}\n"
     write_flavour(place.flavours, "sleeper", {"install.d/20-sleeper": text})
     return "sleeper"
 
@@ -264,14 +261,6 @@ def begin(place: Lab, *arguments: str) -> subprocess.Popen[str]:
     raise AssertionError("the hook did not begin")
 
 
-def asleep() -> bool:
-    """Whether the hook sleeps, soon."""
-    end = time.monotonic() + 10
-    while not sleeping() and time.monotonic() < end:
-        time.sleep(0.05)
-    return bool(sleeping())
-
-
 def sleeping() -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -279,7 +268,7 @@ def sleeping() -> list[str]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"3217" in words:
+        if LONG.encode() in words:
             found.append(str(path))
     return found
 
@@ -287,9 +276,9 @@ def sleeping() -> list[str]:
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_hook_runs(place: Lab, sleeper: str, signum: signal.Signals) -> None:
     running = begin(place, "plain", sleeper)
-    assert asleep()
+    wait_until(sleeping, "the hook sleeps")
     running.send_signal(signum)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=PATIENCE)
     assert running.returncode == 128 + signum
     assert f"stopped by signal {signum.value}" in said
     assert "Traceback" not in said
@@ -298,7 +287,7 @@ def test_a_signal_while_a_hook_runs(place: Lab, sleeper: str, signum: signal.Sig
 
 def test_a_killed_build_is_cleaned_up_by_the_next(place: Lab, sleeper: str) -> None:
     running = begin(place, "plain", sleeper)
-    assert asleep()
+    wait_until(sleeping, "the hook sleeps")
     running.kill()
     assert running.stderr is not None
     running.stderr.close()
@@ -307,10 +296,7 @@ def test_a_killed_build_is_cleaned_up_by_the_next(place: Lab, sleeper: str) -> N
     assert place.left()
     said = place.run("dibo", "build", "--no-base", "plain")
     assert said.code == 0, said.err
-    end = time.monotonic() + 5
-    while sleeping() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert sleeping() == []
+    wait_until(lambda: not sleeping(), "what the hook started has ended")
 
 
 def test_a_failing_hook_tells_all_and_can_be_looked_at(place: Lab) -> None:
@@ -487,8 +473,8 @@ def test_the_containerfile_makes_the_same_tree(place: Lab, built: Tree) -> None:
 
 @AS_ROOT
 def test_root_makes_the_same_tree_and_leaves_no_mounts(built: Tree) -> None:
-    before = of_the_host()
     with lab(pwd.getpwnam("root")) as roots:
+        before = host_state(roots.directory)
         write_flavour(roots.flavours, "plain", {"install.d/10-plain": SH + "echo plain > /plain\n"})
         names = write_services(roots.flavours)
         output = roots.directory / "services"
@@ -496,10 +482,10 @@ def test_root_makes_the_same_tree_and_leaves_no_mounts(built: Tree) -> None:
             "disk-image-create", "--no-base", "-t", "tar,raw", "--image-size", "0.1", "-o", output, *names
         )
         assert said.code == 0, said.err
-        assert of_the_host() == before
+        assert host_state(roots.directory) == before
         assert roots.left() == []
         assert entries(roots.directory / "services.tar") == built
-    assert of_the_host() == before
+    assert host_state(roots.directory) == before
 
 
 def test_a_base_from_a_registry(place: Lab, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def root_tar(builder: pwd.struct_passwd, place: Path) -> Path:
     )
     enter = ["buildah", "unshare"] if builder.pw_uid else []
     argv = user.as_user(builder, [*enter, "sh", "-c", script, "sh", key, str(tar)], environment=storage)
-    process.run(argv, timeout=300, cwd=place)
+    process.run(argv, timeout=BUILD_SECONDS, cwd=place)
     return tar
 
 
@@ -110,7 +110,7 @@ def ubuntu(root_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     need("gpg", "gpgv")
     packed = tmp_path_factory.mktemp("site") / FILE
     with packed.open("wb") as stream:
-        process.run(["gzip", "-1", "-c", str(root_tar)], stdout=stream, timeout=300)
+        process.run(["gzip", "-1", "-c", str(root_tar)], stdout=stream, timeout=BUILD_SECONDS)
     body = packed.read_bytes()
     listed = f"{hashlib.sha256(body).hexdigest()} *{FILE}\n".encode()
     with two_keys() as keys, Web() as web:
@@ -155,8 +155,11 @@ def by_user(builder: pwd.struct_passwd, place: Path, ubuntu: tuple[Web, Keys]) -
         "DIBO_UBUNTU_FINGERPRINT": keys.pinned.fingerprint,
         "DIBO_KERNEL": "cloud",
         "http_proxy": "",
+        "XDG_CONFIG_HOME": str(
+            place / "config"
+        ),  # all that the build starts has it, so host_state() knows them
     }
-    before = host_state()
+    before = host_state(place)
     said = user.run_as(
         builder,
         "disk-image-create",
@@ -164,7 +167,7 @@ def by_user(builder: pwd.struct_passwd, place: Path, ubuntu: tuple[Web, Keys]) -
         timeout=BUILD_SECONDS,
         environment=variables,
     )
-    assert new_on_host(before) == []
+    assert new_on_host(place, before) == []
     return Built(directory=output, said=said)
 
 
@@ -250,7 +253,7 @@ def test_a_second_build_runs_no_hook(
         builder,
         "dibo",
         ["plan", "--cache-dir", str(place / "cache"), "--flavours-path", str(FLAVOURS), *STACK],
-        timeout=60,
+        timeout=BUILD_SECONDS,
         environment=variables,
     )
     assert " 0 to build" in plan, plan
@@ -273,11 +276,11 @@ def _uuid(disk: Path, offset: int) -> bytes:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="builds as root, and nobody is root here")
 def test_root_builds_the_same_tree(by_user: Built, root_tar: Path, tmp_path: Path, place: Path) -> None:
-    before = host_state()
-    argv = ["env", "DIBO_KERNEL=cloud", user.program("disk-image-create")]
+    before = host_state(tmp_path)
+    argv = ["env", "DIBO_KERNEL=cloud", f"XDG_CONFIG_HOME={tmp_path}", user.program("disk-image-create")]
     argv += [*_options(tmp_path / "cache", tmp_path), "--base", str(root_tar), *STACK]
     process.run(argv, capture=True, timeout=BUILD_SECONDS)
-    assert new_on_host(before) == []
+    assert new_on_host(tmp_path, before) == []
     mine, theirs = Built(directory=tmp_path, said="").tree(), by_user.tree()
     assert sorted(mine.keys() ^ theirs.keys()) == []
     assert [name for name in mine if mine[name] != theirs[name]] == []

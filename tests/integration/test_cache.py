@@ -11,7 +11,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said, lab
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE, wait_until
 from tests.support.proxy import Proxy
 from tests.support.registry import OCI_MANIFEST, Registry
 from tests.support.registry import registry as registry_at
@@ -169,7 +169,7 @@ def test_two_runners_at_once(runner: Lab, other: Lab, hub: Registry) -> None:
         place.start("dibo", "build", "--no-base", "--cache", cache, *STACK) for place in (runner, other)
     ]
     for each in started:
-        _, err = each.communicate(timeout=120)
+        _, err = each.communicate(timeout=PATIENCE)
         assert each.returncode == 0, err
         assert "warning" not in err
     repository = parse_repository(cache)
@@ -189,9 +189,7 @@ def test_a_killed_push_leaves_no_layer_to_find(runner: Lab, other: Lab, hub: Reg
     cache = f"{proxy.host}/cache"
     proxy.slow_at, proxy.slow = "PUT", 0.5
     started = runner.start("dibo", "build", "--no-base", "--cache", cache, *STACK)
-    deadline = time.monotonic() + 60
-    while len(proxy.paths("PUT", "/manifests/")) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: len(proxy.paths("PUT", "/manifests/")) >= 2, "two entries are on their way")
     started.send_signal(signal.SIGKILL)
     started.communicate()
     proxy.slow_at = ""
@@ -207,17 +205,13 @@ def test_a_killed_push_leaves_no_layer_to_find(runner: Lab, other: Lab, hub: Reg
 
 def test_an_interrupted_build_ends_soon(runner: Lab, hub: Registry, proxy: Proxy) -> None:
     """SIGTERM while a layer is on its way, and a next step runs. The fixture sees that nothing is left."""
-    write_flavour(runner.flavours, "three", {"install.d/30-three": SH + "sleep 60\n"})
+    write_flavour(runner.flavours, "three", {"install.d/30-three": SH + f"sleep {2 * PATIENCE}\n"})
     proxy.slow_at, proxy.slow = "PUT", 1.0
     started = runner.start("dibo", "build", "--no-base", "--cache", f"{proxy.host}/cache", *STACK)
-    deadline = time.monotonic() + 60
-    while not proxy.paths("PUT") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    before = time.monotonic()
+    wait_until(lambda: proxy.paths("PUT"), "a layer is on its way")
     started.send_signal(signal.SIGTERM)
-    _, err = started.communicate(timeout=60)
+    _, err = started.communicate(timeout=PATIENCE)
     assert started.returncode == 128 + signal.SIGTERM, err
-    assert time.monotonic() - before < 20
     assert "Traceback" not in err
     verify(parse_repository(f"{hub.host}/cache"))
 

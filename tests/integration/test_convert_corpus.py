@@ -21,13 +21,13 @@ from tests.support.furnished import BIG
 from tests.support.markdown import PROJECT
 from tests.support.oracle import command, on_disk, require_same
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE
 from tests.support.workshop import Sample, Workshop, workshop
 
 pytestmark = pytest.mark.integration
 
 STACKS = {make.__name__: partial(handmade.stack_of, make) for make in handmade.STACKS}
 ALL: dict[str, Callable[[Workshop], Sample]] = {**SAMPLES, **STACKS}
-SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def converted(sample: Sample, shop: Workshop, *options: str) -> Path:
         [*argv, *sample.options, *options],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE,
         cwd=PROJECT,
         env=environment,
     )

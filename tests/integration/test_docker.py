@@ -41,6 +41,7 @@ from tests.support.entries import walk
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said, program
 from tests.support.parts import unmet
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.integration
 
@@ -207,10 +208,10 @@ def on_a_terminal(argv: list[str], typed: bytes) -> tuple[int, str]:
                     os.write(mine, typed)
                     typed = b""
         os.close(mine)
-        return child.wait(30), seen.decode(errors="replace")
+        return child.wait(PATIENCE), seen.decode(errors="replace")
 
 
-SLOW = SH + "echo begun > /begun; echo begun; sleep 60\n"
+SLOW = SH + "echo begun > /begun; echo begun; sleep 1000\n"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -219,7 +220,7 @@ def test_interrupted(place: Lab, daemon: Docker, signum: int) -> None:
     with place.start("dibo", "build", "-x", "--no-base", "slow") as child:
         wait_for_line(child, "begun")
         child.send_signal(signum)
-        assert child.wait(30) == 128 + signum
+        assert child.wait(PATIENCE) == 128 + signum
 
 
 @pytest.mark.parametrize("tenths", range(3, 19, 3))
@@ -229,7 +230,7 @@ def test_interrupted_whatever_it_does(place: Lab, daemon: Docker, tenths: int) -
     with place.start("dibo", "build", "--no-base", "--refresh", "other") as child:
         time.sleep(tenths / 10)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(60) in (128 + signal.SIGTERM, 0)
+        assert child.wait(PATIENCE) in (128 + signal.SIGTERM, 0)
 
 
 def test_killed(place: Lab, daemon: Docker) -> None:
@@ -276,7 +277,7 @@ def test_two_builds_at_once(place: Lab, daemon: Docker) -> None:
     """Of the same layers. What one has not let go of yet stays without a name, and is removed here."""
     running = [place.start("dibo", "build", "--no-base", "--refresh", "other") for _ in range(2)]
     for child in running:
-        said = child.communicate(timeout=120)[1]
+        said = child.communicate(timeout=PATIENCE)[1]
         assert child.returncode == 0, said
     run(*docker(daemon), "image", "prune", "--force")
     assert " 0 to build" in ok(place.run("dibo", "plan", "--no-base", "other"))

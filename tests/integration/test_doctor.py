@@ -16,6 +16,7 @@ from tests.support import confine, user
 from tests.support.installed import installed_dibo
 from tests.support.lab import Said, busybox_root
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.integration
 
@@ -45,7 +46,7 @@ def doctor(place: Path, around: Sequence[str], **variables: str) -> Said:
         text=True,
         env=environment | variables,
         cwd="/",
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Said(code=done.returncode, out=done.stdout, err=done.stderr)

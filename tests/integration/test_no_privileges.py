@@ -20,13 +20,13 @@ from tests.support import bareroot, confine
 from tests.support.installed import installed_dibo
 from tests.support.oracle import command
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE
 from tests.support.workshop import Workshop, workshop
 
 pytestmark = pytest.mark.integration
 
 NOBODY = 65_534
 UNKNOWN = 61_234  # an id that has no entry in /etc/passwd, as OpenShift gives to pods
-SECONDS = 120.0
 TYPES = ("raw", "qcow2")
 SOURCES = ("layout", "registry")
 
@@ -79,7 +79,7 @@ def run(
         [*place.around, *place.dibo, *arguments],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE,
         env=variables,
         cwd="/",
     )
@@ -218,7 +218,7 @@ def test_what_is_forbidden_is_forbidden(ground: Ground, name: str) -> None:
         f"done = {ATTEMPTS[name]}; sys.exit(ctypes.get_errno() if done < 0 else 100)"
     )
     argv = [*confined(ground, "--no-containers"), "/usr/bin/python3", "-c", script]
-    assert subprocess.run(argv, timeout=SECONDS).returncode == 1  # EPERM
+    assert subprocess.run(argv, timeout=PATIENCE).returncode == 1  # EPERM
 
 
 def test_who_became_somebody_has_no_capability_and_no_group(ground: Ground) -> None:

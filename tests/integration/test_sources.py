@@ -224,9 +224,9 @@ def in_store(where: Lab, name: str, *more: str, environment: dict[str, str] | No
 
 @pytest.mark.parametrize("name", [NAME, "localhost/web:docker", "web:1"])
 def test_the_store_of_an_ordinary_user(made: Made, name: str) -> None:
-    before = host_state()
+    before = host_state(made.lab.directory)
     check(in_store(made.lab, f"containers-storage:{name}"), made, starts="")
-    assert not new_on_host(before)
+    assert not new_on_host(made.lab.directory, before)
     assert list((made.lab.directory / "data" / "scratch").iterdir()) == []
 
 

@@ -21,7 +21,8 @@ from urllib.parse import parse_qsl
 from dibo import process
 from dibo.errors import CommandFailed
 from tests.support.console import Lookout
-from tests.support.qemu import ACCELERATOR
+from tests.support.patience import PATIENCE
+from tests.support.qemu import ACCELERATOR, BOOT_SECONDS
 
 SERVER = "10.0.2.4"
 MAC = "52:54:00:12:34:56"
@@ -102,19 +103,19 @@ class DirectMachine:
         """What the console showed so far."""
         return self._text
 
-    def wait_for(self, words: str, *, times: int = 1, timeout: float = 240.0) -> None:
+    def wait_for(self, words: str, *, times: int = 1, timeout: float = BOOT_SECONDS) -> None:
         """Wait until the console has shown `words` so often. Raises AssertionError, with the end of the console."""
         deadline = time.monotonic() + timeout
         while self._text.count(words) < times:
             assert time.monotonic() < deadline, f"no {words!r} within {timeout:.0f} s\n{self.tail()}"
             assert self._read(1.0), f"the machine is off, and said no {words!r}\n{self.tail()}"
 
-    def wait_until_off(self, *, timeout: float = 240.0) -> None:
+    def wait_until_off(self, *, timeout: float = BOOT_SECONDS) -> None:
         deadline = time.monotonic() + timeout
         while self._read(1.0):
             assert time.monotonic() < deadline, f"still on after {timeout:.0f} s\n{self.tail()}"
         with contextlib.suppress(CommandFailed):
-            assert self._process.wait(timeout=30) == 0, "\n".join(self._process.tail)
+            assert self._process.wait(timeout=PATIENCE) == 0, "\n".join(self._process.tail)
 
     def type(self, line: str) -> None:
         self._socket.sendall(line.encode() + b"\n")

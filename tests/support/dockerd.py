@@ -19,9 +19,7 @@ from typing import Any
 
 from dibo import process
 from tests.support.parts import need, unmet
-
-START_SECONDS = 60.0
-STOP_SECONDS = 60.0
+from tests.support.patience import PATIENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,7 @@ class Docker:
         """A client of the docker SDK; the caller closes it."""
         import docker
 
-        return docker.DockerClient(base_url=self.host, version="auto", timeout=120)
+        return docker.DockerClient(base_url=self.host, version="auto", timeout=int(PATIENCE))
 
 
 @contextlib.contextmanager
@@ -87,7 +85,7 @@ def _running(argv: Sequence[str], log: int) -> Iterator[subprocess.Popen[bytes]]
     finally:
         daemon.terminate()  # it ends its containers and its containerd, too
         try:
-            daemon.wait(STOP_SECONDS)
+            daemon.wait(PATIENCE)
         finally:
             daemon.kill()
             daemon.wait()
@@ -96,7 +94,7 @@ def _running(argv: Sequence[str], log: int) -> Iterator[subprocess.Popen[bytes]]
 def _wait(docker: Docker, daemon: subprocess.Popen[bytes]) -> None:
     from docker.errors import DockerException
 
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and daemon.poll() is None:
         with contextlib.suppress(DockerException, OSError):
             client = docker.client()

@@ -1,30 +1,41 @@
 """What a command of dibo must leave on the host as it found it.
 
-Other programs run meanwhile, so what is looked for is what is new.
+Other programs run meanwhile, other tests among them, so processes and loop devices count where they bear a mark: a
+path that the command alone was told of, in its environment or arguments. Mounts count all: what mounts for a test
+does so in a namespace of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
 from pathlib import Path
 
 from dibo import process
 
 
-def host_state() -> tuple[str, ...]:
-    """Mounts, loop devices, and processes that container tools leave."""
+def host_state(mark: Path) -> tuple[str, ...]:
+    """Mounts; and loop devices of files below `mark`, and processes whose environment or arguments name it."""
     mounts = sorted(Path("/proc/mounts").read_text().splitlines())
-    loops = process.run(["losetup", "--list", "--noheadings"], capture=True, check=False).stdout
-    names = []
+    argv = ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"]
+    # Not by dibo's own door, which ends orphans: they are what is looked for.
+    loops = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
+    return (*mounts, *(line for line in loops if f" {mark}/" in line), *processes(mark))
+
+
+def processes(mark: Path) -> list[str]:
+    """Commands that run with `mark` in their environment or arguments."""
+    wanted = os.fsencode(mark)
+    found = []
     for pid in process.process_table():
-        try:
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
-        except OSError:
-            continue
-        if name.startswith(("buildah", "fuse-overlayfs", "mmdebstrap", "catatonit")):
-            names.append(name)
-    return (*mounts, loops, *sorted(names))
+        with contextlib.suppress(OSError):
+            seen = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
+            if seen[1] and pid != os.getpid() and any(wanted in each for each in seen):
+                found.append(seen[1].replace(b"\0", b" ").decode(errors="replace"))
+    return sorted(found)
 
 
-def new_on_host(before: tuple[str, ...]) -> list[str]:
+def new_on_host(mark: Path, before: tuple[str, ...]) -> list[str]:
     """What was not there before."""
-    return sorted(set(host_state()) - set(before))
+    return sorted(set(host_state(mark)) - set(before))

@@ -17,10 +17,10 @@ from pathlib import Path
 from tests.support.dockerd import Docker
 from tests.support.installed import installed_dibo
 from tests.support.oracle import command
+from tests.support.patience import PATIENCE
 
 IMAGE = "this-machine:1"
 USER, ID = "builder", 1000
-SECONDS = 300.0
 _ETC = ("group", "nsswitch.conf", "ld.so.cache", "ld.so.conf", "ssl", "containers")
 
 
@@ -49,7 +49,7 @@ class HostBox:
             env={**os.environ, **self.docker.environment},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=PATIENCE,
         )
 
 

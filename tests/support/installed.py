@@ -6,6 +6,8 @@ proves that the wheel carries flavours, containerfiles and converters.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -13,9 +15,11 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from dibo import process
+from tests.support.patience import PATIENCE
 
 PROJECT = Path(__file__).resolve().parents[2]
 _CARRIED = ("pyproject.toml", "README.md", "LICENSE", "dibo", "flavours", "containerfiles", "converters")
@@ -28,12 +32,23 @@ def installed_dibo() -> Path:
     """The directory of programs of that environment. It is made once for each state of the checkout, and kept in the
     system's temporary directory, since a wheel with its dependencies takes a quarter of a minute."""
     place = Path(tempfile.gettempdir()) / f"dibo-installed-{os.geteuid()}-{_state()}"
-    if not (place / "done").exists():
-        for old in place.parent.glob(f"dibo-installed-{os.geteuid()}-*"):
-            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:  # younger ones may be in use
-                shutil.rmtree(old)
-        _install(place)
+    with _alone():
+        if not (place / "done").exists():
+            for old in place.parent.glob(f"dibo-installed-{os.geteuid()}-*"):
+                if time.time() - old.stat().st_mtime > _KEPT_SECONDS:  # younger ones may be in use
+                    shutil.rmtree(old)
+            if place.exists():  # somebody was interrupted
+                shutil.rmtree(place)
+            _install(place)
     return place / "venv" / "bin"
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Tests run side by side (Makefile); whoever comes second waits until it is made."""
+    with (Path(tempfile.gettempdir()) / f"dibo-installed-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _install(place: Path) -> None:
@@ -46,9 +61,9 @@ def _install(place: Path) -> None:
         else:
             shutil.copy(path, source / name)
     python = "/usr/bin/python3" if os.geteuid() == 0 and Path("/usr/bin/python3").exists() else sys.executable
-    process.run([python, "-m", "venv", str(place / "venv")], timeout=120)
+    process.run([python, "-m", "venv", str(place / "venv")], timeout=PATIENCE)
     pip = str(place / "venv" / "bin" / "pip")
-    process.run([pip, "install", "--quiet", str(source)], timeout=600)
+    process.run([pip, "install", "--quiet", str(source)], timeout=PATIENCE)
     shutil.rmtree(source)
     process.run(["chmod", "-R", "a+rX", str(place)])
     (place / "done").touch()

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dibo import process
+from tests.support.host import processes
 from tests.support.installed import installed_dibo
+from tests.support.patience import PATIENCE
 
-SECONDS = 120.0
 COMMANDS = ("dibo", "disk-image-create", "ramdisk-image-create")
 
 
@@ -47,8 +48,8 @@ class Lab:
         self.directory = directory
         self.cache = directory / "cache"
         self.flavours = directory / "flavours"
-        self._before = set(Path("/var/tmp").glob("buildah[0-9]*"))
-        for name in ("cache", "flavours", "data", "run"):
+        self.temporary = directory / "tmp"
+        for name in ("cache", "flavours", "data", "run", "tmp"):
             (directory / name).mkdir(mode=0o755 if name != "run" else 0o700)
             shutil.chown(directory / name, user.pw_uid, user.pw_gid)
         self.environment = {
@@ -57,6 +58,7 @@ class Lab:
             "USER": user.pw_name,
             "XDG_DATA_HOME": str(directory / "data"),
             "XDG_RUNTIME_DIR": str(directory / "run"),
+            "TMPDIR": str(self.temporary),
             "IMG_PATH": str(self.cache),
             "FLAVOURS_DIR": str(self.flavours),
             "DIBO_BASE": str(base),
@@ -91,7 +93,7 @@ class Lab:
         """Run `dibo`, `disk-image-create` or any other program to its end; `around` is a command that runs it."""
         argv = [*around, *self.argv([program(command), *map(str, arguments)], environment)]
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=SECONDS, cwd="/", stdin=subprocess.DEVNULL
+            argv, capture_output=True, text=True, timeout=PATIENCE, cwd="/", stdin=subprocess.DEVNULL
         )
         return Said(code=done.returncode, out=done.stdout, err=done.stderr)
 
@@ -109,24 +111,11 @@ class Lab:
         )
 
     def left(self) -> list[str]:
-        """What a command should not have left: containers, directories of runs, buildah's own files, processes."""
+        """What a command should not have left: containers, directories of runs, temporary files, processes."""
         containers = self.run("buildah", "containers", "--quiet", "--all").out.split()
         runs = [path.name for path in (self.cache / "runs").glob("*")]
-        mine = [
-            path for path in Path("/var/tmp").glob("buildah[0-9]*") if path.stat().st_uid == self.user.pw_uid
-        ]
-        return [*containers, *runs, *map(str, set(mine) - self._before), *self.processes()]
-
-    def processes(self) -> list[str]:
-        """Commands that run with the lab's directory in their environment or arguments."""
-        mark = str(self.directory).encode()
-        found = []
-        for pid in process.process_table():
-            with contextlib.suppress(OSError):
-                seen = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
-                if seen[1] and pid != os.getpid() and any(mark in each for each in seen):
-                    found.append(seen[1].replace(b"\0", b" ").decode(errors="replace"))
-        return found
+        files = [str(path) for path in self.temporary.iterdir()]
+        return [*containers, *runs, *files, *processes(self.directory)]
 
     def forget(self, *names: str) -> None:
         """Forget layers, by their keys."""
@@ -161,7 +150,7 @@ def lab(user: pwd.struct_passwd) -> Iterator[Lab]:
     try:
         yield made
     finally:
-        script = 'rm -rf "$1"/data "$1"/run'
+        script = 'rm -rf "$1"/data "$1"/run "$1"/tmp'
         enter = ["buildah", "unshare"] if user.pw_uid else []
         made.run(*enter, "sh", "-c", script, "sh", directory)
         shutil.rmtree(directory, ignore_errors=os.geteuid() != 0)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tests.support.patience import PATIENCE
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -92,7 +94,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if self.proxy.slow_at and self.proxy.slow_at in f"{self.command} {self.path}":
             time.sleep(self.proxy.slow)
-        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(self.upstream, timeout=PATIENCE)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
         connection.request(self.command, self.path, body or None, headers)
         answer = connection.getresponse()

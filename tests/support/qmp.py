@@ -6,11 +6,13 @@ import json
 import socket
 from typing import Any
 
+from tests.support.patience import PATIENCE
+
 
 class Monitor:
     """A connection to one QEMU. Raises ConnectionError when it ends, LookupError when QEMU refuses."""
 
-    def __init__(self, connection: socket.socket, *, timeout: float = 30.0) -> None:
+    def __init__(self, connection: socket.socket, *, timeout: float = PATIENCE) -> None:
         connection.settimeout(timeout)
         self._file = connection.makefile("rwb")
         self._read()  # the greeting

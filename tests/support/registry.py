@@ -17,6 +17,7 @@ from typing import Any
 
 from dibo import process
 from tests.support.parts import need
+from tests.support.patience import PATIENCE
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -53,7 +54,9 @@ class Registry:
 def _ask(method: str, url: str, body: bytes, media_type: str) -> str:
     headers = {"Content-Type": media_type} if media_type else {}
     request = urllib.request.Request(url, data=body, method=method, headers=headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as response:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        request, timeout=PATIENCE
+    ) as response:
         return str(response.headers.get("Location", ""))
 
 
@@ -78,15 +81,14 @@ def registry(directory: Path, *, delete: bool = False) -> Iterator[Registry]:
             yield Registry(host)
         finally:
             server.terminate()
-            server.wait(10)
+            server.wait(PATIENCE)
 
 
 def _wait(host: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(200):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError, urllib.error.URLError):
             _ask("GET", f"http://{host}/v2/", b"", "")
             return
-        if server.poll() is not None:
-            break
         time.sleep(0.05)
     raise AssertionError(f"docker-registry did not start:\n{log.read_text()}")

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from dibo import process
 from tests.support.parts import need, unmet
-
-START_SECONDS = 20.0
+from tests.support.patience import PATIENCE
 
 
 @contextlib.contextmanager
@@ -48,15 +47,15 @@ def sshd(directory: Path, *, owner: int) -> Iterator[tuple[int, Path]]:
     with (directory / "log").open("wb") as log, subprocess.Popen(argv, stderr=log) as server:
         process._known.add(server.pid)  # else it ends what it takes for an orphan
         try:
-            _wait(port, directory / "log")
+            _wait(port, server, directory / "log")
             yield port, programs
         finally:
             server.terminate()
 
 
-def _wait(port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+def _wait(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)

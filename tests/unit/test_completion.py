@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.flavours import write_flavour
 from tests.support.parts import need
+from tests.support.patience import PATIENCE
 
 PROGRAM = "import sys; from dibo.cli import {name}; sys.exit({name}())"
 COMMANDS = {
@@ -35,7 +36,9 @@ def programs(tmp_path: Path) -> Path:
 def _shell(programs: Path, *argv: str) -> str:
     project = str(Path(__file__).parents[2])
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": project, "HOME": str(programs)}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        argv, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -12,6 +12,7 @@ import pytest
 
 from dibo import fetch
 from dibo.errors import BaseError, OutputError, Unreachable, VerificationFailed
+from tests.support.patience import PATIENCE
 from tests.support.web import Web
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
@@ -32,7 +33,7 @@ def naps() -> list[float]:
 
 @pytest.fixture
 def http(naps: list[float]) -> fetch.Http:
-    return fetch.Http(timeout=5, sleep=naps.append)
+    return fetch.Http(timeout=PATIENCE, sleep=naps.append)
 
 
 def nowhere() -> str:

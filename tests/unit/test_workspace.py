@@ -120,9 +120,9 @@ with Workspace(cache).run() as run, run.output(output) as part:
     (run.subdirectory("context") / "file").write_text("x")
     run.container()
     part.write_text("half")
-    Process(["sh", "-c", 'setsid sh -c "exec env -u DIBO_RUN sleep 100" & setsid sleep 100 & echo $! > "$1"; wait',
+    Process(["sh", "-c", 'setsid sh -c "exec env -u DIBO_RUN sleep 1000" & setsid sleep 1000 & echo $! > "$1"; wait',
              "sh", str(pid)])
-    time.sleep(100)
+    time.sleep(1000)
 """
 
 

@@ -14,6 +14,7 @@ from dibo.report import Report
 from dibo.workspace import Workspace
 from tests.support.keys import Keys, two_keys
 from tests.support.parts import need
+from tests.support.patience import PATIENCE
 from tests.support.web import Web
 
 
@@ -48,4 +49,4 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def settings() -> BaseSettings:
-    return BaseSettings(architecture="amd64", http=Http(timeout=5, sleep=lambda _: None))
+    return BaseSettings(architecture="amd64", http=Http(timeout=PATIENCE, sleep=lambda _: None))

@@ -18,6 +18,7 @@ from dibo.disk.rawfile import RawFile
 from dibo.node import Buffer
 from dibo.units import MIB
 from tests.support.parts import need
+from tests.support.patience import PATIENCE
 
 EXAMPLE = """
 table: gpt
@@ -99,7 +100,7 @@ def output_of(tool: str, *arguments: object) -> str:
     """Standard output of a program that must succeed; skips when it is not installed."""
     need(tool)
     command = [str(process.find(tool)), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
