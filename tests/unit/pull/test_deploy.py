@@ -346,6 +346,7 @@ def test_a_digest_beside_the_image_counts_where_there_is_tls(
         (bytes(4096), {"image_format": "qcow2"}, "is no qcow2"),
         (b"", {}, "no partition table"),
     ],
+    ids=range(8),
 )
 def test_what_is_no_disk(lab: Lab, body: bytes, parameters: dict[str, str], said: str) -> None:
     lab.assert_failed(lab.deploy(*lab.serve("/x", body), **parameters), said, disk=ASIT)
