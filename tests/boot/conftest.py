@@ -5,6 +5,9 @@ through the same stages side by side (first boot, reboot, power off); after each
 know is read through one SSH connection; the tests then look at values. What goes wrong on one machine fails
 the tests of that machine and leaves the other alone.
 
+The UEFI machine has Secure Boot on at its first boot and off at its second: the image as it was made must start
+with it.
+
 DIBO_BOOT_IMAGE names an image that is there already, for work on the tests themselves.
 """
 
@@ -37,6 +40,10 @@ TOKEN = "/var/lib/first-boot-probe/token"
 BUILD_SECONDS = 1800.0
 NOBODY = 65_534
 
+# Who names a variable of UEFI: the specification (3.3, EFI_GLOBAL_VARIABLE), and shim (SHIM_LOCK_GUID of its guid.c).
+GLOBAL_VARIABLE = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+SHIM_LOCK = "605dab50-e046-4300-abb6-3dd810dd8b23"
+
 QUESTIONS = {
     "user": "id -un",
     "root by sudo": "sudo -n id -u",
@@ -52,6 +59,10 @@ QUESTIONS = {
     "host keys": "cut -d' ' -f1,2 /etc/ssh/ssh_host_*_key.pub",
     "machine id": "cat /etc/machine-id",
     "firmware": "test -d /sys/firmware/efi && echo uefi || echo bios",
+    "Secure Boot": f"od -An -t u1 /sys/firmware/efi/efivars/SecureBoot-{GLOBAL_VARIABLE}",
+    "setup mode": f"od -An -t u1 /sys/firmware/efi/efivars/SetupMode-{GLOBAL_VARIABLE}",
+    "shim": f"ls /sys/firmware/efi/efivars | grep -c MokListRT-{SHIM_LOCK}",
+    "lockdown": "cat /sys/kernel/security/lockdown",
     "bad news": "sudo dmesg --level=emerg,alert,crit; sudo dmesg | grep -i 'ext4-fs.*\\(error\\|recover\\)'",
 }
 # Asked last at the first boot: the second boot then goes by the grub.cfg that the machine wrote itself.
@@ -178,14 +189,15 @@ def machines(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     wants.
     """
     try:
-        find_ovmf()
+        find_ovmf(Firmware.UEFI)
+        find_ovmf(Firmware.SECURE_BOOT)
     except MachineError as error:
         unmet(str(error))
     top = tmp_path_factory.mktemp("boot")
     bios_seed = make_seed(top / "bios", hostname="probe-bios", files=[(TOKEN, "\n")])
     uefi_seed = make_seed(top / "uefi", hostname="probe-uefi")
     bios = Machine(image, directory=top / "bios", seed=bios_seed, grow_to=GROWN, name="bios")
-    uefi = Machine(image, directory=top / "uefi", seed=uefi_seed, firmware=Firmware.UEFI, name="uefi")
+    uefi = Machine(image, directory=top / "uefi", seed=uefi_seed, firmware=Firmware.SECURE_BOOT, name="uefi")
     with bios, uefi:
         yield {Firmware.BIOS: bios, Firmware.UEFI: uefi}
 
@@ -198,11 +210,11 @@ def first(machines: dict[Firmware, Machine]) -> Stage:
 
 @pytest.fixture(scope="module")
 def second(first: Stage) -> Stage:
-    """The second boot, before which the UEFI machine gets the token that it lacked."""
+    """The second boot, before which the UEFI machine gets the token that it lacked, and Secure Boot is turned off."""
 
     def restart(machine: Machine) -> None:
         machine.ssh(f"sudo touch {TOKEN}")
-        machine.start_reboot()
+        machine.start_reboot(Firmware.UEFI if machine.name == "uefi" else None)
 
     return first.then(restart, lambda machine: _look(machine, QUESTIONS))
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.support.efi import removable_disk
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE
 from tests.support.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
 from tests.support.seed import make_seed
 
 pytestmark = pytest.mark.boot
+
+
+def need_ovmf() -> None:
+    try:
+        find_ovmf()
+        find_ovmf(Firmware.SECURE_BOOT)
+    except MachineError as error:
+        unmet(str(error))
 
 
 @pytest.fixture
@@ -34,15 +45,12 @@ def test_a_disk_that_does_not_boot_is_noticed_on_the_console(
     empty_disk: Path, tmp_path: Path, firmware: Firmware, sign: str
 ) -> None:
     if firmware is Firmware.UEFI:
-        try:
-            find_ovmf()
-        except MachineError as error:
-            unmet(str(error))
+        need_ovmf()
     with (
         Machine(empty_disk, directory=tmp_path, firmware=firmware) as machine,
         pytest.raises(MachineError, match=f"(?s)the console says '{sign}'.*the end of the console"),
     ):
-        machine.wait_until_up(timeout=60)
+        machine.wait_until_up(timeout=PATIENCE)
     assert sign in machine.console_text()
     assert not machine.overlay.exists()
 
@@ -51,14 +59,14 @@ def test_a_machine_that_dies_is_noticed_at_once(empty_disk: Path, tmp_path: Path
     with Machine(empty_disk, directory=tmp_path) as machine:
         os.kill(machine.pid, signal.SIGKILL)
         with pytest.raises(MachineError, match="killed by SIGKILL before the machine was up"):
-            machine.wait_until_up(timeout=60)
+            machine.wait_until_up(timeout=PATIENCE)
 
 
 WAITS: Mapping[str, Callable[[Machine], object]] = {
-    "up": lambda machine: machine.wait_until_up(timeout=60),
-    "off": lambda machine: machine.wait_until_off(timeout=60),
-    "words": lambda machine: machine.wait_for_console("login:", timeout=60),
-    "ssh": lambda machine: machine.ssh("true", timeout=60),
+    "up": lambda machine: machine.wait_until_up(timeout=PATIENCE),
+    "off": lambda machine: machine.wait_until_off(timeout=PATIENCE),
+    "words": lambda machine: machine.wait_for_console("login:", timeout=PATIENCE),
+    "ssh": lambda machine: machine.ssh("true", timeout=PATIENCE),
 }
 
 
@@ -88,6 +96,21 @@ def test_a_machine_that_never_comes_up_ends_at_the_deadline(empty_disk: Path, tm
         pytest.raises(MachineError, match="no marker within 1 s"),
     ):
         machine.wait_until_up(timeout=1)
+
+
+def test_secure_boot_starts_nothing_that_is_not_signed(tmp_path: Path) -> None:
+    """The same disk starts without it, so it is refused for what it lacks."""
+    need(*TOOLS)
+    need_ovmf()
+    disk = tmp_path / "unsigned.img"
+    removable_disk(disk, "unsigned code runs")
+    with Machine(disk, directory=tmp_path, firmware=Firmware.UEFI, name="off") as machine:
+        machine.wait_for_console("unsigned code runs")
+    with Machine(disk, directory=tmp_path, firmware=Firmware.SECURE_BOOT, name="on") as machine:
+        machine.wait_for_console("failed to load")
+        text = machine.console_text()
+    assert re.search(r"failed to load Boot0001 .*: Access Denied", text), text
+    assert "unsigned code runs" not in text
 
 
 def test_the_disk_under_test_is_not_written_to(empty_disk: Path, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_inventory_and_burn_in(examiner: Path, disk: Path, tmp_path: Path) -> No
         processors=2,
     ) as machine:
         machine.wait_for("-----END INVENTORY-----")
-        machine.wait_for("burn-in passed", timeout=400)
+        machine.wait_for("burn-in passed")
         machine.wait_until_off()
     found = between(machine.text, "INVENTORY")
     disks = {each["name"]: each for each in found["disks"]}
@@ -276,7 +276,7 @@ def test_a_burn_in_that_fails_names_what_failed(examiner: Path, tmp_path: Path) 
         ) as machine,
     ):
         machine.wait_for("the inventory was sent to")
-        machine.wait_for("FAILED: hwburnin: failed: disk /dev/vda", timeout=400)
+        machine.wait_for("FAILED: hwburnin: failed: disk /dev/vda")
         machine.wait_until_off()
     (body,) = server.bodies
     assert json.loads(body)["disks"][0]["name"] == "/dev/vda"

@@ -41,6 +41,7 @@ from typing import Self
 from dibo import process
 from dibo.errors import CommandFailed
 from tests.support.console import Lookout, clean
+from tests.support.patience import PATIENCE
 from tests.support.qmp import Monitor
 from tests.support.seed import MARKER_PORT, Seed
 
@@ -49,10 +50,8 @@ TOOLS = ("qemu-system-x86_64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keyge
 ACCELERATOR = os.environ.get("DIBO_QEMU_ACCEL", "tcg,thread=single")
 MAC = "52:54:00:12:34:56"  # QEMU's own choice for the first interface
 BOOT_SECONDS = (
-    600.0  # two boots side by side take 90 s under TCG with two cores for themselves, and CI is often busy
+    1200.0  # two boots side by side take 90 s under TCG with two cores for themselves, and CI is often busy
 )
-SHUTDOWN_SECONDS = 120.0
-SSH_SECONDS = 120.0
 _TAIL_LINES = 40
 
 _OVMF = (Path("/usr/share/OVMF"), Path("/usr/share/edk2/x64"), Path("/usr/share/qemu"))
@@ -65,6 +64,7 @@ class MachineError(Exception):
 class Firmware(enum.Enum):
     BIOS = "bios"
     UEFI = "uefi"
+    SECURE_BOOT = "secure-boot"  # UEFI with Microsoft's keys, which starts nothing that they do not vouch for
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,6 @@ class Machine:
         self._extra = tuple(extra)
         self.console = directory / f"{name}.console"
         self.overlay = directory / f"{name}.qcow2"
-        self._variables = directory / f"{name}.vars.fd"
         self._known_hosts = directory / f"{name}.known_hosts"
         self._seen = 0  # bytes of the console that were looked at
         self._lookout = Lookout()
@@ -124,8 +123,6 @@ class Machine:
         self.console.write_bytes(b"")
         try:
             make_overlay(self._disk, self.overlay, self._grow_to)
-            if self._firmware is Firmware.UEFI:
-                shutil.copyfile(find_ovmf()[1], self._variables)
             self._power_on()
         except BaseException:
             self.overlay.unlink(missing_ok=True)
@@ -160,10 +157,11 @@ class Machine:
         return self._process.pid
 
     def _argv(self, marker_fd: int, monitor_fd: int) -> list[str]:
+        smm = "on" if self._firmware is Firmware.SECURE_BOOT else "off"
         argv = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.name),
-            *("-machine", "q35,graphics=off", "-accel", ACCELERATOR, "-cpu", "max"),
+            *("-machine", f"q35,graphics=off,smm={smm}", "-accel", ACCELERATOR, "-cpu", "max"),
             *("-m", str(self._memory), "-smp", str(self._smp)),
             *("-display", "none", "-serial", "chardev:console"),
             *("-chardev", f"file,id=console,path={_escaped(self.console)},append=on"),
@@ -183,16 +181,26 @@ class Machine:
             image = _escaped(self._seed.image)
             argv += ["-drive", f"if=none,id=seed,format=raw,readonly=on,file={image}"]
             argv += ["-device", "virtio-blk-pci,drive=seed"]
-        if self._firmware is Firmware.UEFI:
+        if self._firmware is not Firmware.BIOS:
             argv += self._pflash()
         return [*argv, *self._extra]
 
     def _pflash(self) -> list[str]:
-        code, _ = find_ovmf()
-        return [
+        """The firmware, and variables of its own. With Secure Boot only the firmware itself, in system management mode,
+        may write them (EDK II, OvmfPkg/README, "SMM support").
+        """
+        code, untouched = find_ovmf(self._firmware)
+        variables = self._directory / f"{self.name}.{self._firmware.value}.fd"
+        if not variables.exists():
+            shutil.copyfile(untouched, variables)
+        argv = [
             *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}"),
-            *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(self._variables)}"),
+            *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(variables)}"),
         ]
+        if self._firmware is Firmware.SECURE_BOOT:
+            argv += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+            argv += ["-global", "ICH9-LPC.disable_s3=1"]
+        return argv
 
     def wait_until_up(
         self, *, timeout: float = BOOT_SECONDS, watch: Callable[[str], None] | None = None
@@ -237,7 +245,7 @@ class Machine:
                 return Up(state, float(uptime), boot_id)
         raise self._error(f"a marker of an unknown form: {line!r}")
 
-    def ssh(self, command: str, *, check: bool = True, timeout: float = SSH_SECONDS) -> str:
+    def ssh(self, command: str, *, check: bool = True, timeout: float = PATIENCE) -> str:
         """Run a shell command as the default user; its standard output. With `check`, a failure raises."""
         if self._seed is None:
             raise self._error("a machine without a seed has no key to log in with")
@@ -269,7 +277,7 @@ class Machine:
             raise self._error(f"{command!r} {process.describe_exit(code)}:\n{said}")
         return stdout
 
-    def ask(self, questions: Mapping[str, str], *, timeout: float = SSH_SECONDS) -> dict[str, str]:
+    def ask(self, questions: Mapping[str, str], *, timeout: float = PATIENCE) -> dict[str, str]:
         """Run a shell command for each question, all in one connection, for connecting takes seconds.
         Answers are what the commands print; their exit codes are not looked at.
         """
@@ -279,8 +287,9 @@ class Machine:
         fields = self.ssh(f"{script}; true", timeout=timeout).split("\0")
         return dict(zip(fields[1::2], fields[2::2], strict=True))
 
-    def start_reboot(self) -> None:
-        """Power the guest off, cleanly, and on again; wait_until_up() then waits for that boot.
+    def start_reboot(self, firmware: Firmware | None = None) -> None:
+        """Power the guest off, cleanly, and on again, with another firmware if one is named; wait_until_up() then waits
+        for that boot.
 
         A warm reset would be nearer to `reboot`, but OVMF was seen to hang in one, before it says a word, where
         QEMU emulates two processors.
@@ -288,6 +297,7 @@ class Machine:
         self.ssh("sudo systemctl poweroff", check=False)  # the connection may break before the answer comes
         self.wait_until_off()
         self._powered.close()
+        self._firmware = firmware or self._firmware
         self._power_on()
 
     def reboot(self, *, timeout: float = BOOT_SECONDS) -> Up:
@@ -297,19 +307,19 @@ class Machine:
     def press_power_button(self) -> None:
         self._monitor.execute("system_powerdown")
 
-    def wait_until_off(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
+    def wait_until_off(self, *, timeout: float = PATIENCE) -> None:
         """Wait until the guest has powered itself off. The overlay stays until the context ends."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if select.select([self._marker], [], [], 1.0)[0] and not self._marker.recv(4096):
-                code = self._process.wait(timeout=SHUTDOWN_SECONDS)
+                code = self._process.wait(timeout=PATIENCE)
                 if code != 0:
                     raise self._error(f"QEMU {process.describe_exit(code)}")
                 return
             self._look()
         raise self._error(f"still on {timeout:.0f} s after it was told to power off")
 
-    def shutdown(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
+    def shutdown(self, *, timeout: float = PATIENCE) -> None:
         """Press the power button, as a cloud does, and wait for a clean end."""
         self.press_power_button()
         self.wait_until_off(timeout=timeout)
@@ -337,7 +347,7 @@ class Machine:
 
     def _how_it_ended(self) -> str:
         try:
-            return process.describe_exit(self._process.wait(timeout=10))
+            return process.describe_exit(self._process.wait(timeout=PATIENCE))
         except CommandFailed:
             return "closed its channels"
 
@@ -377,14 +387,16 @@ def check_file_system(overlay: Path, scratch: Path) -> None:
         raise MachineError(f"e2fsck {process.describe_exit(done.returncode)}:\n{done.stdout}")
 
 
-def find_ovmf() -> tuple[Path, Path]:
+def find_ovmf(firmware: Firmware = Firmware.UEFI) -> tuple[Path, Path]:
     """OVMF's code and an untouched copy of its variables. Raises MachineError when it is not installed."""
+    keys = ".ms" if firmware is Firmware.SECURE_BOOT else ""
+    names = f"OVMF_CODE_4M{keys}.fd", f"OVMF_VARS_4M{keys}.fd"
     for directory in _OVMF:
-        found = directory / "OVMF_CODE_4M.fd", directory / "OVMF_VARS_4M.fd"
-        if all(path.is_file() for path in found):
-            return found
+        code, variables = directory / names[0], directory / names[1]
+        if code.is_file() and variables.is_file():
+            return code, variables
     raise MachineError(
-        "there is no OVMF_CODE_4M.fd: UEFI firmware is missing; install it: sudo apt-get install ovmf"
+        f"there is no {names[0]}: UEFI firmware is missing; install it: sudo apt-get install ovmf"
     )
 
 

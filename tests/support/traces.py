@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dibo import process
-
-SECONDS = 30.0
+from tests.support.host import processes
+from tests.support.patience import PATIENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
-    loops: str
+    loops: tuple[str, ...]
     mounts: str
     mappings: str
     processes: tuple[str, ...]
@@ -25,12 +24,16 @@ class Traces:
 
 
 def traces(mark: Path) -> Traces:
-    """What there is now; of processes and files what has `mark`, a directory, in its environment, arguments or path."""
+    """What there is now; of loop devices, processes and files what has `mark`, a directory, in its path, environment
+    or arguments: other tests have theirs.
+    """
     return Traces(
-        loops=_said("losetup", "-l", "--noheadings"),
+        loops=tuple(
+            line for line in _said("losetup", "-l", "--noheadings").splitlines() if f"{mark}/" in line
+        ),
         mounts=Path("/proc/mounts").read_text(),
         mappings=_said("dmsetup", "ls"),
-        processes=_processes(os.fsencode(mark)),
+        processes=tuple(processes(mark)),
         files=tuple(
             sorted(str(path) for path in mark.rglob("*") if ".part" in path.name or "/runs/" in str(path))
         ),
@@ -38,9 +41,8 @@ def traces(mark: Path) -> Traces:
 
 
 def settled(before: Traces, mark: Path) -> Traces:
-    """What there is when it is as before; or, since the kernel takes its time and others have loop devices too, after
-    half a minute."""
-    deadline = time.monotonic() + SECONDS
+    """What there is when it is as before; or, since the kernel takes its time, when patience ends."""
+    deadline = time.monotonic() + PATIENCE
     while (now := traces(mark)) != before and time.monotonic() < deadline:
         time.sleep(0.05)
     return now
@@ -62,13 +64,3 @@ def _said(*argv: str) -> str:
 
 def _found(argv: Sequence[str]) -> list[str]:
     return [process.find(argv[0]) or argv[0], *argv[1:]]
-
-
-def _processes(mark: bytes) -> tuple[str, ...]:
-    found = []
-    for pid in process.process_table():
-        with contextlib.suppress(OSError):
-            seen = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
-            if seen[1] and pid != os.getpid() and any(mark in each for each in seen):
-                found.append(seen[1].replace(b"\0", b" ").decode(errors="replace"))
-    return tuple(sorted(found))
