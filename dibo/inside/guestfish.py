@@ -21,6 +21,10 @@ from dibo.inside.volumes import FOREIGN, Volume
 from dibo.report import Report
 from dibo.workspace import Run
 
+_SECONDS: Final = 900.0
+_HINT: Final = (
+    "libguestfs-test-tool tries what guestfish needs: a kernel in /boot that the user may read is part of it"
+)
 _KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
 
 
@@ -44,15 +48,27 @@ def _copy(volume: Volume, image: Path, kind: str, directory: Path) -> None:
     device = f"/dev/sda{volume.place.number or ''}"
     # fmt: off
     argv = [
-        "guestfish", "--ro", f"--format={kind}", "-a", str(image.absolute()),
+        "guestfish", "--ro", f"--format={kind}", "-a", str(image.absolute()), "--",  # what follows has dashes, too
         "run", ":", "mount-ro", device, "/", ":", "-copy-out", "/boot", str(directory),
-        ":", "-copy-out", "/loader", str(directory), ":", "-glob", "copy-out", "/*-*", str(directory),
+        ":", "-copy-out", "/@/boot", str(directory), ":", "-copy-out", "/loader", str(directory),
+        ":", "-glob", "copy-out", "/*-*", str(directory),
     ]
     # fmt: on
     try:
-        process.run(argv)
+        process.run(argv, env=_environment(), timeout=_SECONDS)
     except CommandFailed as error:
-        raise DiskImageError(f"cannot read the {volume.kind} in {volume.name}: {error.message}") from error
+        raise DiskImageError(
+            f"cannot read the {volume.kind} in {volume.name}: {error.message}", hint=_HINT
+        ) from error
+
+
+def _environment() -> dict[str, str]:
+    """What the user told libguestfs and the maker of its appliance; else no KVM: a /dev/kvm that is there and does not
+    work, as in many virtual machines, would hang the appliance."""
+    named = {
+        name: value for name, value in os.environ.items() if name.startswith(("LIBGUESTFS_", "SUPERMIN_"))
+    }
+    return {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg", **named}
 
 
 class HostTree:

@@ -181,6 +181,7 @@ def test_xfs_by_guestfish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (tmp_path / "boot/initramfs-5.14.img").write_bytes(RAMDISK)
     script = f"""
         echo "$@" > {tmp_path}/log
+        env > {tmp_path}/environment
         while [ "$1" != -copy-out ] || [ "$2" != /boot ]; do shift; done
         cp -r {tmp_path}/boot "$3"
     """
@@ -192,4 +193,18 @@ def test_xfs_by_guestfish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert got(image, "--cmdline") == 0
     assert capsys.readouterr().out.splitlines()[0] == "root=LABEL=rock ro"
     assert Path("baremetal-initrd").read_bytes() == RAMDISK
-    assert f"--ro --format=raw -a {image} run : mount-ro /dev/sda / : " in (tmp_path / "log").read_text()
+    assert f"--ro --format=raw -a {image} -- run : mount-ro /dev/sda / : " in (tmp_path / "log").read_text()
+    told = (tmp_path / "environment").read_text().splitlines()
+    assert "LIBGUESTFS_BACKEND_SETTINGS=force_tcg" in told and "LIBGUESTFS_BACKEND=direct" in told
+
+
+def test_what_the_user_told_guestfish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    fake(tmp_path, "guestfish", f"env > {tmp_path}/environment; echo no kernel >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "")
+    monkeypatch.setenv("SUPERMIN_KERNEL", "/kernel")
+    assert got(save(tmp_path / "disk.raw", b"XFSB".ljust(1 << 20, b"\0"))) == DiskImageError.exit_code
+    told = (tmp_path / "environment").read_text().splitlines()
+    assert "LIBGUESTFS_BACKEND_SETTINGS=" in told and "SUPERMIN_KERNEL=/kernel" in told
+    said = capsys.readouterr().err
+    assert "no kernel" in said and "libguestfs-test-tool" in said
