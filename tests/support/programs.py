@@ -1,6 +1,9 @@
-"""Programs that tests and the demo start, and the packages that hold them; dibo's own are in dibo.tools."""
+"""Programs that tests and the demo start, and the packages that hold them (dibo's own are in dibo.tools); and programs
+that only play a part."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from dibo import process, tools
 
@@ -36,3 +39,11 @@ def what_is_missing(*programs: str) -> str:
         return ""
     packages = sorted({_PACKAGES.get(each) or tools.PACKAGES.get(each, each) for each in missing})
     return f"not installed: {', '.join(missing)}; sudo apt-get install {' '.join(packages)}"
+
+
+def fake(directory: Path, name: str, script: str) -> None:
+    """Put a shell script in `directory`/bin, for PATH."""
+    program = directory / "bin" / name
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)

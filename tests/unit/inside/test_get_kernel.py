@@ -13,6 +13,7 @@ from dibo import cli
 from dibo.disk.qcow2 import Qcow2
 from dibo.errors import DiskImageError, OutputError, ToolMissing, UsageError
 from tests.support.bootdisk import FILES, KERNEL, RAMDISK, ext4, save
+from tests.support.programs import fake
 
 Out = pytest.CaptureFixture[str]
 LINE = "root=LABEL=cloudimg-rootfs ro console=tty0 console=ttyS0,115200"
@@ -143,13 +144,6 @@ def test_files_that_are_no_disk(head: bytes, words: str, tmp_path: Path, capsys:
     import re
 
     assert re.search(words, capsys.readouterr().err)
-
-
-def fake(directory: Path, name: str, script: str) -> None:
-    path = directory / "bin" / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
 
 
 def test_a_vmdk_that_refers_to_other_files(
