@@ -1,6 +1,7 @@
 """Microcode of processors, before everything else (Documentation/arch/x86/microcode.rst of the kernel).
 
-The kernel takes it from an archive of its own, without compression, at the very beginning of the initramfs.
+The kernel takes it from an archive of its own, without compression, at the very beginning of the initramfs. Files that
+Debian names 06-3c-03.initramfs are those that a running kernel must not load: they are for this place alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 from dibo.errors import RamdiskError
 from dibo.node import Node
 from dibo.ramdisk.harvest import Harvest, Read, files_below, resolve
+from dibo.ramdisk.modules import decompress
 
 _VENDORS: Final = {
     "GenuineIntel.bin": "/lib/firmware/intel-ucode",
@@ -25,8 +27,8 @@ def microcode(root: Node, read: Read) -> Node:
         pieces = []
         for path in files_below(root, directory):
             found = resolve(root, path)
-            if found is not None and not path.endswith((".asc", ".initramfs", "README", ".txt")):
-                pieces.append(read(found.node))
+            if found is not None and not path.endswith((".asc", "README", ".txt")):
+                pieces.append(decompress(read(found.node), path))
         if pieces:
             harvest.put(f"/kernel/x86/microcode/{name}", b"".join(pieces))
     if not harvest.tree.children:

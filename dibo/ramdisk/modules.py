@@ -170,7 +170,7 @@ def _plain(path: str) -> str:
 
 
 def decompress(data: bytes, path: str) -> bytes:
-    """A module as the kernel takes it. Raises RamdiskError."""
+    """A module or other file as the kernel takes it. Raises RamdiskError."""
     import gzip
     import lzma
 
@@ -185,7 +185,7 @@ def decompress(data: bytes, path: str) -> bytes:
             case ".zst":
                 return bytes(zstandard.ZstdDecompressor().decompressobj().decompress(data))
     except (lzma.LZMAError, zstandard.ZstdError, OSError, EOFError) as error:
-        raise RamdiskError(f"the kernel module {path} is damaged: {error}") from error
+        raise RamdiskError(f"{path} is damaged: {error}") from error
     return data
 
 

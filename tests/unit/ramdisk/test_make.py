@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -170,7 +171,9 @@ def test_microcode_comes_first() -> None:
         "usr/lib/firmware/amd-ucode/b.bin": b"2",
         "usr/lib/firmware/amd-ucode/a.bin": b"1",
         "usr/lib/firmware/amd-ucode/a.bin.asc": b"no",
+        "usr/lib/firmware/amd-ucode/c.bin.xz": lzma.compress(b"3"),
         "usr/lib/firmware/intel-ucode/06-00": b"intel",
+        "usr/lib/firmware/intel-ucode/06-3c-03.initramfs": b" early",
     }
     order = replace(ORDER, microcode=True)
     ramdisk = make_ramdisk(tree(entries), order, CONTENTS)
@@ -178,8 +181,8 @@ def test_microcode_comes_first() -> None:
     end = data.index(b"070701", data.index(b"TRAILER!!!"))
     assert end % 512 == 0
     early = {each.name: each.data for each in read_newc(data[:end])}
-    assert early["kernel/x86/microcode/AuthenticAMD.bin"] == b"12"
-    assert early["kernel/x86/microcode/GenuineIntel.bin"] == b"intel"
+    assert early["kernel/x86/microcode/AuthenticAMD.bin"] == b"123"
+    assert early["kernel/x86/microcode/GenuineIntel.bin"] == b"intel early"
     assert read_newc(data[end:])[0].name == "."
     with pytest.raises(RamdiskError, match=r"there is no microcode in the root"):
         made(order)
