@@ -30,6 +30,7 @@ EXPECTED = {
     "mellanox",
     "mysql",
     "nova-compute",
+    "persistent-state",
     "ramdisk-base",
     "swift-storage",
     "vm",
