@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from pull import zstd
 from pull.errors import PullError
@@ -14,6 +15,8 @@ _OUT = 1 << 20
 _XZ_MEMORY = 128 << 20  # xz -9 wants 65 MiB
 _LEFTOVER = b"\0"
 """What may follow the end: tapes and some tools pad with zeros."""
+_Codec = Any
+"""zlib's decompressobj, whose type has no name, and lzma's."""
 
 
 def kind_of(head: bytes) -> str:
@@ -27,8 +30,8 @@ def kind_of(head: bytes) -> str:
 def decompress(kind: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The bytes within. Raises PullError when they are damaged or end too early."""
     ways: dict[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
-        "gzip": _gzip,
-        "xz": _xz,
+        "gzip": lambda pieces: _members(pieces, _new_gzip, _of_gzip),
+        "xz": lambda pieces: _members(pieces, _new_xz, _of_xz),
         "zstd": zstd.decompress,
     }
     try:
@@ -37,48 +40,44 @@ def decompress(kind: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise PullError(f"the image is damaged: it is no sound {kind} ({error})") from error
 
 
-def _gzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Members, one after the other (RFC 1952)."""
-    codec, begun = zlib.decompressobj(wbits=31), False
+def _members(
+    pieces: Iterable[bytes], new: Callable[[], _Codec], drain: Callable[[_Codec, bytes], Iterator[bytes]]
+) -> Iterator[bytes]:
+    """Members of RFC 1952, streams of the .xz file format: one after the other, with zeros between them or none.
+    `drain` gives what comes out of some bytes."""
+    codec, begun = new(), False
     for piece in pieces:
         while piece:
-            if not begun:
-                piece = piece.lstrip(_LEFTOVER)
-            begun = begun or bool(piece)
+            piece = piece if begun else piece.lstrip(_LEFTOVER)
             if not piece:
                 break
-            yield codec.decompress(piece, _OUT)
-            piece = codec.unconsumed_tail
-            if codec.eof:
-                piece = codec.unused_data
-                codec, begun = zlib.decompressobj(wbits=31), False
-    while begun and (rest := codec.decompress(codec.unconsumed_tail, _OUT)):
-        yield rest
-        begun = not codec.eof
-    if begun:
-        raise ValueError("it ends too early")
-
-
-def _xz(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Streams, one after the other, and padding (the .xz file format, 2.2)."""
-    codec, begun = _new_xz(), False
-    for piece in pieces:
-        while piece:
-            if not begun:
-                piece = piece.lstrip(_LEFTOVER)
-            begun = begun or bool(piece)
-            if not piece:
-                break
-            yield codec.decompress(piece, _OUT)
-            while not codec.needs_input and not codec.eof:
-                yield codec.decompress(b"", _OUT)
+            begun = True
+            yield from drain(codec, piece)
             piece = b""
             if codec.eof:
                 piece = codec.unused_data
-                codec, begun = _new_xz(), False
+                codec, begun = new(), False
     if begun:
         raise ValueError("it ends too early")
 
 
-def _new_xz() -> lzma.LZMADecompressor:
+def _of_gzip(codec: _Codec, data: bytes) -> Iterator[bytes]:
+    out = b""
+    while not codec.eof and (data or len(out) == _OUT):
+        out = codec.decompress(data, _OUT)
+        yield out
+        data = codec.unconsumed_tail
+
+
+def _of_xz(codec: _Codec, data: bytes) -> Iterator[bytes]:
+    yield codec.decompress(data, _OUT)
+    while not codec.eof and not codec.needs_input:
+        yield codec.decompress(b"", _OUT)
+
+
+def _new_gzip() -> _Codec:
+    return zlib.decompressobj(wbits=31)
+
+
+def _new_xz() -> _Codec:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)

@@ -76,7 +76,7 @@ def deploy(given: Mapping[str, str], machine: Machine, say: Callable[[str], None
     else:
         return ""
     why = f"{why}; {deployment.state}"
-    if server.hears and not deployment.untold:
+    if server.hears:
         try:
             server.failed(why)
         except PullError as error:
@@ -105,8 +105,6 @@ class _Deployment:
         self._machine, self._server, self._say = machine, server, say
         self._target: Target | None = None
         self._written = False
-        self.untold = False
-        """Whether the failure is that the server cannot be told."""
 
     @property
     def state(self) -> str:
@@ -141,7 +139,7 @@ class _Deployment:
         try:
             image = open_image(source, wish, self._progress())
             target = Target(disk, image.beginning, image.size, wipe=wish.wipe)
-            self._server_agrees()
+            self._server.started()
             self._target = target
             self._say_what(target, disk, source.digest, image.size)
             target.begin()
@@ -158,15 +156,7 @@ class _Deployment:
         try:
             self._server.done(source.digest)
         except PullError as error:
-            self.untold = True
             raise PullError(f"the boot server could not be told that it is done: {error}") from error
-
-    def _server_agrees(self) -> None:
-        try:
-            self._server.started()
-        except PullError:
-            self.untold = True
-            raise
 
     def _say_what(self, target: Target, disk: Disk, digest: str, size: int | None) -> None:
         large = f"{size >> 20} MiB" if size is not None else "an unknown size"

@@ -31,7 +31,7 @@ _KNOWN = 0b1011  # dirty, corrupt, compression type
 _CLAIMS = {1 << 2: "its data in another file", 1 << 4: "extended L2 entries"}
 _LARGEST_L1 = 32 << 20  # bytes, as QEMU's block/qcow2.h has it
 _MOST_CLUSTERS = 1 << 22
-"""In use: 256 GiB of data at the usual size, and some 250 MB of memory here."""
+"""In use: 256 GiB of data at the usual size, and some 400 MB of memory here."""
 _TABLE = 1 << 63
 _SECTOR = 512
 

@@ -34,12 +34,8 @@ class Server:
         self.hears = bool(url)
 
     def started(self) -> None:
-        """Raises Refused, PullError."""
-        try:
-            self._tell(s="started")
-        except PullError:
-            self.hears = False
-            raise
+        """Raises Refused, PullError; then nothing more is told, here and in `done`."""
+        self._tell_or_end(s="started")
 
     def writing(self, come: int, size: int | None) -> None:
         """Note how far it is; the thread tells it."""
@@ -51,17 +47,24 @@ class Server:
     def _go_on_telling(self) -> None:
         while not self._ended.wait(self._every):
             with contextlib.suppress(PullError):
-                self._post(self._form("writing", self._progress()))
+                self._post(self._form("writing", **self._progress()))
 
     def done(self, digest: str) -> None:
         """Raises PullError."""
         self._stop()
-        self._tell(s="done", **self._progress(), d=digest)
+        self._tell_or_end(s="done", **self._progress(), d=digest)
 
     def failed(self, why: str) -> None:
         """Raises PullError."""
         self._stop()
         self._tell(s="failed", e=why[:_LONGEST])
+
+    def _tell_or_end(self, **fields: str) -> None:
+        try:
+            self._tell(**fields)
+        except PullError:
+            self.hears = False
+            raise
 
     def _stop(self) -> None:
         self._ended.set()
@@ -72,13 +75,13 @@ class Server:
         come, size = self._come
         return {"b": str(come), **({} if size is None else {"t": str(size)})}
 
-    def _form(self, state: str, more: dict[str, str]) -> bytes:
-        fields = {**self._fields, "s": state, "m": self._image, **more}
+    def _form(self, s: str, **more: str) -> bytes:
+        fields = {**self._fields, "s": s, "m": self._image, **more}
         return "&".join(f"{name}={quote(value, safe=_SAFE)}" for name, value in fields.items()).encode()
 
-    def _tell(self, *, s: str, **more: str) -> None:
+    def _tell(self, **fields: str) -> None:
         if self.hears:
-            form = self._form(s, more)
+            form = self._form(**fields)
             self._client.patience.patiently(lambda: self._post(form))
 
     def _post(self, form: bytes) -> None:

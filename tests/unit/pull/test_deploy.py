@@ -7,6 +7,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,28 @@ def test_a_boot_server_that_goes_away_meanwhile(lab: Lab) -> None:
         "is written, and boots"
     )
     lab.assert_written()
+
+
+def test_a_boot_server_that_does_not_want_to_know(lab: Lab) -> None:
+    """It refuses `done`: then it is not told that the deployment failed, for it did not."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(400 if b"&s=done" in bodies[-1] else 200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    bodies: list[bytes] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        lab.machine["port"] = server.server_address[1]
+        why = lab.deploy(*lab.serve("/web.raw", lab.image))
+        server.shutdown()
+    assert "told that it is done: the boot server refused" in why and why.endswith("is written, and boots")
+    assert b"&s=done" in bodies[-1]
 
 
 def test_an_image_server_that_is_not_there(lab: Lab) -> None:
