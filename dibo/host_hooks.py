@@ -7,12 +7,13 @@ Answers are parsed, never evaluated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dibo import process
 from dibo.context import ExtraFiles
-from dibo.errors import FlavourError, HookFailed, LayoutError, UsageError
+from dibo.errors import FlavourError, HookFailed, UsageError
 from dibo.flavour import HOOK_NAME, File, Flavour, Phase
 from dibo.loader import copy_files, read_tree
 from dibo.stack import Stack
@@ -43,27 +44,31 @@ def image_size(
     return size, set_by
 
 
-def block_device(stack: Stack, *, device: Path, size: int, environment: Mapping[str, str], say: Say) -> None:
-    """Run block-device.d hooks on `device`, an empty file of `size` bytes that stands for the disk.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What hooks said the root file system goes to, and which of them said it last; None: none did."""
 
-    A hook may look at it and answer with it. That the root file system goes where a hook says, and that what a hook
-    wrote is kept, is not there yet: both are refused with LayoutError rather than ignored. Raises HookFailed.
-    """
-    hooks = _in_order(stack, Phase.BLOCK_DEVICE)
-    if not hooks:
-        return
-    with device.open("wb") as file:
-        file.truncate(size)
-    for flavour, name in hooks:
+    text: str | None
+    hook: Path
+
+
+def has_block_device(stack: Stack) -> bool:
+    return bool(_in_order(stack, Phase.BLOCK_DEVICE))
+
+
+def block_device(
+    stack: Stack, *, device: Path, environment: Mapping[str, str], say: Say, after: Callable[[], None]
+) -> Answer:
+    """Run block-device.d hooks on `device`, which stands for the disk; there is at least one. Each is given the whole
+    device; `after` is called after each. Raises HookFailed."""
+    last = Answer(text=None, hook=Path())
+    for flavour, name in _in_order(stack, Phase.BLOCK_DEVICE):
         given = {**environment, "IMAGE_BLOCK_DEVICE": str(device)}
-        answer = _ask(flavour, Phase.BLOCK_DEVICE, name, given, say)
-        if answer not in (None, str(device)) or device.stat().st_blocks:
-            path = flavour.origin / Phase.BLOCK_DEVICE / name
-            raise LayoutError(
-                f"the hook {path} lays out the disk itself, which dibo cannot use yet",
-                hint="say how the disk is laid out under `disk` in flavour.yaml, as the flavour `vm` does",
-            )
-    device.unlink()
+        text = _ask(flavour, Phase.BLOCK_DEVICE, name, given, say)
+        if text is not None or not last.hook.name:
+            last = Answer(text=text, hook=flavour.origin / Phase.BLOCK_DEVICE / name)
+        after()
+    return last
 
 
 def extra_data(stack: Stack, *, directory: Path, environment: Mapping[str, str], say: Say) -> ExtraFiles:

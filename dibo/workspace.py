@@ -158,7 +158,21 @@ class Run:
         Raises OutputError when the directory is missing or not writable.
         """
         path = path.absolute()
-        part = path.with_name(f".{path.name}.{self.identity}.part")
+        with self._part(path, f".{path.name}.{self.identity}.part") as part:
+            yield part
+            part.replace(path)
+
+    @contextlib.contextmanager
+    def beside(self, path: Path) -> Iterator[Path]:
+        """A file beside `path`, for a while; it may be renamed meanwhile. Raises OutputError."""
+        self._count += 1
+        path = path.absolute()
+        with self._part(path, f".{path.name}.{self.identity}-{self._count}.part") as part:
+            yield part
+
+    @contextlib.contextmanager
+    def _part(self, path: Path, name: str) -> Iterator[Path]:
+        part = path.with_name(name)
         self._note("file", str(part))
         try:
             part.touch(exist_ok=False)
@@ -169,7 +183,6 @@ class Run:
             ) from error
         try:
             yield part
-            part.replace(path)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         finally:

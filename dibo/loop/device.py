@@ -62,6 +62,11 @@ class LoopDevice:
     def path(self) -> Path:
         return Path(f"/dev/loop{self.number}")
 
+    @property
+    def attached(self) -> bool:
+        """Whether it was not closed yet."""
+        return self._fd >= 0
+
     def partition(self, number: int) -> Path:
         return Path(f"/dev/loop{self.number}p{number}")
 

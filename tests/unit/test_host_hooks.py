@@ -8,7 +8,7 @@ import pytest
 
 from dibo import host_hooks
 from dibo.context import ExtraFiles
-from dibo.errors import FlavourError, HookFailed, LayoutError
+from dibo.errors import FlavourError, HookFailed
 from dibo.units import GIB, MIB
 from tests.support.flavours import read_stack, write_flavour
 
@@ -106,29 +106,26 @@ def test_what_a_hook_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert said == [f"2,yes,,http://proxy,C.UTF-8,{path}"]
 
 
-def block_device(directory: Path, text: str) -> Path:
-    write_flavour(directory, "a", {"block-device.d/10-a": SH + text})
-    device = directory / "disk"
-    host_hooks.block_device(
-        read_stack(directory, "a"), device=device, size=MIB, environment={}, say=lambda _: None
+def test_block_device_hooks_are_given_the_whole_disk_and_the_last_answer_wins(tmp_path: Path) -> None:
+    for name, text in (
+        ("a", "echo IMAGE_BLOCK_DEVICE=${IMAGE_BLOCK_DEVICE}p1"),
+        ("b", "echo b was given $IMAGE_BLOCK_DEVICE; echo 'IMAGE_BLOCK_DEVICE=$(touch trap)'"),
+        ("c", "exit 0"),
+    ):
+        write_flavour(tmp_path, name, {f"block-device.d/10-{name}": SH + text})
+    said: list[str] = []
+    times: list[int] = []
+    answer = host_hooks.block_device(
+        read_stack(tmp_path, "a", "b", "c"),
+        device=Path("/the/disk"),
+        environment={},
+        say=said.append,
+        after=lambda: times.append(1),
     )
-    return device
-
-
-@pytest.mark.parametrize(
-    "text", ["", 'test -s "$IMAGE_BLOCK_DEVICE"', 'echo "IMAGE_BLOCK_DEVICE=$IMAGE_BLOCK_DEVICE"']
-)
-def test_block_device_hooks_that_only_look(tmp_path: Path, text: str) -> None:
-    assert not block_device(tmp_path, text).exists()
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["echo IMAGE_BLOCK_DEVICE=/dev/sda1", 'echo label > "$IMAGE_BLOCK_DEVICE"; sync "$IMAGE_BLOCK_DEVICE"'],
-)
-def test_block_device_hooks_that_lay_out_the_disk(tmp_path: Path, text: str) -> None:
-    with pytest.raises(LayoutError, match=r"block-device\.d/10-a lays out the disk itself"):
-        block_device(tmp_path, text)
+    assert answer == host_hooks.Answer(text="$(touch trap)", hook=tmp_path / "b" / "block-device.d" / "10-b")
+    assert said == ["b was given /the/disk"]
+    assert len(times) == 3
+    assert not list(tmp_path.rglob("trap"))
 
 
 def extra(directory: Path, *asked: str) -> ExtraFiles:

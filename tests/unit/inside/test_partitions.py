@@ -33,7 +33,10 @@ def test_gpt_from_either_copy() -> None:
     disk = with_gpt()
     wanted = tuple(
         Place(
-            number=each.number, offset=each.first_lba * 512, size=(each.last_lba - each.first_lba + 1) * 512
+            number=each.number,
+            offset=each.first_lba * 512,
+            size=(each.last_lba - each.first_lba + 1) * 512,
+            kind=each.type_guid,
         )
         for each in placed().partitions
     )
@@ -67,7 +70,7 @@ def test_logical_partitions_in_a_circle() -> None:
 def test_a_partition_that_ends_beyond_the_disk_is_cut() -> None:
     disk = bytearray(MIB)
     disk[:512] = mbr((0x83, 1024, 1 << 30))
-    assert places(Bytes(disk)) == (Place(number=1, offset=MIB // 2, size=MIB // 2),)
+    assert places(Bytes(disk)) == (Place(number=1, offset=MIB // 2, size=MIB // 2, kind=0x83),)
 
 
 def test_none() -> None:

@@ -1,0 +1,148 @@
+"""A disk that somebody else laid out: what is where on it, and what dibo adds.
+
+    GPT    core image in the partition for it (bios-boot), the files for UEFI in the EFI system partition
+    MBR    core image in the gap between sector 0 and the first partition; an EFI system partition (0xef) as above
+
+What whoever made the disk wrote to a partition stays; dibo fills the one that the root goes to, and an EFI system
+partition that is empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+from uuid import UUID
+
+from dibo.disk import grub
+from dibo.disk.bootfiles import BootFiles
+from dibo.disk.identity import disk_guid, identify
+from dibo.disk.partition import ROOT, Content, FileSystem, Partition, PartitionType, Sizing
+from dibo.disk.placement import PlacedPartition, Placement
+from dibo.disk.target import Target
+from dibo.errors import LayoutError
+from dibo.inside.partitions import Place, Table
+from dibo.units import MIB, SECTOR, human_size
+
+_BIOS_BOOT: Final = UUID("21686148-6449-6e6f-744e-656564454649")
+_ESP: Final = (UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"), 0xEF)
+_ESP_LABEL: Final = "UEFI"
+_ESP_MOUNT: Final = PurePosixPath("/boot/efi")
+_BLOCK: Final = 4096
+_SMALLEST: Final = MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDisk:
+    """A disk of `size` bytes that is laid out, and what of it is dibo's to fill."""
+
+    size: int
+    table: Table
+    root: Place
+    esp: Place | None
+    """An EFI system partition that is empty."""
+
+    @property
+    def is_to_boot(self) -> bool:
+        """Whether whoever made the disk wants a machine to boot from it."""
+        kinds = [place.kind for place in self.table.places]
+        active = any(place.active for place in self.table.places)
+        return active or _BIOS_BOOT in kinds or any(kind in _ESP for kind in kinds)
+
+    @property
+    def core(self) -> Place | None:
+        """Where GRUB's core image goes."""
+        if self.table.is_gpt:
+            return next((place for place in self.table.places if place.kind == _BIOS_BOOT), None)
+        return Place(number=0, offset=SECTOR, size=max(0, self.table.free_until - SECTOR))
+
+
+def check_table(table: Table, size: int) -> None:
+    """Raises LayoutError where partitions lie on each other, on the table, or beyond the disk of `size` bytes."""
+    before: Place | None = None
+    for place in sorted(table.places, key=lambda place: place.offset):
+        if place.offset < SECTOR or place.offset + place.size > size:
+            raise LayoutError(
+                f"partition {place.number} covers bytes {place.offset} to {place.offset + place.size - 1} of a disk of "
+                f"{size}",
+                hint="the size of the disk is in IMAGE_SIZE for block-device-size.d, and is that of the device",
+            )
+        if before is not None and before.offset + before.size > place.offset:
+            raise LayoutError(f"partitions {before.number} and {place.number} lie on each other")
+        before = place
+
+
+def find(table: Table, *, size: int, number: int) -> FoundDisk:
+    """The disk, with the root in partition `number`. Raises LayoutError."""
+    check_table(table, size)
+    root = next((place for place in table.places if place.number == number), None)
+    if root is None:
+        there = ", ".join(str(place.number) for place in table.places) or "none"
+        raise LayoutError(f"there is no partition {number} on the disk; there are: {there}")
+    if root.size < _SMALLEST:
+        raise LayoutError(
+            f"partition {number} has {human_size(root.size)}, which is no room for a root file system"
+        )
+    return FoundDisk(size=size, table=table, root=root, esp=esp_of(table, root))
+
+
+def esp_of(table: Table, root: Place | None) -> Place | None:
+    return next((place for place in table.places if place.kind in _ESP and place != root), None)
+
+
+def placement(found: FoundDisk, *, identity: str, label: str) -> Placement:
+    """The partitions that dibo fills, as those of a layout; `label` is the root's."""
+    root = Partition(
+        name="root",
+        type=PartitionType.LINUX,
+        size=Sizing.REST,
+        filesystem=FileSystem.EXT4,
+        label=label,
+        mount=ROOT,
+    )
+    partitions = [_placed(root, found.root, identity)]
+    if found.esp is not None:
+        esp = Partition(
+            name="esp",
+            type=PartitionType.ESP,
+            size=found.esp.size,
+            filesystem=FileSystem.VFAT,
+            label=_ESP_LABEL,
+            mount=_ESP_MOUNT,
+            content=Content.ESP,
+        )
+        partitions.append(_placed(esp, found.esp, identity))
+    return Placement(size=found.size, disk_guid=disk_guid(identity), partitions=tuple(partitions))
+
+
+def _placed(wish: Partition, place: Place, identity: str) -> PlacedPartition:
+    return PlacedPartition(
+        wish=wish,
+        number=place.number,
+        first_lba=place.offset // SECTOR,
+        sectors=place.size // _BLOCK * _BLOCK // SECTOR,
+        type_guid=UUID(int=0),
+        ids=identify(identity, wish.name),
+    )
+
+
+def write_boot(target: Target, found: FoundDisk, boot: BootFiles, *, sector: bytes) -> list[tuple[int, int]]:
+    """Put GRUB for BIOS on the disk where there is a place for it; `sector` is its first one, whose table stays. The
+    ranges that are written, as offset and size. Raises LayoutError where the disk is to boot so, and cannot."""
+    where = found.core
+    if where is None or boot.boot is None or boot.core is None:
+        return []
+    needed = -(-len(boot.core) // SECTOR) * SECTOR
+    if needed > where.size:
+        if not found.is_to_boot:
+            return []
+        what = f"partition {where.number}" if where.number else "the gap before the first partition"
+        raise LayoutError(
+            f"GRUB's core image has {human_size(needed)}, and {what} {human_size(where.size)}",
+            hint="let the hook start the first partition at 1 MiB (sector 2048), as sfdisk does by itself",
+        )
+    lba = where.offset // SECTOR
+    image = grub.core_image(boot.core, lba=lba, available_sectors=where.size // SECTOR)
+    target.write(where.offset, [image])
+    target.write(0, [grub.boot_sector(boot.boot, sector, core_lba=lba)])
+    return [(where.offset, len(image)), (0, SECTOR)]
