@@ -30,7 +30,13 @@ from dibo.errors import (
     VerificationFailed,
 )
 from dibo.flavour_yaml import SCHEMA
-from dibo.order import Order, by_the_way_that_works, check_order, needs_directory
+from dibo.order import (
+    Order,
+    by_the_way_that_works,
+    check_order,
+    laid_out_by_hooks,
+    needs_directory,
+)
 from dibo.plan import Plan, describe
 from dibo.ports import Engine, Root
 from dibo.report import Report, answer
@@ -213,16 +219,12 @@ def create(options: Options, report: Report, *, layout_file: Path | None) -> int
     )
     check_order(order)
     order = by_the_way_that_works(order, directory=decided.engine != "docker", say=report.say)
-    with new_session(decided, report) as session:
-        host_hooks.block_device(
-            stack,
-            device=session.run.subdirectory("device") / "disk",
-            size=size,
-            environment=environment,
-            say=report.say,
-        )
+    with (
+        new_session(decided, report) as session,
+        laid_out_by_hooks(order, stack, environment=environment, run=session.run, report=report) as laid_out,
+    ):
         job = session.job()
-        order = order.for_image(job.plan.image_key)
+        order = laid_out.for_image(job.plan.image_key)
         made = session.with_root(
             job,
             lambda root: convert(root, order, run=session.run, report=report),

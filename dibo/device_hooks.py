@@ -7,11 +7,12 @@ wrote is read back, never evaluated.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,9 @@ from dibo import host_hooks
 from dibo.disk import found as disks
 from dibo.disk.found import FoundDisk
 from dibo.disk.sparse import is_zero
-from dibo.errors import DiskImageError, HookFailed, LayoutError, LoopError
+from dibo.disk.target import Target
+from dibo.disk.targets import copy_raw
+from dibo.errors import DiskImageError, HookFailed, LayoutError, LoopError, OutputError
 from dibo.host_hooks import Answer
 from dibo.inside.opened import FileSource
 from dibo.inside.partitions import Place, Table, table
@@ -95,6 +98,18 @@ def hooked_disk(
         if made is None:
             undo.close()
         yield made
+
+
+def take_over(file: Path, path: Path, make: Callable[[], AbstractContextManager[Target]]) -> None:
+    """Have the finished disk in `file` at `path`: by its name where that goes, else by a copy to what `make` opens
+    there. Raises OutputError."""
+    try:
+        file.replace(path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        with file.open("rb") as source, make() as target:
+            copy_raw(source, target)
 
 
 class _Release:

@@ -15,23 +15,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dibo import ext4
-from dibo.contents import Nowhere, choose
-from dibo.disk.image import write_disk
-from dibo.disk.target import Target
-from dibo.errors import ConverterError
-from dibo.filesystems import FileSystems, TooSmall
+from dibo.contents import Nowhere
 from dibo.fitting import fits_something, fitted
-from dibo.layers.load import Tree
 from dibo.layers.spool import Spool
-from dibo.making import adapt_to, boot_files_of, load_root, placement_of, targets_of, too_small
+from dibo.making import load_root, placement_of, targets_of
 from dibo.node import Node
 from dibo.order import Order, by_the_way_that_works, on_a_loop_device
 from dibo.ports import Root
-from dibo.programs import NeedsLoop, Programs
+from dibo.programs import NeedsLoop
 from dibo.report import Report
 from dibo.units import human_size
 from dibo.workspace import Run
+from dibo.writing import write
 
 
 def make_disks(
@@ -81,42 +76,7 @@ def _in_one_pass(
     report: Report,
 ) -> Node:
     with report.task("disk") as task, targets_of(order, raw, qcow2) as target:
-        tree = _write(root, order, fitting, target, spool, run, report)
+        placement = placement_of(order, fitting)
+        tree = write(root, order, placement, target, spool, run=run, report=report)
         task.note(f"{human_size(tree.bytes)} of files on {human_size(order.image_size)}")
     return tree.root
-
-
-def _write(
-    root: Root,
-    order: Order,
-    fitting: Mapping[str, int],
-    target: Target,
-    spool: Spool | None,
-    run: Run,
-    report: Report,
-) -> Tree:
-    placement = placement_of(order, fitting)
-    programs = Programs(root, order, placement, run=run, report=report)
-    systems = FileSystems(target, placement, epoch=order.epoch, others=programs.places)
-    tree = load_root(root, order, systems.places(spool), report)
-    boot = boot_files_of(tree.root, order)
-    everywhere: dict[Node, object] = {}
-    if spool is not None:
-        choose(tree.root, 0, everywhere)
-    try:
-        with systems.mounted(tree.root) as mounted:
-            adapt_to(mounted, placement, systems.where, root, order)
-            systems.finish(mounted, boot)
-            programs.fill(mounted, target)
-    except TooSmall as error:
-        raise too_small(error.partition, error.missing, tree, order) from error
-    except ext4.Ext4Error as error:
-        raise ConverterError(
-            f"{root.name} cannot be an ext4 file system: {error}",
-            hint="change it in the image; -t tar makes an archive of it as it is",
-        ) from error
-    if spool is not None:
-        choose(tree.root, 1, everywhere)
-    if order.layout is not None:
-        write_disk(target, placement=placement, boot=boot)
-    return tree

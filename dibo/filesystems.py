@@ -17,6 +17,7 @@ from dibo.disk.placement import PlacedPartition, Placement
 from dibo.disk.swap import swap_header
 from dibo.disk.target import Target
 from dibo.layers.divided import MAIN, Divided
+from dibo.loop.fill import Filling
 from dibo.mounts import Mounted
 from dibo.node import Contents, Node
 from dibo.tree import walk
@@ -24,7 +25,7 @@ from dibo.units import MIB
 
 _SECOND: Final = 1_000_000_000
 _BLOCK: Final = 4096
-Writer = ext4.Writer | FatWriter
+Writer = ext4.Writer | FatWriter | Filling
 
 
 class TooSmall(Exception):
@@ -37,8 +38,8 @@ class TooSmall(Exception):
 
 
 class FileSystems:
-    """The writers for the partitions of `placement`, but for those in `others`, which somebody else fills from the
-    contents given there."""
+    """The writers for the partitions of `placement`: those in `writers` for these, dibo's own for others, but none for
+    those in `others`, which somebody else fills from the contents given there."""
 
     def __init__(
         self,
@@ -47,14 +48,17 @@ class FileSystems:
         *,
         epoch: int,
         others: Mapping[str, Contents] | None = None,
+        writers: Mapping[str, Filling] | None = None,
     ) -> None:
         self._target = target
         self._placement = placement
         self._epoch = epoch
         self._others = dict(others or {})
-        self.writers: dict[str, Writer] = {}
+        self.writers: dict[str, Writer] = {**(writers or {})}
         for part in placement.partitions:
-            if part.wish.name not in self._others and (writer := self._writer(part)) is not None:
+            if part.wish.name in self._others or part.wish.name in self.writers:
+                continue
+            if (writer := self._writer(part)) is not None:
                 self.writers[part.wish.name] = writer
 
     def _writer(self, part: PlacedPartition) -> Writer | None:
@@ -98,17 +102,14 @@ class FileSystems:
         wanted = [mount for mount in mounts if mount != ROOT]
         return Mounted(root, wanted, mtime=self._epoch * _SECOND)
 
-    def finish(self, tree: Mounted | None, boot: BootFiles) -> None:
-        """Write what is not file data yet; without a tree nothing is in any of them but boot files. Raises
-        TooSmall, ext4.Ext4Error, LayoutError, OutputError."""
+    def finish(self, tree: Mounted, boot: BootFiles) -> None:
+        """Write what is not file data yet. Raises TooSmall, ext4.Ext4Error, LayoutError, OutputError, LoopError."""
         for part in self._placement.partitions:
             writer = self.writers.get(part.wish.name)
-            top = _empty(self._epoch)
-            if tree is not None and part.wish.mount is not None:
-                top = tree.tops[part.wish.mount]
+            top = tree.tops[part.wish.mount] if part.wish.mount is not None else _empty(self._epoch)
             if isinstance(writer, FatWriter):
                 writer.finish(top, self._esp(part, boot))
-            elif isinstance(writer, ext4.Writer):
+            elif writer is not None:
                 try:
                     writer.finish(top)
                 except ext4.NoSpace as error:
@@ -126,6 +127,7 @@ class FileSystems:
             more = self._esp(part, boot)
             stored = sum(node.size for node in walk(top)) + sum(map(len, more.values()))
             return smallest_fat(top, more, free=headroom.of(stored), label=part.wish.label)
+        assert isinstance(writer, ext4.Writer)
         needs = writer.measure(top)
         blocks = needs.data_blocks + needs.single_blocks
         more_blocks = -(-headroom.of(blocks * _BLOCK) // _BLOCK)

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from dibo.adapt import Where, adapt
-from dibo.disk.bootfiles import BootFiles
+from dibo.disk.bootfiles import MANIFEST, BootFiles
+from dibo.disk.found import placement as found_placement
 from dibo.disk.image import wants_boot_files
 from dibo.disk.partition import Sizing
 from dibo.disk.placement import PlacedPartition, Placement, bare_placement, place
@@ -22,12 +23,14 @@ from dibo.node import Contents, Node
 from dibo.order import BARE_LABEL, Order, root_type
 from dibo.ports import Root
 from dibo.report import Report
-from dibo.tree import KEPT, boot_files, require_bootable, tidy
+from dibo.tree import KEPT, boot_files, find, require_bootable, tidy
 from dibo.units import GIB, human_size
 
 
 def placement_of(order: Order, fitting: Mapping[str, int]) -> Placement:
     """`fitting`: bytes of the partitions that fit, by name."""
+    if order.hooked is not None:
+        return found_placement(order.hooked.found, identity=order.identity, label=BARE_LABEL)
     if order.layout is None:
         return bare_placement(order.image_size, identity=order.identity, label=BARE_LABEL)
     return place(
@@ -73,9 +76,12 @@ def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tre
 
 
 def boot_files_of(root: Node, order: Order) -> BootFiles:
-    """The boot files, if the layout has a place for any."""
-    if order.layout is None or not wants_boot_files(order.layout):
-        return BootFiles(boot=None, core=None, esp={})
+    """The boot files, if the disk has a place for any."""
+    if order.hooked is not None:
+        if not order.hooked.found.is_to_boot and find(root, str(MANIFEST)) is None:
+            return BootFiles()
+    elif order.layout is None or not wants_boot_files(order.layout):
+        return BootFiles()
     require_bootable(root, architecture=order.architecture)
     return boot_files(root)
 
@@ -99,6 +105,12 @@ def too_small(part: PlacedPartition, missing: int, tree: Tree, order: Order) -> 
             f"what belongs to {part.wish.mount or part.wish.name} does not fit the partition {part.wish.name} of"
             f" {human_size(part.size)}: {human_size(missing)} are missing",
             hint="give it more in the layout, or write size: fit",
+        )
+    if order.hooked is not None:
+        return ImageTooSmall(
+            f"the root file system ({human_size(tree.bytes)} in {tree.entries} files) does not fit the "
+            f"{human_size(part.size)} that {order.hooked.hook} has for it: {human_size(missing)} are missing",
+            hint="make the partition larger in the hook, or the disk (--image-size, IMAGE_SIZE) if it takes the rest",
         )
     enough = math.ceil((order.image_size + missing * 1.02) * 10 / GIB)
     return ImageTooSmall(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from dibo import process
 from dibo.converter import Converter, Takes
+from dibo.device_hooks import HookedDisk, hooked_disk
 from dibo.disk.partition import ROOT, FileSystem, Layout, Partition, Sizing
 from dibo.disk.placement import place, smallest_disk
 from dibo.disk.targets import qcow2_compression
@@ -17,8 +19,11 @@ from dibo.errors import LayoutError, LoopError, OutputError, ToolMissing, UsageE
 from dibo.layers.limits import Limits
 from dibo.loop.check import check as check_loop
 from dibo.loop.mkfs import TYPES as LOOP_TYPES
+from dibo.report import Report
+from dibo.stack import Stack
 from dibo.tools import how_to_install
 from dibo.ways import Choice, Way, choose_way
+from dibo.workspace import Run
 
 TYPES: Final = ("ext4", "ext3", "ext2")
 """File systems for a root: the first by dibo's own writer, the others by mke2fs."""
@@ -54,6 +59,8 @@ class Order:
     """Whether `NAME.sha256` goes beside each artefact."""
     loop: bool = False
     """Whether disks are made on a loop device."""
+    hooked: HookedDisk | None = None
+    """The disk that hooks of block-device.d laid out; then there is no layout."""
 
     def for_image(self, identity: str) -> Order:
         """The same order for an image that is known by now."""
@@ -66,6 +73,29 @@ class Order:
 def output_path(output: Path, kind: str) -> Path:
     """`web` and qcow2 give `web.qcow2`; a name that ends in the type already is taken as it is."""
     return output if output.name.endswith(f".{kind}") else output.with_name(f"{output.name}.{kind}")
+
+
+@contextmanager
+def laid_out_by_hooks(
+    order: Order, stack: Stack, *, environment: Mapping[str, str], run: Run, report: Report
+) -> Iterator[Order]:
+    """Run hooks of block-device.d: the order for the disk that they make, or as it was where they make none. What a
+    hook lays out comes before a layout. Raises what hooked_disk and check_order raise."""
+    with hooked_disk(
+        stack,
+        size=order.image_size,
+        loop=order.loop,
+        output=order.path("raw"),
+        environment=environment,
+        run=run,
+        report=report,
+    ) as hooked:
+        if hooked is not None:
+            if order.layout is not None:
+                report.say(f"{hooked.hook} laid out the disk: what flavours say about partitions is not used")
+            order = replace(order, hooked=hooked, layout=None)
+            check_order(order)
+        yield order
 
 
 def check_order(order: Order) -> None:
@@ -116,8 +146,6 @@ def _check_disk(order: Order) -> None:
         size = smallest_disk(order.layout, {})
     place(order.layout, size=size, identity=order.identity, architecture=order.architecture)
     for partition in order.layout.partitions:
-        if order.loop and partition.filesystem is FileSystem.VFAT and partition.content is None:
-            raise LayoutError(f"dibo cannot fill {partition.name} on a loop device yet")
         choice = way_of(partition, order)
         if choice is not None and choice.way is Way.PROGRAM and process.find(choice.program) is None:
             raise ToolMissing(

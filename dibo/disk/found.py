@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from uuid import UUID
 
-from dibo.disk import grub
+from dibo.disk import grub, grub_cfg
 from dibo.disk.bootfiles import BootFiles
 from dibo.disk.identity import disk_guid, identify
 from dibo.disk.partition import ROOT, Content, FileSystem, Partition, PartitionType, Sizing
@@ -54,7 +54,13 @@ class FoundDisk:
         """Where GRUB's core image goes."""
         if self.table.is_gpt:
             return next((place for place in self.table.places if place.kind == _BIOS_BOOT), None)
-        return Place(number=0, offset=SECTOR, size=max(0, self.table.free_until - SECTOR))
+        end = grub_cfg.EARLY_LBA * SECTOR if self.has_early else self.table.free_until
+        return Place(number=0, offset=SECTOR, size=max(0, end - SECTOR))
+
+    @property
+    def has_early(self) -> bool:
+        """Whether the sectors are free from which the core image reads where /boot is."""
+        return self.table.free_until >= grub_cfg.EARLY_LBA * SECTOR + grub_cfg.EARLY_SIZE
 
 
 def check_table(table: Table, size: int) -> None:
@@ -126,7 +132,9 @@ def _placed(wish: Partition, place: Place, identity: str) -> PlacedPartition:
     )
 
 
-def write_boot(target: Target, found: FoundDisk, boot: BootFiles, *, sector: bytes) -> list[tuple[int, int]]:
+def write_boot(
+    target: Target, found: FoundDisk, boot: BootFiles, *, placement: Placement, sector: bytes
+) -> list[tuple[int, int]]:
     """Put GRUB for BIOS on the disk where there is a place for it; `sector` is its first one, whose table stays. The
     ranges that are written, as offset and size. Raises LayoutError where the disk is to boot so, and cannot."""
     where = found.core
@@ -142,7 +150,12 @@ def write_boot(target: Target, found: FoundDisk, boot: BootFiles, *, sector: byt
             hint="let the hook start the first partition at 1 MiB (sector 2048), as sfdisk does by itself",
         )
     lba = where.offset // SECTOR
-    image = grub.core_image(boot.core, lba=lba, available_sectors=where.size // SECTOR)
-    target.write(where.offset, [image])
-    target.write(0, [grub.boot_sector(boot.boot, sector, core_lba=lba)])
-    return [(where.offset, len(image)), (0, SECTOR)]
+    parts = [
+        (where.offset, grub.core_image(boot.core, lba=lba, available_sectors=where.size // SECTOR)),
+        (0, grub.boot_sector(boot.boot, sector, core_lba=lba)),
+    ]
+    if found.has_early:
+        parts.append((grub_cfg.EARLY_LBA * SECTOR, grub_cfg.early(placement)))
+    for offset, data in parts:
+        target.write(offset, [data])
+    return [(offset, len(data)) for offset, data in parts]

@@ -59,6 +59,11 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None
     put(target, tail_offset, tail)
 
 
+def has_core(placement: Placement) -> bool:
+    """Whether there is a place for GRUB's core image for BIOS."""
+    return _core(placement) is not None
+
+
 def _core(placement: Placement) -> tuple[int, int] | None:
     """Where GRUB's core image goes, and how many sectors there are."""
     part = placement.holding(Content.GRUB_CORE)

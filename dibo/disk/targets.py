@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -42,18 +42,34 @@ def qcow2_compression(options: Mapping[str, str]) -> Compression:
         ) from None
 
 
-def copy_raw(source: BinaryIO, target: Target) -> None:
-    """Write the disk in the plain file `source` to a fresh `target` of at least its size. Holes are left out."""
+def copy_raw(source: BinaryIO, target: Target, *, without: Sequence[tuple[int, int]] = ()) -> None:
+    """Write the disk in the plain file `source` to a fresh `target` of at least its size. Holes are left out, and so
+    are the ranges `without`, offset and size of each."""
     fd = source.fileno()
     position = 0
     while (start := _data(fd, position)) is not None:
         position = os.lseek(fd, start, os.SEEK_HOLE)
-        while start < position:
-            data = os.pread(fd, min(_CHUNK - start % _CHUNK, position - start), start)
-            if not data:  # it was cut while we read
-                return
-            target.write(start, [data])
-            start += len(data)
+        for at, end in _left(start, position, sorted(without)):
+            _copy(fd, target, at, end)
+
+
+def _left(start: int, end: int, without: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What is left of a range, from the lowest on; `without` is sorted."""
+    for offset, size in without:
+        if start < min(offset, end):
+            yield start, min(offset, end)
+        start = max(start, offset + size)
+    if start < end:
+        yield start, end
+
+
+def _copy(fd: int, target: Target, start: int, end: int) -> None:
+    while start < end:
+        data = os.pread(fd, min(_CHUNK - start % _CHUNK, end - start), start)
+        if not data:  # it was cut while we read
+            return
+        target.write(start, [data])
+        start += len(data)
 
 
 def _data(fd: int, position: int) -> int | None:

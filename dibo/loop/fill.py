@@ -1,11 +1,11 @@
 """A tree into mounted file systems, while it is read.
 
 The bytes of files come first, and nobody knows their names yet (dibo.node.Contents). They are written to numbered
-files of a directory in the root file system, and get their names by rename(2) when the tree is complete:
+files of a directory in the same file system, and get their names by rename(2) when the tree is complete:
 
     TOP/.dibo-HEX/0, 1, 2, …   ──►   TOP/usr/bin/env, …
 
-What belongs to another file system of the disk is copied there then. Ownership comes before permissions, which lose
+Ownership comes before permissions, which lose
 setuid bits by it, and both before attributes, which lose capabilities by them (chown(2)); times of directories come
 when nothing in them changes any more.
 """
@@ -22,26 +22,30 @@ from pathlib import Path
 from typing import Final
 
 from dibo.errors import LoopError, OutputError
+from dibo.ext4 import NoSpace
 from dibo.layers.tar import shared
 from dibo.loop.namespace import sync_filesystem
+from dibo.mke2fs import measure, smallest
 from dibo.node import Buffer, Node
+from dibo.units import MIB
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_COPIED: Final = 1 << 30
 _LOST_AND_FOUND: Final = b"lost+found"
 _SECOND: Final = 1_000_000_000
 _MANY: Final = 512  # below IOV_MAX, 1024
 
 
 class Filling:
-    """Contents (dibo.node) in the file system mounted at `top`, which is empty. `epoch` is the time of what
-    mkfs left there, in seconds since 1970. Raises LoopError.
+    """Contents (dibo.node) in the file system mounted at `top`, which is empty and has `size` bytes. `epoch`
+    is the time of what mkfs left there, in seconds since 1970. Raises LoopError.
 
-    A file system that is full is no error yet: from then on nothing is written, and `full` says so.
+    A file system that is full is no error before `finish`, which has the tree to say how much is missing: from then on
+    nothing is written, and `full` says so.
     """
 
-    def __init__(self, top: Path, *, epoch: int) -> None:
+    def __init__(self, top: Path, *, size: int, epoch: int) -> None:
         self.full = False
+        self._size = size
         self._epoch = epoch
         self._name = f".dibo-{secrets.token_hex(8)}".encode()
         self._next = 0
@@ -137,29 +141,34 @@ class Filling:
     # The tree
 
     def finish(self, root: Node) -> None:
-        """Give everything its name and its attributes, and have it on the disk. Nothing but `full` becomes true when
-        there is no room. Raises LoopError, and OutputError where what is below the file system is full."""
+        """Give everything its name and its attributes, and have it on the disk. Raises ext4.NoSpace where the file
+        system is full, whatever it is; LoopError; and OutputError where what is below it is full."""
         self.flush()
         self._end()
-        if self.full:
-            return
-        with self._unless_full():
-            self._grow(root)
-            os.rmdir(self._name, dir_fd=self._top)
-            if _LOST_AND_FOUND not in (root.children or {}):  # then it is mkfs's
-                with contextlib.suppress(FileNotFoundError):
-                    times = (self._epoch * _SECOND, self._epoch * _SECOND)
-                    os.utime(_LOST_AND_FOUND, ns=times, dir_fd=self._top)
-            self._describe(root, b".")
         if not self.full:
-            try:
-                sync_filesystem(self._top)
-            except OSError as error:
-                raise OutputError(
-                    f"cannot write the disk: {error.strerror}",
-                    hint="most likely there is no room left where the image goes: make some, or choose another "
-                    "place with -o",
-                ) from error
+            with self._unless_full():
+                self._grow(root)
+                os.rmdir(self._name, dir_fd=self._top)
+                if _LOST_AND_FOUND not in (root.children or {}):  # then it is mkfs's
+                    with contextlib.suppress(FileNotFoundError):
+                        times = (self._epoch * _SECOND, self._epoch * _SECOND)
+                        os.utime(_LOST_AND_FOUND, ns=times, dir_fd=self._top)
+                self._describe(root, b".")
+        if self.full:
+            raise NoSpace(self._missing(root))
+        try:
+            sync_filesystem(self._top)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the disk: {error.strerror}",
+                hint="most likely there is no room left where the image goes: make some, or choose another "
+                "place with -o",
+            ) from error
+
+    def _missing(self, root: Node) -> int:
+        """A guess, from what ext4 would want: nobody knows what the others take before they take it."""
+        size = self._size
+        return max(MIB, smallest(measure(root), at_least=size + MIB) * 11 // 10 - size)
 
     def _grow(self, root: Node) -> None:
         names: dict[Node, bytes] = {}
@@ -177,7 +186,9 @@ class Filling:
                         os.mkdir(below, 0o700, dir_fd=self._top)
                     todo += [(below, child, True), (below, child, False)]
                 elif child in names:
-                    self._link(names[child], below)
+                    os.link(
+                        names[child], below, src_dir_fd=self._top, dst_dir_fd=self._top, follow_symlinks=False
+                    )
                 else:
                     self._make(child, below)
                     self._describe(child, below)
@@ -193,42 +204,7 @@ class Filling:
         elif node.content is None:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._top))
         else:
-            self._move(str(node.content), path, node.size)
-
-    def _move(self, name: str, path: bytes, size: int) -> None:
-        try:
-            os.rename(name, path, src_dir_fd=self._waiting, dst_dir_fd=self._top)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._copy(name, path, size)
-
-    def _copy(self, name: str, path: bytes, size: int) -> None:
-        source = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._waiting)
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._top)
-        try:
-            os.ftruncate(target, size)
-            for start, end in data_of(source, size):
-                os.lseek(target, start, os.SEEK_SET)
-                while start < end:
-                    start += os.sendfile(target, source, start, min(_COPIED, end - start))
-        finally:
-            os.close(source)
-            os.close(target)
-        os.unlink(name, dir_fd=self._waiting)
-
-    def _link(self, first: bytes, path: bytes) -> None:
-        """Another name; where that is in another file system of the disk, there can only be a copy."""
-        try:
-            os.link(first, path, src_dir_fd=self._top, dst_dir_fd=self._top, follow_symlinks=False)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            raise LoopError(
-                f"{_shown(first)} and {_shown(path)} are one file with two names, and the layout puts them on two "
-                "file systems",
-                hint="make two files of it in the image, or give both one partition",
-            ) from error
+            os.rename(str(node.content), path, src_dir_fd=self._waiting, dst_dir_fd=self._top)
 
     def _describe(self, node: Node, path: bytes) -> None:
         os.chown(path, node.uid, node.gid, dir_fd=self._top, follow_symlinks=False)
