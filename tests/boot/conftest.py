@@ -87,6 +87,12 @@ class Disks:
 
     built: Path
     converted: Path
+    name: str = ""
+    """Of the image in the registry that `converted` was made of; the registry is there as long as the disks."""
+    cache: str = ""
+    """A repository of that registry that holds all its layers."""
+    wishes: tuple[str, ...] = ()
+    """The words that it was built by, after the name of the output."""
 
 
 @pytest.fixture(scope="session")
@@ -113,11 +119,18 @@ def disks() -> Iterator[Disks]:
             name = f"{server.host}/probe:1"
             try:
                 run = partial(user.run_as, builder, timeout=BUILD_SECONDS)
-                run("disk-image-create", ["-o", str(output), *wishes, *STACK])
+                cache = f"{server.host}/cache"
+                run("disk-image-create", ["-o", str(output), "--cache-to", cache, *wishes, *STACK])
                 run("dibo", ["build", "--push", name, *wishes, *STACK])
             except CommandFailed as error:
                 pytest.fail("\n".join(("the build failed:", *error.tail)), pytrace=False)
-            yield Disks(built=output, converted=_converted(name, directory))
+            yield Disks(
+                built=output,
+                converted=_converted(name, directory),
+                name=name,
+                cache=cache,
+                wishes=(*wishes, *STACK),
+            )
     finally:
         shutil.rmtree(directory)
 
