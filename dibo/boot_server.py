@@ -177,7 +177,7 @@ class BootServer:
                 return script.local(f"no machine has the MAC address {mac}")
             machine, status = found[0], self._status(found[0].id)
             if not status.wants_deployment(machine):
-                return script.local(f"machine {machine.id} is deployed")
+                return script.local(f"machine {machine.id}: deployment {machine.deployment} is done")
             if self._settings.kernel is None:
                 return script.local(
                     f"machine {machine.id} is to be deployed, but there is no ramdisk to boot"

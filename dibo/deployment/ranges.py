@@ -4,8 +4,8 @@
       │ tables, boot │ … │ persistent-state │ the rest of the image │   untouched   │ table │
       1. the disk's own table is replaced by one that has the kept partition alone, at both ends
       2. everything of the image behind its first MiB, but for the kept partition
-      3. the image's first MiB, with its boot sector and its table
-      4. where the image ends before the disk does, the second table of step 1 is made zeros
+      3. the second copy of the image's table, moved to the disk's end
+      4. the image's first MiB, with its boot sector and its table
 
 The table of step 1 has nothing to boot from, and tells the next deployment what to keep if this one ends half-way.
 A partition is kept where disk and image both have one named `persistent-state` in exactly the same sectors.
@@ -23,9 +23,8 @@ from dibo.units import MIB, SECTOR, human_size
 
 KEPT_NAME: Final = "persistent-state"
 HEAD: Final = MIB
-ENDS: Final = 34 * SECTOR
-"""What a reader of partition tables wants of either end of a disk: 128 entries, a header, and in front an MBR."""
 _TAIL: Final = 33 * SECTOR
+"""Where a second copy is: 128 entries, and a header."""
 _SIGNATURE: Final = b"EFI PART"
 _ADVICE: Final = "to lose what is in it, say persistent_state: wipe"
 
@@ -48,7 +47,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """The first and the last sectors of a disk or an image, ENDS bytes each."""
+    """The first and the last MiB of a disk or an image."""
 
     size: int
     head: bytes
@@ -57,17 +56,17 @@ class Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writes:
+    """Steps are offsets and bytes, in their order."""
+
     interim: tuple[tuple[int, bytes], ...]
-    """Offsets and bytes."""
     body: tuple[Range, ...]
-    last: Range
-    clear: Range | None
+    final: tuple[tuple[int, bytes], ...]
     kept: Range | None
 
     @property
     def total(self) -> int:
-        """Bytes of the image that are written."""
-        return sum(each.size for each in self.body) + self.last.size
+        """Bytes of the body."""
+        return sum(each.size for each in self.body)
 
 
 def plan_writes(*, image: Ends, disk: Ends, wipe: bool) -> Writes:
@@ -80,16 +79,33 @@ def plan_writes(*, image: Ends, disk: Ends, wipe: bool) -> Writes:
     entry = None if wipe else _kept(image, disk)
     kept = Range(entry.offset, entry.size) if entry else None
     head = min(HEAD, image.size, kept.offset if kept else image.size)
-    body = _without(Range(head, image.size - head), kept)
-    tail = disk.size - _TAIL
-    clear_from = max(image.size, tail)
     return Writes(
         interim=_interim(disk.size, entry),
-        body=body,
-        last=Range(0, head),
-        clear=Range(clear_from, disk.size - clear_from) if clear_from < disk.size else None,
+        body=_without(Range(head, image.size - head), kept),
+        final=_final(image, disk.size, head, kept),
         kept=kept,
     )
+
+
+def _final(image: Ends, size: int, length: int, kept: Range | None) -> tuple[tuple[int, bytes], ...]:
+    head = image.head[:length]
+    steps: list[tuple[int, bytes]] = []
+    if image.head[SECTOR:].startswith(_SIGNATURE):
+        try:
+            fitted = gpt.fitted(image.head, size=size)
+        except LayoutError as error:
+            raise DeploymentFailed(f"the image's partition table is damaged: {error.message}") from error
+        ends = max((entry.offset + entry.size for entry in fitted.table.entries), default=0)
+        start, end = fitted.old_tail
+        if ends > image.size:
+            raise DeploymentFailed(f"the image ends at byte {image.size}, within a partition: is it whole?")
+        if end < size and start >= max(ends, length, kept.end if kept else 0):
+            steps.append((start, bytes(end - start)))
+        steps.append((fitted.gpt.tail_offset, fitted.gpt.tail))
+        head = fitted.gpt.head + head[len(fitted.gpt.head) :]
+    elif (clear := max(image.size, size - _TAIL)) < size:
+        steps.append((clear, bytes(size - clear)))
+    return (*steps, (0, head))
 
 
 def _kept(image: Ends, disk: Ends) -> gpt.Entry | None:
@@ -140,7 +156,7 @@ def _without(whole: Range, hole: Range | None) -> tuple[Range, ...]:
 def _interim(size: int, entry: gpt.Entry | None) -> tuple[tuple[int, bytes], ...]:
     """The end first: as long as the start has the old table, that is the one that counts."""
     if entry is None:
-        return ((max(0, size - _TAIL), bytes(min(_TAIL, size))), (0, bytes(min(ENDS, size))))
+        return ((max(0, size - _TAIL), bytes(min(_TAIL, size))), (0, bytes(min(HEAD, size))))
     both = gpt.encode_entries((replace(entry, number=1),), size=size, disk_guid=entry.guid)
     return ((both.tail_offset, both.tail), (0, both.head))
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from dibo import process
 from dibo.deployment.machines import Place
-from dibo.deployment.ranges import ENDS, DeploymentFailed, Ends, Range, Writes, plan_writes
+from dibo.deployment.ranges import HEAD, DeploymentFailed, Ends, Range, Writes, plan_writes
 from dibo.errors import CommandFailed
 from dibo.units import MIB
 
@@ -111,7 +111,7 @@ class Writer:
             for offset, data in writes.interim:
                 self._put(data, target, offset, scratch)
             done = 0
-            for part in _pieces((*writes.body, writes.last)):
+            for part in _pieces(writes.body):
                 self._copy(
                     _part(image.node, part),
                     _part(target.node, part),
@@ -119,8 +119,8 @@ class Writer:
                 )
                 done += part.size
                 self._progress(done, writes.total)
-            if writes.clear is not None:
-                self._put(bytes(writes.clear.size), target, writes.clear.offset, scratch)
+            for offset, data in writes.final:
+                self._put(data, target, offset, scratch)
         return writes
 
     def _progress(self, written: int, total: int) -> None:
@@ -135,7 +135,7 @@ class Writer:
         return int(json.loads(self._run(argv))["virtual-size"])
 
     def _ends(self, node: Node, size: int, scratch: Path) -> Ends:
-        length = min(ENDS, size)
+        length = min(HEAD, size)
         found = []
         for offset in (0, size - length):
             with scratch.open("wb") as file:

@@ -23,6 +23,7 @@ of the header with its CRC field zero. UEFI 2.10, 5.2.3 (protective MBR) and 5.3
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Sequence
@@ -157,6 +158,65 @@ def _encode_header(
         )
 
     return pack(zlib.crc32(pack(0))).ljust(SECTOR, b"\0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    table: PartitionTable
+    gpt: Gpt
+    """`head` is the first two sectors: entries stay where they are."""
+    old_tail: tuple[int, int]
+    """Where the second copy was, in bytes from and up to."""
+
+
+def fitted(head: bytes, *, size: int) -> Fitted:
+    """The table at the beginning of a disk, as it is on a disk of `size` bytes: the second copy at its end, and all up
+    to there usable; on a disk of the same size as it was. Whatever else a header has is kept. `head` must reach to the
+    end of the entries. Raises LayoutError for a damaged table.
+    """
+    table, other = _decode_copy(io.BytesIO(head), lba=1)
+    sector = head[SECTOR : 2 * SECTOR]
+    fields = list(_HEADER.unpack_from(sector))
+    entries_lba, count, entry_size = fields[10:13]
+    entries = head[entries_lba * SECTOR :][: count * entry_size]
+    entries_sectors = -(-len(entries) // SECTOR)
+    last = size // SECTOR - 1
+
+    def header(*, this: int, that: int, entries_at: int) -> bytes:
+        usable = fields[8] if other == last else last - entries_sectors - 1
+        changed = [
+            *fields[:3],
+            0,
+            fields[4],
+            this,
+            that,
+            fields[7],
+            usable,
+            fields[9],
+            entries_at,
+            *fields[11:],
+        ]
+        rest = sector[_HEADER.size : fields[2]]
+        changed[3] = zlib.crc32(_HEADER.pack(*changed) + rest)
+        return (_HEADER.pack(*changed) + rest).ljust(SECTOR, b"\0")
+
+    start = last - entries_sectors
+    tail = entries.ljust(entries_sectors * SECTOR, b"\0") + header(this=last, that=1, entries_at=start)
+    first = _stretched(head[:SECTOR], last) + header(this=1, that=last, entries_at=entries_lba)
+    return Fitted(
+        table=table,
+        gpt=Gpt(head=first, tail=tail, tail_offset=start * SECTOR),
+        old_tail=((other - entries_sectors) * SECTOR, (other + 1) * SECTOR),
+    )
+
+
+def _stretched(mbr: bytes, last: int) -> bytes:
+    """The protective MBR of a larger disk. One with other partitions, too, stays as it is."""
+    kinds = mbr[_MBR_TABLE + 4 : -2 : 16]
+    if sorted(kinds) != [0, 0, 0, _PROTECTIVE]:
+        return mbr
+    at = _MBR_TABLE + 16 * kinds.index(_PROTECTIVE) + 12
+    return mbr[:at] + struct.pack("<I", min(last, 0xFFFFFFFF)) + mbr[at + 4 :]
 
 
 def decode(source: BinaryIO) -> PartitionTable:

@@ -145,6 +145,13 @@ def offer(lab: Lab, size: int) -> None:
     lab.tgtd.offer(IQN, lab.disk)
 
 
+def table(path: Path, *, as_if: Path | None = None) -> dict[str, Any]:
+    """The partition table, as sfdisk reads it; names of partitions are those of `as_if`."""
+    said = process.run(["sfdisk", "--json", str(path)], capture=True).stdout
+    found: dict[str, Any] = json.loads(said.replace(str(path), str(as_if or path)))["partitiontable"]
+    return found
+
+
 STATE = "start=2048, size=8192, name=persistent-state"
 
 
@@ -167,10 +174,16 @@ def test_a_disk_is_written_and_the_machine_is_told(lab: Lab) -> None:
         found = lab.wait("done", "failed")
         assert lab.ear.heard.wait(30)
     assert (found["state"], found["error"], found["digest"]) == ("done", None, f"sha256:{digest}")
-    assert found["written"] == found["total"] == 260 * MIB
+    assert found["written"] == found["total"] == 259 * MIB
+    process.run(["sfdisk", "--verify", str(lab.disk)])
+    assert table(lab.disk)["partitions"] == table(raw, as_if=lab.disk)["partitions"]
+    assert table(lab.disk)["lastlba"] == lab.disk.stat().st_size // 512 - 34
     with raw.open("rb") as wanted, lab.disk.open("rb") as written:
-        for _ in range(260):
+        wanted.seek(MIB)
+        written.seek(MIB)
+        for _ in range(258):
             assert written.read(MIB) == wanted.read(MIB)
+        written.seek(MIB, os.SEEK_CUR)
         assert written.read(MIB).startswith((b"old", b"ldo", b"dol")), "what is behind the image was touched"
     assert KEY not in "\n".join(lab.lines) + (lab.top / "state").read_text()
 
@@ -187,7 +200,9 @@ def test_persistent_state_is_kept_and_no_second_time_without_a_wish(lab: Lab) ->
         assert any("persistent-state was kept" in line for line in lab.lines)
     after = lab.disk.read_bytes()
     assert after[MIB : 5 * MIB] == before[MIB : 5 * MIB] != image[MIB : 5 * MIB]
-    assert after[:MIB] == image[:MIB] and after[5 * MIB : 16 * MIB] == image[5 * MIB :]
+    assert after[:440] == image[:440] and after[5 * MIB : 16 * MIB - 33 * 512] == image[5 * MIB : -33 * 512]
+    process.run(["sfdisk", "--verify", str(lab.disk)])
+    assert [each["name"] for each in table(lab.disk)["partitions"]] == ["persistent-state", "root"]
     lab.lines.clear()
     with lab.served():  # it remembers
         assert lab.post() == 409
@@ -195,7 +210,7 @@ def test_persistent_state_is_kept_and_no_second_time_without_a_wish(lab: Lab) ->
         assert lab.post() == 200
         assert lab.wait("done", "failed", until=lambda found: found["deployed"] == 2)["error"] is None
     ear.close()
-    assert lab.disk.read_bytes()[: 16 * MIB] == image
+    assert lab.disk.read_bytes()[MIB : 16 * MIB - 33 * 512] == image[MIB : -33 * 512]
 
 
 def refused_or_failed(lab: Lab, **form: str) -> str:

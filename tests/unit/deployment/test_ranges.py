@@ -3,7 +3,9 @@ which sfdisk and QEMU judge elsewhere."""
 
 from __future__ import annotations
 
+import io
 import random
+import zlib
 from dataclasses import replace
 from uuid import UUID
 
@@ -11,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibo.deployment.ranges import ENDS, DeploymentFailed, Ends, Writes, plan_writes
-from dibo.disk.gpt import Entry, encode_entries
+from dibo.deployment.ranges import HEAD, DeploymentFailed, Ends, Writes, plan_writes
+from dibo.disk.gpt import Entry, decode, encode_entries
 from dibo.units import MIB, SECTOR
 
 LINUX = UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
@@ -43,7 +45,7 @@ def disk(size: int, *entries: Entry, seed: int = 0) -> bytearray:
 
 
 def ends(data: bytes | bytearray) -> Ends:
-    return Ends(size=len(data), head=bytes(data[:ENDS]), tail=bytes(data[-ENDS:]))
+    return Ends(size=len(data), head=bytes(data[:HEAD]), tail=bytes(data[-HEAD:]))
 
 
 def plan(image: bytes | bytearray, there: bytes | bytearray, *, wipe: bool = False) -> Writes:
@@ -52,23 +54,76 @@ def plan(image: bytes | bytearray, there: bytes | bytearray, *, wipe: bool = Fal
 
 def steps(writes: Writes, image: bytearray) -> list[tuple[int, bytes]]:
     found = list(writes.interim)
-    found += [(each.offset, bytes(image[each.offset : each.end])) for each in (*writes.body, writes.last)]
-    if writes.clear:
-        found.append((writes.clear.offset, bytes(writes.clear.size)))
-    return found
+    found += [(each.offset, bytes(image[each.offset : each.end])) for each in writes.body]
+    return [*found, *writes.final]
+
+
+def damaged(data: bytearray) -> bytearray:
+    data[SECTOR + 20] ^= 1
+    return data
 
 
 STATE = entry(1, "persistent-state", 1, 2)
 IMAGE = (STATE, entry(2, "root", 3, 4))
 
 
+def on_a_disk(image: bytearray, size: int, *entries: Entry, seed: int) -> bytearray:
+    """What `image` is on an empty disk of `size` MiB: its table has its second copy at the end."""
+    found = bytearray(image)
+    found[-33 * SECTOR :] = bytes(33 * SECTOR)
+    found += bytes(size * MIB - len(image))
+    table = encode_entries(entries, size=len(found), disk_guid=UUID(int=seed))
+    found[: len(table.head)], found[table.tail_offset :] = table.head, table.tail
+    return found
+
+
 def test_an_empty_disk_gets_the_whole_image() -> None:
     image, there = disk(8, *IMAGE, seed=1), bytearray(20 * MIB)
+    image[:440] = b"x" * 440
     writes = plan(image, there)
     for offset, data in steps(writes, image):
         there[offset : offset + len(data)] = data
-    assert there[: len(image)] == image and not any(there[len(image) :])
-    assert writes.kept is None and writes.total == len(image)
+    wanted = on_a_disk(image, 20, *IMAGE, seed=1)
+    wanted[:440] = b"x" * 440
+    assert there == wanted
+    assert writes.kept is None and writes.total == len(image) - MIB
+
+
+def test_a_disk_as_large_as_the_image_becomes_the_image() -> None:
+    image, there = disk(8, *IMAGE, seed=1), disk(8, seed=2)
+    for offset, data in steps(plan(image, there), image):
+        there[offset : offset + len(data)] = data
+    assert there == image
+
+
+def test_an_image_without_a_table_is_written_as_it_is() -> None:
+    """And an old table's second copy, which would be one for this disk, goes."""
+    image, there = disk(8, seed=1), disk(20, entry(1, "old", 1, 18), seed=2)
+    for offset, data in steps(plan(image, there), image):
+        there[offset : offset + len(data)] = data
+    assert there[: len(image)] == image and not any(there[-33 * SECTOR :])
+
+
+def test_tables_of_others_stay_as_they_are_but_for_their_place() -> None:
+    """Numbers with gaps, as in Ubuntu's images, and an entry with attributes."""
+    image = disk(8, *IMAGE, seed=1)
+    raw = bytearray(128 * 128)
+    raw[13 * 128 : 14 * 128] = image[1024:1152]
+    raw[0:128] = image[1152:1280]
+    raw[48] = 4
+    image[1024 : 1024 + len(raw)] = raw
+    image[SECTOR + 88 : SECTOR + 92] = zlib.crc32(raw).to_bytes(4, "little")
+    image[SECTOR + 16 : SECTOR + 20] = bytes(4)
+    image[SECTOR + 16 : SECTOR + 20] = zlib.crc32(image[SECTOR : SECTOR + 92]).to_bytes(4, "little")
+    there = bytearray(20 * MIB)
+    for offset, data in steps(plan(image, there), image):
+        there[offset : offset + len(data)] = data
+    table = decode(io.BytesIO(there))
+    assert [(each.number, each.name, each.attributes) for each in table.entries] == [
+        (1, "root", 4),
+        (14, "persistent-state", 0),
+    ]
+    assert table.last_usable == len(there) // SECTOR - 34
 
 
 def test_the_partition_is_kept_and_all_else_is_written() -> None:
@@ -77,9 +132,11 @@ def test_the_partition_is_kept_and_all_else_is_written() -> None:
     writes = plan(image, there)
     for offset, data in steps(writes, image):
         there[offset : offset + len(data)] = data
-    assert there[MIB : 3 * MIB] == before[MIB : 3 * MIB]
-    assert there[:MIB] == image[:MIB] and there[3 * MIB : 8 * MIB] == image[3 * MIB :]
-    assert writes.total == len(image) - 2 * MIB
+    wanted = on_a_disk(image, 20, *IMAGE, seed=1)
+    wanted[MIB : 3 * MIB] = before[MIB : 3 * MIB]
+    wanted[8 * MIB : -33 * SECTOR] = before[8 * MIB : -33 * SECTOR]
+    assert there == wanted
+    assert writes.total == len(image) - 3 * MIB
 
 
 def test_wherever_it_ends_the_partition_is_known_and_nothing_boots_before_the_end() -> None:
@@ -92,7 +149,7 @@ def test_wherever_it_ends_the_partition_is_known_and_nothing_boots_before_the_en
         assert again.kept is not None and (again.kept.offset, again.kept.size) == (MIB, 2 * MIB), number
         if 0 < number < len(todo) - 2:
             assert not any(there[:440]), "the boot sector is there too early"
-            assert b"r\0o\0o\0t\0" not in there[:MIB] + there[-ENDS:]
+            assert b"r\0o\0o\0t\0" not in there[:MIB] + there[-HEAD:]
 
 
 def test_half_a_write_of_a_new_disk_has_no_table() -> None:
@@ -100,7 +157,7 @@ def test_half_a_write_of_a_new_disk_has_no_table() -> None:
     todo = steps(plan(image, there), image)
     for offset, data in todo[:-1]:
         there[offset : offset + len(data)] = data
-    assert not any(there[:ENDS])
+    assert not any(there[:HEAD])
 
 
 def test_wiped_when_told_to() -> None:
@@ -126,8 +183,10 @@ def test_wiped_when_told_to() -> None:
             "sectors 2048 to 6143 of the disk, but 2048 to 8191",
         ),
         (disk(9), disk(8), "the disk is too small"),
+        (disk(8, *IMAGE)[: 5 * MIB], disk(8), "the image ends at byte 5242880, within a partition"),
+        (damaged(disk(8, *IMAGE)), disk(8), "the image's partition table is damaged"),
     ],
-    ids=["no such partition", "no table", "elsewhere", "larger", "too small"],
+    ids=["no such partition", "no table", "elsewhere", "larger", "too small", "cut", "damaged"],
 )
 def test_what_cannot_be_kept_is_refused(image: bytearray, there: bytearray, said: str) -> None:
     with pytest.raises(DeploymentFailed, match=said):
@@ -167,6 +226,7 @@ def test_any_place_is_kept(start: int, sectors: int, more: int) -> None:
     for offset, data in steps(plan(image, there), image):
         there[offset : offset + len(data)] = data
     assert there[state.offset : state.offset + state.size] == b"x" * state.size
-    rest = image[: state.offset] + image[state.offset + state.size :]
-    assert there[: state.offset] + there[state.offset + state.size : size] == rest
-    assert not any(there[max(size, len(there) - 33 * SECTOR) :])
+    found = decode(io.BytesIO(there))
+    assert [(each.first_lba, each.last_lba) for each in found.entries] == [(state.first_lba, state.last_lba)]
+    behind = slice(max(MIB, state.offset + state.size), size - 33 * SECTOR)
+    assert not any(there[behind])
