@@ -161,7 +161,7 @@ class BootServer:
             remember(self._settings.state_file, self._statuses)
         except (
             BootServerError
-        ) as error:  # what is under way goes on; __enter__ has seen that it could be written
+        ) as error:  # it could be written when the server began; what is under way goes on
             self._say(f"dibo: warning: {error.message}")
 
     # What machines ask.
@@ -182,10 +182,7 @@ class BootServer:
                 return script.local(
                     f"machine {machine.id} is to be deployed, but there is no ramdisk to boot"
                 )
-            if status.state in (
-                *SETTLED,
-                State.BOOTING,
-            ):  # anybody can ask this; only forms end what is under way
+            if status.state in SETTLED:  # anybody can ask this; only forms end what is under way
                 self._set(machine.id, status.to(State.BOOTING, time.time()))
         return script.deploy(machine, boot_server=host)
 
@@ -227,7 +224,7 @@ class BootServer:
     # The work.
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None and not self._stopping.is_set():
+        while (job := self._jobs.get()) is not None:
             machine, writer = job.machine, job.writer
             try:
                 if job.before is not None:
@@ -256,11 +253,12 @@ class BootServer:
         writes = writer.write(image, Target(portal=portal, iqn=form.iqn, lun=form.lun), wipe=machine.wipe)
         if writes.kept is not None:
             self._say(f"{machine.id}: the partition persistent-state was kept")
-        self._move(machine.id, writer, State.TELLING, digest=digest)
+        # Deployed from here on: should the word get lost, the machine boots from its disk when it is switched on again.
+        self._move(machine.id, writer, State.TELLING, digest=digest, deployed=machine.deployment)
         word.give_word(
             machine.word or Place(host=form.address, port=word.PORT), patience=self._settings.patience
         )
-        self._move(machine.id, writer, State.DONE, deployed=machine.deployment)
+        self._move(machine.id, writer, State.DONE)
 
     def _progress(self, identity: str, writer: Writer, written: int, total: int) -> None:
         self._move(identity, writer, State.WRITING, written=written, total=total)

@@ -4,8 +4,9 @@
        │           │           └──────────┴───────────┴──────► failed
        └───────────┴──────► started ──► writing ──► done | failed          method pull
 
-`booting`: it was given the ramdisk. `telling`: the disk is written, the machine is to be told. A machine may post anew
-at any time before `done`, for it may have been switched off and on; after `done` only for another deployment.
+`booting`: it was given the ramdisk. `telling`: the disk is written, which is what `deployed`
+counts, and the machine is to be told. A machine may post anew at any time before, for it may have been switched off and
+on; after it only for another deployment.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class State(Enum):
     FAILED = "failed"
 
 
-SETTLED = (State.WAITING, State.DONE, State.FAILED)
-"""Nothing is under way."""
+SETTLED = (State.WAITING, State.BOOTING, State.DONE, State.FAILED)
+"""Nothing is under way that could be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class Status:
     error: str = ""
     deployed: int = 0
     """The number of the last deployment that went well; 0: none."""
+    number: int = 0
+    """Of the pull under way: the file may say another one before it ends."""
     image: str = ""
     """What that deployment wrote; while one is under way, what it writes."""
     digest: str = ""
@@ -107,14 +110,16 @@ def reported(form: Form, machine: Machine, status: Status, now: float) -> Status
         return status.to(State.FAILED, now, address=form.address, error=form.error or "it did not say why")
     more: dict[str, object] = {"address": form.address, "image": form.image or machine.image}
     if form.state == "started":
-        return status.to(State.STARTED, now, written=0, total=0, digest="", **more)
+        more |= {"written": 0, "total": 0, "digest": "", "number": machine.deployment}
+        return status.to(State.STARTED, now, **more)
     if form.written is not None:
         more["written"] = form.written
     if form.total is not None:
         more["total"] = form.total
     if form.state == "writing":
         return status.to(State.WRITING, now, **more)
-    return status.to(State.DONE, now, deployed=machine.deployment, digest=form.digest, **more)
+    number = status.number or machine.deployment
+    return status.to(State.DONE, now, deployed=number, number=0, digest=form.digest, **more)
 
 
 def line(identity: str, status: Status) -> str:
@@ -166,6 +171,7 @@ def kept(statuses: Mapping[str, Status]) -> dict[str, object]:
     return {
         identity: {
             "deployed": status.deployed,
+            "number": status.number,
             "state": status.state.value,
             "since": status.since,
             "image": status.image,
@@ -189,6 +195,7 @@ def remembered(data: object) -> dict[str, Status]:
                 state=state,
                 since=float(value["since"]),
                 deployed=int(value["deployed"]),
+                number=int(value["number"]),
                 image=str(value["image"]),
                 digest=str(value["digest"]),
                 error=str(value["error"]),

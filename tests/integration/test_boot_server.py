@@ -213,12 +213,12 @@ def test_persistent_state_is_kept_and_no_second_time_without_a_wish(lab: Lab) ->
     assert lab.disk.read_bytes()[MIB : 16 * MIB - 33 * 512] == image[MIB : -33 * 512]
 
 
-def refused_or_failed(lab: Lab, **form: str) -> str:
+def failure(lab: Lab, *, deployed: int | None = None, **form: str) -> str:
     """Posts, waits for the failure, and shows that the server lives on; the error."""
     with lab.served():
         assert lab.post(**form) == 200
         found = lab.wait("failed", "done")
-        assert found["state"] == "failed" and not lab.ear.heard.is_set()
+        assert (found["state"], found["deployed"]) == ("failed", deployed) and not lab.ear.heard.is_set()
         assert lab.post(i="8") == 400
     return str(found["error"])
 
@@ -228,7 +228,7 @@ def test_a_disk_that_is_too_small(lab: Lab) -> None:
     lab.disk.write_bytes(b"old" * (8 * MIB // 3) + b"ol")
     offer(lab, 0)
     before = lab.disk.read_bytes()
-    assert "the disk is too small: the image has 9 MiB" in refused_or_failed(lab)
+    assert "the disk is too small: the image has 9 MiB" in failure(lab)
     assert lab.disk.read_bytes() == before
 
 
@@ -237,21 +237,21 @@ def test_persistent_state_that_cannot_be_kept(lab: Lab) -> None:
     lab.partitioned(lab.disk, 32, STATE, seed=2)
     before = lab.disk.read_bytes()
     offer(lab, 0)
-    assert "the image has none: it would be overwritten; to lose what" in refused_or_failed(lab)
+    assert "the image has none: it would be overwritten; to lose what" in failure(lab)
     assert lab.disk.read_bytes() == before
 
 
 def test_no_such_target(lab: Lab) -> None:
     lab.image.write_bytes(bytes(2 * MIB))
     offer(lab, 8 * MIB)
-    assert "Target not found" in refused_or_failed(lab, n=f"{IQN}8")
+    assert "Target not found" in failure(lab, n=f"{IQN}8")
 
 
 def test_nobody_at_the_portal(lab: Lab) -> None:
     lab.image.write_bytes(bytes(2 * MIB))
     lab.patience = 3
     lab.tgtd.kill()
-    assert refused_or_failed(lab) != ""
+    assert failure(lab) != ""
 
 
 @pytest.mark.parametrize("kind", ["missing", "gzip", "damaged qcow2", "other sha256"])
@@ -270,7 +270,7 @@ def test_an_image_that_is_none(lab: Lab, kind: str) -> None:
             lab.image.with_name("image.raw.sha256").write_text(f"{'0' * 64}  image.raw\n")
             said = "its sha256 is not that of image.raw.sha256"
     offer(lab, 8 * MIB)
-    assert said in refused_or_failed(lab)
+    assert said in failure(lab)
     assert not any(lab.disk.read_bytes())
 
 
@@ -287,7 +287,7 @@ def test_an_image_that_is_damaged_in_the_middle_leaves_nothing_that_boots(lab: L
         file.write(b"damage" * 10_000)
     lab.disk.write_bytes(raw.read_bytes())
     offer(lab, 0)
-    assert "Input/output error" in refused_or_failed(lab)
+    assert "Input/output error" in failure(lab)
     assert not any(lab.disk.read_bytes()[: 34 * 512]), "a table, or a boot sector, before all else was there"
 
 
@@ -332,7 +332,7 @@ def test_a_word_that_is_never_taken(lab: Lab) -> None:
     offer(lab, 8 * MIB)
     lab.ear.close()
     lab.patience = 2
-    error = refused_or_failed(lab)
+    error = failure(lab, deployed=1)
     assert "the disk is written, but the machine does not take the word at 127.0.0.1:" in error
     assert lab.disk.read_bytes()[: 2 * MIB] == lab.image.read_bytes()
 

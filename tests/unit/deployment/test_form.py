@@ -27,6 +27,10 @@ def test_an_error_of_an_export() -> None:
     assert (form.error, form.iqn) == ("none of these disks [31m", "")
 
 
+def test_a_key_that_is_empty_is_one() -> None:
+    assert parse_form(f"i=&k=&a=192.0.2.7&n={IQN}".encode()).key == ""
+
+
 def test_reports_of_a_pull() -> None:
     form = parse_form(b"i=7&k=x&a=192.0.2.7&s=writing&m=oci://r.example/web:1&b=70&t=290")
     assert (form.state, form.image, form.written, form.total) == ("writing", "oci://r.example/web:1", 70, 290)
@@ -56,7 +60,7 @@ def test_what_is_missing_is_named(missing: str) -> None:
         b"i=7&k=x&a=192.0.2.7&n=iqn.x&l=%D9%A1",
         b"i=7&k=x&a=192.0.2.7&s=finished",
         b"i=7&k=x&a=192.0.2.7&s=writing&b=many",
-        b"&".join(b"x%d=1" % number for number in range(40)),
+        f"i=7&k=x&a=192.0.2.7&n={IQN}&{'&'.join(f'x{number}=1' for number in range(40))}".encode(),
     ],
 )
 def test_what_is_no_form(body: bytes) -> None:

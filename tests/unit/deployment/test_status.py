@@ -68,6 +68,13 @@ def test_a_pull_from_start_to_end() -> None:
     assert not status.wants_deployment(PULL) and status.wants_deployment(replace(PULL, deployment=2))
 
 
+def test_a_pull_counts_for_the_number_that_it_began_with() -> None:
+    status = reported(STARTED, PULL, Status(), 1.0)
+    assert reported(replace(STARTED, state="done"), replace(PULL, deployment=2), status, 2.0).deployed == 1
+    again = remembered(json.loads(json.dumps(kept({"7": status}))))["7"]
+    assert reported(replace(STARTED, state="done"), replace(PULL, deployment=2), again, 2.0).deployed == 1
+
+
 def test_a_failure_says_what_the_machine_said() -> None:
     status = reported(
         replace(STARTED, state="failed", error="digest mismatch"), PULL, Status(deployed=3), 1.0
