@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from dibo import process
+from dibo import process, strict_yaml
 from dibo.boot_server import BootServer, Settings
 from dibo.deployment.machines import Machine, Method, parse_machines
 from dibo.errors import BootServerError, DiboError, ToolMissing, UsageError
@@ -74,7 +74,7 @@ class MachinesFile:
             if stamp == self._stamp:
                 return
             self._stamp = stamp
-            data = yaml.safe_load(self._path.read_text())
+            data = strict_yaml.load_texts(self._path.read_text())
         except (OSError, UnicodeDecodeError) as error:
             raise BootServerError(f"cannot read {self._path}: {error}") from error
         except yaml.YAMLError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 
-class _Loader(yaml.SafeLoader):
+class _Strict(yaml.constructor.BaseConstructor):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
@@ -21,6 +21,21 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+class _Loader(_Strict, yaml.SafeLoader):
+    pass
+
+
+class _Texts(_Strict, yaml.BaseLoader):
+    pass
+
+
 def load(text: str | bytes) -> object:
     """The value of one document. Raises yaml.YAMLError, UnicodeDecodeError."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506  a safe one
+
+
+def load_texts(text: str | bytes) -> object:
+    """The same, where every scalar is the text that stands there: `52:54:00:12:34:56` is no number of base 60, `no` is
+    no boolean, `007` is not 7. Raises yaml.YAMLError, UnicodeDecodeError.
+    """
+    return yaml.load(text, Loader=_Texts)  # noqa: S506  a safe one

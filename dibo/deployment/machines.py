@@ -3,8 +3,8 @@
     defaults:
       image: images/web.qcow2
     machines:
-      "7": {key: open-sesame, mac: 52:54:00:12:34:56}
-      "8": {key: xyzzy, image: oci://registry.example/images/db:1, method: pull}
+      7: {key: open-sesame, mac: 52:54:00:12:34:56}
+      8: {key: xyzzy, image: oci://registry.example/images/db:1, method: pull}
 
 Keys of `defaults` hold for every machine that does not say otherwise. An error names the file and the path of the
 value: `machines.7.mac`. Keys of deployments never come into a message.
@@ -85,9 +85,8 @@ class Machine:
 
 
 def parse_machines(data: object, *, origin: str, directory: Path) -> dict[str, Machine]:
-    """Machines by id, of the YAML value of a file of the name `origin`. Paths of images are relative to `directory`.
-
-    Raises BootServerError.
+    """Machines by id, of the YAML value of a file of the name `origin`, whose scalars are texts. Paths of images are
+    relative to `directory`. Raises BootServerError.
     """
     top = _Where(origin, "").mapping(data, known=("machines", "defaults"))
     defaults = _Where(origin, "defaults")
@@ -104,8 +103,8 @@ def parse_machines(data: object, *, origin: str, directory: Path) -> dict[str, M
     for given, value in listed.items():
         where = _Where(origin, f"machines.{given}")
         identity = str(given)
-        if isinstance(given, bool) or not isinstance(given, str | int) or _ID.fullmatch(identity) is None:
-            where.fail("no id: letters, digits and . _ : @ - are wanted", hint="put it in quotes")
+        if _ID.fullmatch(identity) is None:
+            where.fail("no id: letters, digits and . _ : @ - are wanted")
         own = where.mapping(value, known=_KEYS)
         found[identity] = _machine(identity, {**common, **own}, where, directory)
     _check_together(found.values(), origin)
@@ -137,7 +136,7 @@ class _Where:
 
     def text(self, value: object, pattern: re.Pattern[str], wanted: str) -> str:
         if not isinstance(value, str) or pattern.fullmatch(value) is None:
-            self.fail(f"{wanted} is wanted", hint="put it in quotes" if not isinstance(value, str) else "")
+            self.fail(f"{wanted} is wanted")
         return value
 
 
@@ -155,9 +154,9 @@ def _machine(identity: str, given: Mapping[str, object], where: _Where, director
     state = where.at("persistent_state").text(
         given.get("persistent_state", "keep"), re.compile("keep|wipe"), "keep or wipe"
     )
-    deployment = given.get("deployment", 1)
-    if isinstance(deployment, bool) or not isinstance(deployment, int) or not 0 < deployment < 1 << 31:
-        where.at("deployment").fail("a number from 1 on is wanted")
+    deployment = where.at("deployment").text(
+        given.get("deployment", "1"), re.compile("[1-9][0-9]{0,8}"), "a number from 1 on"
+    )
     image = where.at("image")
     if method == "pull":
         source = image.text(given["image"], _WORD, f"a URL or a reference, as `image=` takes it, {_PLAIN}")
@@ -175,7 +174,7 @@ def _machine(identity: str, given: Mapping[str, object], where: _Where, director
         if "mac" in given
         else "",
         addresses=_addresses(given.get("address", []), where.at("address")),
-        deployment=deployment,
+        deployment=int(deployment),
         wipe=state == "wipe",
         disk=where.at("disk").text(given["disk"], _DISKS, "sda,vda and the like") if "disk" in given else "",
         iqn=where.at("iqn").text(given["iqn"], IQN, "the name of an iSCSI target") if "iqn" in given else "",

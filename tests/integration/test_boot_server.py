@@ -206,7 +206,11 @@ def test_persistent_state_is_kept_and_no_second_time_without_a_wish(lab: Lab) ->
     lab.lines.clear()
     with lab.served():  # it remembers
         assert lab.post() == 409
-        lab.entry |= {"deployment": 2, "persistent_state": "wipe", "word": f"127.0.0.1:{(ear := Ear()).port}"}
+        lab.entry |= {
+            "deployment": "2",
+            "persistent_state": "wipe",
+            "word": f"127.0.0.1:{(ear := Ear()).port}",
+        }
         assert lab.post() == 200
         assert lab.wait("done", "failed", until=lambda found: found["deployed"] == 2)["error"] is None
     ear.close()

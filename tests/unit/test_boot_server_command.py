@@ -45,6 +45,17 @@ def test_a_file_that_was_changed_is_read_again(machines: Path) -> None:
     assert list(file()) == ["7"]
 
 
+def test_what_stands_there_is_meant(machines: Path) -> None:
+    """Without quotes, where YAML would see numbers of base 60 and 8, and booleans; and nothing twice."""
+    machines.write_text("machines: {007: {key: no, mac: 52:54:00:12:34:56, image: 1e3, deployment: 2}}\n")
+    (machine,) = MachinesFile(machines, Report(io.StringIO()))().values()
+    assert (machine.id, machine.key, machine.mac) == ("007", "no", "52:54:00:12:34:56")
+    assert machine.image.endswith("/1e3") and machine.deployment == 2
+    machines.write_text("machines:\n  7: {key: a, image: b}\n  7: {key: a, image: c}\n")
+    with pytest.raises(BootServerError, match="line 3: no YAML: the key '7' stands there twice"):
+        MachinesFile(machines, Report(io.StringIO()))
+
+
 def test_a_file_that_is_no_yaml_is_told_without_its_lines(machines: Path) -> None:
     machines.write_text(f"machines:\n  7: {{key: {KEY}, image: : }}\n")
     with pytest.raises(BootServerError) as caught:

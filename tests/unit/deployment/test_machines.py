@@ -22,13 +22,13 @@ def test_a_machine_and_its_defaults() -> None:
         {
             "defaults": {"image": "web.qcow2", "disk": "vda,sda", "cmdline": "console=ttyS0 quiet"},
             "machines": {
-                7: {"key": "k7", "mac": "52-54-00-AA-BB-CC"},
+                "7": {"key": "k7", "mac": "52-54-00-AA-BB-CC"},
                 "8": {
                     "key": "k8",
                     "method": "pull",
                     "image": "oci://registry.example/web:1",
                     "persistent_state": "wipe",
-                    "deployment": 3,
+                    "deployment": "3",
                     "address": ["192.0.2.7", "2001:DB8::7"],
                     "portal": "[2001:db8::7]:3260",
                     "word": "gate.example:10000",
@@ -58,7 +58,6 @@ SECRET = "do-not-tell"
     ("changes", "said"),
     [
         ({"key": None}, "machines.7.key: a text"),
-        ({"key": 1234}, "machines.7.key: a text"),
         ({"key": f"{SECRET} and a blank"}, "machines.7.key: a text"),
         ({"key": f"{SECRET}'quoted"}, "machines.7.key: a text"),
         ({"key": f"{SECRET}${{mac}}"}, "machines.7.key: a text"),
@@ -68,9 +67,9 @@ SECRET = "do-not-tell"
         ({"method": "push"}, "machines.7.method: iscsi or pull"),
         ({"mac": "52:54:00:12:34"}, "machines.7.mac: a MAC address"),
         ({"address": "here"}, "machines.7.address: an address"),
-        ({"deployment": 0}, "machines.7.deployment: a number"),
-        ({"deployment": True}, "machines.7.deployment: a number"),
-        ({"persistent_state": False}, "machines.7.persistent_state: keep or wipe"),
+        ({"deployment": "0"}, "machines.7.deployment: a number"),
+        ({"deployment": "two"}, "machines.7.deployment: a number"),
+        ({"persistent_state": "no"}, "machines.7.persistent_state: keep or wipe"),
         ({"disk": "vda sda"}, "machines.7.disk: sda,vda"),
         ({"iqn": "iqn.2026-11.example,lun=2"}, "machines.7.iqn: the name"),
         ({"cmdline": "a\nb"}, "machines.7.cmdline: words"),
@@ -97,7 +96,7 @@ def test_mistakes_of_a_machine(changes: dict[str, Any], said: str) -> None:
         ({"machines": {"7": None}}, "machines.yaml: machines.7: a mapping"),
         ({"machines": {"7": {"image": "i"}}}, "machines.yaml: machines.7: key is missing"),
         ({"machines": {"7": {"key": "k"}}}, "machines.yaml: machines.7: image is missing"),
-        ({"machines": {7.5: {"key": "k", "image": "i"}}}, "machines.yaml: machines.7.5: no id"),
+        ({"machines": {"": {"key": "k", "image": "i"}}}, "machines.yaml: machines.: no id"),
         ({"machines": {"a b": {"key": "k", "image": "i"}}}, "machines.yaml: machines.a b: no id"),
         (
             {"defaults": {"key": "k"}, "machines": {"7": {"image": "i"}}},

@@ -152,7 +152,7 @@ def test_scripts_for_machines(server: BootServer, lab: Lab) -> None:
     assert post(server, **common, s="done")[0] == 200
     body = ask(server, "GET", "/boot.ipxe?mac=52-54-00-12-34-57")[1]
     assert b"machine 8: deployment 1 is done: booting from the disk" in body and KEY.encode() not in body
-    lab.machines["8"]["deployment"] = 2
+    lab.machines["8"]["deployment"] = "2"
     assert f"deployment_key={KEY}8".encode() in ask(server, "GET", "/boot.ipxe?mac=52-54-00-12-34-57")[1]
 
 
