@@ -131,8 +131,8 @@ class FileSystems:
         needs = writer.measure(top)
         blocks = needs.data_blocks + needs.single_blocks
         more_blocks = -(-headroom.of(blocks * _BLOCK) // _BLOCK)
-        # A file is cut where a copy of the superblock lies; one in pieces may want a block for its extents.
-        more_blocks += blocks // 32768 + 1
+        # In a tight place the journal, and a file around a copy of the superblock, come in pieces: blocks for extents.
+        more_blocks += blocks // 32768 + 16
         wanted = ext4.Needs(
             data_blocks=needs.data_blocks + more_blocks,
             inodes=needs.inodes,

@@ -34,6 +34,7 @@ from tests.support.registry import registry
 from tests.support.seed import make_seed
 
 FLAVOURS = Path(__file__).parent / "flavours"
+LAYOUTS = Path(__file__).parent / "layouts"
 STACK = ("vm", "first-boot-probe", "first-boot-probe-again")
 GROWN = "20G"
 TOKEN = "/var/lib/first-boot-probe/token"
@@ -56,6 +57,10 @@ QUESTIONS = {
     "root size": "df --output=size -B1 / | tail -n 1",
     "esp": "findmnt -no FSTYPE,LABEL /boot/efi",
     "partition table": "sudo sfdisk --verify /dev/vda 2>&1",
+    "mounts": "findmnt -rno TARGET,FSTYPE,LABEL -t ext4,vfat",
+    "swap": "swapon --noheadings --bytes --show=TYPE,SIZE,LABEL",
+    "fstab": "cat /etc/fstab",
+    "below mounts": "sudo mount --bind / /mnt && sudo find /mnt/boot /mnt/var /mnt/mnt -mindepth 1; sudo umount /mnt",
     "host keys": "cut -d' ' -f1,2 /etc/ssh/ssh_host_*_key.pub",
     "machine id": "cat /etc/machine-id",
     "firmware": "test -d /sys/firmware/efi && echo uefi || echo bios",
@@ -87,6 +92,10 @@ class Disks:
 
     built: Path
     converted: Path
+    apart: Path
+    """Converted with /boot, /var, swap and another file system on partitions of their own."""
+    mbr: Path
+    """The same with an MBR."""
     name: str = ""
     """Of the image in the registry that `converted` was made of; the registry is there as long as the disks."""
     cache: str = ""
@@ -102,7 +111,7 @@ def disks() -> Iterator[Disks]:
     """
     need(*TOOLS)
     if given := os.environ.get("DIBO_BOOT_IMAGE"):
-        yield Disks(built=Path(given), converted=Path(given))
+        yield Disks(built=Path(given), converted=Path(given), apart=Path(given), mbr=Path(given))
         return
     need("buildah", "newuidmap", "mmdebstrap", "docker-registry")
     try:
@@ -127,6 +136,8 @@ def disks() -> Iterator[Disks]:
             yield Disks(
                 built=output,
                 converted=_converted(name, directory),
+                apart=_converted(name, directory, "apart"),
+                mbr=_converted(name, directory, "mbr"),
                 name=name,
                 cache=cache,
                 wishes=(*wishes, *STACK),
@@ -135,19 +146,23 @@ def disks() -> Iterator[Disks]:
         shutil.rmtree(directory)
 
 
-def _converted(name: str, directory: Path) -> Path:
+def _converted(name: str, directory: Path, layout: str = "") -> Path:
     """The disk of a pushed image, by a user with no subordinate ids, with no program on PATH, where seccomp forbids all
     namespaces and mounts. Where the tests are not run by root, by whoever runs them.
     """
-    output = directory / "converted"
+    output = directory / f"converted{layout}"
     output.mkdir()
+    more = []
+    if layout:
+        copy = shutil.copy(LAYOUTS / f"{layout}.yaml", directory)
+        more = ["--layout", str(copy), "--image-size", "4"]
     around = []
     if os.geteuid() == 0:
         os.chown(output, NOBODY, NOBODY)
         shutil.copy(confine.__file__, directory / "confine.py")
         options = ("--id", str(NOBODY), "--no-containers", "--")
         around = [sys.executable, "-I", str(directory / "confine.py"), *options]
-    argv = [*around, user.program("dibo"), "convert", name, "-o", str(output / "probe.qcow2")]
+    argv = [*around, user.program("dibo"), "convert", name, "-o", str(output / "probe.qcow2"), *more]
     nothing = {"PATH": "/nonexistent"}
     done = subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS, env=nothing)
     if done.returncode != 0:
@@ -197,9 +212,9 @@ def built(variable: str, *flavours: str) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def machines(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Firmware, Machine]]:
+def machines(disks: Disks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Firmware, Machine]]:
     """Both machines, started. The BIOS machine has a larger disk, and the token that a first-boot hook
-    wants.
+    wants; that of the UEFI machine is laid out in another way.
     """
     try:
         find_ovmf(Firmware.UEFI)
@@ -209,8 +224,8 @@ def machines(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     top = tmp_path_factory.mktemp("boot")
     bios_seed = make_seed(top / "bios", hostname="probe-bios", files=[(TOKEN, "\n")])
     uefi_seed = make_seed(top / "uefi", hostname="probe-uefi")
-    bios = Machine(image, directory=top / "bios", seed=bios_seed, grow_to=GROWN, name="bios")
-    uefi = Machine(image, directory=top / "uefi", seed=uefi_seed, firmware=Firmware.SECURE_BOOT, name="uefi")
+    bios = Machine(disks.converted, directory=top / "bios", seed=bios_seed, grow_to=GROWN, name="bios")
+    uefi = Machine(disks.apart, directory=top / "uefi", seed=uefi_seed, firmware=Firmware.SECURE_BOOT, name="uefi")
     with bios, uefi:
         yield {Firmware.BIOS: bios, Firmware.UEFI: uefi}
 

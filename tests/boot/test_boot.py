@@ -86,8 +86,40 @@ def test_the_host_name_comes_from_metadata(first: Stage, firmware: Firmware) -> 
 @BOTH
 def test_root_and_esp_are_mounted(first: Stage, firmware: Firmware) -> None:
     seen = first.of(firmware)
-    assert seen["root"].split() == ["ext4", "cloudimg-rootfs"]
+    assert seen["root"].split() == ["ext4", "cloudimg-rootfs" if firmware is BIOS else "apart-root"]
     assert seen["esp"].split()[:1] == ["vfat"]
+
+
+def test_each_file_system_of_the_layout_is_where_it_belongs(first: Stage) -> None:
+    seen = first.of(UEFI)
+    mounts = {line.split()[0]: line.split()[1:] for line in seen.lines("mounts")}
+    assert mounts == {
+        "/": ["ext4", "apart-root"],
+        "/boot": ["ext4", "boot"],
+        "/boot/efi": ["vfat", "UEFI"],
+        "/mnt/state": ["ext4", "state"],
+        "/var": ["ext4"],
+    }
+    assert seen["swap"].split()[0] == "partition"
+    assert int(seen["swap"].split()[1]) == (128 << 20) - 4096
+    assert seen.lines("below mounts") == ["/mnt/mnt/state"]
+
+
+def test_fstab_follows_from_the_layout(first: Stage) -> None:
+    by_mount = {line.split()[1]: line.split() for line in first.of(UEFI).lines("fstab")}
+    assert by_mount["/boot"][0] == "LABEL=boot"
+    assert by_mount["/var"][0].startswith("UUID=")
+    assert by_mount["/var"][3].startswith("noatime,nodev,")
+    assert by_mount["none"][:1] == ["LABEL=swap"]
+
+
+def test_a_disk_with_an_mbr_starts_its_kernel(disks: Disks, tmp_path: Path) -> None:
+    """GRUB before the first partition, /boot in that, the root in a logical one: as far as the kernel, which is told
+    where its root is."""
+    with Machine(disks.mbr, directory=tmp_path) as machine:
+        machine.wait_for_console("Command line: ")
+        machine.wait_for_console("root=LABEL=mbr-root")
+        assert "BOOT_IMAGE=/vmlinuz-" in machine.console_text()
 
 
 @BOTH
