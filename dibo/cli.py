@@ -106,7 +106,7 @@ def _dibo_parser() -> argparse.ArgumentParser:
         return sub
 
     plan = command("plan", "show what would be built, and what the cache holds of it", _run("plan"))
-    add_build_options(plan)
+    add_build_options(plan, nargs="*")
     add_plan_options(plan)
     build = command("build", "build the layers, an OCI image", _build)
     add_build_options(build)
@@ -351,10 +351,12 @@ def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
                 return commands.create(options, report, layout_file=_path(arguments.layout))
             case "plan":
                 directory = _path(arguments.containerfile)
-                if arguments.layout:
+                if arguments.layout and (options.flavours or arguments.layout_file):
                     from dibo import layout_command
 
                     return layout_command.show(options, layout_file=_path(arguments.layout_file))
+                if not options.flavours:
+                    raise UsageError("dibo plan wants flavours", hint="--layout-file alone can do without")
                 return commands.plan(options, report, containerfile=directory, as_json=arguments.json)
             case "flavours":
                 return commands.flavours(options)

@@ -15,8 +15,11 @@ from dibo.stack import make_stack
 def show(options: Options, *, layout_file: Path | None) -> int:
     """Hooks that set the size are not run."""
     decided = settings(options)
-    stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
-    layout = layouts.chosen(stack.disk, layout_file)
+    said = None
+    if layout_file is None:
+        get = spine.catalogue(decided).get
+        said = make_stack(decided.flavours, get, architecture=decided.architecture).disk
+    layout = layouts.chosen(said, layout_file)
     size, set_by = layouts.start_size(layout, size=decided.image_size, set_by=decided.size_set_by)
     layout = layouts.settled(layout, set_by=set_by)
     answer(

@@ -108,12 +108,24 @@ def test_errors_go_to_stderr_with_a_code_and_a_hint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("no-such-command",), ("plan",), ("plan", "--no-such-option", "x")]
+    "arguments", [(), ("no-such-command",), ("schema",), ("plan", "--no-such-option", "x")]
 )
 def test_a_command_line_that_makes_no_sense(arguments: tuple[str, ...]) -> None:
     code, out, err = dibo(*arguments)
     assert (code, out) == (2, "")
     assert "usage: dibo" in err
+
+
+def test_a_plan_of_nothing_is_none_but_a_layout_needs_no_flavours(tmp_path: Path) -> None:
+    for arguments in (("plan",), ("plan", "--layout")):
+        code, _, err = dibo(*arguments)
+        assert (code, "dibo plan wants flavours" in err) == (errors.UsageError.exit_code, True)
+    file = tmp_path / "layout.yaml"
+    file.write_text(
+        "{table: mbr, partitions: [{name: r, type: linux, size: rest, filesystem: ext4, mount: /}]}"
+    )
+    code, out, _ = dibo("plan", "--layout", "--layout-file", str(file), "--image-size", "3")
+    assert (code, out.splitlines()[0]) == (0, "mbr, 3GiB (--image-size), partitions at multiples of 1MiB")
 
 
 def test_a_variable_that_makes_no_sense() -> None:
