@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dibo.contents import Nowhere
-from dibo.disk import gpt, grub
+from dibo.disk import gpt, grub, grub_cfg, mbr
 from dibo.disk.bootfiles import BootFiles
 from dibo.disk.image import write_disk
 from dibo.disk.placement import Placement
@@ -26,6 +26,7 @@ from tests.unit.disk.samples import (
     Memory,
     Recorder,
     boot_files,
+    core_img,
     output_of,
     placed,
     zero_blocks,
@@ -169,3 +170,39 @@ def test_a_root_for_uefi_alone_leaves_the_partition_for_bios_empty(tmp_path: Pat
     data = write(tmp_path / "disk.raw", placed(), replace(boot_files(), boot=None, core=None)).read_bytes()
     assert not any(data[MIB : 2 * MIB])
     assert not any(data[:440])
+
+
+MBR = """
+table: mbr
+partitions:
+  - {name: boot, type: linux, size: 2MiB, flags: [bootable]}
+  - {name: root, type: linux, size: rest, filesystem: ext4, mount: /}
+"""
+
+
+def test_with_an_mbr_grub_lies_before_the_first_partition(tmp_path: Path) -> None:
+    placement, boot = placed(size=8 * MIB, text=MBR), boot_files()
+    path = write(tmp_path / "disk.raw", placement, boot)
+    data = path.read_bytes()
+    assert boot.boot is not None
+    assert boot.core is not None
+    core = grub.core_image(boot.core, lba=1, available_sectors=2039)
+    (_, table), *_ = reversed(mbr.encode(placement))
+    assert data[:SECTOR] == grub.boot_sector(boot.boot, table, core_lba=1)
+    assert data[SECTOR:MIB] == core.ljust(2039 * SECTOR, b"\0") + grub_cfg.early(placement)
+    assert not any(data[MIB:])
+    assert "No errors detected" in output_of("sfdisk", "--verify", path)
+
+
+def test_with_an_mbr_that_nobody_boots_there_is_no_code(tmp_path: Path) -> None:
+    placement = placed(size=8 * MIB, text=MBR.replace(", flags: [bootable]", ""))
+    data = write(tmp_path / "disk.raw", placement, BootFiles()).read_bytes()
+    assert not any(data[:440])
+    assert not any(data[SECTOR:])
+
+
+def test_a_core_image_that_would_reach_into_the_text_is_refused(tmp_path: Path) -> None:
+    placement = placed(size=8 * MIB, text=MBR)
+    assert grub_cfg.EARLY_LBA * SECTOR > 0x78000  # so none that GRUB could load
+    with pytest.raises(LayoutError, match="BIOS loads at most"):
+        write(tmp_path / "disk.raw", placement, replace(boot_files(), core=core_img(0x78000)))
