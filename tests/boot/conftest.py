@@ -225,7 +225,9 @@ def machines(disks: Disks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     bios_seed = make_seed(top / "bios", hostname="probe-bios", files=[(TOKEN, "\n")])
     uefi_seed = make_seed(top / "uefi", hostname="probe-uefi")
     bios = Machine(disks.converted, directory=top / "bios", seed=bios_seed, grow_to=GROWN, name="bios")
-    uefi = Machine(disks.apart, directory=top / "uefi", seed=uefi_seed, firmware=Firmware.SECURE_BOOT, name="uefi")
+    uefi = Machine(
+        disks.apart, directory=top / "uefi", seed=uefi_seed, firmware=Firmware.SECURE_BOOT, name="uefi"
+    )
     with bios, uefi:
         yield {Firmware.BIOS: bios, Firmware.UEFI: uefi}
 
