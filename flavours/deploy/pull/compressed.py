@@ -62,10 +62,8 @@ def _members(
 
 
 def _of_gzip(codec: _Codec, data: bytes) -> Iterator[bytes]:
-    out = b""
-    while not codec.eof and (data or len(out) == _OUT):
-        out = codec.decompress(data, _OUT)
-        yield out
+    while data and not codec.eof:  # the end of a member is read after all that it has
+        yield codec.decompress(data, _OUT)
         data = codec.unconsumed_tail
 
 

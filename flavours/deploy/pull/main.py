@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pull import cmdline, reference
 from pull.disk import Disk
-from pull.errors import PullError
+from pull.errors import Passing, PullError
 from pull.images import Progress, open_image, open_input
 from pull.server import Console, Server
 from pull.target import Target
@@ -62,7 +62,7 @@ def _say(text: str) -> None:
 
 def deploy(given: Mapping[str, str], machine: Machine, say: Callable[[str], None]) -> str:
     """Deploy as the command line in `given` says; nothing, or why it failed: what, and what is on the disk."""
-    server = _server(dict(given), machine)
+    server = _server(dict(given), machine, say)
     if not server.hears:
         say("deployment_id= is not on the command line: no boot server is told")
     deployment = _Deployment(machine, server, say)
@@ -84,8 +84,8 @@ def deploy(given: Mapping[str, str], machine: Machine, say: Callable[[str], None
     return why
 
 
-def _server(given: dict[str, str], machine: Machine) -> Server:
-    client = Client(machine.telling)
+def _server(given: dict[str, str], machine: Machine, say: Callable[[str], None]) -> Server:
+    client = Client(replace(machine.telling, tell=say))
     host = f"[{machine.boot_server}]" if ":" in machine.boot_server else machine.boot_server
     known = bool(given.get("deployment_id")) and bool(host)
     fields = {"i": given.get("deployment_id", ""), "k": given.get("deployment_key", ""), "a": machine.address}
@@ -128,18 +128,22 @@ class _Deployment:
             disk.close()
 
     def _write(self, wish: cmdline.Wish, disk: Disk) -> None:
-        patience = self._machine.patience
+        patience = replace(self._machine.patience, tell=self._say)
         if wish.silence is not None:
             patience = replace(patience, silence=float(wish.silence))
         if wish.tries is not None:
             longest = patience.pauses[-1:] * wish.tries
             patience = replace(patience, pauses=(*patience.pauses, *longest)[: wish.tries - 1])
         client = Client(patience, self._machine.authorities)
+        self._say(f"fetching {reference.shown(wish.image)}")
         source = open_input(wish, client)
         try:
             image = open_image(source, wish, self._progress())
             target = Target(disk, image.beginning, image.size, wipe=wish.wipe)
-            self._server.started()
+            try:
+                self._server.started()
+            except Passing as error:
+                raise PullError(f"the boot server does not answer: {error}") from error
             self._target = target
             self._say_what(target, disk, source.digest, image.size)
             target.begin()

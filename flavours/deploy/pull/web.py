@@ -36,14 +36,21 @@ class Patience:
     pauses: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     progress: int = 1 << 20
     sleep: Callable[[float], None] = time.sleep
+    tell: Callable[[str], None] = lambda _: None
+    """Is told why something is tried again."""
+
+    def wait(self, passing: Passing, pause: float) -> None:
+        """Before the next try."""
+        self.tell(f"{passing}; trying again in {pause:.0f} s")
+        self.sleep(pause)
 
     def patiently(self, once: Callable[[], _T]) -> _T:
         """`once`, and again while it raises Passing."""
         for pause in self.pauses:
             try:
                 return once()
-            except Passing:
-                self.sleep(pause)
+            except Passing as passing:
+                self.wait(passing, pause)
         return once()
 
 
@@ -216,7 +223,7 @@ class Stream:
         self._cut_at = self._at
         if self._cuts >= len(self._patience.pauses):
             raise PullError(f"{passing}; tried {self._cuts + 1} times") from passing
-        self._patience.sleep(self._patience.pauses[self._cuts])
+        self._patience.wait(passing, self._patience.pauses[self._cuts])
         self._cuts += 1
 
     def _connect(self) -> Answer:

@@ -114,6 +114,10 @@ def test_a_raw_image(lab: Lab) -> None:
     assert lab.deploy(url, digest) == ""
     lab.assert_written()
     assert lab.states == ["started", "writing", "done"]
+    assert lab.console[0] == f"fetching {url}"
+    assert any(
+        "broke off after 3000000 of 16777216 bytes; trying again in 0 s" in line for line in lab.console
+    )
     assert lab.server.bodies[0] == f"i=7&k={KEY}&a=192.0.2.7&s=started&m={url}"
     size = len(lab.image)
     assert lab.server.bodies[-1] == f"i=7&k={KEY}&a=192.0.2.7&s=done&m={url}&b={size}&t={size}&d={digest}"
@@ -210,7 +214,9 @@ def test_a_boot_server_that_never_answers(lab: Lab) -> None:
         lab.machine["port"] = silent.getsockname()[1]
         lab.machine["telling"] = Patience(connect=1.0, silence=0.1, pauses=(0.0,), sleep=lambda _: None)
         why = lab.deploy(*lab.serve("/web.raw", lab.image))
+    assert why.startswith("the boot server does not answer: 127.0.0.1:")
     assert "cannot be reached: it does not answer" in why and why.endswith(ASIT)
+    assert any("it does not answer; trying again in 0 s" in line for line in lab.console)
     lab.assert_untouched()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_a_table_for_a_larger_disk_is_one_as_if_made_there(tmp_path: Path) -> No
         assert after[name] == before[name]
     assert [p | {"node": ""} for p in after["partitions"]] == [p | {"node": ""} for p in before["partitions"]]
     assert large.read_bytes()[:440] == small.read_bytes()[:440]
+    assert struct.unpack_from("<II", large.read_bytes(), 446 + 8) == (1, 50 * MIB // 512 - 1)
+
+
+def test_a_hybrid_mbr_is_left_as_it_is(tmp_path: Path) -> None:
+    """Its other records are somebody's."""
+    data = bytearray(make_disk(tmp_path / "disk", 16, PARTS))
+    data[446 + 16 : 446 + 32] = struct.pack("<B3xB3xII", 0x80, 0x0C, 2048, 4096)
+    table = gpt.of_image(bytes(data[:MIB]))
+    assert table is not None
+    assert gpt.for_disk(table, 50 * MIB)[-1][1][:512] == data[:512]
 
 
 def test_a_table_for_its_own_size_is_the_same_bytes(tmp_path: Path) -> None:
