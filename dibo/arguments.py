@@ -70,6 +70,26 @@ def add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-x", action="store_true", help="show each command that is run")
 
 
+def add_verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "image", metavar="IMAGE", help="an image with its manifest beside it, or the manifest"
+    )
+    parser.add_argument(
+        "--cached", action="store_true", help="take layers that are kept, instead of building every one anew"
+    )
+    add_base_options(parser)
+    add_cache_options(parser)
+    add_flavours_path(parser)
+    parser.add_argument(
+        "--converters-path",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="look for converters in DIR first",
+    )
+    parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")
+
+
 def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
     add_base_options(parser)
     parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")

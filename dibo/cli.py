@@ -25,6 +25,7 @@ from dibo.arguments import (
     add_flavours_path,
     add_layout_option,
     add_plan_options,
+    add_verify_options,
     options_of,
 )
 from dibo.errors import DiboError, Interrupted, UsageError
@@ -120,6 +121,8 @@ def _dibo_parser() -> argparse.ArgumentParser:
     push = command("push", "put a disk, or a ramdisk with its kernel, into a registry", _push)
     push.add_argument("file", metavar="FILE", help="a raw disk, a qcow2, or a ramdisk")
     push.add_argument("reference", metavar="REFERENCE", help="where to: HOST[:PORT]/PATH[:TAG]")
+    verify = command("verify", "build an image again from its manifest, and compare", _verify)
+    add_verify_options(verify)
     why = command("why", "say which layers are missing, and what differs from those that are kept", _why)
     add_build_options(why)
     add_cache_command(command("cache", "look after the layers in a registry", _cache))
@@ -139,7 +142,11 @@ def _dibo_parser() -> argparse.ArgumentParser:
     add_base_options(doctor)
     doctor.add_argument("-x", action="store_true", help="show each command that is run")
     schema = command("schema", "print the JSON schema of a file, for editors", _run("schema"))
-    schema.add_argument("file", choices=["flavour", "layout"], help="flavour.yaml, or layout.yaml")
+    schema.add_argument(
+        "file",
+        choices=["flavour", "layout", "manifest"],
+        help="flavour.yaml, layout.yaml, or the manifest of an image",
+    )
     completion = command("completion", "print the completion script for a shell", _run("completion"))
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     return parser
@@ -296,6 +303,15 @@ def _get_kernel(arguments: argparse.Namespace, report: Report) -> int:
     return get_kernel_command.get_kernel(options_of(arguments), report, wanted)
 
 
+def _verify(arguments: argparse.Namespace, report: Report) -> int:
+    """The command `dibo verify`."""
+    from dibo import verify_command
+
+    return verify_command.run(
+        options_of(arguments), report, path=Path(arguments.image), cached=arguments.cached
+    )
+
+
 def _why(arguments: argparse.Namespace, report: Report) -> int:
     """The command `dibo why`."""
     from dibo import cache_commands
@@ -348,7 +364,9 @@ def _run(name: str) -> Callable[[argparse.Namespace, Report], int]:
         options = options_of(arguments)
         match name:
             case "create":
-                return commands.create(options, report, layout_file=_path(arguments.layout))
+                from dibo import create_command
+
+                return create_command.create(options, report, layout_file=_path(arguments.layout))
             case "plan":
                 directory = _path(arguments.containerfile)
                 if arguments.layout and (options.flavours or arguments.layout_file):

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 
 from dibo import build as spine
 from dibo import containerfile as rendering
-from dibo import context, host_hooks, kept, layouts, resources
-from dibo.convert import convert
-from dibo.converter import Converters
+from dibo import context, kept, resources
 from dibo.disk.layout_schema import LAYOUT_SCHEMA
 from dibo.engines import choose
 from dibo.errors import (
@@ -30,29 +28,21 @@ from dibo.errors import (
     VerificationFailed,
 )
 from dibo.flavour_yaml import SCHEMA
-from dibo.order import (
-    Order,
-    by_the_way_that_works,
-    check_order,
-    laid_out_by_hooks,
-    needs_directory,
-)
+from dibo.manifest_schema import MANIFEST_SCHEMA
 from dibo.plan import Plan, describe
 from dibo.ports import Engine, Root
 from dibo.report import Report, answer
 from dibo.settings import Options, Settings, decide
-from dibo.stack import make_stack
-from dibo.units import human_size
 from dibo.workspace import Run, Workspace
 
 if TYPE_CHECKING:
     from dibo.cache import Caches
 
 
-def settings(options: Options) -> Settings:
+def settings(options: Options, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process: its environment, clock and machine."""
     return decide(
-        options, os.environ, now=datetime.now(tz=UTC), machine=platform.machine(), home=resources.home()
+        options, environment, now=datetime.now(tz=UTC), machine=platform.machine(), home=resources.home()
     )
 
 
@@ -190,49 +180,6 @@ def open_session(decided: Settings, report: Report, *, workspace: Workspace, run
             caches=caches,
             held=_held(engine, caches),
         )
-
-
-def create(options: Options, report: Report, *, layout_file: Path | None) -> int:
-    """disk-image-create."""
-    decided = settings(options)
-    converters = Converters((*decided.converters_path, resources.shared("converters")))
-    wanted = tuple(converters.get(kind) for kind in decided.types)
-    stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
-    environment = spine.host_environment(decided, stack)
-    layout = layouts.chosen(stack.disk, layout_file)
-    size, set_by = layouts.start_size(layout, size=decided.image_size, set_by=decided.size_set_by)
-    size, set_by = host_hooks.image_size(
-        stack, size=size, set_by=set_by, environment=environment, say=report.say
-    )
-    order = Order(
-        output=decided.output,
-        converters=wanted,
-        layout=layouts.settled(layout, set_by=set_by),
-        filesystem=decided.filesystem,
-        image_size=size,
-        size_set_by=set_by,
-        identity="",
-        architecture=decided.architecture,
-        epoch=decided.source_date_epoch,
-        options={name: value for name, value in os.environ.items() if name.startswith("DIBO_")},
-        loop=decided.loop,
-    )
-    check_order(order)
-    order = by_the_way_that_works(order, directory=decided.engine != "docker", say=report.say)
-    with (
-        new_session(decided, report) as session,
-        laid_out_by_hooks(order, stack, environment=environment, run=session.run, report=report) as laid_out,
-    ):
-        job = session.job()
-        order = laid_out.for_image(job.plan.image_key)
-        made = session.with_root(
-            job,
-            lambda root: convert(root, order, run=session.run, report=report),
-            needs_directory=needs_directory(order),
-        )
-    for path in made:
-        answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
-    return 0
 
 
 def _from_caches(session: Session, key: str, make: Make) -> tuple[Path, ...] | None:
@@ -377,7 +324,7 @@ def flavour_names(options: Options) -> list[str]:
 
 def schema(file: str) -> int:
     """dibo schema."""
-    answer(json.dumps(LAYOUT_SCHEMA if file == "layout" else SCHEMA, indent=2))
+    answer(json.dumps({"layout": LAYOUT_SCHEMA, "manifest": MANIFEST_SCHEMA}.get(file, SCHEMA), indent=2))
     return 0
 
 

@@ -7,7 +7,6 @@ afterwards.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,8 +21,10 @@ from dibo.layers.spool import Spool
 from dibo.layers.tar import write_tar
 from dibo.node import Node
 from dibo.order import Order
+from dibo.packages import installed
 from dibo.ports import Root
 from dibo.process import Process
+from dibo.provenance import Facts, artefacts, complete, write_checksum, write_manifest
 from dibo.report import Report
 from dibo.units import human_size
 from dibo.workspace import Run
@@ -51,14 +52,16 @@ def convert(root: Root, order: Order, *, run: Run, report: Report) -> tuple[Path
                     if converter.takes is Takes.DISK:
                         _run_on_disk(converter, part, order, report, raw=raw)
                     else:
-                        _run_on_tar(converter, part, order, report, tree=tree, spool=spool)
+                        _run_on_tar(converter, part, order, report, tree=tree.root, spool=spool)
                 except CommandFailed as error:
                     raise _failure(converter, part, error) from error
                 task.note(human_size(part.stat().st_size))
     made = tuple(order.path(converter.type) for converter in order.converters)
-    if order.checksums:
-        for path in made:
-            _write_checksum(path, run)
+    sums = tuple(write_checksum(path, run) for path in made) if order.checksums else ()
+    if order.about is not None:
+        kinds = [converter.type for converter in order.converters]
+        facts = Facts(layers=tree.digests, packages=installed(tree.root))
+        write_manifest(complete(order.about, facts, artefacts(kinds, made, sums)), order.manifest, run)
     return made
 
 
@@ -105,11 +108,3 @@ def _failure(converter: Converter, target: Path, error: CommandFailed) -> Conver
         f"the converter {converter.type} failed: {error.message}",
         hint="\n".join(f"| {line}" for line in error.tail),
     )
-
-
-def _write_checksum(path: Path, run: Run) -> None:
-    """`NAME.sha256` as sha256sum(1) writes and checks it."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    with run.output(path.with_name(f"{path.name}.sha256")) as part:
-        part.write_text(f"{digest}  {path.name}\n")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dibo import build as spine
-from dibo import layouts, resources
+from dibo import layouts, provenance, resources
 from dibo.commands import open_session, settings
 from dibo.convert import convert
 from dibo.converter import Converters
@@ -74,6 +74,7 @@ def run(
         if not bare:
             order = _laid_out(order, *_layout(layout, image, decided))
         check_order(order)
+        order = replace(order, about=_about(image, order, layout))
         root = Root(name=image.name, layers=image.layers, built=_is_ours(image))
         try:
             made = _convert(root, order, run=each_run, report=report)
@@ -171,6 +172,13 @@ def _layout(path: Path | None, image: Image, decided: Settings) -> tuple[Layout,
     found = spine.catalogue(decided).get(_FLAVOUR).disk
     assert found is not None
     return complete(found), False
+
+
+def _about(image: Image, order: Order, layout: Path | None) -> Mapping[str, Any]:
+    diff_ids = [layer.diff_id for layer in image.layers]
+    key = _labels(image).get(KEY_LABEL)
+    about = provenance.of_image(image.name, image.digest, diff_ids=diff_ids, key=key, order=order)
+    return about | provenance.of_disk(order, layout)
 
 
 def _labels(image: Image) -> Mapping[str, str]:

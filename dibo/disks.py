@@ -17,9 +17,9 @@ from pathlib import Path
 
 from dibo.contents import Nowhere
 from dibo.fitting import fits_something, fitted
+from dibo.layers.load import Tree
 from dibo.layers.spool import Spool
 from dibo.making import load_root, placement_of, targets_of
-from dibo.node import Node
 from dibo.order import Order, by_the_way_that_works, on_a_loop_device
 from dibo.ports import Root
 from dibo.programs import NeedsLoop
@@ -38,7 +38,7 @@ def make_disks(
     spool: Spool | None,
     run: Run,
     report: Report,
-) -> Node:
+) -> Tree:
     """Read `root`, and write it to each place that is given. The tree, whose files speak of `spool`.
 
     Raises ImageTooSmall, RootNotBootable, LayoutError, LoopError, OutputError, and what reading layers raises.
@@ -47,7 +47,7 @@ def make_disks(
         with report.task("root") as task:
             tree = load_root(root, order, spool or Nowhere(), report)
             task.note(f"{human_size(tree.bytes)} in {tree.entries} files")
-        return tree.root
+        return tree
     order = by_the_way_that_works(order, directory=root.directory is not None, say=report.say)
     fitting: Mapping[str, int] = {}
     if fits_something(order):
@@ -74,9 +74,9 @@ def _in_one_pass(
     *,
     run: Run,
     report: Report,
-) -> Node:
+) -> Tree:
     with report.task("disk") as task, targets_of(order, raw, qcow2) as target:
         placement = placement_of(order, fitting)
         tree = write(root, order, placement, target, spool, run=run, report=report)
         task.note(f"{human_size(tree.bytes)} of files on {human_size(order.image_size)}")
-    return tree.root
+    return tree

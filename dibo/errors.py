@@ -150,6 +150,16 @@ class LocalLayers(DiboError):
     meaning = "an image with local layers was about to leave this machine"
 
 
+class ManifestError(DiboError):
+    exit_code = 64
+    meaning = "there is no manifest of the image, it is none, or what it names is not what is here"
+
+
+class Differs(DiboError):
+    exit_code = 65
+    meaning = "what was built again is not the same, or a file is not what its manifest says"
+
+
 class CommandFailed(DiboError):
     """A process ended badly. Doors raise it; whoever knows what the process was for gives it a better name."""
 

@@ -14,7 +14,6 @@ from dibo.layers.spool import Spool
 from dibo.loop.device import LoopDevice
 from dibo.loop.make import by_kernel
 from dibo.making import open_disk, placement_of
-from dibo.node import Node
 from dibo.order import BY_KERNEL, Order, root_type
 from dibo.ports import Root
 from dibo.report import Report
@@ -33,7 +32,7 @@ def by_loop(
     *,
     run: Run,
     report: Report,
-) -> Node:
+) -> Tree:
     """As dibo.disks.make_disks, whatever the way that would need fewer privileges."""
     placement = placement_of(order, fitting)
     path = raw or run.subdirectory("disk") / "disk.raw"
@@ -53,7 +52,7 @@ def by_loop(
             with path.open("rb") as source, open_disk(order, "qcow2", qcow2) as disk:
                 copy_raw(source, disk)
         task.note(f"{human_size(tree.bytes)} of files on {human_size(order.image_size)}, by a loop device")
-    return tree.root
+    return tree
 
 
 def _fill(

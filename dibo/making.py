@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dibo.adapt import Where, adapt
@@ -17,6 +18,7 @@ from dibo.disk.target import Target
 from dibo.disk.targets import open_target
 from dibo.disk.tee import Tee
 from dibo.errors import ImageTooSmall
+from dibo.layers.listing import Ledger
 from dibo.layers.load import Tree, load
 from dibo.mounts import Mounted
 from dibo.node import Contents, Node
@@ -58,7 +60,9 @@ def open_disk(order: Order, kind: str, path: Path) -> AbstractContextManager[Tar
 
 
 def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tree:
-    """Read the root, the bytes of its files to `places`; what engines leave in one that dibo built is taken out."""
+    """Read the root, the bytes of its files to `places`; what engines leave in one that dibo built is taken out. The
+    tree has the digests of its layers where a manifest is wanted."""
+    ledger = Ledger(built=True) if root.built and order.about is not None else None
     tree = load(
         root.layers,
         places,
@@ -66,13 +70,14 @@ def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tre
         keep=KEPT,
         clamp=order.epoch if order.clamp else None,
         progress=lambda done: report.line(f"{human_size(done)} read"),
+        ledger=ledger,
     )
     for warning in tree.warnings:
         report.warn(warning)
     if root.built:
         for content in tidy(tree.root):
             places.release(content)
-    return tree
+    return tree if ledger is None else replace(tree, digests=tuple(ledger.digests))
 
 
 def boot_files_of(root: Node, order: Order) -> BootFiles:

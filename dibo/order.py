@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dibo import process
 from dibo.converter import Converter, Takes
@@ -57,6 +57,8 @@ class Order:
     """What a root may hold at most."""
     checksums: bool = True
     """Whether `NAME.sha256` goes beside each artefact."""
+    about: Mapping[str, Any] | None = None
+    """What the manifest says of the image beside what reading it tells; None writes no manifest."""
     loop: bool = False
     """Whether disks are made on a loop device."""
     hooked: HookedDisk | None = None
@@ -68,6 +70,13 @@ class Order:
 
     def path(self, kind: str) -> Path:
         return output_path(self.output, kind)
+
+    @property
+    def manifest(self) -> Path:
+        """Where the manifest goes: `web.qcow2` and `web` give `web.manifest.json`."""
+        kinds = [f".{each.type}" for each in self.converters if self.output.name.endswith(f".{each.type}")]
+        name = self.output.name.removesuffix(kinds[0]) if kinds else self.output.name
+        return self.output.with_name(f"{name}.manifest.json")
 
 
 def output_path(output: Path, kind: str) -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from dibo import build as spine
-from dibo import resources
+from dibo import provenance, resources
 from dibo.commands import new_session, settings
 from dibo.loader import load_wishes
 from dibo.ramdisk.init import Script, assemble
@@ -39,9 +41,22 @@ def create(
         compression=compression,
         microcode=microcode,
     )
+    for path in make(options, report, wanted):
+        answer(f"{path}  ({human_size(path.stat().st_size)})")
+    return 0
+
+
+def make(
+    options: Options,
+    report: Report,
+    wanted: RamdiskSettings,
+    *,
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[Path, ...]:
+    """The initramfs and the kernel, made with these variables; their paths."""
     check_output(wanted.output)
     flavours = ((BASE,) if options.with_base else ()) + options.flavours
-    decided = settings(replace(options, flavours=flavours, with_base=False))
+    decided = settings(replace(options, flavours=flavours, with_base=False), environment)
     stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
     wishes = tuple(load_wishes(flavour) for flavour in stack.flavours)
     script, fragments = script_of(wishes)
@@ -50,12 +65,14 @@ def create(
             report.warn(warning)
         job = session.job()
         order = make_order(wanted, wishes, script, epoch=decided.source_date_epoch)
-        made = session.with_root(
-            job, lambda root: write_ramdisk(root, order, wanted.output, run=session.run, report=report)
+        about = provenance.of_build(job, command="ramdisk-image-create", options={})
+        about |= provenance.of_ramdisk(wanted)
+        return session.with_root(
+            job,
+            lambda root: write_ramdisk(
+                root, order, wanted.output, about=about, run=session.run, report=report
+            ),
         )
-    for path in made:
-        answer(f"{path}  ({human_size(path.stat().st_size)})")
-    return 0
 
 
 def make_order(wanted: RamdiskSettings, wishes: tuple[Wishes, ...], script: Script, *, epoch: int) -> Order:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from dibo.errors import OutputError, UsageError
+from dibo.layers.listing import Ledger
 from dibo.layers.load import load
 from dibo.layers.spool import Spool
 from dibo.node import Buffer
+from dibo.packages import installed
 from dibo.ports import Root
+from dibo.provenance import SUFFIX, Facts, artefacts, complete, write_checksum, write_manifest
 from dibo.ramdisk.make import Order, kernel_path, make_ramdisk, pack
 from dibo.ramdisk.source import Bytes
 from dibo.report import Report
+from dibo.tree import KEPT
 from dibo.units import human_size
 from dibo.workspace import Run
 
@@ -35,8 +40,11 @@ def check_output(output: Path) -> None:
             raise OutputError(f"{path} is a directory", hint="choose another name with -o")
 
 
-def write_ramdisk(root: Root, order: Order, output: Path, *, run: Run, report: Report) -> tuple[Path, Path]:
-    """Write the initramfs to `output` and the kernel beside it; their paths. Raises RamdiskError, OutputError, and what
+def write_ramdisk(
+    root: Root, order: Order, output: Path, *, about: Mapping[str, Any], run: Run, report: Report
+) -> tuple[Path, Path]:
+    """Write the initramfs to `output` and the kernel beside it, with the sha256 of each and the manifest of both, which
+    begins with `about`; their paths. Raises RamdiskError, OutputError, and what
     reading layers raises."""
     kernel = kernel_path(output)
     with (
@@ -45,11 +53,13 @@ def write_ramdisk(root: Root, order: Order, output: Path, *, run: Run, report: R
         tempfile.TemporaryFile(dir=run.directory) as file,
     ):
         with report.task("root") as task:
-            spool = Spool(file)
+            spool, ledger = Spool(file), Ledger(built=root.built)
             tree = load(
                 root.layers,
                 spool,
+                keep=KEPT,
                 clamp=order.epoch,
+                ledger=ledger,
                 progress=lambda done: report.line(f"{human_size(done)} read"),
             )
             for warning in tree.warnings:
@@ -63,6 +73,10 @@ def write_ramdisk(root: Root, order: Order, output: Path, *, run: Run, report: R
             _write(kernel_part, contents.stream(ramdisk.kernel))
             size = _write(ramdisk_part, pack(ramdisk, order, contents))
             task.note(f"Linux {ramdisk.version}, {len(ramdisk.modules.modules)} modules, {human_size(size)}")
+    sums = [write_checksum(path, run) for path in (output, kernel)]
+    facts = Facts(layers=tuple(ledger.digests), packages=installed(tree.root))
+    made = artefacts(("initramfs", "kernel"), (output, kernel), sums)
+    write_manifest(complete(about, facts, made), output.with_name(output.name + SUFFIX), run)
     return output, kernel
 
 

@@ -173,7 +173,15 @@ class Ext:
             number=number, flags=u32(0x20), sectors=u32(0x1C), block=raw[0x28:0x64], attributes=u32(0x68)
         )
         kind = _KINDS.get(stat.S_IFMT(mode), Kind.OTHER)
-        return Entry(kind=kind, size=u32(4) | u32(0x6C) << 32, where=inode)
+        owner, group, high_owner, high_group = (
+            struct.unpack_from("<H", raw, at)[0] for at in (0x02, 0x18, 0x78, 0x7A)
+        )
+        return Entry(
+            kind=kind,
+            size=u32(4) | u32(0x6C) << 32,
+            where=inode,
+            attributes=(mode, owner | high_owner << 16, group | high_group << 16, u32(0x10)),
+        )
 
     def _table(self, group: int) -> int:
         """First block of a group's inode table."""

@@ -27,6 +27,8 @@ class Entry:
     kind: Kind
     size: int
     where: object
+    attributes: tuple[int, ...] = ()
+    """Where the file system has them: mode, owner, group, mtime in seconds since 1970."""
 
 
 class FileSystem(Protocol):

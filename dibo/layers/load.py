@@ -59,6 +59,7 @@ class Tree:
     """Of all files, with their holes, hard links counted once."""
     warnings: tuple[str, ...]
     """What a user may want to know, each once."""
+    digests: tuple[str, ...] = ()  # of what each layer changes, the lowest first (dibo.layers.listing)
 
 
 def load(

@@ -23,6 +23,7 @@ COMMANDS = (
     "build",
     "convert",
     "push",
+    "verify",
     "why",
     "cache",
     "flavours",

@@ -189,7 +189,7 @@ def make(
     assert [(each.first_lba, each.sectors) for each in placement.partitions] == [
         (each["start"], each["size"]) for each in table
     ]
-    return Made(path=path, placement=placement, said=stream.getvalue(), tree=tree)
+    return Made(path=path, placement=placement, said=stream.getvalue(), tree=tree.root)
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "artefacts",
             "why",
             "tree",
+            "packages",
+            "manifest_schema",
             "contents",
             "ways",
             "mounts",
@@ -256,6 +258,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "spine",
         (
             "build",
+            "provenance",
+            "compare",
             "caching",
             "pushing",
             "layouts",
@@ -276,6 +280,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "face",
         (
             "commands",
+            "create_command",
+            "verify_command",
             "layout_command",
             "cache_commands",
             "convert_command",

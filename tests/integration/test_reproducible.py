@@ -1,0 +1,145 @@
+"""The same bytes twice: by two engines, in two caches, at two times; and `dibo verify`, which tells when they are not.
+
+The base is busybox alone (tests/support/lab.py). A whole Debian is built twice in tests/boot.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from dibo import errors
+from dibo.manifest_schema import MANIFEST_SCHEMA
+from tests.support import user
+from tests.support.docker_lab import docker_lab, ok
+from tests.support.flavours import write_flavour
+from tests.support.lab import Lab, Said
+from tests.support.parts import need, unmet
+
+pytestmark = pytest.mark.integration
+
+SH = "#!/bin/sh\nset -e\n"
+NOISE = """
+mkdir -p /etc/ssh /var/log/apt /var/cache/ldconfig /var/lib/systemd /d/e
+date +%s%N | tee /etc/ssh/ssh_host_test_key /var/log/dpkg.log /var/log/apt/term.log /var/cache/ldconfig/aux-cache \\
+    /var/lib/systemd/random-seed /etc/machine-id /etc/passwd- > /tmp/now
+echo one > /d/one; ln /d/one /d/e/hard; ln -s ../one /d/e/link; mkfifo /d/fifo; chmod 0640 /d/one
+echo two > /d/two; chmod 4755 /d/two
+echo $SOURCE_DATE_EPOCH > /d/epoch
+"""
+CHANGES = (
+    "rm -r /d/e; mkdir /d/e; echo new > /d/e/new; rm /bin/zcat; echo more >> /d/one; chown 7:8 /d/epoch\n"
+)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Lab]:
+    need("qemu-img")
+    try:
+        who = user.ordinary_user()
+    except user.NoOrdinaryUser as error:
+        unmet(str(error))
+    with docker_lab(who) as (made, _):
+        write_flavour(made.flavours, "noisy", {"install.d/10-noise": SH + NOISE})
+        write_flavour(made.flavours, "quiet", {"install.d/50-changes": SH + CHANGES}, yaml="needs: [noisy]\n")
+        write_flavour(made.flavours, "clock", {"install.d/10-clock": SH + "date +%s%N > /etc/built\n"})
+        yield made
+
+
+def create(place: Lab, name: str, *flavours: str, engine: str = "buildah", **environment: str) -> Path:
+    """A directory of artefacts `x`, built by an engine."""
+    directory = place.directory / name
+    place.run("mkdir", directory)
+    argv = ["--engine", engine, "--image-size", "0.06", "-t", "raw,qcow2,tar", "-o", str(directory / "x")]
+    ok(place.run("disk-image-create", *argv, "--no-base", *flavours, environment=environment))
+    return directory
+
+
+def verify(place: Lab, path: Path, *options: str) -> Said:
+    return place.run("dibo", "verify", "--engine", "buildah", *options, path)
+
+
+@pytest.fixture(scope="module")
+def built(place: Lab) -> Path:
+    return create(place, "one", "quiet")
+
+
+def manifest_of(directory: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((directory / "x.manifest.json").read_text())
+    return found
+
+
+def test_the_same_bytes_by_two_engines(place: Lab, built: Path) -> None:
+    time.sleep(1.1)  # times of files have seconds
+    other = create(place, "two", "quiet", engine="docker", IMG_PATH=str(place.directory / "cache-two"))
+    for name in ("x.raw", "x.qcow2", "x.tar", "x.raw.sha256", "x.manifest.json"):
+        assert (other / name).read_bytes() == (built / name).read_bytes(), name
+
+
+def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: Lab, built: Path) -> None:
+    manifest = manifest_of(built)
+    jsonschema.validate(manifest, MANIFEST_SCHEMA)
+    text = (built / "x.manifest.json").read_text()
+    for word in (str(place.directory), place.user.pw_name, "buildah", "docker"):
+        assert word not in text, word
+    assert [flavour["name"] for flavour in manifest["flavours"]] == ["noisy", "quiet"]  # type: ignore[attr-defined]
+    layers = [(layer["title"], layer["digest"]) for layer in manifest["layers"]]  # type: ignore[attr-defined]
+    assert [title for title, _ in layers] == [
+        "base.tar",
+        "noisy install.d: 10-noise",
+        "quiet install.d: 50-changes",
+        "finalise",
+    ]
+    assert len({digest for _, digest in layers}) == 4
+
+
+def test_what_is_the_same_is_said_to_be(place: Lab, built: Path) -> None:
+    said = verify(place, built / "x.qcow2")
+    assert "4 layers and 1 artefacts are the same" in ok(said)
+    assert ok(verify(place, built / "x.manifest.json", "--cached")).endswith("3 artefacts are the same")
+    assert place.left() == []
+
+
+def test_a_disk_that_somebody_changed_is_told_with_the_file(place: Lab, built: Path) -> None:
+    directory = create(place, "tampered", "quiet")
+    raw = (directory / "x.raw").read_bytes()
+    at = raw.index(b"one\nmore\n")
+    (directory / "x.raw").write_bytes(raw[:at] + b"ONE" + raw[at + 3 :])
+    said = verify(place, directory / "x.raw", "--cached")
+    assert said.code == errors.Differs.exit_code, said.err
+    assert "its sha256 is another" in said.err
+    assert f"x.raw differs from byte {at} on" in said.out
+    assert "/d/one: other bytes" in said.out
+    assert said.out.count("\n") < 6, said.out
+    assert ok(verify(place, directory / "x.qcow2", "--cached"))
+
+
+def test_a_flavour_that_looks_at_the_clock_is_found(place: Lab) -> None:
+    directory = create(place, "clock", "clock", "quiet")
+    said = verify(place, directory / "x.qcow2")
+    assert said.code == errors.Differs.exit_code, said.err
+    assert "the first layer that differs: clock install.d: 10-clock" in said.out
+    assert "/etc/built: other bytes" in said.out
+    assert "/d/one" not in said.out
+
+
+def test_only_what_starts_from_the_same_is_built(place: Lab) -> None:
+    write_flavour(place.flavours, "moving", {"install.d/10-moving": SH + "echo 1 > /m\n"})
+    directory = create(place, "moving", "moving")
+    write_flavour(place.flavours, "moving", {"install.d/10-moving": SH + "echo 2 > /m\n"})
+    said = verify(place, directory / "x.raw")
+    assert said.code == errors.ManifestError.exit_code, said.err
+    assert "the flavour 'moving'" in said.error
+
+
+def test_an_image_without_a_manifest(place: Lab, built: Path) -> None:
+    lone = place.directory / "lone.raw"
+    place.run("cp", built / "x.raw", lone)
+    said = verify(place, lone)
+    assert said.code == errors.ManifestError.exit_code
+    assert "no manifest beside" in said.error
