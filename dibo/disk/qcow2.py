@@ -27,7 +27,7 @@ from typing import Final, Self
 from dibo.disk.qcow2_codec import Compression, compress, decompress
 from dibo.disk.qcow2_format import CLUSTER, extent, is_compressed
 from dibo.disk.qcow2_map import PENDING, ClusterMap, Space
-from dibo.disk.rawfile import unwritable, write_all
+from dibo.disk.rawfile import close_written, unwritable, write_all
 from dibo.disk.sparse import is_zero
 from dibo.node import Buffer
 
@@ -133,11 +133,7 @@ class Qcow2:
         """Give up what is not finished. Again, or after `finish`, is no error."""
         self._pool.shutdown(cancel_futures=True)
         fd, self._fd = self._fd, -1
-        if fd >= 0:
-            try:
-                os.close(fd)
-            except OSError as error:
-                raise unwritable(self._name, error) from error
+        close_written(fd, self._name)
 
     def __enter__(self) -> Self:
         return self

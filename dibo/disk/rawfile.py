@@ -67,13 +67,9 @@ class RawFile:
             raise unwritable(self._name, error) from error
 
     def close(self) -> None:
-        """Again is no error. Network file systems say here that they are full."""
+        """Again is no error."""
         fd, self._fd = self._fd, -1
-        if fd >= 0:
-            try:
-                os.close(fd)
-            except OSError as error:
-                raise unwritable(self._name, error) from error
+        close_written(fd, self._name)
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +97,16 @@ def write_all(fd: int, offset: int, buffers: Sequence[Buffer]) -> None:
             left -= taken
             if left:
                 batch = _without(batch, taken)
+
+
+def close_written(fd: int, name: Path) -> None:
+    """Close a file, unless `fd` is negative: it is closed already. Network file systems say here that they are full;
+    that is an OutputError about `name`."""
+    if fd >= 0:
+        try:
+            os.close(fd)
+        except OSError as error:
+            raise unwritable(name, error) from error
 
 
 def _without(buffers: Sequence[Buffer], size: int) -> list[Buffer]:

@@ -23,13 +23,12 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
-from tests.support import confine, user
+from tests.support import confine
 from tests.support.docker_lab import (
     LAYER,
     config_of,
     differences,
     docker,
-    docker_lab,
     ok,
     run,
     things,
@@ -40,34 +39,12 @@ from tests.support.dockerd import Docker, dockerd
 from tests.support.entries import walk
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said, program
-from tests.support.parts import unmet
 from tests.support.patience import PATIENCE
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_is_left_with_docker")]
 
 SH = "#!/bin/sh\n"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can set this up")
-
-
-@pytest.fixture(scope="module")
-def both() -> Iterator[tuple[Lab, Docker]]:
-    try:
-        who = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
-    with docker_lab(who) as made:
-        write_flavours(made[0].flavours)
-        yield made
-
-
-@pytest.fixture
-def place(both: tuple[Lab, Docker]) -> Lab:
-    return both[0]
-
-
-@pytest.fixture
-def daemon(both: tuple[Lab, Docker]) -> Docker:
-    return both[1]
 
 
 def write_flavours(directory: Path) -> None:
@@ -84,13 +61,6 @@ def write_flavours(directory: Path) -> None:
         },
     )
     write_flavour(directory, "other", {"first-boot.d/50-other": SH + "echo other\n"}, yaml="needs: [many]\n")
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(place: Lab, daemon: Docker) -> Iterator[None]:
-    yield
-    assert place.left() == []
-    assert things(daemon) == []
 
 
 def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
@@ -225,7 +195,7 @@ def test_interrupted(place: Lab, daemon: Docker, signum: int) -> None:
 
 @pytest.mark.parametrize("tenths", range(3, 19, 3))
 def test_interrupted_whatever_it_does(place: Lab, daemon: Docker, tenths: int) -> None:
-    """At any moment of a build that makes every layer anew; what is left is looked at by nothing_is_left."""
+    """At any moment of a build that makes every layer anew. What is left is looked at afterwards."""
     ok(place.run("dibo", "build", "--no-base", "other"))
     with place.start("dibo", "build", "--no-base", "--refresh", "other") as child:
         time.sleep(tenths / 10)
@@ -268,7 +238,7 @@ def wait_for_line(child: subprocess.Popen[str], word: str) -> None:
 
 
 def test_built_anew_leaves_no_nameless_image(place: Lab, daemon: Docker) -> None:
-    """Looked at by nothing_is_left."""
+    """Looked for afterwards."""
     ok(place.run("dibo", "build", "--no-base", "many"))
     ok(place.run("dibo", "build", "--no-base", "--refresh", "many"))
 

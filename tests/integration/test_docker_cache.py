@@ -5,20 +5,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import user
 from tests.support.docker_lab import (
     LAYER,
     config_of,
     differences,
-    docker_lab,
     ok,
     run,
-    things,
     tree_of_buildah,
     tree_of_docker,
 )
@@ -26,41 +22,12 @@ from tests.support.dockerd import Docker
 from tests.support.entries import walk
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said
-from tests.support.parts import need, unmet
 from tests.support.registry import registry
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_is_left_with_docker")]
 
 SH = "#!/bin/sh\nset -eu\n"
 ENGINES = ("buildah", "docker")
-
-
-@pytest.fixture(scope="module")
-def both() -> Iterator[tuple[Lab, Docker]]:
-    need("docker-registry")
-    try:
-        who = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
-    with docker_lab(who) as made:
-        yield made
-
-
-@pytest.fixture
-def place(both: tuple[Lab, Docker]) -> Lab:
-    return both[0]
-
-
-@pytest.fixture
-def daemon(both: tuple[Lab, Docker]) -> Docker:
-    return both[1]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(place: Lab, daemon: Docker) -> Iterator[None]:
-    yield
-    assert place.left() == []
-    assert things(daemon) == []
 
 
 def build(place: Lab, engine: str, cache: str, name: str, compression: str) -> Said:

@@ -20,15 +20,12 @@ from dibo.errors import VerificationFailed
 from dibo.layers.limits import Limits
 from dibo.layers.stream import Stream
 from dibo.sources.choose import choose_image
-from tests.support import user
 from tests.support.docker_lab import (
     LAYER,
     config_of,
     differences,
-    docker_lab,
     ok,
     run,
-    things,
     tree_of_buildah,
     tree_of_docker,
 )
@@ -37,12 +34,13 @@ from tests.support.entries import walk
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab
 from tests.support.layouts import Made, Tar, simple
-from tests.support.parts import need, unmet
+from tests.support.parts import need
 from tests.support.registry import registry
 from tests.support.sshd import sshd
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.usefixtures("nothing_is_left_with_docker"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can set this up"),
 ]
 
@@ -52,38 +50,10 @@ CAPABILITY = struct.pack(
 )  # linux/capability.h: VFS_CAP_REVISION_2, effective
 
 
-@pytest.fixture(scope="module")
-def both() -> Iterator[tuple[Lab, Docker]]:
-    try:
-        who = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
-    with docker_lab(who) as made:
-        write_flavour(made[0].flavours, "one", {"install.d/10-one": SH + "echo one > /one\n"})
-        write_flavour(
-            made[0].flavours,
-            "two",
-            {"install.d/20-two": SH + "rm /one; echo two > /two\n"},
-            yaml="needs: [one]\n",
-        )
-        yield made
-
-
-@pytest.fixture
-def place(both: tuple[Lab, Docker]) -> Lab:
-    return both[0]
-
-
-@pytest.fixture
-def daemon(both: tuple[Lab, Docker]) -> Docker:
-    return both[1]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(place: Lab, daemon: Docker) -> Iterator[None]:
-    yield
-    assert place.left() == []
-    assert things(daemon) == []
+def write_flavours(directory: Path) -> None:
+    write_flavour(directory, "one", {"install.d/10-one": SH + "echo one > /one\n"})
+    two = SH + "rm /one; echo two > /two\n"
+    write_flavour(directory, "two", {"install.d/20-two": two}, yaml="needs: [one]\n")
 
 
 @pytest.fixture

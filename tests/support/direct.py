@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +20,7 @@ from urllib.parse import parse_qsl
 from dibo import process
 from dibo.errors import CommandFailed
 from tests.support.console import Lookout
+from tests.support.loopback import Loopback, QuietHandler
 from tests.support.patience import PATIENCE
 from tests.support.qemu import ACCELERATOR, BOOT_SECONDS
 
@@ -145,30 +145,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class FormServer:
+class FormServer(Loopback):
     """Takes forms that machines post, answers with `status`, and lets `work` do what follows, in a thread."""
 
     def __init__(self, *, status: int = 200, work: Callable[[Mapping[str, str]], None] | None = None) -> None:
         self.forms: list[dict[str, str]] = []
         self.bodies: list[str] = []
         self.failures: list[BaseException] = []
-        server = self
+        self._status = status
+        self._work = work
+        super().__init__(_FormHandler, server_of_forms=self)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                server.bodies.append(body)
-                server.forms.append(form := dict(parse_qsl(body)))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                if work is not None:
-                    threading.Thread(target=server._try, args=(work, form), daemon=True).start()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def take(self, body: str) -> int:
+        """The status of the answer."""
+        self.bodies.append(body)
+        self.forms.append(form := dict(parse_qsl(body)))
+        if self._work is not None:
+            threading.Thread(target=self._try, args=(self._work, form), daemon=True).start()
+        return self._status
 
     def _try(self, work: Callable[[Mapping[str, str]], None], form: Mapping[str, str]) -> None:
         try:
@@ -177,16 +171,12 @@ class FormServer:
             self.failures.append(error)
             raise
 
-    @property
-    def port(self) -> int:
-        return int(self._http.server_address[1])
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
+class _FormHandler(QuietHandler):
+    server_of_forms: FormServer
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.send_response(self.server_of_forms.take(body))
+        self.send_header("Content-Length", "0")
+        self.end_headers()

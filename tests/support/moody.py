@@ -11,14 +11,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import http.server
 import json
-import threading
 import time
 import urllib.parse
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.support.loopback import Loopback, QuietHandler
 
 Mood = int | str | tuple[int, dict[str, str]]
 
@@ -66,37 +65,15 @@ class Shelf:
         return digest
 
 
-class Moody:
+class Moody(Loopback):
     """The server; a context manager."""
 
     def __init__(self) -> None:
         self.shelf = Shelf()
-        shelf = self.shelf
-
-        class Handler(_Handler):
-            pass
-
-        Handler.shelf = shelf
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler, shelf=self.shelf)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     shelf: Shelf
     protocol_version = "HTTP/1.1"
 
@@ -243,6 +220,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):
             super().handle()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass

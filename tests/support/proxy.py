@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import http.client
 import http.server
-import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from tests.support.loopback import Loopback, QuietHandler
 from tests.support.patience import PATIENCE
 
 
@@ -23,7 +21,7 @@ class Asked:
     """Bytes of bodies: from the client, to the client."""
 
 
-class Proxy:
+class Proxy(Loopback):
     """A context manager. After `die_after` requests whose `METHOD path` contains `die_at` it answers nobody."""
 
     def __init__(self, upstream: str) -> None:
@@ -36,19 +34,7 @@ class Proxy:
         self.slow_at = ""
         self.slow = 0.0
         """Seconds to hold back requests that contain `slow_at`."""
-        proxy = self
-
-        class Handler(_Handler):
-            pass
-
-        Handler.proxy, Handler.upstream = proxy, upstream
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_Handler, proxy=self, upstream=upstream)
 
     def paths(self, method: str, text: str = "") -> list[str]:
         return [each.path for each in self.asked if each.method == method and text in each.path]
@@ -66,18 +52,8 @@ class Proxy:
             self.dead = self.dead or self.die_after < 0
         return self.dead
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     proxy: Proxy
     upstream: str
     protocol_version = "HTTP/1.1"
@@ -112,6 +88,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         connection.close()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _any
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass

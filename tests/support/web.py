@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import ssl
 import subprocess
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.support.loopback import Loopback, QuietHandler
 from tests.support.parts import need
 
 
@@ -37,26 +35,18 @@ class Site:
         self.moods[path] = deque(moods)
 
 
-class Web:
+class Web(Loopback):
     """The server; a context manager."""
 
     def __init__(self) -> None:
         self.site = Site()
-        site = self.site
-
-        class Handler(_Handler):
-            pass
-
-        Handler.site = site
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        super().__init__(_Handler, site=self.site)
         self._secure = False
 
     @property
     def url(self) -> str:
         place = "https://localhost" if self._secure else "http://127.0.0.1"
-        return f"{place}:{self._server.server_address[1]}"
+        return f"{place}:{self.port}"
 
     def secure(self, certificate: Path) -> None:
         """Speak TLS, with what `make_certificate` made."""
@@ -67,17 +57,7 @@ class Web:
 
     def close(self) -> None:
         self.site.closed.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        super().close()
 
 
 def make_certificate(directory: Path) -> Path:
@@ -100,7 +80,7 @@ def make_certificate(directory: Path) -> Path:
     return directory / "cert.pem"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     site: Site
 
     def do_GET(self) -> None:
@@ -137,6 +117,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(end - start))
         self.end_headers()
         self.wfile.write(body[start:end] if cut is None else body[start : min(end, start + cut)])
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
