@@ -55,5 +55,5 @@ fuzz: setup ## break layers at random for FUZZ_MINUTES (10): tests/fuzz
 	$(BIN)/python -m tests.fuzz
 
 clean: ## remove what make made here; layers and dibo's cache stay
-	rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256
+	rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256 demo.manifest.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -189,10 +189,11 @@ def test_the_raw_disk_is_sparse(by_user: Built) -> None:
     assert status.st_blocks * 512 < status.st_size * 3 // 4
 
 
-def test_a_checksum_lies_beside_each_artefact(by_user: Built) -> None:
+def test_checksums_and_a_manifest_lie_beside_the_artefacts(by_user: Built) -> None:
     names = sorted(path.name for path in by_user.directory.iterdir())
     kinds = ("qcow2", "raw", "tar")
-    assert names == sorted(f"web.{kind}{end}" for kind in kinds for end in ("", ".sha256"))
+    files = [f"web.{kind}{end}" for kind in kinds for end in ("", ".sha256")]
+    assert names == sorted(["web.manifest.json", *files])
     for kind in kinds:
         checksum = by_user.directory / f"web.{kind}.sha256"
         process.run(["sha256sum", "--check", "--status", str(checksum)], cwd=by_user.directory)

@@ -98,7 +98,8 @@ def artefacts(ground: Ground, place: Place, reference: str, *options: str) -> li
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" or "error" not in done.stderr
-    assert sorted(path.name for path in output.iterdir()) == sorted(f"disk.{each}" for each in TYPES)
+    made = ["disk.manifest.json", *(f"disk.{each}" for each in TYPES)]
+    assert sorted(path.name for path in output.iterdir()) == sorted(made)
     return [output / f"disk.{each}" for each in TYPES]
 
 
