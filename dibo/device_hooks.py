@@ -86,7 +86,7 @@ def hooked_disk(
         if loop:
             run.loop_device(file)
             device = LoopDevice(file)
-            undo.push(_Release(device))
+            undo.push(_Release(device, run))
         answer = host_hooks.block_device(
             stack,
             device=device.path if device is not None else file,
@@ -115,8 +115,8 @@ def take_over(file: Path, path: Path, make: Callable[[], AbstractContextManager[
 class _Release:
     """Takes the loop device away, whatever ends the `with`: what hooks mapped on it would hold it for ever."""
 
-    def __init__(self, device: LoopDevice) -> None:
-        self._device = device
+    def __init__(self, device: LoopDevice, run: Run) -> None:
+        self._device, self._run = device, run
 
     def __call__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
@@ -125,6 +125,9 @@ class _Release:
             return
         try:
             remove_mappings(self._device.number)
+        except BaseException:
+            self._run.leave_to_next()
+            raise
         finally:
             self._device.__exit__(_kind, error, _trace)
 

@@ -69,6 +69,7 @@ def examine(settings: Settings, report: Report) -> list[Finding]:
         lambda: _base(settings, report),
         lambda: _cache(settings),
         lambda: _types(settings),
+        _loop,
         _boot,
     ]
     return [finding for check in checks for finding in check()]
@@ -107,6 +108,26 @@ def _conversion() -> Iterator[Finding]:
             detail="google-crc32c has none for this Python, so that writing ext4 takes several times as long",
             advice="a Python for which PyPI has a wheel of google-crc32c, or a C compiler while it is installed",
         )
+
+
+def _loop() -> Iterator[Finding]:
+    """Root alone can have it, and is asked for it by --loop alone."""
+    if os.geteuid() != 0:
+        return
+    from dibo.loop.device import LoopDevice
+    from dibo.loop.namespace import private_mounts
+
+    def try_it() -> str:
+        with tempfile.TemporaryDirectory(prefix="dibo-doctor-") as directory:
+            file = Path(directory) / "disk"
+            with RawFile(file, 4 << 20):
+                pass
+            with LoopDevice(file) as device, private_mounts():
+                device.add_partitions([(1, 1 << 20, 2 << 20)])
+        return "with partitions, and mounts that nobody else sees"
+
+    for finding in _guarded("loop devices, for --loop", try_it):
+        yield replace(finding, needed=False)
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:

@@ -78,6 +78,7 @@ class LoopDevice:
     def add_partitions(self, places: Iterable[tuple[int, int, int]]) -> None:
         """Have the kernel know these (number, offset, size; in bytes); those it knows already are left."""
         known = self.partitions
+        places = tuple(places)
         for number, offset, size in places:
             if number not in known:
                 part = ctypes.create_string_buffer(_PARTITION.pack(offset, size, number, b"", b""))
@@ -85,9 +86,14 @@ class LoopDevice:
                 try:
                     fcntl.ioctl(self._fd, _BLKPG, argument)
                 except OSError as error:
+                    if (
+                        error.errno == errno.EBUSY and number in self.partitions
+                    ):  # it has read the table itself
+                        continue
                     raise LoopError(
                         f"the kernel does not take partition {number} of {self.path}: {error.strerror}"
                     ) from error
+        for number, _, _ in places:
             _ensure_node(self.partition(number), SYSFS / self.path.name / self.partition(number).name)
 
     def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
