@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import CommandFailed
+from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
 from tests.support.parts import need, unmet
 from tests.support.qemu import TOOLS, Machine
@@ -18,7 +19,6 @@ pytestmark = pytest.mark.boot
 
 FLAVOURS = Path(__file__).parent / "flavours"
 IMAGE = "localhost/somebodys-root"
-SECONDS = 600.0
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,13 @@ def disk() -> Iterator[Path]:
     stack = ["--no-base", "--base", "debian", "--flavours-path", str(FLAVOURS), "somebodys-root"]
     try:
         try:
-            user.run_as(builder, "dibo", ["build", "--tag", IMAGE, *stack], timeout=SECONDS)
+            user.run_as(builder, "dibo", ["build", "--tag", IMAGE, *stack], timeout=BUILD_SECONDS)
             output = str(directory / "disk")
             user.run_as(
-                builder, "dibo", ["convert", f"containers-storage:{IMAGE}", "-o", output], timeout=SECONDS
+                builder,
+                "dibo",
+                ["convert", f"containers-storage:{IMAGE}", "-o", output],
+                timeout=BUILD_SECONDS,
             )
         except CommandFailed as error:
             pytest.fail("\n".join(error.tail), pytrace=False)

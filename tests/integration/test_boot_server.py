@@ -26,6 +26,7 @@ from dibo import process
 from dibo.boot_server import BootServer, Settings
 from dibo.deployment.machines import parse_machines
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE
 from tests.support.tgtd import Tgtd
 
 pytestmark = pytest.mark.integration
@@ -102,13 +103,15 @@ class Lab:
         form = {"i": "7", "k": KEY, "a": "127.0.0.1", "n": IQN, **changes}
         url = f"http://127.0.0.1:{self.server.port}/"
         try:
-            with urllib.request.urlopen(url, data=urlencode(form).encode(), timeout=30) as answer:
+            with urllib.request.urlopen(url, data=urlencode(form).encode(), timeout=PATIENCE) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
 
     def shown(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.server.port}/machines", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.server.port}/machines", timeout=PATIENCE
+        ) as answer:
             (found,) = json.load(answer)["machines"]
         return dict(found)
 

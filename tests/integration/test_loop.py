@@ -21,12 +21,12 @@ from tests.support.lab import busybox_root
 from tests.support.layouts import Layout, Made
 from tests.support.oracle import find_root, mounted, on_disk, require_same
 from tests.support.parts import need, unmet
+from tests.support.patience import PATIENCE
 from tests.support.traces import Traces, attached, settled, traces
 from tests.support.workshop import Workshop, workshop
 
 pytestmark = pytest.mark.integration
 
-SECONDS = 120.0
 LAYOUT = """\
 disk:
   table: gpt
@@ -98,7 +98,7 @@ def argv(place: Path, output: Path, *more: str, reference: str = "") -> list[str
 
 def convert(place: Path, output: Path, *more: str, reference: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        argv(place, output, *more, reference=reference), capture_output=True, text=True, timeout=SECONDS
+        argv(place, output, *more, reference=reference), capture_output=True, text=True, timeout=PATIENCE
     )
 
 
@@ -192,7 +192,7 @@ def test_twenty_random_moments_to_be_killed(place: Path) -> None:
             time.sleep(words.uniform(0, length / 3))
         alive += attached(out)
         running.send_signal(sign)
-        _, said = running.communicate(timeout=SECONDS)
+        _, said = running.communicate(timeout=PATIENCE)
         assert running.returncode in (0, -sign, 128 + sign), f"{how}\n{said}"
         if sign is signal.SIGKILL:
             made_after_kill(place, before, how)

@@ -17,6 +17,7 @@ from dibo.boot_server_command import MachinesFile
 from dibo.errors import BootServerError
 from dibo.report import Report
 from tests.support.direct import free_port
+from tests.support.patience import PATIENCE
 
 PROJECT = Path(__file__).parents[2]
 KEY = "open-sesame"
@@ -114,7 +115,7 @@ def test_it_serves_until_a_signal_comes(machines: Path) -> None:
     ) as server:
         assert server.stderr is not None
         assert server.stderr.readline() == f"boot server: port {port} of 127.0.0.1; machines: 7\n"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/machines", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/machines", timeout=PATIENCE) as answer:
             assert json.load(answer)["machines"][0]["state"] == "waiting"
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 143

@@ -14,6 +14,7 @@ import pytest
 
 from pull import bundle
 from tests.support.moody import Moody
+from tests.support.patience import PATIENCE
 from tests.support.tables import MIB, make_disk, problems_of
 from tests.support.web import Web, make_certificate
 from tests.unit.pull.test_qcow2 import made
@@ -42,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(home: Path, disk: Path, *given: str, authorities: str = "") -> str:
     argv = [sys._base_executable, "-S", "-s", "-B", "-c", _CALL, str(disk), authorities, *given]  # type: ignore[attr-defined]
     environment = {"PYTHONHOME": str(home), "PYTHONPATH": str(home)}
-    done = subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout
 
