@@ -44,8 +44,10 @@ def install(
 ) -> None:
     """Let the root mounted at `top` install GRUB on `device`: boot sector, core image, and what it keeps in
     /boot/grub. Raises LoopError."""
-    for name in ("proc", "sys", "dev", "tmp", "run"):
+    for name in ("proc", "sys", "dev", "tmp", "run", "boot"):
         _require_directory(top, name)
+    (top / _BOOT).mkdir(exist_ok=True)
+    _require_directory(top, _BOOT)
     mounts.mount("sysfs", top / "sys", kind="sysfs", options="ro,nosuid,nodev,noexec")
     for name in ("dev", "tmp", "run"):
         mounts.mount("tmpfs", top / name, kind="tmpfs", options="nosuid,mode=0755,size=64m")
