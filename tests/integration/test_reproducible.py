@@ -6,6 +6,7 @@ The base is busybox alone (tests/support/lab.py). A whole Debian is built twice 
 from __future__ import annotations
 
 import json
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.parts import need, unmet
 pytestmark = pytest.mark.integration
 
 SH = "#!/bin/sh\nset -e\n"
+EPOCH = 1_793_491_200  # of 2026-11
 NOISE = """
 mkdir -p /etc/ssh /var/log/apt /var/cache/ldconfig /var/lib/systemd /d/e
 date +%s%N | tee /etc/ssh/ssh_host_test_key /var/log/dpkg.log /var/log/apt/term.log /var/cache/ldconfig/aux-cache \\
@@ -79,6 +81,24 @@ def test_the_same_bytes_by_two_engines(place: Lab, built: Path) -> None:
     other = create(place, "two", "quiet", engine="docker", IMG_PATH=str(place.directory / "cache-two"))
     for name in ("x.raw", "x.qcow2", "x.tar", "x.raw.sha256", "x.manifest.json"):
         assert (other / name).read_bytes() == (built / name).read_bytes(), name
+
+
+def test_a_layer_is_no_younger_than_its_epoch_and_has_no_traces_of_its_step(place: Lab, built: Path) -> None:
+    image = ok(place.run("dibo", "build", "--engine", "buildah", "--no-base", "quiet"))
+    with tarfile.open(place.tree(image)) as tar:
+        found = {member.name: member for member in tar}
+    times = {name: found[f"./{name}"].mtime for name in ("d", "d/one", "d/e", "d/e/new", "d/fifo", "d/epoch")}
+    assert set(times.values()) == {EPOCH}, times
+    assert found["./etc/machine-id"].size == 0
+    for path in (
+        "etc/ssh/ssh_host_test_key",
+        "etc/passwd-",
+        "var/log/dpkg.log",
+        "var/log/apt/term.log",
+        "var/cache/ldconfig/aux-cache",
+        "var/lib/systemd/random-seed",
+    ):
+        assert f"./{path}" not in found, path
 
 
 def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: Lab, built: Path) -> None:
