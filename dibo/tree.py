@@ -21,6 +21,7 @@ KEPT: Final = (
     b"usr/lib/os-release",
     b"etc/fstab",
     b"boot/grub/grub.cfg",
+    b"var/lib/dpkg/status",
 )
 """What whoever loads a tree keeps the bytes of: prefixes of paths without their first slash."""
 _MOST_LINKS: Final = 40  # as path_resolution(7)

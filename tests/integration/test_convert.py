@@ -119,8 +119,7 @@ def test_the_same_image_gives_the_same_bytes_and_a_checksum_where_asked(place: L
     reference = image(place, "tiny", {})
     for name in ("one", "other"):
         said = place.run(
-            *("dibo", "convert", reference, "--bare", "--checksum", "-t", "raw,qcow2", "-o", out / name),
-            environment={"DIBO_QCOW2_COMPRESSION": "zstd"},  # igzip does not always give the same bytes
+            *("dibo", "convert", reference, "--bare", "--checksum", "-t", "raw,qcow2", "-o", out / name)
         )
         assert said.code == 0, said.err
     for kind in ("raw", "qcow2"):
@@ -138,7 +137,8 @@ def test_a_disk_that_nobody_sized_becomes_as_large_as_it_must(place: Lab, out: P
     assert "2 GiB are not enough; again with 3 GiB" in said.err
     assert (out / "disk.raw").stat().st_size == 3 * GIB
     sound(out / "disk.raw")
-    (out / "disk.raw").unlink()
+    for name in ("disk.raw", "disk.manifest.json"):
+        (out / name).unlink()
     said = convert(place, reference, out, "--bare", "-t", "raw", "--image-size", "2", *MUCH)
     refused(said, errors.ImageTooSmall, "are missing", "--image-size set the size; --image-size 2.")
     assert list(out.iterdir()) == []

@@ -33,6 +33,8 @@ date +%s%N | tee /etc/ssh/ssh_host_test_key /var/log/dpkg.log /var/log/apt/term.
 echo one > /d/one; ln /d/one /d/e/hard; ln -s ../one /d/e/link; mkfifo /d/fifo; chmod 0640 /d/one
 echo two > /d/two; chmod 4755 /d/two
 echo $SOURCE_DATE_EPOCH > /d/epoch
+mkdir -p /var/lib/dpkg
+printf 'Package: tiny\\nStatus: install ok installed\\nArchitecture: all\\nVersion: 1.2-3\\n' > /var/lib/dpkg/status
 """
 CHANGES = (
     "rm -r /d/e; mkdir /d/e; echo new > /d/e/new; rm /bin/zcat; echo more >> /d/one; chown 7:8 /d/epoch\n"
@@ -107,6 +109,7 @@ def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: Lab,
     text = (built / "x.manifest.json").read_text()
     for word in (str(place.directory), place.user.pw_name, "buildah", "docker"):
         assert word not in text, word
+    assert manifest["packages"] == [{"name": "tiny", "version": "1.2-3", "architecture": "all"}]
     assert [flavour["name"] for flavour in manifest["flavours"]] == ["noisy", "quiet"]  # type: ignore[attr-defined]
     layers = [(layer["title"], layer["digest"]) for layer in manifest["layers"]]  # type: ignore[attr-defined]
     assert [title for title, _ in layers] == [
