@@ -35,6 +35,9 @@ _NOBODY_THERE: Final = {
     errno.ETIMEDOUT,
 }
 _CONFLICT: Final = 409  # RFC 9110
+_JUST_GONE: Final = (
+    "unrecognized image ID"  # moby, image/store.go: a 500 where two remove the same image at once
+)
 _BROKEN: Final = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
@@ -317,9 +320,9 @@ def _explained(what: str, *, host: str) -> Iterator[None]:
     except NotFound as error:
         raise NotThere(f"{what}: {error.explanation}") from error
     except APIError as error:
-        if error.status_code == _CONFLICT:
-            raise InUse(f"{what}: {error.explanation}") from error
-        raise EngineError(f"{what}: {error.explanation or error}") from error
+        gone = _JUST_GONE in str(error.explanation)
+        kind = InUse if error.status_code == _CONFLICT else NotThere if gone else EngineError
+        raise kind(f"{what}: {error.explanation or error}") from error
     except (DockerException, HTTPError, OSError) as error:  # those of requests are OSErrors, too
         raise _unreachable(what, host, error) from error
 

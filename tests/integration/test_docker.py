@@ -248,9 +248,8 @@ def test_built_anew_leaves_no_nameless_image(place: Lab, daemon: Docker) -> None
 def test_two_builds_at_once(place: Lab, daemon: Docker) -> None:
     """Of the same layers. What one has not let go of yet stays without a name, and is removed here."""
     running = [place.start("dibo", "build", "--no-base", "--refresh", "other") for _ in range(2)]
-    for child in running:
-        said = child.communicate(timeout=PATIENCE)[1]
-        assert child.returncode == 0, said
+    said = [child.communicate(timeout=PATIENCE)[1] for child in running]
+    assert [child.returncode for child in running] == [0, 0], said
     run(*docker(daemon), "image", "prune", "--force")
     assert " 0 to build" in ok(place.run("dibo", "plan", "--no-base", "other"))
 
