@@ -60,7 +60,7 @@ QUESTIONS = {
     "mounts": "findmnt -rno TARGET,FSTYPE,LABEL -t ext4,vfat",
     "swap": "swapon --noheadings --bytes --show=TYPE,SIZE,LABEL",
     "fstab": "cat /etc/fstab",
-    "below mounts": "sudo mount --bind / /mnt && sudo find /mnt/boot /mnt/var /mnt/mnt -mindepth 1; sudo umount /mnt",
+    "below mounts": "sudo mount --bind / /mnt && sudo find /mnt/boot /mnt/mnt -mindepth 1; sudo umount /mnt",
     "host keys": "cut -d' ' -f1,2 /etc/ssh/ssh_host_*_key.pub",
     "machine id": "cat /etc/machine-id",
     "firmware": "test -d /sys/firmware/efi && echo uefi || echo bios",
