@@ -58,7 +58,7 @@ QUESTIONS = {
     "esp": "findmnt -no FSTYPE,LABEL /boot/efi",
     "partition table": "sudo sfdisk --verify /dev/vda 2>&1",
     "mounts": "findmnt -rno TARGET,FSTYPE,LABEL -t ext4,vfat",
-    "swap": "swapon --noheadings --bytes --show=TYPE,SIZE,LABEL",
+    "swap": "sudo swapon --noheadings --bytes --show=TYPE,SIZE,LABEL",
     "fstab": "cat /etc/fstab",
     "below mounts": "sudo mount --bind / /mnt && sudo find /mnt/boot /mnt/mnt -mindepth 1; sudo umount /mnt",
     "host keys": "cut -d' ' -f1,2 /etc/ssh/ssh_host_*_key.pub",
