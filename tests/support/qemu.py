@@ -287,10 +287,6 @@ class Machine:
         fields = self.ssh(f"{script}; true", timeout=timeout).split("\0")
         return dict(zip(fields[1::2], fields[2::2], strict=True))
 
-    def forget_host_keys(self) -> None:
-        """Before a connection to a guest that may have got others."""
-        self._known_hosts.unlink(missing_ok=True)
-
     def start_reboot(self, firmware: Firmware | None = None) -> None:
         """Power the guest off, cleanly, and on again, with another firmware if one is named; wait_until_up() then waits
         for that boot.
