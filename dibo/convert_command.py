@@ -251,5 +251,7 @@ def _prepare_and_convert(
             raise RootNotBootable(
                 error.message, hint=f"no engine can prepare them here: {missing.message}\n{error.hint}"
             ) from missing
+        if order.about is not None:
+            order = replace(order, about=provenance.of_prepared(order.about, job))
         with session.engine.root(job.plan.image_key, architecture=order.architecture) as root:
             return _convert(root, order, run=run, report=report)

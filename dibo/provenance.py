@@ -97,6 +97,12 @@ def of_image(
     }
 
 
+def of_prepared(about: Mapping[str, Any], job: Job) -> Document:
+    """`about` an image on which boot files were made, by the steps of `job` on its layers."""
+    built = of_build(job, command="dibo convert", options={})
+    return {**about, "flavours": built["flavours"], "layers": [*about["layers"], *built["layers"][1:]]}
+
+
 def of_disk(order: Order, layout_file: Path | None) -> Document:
     """What a disk is to be like; whether a file of the user's said how it is laid out."""
     return {
@@ -133,8 +139,10 @@ def artefacts(kinds: Sequence[str], paths: Sequence[Path], sums: Sequence[str]) 
 
 
 def complete(about: Mapping[str, Any], facts: Facts, made: Sequence[Document]) -> Document:
-    """The whole of a manifest."""
-    layers = [dict(layer) for layer in about["layers"]]
+    """The whole of a manifest. A base that is an image may have several layers; `about` has one for it."""
+    base, steps = about["layers"][:1], about["layers"][1:]
+    below = max(1, len(facts.layers) - len(steps))
+    layers = [dict(layer) for layer in (*base * below, *steps)]
     for layer, digest in zip(layers, facts.layers, strict=bool(facts.layers)):
         layer["digest"] = digest
     packages = facts.packages

@@ -128,3 +128,18 @@ def test_what_nobody_asked_for_is_null(tmp_path: Path) -> None:
     assert made["packages"] is None
     assert made["artefacts"][0]["sha256"] is None
     assert made["layers"] == [{}]
+
+
+def test_a_base_of_several_layers_has_a_digest_for_each() -> None:
+    about = {"layers": [{"title": "an image"}, {"title": "install mine"}]}
+    facts = Facts(layers=("sha256:a", "sha256:b", "sha256:c"), packages=None)
+    assert complete(about, facts, [])["layers"] == [
+        {"title": "an image", "digest": "sha256:a"},
+        {"title": "an image", "digest": "sha256:b"},
+        {"title": "install mine", "digest": "sha256:c"},
+    ]
+
+
+def test_layers_without_digests_are_named() -> None:
+    about = {"layers": [{"diff-id": "sha256:a"}, {"diff-id": "sha256:b"}]}
+    assert complete(about, Facts(layers=(), packages=None), [])["layers"] == about["layers"]
