@@ -186,7 +186,9 @@ def check_start(manifest: Manifest, options: Options, environment: Mapping[str, 
         raise ManifestError("the ramdisk holds parts of the machine that made it, which only that has")
     with new_session(decided, report) as session:
         plan = session.job().plan
-    keys = [(plan.base_name, plan.base_key), *((step.step.title, step.key) for step in plan.steps)]
+    of_base = max(1, len(manifest["layers"]) - len(plan.steps))  # an image may have several
+    keys = [(plan.base_name, plan.base_key)] * of_base
+    keys += [(step.step.title, step.key) for step in plan.steps]
     for layer, (title, key) in itertools.zip_longest(manifest["layers"], keys, fillvalue=("", "")):
         if not isinstance(layer, dict) or layer["key"] != key:
             name = layer["title"] if isinstance(layer, dict) else title

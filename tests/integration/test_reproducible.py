@@ -160,6 +160,21 @@ def test_only_what_starts_from_the_same_is_built(place: Lab) -> None:
     assert "the flavour 'moving'" in said.error
 
 
+def test_each_layer_of_a_base_is_in_the_manifest(place: Lab) -> None:
+    layout, output = place.directory / "several", place.directory / "upper.qcow2"
+    write_flavour(place.flavours, "upper", {"install.d/50-upper": SH + "echo upper > /d/upper\n"})
+    ok(place.run("dibo", "build", "--engine", "buildah", "--no-base", "--tag", "localhost/several", "quiet"))
+    ok(place.run("buildah", "push", "--quiet", "localhost/several", f"oci:{layout}:1"))
+    argv = ["--engine", "buildah", "--base", f"oci:{layout}:1", "--image-size", "0.06", "-o", str(output)]
+    ok(place.run("disk-image-create", *argv, "--no-base", "upper"))
+    manifest = json.loads(output.with_name("upper.manifest.json").read_text())
+    titles = [layer["title"] for layer in manifest["layers"]]
+    assert titles.count(titles[0]) == len(titles) - 2 > 1  # then the hook's, and the last one
+    assert all(layer["digest"].startswith("sha256:") for layer in manifest["layers"])
+    said = ok(verify(place, output, "--cached", "--base", f"oci:{layout}:1"))
+    assert f"{len(titles)} layers and 1 artefacts are the same" in said
+
+
 def test_an_image_without_a_manifest(place: Lab, built: Path) -> None:
     lone = place.directory / "lone.raw"
     place.run("cp", built / "x.raw", lone)
