@@ -28,7 +28,7 @@ from tests.support.flavours import read_recipe, write_flavour
 @pytest.mark.parametrize(
     ("address", "public"),
     [
-        ("http://deb.debian.org/debian", "http://deb.debian.org/debian"),
+        ("http://mirror.example/debian", "http://mirror.example/debian"),
         ("https://me:hunter2@mirror:8443/d https://mirror/s", "https://mirror:8443/d https://mirror/s"),
         ("https://token@mirror/x", "https://mirror/x"),
     ],
