@@ -1,27 +1,36 @@
 """What a command of dibo must leave on the host as it found it.
 
 Other programs run meanwhile, other tests among them, so processes and loop devices count where they bear a mark: a
-path that the command alone was told of, in its environment or arguments. Mounts count all: what mounts for a test
-does so in a namespace of its own.
+path that the command alone was told of, in its environment or arguments. Mounts count all but those in directories of
+other tests: root's buildah mounts its store there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from dibo import process
 
+_OF_TESTS = re.compile(r"(/var)?/tmp/(dibo-lab-|dibo-test-|pytest-of-)")
+
 
 def host_state(mark: Path) -> tuple[str, ...]:
     """Mounts; and loop devices of files below `mark`, and processes whose environment or arguments name it."""
-    mounts = sorted(Path("/proc/mounts").read_text().splitlines())
+    mounts = [line for line in sorted(Path("/proc/mounts").read_text().splitlines()) if _counts(line, mark)]
     argv = ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"]
     # Not by dibo's own door, which ends orphans: they are what is looked for.
     loops = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
     return (*mounts, *(line for line in loops if f" {mark}/" in line), *processes(mark))
+
+
+def _counts(mount: str, mark: Path) -> bool:
+    """Whether a line of /proc/mounts may be of the command's making."""
+    where = mount.split()[1]
+    return where.startswith(f"{mark}/") or not _OF_TESTS.match(where)
 
 
 def processes(mark: Path) -> list[str]:
