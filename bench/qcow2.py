@@ -16,7 +16,7 @@ from roots import TOP, raw_disk
 WRITE = """
 import sys
 from pathlib import Path
-from dibo.disk.targets import copy_raw, open_target
+from dibo.formats.open_target import copy_raw, open_target
 source, target, compression = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 options = {"DIBO_QCOW2_COMPRESSION": compression}
 with source.open("rb") as raw, open_target("qcow2", target, source.stat().st_size, options) as disk:

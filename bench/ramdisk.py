@@ -18,11 +18,11 @@ from pathlib import Path
 
 from layers import ENVIRONMENT, dibo_program, store_of_our_own, timed
 
-from dibo.node import Node
 from dibo.ramdisk.compress import DEFAULTS, parse_compression
 from dibo.ramdisk.compress import compress as compressed
 from dibo.ramdisk.cpio import archive
 from dibo.ramdisk.source import Bytes, host_node
+from dibo.tree.node import Node
 
 THEIRS = f"find . | cpio --quiet -o -H newc | zstd -q -{DEFAULTS['zstd']} -T0 > ../theirs"
 BOOT_SECONDS = 300.0

@@ -2,6 +2,6 @@
 
 import sys
 
-from dibo.cli import dibo
+from dibo.cli.main import dibo
 
 sys.exit(dibo())

@@ -1,5 +1,5 @@
 # The end of a Debian base: run by mmdebstrap as its last customize-hook, on the host's side, $1 being the root.
-# What it does is part of the base's key (dibo/bases/debian.py). Package lists stay: later layers install from
+# What it does is part of the base's key (dibo/build/bases/debian.py). Package lists stay: later layers install from
 # them, and the last step of a build removes them.
 # shellcheck shell=sh
 set -eu

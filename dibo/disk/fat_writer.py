@@ -11,12 +11,12 @@ import stat
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.disk.fat import FatNode, add, add_file, check_size, enter, measure, walk, write_tree
-from dibo.disk.fat_format import Geometry, choose_geometry
-from dibo.disk.fat_names import fold
-from dibo.disk.target import Target
 from dibo.errors import LayoutError, OutputError
-from dibo.node import TYPE_NAMES, Buffer, Node
+from dibo.formats.fat.build import FatNode, add, add_file, check_size, enter, measure, walk, write_tree
+from dibo.formats.fat.geometry import Geometry, choose_geometry
+from dibo.formats.fat.names import fold
+from dibo.formats.target import Target
+from dibo.tree.node import TYPE_NAMES, Buffer, Node
 from dibo.units import MIB, SECTOR, human_size
 
 _MANY: Final = 512
@@ -36,7 +36,7 @@ class FatContent:
 
 
 class FatWriter:
-    """Contents (dibo.node): `begin`, `write` and `skip` for each file, then `finish`, once."""
+    """Contents (dibo.tree.node): `begin`, `write` and `skip` for each file, then `finish`, once."""
 
     def __init__(
         self, target: Target, *, offset: int, size: int, label: str, serial: int, mtime: int

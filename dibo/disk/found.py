@@ -14,14 +14,15 @@ from pathlib import PurePosixPath
 from typing import Final
 from uuid import UUID
 
-from dibo.disk import grub, grub_cfg
-from dibo.disk.bootfiles import BootFiles
-from dibo.disk.identity import disk_guid, identify
-from dibo.disk.partition import ROOT, Content, FileSystem, Partition, PartitionType, Sizing
-from dibo.disk.placement import PlacedPartition, Placement
-from dibo.disk.target import Target
+from dibo.disk import grub_cfg
+from dibo.disk.boot_files import BootFiles
 from dibo.errors import LayoutError
-from dibo.inside.partitions import Place, Table
+from dibo.formats import grub_images
+from dibo.formats.partitions.reader import Place, Table
+from dibo.formats.target import Target
+from dibo.layout.identity import disk_guid, identify
+from dibo.layout.model import ROOT, Content, FileSystem, Partition, PartitionType, Sizing
+from dibo.layout.placement import PlacedPartition, Placement
 from dibo.units import MIB, SECTOR, human_size
 
 _BIOS_BOOT: Final = UUID("21686148-6449-6e6f-744e-656564454649")
@@ -151,8 +152,8 @@ def write_boot(
         )
     lba = where.offset // SECTOR
     parts = [
-        (where.offset, grub.core_image(boot.core, lba=lba, available_sectors=where.size // SECTOR)),
-        (0, grub.boot_sector(boot.boot, sector, core_lba=lba)),
+        (where.offset, grub_images.core_image(boot.core, lba=lba, available_sectors=where.size // SECTOR)),
+        (0, grub_images.boot_sector(boot.boot, sector, core_lba=lba)),
     ]
     if found.has_early:
         parts.append((grub_cfg.EARLY_LBA * SECTOR, grub_cfg.early(placement)))

@@ -10,8 +10,8 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from dibo.disk.partition import BOOT, ROOT, FileSystem
-from dibo.disk.placement import PlacedPartition, Placement
+from dibo.layout.model import BOOT, ROOT, FileSystem
+from dibo.layout.placement import PlacedPartition, Placement
 
 PATH: Final = "/etc/fstab"
 _UNCONFIGURED: Final = b"# UNCONFIGURED"

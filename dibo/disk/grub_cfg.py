@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from dibo.disk.fstab import source, uuid_of
-from dibo.disk.partition import BOOT
-from dibo.disk.placement import PlacedPartition, Placement
+from dibo.layout.model import BOOT
+from dibo.layout.placement import PlacedPartition, Placement
 
 MENU: Final = "/boot/grub/grub.cfg"
 EARLY_LBA: Final = 2040

@@ -11,6 +11,6 @@
     compress   and its compression, in parallel
     make       all of it
 
-Nothing of the root is executed, and nothing is unpacked: trees are dibo.node's, and bytes are read from where the
+Nothing of the root is executed, and nothing is unpacked: trees are dibo.tree.node's, and bytes are read from where the
 layers were spooled to. So it works for every architecture, on every machine.
 """

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import UsageError
-from dibo.node import Buffer
+from dibo.tree.node import Buffer
 
 LEVELS: Final = {"zstd": range(1, 20), "gzip": range(1, 10), "xz": range(10), "none": range(1)}
 DEFAULTS: Final = {"zstd": 9, "gzip": 6, "xz": 6, "none": 0}

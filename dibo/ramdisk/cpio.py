@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.node import Buffer, Node
+from dibo.tree.node import Buffer, Node
 
 _LARGEST: Final = 0xFFFFFFFF
 _PAGE: Final = 512

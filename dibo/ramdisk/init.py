@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dibo.ramdisk.wishes import Fragment
+from dibo.flavours.ramdisk_requests import Fragment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from dibo import process
 from dibo.errors import RamdiskError
+from dibo.flavours.ramdisk_requests import Fragment
 from dibo.ramdisk.init import Script, syntax_error, whole
-from dibo.ramdisk.wishes import Fragment
+from dibo.system import process
 
 _ENOUGH = 10
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.node import Buffer, Node
+from dibo.flavours.ramdisk_requests import Wishes, Word
 from dibo.ramdisk.compress import Compression, compress
 from dibo.ramdisk.cpio import archive
-from dibo.ramdisk.harvest import Found, Harvest, children, resolve
 from dibo.ramdisk.microcode import microcode
 from dibo.ramdisk.modules import ModuleTree, Taken, take_modules
 from dibo.ramdisk.programs import PATH, Programs, applets_of
+from dibo.ramdisk.selection import Found, Harvest, children, resolve
 from dibo.ramdisk.source import Bytes, host_node, host_tree
 from dibo.ramdisk.udev import put_rules, take_rules
-from dibo.ramdisk.wishes import Wishes, Word
+from dibo.tree.node import Buffer, Node
 
 _DIRECTORIES: Final = {
     "/boot": 0o755,

@@ -10,9 +10,9 @@ import stat
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.node import Node
-from dibo.ramdisk.harvest import Harvest, Read, files_below, resolve
 from dibo.ramdisk.modules import decompress
+from dibo.ramdisk.selection import Harvest, Read, files_below, resolve
+from dibo.tree.node import Node
 
 _VENDORS: Final = {
     "GenuineIntel.bin": "/lib/firmware/intel-ucode",

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.flavour_yaml import nearest
-from dibo.node import Node
+from dibo.flavours.ramdisk_requests import Word
+from dibo.flavours.schema import nearest
 from dibo.ramdisk.depmod import COPIED, depmod, module_name, normal
 from dibo.ramdisk.elf import modinfo
-from dibo.ramdisk.harvest import Harvest, Read, children, files_below, resolve
-from dibo.ramdisk.wishes import Word
+from dibo.ramdisk.selection import Harvest, Read, children, files_below, resolve
+from dibo.tree.node import Node
 
 FIRMWARE: Final = "/lib/firmware"
 _TEXTS: Final = ("dep", "alias", "symbols", "softdep", "weakdep", "devname", "order")

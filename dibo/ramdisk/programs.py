@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.node import Node
+from dibo.flavours.ramdisk_requests import Word
 from dibo.ramdisk.elf import MAGIC, Elf, read_elf
-from dibo.ramdisk.harvest import Found, Harvest, children, files_below, resolve
-from dibo.ramdisk.wishes import Word
+from dibo.ramdisk.selection import Found, Harvest, children, files_below, resolve
+from dibo.tree.node import Node
 
 PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _MULTIARCH: Final = {

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dibo.errors import RamdiskError
-from dibo.node import Buffer, Node
+from dibo.tree.node import Buffer, Node
 
 _PIECE: Final = 1 << 20
 
 
 class Spooled(Protocol):
-    """What reads again what was written (dibo.layers.spool)."""
+    """What reads again what was written (dibo.images.layers.spool)."""
 
     def read(self, content: object, offset: int = 0, size: int | None = None) -> Iterator[bytes]: ...
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.ramdisk.harvest import Harvest, resolve
+from dibo.flavours.ramdisk_requests import Wishes, Word
 from dibo.ramdisk.programs import Programs
-from dibo.ramdisk.wishes import Wishes, Word
+from dibo.ramdisk.selection import Harvest, resolve
 
 DIRECTORY: Final = "/usr/lib/udev/rules.d"
 _OWN: Final = ("/usr/lib/udev/rules.d", "/lib/udev/rules.d", "/etc/udev/rules.d")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo import process
+from dibo.system import process
 from tests.boot.conftest import Disks
 from tests.boot.stages import Seen, Stage
 from tests.support.parts import need

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from dibo import process
 from dibo.errors import CommandFailed
+from dibo.system import process
 from tests.boot.conftest import BUILD_SECONDS, Disks
 from tests.support import user
 from tests.support.console import Lookout

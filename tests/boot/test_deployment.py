@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dibo import process
 from dibo.errors import CommandFailed
+from dibo.system import process
 from tests.boot.conftest import BUILD_SECONDS, FLAVOURS, STACK, TOKEN, Disks
 from tests.support import user
 from tests.support.direct import SERVER, free_port

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo import cli
+from dibo.cli import main
 from tests.boot.conftest import TOKEN
 from tests.support.qemu import Machine
 from tests.support.seed import make_seed
@@ -26,11 +26,11 @@ def test_it_boots_from_outside(
 ) -> None:
     monkeypatch.setenv("IMG_PATH", str(tmp_path / "cache"))
     options = ["-d", str(tmp_path), "-o", "probe", "--cmdline"]
-    assert cli.disk_image_get_kernel([*options, str(image)]) == 0
+    assert main.disk_image_get_kernel([*options, str(image)]) == 0
     words, pair = capsys.readouterr().out.splitlines()
     kernel, ramdisk = pair.split(",")
     assert (kernel, ramdisk) == (f"{tmp_path}/probe-vmlinuz", f"{tmp_path}/probe-initrd")
-    assert cli.disk_image_get_kernel(["--list", str(image)]) == 0
+    assert main.disk_image_get_kernel(["--list", str(image)]) == 0
     version = capsys.readouterr().out.split()[0]
     seed = make_seed(tmp_path / "seed", hostname="probe-direct", files=[(TOKEN, "\n")])
     extra = ("-kernel", kernel, "-initrd", ramdisk, "-append", words)

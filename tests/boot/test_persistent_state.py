@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from dibo import process
-from dibo.cli import disk_image_get_kernel as get_kernel
+from dibo.cli.main import disk_image_get_kernel as get_kernel
 from dibo.errors import CommandFailed
+from dibo.system import process
 from tests.support import user
 from tests.support.direct import TOOLS, DirectMachine
 from tests.support.parts import need, unmet

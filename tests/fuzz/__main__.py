@@ -19,10 +19,10 @@ from collections.abc import Callable
 import zstandard
 
 from dibo.errors import BaseError
-from dibo.image import Layer
-from dibo.layers.limits import KIB, MIB, Limits
-from dibo.layers.load import load
-from dibo.node import Buffer
+from dibo.images.image import Layer
+from dibo.images.layers.limits import KIB, MIB, Limits
+from dibo.images.layers.load import load
+from dibo.tree.node import Buffer
 from tests.support import tars
 from tests.support.tars import stored_layer
 

@@ -1,7 +1,7 @@
 """Plans and keys as they are, to the letter.
 
 A change of a file here is a change of keys: every layer that anybody has cached is built again. When that is meant
-(a new ingredient; FORMAT in dibo/keys.py counts them), write the files anew and look at the difference:
+(a new ingredient; FORMAT in dibo/plan/keys.py counts them), write the files anew and look at the difference:
 
     pytest tests/golden --update-golden && git diff tests/golden
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dibo.flavour import File, Kind
-from dibo.plan import Plan, describe, make_plan
+from dibo.flavours.model import File, Kind
+from dibo.plan.plan import Plan, describe, make_plan
 from tests.support.flavours import read_recipe
 
 HERE = Path(__file__).parent

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from dibo import process
-from dibo.base import OciImage, TarCommand
-from dibo.bases.choose import choose_base
-from dibo.bases.debian import Debian
-from dibo.bases.settings import BaseSettings
+from dibo.build.bases.choose import choose_base
+from dibo.build.bases.debian import Debian
+from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, RegistryError, Unreachable, VerificationFailed
-from dibo.names import parse_image_name
-from dibo.registry import resolve
-from dibo.report import Report
-from dibo.workspace import Workspace
+from dibo.images.reference import parse_image_name
+from dibo.images.registry.api import resolve
+from dibo.plan.base import OciImage, TarCommand
+from dibo.system import process
+from dibo.system.report import Report
+from dibo.system.workspace import Workspace
 from tests.support.parts import need, unmet
 from tests.support.registry import OCI_INDEX, OCI_MANIFEST, Registry, registry
 from tests.support.user import NoOrdinaryUser, directory_of, ordinary_user

@@ -22,9 +22,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from dibo import process
-from dibo.boot_server import BootServer, Settings
-from dibo.deployment.machines import parse_machines
+from dibo.deploy.machines import parse_machines
+from dibo.deploy.server import BootServer, Settings
+from dibo.system import process
 from tests.support.host import processes
 from tests.support.parts import need, unmet
 from tests.support.patience import PATIENCE, wait_until

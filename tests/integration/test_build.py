@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from dibo import process
-from dibo.disk import gpt
+from dibo.formats.partitions import gpt
+from dibo.system import process
 from tests.support import user
 from tests.support.host import host_state, new_on_host
 from tests.support.keys import Keys, two_keys

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from dibo import registry
-from dibo.cache import read_entry
-from dibo.entry import key_in
-from dibo.names import ImageName, parse_repository
-from dibo.unpack import check
+from dibo.cache.entry import key_in
+from dibo.cache.lookup import read_entry
+from dibo.images.reference import ImageName, parse_repository
+from dibo.images.registry import api
+from dibo.images.verify import check
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said, lab
@@ -65,7 +65,7 @@ def other(who: pwd.struct_passwd, runner: Lab) -> Iterator[Lab]:
 
 @pytest.fixture
 def hub(tmp_path: Path, other: Lab) -> Iterator[Registry]:
-    """After the labs: making one ends every process that dibo.process does not know."""
+    """After the labs: making one ends every process that dibo.system.process does not know."""
     with registry_at(tmp_path) as started:
         yield started
 
@@ -98,7 +98,7 @@ def plan(place: Lab, cache: str, *names: str) -> list[dict[str, object]]:
 
 
 def keys(repository: ImageName) -> list[str]:
-    return [key for tag in registry.tags(repository) if (key := key_in(tag))]
+    return [key for tag in api.tags(repository) if (key := key_in(tag))]
 
 
 def good(said: Said) -> Said:
@@ -323,8 +323,8 @@ def test_an_entry_under_another_key_is_not_used(runner: Lab, other: Lab, hub: Re
     layers = plan(runner, cache)
     good(build(runner, cache, "one"))
     repository = parse_repository(cache)
-    body = registry.read_manifest(repository.tagged(f"k-{layers[1]['key']}"))
-    registry.push_manifest(
+    body = api.read_manifest(repository.tagged(f"k-{layers[1]['key']}"))
+    api.push_manifest(
         repository.tagged(f"k-{layers[-1]['key']}"), body, "application/vnd.oci.image.manifest.v1+json"
     )
     said = good(build(other, cache))
@@ -351,10 +351,10 @@ def test_refresh_builds_and_stores_anew(runner: Lab, hub: Registry) -> None:
     good(build(runner, cache, "one"))
     repository = parse_repository(cache)
     (before,) = [key for key in keys(repository) if "10-one" in read_entry(repository, key).title]
-    digest = registry.head(repository.tagged(f"k-{before}"))
+    digest = api.head(repository.tagged(f"k-{before}"))
     said = good(build(runner, cache, "--refresh", "one"))
     assert "[1/2] one" in said.err
-    assert registry.head(repository.tagged(f"k-{before}")) != digest
+    assert api.head(repository.tagged(f"k-{before}")) != digest
     verify(repository)
 
 

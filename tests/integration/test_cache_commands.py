@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dibo import errors, registry
-from dibo.image import Image
-from dibo.names import parse_image_name, parse_repository
-from dibo.sources.registry import registry_image
-from dibo.unpack import check
+from dibo import errors
+from dibo.images.image import Image
+from dibo.images.reference import parse_image_name, parse_repository
+from dibo.images.registry import api
+from dibo.images.sources.registry import registry_image
+from dibo.images.verify import check
 from tests.integration.test_cache import SH, STACK, build, good, grep, keys, who, write
 from tests.support.flavours import write_flavour
 from tests.support.lab import Lab, Said, lab
@@ -154,8 +155,8 @@ def test_prune(place: Lab, hub: Registry) -> None:
     good(build(place, str(repository), "one"))
     good(build(place, str(repository), "one", "extra"))
     assert len(keys(repository)) == 5
-    body = registry.read_manifest(repository.tagged(f"k-{keys(repository)[0]}"))
-    registry.push_manifest(repository.tagged("mine"), body, "application/vnd.oci.image.manifest.v1+json")
+    body = api.read_manifest(repository.tagged(f"k-{keys(repository)[0]}"))
+    api.push_manifest(repository.tagged("mine"), body, "application/vnd.oci.image.manifest.v1+json")
     options = [
         "--no-base",
         "--base",
@@ -170,7 +171,7 @@ def test_prune(place: Lab, hub: Registry) -> None:
     said = cache(place, "prune", "--yes", "--dry-run", *options)
     assert len(keys(repository)) == 5
     cache(place, "prune", "--yes", *options)
-    left = registry.tags(repository)
+    left = api.tags(repository)
     assert "mine" in left
     assert 3 <= len(keys(repository)) <= 4, "one's, and what has a tag of somebody's"
     assert "nothing to remove" in cache(place, "prune", "--older-than", "1", str(repository)).out
@@ -191,7 +192,7 @@ def test_verify(place: Lab, empty: Lab, hub: Registry, storage: Path) -> None:
     good(build(place, f"{hub.host}/damaged", "one"))
     assert "3 layers, all whole" in cache(empty, "verify", f"{hub.host}/damaged").out
     repository = parse_repository(f"{hub.host}/damaged")
-    manifests = [registry.read_manifest(repository.tagged(f"k-{key}")) for key in keys(repository)]
+    manifests = [api.read_manifest(repository.tagged(f"k-{key}")) for key in keys(repository)]
     digest = json.loads(manifests[0])["layers"][0]["digest"]
     (blob,) = set(storage.glob(f"data/**/blobs/sha256/*/{digest[7:]}/data"))
     kept = blob.read_bytes()
@@ -256,7 +257,7 @@ def test_push_refuses_what_looks_like_a_secret(place: Lab, hub: Registry) -> Non
     said = place.run("dibo", "build", "--no-base", "--push", name, "one", "leak")
     assert said.code == errors.LocalLayers.exit_code
     assert "/opt-key: a private key" in said.err
-    assert registry.head(parse_image_name(name)) is None
+    assert api.head(parse_image_name(name)) is None
 
 
 def test_others_read_what_was_pushed(place: Lab, hub: Registry, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dibo import errors, process
-from dibo.disk import gpt
+from dibo import errors
+from dibo.formats.partitions import gpt
+from dibo.system import process
 from tests.support import user
 from tests.support.ext4_reader import Reader
 from tests.support.lab import Lab, Said, busybox_root, lab

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo import process
+from dibo.system import process
 from tests.support import handmade
 from tests.support.corpus import SAMPLES
 from tests.support.furnished import BIG

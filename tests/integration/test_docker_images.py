@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from dibo.daemon import Daemon, connected
-from dibo.engines.docker_store import DockerStore
+from dibo.build.engines.docker_store import DockerStore
 from dibo.errors import VerificationFailed
-from dibo.layers.limits import Limits
-from dibo.layers.stream import Stream
-from dibo.sources.choose import choose_image
+from dibo.images.layers.limits import Limits
+from dibo.images.layers.stream import Stream
+from dibo.images.sources.choose import choose_image
+from dibo.system.docker_api import Daemon, connected
 from tests.support.docker_lab import (
     LAYER,
     config_of,

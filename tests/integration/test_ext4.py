@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dibo.node import Node
+from dibo.tree.node import Node
 from tests.properties.trees import roots
 from tests.support.ext4_images import MIB, by_mke2fs, described, privately, written
 from tests.support.oracle import fsck, mounted, require_same

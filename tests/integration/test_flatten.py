@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from dibo.image import Layer
-from dibo.layers.load import Tree, load
-from dibo.node import Node
+from dibo.images.image import Layer
+from dibo.images.layers.load import Tree, load
+from dibo.tree.node import Node
 from tests.support import entries
 from tests.support.entries import BLOCK, Entry, walk
 from tests.support.layouts import Made, simple

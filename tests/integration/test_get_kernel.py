@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from dibo import cli
+from dibo.cli import main
 from dibo.errors import DiskImageError, ToolMissing
-from dibo.inside.ext import Ext
-from dibo.inside.filesystem import find, names_in
-from dibo.inside.opened import FileSource
-from dibo.inside.volumes import volumes
+from dibo.formats.ext4.reader import Ext
+from dibo.formats.filesystem import find, names_in
+from dibo.inspect.open_image import FileSource
+from dibo.inspect.volumes import volumes
 from tests.support.bootdisk import KERNEL, RAMDISK, read
 from tests.support.parts import need
 
@@ -75,7 +75,7 @@ def file_system(path: Path, root: Path, *options: str, kind: str = "ext4", size:
 
 
 def got(*arguments: object) -> int:
-    return cli.disk_image_get_kernel([str(each) for each in arguments])
+    return main.disk_image_get_kernel([str(each) for each in arguments])
 
 
 def check() -> None:
@@ -273,7 +273,7 @@ def test_file_systems_that_dibo_cannot_read(
     said = subprocess.run(["blkid", "-o", "export", image], capture_output=True, text=True, check=True).stdout
     values = dict(line.split("=", 1) for line in said.splitlines())
     assert (volume.kind, volume.label, volume.uuid) == (values["TYPE"], values["LABEL"], values["UUID"])
-    from dibo import process
+    from dibo.system import process
 
     missing: Callable[[str], str | None] = lambda tool: None  # noqa: E731
     monkeypatch.setattr(process, "find", missing)

@@ -13,23 +13,23 @@ from typing import IO
 
 import pytest
 
-from dibo import process
-from dibo.disk.partition import Layout
-from dibo.disk.placement import Placement, place
-from dibo.disks import make_disks
+from dibo.build.engine import Directory, Root
+from dibo.disk.make import make_disks
+from dibo.disk.request import check_order
 from dibo.errors import LoopError
-from dibo.image import Layer
-from dibo.order import check_order
-from dibo.ports import Directory, Root
-from dibo.process import Process
-from dibo.report import Report
+from dibo.images.image import Layer
+from dibo.layout.model import Layout
+from dibo.layout.placement import Placement, place
+from dibo.system import process
+from dibo.system.process import Process
+from dibo.system.report import Report
+from dibo.system.workspace import Workspace
 from dibo.units import GIB
-from dibo.workspace import Workspace
 from tests.support.entries import Tree, walk
 from tests.support.oracle import mounted, require_same
 from tests.support.parts import need
 from tests.support.tars import stored_layer
-from tests.unit.test_disks import order_of
+from tests.unit.disk.test_make import order_of
 
 LAYOUT = """
 table: gpt
@@ -132,7 +132,7 @@ def test_a_btrfs_root_from_a_directory_has_no_mounts_of_others_in_it(tmp_path: P
 def test_what_needs_a_directory_and_has_none_asks_for_a_loop_device(
     tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dibo.loop.check.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("dibo.disk.loop.check.os.geteuid", lambda: 1000)
     with pytest.raises(LoopError, match=r"root: .*mkfs\.btrfs fills a file system from a directory"):
         make(tmp_path, tree, LAYOUT.replace("ROOT", "btrfs"), in_directory=False)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo import process
+from dibo.system import process
 from tests.support import bareroot, confine
 from tests.support.installed import installed_dibo
 from tests.support.oracle import command

@@ -7,7 +7,7 @@ from pathlib import Path
 import oras.client
 import pytest
 
-from dibo.cli import dibo
+from dibo.cli.main import dibo
 from pull.main import Machine, deploy
 from tests.support.registry import registry
 from tests.support.tables import MIB, make_disk, problems_of

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibo.disk.qcow2 import Qcow2
-from dibo.disk.qcow2_codec import Compression, compress
-from dibo.disk.qcow2_format import CLUSTER
-from dibo.disk.rawfile import RawFile
-from dibo.disk.targets import copy_raw
-from dibo.disk.tee import Tee
+from dibo.formats.open_target import copy_raw
+from dibo.formats.qcow2.codec import Compression, compress
+from dibo.formats.qcow2.format import CLUSTER
+from dibo.formats.qcow2.writer import Qcow2
+from dibo.formats.raw import RawFile
+from dibo.formats.tee import Tee
 from dibo.units import GIB, TIB
 from tests.properties.test_qcow2 import SIZE, apply, small_limits, steps
 from tests.support.parts import need

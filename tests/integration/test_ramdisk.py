@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
-from dibo.node import Node
+from dibo.flavours.ramdisk_requests import Word
 from dibo.ramdisk.compress import compress, parse_compression
 from dibo.ramdisk.cpio import archive
 from dibo.ramdisk.depmod import depmod, module_name
 from dibo.ramdisk.elf import read_elf
-from dibo.ramdisk.harvest import Harvest
 from dibo.ramdisk.programs import Programs, applets_of
+from dibo.ramdisk.selection import Harvest
 from dibo.ramdisk.source import Bytes, host_tree
-from dibo.ramdisk.wishes import Word
+from dibo.tree.node import Node
 from tests.support import user
 from tests.support.elves import module
 from tests.support.flavours import write_flavour

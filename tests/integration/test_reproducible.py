@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from dibo import errors
-from dibo.manifest_schema import MANIFEST_SCHEMA
+from dibo.artefacts.manifest_schema import MANIFEST_SCHEMA
 from tests.support import user
 from tests.support.docker_lab import docker_lab, ok
 from tests.support.flavours import write_flavour

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dibo.errors import EngineError, ImageError
-from dibo.sources import containers_storage
+from dibo.images.sources import containers_storage
 from tests.support import readimage
 from tests.support.dockerd import Docker, dockerd
 from tests.support.host import host_state, new_on_host

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dibo.errors import LayerError
-from dibo.layers.divided import Divided
-from dibo.layers.load import load
-from dibo.node import Contents, Node
+from dibo.images.layers.load import load
+from dibo.images.layers.split_by_mount import Divided
+from dibo.tree.node import Contents, Node
 from tests.properties.test_layers import LINKED, Op, linked_parents, stacks
 from tests.support.tars import Memory, layer
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibo.ext4 import Content, Writer
-from dibo.ext4.hashes import hash_names
+from dibo.formats.ext4 import Content, Writer
+from dibo.formats.ext4.hashes import hash_names
 from tests.properties.trees import NAMES, roots
 from tests.support.ext4_check import Checker, name_hash
 from tests.support.trees import Disk, Recorder, directory, file
-from tests.unit.ext4.conftest import MIB, compare, parameters
+from tests.unit.formats.ext4.conftest import MIB, compare, parameters
 
 BLOCK = 4096
 PIECES = st.lists(

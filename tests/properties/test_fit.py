@@ -7,13 +7,13 @@ import stat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dibo.contents import Nowhere
-from dibo.disk.bootfiles import BootFiles
+from dibo.disk.boot_files import BootFiles
 from dibo.disk.fat_writer import FatWriter
-from dibo.disk.merging import parse_layout
-from dibo.disk.placement import Placement, place
-from dibo.filesystems import FileSystems
-from dibo.node import Contents, Node
+from dibo.disk.streamed import FileSystems
+from dibo.layout.merge import parse_layout
+from dibo.layout.placement import Placement, place
+from dibo.tree.node import Contents, Node
+from dibo.tree.sinks import Nowhere
 from dibo.units import GIB, MIB
 from tests.support.ext4_check import Checker
 from tests.support.trees import SECOND, Disk

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dibo.errors import LayerError
-from dibo.layers.load import Tree
+from dibo.images.layers.load import Tree
 from tests.support.tars import (
     Memory,
     directory,

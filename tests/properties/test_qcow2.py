@@ -12,11 +12,11 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibo.disk import qcow2
-from dibo.disk.qcow2 import Qcow2
-from dibo.disk.qcow2_codec import Compression
-from dibo.disk.qcow2_format import CLUSTER
-from dibo.disk.target import Target
+from dibo.formats.qcow2 import writer
+from dibo.formats.qcow2.codec import Compression
+from dibo.formats.qcow2.format import CLUSTER
+from dibo.formats.qcow2.writer import Qcow2
+from dibo.formats.target import Target
 from tests.support.qcow2_reader import read_qcow2
 from tests.unit.disk.samples import Memory
 
@@ -36,7 +36,7 @@ TEXT = (b"all work and no play makes jack a dull boy\n" * (SIZE // 40))[:SIZE]
 @contextmanager
 def small_limits(waiting: int) -> Iterator[None]:
     """Clusters are given up early and in small batches, so that all that is rare happens."""
-    with mock.patch.multiple(qcow2, _WAITING=waiting, _BATCH=3):
+    with mock.patch.multiple(writer, _WAITING=waiting, _BATCH=3):
         yield
 
 

@@ -13,10 +13,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibo.node import Buffer, Node
 from dibo.ramdisk.compress import compress, parse_compression
 from dibo.ramdisk.cpio import archive
 from dibo.ramdisk.depmod import index
+from dibo.tree.node import Buffer, Node
 from tests.support.forest import node, read
 from tests.support.kmod_index import read_index
 from tests.support.newc import read_newc

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dibo.errors import DiboError
-from dibo.sources.choose import choose_image
-from tests.unit.sources.samples import Maker, digest_of, layer_tar, on, tagged, tar_of, write_files
+from dibo.images.sources.choose import choose_image
+from tests.unit.images.sources.samples import Maker, digest_of, layer_tar, on, tagged, tar_of, write_files
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

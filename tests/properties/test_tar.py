@@ -9,10 +9,10 @@ import tempfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibo.layers.load import load_tar
-from dibo.layers.spool import Spool
-from dibo.layers.tar import write_tar
-from dibo.node import Node
+from dibo.images.layers.load import load_tar
+from dibo.images.layers.spool import Spool
+from dibo.images.layers.tar_writer import write_tar
+from dibo.tree.node import Node
 from tests.properties.trees import roots, value
 from tests.support.tars import Memory
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dibo.layers import acl, xattrs
-from dibo.node import Contents, Node
+from dibo.images.layers import acl, xattrs
+from dibo.tree.node import Contents, Node
 
 NAMES = st.one_of(
     st.sampled_from([b"a", b"b", b"c"]),

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 from tests.support.installed import installed_dibo
 
 _NOT_NEEDED = ("test", "idlelib", "ensurepip", "tkinter", "lib2to3", "turtledemo", "pip", "pip-*", "config-*")

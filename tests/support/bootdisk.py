@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import DiskImageError
-from dibo.ext4 import Writer
-from dibo.inside.filesystem import FileSystem, find
-from dibo.node import Contents, Node
+from dibo.formats.ext4 import Writer
+from dibo.formats.filesystem import FileSystem, find
+from dibo.tree.node import Contents, Node
 from tests.support.ext4_images import parameters
 from tests.support.trees import Disk, directory, file, symlink
 

@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from dibo import process
 from dibo.errors import DiboError, Interrupted
+from dibo.system import process
 from tests.support.programs import what_is_missing
 from tests.support.qemu import TOOLS, Firmware, Machine, MachineError
 from tests.support.seed import make_seed

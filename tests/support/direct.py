@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl
 
-from dibo import process
 from dibo.errors import CommandFailed
+from dibo.system import process
 from tests.support.console import Lookout
 from tests.support.loopback import Loopback, QuietHandler
 from tests.support.patience import PATIENCE

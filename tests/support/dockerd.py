@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dibo import process
+from dibo.system import process
 from tests.support.parts import need, unmet
 from tests.support.patience import PATIENCE
 

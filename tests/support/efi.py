@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 
 _CODE_AT, _FILE_AT, _SIZE = 0x1000, 0x200, 0x200
 _CODE = bytes.fromhex(

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from dibo.disk.rawfile import RawFile
-from dibo.ext4 import Parameters, Summary, Writer
-from dibo.node import TYPE_NAMES, Node
+from dibo.formats.ext4 import Parameters, Summary, Writer
+from dibo.formats.raw import RawFile
+from dibo.tree.node import TYPE_NAMES, Node
 from tests.support.entries import Entry, Tree
 from tests.support.markdown import PROJECT
 from tests.support.trees import Recorder

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dibo.flavour import HOOK_NAME, Flavour
-from dibo.loader import Catalogue
-from dibo.recipe import Recipe, make_recipe
-from dibo.stack import Stack, make_stack
+from dibo.flavours.loader import Catalogue
+from dibo.flavours.model import HOOK_NAME, Flavour
+from dibo.flavours.stack import Stack, make_stack
+from dibo.plan.recipe import Recipe, make_recipe
 
 HOOK = "#!/bin/sh\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Mapping
 
-from dibo.node import Node
+from dibo.tree.node import Node
 
 Content = bytes | str | None
 

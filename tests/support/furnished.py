@@ -13,7 +13,7 @@ import stat
 import struct
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 
 LONG_NAME = b"n" * 255
 NAMES = (

@@ -13,7 +13,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 
 _OF_TESTS = re.compile(r"(/var)?/tmp/(dibo-lab-|dibo-test-|pytest-of-)")
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 from tests.support.patience import PATIENCE
 
 PROJECT = Path(__file__).resolve().parents[2]

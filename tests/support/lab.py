@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 from tests.support.host import processes
 from tests.support.installed import installed_dibo
 from tests.support.patience import PATIENCE

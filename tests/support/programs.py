@@ -1,11 +1,12 @@
-"""Programs that tests and the demo start, and the packages that hold them (dibo's own are in dibo.tools); and programs
+"""Programs that tests and the demo start, and the packages that hold them (dibo's own are in
+dibo.system.package_names); and programs
 that only play a part."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dibo import process, tools
+from dibo.system import package_names, process
 
 _PACKAGES = {
     "bsdtar": "libarchive-tools",
@@ -37,7 +38,7 @@ def what_is_missing(*programs: str) -> str:
     missing = [program for program in programs if process.find(program) is None]
     if not missing:
         return ""
-    packages = sorted({_PACKAGES.get(each) or tools.PACKAGES.get(each, each) for each in missing})
+    packages = sorted({_PACKAGES.get(each) or package_names.PACKAGES.get(each, each) for each in missing})
     return f"not installed: {', '.join(missing)}; sudo apt-get install {' '.join(packages)}"
 
 

@@ -38,8 +38,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dibo import process
 from dibo.errors import CommandFailed
+from dibo.system import process
 from tests.support.console import Lookout, clean
 from tests.support.patience import PATIENCE
 from tests.support.qmp import Monitor

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dibo.sources.choose import choose_image
+from dibo.images.sources.choose import choose_image
 
 
 def read_image(reference: str, scratch: Path, architecture: str = "amd64") -> dict[str, Any]:

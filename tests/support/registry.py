@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dibo import process
+from dibo.system import process
 from tests.support.parts import need
 from tests.support.patience import PATIENCE
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dibo import process
+from dibo.system import process
 
 MARKER_PORT = "dibo.marker"
 _LABEL = "CIDATA"

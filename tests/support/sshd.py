@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 from tests.support.parts import need, unmet
 from tests.support.patience import PATIENCE
 

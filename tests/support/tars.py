@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 import zstandard
 
-from dibo.image import Layer
-from dibo.layers.keeping import Keep
-from dibo.layers.limits import Limits
-from dibo.layers.load import Tree, load
-from dibo.node import Buffer, Node
+from dibo.images.image import Layer
+from dibo.images.layers.in_memory_files import Keep
+from dibo.images.layers.limits import Limits
+from dibo.images.layers.load import Tree, load
+from dibo.tree.node import Buffer, Node
 
 USTAR = b"ustar\x0000"
 GNU = b"ustar  \x00"

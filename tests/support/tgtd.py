@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dibo import process
+from dibo.system import process
 from tests.support.direct import free_port
 from tests.support.parts import need
 

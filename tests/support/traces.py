@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 from tests.support.host import processes
 from tests.support.patience import PATIENCE
 

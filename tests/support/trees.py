@@ -6,7 +6,7 @@ import stat
 import struct
 from collections.abc import Sequence
 
-from dibo.node import Buffer, Contents, Node
+from dibo.tree.node import Buffer, Contents, Node
 
 SECOND = 10**9
 

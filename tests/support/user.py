@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dibo import process
+from dibo.system import process
 from tests.support.installed import installed_dibo
 
 

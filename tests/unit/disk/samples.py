@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from dibo import process
-from dibo.disk.bootfiles import BootFiles
-from dibo.disk.merging import parse_layout
-from dibo.disk.placement import Placement, place
-from dibo.disk.rawfile import RawFile
-from dibo.node import Buffer
+from dibo.disk.boot_files import BootFiles
+from dibo.formats.raw import RawFile
+from dibo.layout.merge import parse_layout
+from dibo.layout.placement import Placement, place
+from dibo.system import process
+from dibo.tree.node import Buffer
 from dibo.units import MIB
 from tests.support.parts import need
 from tests.support.patience import PATIENCE

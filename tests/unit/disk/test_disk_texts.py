@@ -1,5 +1,5 @@
 """fstab and what GRUB reads, for one layout and another; the header of swap. What tools make of them is tested where
-whole disks are (tests/unit/test_disks.py, tests/boot)."""
+whole disks are (tests/unit/disk/test_make.py, tests/boot)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from dibo.disk import fstab, grub_cfg
-from dibo.disk.merging import parse_layout
-from dibo.disk.placement import Placement, place
-from dibo.disk.swap import swap_header
 from dibo.errors import LayoutError
+from dibo.formats.swap import swap_header
+from dibo.layout.merge import parse_layout
+from dibo.layout.placement import Placement, place
 from dibo.units import GIB, MIB
 from tests.unit.disk.samples import EXAMPLE, placed
 

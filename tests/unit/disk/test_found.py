@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from dibo.disk import found as disks
-from dibo.disk import grub, grub_cfg
-from dibo.disk.bootfiles import BootFiles
+from dibo.disk import grub_cfg
+from dibo.disk.boot_files import BootFiles
 from dibo.disk.found import FoundDisk
-from dibo.disk.partition import ROOT, Content
-from dibo.disk.targets import copy_raw
 from dibo.errors import LayoutError
-from dibo.inside.partitions import Place, Table
+from dibo.formats import grub_images
+from dibo.formats.open_target import copy_raw
+from dibo.formats.partitions.reader import Place, Table
+from dibo.layout.model import ROOT, Content
 from dibo.units import MIB, SECTOR
 from tests.support.trees import Disk
 from tests.unit.disk.samples import boot_files, core_img
@@ -41,9 +42,9 @@ def test_grub_lies_in_the_gap_of_an_mbr_and_the_table_stays() -> None:
     disk, ranges = written(found)
     assert boot.boot is not None
     assert boot.core is not None
-    core = grub.core_image(boot.core, lba=1, available_sectors=2039)
+    core = grub_images.core_image(boot.core, lba=1, available_sectors=2039)
     sector = bytes(range(256)) * 2
-    assert disk.read(0, SECTOR) == grub.boot_sector(boot.boot, sector, core_lba=1)
+    assert disk.read(0, SECTOR) == grub_images.boot_sector(boot.boot, sector, core_lba=1)
     assert disk.read(440, 70) == sector[440:510]
     assert disk.read(SECTOR, len(core)) == core
     placement = disks.placement(found, identity=IDENTITY, label="root")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dibo.boot_server import BootServer, Settings
-from dibo.deployment.machines import parse_machines
+from dibo.deploy.machines import parse_machines
+from dibo.deploy.server import BootServer, Settings
 from pull.main import Machine, deploy
 from pull.web import Patience
 from tests.support.tables import MIB, make_disk, problems_of

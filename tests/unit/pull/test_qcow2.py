@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dibo.disk.qcow2 import Qcow2 as Writer
-from dibo.disk.qcow2_codec import Compression
+from dibo.formats.qcow2.codec import Compression
+from dibo.formats.qcow2.writer import Qcow2 as Writer
 from pull.errors import PullError
 from pull.qcow2 import Qcow2
 from tests.support.parts import need

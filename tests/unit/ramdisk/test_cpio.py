@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from dibo.errors import RamdiskError
-from dibo.node import Buffer, Node
 from dibo.ramdisk.cpio import archive
+from dibo.tree.node import Buffer, Node
 from tests.support.forest import node, read, tree
 from tests.support.newc import Member, read_newc
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dibo import resources
+from dibo.api.ramdisk import script_of
 from dibo.errors import RamdiskError
-from dibo.loader import Catalogue, load_wishes
+from dibo.flavours.loader import Catalogue, load_wishes
+from dibo.flavours.ramdisk_requests import Fragment
 from dibo.ramdisk.init import Script, assemble, syntax_error
 from dibo.ramdisk.lint import check
-from dibo.ramdisk.wishes import Fragment
-from dibo.ramdisk_command import script_of
+from dibo.system import resources
 
 BEGIN = Fragment(flavour="", path="begin", text="#!/bin/sh\nbegin() { :; }\n")
 END = Fragment(flavour="", path="end", text="echo end\n")

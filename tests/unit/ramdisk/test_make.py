@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import RamdiskError
-from dibo.node import Node
+from dibo.flavours.ramdisk_requests import Wishes, parse_wishes
 from dibo.ramdisk.compress import parse_compression
 from dibo.ramdisk.make import Order, by_version, kernel_path, make_ramdisk, pack, rules_named
 from dibo.ramdisk.source import Bytes, host_tree
-from dibo.ramdisk.wishes import Wishes, parse_wishes
+from dibo.tree.node import Node
 from tests.support.elves import elf, module
 from tests.support.forest import Content, Program, listing, tree
 from tests.support.newc import read_newc

@@ -9,10 +9,10 @@ import pytest
 import zstandard
 
 from dibo.errors import RamdiskError
-from dibo.node import Node
-from dibo.ramdisk.harvest import Harvest
+from dibo.flavours.ramdisk_requests import Word
 from dibo.ramdisk.modules import ModuleTree, Taken, decompress, take_modules
-from dibo.ramdisk.wishes import Word
+from dibo.ramdisk.selection import Harvest
+from dibo.tree.node import Node
 from tests.support.elves import module
 from tests.support.forest import Content, listing, read, tree
 from tests.support.kmod_index import read_index

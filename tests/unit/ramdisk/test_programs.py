@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dibo.errors import RamdiskError
-from dibo.node import Node
+from dibo.flavours.ramdisk_requests import Word
 from dibo.ramdisk.elf import read_elf
-from dibo.ramdisk.harvest import Harvest
 from dibo.ramdisk.programs import Programs, applets_of
-from dibo.ramdisk.wishes import Word
+from dibo.ramdisk.selection import Harvest
+from dibo.tree.node import Node
 from tests.support.elves import AARCH64, elf
 from tests.support.forest import Content, Program, listing, read, tree
 

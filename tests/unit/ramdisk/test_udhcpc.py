@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo import resources
+from dibo.system import resources
 from tests.support.patience import PATIENCE
 from tests.support.programs import fake
 

@@ -1,0 +1,77 @@
+"""What `disk-image-create` does: layers, and of these disks and other artefacts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dibo.api.session import new_session, settings
+from dibo.artefacts import manifest
+from dibo.artefacts.converter import Converters
+from dibo.build import build as spine
+from dibo.build import host_hooks
+from dibo.disk import layout_choice
+from dibo.disk.convert import convert
+from dibo.disk.request import Order, by_the_way_that_works, check_order, laid_out_by_hooks, needs_directory
+from dibo.flavours.stack import make_stack
+from dibo.settings.settings import Options
+from dibo.system import resources
+from dibo.system.report import Report, answer
+from dibo.units import human_size
+
+
+def create(options: Options, report: Report, *, layout_file: Path | None) -> int:
+    """disk-image-create."""
+    for path in make(options, report, layout_file=layout_file):
+        answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
+    return 0
+
+
+def make(
+    options: Options,
+    report: Report,
+    *,
+    layout_file: Path | None,
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[Path, ...]:
+    """The artefacts, made with these variables; their paths."""
+    decided = settings(options, environment)
+    converters = Converters((*decided.converters_path, resources.shared("converters")))
+    wanted = tuple(converters.get(kind) for kind in decided.types)
+    stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
+    variables = spine.host_environment(decided, stack)
+    layout = layout_choice.chosen(stack.disk, layout_file)
+    size, set_by = layout_choice.start_size(layout, size=decided.image_size, set_by=decided.size_set_by)
+    size, set_by = host_hooks.image_size(
+        stack, size=size, set_by=set_by, environment=variables, say=report.say
+    )
+    order = Order(
+        output=decided.output,
+        converters=wanted,
+        layout=layout_choice.settled(layout, set_by=set_by),
+        filesystem=decided.filesystem,
+        image_size=size,
+        size_set_by=set_by,
+        identity="",
+        architecture=decided.architecture,
+        epoch=decided.source_date_epoch,
+        options={name: value for name, value in decided.environment.items() if name.startswith("DIBO_")},
+        loop=decided.loop,
+    )
+    check_order(order)
+    order = by_the_way_that_works(order, directory=decided.engine != "docker", say=report.say)
+    with (
+        new_session(decided, report) as session,
+        laid_out_by_hooks(order, stack, environment=variables, run=session.run, report=report) as laid_out,
+    ):
+        job = session.job()
+        about = manifest.of_build(job, command="disk-image-create", options=laid_out.options)
+        about |= manifest.of_disk(laid_out, layout_file)
+        order = replace(laid_out.for_image(job.plan.image_key), about=about)
+        return session.with_root(
+            job,
+            lambda root: convert(root, order, run=session.run, report=report),
+            needs_directory=needs_directory(order),
+        )

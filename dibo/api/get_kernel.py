@@ -1,0 +1,124 @@
+"""What `disk-image-get-kernel` does: takes a kernel and its ramdisk out of a disk image, to boot machines with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dibo.api.session import settings
+from dibo.errors import DiskImageError, OutputError, UsageError
+from dibo.formats.filesystem import FileSystem
+from dibo.inspect.cmdline import cmdline
+from dibo.inspect.kernels import File, Kernel, choose, kernels
+from dibo.inspect.open_image import opened
+from dibo.inspect.volumes import FOREIGN, Volume, volumes
+from dibo.settings.settings import Options
+from dibo.system.report import Report, answer
+from dibo.system.workspace import Run, Workspace
+from dibo.units import human_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for. `image` is named in either way, once."""
+
+    image: str | None
+    image_option: str | None
+    directory: Path | None
+    prefix: str
+    version: str | None
+    with_cmdline: bool
+    only_list: bool
+
+
+def get_kernel(options: Options, report: Report, wanted: Wanted) -> int:
+    """disk-image-get-kernel."""
+    image = _image(wanted)
+    outputs = None if wanted.only_list else _outputs(wanted)
+    with (
+        Workspace(settings(options).cache).run() as run,
+        _looked_into(image, run=run, report=report) as (found, there),
+    ):
+        if outputs is None:
+            for kernel in reversed(found):
+                answer(_line(kernel))
+            return 0
+        kernel = choose(found, wanted.version)
+        if wanted.version is None and kernel is not found[-1]:
+            report.warn(f"kernel {found[-1].version} is newer, but has no ramdisk")
+        if kernel.volume.needs_recovery:
+            report.warn(
+                f"{kernel.volume.name} was not unmounted; what its journal alone has is not seen: "
+                "the kernel may be older than the machine's, or incomplete"
+            )
+        words = cmdline(kernel, there) if wanted.with_cmdline else None
+        _write(kernel, outputs, run=run)
+    report.say(f"kernel {kernel.version} of {kernel.volume.name} ({kernel.volume.kind})")
+    if words is not None:
+        answer(words)
+    answer(",".join(map(str, outputs)))
+    return 0
+
+
+def _image(wanted: Wanted) -> Path:
+    named = [each for each in (wanted.image, wanted.image_option) if each is not None]
+    if len(named) != 1:
+        raise UsageError(
+            "one disk image is wanted, as FILE or by -i FILE", hint="disk-image-get-kernel web.qcow2"
+        )
+    return Path(named[0])
+
+
+def _outputs(wanted: Wanted) -> tuple[Path, Path]:
+    if not wanted.prefix:
+        raise UsageError("the prefix is empty", hint="leave out -o for `baremetal`")
+    directory = wanted.directory or Path()
+    if not directory.is_dir():
+        raise OutputError(f"there is no directory {directory}", hint="name one that exists with -d")
+    return directory / f"{wanted.prefix}-vmlinuz", directory / f"{wanted.prefix}-initrd"
+
+
+@contextmanager
+def _looked_into(
+    image: Path, *, run: Run, report: Report
+) -> Iterator[tuple[tuple[Kernel, ...], tuple[Volume, ...]]]:
+    """The kernels, at least one, and the volumes; files can be read as long as the context lasts."""
+    with opened(image, run=run, report=report) as (disk, file, kind):
+        there = volumes(disk)
+        found = kernels(there)
+        if not found and any(volume.kind in FOREIGN for volume in there):
+            from dibo.inspect import guestfish
+
+            there = guestfish.copied(there, file, kind, run=run, report=report)
+            found = kernels(there)
+        if not found:
+            raise DiskImageError(
+                f"{image} has no kernel: no vmlinuz-VERSION in /boot, nor at the top of a volume",
+                hint="it has " + "; ".join(map(str, there)),
+            )
+        yield found, there
+
+
+def _line(kernel: Kernel) -> str:
+    files = (kernel.kernel, *kernel.ramdisks) if kernel.ramdisks else (kernel.kernel,)
+    named = "  ".join(f"{file.path} ({human_size(file.entry.size)})" for file in files)
+    lacking = "" if kernel.ramdisks else "  no ramdisk"
+    return f"{kernel.version}  {kernel.volume.name}, {kernel.volume.kind}: {named}{lacking}"
+
+
+def _write(kernel: Kernel, outputs: tuple[Path, Path], *, run: Run) -> None:
+    """Both or none: each is whole before either gets its name."""
+    with ExitStack() as stack:
+        for path, files in zip(outputs, ((kernel.kernel,), kernel.ramdisks), strict=True):
+            part = stack.enter_context(run.output(path))
+            _copy(kernel.system, files, part)
+
+
+def _copy(system: FileSystem, files: tuple[File, ...], path: Path) -> None:
+    with path.open("wb") as target:
+        for file in files:
+            for piece in system.content(file.entry):
+                target.write(piece)
+    path.chmod(path.stat().st_mode | 0o444)

@@ -1,0 +1,106 @@
+"""`dibo push`: a disk, or a ramdisk with its kernel, becomes an artefact in a registry."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, Content, compose, format_of
+from dibo.cache.push_image import target
+from dibo.errors import DiskImageError, UsageError, VerificationFailed
+from dibo.images.image import Reader
+from dibo.images.manifest import OCI_MANIFEST, digest_of
+from dibo.images.reference import ImageName
+from dibo.images.registry import api
+from dibo.ramdisk.make import kernel_path
+from dibo.system.http import digest_of as sha256_of
+from dibo.system.report import Report, answer
+from dibo.units import human_size
+
+_RAMDISK_NAMES: Final = (".ramdisk", ".initramfs", ".initrd", ".cpio")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    path: Path
+    media_type: str
+
+
+def push(report: Report, file: Path, reference: str) -> int:
+    """Push `file` as `reference`; prints HOST/PATH:TAG@DIGEST. Raises UsageError, DiskImageError, RegistryError,
+    Unreachable, VerificationFailed for a file that is not what its .sha256 says."""
+    name = target(reference)
+    kind, files = _what(file)
+    contents = []
+    for each in files:
+        with report.task(f"push {each.path.name}") as task:
+            content = _described(each)
+            sent = _send(name, content.digest, content.size, each.path)
+            task.note(f"{human_size(content.size)}" if sent else "it is there already")
+        contents.append(content)
+    empty = digest_of(EMPTY)
+    if not api.exists(name, empty):
+        api.push_blob(name, empty, len(EMPTY), lambda: contextlib.nullcontext(io.BytesIO(EMPTY)))
+    digest = api.push_manifest(name, compose(kind, contents, empty=empty), OCI_MANIFEST)
+    answer(f"{name}@{digest}")
+    return 0
+
+
+def _what(file: Path) -> tuple[str, tuple[_File, ...]]:
+    """The type of the artefact, and its files."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(HEAD)
+    except OSError as error:
+        raise DiskImageError(f"cannot read {file}: {error.strerror}") from error
+    kernel = kernel_path(file)
+    named = any(suffix in _RAMDISK_NAMES for suffix in file.suffixes)
+    if kernel.exists() or named:
+        if not kernel.exists():
+            raise UsageError(
+                f"the kernel of the ramdisk {file} is missing: {kernel}",
+                hint="push both: ramdisk-image-create writes the kernel beside the ramdisk",
+            )
+        return RAMDISK, (
+            _File(path=kernel, media_type=f"{RAMDISK}.kernel"),
+            _File(path=file, media_type=f"{RAMDISK}.initramfs"),
+        )
+    kind = format_of(head)
+    if kind is None:
+        raise DiskImageError(
+            f"{file} is no disk: it has no partition table and no file system that dibo knows",
+            hint="push a raw disk, a qcow2, or a ramdisk with its kernel beside it; "
+            "for a root file system: dibo build --push",
+        )
+    return DISK, (_File(path=file, media_type=f"{DISK}.{kind}"),)
+
+
+def _described(file: _File) -> Content:
+    """With the digest, which is that of the file beside it where there is one."""
+    digest = sha256_of(file.path)
+    beside = file.path.with_name(f"{file.path.name}.sha256")
+    if beside.exists() and digest not in beside.read_text(errors="replace").split():
+        raise VerificationFailed(
+            f"{file.path} has the sha256 {digest}; {beside} says otherwise",
+            hint="build the artefact again, or delete the file with the digest",
+        )
+    size = file.path.stat().st_size
+    return Content(title=file.path.name, media_type=file.media_type, digest=f"sha256:{digest}", size=size)
+
+
+def _send(name: ImageName, digest: str, size: int, path: Path) -> bool:
+    """Whether it had to be sent."""
+    if api.exists(name, digest):
+        return False
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Reader]:
+        with path.open("rb") as stream:
+            yield stream
+
+    api.push_blob(name, digest, size, opened)
+    return True

@@ -1,0 +1,300 @@
+"""What `dibo verify` does: builds again what a manifest describes, and compares it with what is there.
+
+First everything that the build would start from: files by their checksums, flavours by their digests, layers by their
+keys. Only what starts from the same can end as the same; where it does not, the error says what is another. Then the
+build, into a directory of the run, anew unless layers of the cache will do. Last the comparison: artefacts by their
+bytes; where these differ, layers and packages, and the files of the disks one by one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from dibo.api.session import new_session, settings
+from dibo.artefacts import manifest as provenance
+from dibo.build import build as spine
+from dibo.errors import CommandFailed, Differs, DiskImageError, ManifestError
+from dibo.inspect import compare
+from dibo.inspect.open_image import opened
+from dibo.ramdisk.compress import parse_compression
+from dibo.ramdisk.settings import RamdiskSettings
+from dibo.settings.settings import VARIABLES, Options
+from dibo.system import process
+from dibo.system.report import Report, answer
+from dibo.system.workspace import Run, Workspace
+from dibo.units import format_gib
+
+_MOST_FILES: Final = 20
+_MOST_BYTES: Final = 64 << 20
+_SHAPING: Final = (
+    *("ARCH", "RELEASE", "FS_TYPE", "IMAGE_TYPE", "IMAGE_NAME", "IMAGE_SIZE", "SOURCE_DATE_EPOCH"),
+    *("DIBO_BASE", "DIBO_EPOCH", "DIBO_QCOW2_COMPRESSION"),
+)
+_DISKS: Final = ("raw", "qcow2", "vmdk", "vhdx")
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A manifest, and the artefacts beside it that are to be compared."""
+
+    path: Path
+    manifest: Manifest
+    artefacts: tuple[Mapping[str, Any], ...]
+
+    def file(self, artefact: Mapping[str, Any]) -> Path:
+        return self.path.with_name(str(artefact["name"]))
+
+
+def run(options: Options, report: Report, *, path: Path, cached: bool) -> int:
+    """dibo verify."""
+    found = find(path)
+    tampered = check_files(found)
+    for line in tampered:
+        report.warn(line)
+    options, environment = again(found.manifest, options)
+    check_start(found.manifest, options, environment, report)
+    with Workspace(settings(options, environment).cache).run() as each_run:
+        directory = each_run.subdirectory("again")
+        options = replace(options, refresh=not cached, name=str(directory / _output_name(found.manifest)))
+        _build(found.manifest, options, environment, directory, report)
+        made = json.loads((directory / found.path.name).read_text())
+        told = [*_differences(found, made, directory)]
+        if not told and not tampered:
+            layers = len(found.manifest["layers"])
+            answer(f"{found.path}: {layers} layers and {len(found.artefacts)} artefacts are the same")
+            return 0
+        for line in told:
+            answer(line)
+        for artefact in found.artefacts:
+            _look_closer(found.file(artefact), directory / str(artefact["name"]), artefact, each_run, report)
+    raise Differs(
+        "what was built again is not the same" if told else "a file is not what its manifest says",
+        hint="docs/explanation/reproducible.md has what is known to differ",
+    )
+
+
+def find(path: Path) -> Found:
+    """The manifest at `path`, or the one beside the artefact there. Raises ManifestError."""
+    if not path.is_file():
+        raise ManifestError(f"{path} is no file", hint="name an image, or its manifest")
+    if path.name.endswith(provenance.SUFFIX):
+        manifest = _read(path)
+        return Found(path=path, manifest=manifest, artefacts=tuple(manifest["artefacts"]))
+    for candidate in sorted(path.absolute().parent.glob(f"*{provenance.SUFFIX}")):
+        manifest = _read(candidate)
+        named = tuple(each for each in manifest["artefacts"] if each["name"] == path.name)
+        if named:
+            return Found(path=candidate, manifest=manifest, artefacts=named)
+    raise ManifestError(
+        f"no manifest beside {path} names it",
+        hint=f"dibo writes NAME{provenance.SUFFIX} beside what it makes: keep them together",
+    )
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        manifest = json.loads(path.read_text())
+        if manifest["format"] != provenance.FORMAT:
+            raise ManifestError(
+                f"{path} has the format {manifest['format']}; this dibo knows {provenance.FORMAT}"
+            )
+        if not all("/" not in each["name"] for each in manifest["artefacts"]):
+            raise ManifestError(f"{path} names files elsewhere")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ManifestError(f"{path} is no manifest: {error!r}") from error
+    return dict(manifest)
+
+
+def check_files(found: Found) -> list[str]:
+    """What is not as the manifest says. Raises ManifestError where a file is missing."""
+    told = []
+    for artefact in found.artefacts:
+        file = found.file(artefact)
+        if not file.is_file():
+            raise ManifestError(f"{file}, which {found.path.name} names, is not there")
+        if artefact["sha256"] is not None and provenance.sha256_of(file) != artefact["sha256"]:
+            told.append(f"{file} is not the file that {found.path.name} describes: its sha256 is another")
+    return told
+
+
+def again(manifest: Manifest, options: Options) -> tuple[Options, dict[str, str]]:
+    """The options and variables that build it again; what `options` says of this machine stays. Raises
+    ManifestError."""
+    if "image" in manifest:
+        raise ManifestError(
+            f"this was made of the image {manifest['image']['name']} by `dibo convert`, not built",
+            hint="convert that image again, and compare with cmp",
+        )
+    base = manifest["base"]
+    wanted = options.base or base["wanted"] or os.environ.get("DIBO_BASE")
+    if wanted is None:
+        raise ManifestError(
+            f"it was built on {base['name']}, a file of whoever built it",
+            hint="name the same file with --base",
+        )
+    environment = {name: value for name, value in os.environ.items() if not _shapes(name)}
+    environment |= {name: value for name, value in manifest["environment"].items() if value is not None}
+    environment |= manifest["options"]
+    environment["SOURCE_DATE_EPOCH"] = str(manifest["source-date-epoch"])
+    disk = manifest.get("disk")
+    sized = disk is not None and disk["size-set-by"] in ("--image-size", "IMAGE_SIZE")
+    asked = [flavour["name"] for flavour in manifest["flavours"] if flavour["asked"]]
+    return (
+        replace(
+            options,
+            flavours=tuple(asked),
+            with_base=False,
+            architecture=manifest["architecture"],
+            base=wanted,
+            release=base["release"],
+            mirror=options.mirror or base["mirror"],
+            epoch=manifest["epoch"],
+            types=",".join(each["type"] for each in manifest["artefacts"]) if disk is not None else None,
+            image_size=format_gib(disk["size"]) if sized and disk is not None else None,
+            filesystem=disk["filesystem"] if disk is not None else None,
+            loop=bool(disk is not None and disk["loop"]),
+        ),
+        environment,
+    )
+
+
+def _shapes(name: str) -> bool:
+    """Whether a variable of whoever verifies would change what is built: the manifest has its own."""
+    return name in _SHAPING or (name.startswith("DIBO_") and name not in VARIABLES)
+
+
+def check_start(manifest: Manifest, options: Options, environment: Mapping[str, str], report: Report) -> None:
+    """Raises ManifestError where a flavour is another one than then, or a layer would be."""
+    decided = settings(options, environment)
+    catalogue = spine.catalogue(decided)
+    for wanted in manifest["flavours"]:
+        flavour = catalogue.get(wanted["name"])
+        if provenance.flavour_digest(flavour) != wanted["digest"]:
+            raise ManifestError(
+                f"the flavour {flavour.name!r} in {flavour.origin} is not the one that the image was built of",
+                hint="check out the state of the flavours that the image was built of, or name it with "
+                "--flavours-path",
+            )
+    ramdisk = manifest.get("ramdisk")
+    if ramdisk is not None and (ramdisk["kernel-of-this-machine"] or ramdisk["busybox-of-this-machine"]):
+        raise ManifestError("the ramdisk holds parts of the machine that made it, which only that has")
+    with new_session(decided, report) as session:
+        plan = session.job().plan
+    of_base = max(1, len(manifest["layers"]) - len(plan.steps))  # an image may have several
+    keys = [(plan.base_name, plan.base_key)] * of_base
+    keys += [(step.step.title, step.key) for step in plan.steps]
+    for layer, (title, key) in itertools.zip_longest(manifest["layers"], keys, fillvalue=("", "")):
+        if not isinstance(layer, dict) or layer["key"] != key:
+            name = layer["title"] if isinstance(layer, dict) else title
+            raise ManifestError(
+                f"the layer {name!r} would be another one than then",
+                hint="its flavours are the same: it is the base, dibo's own version, or a variable whose value the "
+                "manifest does not tell; `dibo why` compares ingredients",
+            )
+
+
+def _output_name(manifest: Manifest) -> str:
+    """What -o was given, or as good."""
+    first = manifest["artefacts"][0]
+    name = str(first["name"])
+    return name if "ramdisk" in manifest else name.removesuffix(f".{first['type']}")
+
+
+def _build(
+    manifest: Manifest, options: Options, environment: Mapping[str, str], directory: Path, report: Report
+) -> None:
+    if "ramdisk" in manifest:
+        from dibo.api import ramdisk as ramdisk_command
+
+        said = manifest["ramdisk"]
+        wanted = RamdiskSettings(
+            output=Path(str(options.name)),
+            kernel_version=said["kernel-version"],
+            module_root=None,
+            busybox=None,
+            compression=parse_compression(said["compression"]),
+            microcode=said["microcode"],
+        )
+        ramdisk_command.make(options, report, wanted, environment=environment)
+        return
+    from dibo.api import create
+
+    layout_file = None
+    if manifest["disk"]["layout-of-a-file"]:
+        layout_file = directory / "layout.yaml"
+        layout_file.write_text(json.dumps(manifest["disk"]["layout"]))
+    create.make(options, report, layout_file=layout_file, environment=environment)
+
+
+def _differences(found: Found, made: Manifest, directory: Path) -> Iterator[str]:
+    """Lines about layers, packages and artefacts."""
+    for old, new in zip(found.manifest["layers"], made["layers"], strict=True):
+        if old.get("digest") != new.get("digest"):
+            yield f"the first layer that differs: {old['title']}"
+            break
+    yield from _packages(found.manifest["packages"] or (), made["packages"] or ())
+    for artefact in found.artefacts:
+        one, other = found.file(artefact), directory / str(artefact["name"])
+        if (at := compare.first_difference(one, other)) is not None:
+            yield f"{one} differs from byte {at} on"
+
+
+def _packages(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    before, after = ({(p["name"], p["architecture"]): p["version"] for p in each} for each in (old, new))
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield f"package {name[0]}: {before.get(name, 'none')} then, {after.get(name, 'none')} now"
+
+
+def _look_closer(one: Path, other: Path, artefact: Mapping[str, Any], run: Run, report: Report) -> None:
+    """The files that differ between two disks; what diffoscope says of these, where it is installed."""
+    if compare.first_difference(one, other) is None:
+        return
+    if artefact["type"] not in _DISKS:
+        _diffoscope(one, other, report)
+        return
+    before, after = run.subdirectory("then"), run.subdirectory("now")
+    try:
+        with (
+            opened(one, run=run, report=report) as (mine, *_),
+            opened(other, run=run, report=report) as (theirs, *_),
+        ):
+            for line in compare.identifiers(mine, theirs):
+                answer(f"  {line}")
+            found = compare.differences(mine, theirs)
+            some = list(itertools.islice(found, _MOST_FILES))
+            for number, difference in enumerate(some):
+                answer(f"  {difference}")
+                name = f"{number:02}-{difference.path.rpartition(b'/')[2].decode(errors='replace')}"
+                for place, side in ((before, difference.one), (after, difference.other)):
+                    if side is not None:
+                        compare.extract(side, place / name, most=_MOST_BYTES)
+            more = sum(1 for _ in found)
+    except DiskImageError as error:
+        report.warn(f"{one.name} cannot be looked into: {error.message}")
+        return
+    if more:
+        answer(f"  and {more} more")
+    if not some:
+        answer("  the files are the same: it is where they lie, or what is beside them")
+    _diffoscope(before, after, report)
+
+
+def _diffoscope(one: Path, other: Path, report: Report) -> None:
+    if process.find("diffoscope") is None:
+        report.say("diffoscope, which would show more, is not installed")
+        return
+    try:
+        said = process.run(["diffoscope", "--text", "-", str(one), str(other)], capture=True, check=False)
+    except CommandFailed as error:
+        report.warn(error.message)
+        return
+    answer(said.stdout.rstrip())

@@ -1,0 +1,100 @@
+"""The JSON schema of a manifest beside an image (dibo.artefacts.manifest): `dibo schema manifest`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_TEXT: Final = {"type": "string"}
+_MAYBE: Final = {"type": ["string", "null"]}
+_DIGEST: Final = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+_KEY: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_FLAG: Final = {"type": "boolean"}
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+_LAYER: Final = _object(
+    {},
+    {
+        "title": _TEXT,
+        "key": _KEY,
+        "local": _FLAG,
+        "digest": {**_DIGEST, "description": "of what the layer changes"},
+        "diff-id": {**_MAYBE, "description": "of the layer's tar, in an image that was converted"},
+    },
+)
+_BASE: Final = _object(
+    {
+        "name": _TEXT,
+        "wanted": {**_MAYBE, "description": "as --base takes it; null for a file of whoever built"},
+        "release": _MAYBE,
+        "mirror": _MAYBE,
+        "ingredients": {"type": "object", "additionalProperties": _TEXT},
+    }
+)
+_FLAVOUR: Final = _object(
+    {"name": _TEXT, "digest": _DIGEST, "from": {"enum": ["dibo", "elsewhere"]}, "asked": _FLAG}
+)
+_DISK: Final = _object(
+    {
+        "size": {"type": "integer"},
+        "size-set-by": _TEXT,
+        "filesystem": _TEXT,
+        "layout": {"type": ["object", "null"], "description": "as layout.yaml: dibo schema layout"},
+        "layout-of-a-file": _FLAG,
+        "loop": _FLAG,
+    }
+)
+_RAMDISK: Final = _object(
+    {
+        "kernel-version": _MAYBE,
+        "compression": _TEXT,
+        "microcode": _FLAG,
+        "kernel-of-this-machine": _FLAG,
+        "busybox-of-this-machine": _FLAG,
+    }
+)
+_ARTEFACT: Final = _object(
+    {
+        "type": _TEXT,
+        "name": _TEXT,
+        "size": {"type": "integer"},
+        "sha256": {**_MAYBE, "pattern": "^[0-9a-f]{64}$"},
+    }
+)
+
+MANIFEST_SCHEMA: Final[dict[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "The manifest beside an image",
+    **_object(
+        {
+            "format": {"const": 1},
+            "made-by": {"type": "object", "additionalProperties": _TEXT, "required": ["dibo", "command"]},
+            "architecture": _TEXT,
+            "source-date-epoch": {"type": ["integer", "null"]},
+            "options": {"type": "object", "additionalProperties": _TEXT},
+            "layers": {"type": "array", "items": _LAYER},
+            "packages": {
+                "type": ["array", "null"],
+                "items": _object({"name": _TEXT, "version": _TEXT, "architecture": _TEXT}),
+            },
+            "artefacts": {"type": "array", "items": _ARTEFACT},
+        },
+        {
+            "epoch": _TEXT,
+            "base": _BASE,
+            "image": _object({"name": _TEXT, "digest": _TEXT, "key": _MAYBE}),
+            "flavours": {"type": "array", "items": _FLAVOUR},
+            "environment": {"type": "object", "additionalProperties": _MAYBE},
+            "disk": _DISK,
+            "ramdisk": _RAMDISK,
+        },
+    ),
+}

@@ -1,0 +1,143 @@
+"""The base `debian`: built by mmdebstrap, as an ordinary user in a user namespace, or as root.
+
+Why not a download, as with Ubuntu: Debian publishes no root file system of its cloud images that is signed.
+
+The packages are a list in containerfiles/bases/debian.packages; what is done to the root at the end is
+containerfiles/bases/debian.customize.sh. Both, and RECIPE, are ingredients; the mirror is not, and neither
+is the state of the archive: the epoch names that. Where the epoch is a date, it is also SOURCE_DATE_EPOCH,
+and the tar is the same, bit by bit, as long as the archive is (mmdebstrap(1), SOURCE_DATE_EPOCH).
+
+The default release is the newest stable one, whatever the host is: mmdebstrap 1.3 of Debian 12 builds
+Debian 13, since the keyring of both has the keys of both (tried in November 2026). A host whose keyring is
+older can build the release that it knows: RELEASE=bookworm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Final
+
+from dibo.system import process
+from dibo.plan.base import Ingredients, TarCommand
+from dibo.build.bases import releases
+from dibo.build.bases.mirror import Sources, sources
+from dibo.build.bases.settings import BaseSettings
+from dibo.flavours.epoch import start_of
+from dibo.errors import BaseError, ToolMissing, UsageError
+from dibo.system.resources import shared
+from dibo.system.package_names import how_to_install
+
+RECIPE: Final = "2"  # raised when the arguments of mmdebstrap below change what comes out
+VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages
+KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class Debian:
+    """A release of Debian."""
+
+    def __init__(self, release: str, *, settings: BaseSettings) -> None:
+        self._suite = suite_name(release)
+        self._settings = settings
+
+    @property
+    def name(self) -> str:
+        return f"debian:{self._suite}"
+
+    @property
+    def architecture(self) -> str:
+        return self._settings.architecture
+
+    def ingredients(self) -> Ingredients:
+        return (
+            ("kind", "debian"),
+            ("suite", self._suite),
+            ("variant", VARIANT),
+            ("packages", _digest("\n".join(packages()))),
+            ("customize", _digest(_script("customize"))),
+            ("recipe", RECIPE),
+            ("epoch", self._settings.epoch),
+        )
+
+    def source(self) -> TarCommand:
+        self._check()
+        environment = process.proxies()
+        seconds = start_of(self._settings.epoch)
+        if seconds is not None:
+            environment["SOURCE_DATE_EPOCH"] = str(seconds)
+        return TarCommand(argv=self._argv(), environment=tuple(sorted(environment.items())))
+
+    def _check(self) -> None:
+        tools = ("mmdebstrap", "newuidmap") if os.geteuid() else ("mmdebstrap",)
+        for tool in tools:
+            if process.find(tool) is None:
+                raise ToolMissing(
+                    f"{tool} is not installed; the base debian needs it", hint=how_to_install(tool)
+                )
+        if not KEYRING.exists():
+            raise BaseError(
+                f"no keyring to check Debian's signatures with: {KEYRING} is missing",
+                hint="install it: sudo apt-get install debian-archive-keyring",
+            )
+
+    def _argv(self) -> tuple[str, ...]:
+        found = sources(self._suite, mirror=self._settings.mirror)
+        return (
+            "mmdebstrap",
+            "--mode=unshare" if os.geteuid() else "--mode=root",
+            f"--variant={VARIANT}",
+            "--format=tar",
+            f"--architectures={self.architecture}",
+            f"--include={','.join(packages())}",
+            "--dpkgopt=force-unsafe-io",
+            '--aptopt=Acquire::Languages "none"',
+            "--skip=cleanup/apt/lists",
+            *((f"--setup-hook={_setup_hook(found, self._suite, self.architecture)}",) if found else ()),
+            f"--customize-hook={_script('customize')}",
+            self._suite,
+            "-",
+        )
+
+
+def packages() -> tuple[str, ...]:
+    """The packages of the base, sorted."""
+    lines = (shared("containerfiles") / "bases/debian.packages").read_text().splitlines()
+    return tuple(sorted(name for line in lines if (name := line.partition("#")[0].strip())))
+
+
+def suite_name(text: str) -> str:
+    """The code name of a release given by that or by its number. Raises UsageError."""
+    name = releases.DEBIAN.get(text, text)
+    if re.fullmatch(r"[a-z]+", name) is None:
+        known = ", ".join(f"{code} ({number})" for number, code in releases.DEBIAN.items())
+        raise UsageError(
+            f"{text!r} is no release of Debian that dibo knows", hint=f"it knows {known}; others by name"
+        )
+    if name in releases.UBUNTU.values():
+        raise UsageError(f"{name} is a release of Ubuntu, not of Debian", hint=f"write --base ubuntu:{name}")
+    if name in releases.DEBIAN_TOO_OLD:
+        raise UsageError(
+            f"Debian {name} lacks packages that a cloud image needs",
+            hint="bookworm is the oldest that has them all",
+        )
+    return name
+
+
+def _setup_hook(found: Sources, suite: str, architecture: str) -> str:
+    security = "1" if found.own_security else ""
+    said = {"LINES": found.lines(architecture), "SUITE": suite, "SECURITY": security}
+    words = "\n".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
+    return f"{words}\n{_script('mirror')}"
+
+
+def _script(name: str) -> str:
+    """A hook, comments aside: the text, since the mapped root may not read this user's files."""
+    lines = (shared("containerfiles") / f"bases/debian.{name}.sh").read_text().splitlines()
+    return "\n".join(line for line in lines if line.startswith("#!") or (line and not line.startswith("#")))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

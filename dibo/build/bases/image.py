@@ -1,0 +1,91 @@
+"""Bases that are container images: in a registry, or in an OCI layout on disk.
+
+Both are named by the digest of the manifest for the architecture, so a tag that moves is another base.
+Fetching and checking of layers is the engine's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dibo.images.registry import api
+from dibo.plan.base import Ingredients, OciImage
+from dibo.build.bases.settings import BaseSettings
+from dibo.errors import Unreachable, UsageError
+from dibo.images.reference import ImageName, parse_image_name
+from dibo.images.sources.files import Directory
+from dibo.images.sources.layout import Layout
+
+
+class RegistryImage:
+    """An image in a registry."""
+
+    def __init__(self, reference: str, *, settings: BaseSettings) -> None:
+        self._image = parse_image_name(reference)
+        self._settings = settings
+        self._digest = self._image.digest
+
+    @property
+    def name(self) -> str:
+        return str(self._image)
+
+    @property
+    def architecture(self) -> str:
+        return self._settings.architecture
+
+    def ingredients(self) -> Ingredients:
+        return (("kind", "image"), ("digest", self.located().digest or ""))
+
+    def source(self) -> OciImage:
+        from dibo.images.registry.client import speaks_plain_http  # what has asked the registry has imported it
+
+        plain = speaks_plain_http(self._image.host)
+        return OciImage(reference=f"docker://{self.located()}", plain_http=plain)
+
+    def located(self) -> ImageName:
+        """The image, by its digest."""
+        if self._digest is None:
+            if self._settings.offline:
+                raise Unreachable(
+                    f"what {self._image} means now only its registry knows, and dibo is told to stay offline",
+                    hint="name the image by its digest: …@sha256:…",
+                )
+            self._digest = api.resolve(self._image, architecture=self.architecture)
+        return self._image.at(self._digest)
+
+
+class OciLayout:
+    """An image in a directory: `oci:DIR[:TAG]`."""
+
+    def __init__(self, spec: str, *, settings: BaseSettings) -> None:
+        directory, _, tag = spec.removeprefix("oci:").partition(":")
+        self._directory = Path(directory).absolute()
+        self._tag = tag
+        self._settings = settings
+        if not directory or ":" in str(self._directory):
+            raise UsageError(
+                f"{spec!r} names no directory",
+                hint="write oci:DIR or oci:DIR:TAG; DIR cannot have a colon in it",
+            )
+
+    @property
+    def name(self) -> str:
+        return f"oci:{self._directory.name}{self._suffix}"
+
+    @property
+    def architecture(self) -> str:
+        return self._settings.architecture
+
+    def ingredients(self) -> Ingredients:
+        layout = Layout(
+            Directory(self._directory), name=f"oci:{self._directory}{self._suffix}", reference=self._tag
+        )
+        return (("kind", "image"), ("digest", layout.digest(architecture=self.architecture)))
+
+    def source(self) -> OciImage:
+        self.ingredients()
+        return OciImage(reference=f"oci:{self._directory}{self._suffix}")
+
+    @property
+    def _suffix(self) -> str:
+        return f":{self._tag}" if self._tag else ""

@@ -1,0 +1,49 @@
+"""What a user may say about bases, as one value: from variables first, then from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dibo.system.http import Http
+
+CLOUD_IMAGES: Final = "https://cloud-images.ubuntu.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseSettings:
+    """`architecture` is Debian's word. `sha256` is hex, for a tarball or an address. `mirror` is one or two
+    addresses of a Debian archive with a blank between: packages, security updates. `fingerprint` is that of
+    the key that signs lists of Ubuntu images, in place of Ubuntu's own."""
+
+    architecture: str
+    release: str | None = None
+    cloud_images: str = CLOUD_IMAGES
+    base_image_file: str | None = None
+    mirror: str | None = None
+    sha256: str | None = None
+    keyring: Path | None = None
+    fingerprint: str | None = None
+    epoch: str = ""
+    offline: bool = False
+    http: Http = field(default_factory=Http)
+
+
+def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseSettings:
+    """What the variables say; an empty variable is as good as none."""
+
+    def said(name: str) -> str | None:
+        return environment.get(name) or None
+
+    keyring = said("DIBO_UBUNTU_KEYRING")
+    return BaseSettings(
+        architecture=architecture,
+        release=said("RELEASE"),
+        cloud_images=said("CLOUD_IMAGES") or CLOUD_IMAGES,
+        base_image_file=said("BASE_IMAGE_FILE"),
+        mirror=said("DIBO_MIRROR"),
+        keyring=Path(keyring) if keyring else None,
+        fingerprint=said("DIBO_UBUNTU_FINGERPRINT"),
+    )

@@ -1,0 +1,135 @@
+"""The base `ubuntu`: a release's cloud root file system, as Ubuntu publishes it.
+
+    $CLOUD_IMAGES/$RELEASE/current/SHA256SUMS        sha256 and name of each file
+    $CLOUD_IMAGES/$RELEASE/current/SHA256SUMS.gpg    its detached signature
+    $CLOUD_IMAGES/$RELEASE/current/$RELEASE-server-cloudimg-$ARCH-root.tar.xz
+
+Which of the three forms a release has changed over the years (newer ones have `-root.tar.xz` and
+`.squashfs`), so the list decides. Trust begins at one fingerprint, pinned below; https is not needed for
+it. The fingerprint is that of "UEC Image Automatic Signing Key <cdimage@ubuntu.com>"; it can be read off
+ubuntu-cloudimage-keyring.gpg of the package ubuntu-keyring (in Ubuntu, and in Debian from trixie on).
+Ubuntu's archive keyring does not hold that key.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from dibo.plan.base import Ingredients, SquashFs, TarFile
+from dibo.build.bases import releases
+from dibo.build.bases.settings import BaseSettings
+from dibo.build.bases.signature import normal_fingerprint, verify
+from dibo.build.bases.signedlist import SignedList
+from dibo.build.bases.tarball import bring, kept_file, root_file
+from dibo.errors import BaseError, UsageError
+from dibo.system.report import Report
+from dibo.system.workspace import Workspace
+
+FINGERPRINT: Final = "D2EB44626FDDC30B513D5BB71A5D6C4C7DB87C81"
+KEYRING: Final = Path("/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg")
+FORMS: Final = ("-root.tar.xz", "-root.tar.gz", ".squashfs")  # the first that the list has
+
+_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._+-]*)")  # sha256sum(1)
+
+
+class Ubuntu:
+    """A release of Ubuntu."""
+
+    def __init__(self, release: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> None:
+        self._release = release_name(release)
+        self._settings = settings
+        self._workspace = workspace
+        self._report = report
+        self._fingerprint = normal_fingerprint(settings.fingerprint or FINGERPRINT)
+        self._chosen: tuple[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"ubuntu:{self._release}"
+
+    @property
+    def architecture(self) -> str:
+        return self._settings.architecture
+
+    def ingredients(self) -> Ingredients:
+        file, sha256 = self._choose()
+        return (("kind", "ubuntu"), ("release", self._release), ("file", file), ("sha256", sha256))
+
+    def source(self) -> TarFile | SquashFs:
+        file, sha256 = self._choose()
+        target = kept_file(self._workspace, sha256, file)
+        url = f"{self._directory()}/{file}"
+        return root_file(bring(url, target, sha256, settings=self._settings, report=self._report))
+
+    def _choose(self) -> tuple[str, str]:
+        """Name and sha256 of the file, by the list of the first time that it was asked for."""
+        if self._chosen is None:
+            self._chosen = choose(
+                self._list().current(offline=self._settings.offline),
+                release=self._release,
+                architecture=self.architecture,
+                wanted=self._settings.base_image_file,
+                where=self._directory(),
+            )
+        return self._chosen
+
+    def _directory(self) -> str:
+        return f"{self._settings.cloud_images.rstrip('/')}/{self._release}/current"
+
+    def _list(self) -> SignedList:
+        keyring = self._keyring()
+        url = f"{self._directory()}/SHA256SUMS"
+
+        def check(text: bytes, signature: bytes) -> None:
+            verify(text, signature, keyring=keyring, fingerprint=self._fingerprint, what=url)
+
+        lists = self._workspace.bases / "lists"
+        return SignedList(
+            url=url, directory=lists, check=check, http=self._settings.http, report=self._report
+        )
+
+    def _keyring(self) -> Path:
+        keyring = (self._settings.keyring or KEYRING).expanduser()
+        if keyring.is_file():
+            return keyring
+        raise BaseError(
+            f"no keyring to check Ubuntu's signatures with: {keyring} is missing",
+            hint="on Ubuntu, and on Debian from trixie on: sudo apt-get install ubuntu-keyring\n"
+            f"elsewhere: gpg --recv-keys {FINGERPRINT} && gpg --export {FINGERPRINT} > ubuntu.gpg,\n"
+            "then --keyring ubuntu.gpg or DIBO_UBUNTU_KEYRING=ubuntu.gpg (only that key will be believed)",
+        )
+
+
+def choose(
+    text: bytes, *, release: str, architecture: str, wanted: str | None, where: str
+) -> tuple[str, str]:
+    """Name and sha256 of the root in a SHA256SUMS: `wanted`, or the first of FORMS. Raises BaseError."""
+    lines = text.decode(errors="replace").splitlines()
+    files = {found[2]: found[1] for line in lines if (found := _LINE.fullmatch(line.rstrip()))}
+    stem = f"{release}-server-cloudimg-{architecture}"
+    names = [wanted] if wanted else [f"{stem}{form}" for form in FORMS]
+    for name in names:
+        if name in files:
+            return name, files[name]
+    roots = sorted(name for name in files if name.endswith(FORMS))
+    raise BaseError(
+        f"{where}/SHA256SUMS lists none of {', '.join(names)}",
+        hint=f"it has {', '.join(roots)}"
+        if roots
+        else "it lists no root file system at all; check CLOUD_IMAGES",
+    )
+
+
+def release_name(text: str) -> str:
+    """The code name of a release given by that or by its number. Raises UsageError."""
+    name = releases.UBUNTU.get(text, text)
+    if name in (*releases.DEBIAN.values(), *releases.DEBIAN_TOO_OLD):
+        raise UsageError(f"{name} is a release of Debian, not of Ubuntu", hint=f"write --base debian:{name}")
+    if re.fullmatch(r"[a-z]+", name) is None:
+        known = ", ".join(f"{code} ({number})" for number, code in releases.UBUNTU.items())
+        raise UsageError(
+            f"{text!r} is no release of Ubuntu that dibo knows", hint=f"it knows {known}; others by name"
+        )
+    return name

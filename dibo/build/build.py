@@ -1,0 +1,197 @@
+"""The spine: from what was asked for to layers. It reads as the table of contents of a build."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dibo.build import context, host_hooks
+from dibo.plan import keys
+from dibo.system import process, resources
+from dibo.plan.base import Base
+from dibo.build.bases.choose import choose_base
+from dibo.build.bases.settings import CLOUD_IMAGES, BaseSettings
+from dibo.build.context import ExtraFiles, Runner
+from dibo.flavours.epoch import start_of
+from dibo.errors import HookFailed
+from dibo.flavours.loader import Catalogue
+from dibo.plan.plan import Plan, PlannedStep, make_plan
+from dibo.build.engine import Engine, StepRun
+from dibo.plan.recipe import Recipe, make_recipe
+from dibo.system.report import Report
+from dibo.settings.settings import Settings
+from dibo.flavours.stack import Stack, make_stack
+from dibo.system.workspace import Run, Workspace
+
+_FRESH_SECONDS = 6 * 3600  # a mirror keeps superseded packages at least for hours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A plan, and all that running it takes."""
+
+    settings: Settings
+    plan: Plan
+    base: Base
+    extra: ExtraFiles
+    runner: Runner
+
+    @property
+    def stack(self) -> Stack:
+        return self.plan.recipe.stack
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    @property
+    def time(self) -> int | None:
+        """The latest that anything in a layer may have, in seconds since 1970."""
+        return start_of(self.plan.epoch)
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    """The flavours of the search path: what the user named, then the built-in ones."""
+    return Catalogue((*settings.flavours_path, resources.shared("flavours")))
+
+
+def host_environment(settings: Settings, stack: Stack) -> dict[str, str]:
+    """What hooks on the host get beside what their phase gives them."""
+    return {**stack.environment(settings.environment.get), "ARCH": settings.architecture}
+
+
+def prepare(
+    settings: Settings, *, workspace: Workspace, run: Run, report: Report, held: Mapping[str, float]
+) -> Job:
+    """Everything up to the plan: flavours read, host hooks run, base identified, keys made."""
+    stack = make_stack(settings.flavours, catalogue(settings).get, architecture=settings.architecture)
+    base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
+    recipe = make_recipe(
+        stack,
+        architecture=settings.architecture,
+        environment=stack.environment(settings.environment.get),
+    )
+    extra = host_hooks.extra_data(
+        stack,
+        directory=run.subdirectory("extra-data"),
+        environment=host_environment(settings, stack),
+        say=report.say,
+    )
+    runner = Runner()
+    plan = make_plan(
+        recipe,
+        base_name=base.name,
+        base_ingredients=base.ingredients(),
+        extra=extra.values,
+        runner=runner.digest,
+        epoch=settings.epoch,
+        held=lambda key: not settings.refresh and key in held,
+    )
+    return Job(settings=settings, plan=plan, base=base, extra=extra, runner=runner)
+
+
+def base_settings(settings: Settings) -> BaseSettings:
+    return BaseSettings(
+        architecture=settings.architecture,
+        release=settings.release,
+        cloud_images=settings.cloud_images or CLOUD_IMAGES,
+        base_image_file=settings.base_image_file,
+        mirror=settings.mirror,
+        sha256=settings.sha256,
+        keyring=settings.keyring,
+        fingerprint=settings.fingerprint,
+        epoch=settings.epoch,
+        offline=settings.offline,
+    )
+
+
+def build(
+    job: Job,
+    engine: Engine,
+    *,
+    workspace: Workspace,
+    run: Run,
+    report: Report,
+    held: Mapping[str, float],
+    on_layer: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Make the layers that are not there yet; `on_layer` hears the key of each. Raises HookFailed, EngineError,
+    BaseError."""
+    plan = job.plan
+    if not plan.base_held:
+        with report.task(f"base {plan.base_name}"):
+            labels = {keys.KEY_LABEL: plan.base_key, keys.INGREDIENTS_LABEL: plan.base_ingredients}
+            engine.import_base(job.base.source(), key=plan.base_key, labels=labels)
+        on_layer(plan.base_key)
+    made = dict(held)
+    parent = plan.start
+    made.setdefault(parent, time.time())
+    for number, planned in enumerate(plan.to_run, start=plan.resume + 1):
+        title = f"[{number}/{len(plan.steps)}] {planned.step.title}"
+        _run_step(job, engine, planned, parent, title, made, workspace=workspace, run=run, report=report)
+        parent = planned.key
+        made[parent] = time.time()
+        on_layer(parent)
+
+
+def _run_step(
+    job: Job,
+    engine: Engine,
+    planned: PlannedStep,
+    parent: str,
+    title: str,
+    made: Mapping[str, float],
+    *,
+    workspace: Workspace,
+    run: Run,
+    report: Report,
+) -> None:
+    directory = run.subdirectory("context")
+    context.stage(
+        planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=directory
+    )
+    fresh = {"DIBO_FRESH": "1"} if time.time() - made[parent] < _FRESH_SECONDS else {}
+    step = StepRun(
+        planned=planned,
+        parent=parent,
+        context=directory,
+        environment={**process.proxies(), **fresh},
+        log=workspace.logs / f"{planned.key}.log",
+        on_line=report.line,
+        on_hook=lambda hook: report.line(f"{planned.step.flavour or 'dibo'}: {hook}"),
+    )
+    failed = f"failed-{planned.key}"
+    with report.task(title):
+        try:
+            engine.run_step(step)
+        except HookFailed as error:
+            _keep_only(engine, failed)
+            error.hint += f"\nto look at what it left:  {shell_command(job, planned)}"
+            raise
+
+
+def _keep_only(engine: Engine, failed: str) -> None:
+    """One failed state is kept: the newest."""
+    for name in engine.names():
+        if name.startswith("failed-") and name != failed:
+            engine.remove(name)
+
+
+def shell_command(job: Job, planned: PlannedStep) -> str:
+    """What to type to stand in the state that a failed step left."""
+    settings = job.settings
+    options = ["-a", settings.architecture, "--base", settings.base, "--epoch", settings.epoch]
+    for option, value in (
+        ("--release", settings.release),
+        ("--sha256", settings.sha256),
+        ("--mirror", settings.mirror),
+        ("--keyring", settings.keyring),
+    ):
+        options += [option, str(value)] if value else []
+    for path in settings.flavours_path:
+        options += ["--flavours-path", str(path.absolute())]
+    options += ["--cache-dir", str(settings.cache)]
+    names = settings.flavours[1:] if settings.flavours[0] == "base" else ("--no-base", *settings.flavours)
+    return shlex.join(["dibo", "shell", "--at", f"failed-{planned.key[:12]}", *options, *names])

@@ -1,0 +1,105 @@
+"""A plan as a Containerfile that stock `buildah build` turns into the same tree, and flavours as text for people."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from dibo.build import context
+from dibo.system import process, resources
+from dibo.plan.base import OciImage, SquashFs, TarCommand, TarFile
+from dibo.build.build import Job
+from dibo.build.engines.image_names import LAYERS
+from dibo.errors import OutputError
+from dibo.flavours.model import Flavour
+from dibo.flavours.loader import Found
+from dibo.system.report import Report
+
+
+def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) -> None:
+    """Write `target`/Containerfile and beside it what it copies. Raises OutputError, BaseError.
+
+    The base is taken from the store when it is there; else it is fetched or built into a tar in `target`.
+    """
+    try:
+        target.mkdir(parents=True)
+    except FileExistsError:
+        raise OutputError(f"{target} exists already", hint="name a directory that does not exist") from None
+    except OSError as error:
+        raise OutputError(f"cannot make {target}: {error.strerror}") from error
+    template = (resources.shared("containerfiles") / "step.containerfile").read_text()
+    parts = [_base(job, held, target=target, report=report)]
+    for number, planned in enumerate(job.plan.steps, start=1):
+        name = f"step-{number:02}"
+        (target / name).mkdir()
+        context.stage(
+            planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=target / name
+        )
+        parts.append(
+            template.format(
+                title=planned.step.title,
+                key=planned.key,
+                source=name,
+                target=context.mount_point(planned.step),
+                command=" ".join(context.command(planned.step)),
+            )
+        )
+    parts.append((resources.shared("containerfiles") / "end.containerfile").read_text())
+    (target / "Containerfile").write_text("\n".join(parts))
+    report.say(f"wrote {target}/Containerfile; build it with: buildah build --layers {target}")
+
+
+def _base(job: Job, held: Mapping[str, float], *, target: Path, report: Report) -> str:
+    comment = f"# base {job.plan.base_name}\n"
+    if job.plan.base_key in held:
+        return f"{comment}FROM {LAYERS}:k-{job.plan.base_key}\n"
+    template = (resources.shared("containerfiles") / "base-tar.containerfile").read_text()
+    match job.base.source():
+        case OciImage(reference=reference):
+            return f"{comment}FROM {reference.removeprefix('docker://')}\n"
+        case TarFile(path=path):
+            shutil.copyfile(path, target / path.name)
+            return comment + template.format(tar=path.name)
+        case TarCommand(argv=argv, environment=environment):
+            with (target / "base.tar").open("wb") as tar:
+                process.run(
+                    argv, env={**process.proxies(), **dict(environment)}, stdout=tar, on_line=report.line
+                )
+            return comment + template.format(tar="base.tar")
+        case SquashFs():
+            raise OutputError(
+                f"the base {job.plan.base_name} is a squashfs image, which no Containerfile can add",
+                hint="build it once with `dibo build`; the Containerfile then begins with the layer in the store",
+            )
+
+
+def describe_flavour(flavour: Flavour, found: Found) -> str:
+    """A flavour in full."""
+    lines = [
+        f"{flavour.name}: {flavour.summary}" if flavour.summary else flavour.name,
+        f"  from      {found.path}",
+    ]
+    lines += [f"  shadows   {path}" for path in found.shadows]
+    for title, values in (
+        ("needs", flavour.needs),
+        ("clashes", flavour.clashes),
+        ("for", flavour.architectures),
+    ):
+        lines += [f"  {title:9} {', '.join(values)}"] if values else []
+    for distribution, words in flavour.packages:
+        lines += textwrap.wrap(
+            f"{distribution}: {' '.join(words)}",
+            100,
+            initial_indent="  packages  ",
+            subsequent_indent=" " * 14,
+        )
+    lines += [f"  variable  {name}={value}" for name, value in flavour.environment]
+    lines += ["  local     its layers hold data of this user or machine"] if flavour.local else []
+    lines += [f"  hook      {hook.path}" for hook in flavour.hooks]
+    lines += [f"  data      {path}" for path in flavour.data]
+    lines += [f"  ramdisk   {file.path}" for file in flavour.ramdisk]
+    if flavour.disk is not None:
+        lines.append(f"  disk      {', '.join(partition.name for partition in flavour.disk.partitions)}")
+    return "\n".join(lines)

@@ -1,0 +1,179 @@
+"""What a step sees: the directory that is mounted read-only at /tmp/in_target.d while it runs.
+
+    install.d/10-web  files/…      the step's own flavour
+    flavours/NAME/…                each flavour that it needs
+    ssh-authorized-keys            what extra-data.d hooks of all of these made
+    .dibo/run .dibo/bin/…          the scripts that run hooks (containerfiles/runner)
+    .dibo/step/…                   what this step is: phase, hooks, packages, environment, time
+
+It holds what the step's key covers, byte for byte, and nothing else: modes are 0644 or 0755, and files are checked
+against the values they were read as.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from dibo.plan import keys
+from dibo.system import resources
+from dibo.errors import FlavourError
+from dibo.flavours.model import File, Phase
+from dibo.flavours.loader import copy_files, read_tree
+from dibo.plan.recipe import FINALISE, Recipe, Step
+
+MOUNT = "/tmp/in_target.d"  # noqa: S108 (inside the root)
+FINALISE_MOUNT = "/mnt"
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+class Runner:
+    """The scripts that run steps, and the digest that keys hold of them."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or resources.shared("containerfiles") / "runner"
+        self.files = read_tree(self.directory)
+        document = {"files": [[file.path, file.executable, file.digest] for file in self.files]}
+        self.digest = hashlib.sha256(keys.canonical(document).encode()).hexdigest()
+
+
+class ExtraFiles:
+    """What extra-data.d hooks made: for each flavour, a directory and its files as values."""
+
+    def __init__(self, made: Mapping[str, tuple[Path, tuple[File, ...]]] | None = None) -> None:
+        self._made = dict(made or {})
+
+    @property
+    def values(self) -> dict[str, tuple[File, ...]]:
+        return {name: files for name, (_, files) in self._made.items()}
+
+    def copy(self, flavour: str, target: Path) -> None:
+        if flavour in self._made:
+            copy_files(*self._made[flavour], target)
+
+
+def mount_point(step: Step) -> str:
+    """Where the step's context is mounted in the root."""
+    return FINALISE_MOUNT if step.phase == FINALISE else MOUNT
+
+
+def command(step: Step) -> tuple[str, ...]:
+    """What runs the step, once its context is mounted."""
+    script = "finalise" if step.phase == FINALISE else "run"
+    return (f"{mount_point(step)}/.dibo/{script}",)
+
+
+def stage(
+    step: Step, recipe: Recipe, *, runner: Runner, extra: ExtraFiles, time: int | None, target: Path
+) -> None:
+    """Fill `target`, an empty directory. `time`, in seconds since 1970, is the latest that anything in the layer may
+    have; None for as it comes. Raises FlavourError."""
+    target.chmod(0o755)
+    _refuse_reserved(step, recipe, extra)
+    copy_files(runner.directory, runner.files, target / ".dibo")
+    _describe(step, recipe, time, target / ".dibo" / "step")
+    if not step.flavour:
+        return
+    for name in step.seen:
+        flavour = recipe.stack.get(name)
+        place = target if name == step.flavour else target / "flavours" / name
+        copy_files(flavour.origin, flavour.files, place)
+    _stage_extra(step, extra, target)
+
+
+def _refuse_reserved(step: Step, recipe: Recipe, extra: ExtraFiles) -> None:
+    """Names at the top of the context that are dibo's."""
+    own = recipe.stack.get(step.flavour).files if step.seen else ()
+    made = [file for name in step.seen for file in extra.values.get(name, ())]
+    for file in (*own, *made):
+        top = file.path.partition("/")[0]
+        if top == ".dibo" or (top == "flavours" and step.visible):
+            raise FlavourError(
+                f"{file.path} of the flavour {step.flavour!r} cannot be seen by its hooks: {MOUNT}/{top} is dibo's",
+                hint="give it another name",
+            )
+
+
+def _stage_extra(step: Step, extra: ExtraFiles, target: Path) -> None:
+    """Extra data may take the place of files of the flavour whose hook made it, and of nothing else."""
+    made: dict[str, str] = {}
+    values = extra.values
+    for name in step.seen:
+        for file in values.get(name, ()):
+            copy = target / file.path
+            taken = made.get(file.path) or (
+                step.flavour if name != step.flavour and _is_there(copy) else None
+            )
+            if taken is not None:
+                raise FlavourError(
+                    f"{file.path}, which an extra-data.d hook of {name!r} made, is also in {taken!r}",
+                    hint="they are seen in one place; let one of them use another name",
+                )
+            made[file.path] = name
+            if copy.is_file() or copy.is_symlink():
+                copy.unlink()
+        try:
+            extra.copy(name, target)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise FlavourError(
+                f"extra-data.d hooks of {name!r} made something that is a file here and a directory there: "
+                f"{error.filename}",
+                hint="all extra data is seen in one place; let one of them use another name",
+            ) from error
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
+
+
+def _describe(step: Step, recipe: Recipe, time: int | None, directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o755)
+    contents = _description(step, recipe) if step.flavour else {}
+    if time is not None:
+        contents["time"] = f"{time}\n"
+    for name, text in contents.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o644)
+    if time is not None:
+        os.utime(directory / "time", (time, time))  # the runner compares files with it
+
+
+def _description(step: Step, recipe: Recipe) -> dict[str, str]:
+    """What the runner is told, by the names of files."""
+    variables = {"ARCH": recipe.architecture, **dict(step.environment)}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
+    contents = {
+        "phase": f"{step.phase}\n",
+        "flavour": f"{step.flavour}\n",
+        "hooks": "".join(f"{name}\n" for name in step.hooks),
+        "environment": "".join(lines),
+    }
+    if step.phase == Phase.FIRST_BOOT:
+        contents["place"] = f"{step.place:03}\n"
+    if step.packages:
+        contents["packages"] = "".join(
+            f"{distribution}\t{' '.join(substitute(words, variables))}\n"
+            for distribution, words in recipe.stack.get(step.flavour).packages
+        )
+    return contents
+
+
+def substitute(words: tuple[str, ...], variables: Mapping[str, str]) -> list[str]:
+    """Package names with `$NAME` and `${NAME}` replaced; what becomes empty is left out. Raises FlavourError."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in variables:
+            raise FlavourError(
+                f"packages: {match[0]} is no variable that the flavour declares",
+                hint="declare it under `environment` in flavour.yaml",
+            )
+        return variables[name]
+
+    return [word for each in words for word in _VARIABLE.sub(value, each).split()]

@@ -1,0 +1,369 @@
+"""Buildah, through its commands: rootless, isolation chroot, native overlay.
+
+A step is `from`, `config`, `run`, `commit` in one shell inside one `buildah unshare`: the user namespace is entered
+once for the four, which halves what a layer costs. As root there is no user namespace to enter; a private mount
+namespace takes its place, so that no mount of the store is ever seen on the host.
+
+Layers are images `localhost/dibo/layer:k-KEY`, each complete. When a hook fails, what it left is committed as
+`localhost/dibo/failed:KEY`, so that a shell can be opened in that very state although no container is left behind.
+"""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from dibo.plan import keys
+from dibo.system import process
+from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.build.context import command, mount_point
+from dibo.build.engines import buildah_scripts as scripts
+from dibo.build.engines.base_layer import base_layer
+from dibo.images.sources.buildah_environment import engine_environment
+from dibo.build.engines.buildah_store import BuildahStore, image_of_base
+from dibo.build.engines.image_names import FAILED, LAYERS, image_of
+from dibo.build.engines.listener import Listener
+from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
+from dibo.build.engine import Root, StepRun
+from dibo.system.process import Process
+from dibo.system.report import Report
+from dibo.images.sources.containers_storage import store_image
+from dibo.system.package_names import how_to_install
+from dibo.system.workspace import Run
+
+OLDEST: Final = (1, 23)  # RUN --mount, which `dibo plan --containerfile` writes, and `run --env`
+_VFS = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
+# What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
+_OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
+_STEP_FAILED = 100
+
+
+class Buildah:
+    """The default engine."""
+
+    name = "buildah"
+
+    def __init__(self, run: Run, report: Report) -> None:
+        self._run = run
+        self._report = report
+        # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
+        self._environment = {**engine_environment(), "TMPDIR": str(run.subdirectory("buildah"))}
+
+    def check(self) -> None:
+        require_version()
+        if os.geteuid() != 0:
+            require_subordinate_ids()
+        if require_driver() == "vfs":
+            self._report.warn(_VFS)
+
+    def held(self) -> Mapping[str, float]:
+        return {
+            name.removeprefix(f"{LAYERS}:k-"): created
+            for name, created in self._images().items()
+            if name.startswith(f"{LAYERS}:k-")
+        }
+
+    def names(self) -> Sequence[str]:
+        found = []
+        for name in self._images():
+            if name.startswith(f"{LAYERS}:k-"):
+                found.append(name.removeprefix(f"{LAYERS}:k-"))
+            elif name.startswith(f"{FAILED}:"):
+                found.append(f"failed-{name.removeprefix(f'{FAILED}:')}")
+        return sorted(found)
+
+    def _images(self) -> dict[str, float]:
+        """When each image with a name was made, by name."""
+        try:
+            listed = self._buildah("images", "--json").stdout
+        except CommandFailed:
+            self.check()  # what is wrong may have a better name
+            raise
+        return {
+            str(name): _seconds(str(image.get("createdatraw", "")))
+            for image in json.loads(listed or "[]") or []
+            for name in image.get("names") or []
+        }
+
+    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
+        try:
+            if isinstance(source, TarFile | TarCommand):
+                self._import_tar(source, key, labels)
+            else:
+                with self._container() as container:
+                    self._import(source, [container, f"{LAYERS}:k-{key}", *_labels(labels)])
+        except (CommandFailed, EngineError) as error:
+            tail = error.tail if isinstance(error, CommandFailed) else ()
+            raise BaseError(
+                f"the base could not be made into a layer: {error.message}",
+                hint="\n".join(
+                    [error.hint or "`dibo doctor` tries what a build needs", *(f"| {x}" for x in tail)]
+                ),
+            ) from error
+
+    def _import_tar(self, source: TarFile | TarCommand, key: str, labels: Mapping[str, str]) -> None:
+        architecture = str(json.loads(labels[keys.INGREDIENTS_LABEL])["architecture"])
+        store = BuildahStore(
+            self.reference, architecture=architecture, directory=self._run.subdirectory("images")
+        )
+        with base_layer(source, self._run, self._report.line) as (written, file):
+            store.take(image_of_base(written, file, architecture=architecture, labels=labels), key=key)
+
+    def _import(self, source: SquashFs | OciImage, arguments: list[str]) -> None:
+        match source:
+            case SquashFs(path=path):
+                self._inside(scripts.IMPORT_SQUASHFS, [*arguments[:2], str(path), *arguments[2:]])
+            case OciImage(reference=reference, plain_http=plain):
+                verify = f"--tls-verify={'false' if plain else 'true'}"
+                with self._named_by_buildah(reference) as named:
+                    self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], named, verify, *arguments[2:]])
+
+    @contextlib.contextmanager
+    def _named_by_buildah(self, reference: str) -> Iterator[str]:
+        """buildah calls what it takes from a directory by the path, and refuses paths that cannot be names of images,
+        with capitals or hidden directories. So it gets another path, and the name goes again."""
+        transport, _, path = reference.partition(":")
+        if transport != "oci":
+            yield reference
+            return
+        directory, _, tag = path.partition(":")
+        with self._run.scratch() as scratch:
+            (scratch / "image").symlink_to(directory)
+            place = f"{scratch / 'image'}:{tag}" if tag else str(scratch / "image")
+            yield f"oci:{place}"
+            self._forget(f"localhost{place}")
+
+    def run_step(self, step: StepRun) -> None:
+        planned = step.planned
+        labels = {
+            keys.KEY_LABEL: planned.key,
+            keys.INGREDIENTS_LABEL: planned.ingredients,
+            keys.LOCAL_LABEL: "true" if planned.step.local else "",
+        }
+        mounted = mount_point(planned.step)
+        options = [f"--volume={step.context}:{mounted}:ro"]
+        options += [f"--env={name}={value}" for name, value in sorted(step.environment.items())]
+        listener = Listener(step, noise=_OF_BUILDAH)
+        with self._container() as container, step.log.open("w") as log:
+            arguments = [container, f"{LAYERS}:k-{step.parent}", f"{LAYERS}:k-{planned.key}"]
+            written = _labels(labels)
+            arguments += [f"{FAILED}:{planned.key}", str(len(written)), *written]
+            arguments += [*options, "--", *command(planned.step)]
+            with Process(
+                self._inside_argv(scripts.STEP, arguments),
+                env=self._environment,
+                on_line=lambda line: listener.hear(line, log),
+            ) as running:
+                code = running.wait()
+            if code == _STEP_FAILED:
+                raise listener.failed()
+            if code != 0:
+                raise EngineError(
+                    f"buildah failed at {planned.step.title}: {' '.join(running.tail[-2:])}",
+                    hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
+                )
+        step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
+
+    def tag(self, key: str, name: str) -> None:
+        self._buildah("tag", f"{LAYERS}:k-{key}", name)
+
+    def reference(self, key: str) -> str:
+        return f"{LAYERS}:k-{key}"
+
+    @contextlib.contextmanager
+    def root(self, key: str, *, architecture: str) -> Iterator[Root]:
+        name = self.reference(key)
+        image = store_image(
+            name, reference=name, architecture=architecture, scratch=self._run.subdirectory("root")
+        )
+        yield Root(
+            name=name, layers=image.layers, built=True, directory=lambda: self._directory(f"{LAYERS}:k-{key}")
+        )
+
+    @contextlib.contextmanager
+    def _directory(self, image: str) -> Iterator[BuildahDirectory]:
+        with self._container() as container:
+            self._inside(scripts.PREPARE_ROOT, [container, image])
+            yield BuildahDirectory(self, container)
+            remove_container(container)
+
+    def start_in_root(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None,
+        stdout: int | IO[bytes] | None,
+        pass_fds: Sequence[int],
+        on_line: Callable[[str], None] | None,
+    ) -> Process:
+        return Process(
+            self._inside_argv(scripts.IN_ROOT, [container, *argv]),
+            env=self._environment,
+            stdin=stdin,
+            stdout=stdout,
+            pass_fds=pass_fds,
+            on_line=on_line,
+        )
+
+    def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
+        image = image_of(name)
+        options = [f"--volume={context}:{mount_point}:ro"] if context else []
+        tty = ["--tty"] if os.isatty(0) else []
+        with self._container() as container:
+            arguments = [container, image, *tty, *options, "--", *argv]
+            return process.run_in_terminal(self._inside_argv(scripts.SHELL, arguments), env=self._environment)
+
+    def remove(self, name: str) -> None:
+        self._forget(image_of(name))
+
+    @contextlib.contextmanager
+    def _container(self) -> Iterator[str]:
+        """A name for a container that the body removes when all goes well; here when it does not."""
+        name = self._run.container()
+        try:
+            yield name
+        except BaseException:
+            remove_container(name)
+            raise
+
+    def _forget(self, image: str) -> None:
+        self._buildah("rmi", image, check=False)
+
+    def _buildah(self, *arguments: str, check: bool = True) -> process.Completed:
+        return process.run(["buildah", *arguments], env=self._environment, capture=True, check=check)
+
+    def _inside(self, script: str, arguments: Sequence[str], *, stdin: IO[bytes] | None = None) -> None:
+        process.run(
+            self._inside_argv(script, arguments),
+            env={**process.proxies(), **self._environment},
+            stdin=stdin,
+            on_line=self._report.line,
+        )
+
+    def _inside_argv(self, script: str, arguments: Sequence[str]) -> list[str]:
+        if os.geteuid() == 0:
+            enter = ["unshare", "--mount", "--propagation", "private", "--"]
+        else:
+            enter = ["buildah", "unshare"]
+        return [*enter, "bash", "-c", script, "dibo", *arguments]
+
+
+class BuildahDirectory:
+    """A throw-away container's tree, mounted anew for each command in that command's own mount namespace."""
+
+    def __init__(self, engine: Buildah, container: str) -> None:
+        self._engine = engine
+        self._container = container
+
+    def process(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        pass_fds: Sequence[int] = (),
+        on_line: Callable[[str], None] | None = None,
+    ) -> Process:
+        return self._engine.start_in_root(
+            self._container, argv, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_line=on_line
+        )
+
+
+def require_version() -> tuple[int, ...]:
+    """buildah's version. Raises ToolMissing when it is missing or too old, EngineError when it will not say."""
+    text = process.run(["buildah", "--version"], capture=True, check=False).stdout
+    match = re.search(r"(\d+)\.(\d+)", text)
+    if match is None:
+        raise EngineError(f"`buildah --version` says {text.strip()!r}, which is no version")
+    version = tuple(int(number) for number in match.groups())
+    if version < OLDEST:
+        raise ToolMissing(
+            f"buildah {'.'.join(map(str, version))} is too old: {'.'.join(map(str, OLDEST))} is wanted",
+            hint=how_to_install("buildah"),
+        )
+    return version
+
+
+def require_driver() -> str:
+    """The name of the driver that stores layers. Raises EngineError for vfs, unless the user insists on it."""
+    try:
+        info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
+    except CommandFailed as error:
+        raise EngineError(
+            f"buildah cannot use its storage: {' '.join(error.tail[-2:])}", hint="`dibo doctor` looks closer"
+        ) from error
+    driver = str(info["store"]["GraphDriverName"])
+    if driver == "vfs" and os.environ.get("STORAGE_DRIVER") != "vfs":
+        raise EngineError(
+            _VFS, hint="`dibo doctor` says what keeps overlay from working; STORAGE_DRIVER=vfs insists on vfs"
+        )
+    return driver
+
+
+def remove_container(name: str) -> None:
+    """Remove a container that a killed run left, if it is there."""
+    with contextlib.suppress(CommandFailed, ToolMissing):
+        process.run(["buildah", "rm", name], env=engine_environment(), capture=True)
+
+
+def require_subordinate_ids() -> None:
+    """A distribution's root has files of many owners; one id is not enough to unpack it (user_namespaces(7))."""
+    missing = [path for path in ("/etc/subuid", "/etc/subgid") if not _has_range(Path(path))]
+    if missing:
+        user = _user_name()
+        raise EngineError(
+            f"the user {user} has no range of subordinate ids in {' and '.join(missing)}",
+            hint=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+        )
+    if process.find("newuidmap") is None:
+        raise ToolMissing("newuidmap is not installed", hint=how_to_install("newuidmap"))
+
+
+def require_namespace() -> None:
+    """Raises EngineError where a build could not be shut off from the host: by a user namespace, or, as root, by one
+    of mounts."""
+    enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["buildah", "unshare"]
+    done = process.run([*enter, "true"], capture=True, check=False, env=engine_environment())
+    if done.returncode != 0:
+        raise EngineError(
+            f"buildah cannot enter a namespace: {' '.join(done.tail[-1:])}", hint="`dibo doctor` looks closer"
+        )
+
+
+def _has_range(path: Path) -> bool:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return False
+    mine = (_user_name(), str(os.getuid()))
+    return any(
+        line.split(":")[0] in mine and line.split(":")[2].isdigit() for line in lines if line.count(":") == 2
+    )
+
+
+def _user_name() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _labels(labels: Mapping[str, str]) -> list[str]:
+    return [f"--label={name}={value}" for name, value in sorted(labels.items()) if value]
+
+
+def _seconds(created: str) -> float:
+    """Seconds since the epoch of `2026-11-23T21:39:43.354742728Z`, 0 for anything else."""
+    with contextlib.suppress(ValueError):
+        return calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
+    return 0.0

@@ -1,0 +1,62 @@
+"""Tells the runner's marks from the hooks' output, whatever engine carries them.
+
+The runner (containerfiles/runner) writes lines that begin with the ASCII record separator: which hook runs, a note;
+the engine adds the exit code of a step that failed. All else is the hooks'.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import IO, Final
+
+from dibo.system import process
+from dibo.errors import HookFailed
+from dibo.build.engine import StepRun
+
+MARK: Final = "\036"
+
+
+class Listener:
+    """Hears a step: passes its lines on, writes the full log, remembers what an error wants to say."""
+
+    def __init__(self, step: StepRun, *, noise: re.Pattern[str] | None = None) -> None:
+        """`noise` is what the engine itself says after a command that failed."""
+        self._step = step
+        self._noise = noise
+        self._hook = ""
+        self._code = 1
+        self._lines: list[str] = []
+
+    def hear(self, line: str, log: IO[str]) -> None:
+        if not line.startswith(MARK):
+            log.write(f"{line}\n")
+            self._lines = [*self._lines[-2 * process.TAIL_LINES :], line]
+            self._step.on_line(line)
+            return
+        what, _, value = line[1:].partition(" ")
+        log.write(f"--- {what} {value}\n")
+        if what == "hook":
+            self._hook, self._lines = value, []
+            self._step.on_hook(value)
+        elif what == "failed":
+            self._code = int(value)
+        elif what == "note":
+            self._step.on_line(value)
+
+    def failed(self) -> HookFailed:
+        """The error of the step that was heard."""
+        planned = self._step.planned
+        lines = self._lines
+        while lines and self._noise is not None and self._noise.match(lines[-1]):
+            lines = lines[:-1]
+        where = (
+            f"of flavour {planned.step.flavour!r} in {planned.step.phase}"
+            if planned.step.flavour
+            else "of dibo"
+        )
+        hint = [f"| {line}" for line in lines[-process.TAIL_LINES :]]
+        hint.append(f"full log: {self._step.log}")
+        return HookFailed(
+            f"the hook {self._hook or 'setup'} {where} {process.describe_exit(self._code)}",
+            hint="\n".join(hint),
+        )

@@ -1,0 +1,75 @@
+"""A layer as it is sent: read once, looked into, compressed, hashed, into a file of the run's directory.
+
+zstd at level 1 packs a Debian root in 2 s of one core to a third, where gzip takes 26 s for the same third; gzip is
+for readers that know no zstd, as docker before 23. What was read must have the layer's diff_id, or nothing is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from dibo.cache.entry import Stored
+from dibo.cache.secret_scan import Gate
+from dibo.errors import VerificationFailed
+from dibo.images.image import Layer
+from dibo.images.manifest import OCI_LAYER
+
+_SUFFIX: Final = {"zstd": "+zstd", "gzip": "+gzip", "none": ""}
+_CHUNK: Final = 1 << 20
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class _Plain:
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def pack(layer: Layer, target: Path, *, compression: str, gate: Gate, go_on: Callable[[], None]) -> Stored:
+    """Write `layer`, whose bytes are a plain tar, to `target`; what it is there. `go_on` is called again and again and
+    may raise. Raises VerificationFailed, OSError, and what opening the layer raises."""
+    squeeze = _compressor(compression)
+    plain, stored, size = hashlib.sha256(), hashlib.sha256(), 0
+    with layer.open() as stream, target.open("wb") as file:
+        while True:
+            data = stream.read(_CHUNK)
+            go_on()
+            plain.update(data)
+            gate.feed(data)
+            packed = squeeze.compress(data) if data else squeeze.flush()
+            stored.update(packed)
+            size += file.write(packed)
+            if not data:
+                break
+    if layer.diff_id != f"sha256:{plain.hexdigest()}":
+        raise VerificationFailed(
+            f"the layer {layer.diff_id} of the engine reads as sha256:{plain.hexdigest()}"
+        )
+    return Stored(
+        digest=f"sha256:{stored.hexdigest()}", size=size, media_type=f"{OCI_LAYER}{_SUFFIX[compression]}"
+    )
+
+
+def _compressor(compression: str) -> _Compressor:
+    if compression == "zstd":
+        import zstandard
+
+        threads = min(4, os.cpu_count() or 1)
+        return zstandard.ZstdCompressor(level=1, threads=threads, write_checksum=True).compressobj()
+    if compression == "gzip":
+        from zlib_ng import zlib_ng
+
+        packer: _Compressor = zlib_ng.compressobj(level=2, wbits=31)
+        return packer
+    return _Plain()

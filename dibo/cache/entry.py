@@ -1,0 +1,131 @@
+"""What a cache in a registry holds: for each key one complete image, and who wrote what into it.
+
+    k-KEY             an OCI image manifest: all layers from the base up to the step with that key. Blobs are shared,
+                      so it costs a few kB, and whoever finds it needs nothing else.
+      config          Labels: io.dibo.key and io.dibo.ingredients, the document that the key is the digest of
+      annotations     io.dibo.title, org.opencontainers.image.created
+    t-YYYYMMDD-KEY    the same manifest again: somebody used it that day. Registries keep no such time themselves.
+
+An entry holds layers of one build only. A layer that somebody else built on another build of the same parent is never
+put upon ours: files of two runs would be mixed, and the package database would say what is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from dibo.errors import VerificationFailed
+from dibo.images.manifest import OCI_CONFIG, OCI_MANIFEST, digest_of
+from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
+
+TITLE: Final = "io.dibo.title"
+CREATED: Final = "org.opencontainers.image.created"
+_ENTRY = re.compile(r"k-([0-9a-f]{64})")
+_MARK = re.compile(r"t-([0-9]{8})-([0-9a-f]{64})")
+_KEPT: Final = ("architecture", "os", "variant", "created")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A layer as a registry has it: a descriptor (OCI image specification, descriptor.md)."""
+
+    digest: str
+    size: int
+    media_type: str
+
+    def descriptor(self) -> dict[str, Any]:
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """The two documents of an entry, as they are sent."""
+
+    config: bytes
+    manifest: bytes
+
+
+def tag_of(key: str) -> str:
+    return f"k-{key}"
+
+
+def key_in(tag: str) -> str | None:
+    """The key that a tag is for; None for a tag of something else."""
+    found = _ENTRY.fullmatch(tag)
+    return found[1] if found else None
+
+
+def mark_of(key: str, when: datetime) -> str:
+    return f"t-{when:%Y%m%d}-{key}"
+
+
+def mark_in(tag: str) -> tuple[str, datetime] | None:
+    """The key that a mark of use is for, and the end of that day."""
+    found = _MARK.fullmatch(tag)
+    if found is None:
+        return None
+    try:
+        return found[2], datetime.strptime(found[1], "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=1)
+    except ValueError:
+        return None
+
+
+def compose(
+    config: Mapping[str, Any],
+    *,
+    key: str,
+    ingredients: str,
+    titles: Sequence[str],
+    layers: Sequence[Stored],
+    diff_ids: Sequence[str],
+    created: str,
+) -> Composed:
+    """An entry of an engine's image. Of its `config` only what says how it is run is kept; the history is written anew
+    from `titles`, those of the last layers, so that nothing of this machine is in it."""
+    titles = titles[-len(layers) :]
+    named = ["base"] * (len(layers) - len(titles)) + list(titles)
+    run = dict(config.get("config") or {})
+    labels = {str(name): str(value) for name, value in (run.get("Labels") or {}).items()}
+    labels.pop(LOCAL_LABEL, None)
+    run["Labels"] = {**labels, KEY_LABEL: key, INGREDIENTS_LABEL: ingredients}
+    document = {
+        **{name: config[name] for name in _KEPT if config.get(name)},
+        "config": run,
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        "history": [{"created": created, "created_by": f"dibo: {title}"} for title in named],
+    }
+    text = _json(document)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": OCI_CONFIG, "digest": digest_of(text), "size": len(text)},
+        "layers": [layer.descriptor() for layer in layers],
+        "annotations": {KEY_LABEL: key, TITLE: named[-1] if named else "", CREATED: created},
+    }
+    return Composed(config=text, manifest=_json(manifest))
+
+
+def check(config: Mapping[str, Any], *, key: str, where: str) -> str:
+    """The ingredients in an entry's config. Raises VerificationFailed unless they are those of `key`, which is their
+    digest, or when it is a layer that should never have left a machine."""
+    run = config.get("config")
+    labels = run.get("Labels") if isinstance(run, dict) else None
+    said = labels if isinstance(labels, dict) else {}
+    ingredients = str(said.get(INGREDIENTS_LABEL, ""))
+    if said.get(KEY_LABEL) != key or hashlib.sha256(ingredients.encode()).hexdigest() != key:
+        raise VerificationFailed(
+            f"what {where} has as {key[:12]} is something else", hint="`dibo cache verify` looks at all of it"
+        )
+    if said.get(LOCAL_LABEL):
+        raise VerificationFailed(f"{where} has {key[:12]}, which is local to some machine")
+    return ingredients
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,209 @@
+"""Layers in registries: which keys are there, and the image of one. What an entry is: dibo.cache.entry.
+
+A cache is a help and never a condition. Whatever a registry does, a build that could go on without it goes on: the
+first trouble of a registry is warned of, once, and when it is more than one bad entry the registry is not asked again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+from dibo.cache import entry
+from dibo.cache.entry import Stored
+from dibo.errors import DiboError, RegistryError, Unreachable
+from dibo.images.image import Image, Layer
+from dibo.images.manifest import OCI_MANIFEST
+from dibo.images.reference import ImageName
+from dibo.images.registry import api
+from dibo.images.sources import documents
+from dibo.system.report import Report
+
+_TOGETHER: Final = 8  # requests at the same time
+_MOST_BAD: Final = 3  # entries that turn out bad, each perhaps after most of it was fetched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An entry, checked as far as that goes without its layers."""
+
+    key: str
+    where: ImageName
+    """The repository."""
+    digest: str
+    manifest: Mapping[str, Any]
+    image: Image
+    ingredients: str
+
+    @property
+    def title(self) -> str:
+        return self.note(entry.TITLE)
+
+    def note(self, name: str) -> str:
+        notes = self.manifest.get("annotations")
+        return str(notes.get(name, "")) if isinstance(notes, dict) else ""
+
+    @property
+    def stored(self) -> dict[str, Stored]:
+        """How each layer is stored, by its diff_id."""
+        return {
+            layer.diff_id: Stored(digest=layer.digest, size=layer.size, media_type=layer.media_type)
+            for layer in self.image.layers
+            if layer.diff_id and layer.digest and layer.size is not None
+        }
+
+
+def read_entry(repository: ImageName, key: str) -> Found:
+    """The entry for `key`. Raises RegistryError, Unreachable, VerificationFailed, ImageError."""
+    what = f"{repository.tagged(entry.tag_of(key))}"
+    digest, manifest = api.manifest(repository.tagged(entry.tag_of(key)))
+    image = image_at(repository, digest, manifest, what=what)
+    ingredients = entry.check(image.config, key=key, where=str(repository))
+    return Found(
+        key=key, where=repository, digest=digest, manifest=manifest, image=image, ingredients=ingredients
+    )
+
+
+def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *, what: str) -> Image:
+    """An image in a registry, of whose manifest we have digest and content; its layers are opened when they are read.
+    Raises ImageError beside what registries raise."""
+    if documents.index_entries(manifest, what=what) is not None:
+        raise RegistryError(f"{what} is an index, where an image is wanted")
+    parsed = documents.parse_manifest(manifest, what=what)
+    text = api.read_small(repository, parsed.config.digest, limit=documents.LARGEST_DOCUMENT)
+    document = documents.parse(text, what=f"the config of {what}")
+    config = documents.parse_config(document, layers=len(parsed.layers), what=f"the config of {what}")
+    layers = tuple(
+        Layer(
+            open=partial(api.open_blob, repository, each.digest, each.size),
+            digest=each.digest,
+            size=each.size,
+            diff_id=diff_id,
+            media_type=each.media_type,
+        )
+        for each, diff_id in zip(parsed.layers, config.diff_ids, strict=True)
+    )
+    architecture = config.platform.debian if config.platform else ""
+    return Image(name=what, digest=digest, architecture=architecture, layers=layers, config=document)
+
+
+@dataclass
+class Remote:
+    """A registry's repository, what is known of it in this run, and whether it is still asked."""
+
+    name: ImageName
+    architecture: str
+    """Debian's word: entries for another are not used."""
+    report: Report
+    reads: bool = True
+    writes: bool = True
+    off: str = ""
+    """Why it is not read any more."""
+    down: str = ""
+    """Why it is not asked for anything any more."""
+    there: dict[str, str] = field(default_factory=dict)
+    """The digest of the entry of each key, empty where the registry does not say it."""
+    _found: dict[str, Found | None] = field(default_factory=dict)
+    _bad: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def trouble(self, error: DiboError, what: str) -> None:
+        """Warn, once for each registry. Trouble that concerns more than one entry, and the third bad entry, end
+        reading; who may not read may still be allowed to write."""
+        with self._lock:
+            if not self.off and not self._bad:
+                self.report.warn(f"the cache {self.name} {what}: {error.message}")
+            status = error.status if isinstance(error, RegistryError) else 0
+            if isinstance(error, Unreachable) or status not in (0, 401, 403, 404):
+                self.off = self.down = error.message
+            elif status in (401, 403):
+                self.off = error.message
+            else:
+                self._bad += 1
+                self.off = error.message if self._bad >= _MOST_BAD else ""
+
+    def look(self, keys: Iterable[str]) -> None:
+        """Learn which of `keys` are there."""
+
+        def ask(key: str) -> None:
+            if not self.off:
+                try:
+                    digest = api.head(self.name.tagged(entry.tag_of(key)))
+                except DiboError as error:
+                    self.trouble(error, "cannot be read, so dibo goes on without it")
+                else:
+                    if digest is not None:
+                        self.there[key] = digest
+
+        wanted = [key for key in keys if key not in self.there]
+        if wanted and not self.off:
+            ask(wanted[0])  # alone, so that a registry that is down is waited for once
+        if len(wanted) > 1 and not self.off:
+            with ThreadPoolExecutor(_TOGETHER) as pool:
+                list(pool.map(ask, wanted[1:]))
+
+    def find(self, key: str) -> Found | None:
+        """The entry for `key`, when it is there and holds what it says."""
+        if key not in self._found:
+            self._found[key] = self._read(key) if key in self.there and not self.off else None
+        return self._found[key]
+
+    def _read(self, key: str) -> Found | None:
+        try:
+            found = read_entry(self.name, key)
+            if found.image.architecture != self.architecture:
+                raise RegistryError(
+                    f"{key[:12]} there is for {found.image.architecture or 'nobody knows what'}"
+                )
+        except DiboError as error:
+            self.trouble(error, "has an entry that cannot be used")
+            return None
+        return found
+
+    def forget(self, key: str, error: DiboError) -> None:
+        """An entry turned out bad while its layers were read."""
+        self._found[key] = None
+        self.trouble(error, f"has {key[:12]} in a state that cannot be used, so it is built")
+
+    def mark(self, found: Found) -> None:
+        """Note that an entry was used today. Not worth a warning."""
+        if not self.writes or self.down:
+            return
+        name = self.name.tagged(entry.mark_of(found.key, datetime.now(tz=UTC)))
+        try:
+            if api.head(name) is None:
+                body = api.read_manifest(self.name.at(found.digest))
+                documents.verify(body, found.digest, what=f"{found.key[:12]} in {self.name}")
+                api.push_manifest(name, body, str(found.manifest.get("mediaType") or OCI_MANIFEST))
+        except DiboError:
+            return
+
+
+class Caches:
+    """All of them, in the order in which they are asked."""
+
+    def __init__(self, remotes: Sequence[Remote]) -> None:
+        self.remotes = tuple(remotes)
+
+    def look(self, keys: Sequence[str]) -> None:
+        """Learn, all at once, which of `keys` are where."""
+        for remote in self.remotes:
+            remote.look(keys)
+
+    def find(self, key: str) -> tuple[Remote, Found] | None:
+        """The first entry for `key` that holds what it says; its layers are checked when they are read."""
+        for remote in self.remotes:
+            found = remote.find(key) if remote.reads else None
+            if found is not None:
+                return remote, found
+        return None
+
+    def image(self, key: str) -> Image | None:
+        """The image that ends with the layer `key`, read from where it is cached when its layers are opened."""
+        found = self.find(key)
+        return replace(found[1].image, name=f"{found[0].name}:{entry.tag_of(key)[:14]}") if found else None

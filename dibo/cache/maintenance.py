@@ -1,0 +1,233 @@
+"""What is in a cache, and what should go: list, prune, verify.
+
+An entry's age counts from its last use: the newest of when it was made and its marks (dibo.cache.entry). Only
+tags of dibo's
+own are looked at and removed. Registries delete manifests by digest, and with one all its tags: an entry whose
+manifest has a tag of somebody else's as well is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from dibo.cache import entry
+from dibo.cache.lookup import Found, read_entry
+from dibo.errors import DiboError, RegistryError, VerificationFailed
+from dibo.images.image import Layer
+from dibo.images.manifest import checked
+from dibo.images.reference import ImageName
+from dibo.images.registry import api
+from dibo.images.sources import documents
+from dibo.images.verify import check
+from dibo.units import human_size
+
+_TOGETHER: Final = 8
+_NO_DELETE: Final = (400, 401, 403, 405, 501)
+_POLICY: Final = (
+    "allow it there (docker-registry: REGISTRY_STORAGE_DELETE_ENABLED=true), or have the registry itself remove "
+    "tags k-* and t-* after some weeks"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """As much of an entry as its manifest says. Sizes in bytes."""
+
+    key: str
+    digest: str
+    title: str
+    made: datetime | None
+    used: datetime | None
+    """When it was last used, as far as is known; of marks, the end of the day."""
+    blobs: tuple[tuple[str, int], ...]
+    """(digest, size) of config and layers."""
+    unique: int = 0
+    """Bytes that no other entry has."""
+    foreign: str = ""
+    """A tag that is not dibo's and means the same manifest."""
+
+    @property
+    def size(self) -> int:
+        return sum(dict(self.blobs).values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """A cache: `broken` are tags of entries that cannot be read, and why."""
+
+    entries: tuple[Entry, ...]
+    broken: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
+    """Tags that are not dibo's."""
+
+    @property
+    def size(self) -> int:
+        return sum(dict(blob for each in self.entries for blob in each.blobs).values())
+
+
+def contents(repository: ImageName, *, now: datetime) -> Contents:
+    """All entries of a cache, the last used first. Raises RegistryError, Unreachable."""
+    tags = api.tags(repository)
+    keys = [key for tag in tags if (key := entry.key_in(tag))]
+    marks: dict[str, datetime] = {}
+    for key, day in filter(None, map(entry.mark_in, tags)):
+        marks[key] = max(day, marks.get(key, day))
+    others = tuple(tag for tag in tags if entry.key_in(tag) is None and entry.mark_in(tag) is None)
+    with ThreadPoolExecutor(_TOGETHER) as pool:
+        read = list(pool.map(partial(_entry, repository, marks=marks, now=now), keys))
+        foreign = dict(zip(pool.map(partial(_head, repository), others), others, strict=True))
+    found = [each for each in read if isinstance(each, Entry)]
+    count = Counter(digest for each in found for digest in dict(each.blobs))
+    entries = [
+        replace(
+            each,
+            unique=sum(size for digest, size in dict(each.blobs).items() if count[digest] == 1),
+            foreign=foreign.get(each.digest, ""),
+        )
+        for each in found
+    ]
+    oldest = datetime.min.replace(tzinfo=UTC)
+    entries.sort(key=lambda each: each.used or oldest, reverse=True)
+    broken = tuple(each for each in read if not isinstance(each, Entry))
+    return Contents(entries=tuple(entries), broken=broken, others=others)
+
+
+def _entry(
+    repository: ImageName, key: str, *, marks: Mapping[str, datetime], now: datetime
+) -> Entry | tuple[str, str]:
+    name = repository.tagged(entry.tag_of(key))
+    try:
+        digest, manifest = checked(api.read_manifest(name), what=str(name))
+        parsed = documents.parse_manifest(manifest, what=str(name))
+    except VerificationFailed as error:
+        return key, error.message
+    except RegistryError as error:
+        if error.status not in (0, 404):
+            raise
+        return key, error.message
+    except DiboError as error:
+        return key, error.message
+    made = _time(manifest)
+    times = [time for time in (made, min(marks[key], now) if key in marks else None) if time is not None]
+    blobs = ((each.digest, each.size) for each in (parsed.config, *parsed.layers))
+    notes = manifest.get("annotations")
+    title = str(notes.get(entry.TITLE, "")) if isinstance(notes, dict) else ""
+    return Entry(
+        key=key,
+        digest=digest,
+        title="".join(letter for letter in title if letter.isprintable()),
+        made=made,
+        used=max(times, default=None),
+        blobs=tuple(blobs),
+    )
+
+
+def _time(manifest: Mapping[str, Any]) -> datetime | None:
+    notes = manifest.get("annotations")
+    with contextlib.suppress(ValueError):
+        said = str(notes.get(entry.CREATED, "")) if isinstance(notes, dict) else ""
+        return datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return None
+
+
+def _head(repository: ImageName, tag: str) -> str:
+    return api.head(repository.tagged(tag)) or ""
+
+
+def describe(found: Contents, *, now: datetime, total: bool = True) -> str:
+    """A table for people."""
+    rows = [("KEY", "SIZE", "ITS OWN", "MADE", "USED", "WHAT")]
+    for each in found.entries:
+        sizes = human_size(each.size), human_size(each.unique)
+        rows.append((each.key[:12], *sizes, _ago(each.made, now), _ago(each.used, now), each.title))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = ["  ".join([*(row[n].ljust(widths[n]) for n in range(5)), row[5]]).rstrip() for row in rows]
+    lines += [f"{key[:12]}  damaged: {why}" for key, why in found.broken]
+    if not total:
+        return "\n".join(lines)
+    entries = "1 layer" if len(found.entries) == 1 else f"{len(found.entries)} layers"
+    size = f"{entries}, {human_size(found.size)} in all"
+    others = f"; {len(found.others)} tags that are not dibo's" if found.others else ""
+    return "\n".join([*lines, "", f"{size}{others}"])
+
+
+def _ago(then: datetime | None, now: datetime) -> str:
+    if then is None:
+        return "?"
+    days = (now - then) // timedelta(days=1)
+    return "today" if days <= 0 else f"{days} d"
+
+
+def doomed(
+    found: Contents, *, older_than: int | None, kept: Collection[str], now: datetime
+) -> tuple[Entry, ...]:
+    """What a prune removes: entries that were not used for `older_than` days, or, when that is None, all, but for
+    those that are `kept` and those whose manifest somebody else named."""
+    limit = now - timedelta(days=older_than) if older_than is not None else now
+    return tuple(
+        each
+        for each in found.entries
+        if each.key not in kept
+        and not each.foreign
+        and (older_than is None or (each.used is not None and each.used < limit))
+    )
+
+
+def freed(found: Contents, doomed: Collection[Entry]) -> int:
+    """Bytes that no entry has once those are gone."""
+    gone = {each.key for each in doomed}
+    left = {digest for each in found.entries if each.key not in gone for digest, _ in each.blobs}
+    blobs = dict(blob for each in doomed for blob in each.blobs)
+    return sum(size for digest, size in blobs.items() if digest not in left)
+
+
+def remove(repository: ImageName, entries: Sequence[Entry], *, removed: Callable[[Entry], None]) -> None:
+    """Delete entries. Raises RegistryError, with what to do where the registry deletes nothing."""
+    for each in entries:
+        try:
+            api.delete(repository.at(each.digest))
+        except RegistryError as error:
+            if error.status in _NO_DELETE:
+                error.hint = _POLICY
+            raise
+        removed(each)
+
+
+def verify(repository: ImageName, *, hear: Callable[[str], None]) -> tuple[int, tuple[str, ...]]:
+    """Read every entry and every blob of a cache: how many entries there are, and what is damaged.
+
+    `hear` is told what is looked at. Raises RegistryError, Unreachable where the registry cannot be asked at all.
+    """
+    keys = [key for tag in api.tags(repository) if (key := entry.key_in(tag))]
+    damaged: list[str] = []
+    layers: dict[tuple[str | None, str | None], tuple[Layer, str]] = {}
+    for key in keys:
+        hear(f"{key[:12]}")
+        try:
+            found = read_entry(repository, key)
+            _same_platform(found)
+        except DiboError as error:
+            damaged.append(f"{key[:12]}: {error.message}")
+            continue
+        for layer in found.image.layers:
+            layers.setdefault((layer.digest, layer.diff_id), (layer, f"{key[:12]} {found.title}"))
+    for layer, what in layers.values():
+        hear(f"{what}: {layer.digest}")
+        try:
+            check(layer)
+        except DiboError as error:
+            damaged.append(f"{what}: {error.message}")
+    return len(keys), tuple(damaged)
+
+
+def _same_platform(found: Found) -> None:
+    wanted = documents.parse(found.ingredients.encode(), what="the ingredients").get("architecture")
+    if wanted != found.image.architecture:
+        raise VerificationFailed(f"the config says {found.image.architecture}, the key {wanted}")

@@ -1,0 +1,216 @@
+"""Layers on their way into caches, while the next step runs.
+
+One thread takes them in the order in which they were made. For each: blobs first, each looked for before it is packed
+and sent; then the tag is looked at again. Where somebody else's manifest came first, it stays; else ours is put. So two
+runners at once need no lock.
+
+What cannot be stored is a warning at the end, one for each registry, and not an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dibo.build.engine import Store
+from dibo.cache import entry
+from dibo.cache.lookup import Remote
+from dibo.cache.upload import Origin, Sender
+from dibo.errors import DiboError, Interrupted, LocalLayers
+from dibo.images.image import Image
+from dibo.images.registry import api
+from dibo.system.report import Report
+from dibo.units import human_size
+
+_STOP_SECONDS = 15.0  # to wait for a thread that was told to stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A layer to publish: its key, what it is made of, and what lies below."""
+
+    key: str
+    ingredients: str
+    titles: tuple[str, ...]
+    """Of the base and of each step up to this one."""
+    below: tuple[str, ...]
+    """Keys of the layers below, the base's first."""
+
+    @property
+    def title(self) -> str:
+        return self.titles[-1]
+
+
+@dataclass
+class _Target:
+    """A registry, and how storing goes there."""
+
+    remote: Remote
+    sender: Sender
+    stored: int = 0
+    lost: list[str] = field(default_factory=list)
+    failed: str = ""
+    """Why nothing more is stored there."""
+
+
+class _Stopped(BaseException):
+    """The build was interrupted."""
+
+
+class Publisher:
+    """Takes layers, stores them in the background. A context manager that waits at its end."""
+
+    def __init__(
+        self,
+        remotes: Sequence[Remote],
+        store: Store,
+        *,
+        directory: Path,
+        compression: str,
+        refresh: bool,
+        report: Report,
+        origins: Sequence[Origin] = (),
+    ) -> None:
+        """`directory` is for packed layers. With `refresh`, entries that are there are replaced."""
+        self._store, self._refresh, self._report = store, refresh, report
+        self._targets = [
+            _Target(
+                remote,
+                Sender(
+                    remote.name,
+                    directory=directory,
+                    compression=compression,
+                    origins=origins,
+                    go_on=self._go_on,
+                ),
+            )
+            for remote in remotes
+            if remote.writes
+        ]
+        self._queue: queue.SimpleQueue[Item | str | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._held_back: dict[str, LocalLayers] = {}
+
+    def add(self, item: Item) -> None:
+        """Store a layer that the engine has, soon."""
+        if self._targets:
+            self._begin()
+            self._queue.put(item)
+
+    def used(self, key: str) -> None:
+        """Note that an entry was used, where it is, soon."""
+        if any(key in target.remote.there for target in self._targets):
+            self._begin()
+            self._queue.put(key)
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="cache", daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is None:
+            return
+        self._queue.put(None)
+        if error is not None and not isinstance(error, DiboError):
+            self._stop.set()
+            self._thread.join(_STOP_SECONDS)
+            return
+        self._wait(self._thread)
+        self._say()
+
+    def _wait(self, thread: threading.Thread) -> None:
+        try:
+            thread.join(1.0)
+            if thread.is_alive():
+                with self._report.task("storing layers in the cache"):
+                    thread.join()
+        except (Interrupted, KeyboardInterrupt):
+            self._stop.set()
+            thread.join(_STOP_SECONDS)
+            raise
+
+    def _say(self) -> None:
+        for target in self._targets:
+            name = target.remote.name
+            if target.stored:
+                layers = "1 layer" if target.stored == 1 else f"{target.stored} layers"
+                self._report.say(f"stored {layers} in {name} ({human_size(target.sender.sent)} sent)")
+            if target.lost:
+                self._report.warn(f"not stored in {name}: {'; '.join(target.lost)}\n  {target.failed}")
+        for error in self._held_back.values():
+            self._report.warn(f"{error.message}\n  {error.hint}")
+
+    # The thread
+
+    def _work(self) -> None:
+        with contextlib.suppress(_Stopped):
+            while (item := self._queue.get()) is not None:
+                for target in self._targets:
+                    self._go_on()
+                    if isinstance(item, Item):
+                        self._store_in(target, item)
+                    elif (found := target.remote.find(item)) is not None:
+                        target.remote.mark(found)
+
+    def _store_in(self, target: _Target, item: Item) -> None:
+        remote = target.remote
+        if item.key in remote.there and not self._refresh:
+            return
+        target.failed = target.failed or remote.down
+        if target.failed:
+            target.lost.append(item.title)
+            return
+        try:
+            self._publish(target, item)
+        except LocalLayers as error:
+            self._held_back.setdefault(error.message, error)
+        except (DiboError, OSError) as error:
+            target.lost.append(item.title)
+            target.failed = error.message if isinstance(error, DiboError) else str(error)
+
+    def _publish(self, target: _Target, item: Item) -> None:
+        remote, sender = target.remote, target.sender
+        image = self._store.image(item.key)
+        below = next((key for key in reversed(item.below) if key in remote.there), None)
+        found = remote.find(below) if below is not None else None
+        if found is not None:
+            sender.learn(found.stored)
+        for layer in image.layers:
+            sender.bring(layer, title=item.title, base=not item.below)
+        name = remote.name.tagged(entry.tag_of(item.key))
+        first = None if self._refresh else api.head(name)
+        if first is None:
+            first = sender.put(_composed(item, image, sender), name)
+            target.stored += 1
+        remote.there[item.key] = first
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+
+def _composed(item: Item, image: Image, sender: Sender) -> entry.Composed:
+    diff_ids = [layer.diff_id or "" for layer in image.layers]
+    return entry.compose(
+        image.config,
+        key=item.key,
+        ingredients=item.ingredients,
+        titles=item.titles,
+        layers=[sender.have[diff_id] for diff_id in diff_ids],
+        diff_ids=diff_ids,
+        created=f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
+    )

@@ -1,0 +1,110 @@
+"""A finished image under a name of the user's: `dibo build --push`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dibo.build.build import Job
+from dibo.build.engine import Engine
+from dibo.cache import entry
+from dibo.cache.lookup import Caches
+from dibo.cache.session import origins, store_of
+from dibo.cache.upload import Sender
+from dibo.errors import LayoutError, LocalLayers, UsageError
+from dibo.images.reference import ImageName, names_a_host, parse_image_name
+from dibo.layout.merge import complete, document
+from dibo.plan.keys import LAYOUT_LABEL
+from dibo.system.report import Report
+from dibo.system.workspace import Run
+from dibo.units import human_size
+
+
+def target(text: str) -> ImageName:
+    """Where to push to: a registry, a path, and a tag (`latest` when none is named). Raises UsageError."""
+    if not names_a_host(text.removeprefix("docker://")) or "@" in text:
+        raise UsageError(
+            f"{text!r} does not say where to push to",
+            hint="write HOST[:PORT]/PATH:TAG, such as registry.example/images/web:1",
+        )
+    return parse_image_name(text)
+
+
+def refuse_local(job: Job) -> None:
+    """Raises LocalLayers for an image with layers that hold data of this user or machine."""
+    local = [planned.step.title for planned in job.plan.steps if planned.step.local]
+    if local:
+        raise LocalLayers(
+            f"the image has data of this user or machine in it, from {local[0]} on",
+            hint="leave that flavour out, or say that you mean it: --include-local",
+        )
+
+
+def push(
+    job: Job,
+    name: ImageName,
+    *,
+    caches: Caches,
+    engine: Engine,
+    in_engine: bool,
+    include_local: bool,
+    run: Run,
+    report: Report,
+) -> str:
+    """Push the image that ends with the job's last layer; its digest. What a cache in the same registry has is taken
+    over from there. Raises RegistryError, Unreachable, LocalLayers for secrets in what would be sent."""
+    key = job.plan.image_key
+    found = caches.find(key)
+    settings = job.settings
+    sources = origins(job.base, caches, also=name.host)
+    if found is not None:
+        sources.append((found[0].name, found[1].image))
+    sender = Sender(
+        ImageName(host=name.host, repository=name.repository),
+        directory=run.subdirectory("push"),
+        compression=settings.layer_compression,
+        origins=sources,
+        guarded=not include_local,
+    )
+    if in_engine:
+        image = store_of(engine, architecture=settings.architecture, run=run).image(key)
+    else:
+        assert found is not None
+        image = found[1].image
+    with report.task(f"push {name}") as task:
+        titles = (f"base {job.plan.base_name}", *(planned.step.title for planned in job.plan.steps))
+        below = len(image.layers) - len(job.plan.steps)
+        for place, layer in enumerate(image.layers):
+            if in_engine:
+                sender.bring(layer, title=titles[max(0, place - below + 1)], base=place < below)
+            else:
+                sender.copy(layer)
+        diff_ids = [layer.diff_id or "" for layer in image.layers]
+        composed = entry.compose(
+            _with_layout(image.config, job),
+            key=key,
+            ingredients=job.plan.steps[-1].ingredients,
+            titles=titles,
+            layers=[sender.have[diff_id] for diff_id in diff_ids],
+            diff_ids=diff_ids,
+            created=f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
+        digest = sender.put(composed, name)
+        task.note(f"{human_size(sender.sent)} sent")
+    return digest
+
+
+def _with_layout(config: Mapping[str, Any], job: Job) -> Mapping[str, Any]:
+    """The config, with how the stack lays out a disk, so that whoever converts the image gets the same one. A stack
+    that lays out none, or not a whole one, leaves that to them."""
+    run = dict(config.get("config") or {})
+    labels = dict(run.get("Labels") or {})
+    labels.pop(LAYOUT_LABEL, None)
+    said = job.recipe.stack.disk
+    if said is not None:
+        with contextlib.suppress(LayoutError):
+            labels[LAYOUT_LABEL] = json.dumps(document(complete(said)), separators=(",", ":"))
+    return {**config, "config": {**run, "Labels": labels}}

@@ -1,0 +1,176 @@
+"""Where caches meet a build: what they hold is brought before it, what it makes is stored while it goes on."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from dibo.build.bases.image import RegistryImage
+from dibo.build.build import Job
+from dibo.build.engine import Engine, Store
+from dibo.build.engines.buildah_store import BuildahStore
+from dibo.cache.entry import CREATED
+from dibo.cache.lookup import Caches, Found, Remote, image_at
+from dibo.cache.publish import Item, Publisher
+from dibo.cache.upload import Origin
+from dibo.errors import DiboError, EngineError, OutputError, ToolMissing
+from dibo.images.manifest import checked
+from dibo.images.registry.api import read_manifest
+from dibo.plan.base import Base
+from dibo.plan.plan import Plan, with_held
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
+from dibo.system.workspace import Run
+
+
+def caches_of(settings: Settings, report: Report) -> Caches:
+    """The caches that were named: those to read from in the order of asking, then those only to write to."""
+    names = dict.fromkeys((*settings.caches_from, *settings.caches_to))
+    return Caches(
+        [
+            Remote(
+                name=name,
+                architecture=settings.architecture,
+                report=report,
+                reads=name in settings.caches_from and not settings.refresh,
+                writes=name in settings.caches_to,
+            )
+            for name in names
+        ]
+    )
+
+
+def store_of(engine: Engine, *, architecture: str, run: Run) -> Store:
+    """How a cache gets at the engine's images. Raises EngineError for an engine that has no way."""
+    if isinstance(engine, Store):
+        return engine
+    if engine.name == "buildah":
+        return BuildahStore(engine.reference, architecture=architecture, directory=run.subdirectory("images"))
+    raise EngineError(f"{engine.name} cannot exchange layers with a cache yet", hint="use --engine buildah")
+
+
+def consult(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
+    """The job, planned again with what the caches hold."""
+    caches.look(job.plan.keys)
+    return _planned_again(job, caches, held)
+
+
+def _planned_again(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
+    there = {} if job.settings.refresh else held
+    return replace(job, plan=with_held(job.plan, lambda key: key in there or caches.find(key) is not None))
+
+
+def places(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, str]:
+    """Which registry has a layer that is not in the engine's store, for people."""
+    found = {}
+    for key in plan.keys:
+        if key not in held:
+            where = next((each for each in caches.remotes if each.reads and key in each.there), None)
+            if where is not None:
+                found[key] = str(where.name)
+    return found
+
+
+@contextlib.contextmanager
+def exchange(
+    job: Job, caches: Caches, engine: Engine, held: dict[str, float], *, run: Run, report: Report
+) -> Iterator[tuple[Job, Callable[[str], None]]]:
+    """The job, with the layer on which it goes on in the engine's store; and what to tell the key of each layer that is
+    made, for it to be stored in the caches, at the latest when this ends."""
+    settings = job.settings
+    store = store_of(engine, architecture=settings.architecture, run=run)
+    with Publisher(
+        caches.remotes,
+        store,
+        directory=run.subdirectory("upload"),
+        compression=settings.layer_compression,
+        refresh=settings.refresh,
+        report=report,
+        origins=origins(job.base, caches),
+    ) as publisher:
+        job = bring(job, caches, held, store=store, report=report)
+        there = [key for key in job.plan.keys if any(key in remote.there for remote in caches.remotes)]
+        if there and not settings.refresh:
+            publisher.used(there[-1])
+        found = items(job.plan)
+        for key in job.plan.keys:
+            if key in found and key in held and not settings.refresh:
+                publisher.add(found[key])
+
+        def on_layer(key: str) -> None:
+            if key in found:
+                publisher.add(found[key])
+
+        yield job, on_layer
+
+
+def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, report: Report) -> Job:
+    """Have the layer on which the build goes on in the engine's store. Bad ones are not used: the job is planned again
+    without them."""
+    while job.plan.base_held and job.plan.start not in held:
+        key = job.plan.start
+        where = caches.find(key)
+        if where is not None:
+            remote, found = where
+            try:
+                with report.task(f"{found.title or key[:12]} from {remote.name}"):
+                    store.take(found.image, key=key)
+                held[key] = created(found)
+            except (
+                EngineError,
+                ToolMissing,
+                OutputError,
+                OSError,
+            ) as error:  # another entry would fare no better
+                said = error.message if isinstance(error, DiboError) else str(error)
+                report.warn(f"layers from caches cannot be kept here, so they are built: {said}")
+                for each in caches.remotes:
+                    each.reads = False
+            except DiboError as error:
+                remote.forget(key, error)
+        job = _planned_again(job, caches, held)
+    return job
+
+
+def created(found: Found) -> float:
+    """When an entry was made, in seconds since 1970; 0 when it does not say."""
+    with contextlib.suppress(ValueError):
+        return calendar.timegm(time.strptime(found.note(CREATED), "%Y-%m-%dT%H:%M:%SZ"))
+    return 0.0
+
+
+def items(plan: Plan) -> dict[str, Item]:
+    """What may be stored of a plan, by key: all layers up to the first that is local."""
+    titles, below = [f"base {plan.base_name}"], [plan.base_key]
+    found = {
+        plan.base_key: Item(
+            key=plan.base_key, ingredients=plan.base_ingredients, titles=tuple(titles), below=()
+        )
+    }
+    for planned in plan.steps:
+        if planned.step.local:
+            break
+        titles.append(planned.step.title)
+        found[planned.key] = Item(
+            key=planned.key, ingredients=planned.ingredients, titles=tuple(titles), below=tuple(below)
+        )
+        below.append(planned.key)
+    return found
+
+
+def origins(base: Base, caches: Caches, *, also: str = "") -> list[Origin]:
+    """Images in the registries of caches, or in `also`, whose blobs may be taken over: a base that is one."""
+    writes = {also, *(remote.name.host for remote in caches.remotes if remote.writes)} - {""}
+    if not isinstance(base, RegistryImage) or not writes:
+        return []
+    try:
+        name = base.located()
+        if name.host not in writes:
+            return []
+        digest, manifest = checked(read_manifest(name), what=str(name), wanted=name.digest)
+        return [(name, image_at(name, digest, manifest, what=str(name)))]
+    except DiboError:
+        return []

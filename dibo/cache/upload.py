@@ -1,0 +1,148 @@
+"""An image on its way into a repository of a registry: each layer looked for, taken over, or packed and sent.
+
+Blobs go first and the manifest last, so what is interrupted leaves blobs that nobody refers to, which registries
+collect, and never half an image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Self
+
+from dibo.cache.compress_layer import pack
+from dibo.cache.entry import Composed, Stored
+from dibo.cache.secret_scan import Gate
+from dibo.errors import LocalLayers
+from dibo.images.image import Image, Layer, Reader
+from dibo.images.manifest import OCI_MANIFEST, digest_of
+from dibo.images.reference import ImageName
+from dibo.images.registry import api
+
+Origin = tuple[ImageName, Image]
+"""An image in a registry, and its repository: its blobs may be taken over from there."""
+
+
+class Sender:
+    """Brings layers into `repository`. `directory` is for packed ones. `go_on` is called again and again and may raise,
+    to stop. Methods raise RegistryError, Unreachable, OSError, and what reading a layer raises."""
+
+    def __init__(
+        self,
+        repository: ImageName,
+        *,
+        directory: Path,
+        compression: str,
+        origins: Sequence[Origin] = (),
+        guarded: bool = True,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`guarded`: layers are looked into, and those with secrets are not sent."""
+        self.repository = repository
+        self.have: dict[str, Stored] = {}
+        """What the repository has of a layer, by its diff_id."""
+        self.sent = 0
+        """Bytes."""
+        self._directory, self._compression = directory, compression
+        self._origins = [(place, image) for place, image in origins if place.host == repository.host]
+        self._guarded, self._go_on = guarded, go_on
+        self._held_back: dict[str, LocalLayers] = {}
+
+    def learn(self, stored: Mapping[str, Stored]) -> None:
+        """Layers that the repository has for sure: an entry there refers to them."""
+        self.have = {**stored, **self.have}
+
+    def bring(self, layer: Layer, *, title: str, base: bool) -> None:
+        """See to it that the repository has a layer, whose bytes are a plain tar. Raises LocalLayers for one with
+        secrets in it."""
+        diff_id = layer.diff_id or ""
+        if diff_id in self._held_back:
+            raise self._held_back[diff_id]
+        if diff_id in self.have or self._taken_over(diff_id):
+            return
+        path = self._directory / "layer"
+        try:
+            gate = Gate(base=base)
+            stored = pack(layer, path, compression=self._compression, gate=gate, go_on=self._go_on)
+            if gate.found and self._guarded:
+                error = LocalLayers(
+                    f"{title} has {gate.found[0]}: this layer and those above it stay on this machine",
+                    hint="take it out, or write `local: true` into the flavour that brings it",
+                )
+                self._held_back[diff_id] = error
+                raise error
+            self._push(stored, lambda: self._file(path))
+        finally:
+            path.unlink(missing_ok=True)
+        self.have[diff_id] = stored
+
+    def copy(self, layer: Layer) -> None:
+        """See to it that the repository has a layer that lies in a registry, as it is stored there."""
+        diff_id = layer.diff_id or ""
+        if diff_id in self.have or self._taken_over(diff_id):
+            return
+        stored = stored_as(layer)
+        assert stored is not None
+        self._push(stored, layer.open)
+        self.have[diff_id] = stored
+
+    def put(self, composed: Composed, name: ImageName) -> str:
+        """Put a manifest whose layers are there, and its config; its digest."""
+        config = composed.config
+        if not api.exists(self.repository, digest_of(config)):
+            api.push_blob(self.repository, digest_of(config), len(config), lambda: _in_memory(config))
+        self._go_on()
+        return api.push_manifest(name, composed.manifest, OCI_MANIFEST)
+
+    def _taken_over(self, diff_id: str) -> bool:
+        """Whether the registry takes a layer from another repository."""
+        for place, image in self._origins:
+            for layer in image.layers:
+                stored = stored_as(layer) if layer.diff_id == diff_id else None
+                if stored is not None and api.mount(
+                    self.repository, stored.digest, mount_from=place.repository
+                ):
+                    self.have[diff_id] = stored
+                    return True
+        return False
+
+    def _push(self, stored: Stored, source: Callable[[], AbstractContextManager[Reader]]) -> None:
+        if not api.exists(self.repository, stored.digest):
+            api.push_blob(self.repository, stored.digest, stored.size, source)
+            self.sent += stored.size
+
+    def _file(self, path: Path) -> AbstractContextManager[Reader]:
+        return _Watched(path, self._go_on)
+
+
+class _Watched:
+    """A file that is read on only while `go_on` does not raise."""
+
+    def __init__(self, path: Path, go_on: Callable[[], None]) -> None:
+        self._file = path.open("rb")
+        self._go_on = go_on
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, size: int, /) -> bytes:
+        self._go_on()
+        return self._file.read(size)
+
+
+def stored_as(layer: Layer) -> Stored | None:
+    """A layer's descriptor, where all of it is known."""
+    if layer.digest is None or layer.size is None:
+        return None
+    return Stored(digest=layer.digest, size=layer.size, media_type=layer.media_type)
+
+
+@contextlib.contextmanager
+def _in_memory(data: bytes) -> Iterator[Reader]:
+    yield io.BytesIO(data)

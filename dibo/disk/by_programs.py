@@ -1,0 +1,144 @@
+"""The file systems of a disk that programs make, without root: each in a file, and from there to its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from dibo.build.engine import Root
+from dibo.disk import fstab, grub_cfg, mke2fs, mkfs
+from dibo.disk.filesystem_strategy import Choice, Way
+from dibo.disk.mke2fs import FileSystemWish, check_fits, make_filesystem
+from dibo.disk.numbered_files import Numbered
+from dibo.disk.request import Order, root_type, way_of
+from dibo.errors import LayoutError
+from dibo.formats.open_target import copy_raw
+from dibo.formats.target import Target
+from dibo.layout.model import FileSystem
+from dibo.layout.placement import PlacedPartition, Placement
+from dibo.system.report import Report
+from dibo.system.workspace import Run
+from dibo.tree.mounts import Mounted
+from dibo.tree.node import Buffer, Contents, Node
+from dibo.tree.query import find
+from dibo.tree.sinks import Nowhere
+
+
+class NeedsLoop(Exception):
+    """What is in the root cannot be on a file system that its program makes without root. The text says why."""
+
+
+class Programs:
+    """Those of `placement` that are not dibo's own work."""
+
+    def __init__(self, root: Root, order: Order, placement: Placement, *, run: Run, report: Report) -> None:
+        self._root = root
+        self._order = order
+        self._placement = placement
+        self._run = run
+        self._report = report
+        self._choices: list[tuple[PlacedPartition, Choice]] = []
+        self.places: dict[str, Contents] = {}
+        """Where the bytes of files on them go, by the name of the partition."""
+        for part in placement.partitions:
+            choice = way_of(part.wish, order, directory=root.directory is not None)
+            if choice is None or choice.way is not Way.PROGRAM:
+                continue
+            self._choices.append((part, choice))
+            self.places[part.wish.name] = Nowhere()
+            if part.wish.filesystem is FileSystem.XFS and part.wish.mount is not None:
+                self.places[part.wish.name] = Numbered(run.subdirectory(part.wish.name))
+
+    def fill(self, tree: Mounted, target: Target) -> None:
+        """Make them, and write them to `target`. Raises NeedsLoop, LayoutError, ConverterError, ImageTooSmall,
+        OutputError."""
+        for part, choice in self._choices:
+            top = tree.tops[part.wish.mount] if part.wish.mount is not None else Node(0o040755)
+            file = self._run.subdirectory("filesystem") / part.wish.name
+            with self._report.task(f"{choice.program} {part.wish.name}"):
+                self._make(part, choice, top, tree, file)
+                with file.open("rb") as made:
+                    copy_raw(made, _Shifted(target, part.offset))
+            file.unlink()
+
+    def _make(self, part: PlacedPartition, choice: Choice, top: Node, tree: Mounted, file: Path) -> None:
+        if part.wish.filesystem is FileSystem.XFS:
+            self._xfs(part, top, file)
+            return
+        if choice.program == "mke2fs":
+            self._ext(part, top, tree, file)
+            return
+        if not top.children:
+            mkfs.make_btrfs(part, file, directory=None, hidden={}, on_line=self._report.line)
+            return
+        if self._root.directory is None:
+            raise NeedsLoop(
+                f"{part.wish.name}: without root, mkfs.btrfs fills a file system from a directory, and"
+                f" {self._root.name} is not in one"
+            )
+        with self._root.directory() as directory:
+            hidden = self._hidden(part, tree)
+            mkfs.make_btrfs(part, file, directory=directory, hidden=hidden, on_line=self._report.line)
+
+    def _xfs(self, part: PlacedPartition, top: Node, file: Path) -> None:
+        places = self.places[part.wish.name]
+        if isinstance(places, Numbered):
+            places.close()
+        lost = mkfs.losses(top)
+        if lost:
+            raise NeedsLoop(
+                f"{part.wish.name}: without root, mkfs.xfs fills a file system from a list of files that cannot say all"
+                f" of what belongs to {part.wish.mount}: {', '.join(lost)}"
+            )
+        if top.children:
+            self._report.warn(f"{part.wish.name}: mkfs.xfs gives its files the time when it runs")
+        scratch = self._run.subdirectory("list")
+        mkfs.make_xfs(part, file, scratch=scratch, top=top, on_line=self._report.line)
+
+    def _ext(self, part: PlacedPartition, top: Node, tree: Mounted, file: Path) -> None:
+        order = self._order
+        if self._root.directory is None:
+            raise LayoutError(
+                f"{root_type(order)} is made from a directory, and {self._root.name} is not in one",
+                hint="use ext4, or build with the engine buildah on this machine",
+            )
+        usage = mke2fs.measure(top)
+        wish = FileSystemWish(
+            type=root_type(order), label=part.wish.label, offset=0, size=part.size, ids=part.ids
+        )
+        check_fits(usage, wish, image_size=order.image_size, set_by=order.size_set_by)
+        with file.open("wb") as stream:
+            stream.truncate(part.size)
+        with self._root.directory() as directory:
+            mkfs.prepare(directory, self._hidden(part, tree), on_line=self._report.line)
+            make_filesystem(
+                directory, file, wish=wish, usage=usage, epoch=order.epoch, on_line=self._report.line
+            )
+
+    def _hidden(self, part: PlacedPartition, tree: Mounted) -> Mapping[str, bytes | None]:
+        """What the directory has otherwise than the file system shall: mounts of others, fstab, GRUB's menu."""
+        mount = part.wish.mount or PurePosixPath("/")
+        found: dict[str, bytes | None] = {
+            str(other): None for other in tree.tops if other != mount and mount in other.parents
+        }
+        for path in (fstab.PATH, grub_cfg.MENU):
+            where = tree.find(PurePosixPath(path))
+            if where is not None and where[0] == mount:
+                node = find(tree.tops[mount], str(PurePosixPath(path).relative_to(mount)))
+                if node is not None and node.data is not None:
+                    found[path] = node.data
+        return found
+
+
+class _Shifted:
+    """A Target that is a part of another, from byte `offset` on."""
+
+    def __init__(self, target: Target, offset: int) -> None:
+        self._target = target
+        self._offset = offset
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        self._target.write(self._offset + offset, buffers)
+
+    def discard(self, offset: int, size: int) -> None:
+        self._target.discard(self._offset + offset, size)

@@ -1,0 +1,74 @@
+"""Which layout a disk gets, how large the disk is, and what both look like: `dibo plan --layout`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from dibo.disk.filesystem_strategy import Choice, Way, choose_way
+from dibo.flavours.loader import read_layout
+from dibo.layout.merge import complete
+from dibo.layout.model import Layout, Partition, Sizing
+from dibo.layout.parse import Statement
+from dibo.layout.placement import place, smallest_disk
+from dibo.layout.table import draw
+from dibo.settings.settings import DEFAULT_SIZE_SET_BY
+from dibo.units import MIB, exact_size
+
+LAYOUT_SET: Final = "the layout"
+
+
+def chosen(said: Statement | None, file: Path | None) -> Layout | None:
+    """That of the file, else what the flavours of a stack said together. None makes a bare file system. Raises
+    LayoutError."""
+    if file is not None:
+        said = read_layout(file)
+    return complete(said) if said is not None else None
+
+
+def start_size(layout: Layout | None, *, size: int, set_by: str) -> tuple[int, str]:
+    """Bytes of the disk and who said so, before hooks of flavours change it: option and variable come before what the
+    layout says, and that before dibo's default."""
+    if set_by == DEFAULT_SIZE_SET_BY and layout is not None and isinstance(layout.size, int):
+        return -(-layout.size // MIB) * MIB, LAYOUT_SET
+    return size, set_by
+
+
+def settled(layout: Layout | None, *, set_by: str) -> Layout | None:
+    """The layout once it is known who set the size: a disk is as small as fits only where nobody set one."""
+    if layout is None or (layout.size is Sizing.FIT and set_by == DEFAULT_SIZE_SET_BY):
+        return layout
+    return replace(layout, size=None)
+
+
+def table(
+    layout: Layout | None, *, size: int, set_by: str, filesystem: str, architecture: str, loop: bool = False
+) -> str:
+    """The layout on a disk of `size` bytes, drawn. Raises LayoutError where it does not fit."""
+    if layout is None:
+        return (
+            f"no partitions: a bare file system, {filesystem}, {exact_size(size)} ({set_by})\n"
+            "The flavour `vm` lays out a disk that boots by itself."
+        )
+    fits = layout.size is Sizing.FIT
+    at_least = smallest_disk(layout, {}) if fits else size
+    placement = place(layout, size=at_least, identity="", architecture=architecture)
+
+    choices: dict[str, Choice | None] = {
+        partition.name: choose_way(
+            partition, filesystem=filesystem if partition is layout.root else "", loop=loop
+        )
+        for partition in layout.partitions
+    }
+
+    def made_by(partition: Partition) -> str:
+        return str(choices[partition.name] or "")
+
+    said = "as small as fits" if fits else f"{exact_size(size)} ({set_by})"
+    reasons = [
+        f"{name} by {choice}: {choice.reason}"
+        for name, choice in choices.items()
+        if choice is not None and choice.way is not Way.OWN
+    ]
+    return "\n".join([draw(layout, placement, size=said, made_by=made_by), *reasons])

@@ -1,0 +1,184 @@
+"""An ext2 or ext3 root file system, filled from a root by `mke2fs -d` inside the engine's namespace.
+
+ext4, which is what nearly everybody wants, dibo writes itself (dibo.ext4); its elders have neither extents nor flexible
+block groups, and are not worth a second writer.
+
+It is written in place, at its offset in the disk, so nothing is copied afterwards. What the file system is made of
+does not depend on the host: features come from converters/raw/mke2fs.conf, identifiers from the image, the time
+from SOURCE_DATE_EPOCH (E2FSPROGS_FAKE_TIME for e2fsprogs before 1.47.1).
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dibo.build.engine import Directory
+from dibo.errors import ConverterError, ImageTooSmall, OutputError
+from dibo.layout.identity import Identifiers
+from dibo.system import process, resources
+from dibo.tree.node import Node
+from dibo.tree.query import walk
+from dibo.units import GIB, MIB, human_size
+
+BLOCK = 4096
+_INODE_SIZE = 256
+_INODE_RATIO = 16384
+_GROUP = 32768  # blocks in a block group: the bits of one block of bitmap
+_FAST_SYMLINK = 60  # shorter targets live in the inode (kernel documentation, ext4/dynamic.rst, i_block)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a tree needs of a file system with blocks of 4 KiB."""
+
+    inodes: int
+    blocks: int
+
+    @property
+    def bytes(self) -> int:
+        return self.blocks * BLOCK
+
+
+def measure(root: Node) -> Usage:
+    """Count inodes and blocks, hard links once."""
+    inodes = blocks = 0
+    for node in walk(root):
+        inodes += 1
+        if node.children is not None:
+            # A directory's block holds 8 bytes and the name, rounded up to 4 (ext4/directory.rst).
+            names = sum(8 + -(-len(name) // 4) * 4 for name in node.children)
+            blocks += 1 + names // (BLOCK - 64)
+        elif stat.S_ISREG(node.mode) or node.size >= _FAST_SYMLINK:
+            blocks += -(-node.size // BLOCK)
+    return Usage(inodes=inodes, blocks=blocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSystemWish:
+    """Where and how: `offset` and `size` in bytes of the file."""
+
+    type: str
+    label: str
+    offset: int
+    size: int
+    ids: Identifiers
+
+
+def overhead(size: int, *, inodes: int, type: str = "ext4") -> int:
+    """Bytes that mke2fs takes of a file system of `size` bytes before the first file: inode tables, bitmaps, group
+    descriptors with room to grow, journal, and a last group too small to be one. Right within a few blocks for
+    ext4, a little high for its elders, as long as groups are whole: at most 32768 `inodes` each."""
+    blocks = size // BLOCK
+    lost = 0
+    while True:
+        groups = math.ceil((blocks - lost) / _GROUP)
+        table = math.ceil(inodes / groups / (BLOCK // _INODE_SIZE))
+        descriptors = math.ceil(groups * 64 / BLOCK)
+        # resize_inode: room for 1024 times the size
+        copy = 1 + descriptors + min(1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1)
+        last = (blocks - lost) % _GROUP
+        # ext2fs_initialize() (e2fsprogs, lib/ext2fs/initialize.c) drops a last group with under 50 blocks for data.
+        if groups == 1 or last == 0 or last >= 2 + table + 50 + (copy if _has_superblock(groups - 1) else 0):
+            break
+        lost += last
+    metadata = groups * (table + 2) + copy * sum(1 for group in range(groups) if _has_superblock(group))
+    return (lost + metadata + (0 if type == "ext2" else _journal_blocks(blocks)) + 64) * BLOCK
+
+
+def inode_count(size: int, usage: Usage) -> int:
+    """How many inodes a file system of `size` bytes is given: the usual number, or what `usage` takes and a quarter."""
+    return max(size // _INODE_RATIO, usage.inodes * 5 // 4 + 1024)
+
+
+def _has_superblock(group: int) -> bool:
+    """sparse_super: groups 0, 1 and powers of 3, 5 and 7 (kernel documentation, ext4/blockgroup.rst)."""
+    if group <= 1:
+        return True
+    return any(base ** round(math.log(group, base)) == group for base in (3, 5, 7))
+
+
+def _journal_blocks(blocks: int) -> int:
+    """ext2fs_default_journal_size() of e2fsprogs' lib/ext2fs/mkjournal.c."""
+    for limit, journal in (
+        (2048, 0), (32768, 1024), (256 * 1024, 4096), (512 * 1024, 8192),
+        (4096 * 1024, 16384), (8192 * 1024, 32768), (16384 * 1024, 65536), (32768 * 1024, 131072),
+    ):  # fmt: skip
+        if blocks < limit:
+            return journal
+    return 262144
+
+
+def holds(size: int, usage: Usage, *, type: str = "ext4") -> bool:
+    """Whether a file system of `size` bytes has room for `usage`, and a little more."""
+    inodes = inode_count(size, usage)
+    if inodes > max(1, size // BLOCK // _GROUP) * _GROUP:
+        return False
+    room = size - overhead(size, inodes=inodes, type=type)
+    return room >= usage.bytes + usage.bytes // 50
+
+
+def smallest(usage: Usage, *, at_least: int = 0, type: str = "ext4") -> int:
+    """Bytes of the smallest file system, in whole MiB and not below `at_least`, that holds `usage`. What a larger one
+    holds can be less: journals grow in steps."""
+    size = math.ceil(max(at_least, usage.bytes + usage.bytes // 50, MIB) / MIB) * MIB
+    while not holds(size, usage, type=type):
+        size += MIB
+    return size
+
+
+def check_fits(usage: Usage, wish: FileSystemWish, *, image_size: int, set_by: str) -> None:
+    """Raises ImageTooSmall, which says how much is missing and what sets the size."""
+    if not holds(wish.size, usage, type=wish.type):
+        needed = smallest(usage, at_least=wish.size, type=wish.type)
+        raise too_small(needed - wish.size, usage, image_size=image_size, set_by=set_by)
+
+
+def too_small(missing: int, usage: Usage, *, image_size: int, set_by: str) -> ImageTooSmall:
+    enough = math.ceil((image_size + missing) * 10 / GIB) / 10
+    return ImageTooSmall(
+        f"the root file system ({human_size(usage.bytes)} in {usage.inodes} files) does not fit an image of "
+        f"{human_size(image_size)}: {human_size(missing)} are missing",
+        hint=f"{set_by} set the size; --image-size {enough:g} (or IMAGE_SIZE={enough:g}) is enough",
+    )
+
+
+def make_filesystem(
+    directory: Directory,
+    target: Path,
+    *,
+    wish: FileSystemWish,
+    usage: Usage,
+    epoch: int,
+    on_line: Callable[[str], None],
+) -> None:
+    """Write the file system into `target`, which exists. Raises ConverterError, OutputError, ImageTooSmall."""
+    inodes = inode_count(wish.size, usage)
+    extended = [f"hash_seed={wish.ids.hash_seed}", "root_owner=0:0", f"offset={wish.offset}", "nodiscard"]
+    argv = [
+        "env",
+        f"MKE2FS_CONFIG={resources.shared('converters') / 'raw' / 'mke2fs.conf'}",
+        f"E2FSPROGS_FAKE_TIME={epoch}",
+        f"SOURCE_DATE_EPOCH={epoch}",
+        *("sh", "-c", 'exec "$@" -d "$ROOT" "$FILE" "$BLOCKS"', "sh"),
+        *(process.find("mke2fs") or "mke2fs", "-q", "-F", "-t", wish.type, "-b", str(BLOCK)),
+        *("-N", str(inodes), "-L", wish.label, "-U", str(wish.ids.filesystem_uuid)),
+        *("-E", ",".join(extended)),
+    ]
+    argv[4:4] = [f"FILE={target}", f"BLOCKS={wish.size // BLOCK}"]
+    with directory.process(argv, on_line=on_line) as mke2fs:
+        code = mke2fs.wait()
+    if code == 0:
+        return
+    text = " ".join(mke2fs.tail[-3:])
+    if "No space left" in text or "Input/output error" in text:
+        raise OutputError(f"cannot write {target.parent}: the disk is full", hint=f"| {text}")
+    if "Could not allocate" in text or "too small" in text.lower():
+        raise ImageTooSmall(
+            f"the root file system does not fit {human_size(wish.size)}",
+            hint=f"use a larger --image-size\n| {text}",
+        )
+    raise ConverterError(f"mke2fs {process.describe_exit(code)}: {text}", hint="`dibo doctor` tries mke2fs")

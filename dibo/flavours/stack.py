@@ -1,0 +1,100 @@
+"""From the flavours asked for to all that are needed, in order.
+
+The order is the one people say: flavours as asked for, from left to right, each right after what it needs and nobody
+before it brought. No graph sort: the same words in the same order always give the same stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dibo.errors import StackError
+from dibo.flavours.model import Flavour
+from dibo.layout.merge import merge
+from dibo.layout.parse import Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Flavours in order, complete, without circles or clashes."""
+
+    flavours: tuple[Flavour, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(flavour.name for flavour in self.flavours)
+
+    def get(self, name: str) -> Flavour:
+        return next(flavour for flavour in self.flavours if flavour.name == name)
+
+    def needed_by(self, name: str) -> tuple[str, ...]:
+        """Names of all that a flavour needs, also through others, in the order of the stack."""
+        wanted: set[str] = set()
+        queue = [name]
+        while queue:
+            for need in self.get(queue.pop()).needs:
+                if need not in wanted:
+                    wanted.add(need)
+                    queue.append(need)
+        return tuple(each for each in self.names if each in wanted)
+
+    @property
+    def disk(self) -> Statement | None:
+        """What its flavours say about the disk together, if any does. Raises LayoutError where two contradict."""
+        return merge(
+            [
+                (f"the flavour {flavour.name!r}", flavour.disk)
+                for flavour in self.flavours
+                if flavour.disk is not None
+            ]
+        )
+
+    def environment(self, chosen: Callable[[str], str | None]) -> dict[str, str]:
+        """The declared variables: what `chosen` says of a name, else the default of the last flavour that has one."""
+        values: dict[str, str] = {}
+        for flavour in self.flavours:
+            values.update(flavour.environment)
+        return {name: default if (own := chosen(name)) is None else own for name, default in values.items()}
+
+
+def make_stack(asked: Iterable[str], get: Callable[[str], Flavour], *, architecture: str) -> Stack:
+    """The stack for `asked`. `get` reads a flavour by name. Raises StackError, LayoutError where two
+    of them contradict each other about the disk, and what `get` raises."""
+    done: dict[str, Flavour] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            circle = " -> ".join((*path[path.index(name) :], name))
+            raise StackError(
+                f"flavours need each other in a circle: {circle}", hint="remove one of these `needs`"
+            )
+        if name in done:
+            return
+        flavour = get(name)
+        for need in flavour.needs:
+            visit(need, (*path, name))
+        done[name] = flavour
+
+    for name in asked:
+        visit(name, ())
+    stack = Stack(flavours=tuple(done.values()))
+    _check(stack, architecture)
+    return stack
+
+
+def _check(stack: Stack, architecture: str) -> None:
+    names = set(stack.names)
+    for flavour in stack.flavours:
+        for other in flavour.clashes:
+            if other in names and other != flavour.name:
+                raise StackError(
+                    f"the flavours {flavour.name!r} and {other!r} clash",
+                    hint=f"{flavour.name}'s flavour.yaml says so; leave one of them out",
+                )
+        if flavour.architectures and architecture not in flavour.architectures:
+            raise StackError(
+                f"the flavour {flavour.name!r} is not for {architecture}",
+                hint=f"it is for {', '.join(flavour.architectures)}; -a chooses the architecture",
+            )
+    _ = stack.disk

@@ -1,0 +1,82 @@
+"""Disks by type: those that dibo writes itself, and how an existing one becomes another."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from dibo.errors import UsageError
+from dibo.formats.qcow2.codec import Compression
+from dibo.formats.qcow2.writer import Qcow2
+from dibo.formats.raw import RawFile
+from dibo.formats.target import Target
+
+COMPRESSION: Final = "DIBO_QCOW2_COMPRESSION"
+TYPES: Final = ("raw", "qcow2")
+_CHUNK: Final = 1 << 20
+
+
+def open_target(
+    kind: str, path: Path, size: int, options: Mapping[str, str], *, name: Path | None = None
+) -> AbstractContextManager[Target]:
+    """A disk of `size` bytes and of one of TYPES at `path`, which is whole when the `with` ends well. `options` are
+    the variables for converters; `name` is what messages call the file. Raises UsageError, OutputError; so do all
+    methods of the target."""
+    if kind == "qcow2":
+        return Qcow2(path, size, compression=qcow2_compression(options), name=name)
+    return RawFile(path, size, name=name)
+
+
+def qcow2_compression(options: Mapping[str, str]) -> Compression:
+    """Raises UsageError for a word that is none of ours."""
+    word = options.get(COMPRESSION, "") or Compression.ZLIB
+    try:
+        return Compression(word)
+    except ValueError:
+        raise UsageError(
+            f"{COMPRESSION} is {word!r}", hint=f"it is one of {', '.join(Compression)}"
+        ) from None
+
+
+def copy_raw(source: BinaryIO, target: Target, *, without: Sequence[tuple[int, int]] = ()) -> None:
+    """Write the disk in the plain file `source` to a fresh `target` of at least its size. Holes are left out, and so
+    are the ranges `without`, offset and size of each."""
+    fd = source.fileno()
+    position = 0
+    while (start := _data(fd, position)) is not None:
+        position = os.lseek(fd, start, os.SEEK_HOLE)
+        for at, end in _left(start, position, sorted(without)):
+            _copy(fd, target, at, end)
+
+
+def _left(start: int, end: int, without: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What is left of a range, from the lowest on; `without` is sorted."""
+    for offset, size in without:
+        if start < min(offset, end):
+            yield start, min(offset, end)
+        start = max(start, offset + size)
+    if start < end:
+        yield start, end
+
+
+def _copy(fd: int, target: Target, start: int, end: int) -> None:
+    while start < end:
+        data = os.pread(fd, min(_CHUNK - start % _CHUNK, end - start), start)
+        if not data:  # it was cut while we read
+            return
+        target.write(start, [data])
+        start += len(data)
+
+
+def _data(fd: int, position: int) -> int | None:
+    """Where the next data is; None where there is none any more (lseek(2))."""
+    try:
+        return os.lseek(fd, position, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise

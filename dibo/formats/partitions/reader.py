@@ -1,0 +1,152 @@
+"""Where the volumes of a disk are: in a GUID partition table, in an MBR, or the disk itself is one.
+
+    MBR: 16 bytes each from 446 on           extended (0x05, 0x0f, 0x85): a chain of sectors like it
+      0 u8 0x80 or 0: active                   1st record: a logical partition, from this sector on
+      4 u8 type, 0: unused                     2nd record: the next of the chain, from the first one on
+      8 u32 first sector, 12 u32 sectors       numbered from 5
+
+A GPT counts if either copy is sound: images are cut, and grown, by tools that leave the second where it was.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final, cast
+from uuid import UUID
+
+from dibo.errors import DiskImageError, LayoutError
+from dibo.formats.partitions import gpt
+from dibo.formats.source import Source
+from dibo.units import SECTOR
+
+_TABLE: Final = 446
+_RECORD: Final = struct.Struct("<B3xB3xII")
+_EXTENDED: Final = (0x05, 0x0F, 0x85)
+_PROTECTIVE: Final = 0xEE
+_ACTIVE: Final = 0x80
+_FIRST_LOGICAL: Final = 5
+_MOST_LOGICAL: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Of a volume. `number` as Linux counts partitions, 0 for the whole disk; in bytes."""
+
+    number: int
+    offset: int
+    size: int
+    kind: UUID | int | None = None
+    """What the table says it is for: of a GPT a UUID, of an MBR a byte."""
+    active: bool = False
+    """The mark of an MBR."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Partitions as the table has them, whether they are on the disk or not."""
+
+    is_gpt: bool
+    places: tuple[Place, ...]
+    free_until: int
+    """The byte where the first partition begins; one that holds others counts."""
+
+
+def places(disk: Source) -> tuple[Place, ...]:
+    """Partitions as the table has them; those that are not on the disk are left out. Nothing where there is no
+    table. Raises DiskImageError for a GPT of which both copies are damaged."""
+    found = table(disk)
+    return () if found is None else _on(disk, found.places)
+
+
+def table(disk: Source) -> Table | None:
+    """The table; None where there is none. Raises DiskImageError as `places`."""
+    if disk.size < 2 * SECTOR:
+        return None
+    first = disk.read(0, 2 * SECTOR)
+    records = [_RECORD.unpack_from(first, _TABLE + 16 * index) for index in range(4)]
+    if first[SECTOR - 2 : SECTOR] != b"\x55\xaa":
+        records = []
+    if first[SECTOR : SECTOR + 8] == b"EFI PART" or any(record[1] == _PROTECTIVE for record in records):
+        found = _of_gpt(disk)
+        return Table(
+            is_gpt=True,
+            places=tuple(found),
+            free_until=min((place.offset for place in found), default=disk.size),
+        )
+    if not records or any(record[0] & 0x7F for record in records):
+        return None  # a boot sector with something else there
+    return Table(
+        is_gpt=False,
+        places=tuple(_of_mbr(disk, records)),
+        free_until=min((first * SECTOR for _, kind, first, _ in records if kind), default=disk.size),
+    )
+
+
+def _on(disk: Source, found: tuple[Place, ...]) -> tuple[Place, ...]:
+    return tuple(
+        replace(place, size=min(place.size, disk.size - place.offset))
+        for place in found
+        if 0 < place.offset < disk.size and place.size > 0
+    )
+
+
+def _of_gpt(disk: Source) -> list[Place]:
+    try:
+        table = gpt.decode_either(cast("BinaryIO", _AsFile(disk)), last=disk.size // SECTOR - 1)
+    except LayoutError as error:
+        raise DiskImageError(f"the partition table is damaged: {error.message}") from error
+    return [
+        Place(number=entry.number, offset=entry.offset, size=entry.size, kind=entry.type_guid)
+        for entry in table.entries
+    ]
+
+
+def _of_mbr(disk: Source, records: list[tuple[int, ...]]) -> list[Place]:
+    found = []
+    for number, (mark, kind, first, sectors) in enumerate(records, 1):
+        if kind in _EXTENDED:
+            found += _logical(disk, first)
+        elif kind:
+            found.append(_place(number, kind, first, sectors, active=mark == _ACTIVE))
+    return found
+
+
+def _place(number: int, kind: int, first: int, sectors: int, *, active: bool = False) -> Place:
+    return Place(number=number, offset=first * SECTOR, size=sectors * SECTOR, kind=kind, active=active)
+
+
+def _logical(disk: Source, extended: int) -> list[Place]:
+    found: list[Place] = []
+    seen: set[int] = set()
+    here = extended
+    while here not in seen and len(found) < _MOST_LOGICAL and 0 < here < disk.size // SECTOR:
+        seen.add(here)
+        sector = disk.read(here * SECTOR, SECTOR)
+        if sector[-2:] != b"\x55\xaa":
+            break
+        _, kind, first, sectors = _RECORD.unpack_from(sector, _TABLE)
+        if kind:
+            found.append(_place(_FIRST_LOGICAL + len(found), kind, here + first, sectors))
+        _, kind, following, _ = _RECORD.unpack_from(sector, _TABLE + 16)
+        if kind not in _EXTENDED:
+            break
+        here = extended + following
+    return found
+
+
+class _AsFile:
+    """As much of a file as the reader of GPTs wants."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._at = source, 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        self._at = offset
+        return offset
+
+    def read(self, size: int) -> bytes:
+        there = max(0, min(size, self._source.size - self._at))
+        return self._source.read(self._at, there) if there else b""

@@ -1,0 +1,71 @@
+"""Compression of clusters of qcow2. Both libraries let other threads run while they work, and both give the same bytes
+for the same cluster, whatever other threads do.
+
+Deflate by zlib-ng at level 2: on the files of a Debian root four times as fast as zlib at its level 6, which QEMU uses,
+and 2 % larger. zstd at level 1: as small as zlib's; its level 3, which QEMU uses, takes a quarter longer for 2 %.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+from dibo.formats.qcow2.format import CLUSTER, DEFLATE, WINDOW_BITS, ZSTD
+from dibo.tree.node import Buffer
+
+_DEFLATE_LEVEL: Final = 2
+_MEMORY_LEVEL: Final = 9  # one block of deflate for a cluster
+_ZSTD_LEVEL: Final = 1
+_own: Final = threading.local()
+
+
+class Compression(StrEnum):
+    """What becomes of clusters."""
+
+    ZLIB = "zlib"
+    ZSTD = "zstd"
+    NONE = "none"
+
+    @property
+    def type(self) -> int:
+        """In the header."""
+        return ZSTD if self is Compression.ZSTD else DEFLATE
+
+
+def compress(compression: Compression, clusters: Sequence[Buffer]) -> list[bytes | None]:
+    """Each of `clusters` compressed; None for one that does not get smaller."""
+    if compression is Compression.NONE:
+        return [None] * len(clusters)
+    if compression is Compression.ZSTD:
+        packed = [_zstd().compress(cluster) for cluster in clusters]
+    else:
+        packed = [_deflate(cluster) for cluster in clusters]
+    return [data if len(data) < CLUSTER else None for data in packed]
+
+
+def _deflate(cluster: Buffer) -> bytes:
+    from zlib_ng import zlib_ng
+
+    packer = zlib_ng.compressobj(_DEFLATE_LEVEL, zlib_ng.DEFLATED, -WINDOW_BITS, _MEMORY_LEVEL)
+    return bytes(packer.compress(cluster) + packer.flush())
+
+
+def _zstd() -> Any:
+    """The compressor of this thread: one at a time may use it."""
+    if not hasattr(_own, "zstd"):
+        import zstandard
+
+        _own.zstd = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+    return _own.zstd
+
+
+def decompress(compression: Compression, data: bytes) -> bytes:
+    """A cluster again; after its end there may be anything in `data`."""
+    if compression is Compression.ZSTD:
+        import zstandard
+
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=CLUSTER)
+    return zlib.decompressobj(-15).decompress(data, CLUSTER)

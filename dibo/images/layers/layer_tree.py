@@ -1,0 +1,259 @@
+"""The tree of one layer: its entries applied in their order, the last of a name wins.
+
+What a layer says about those below it stays beside its directories until the layers are stacked
+(dibo.images.layers.flatten):
+whiteouts, opaqueness (OCI image specification, layer.md, "Whiteouts"), directories that no entry describes but that
+others lie in, and hard links to files of lower layers.
+
+A parent that is a symlink leads where it would lead a process whose root this tree is; what is missing on the way is
+implied. Whatever else stands where a directory is needed gives way to it.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from typing import Final
+
+from dibo.images.layers.limits import Limits
+from dibo.images.layers.tar_header import Malformed
+from dibo.tree.node import Node
+
+WHITEOUT: Final = b".wh."
+OPAQUE: Final = b".wh..wh..opq"
+AUFS: Final = b".wh..wh."
+"""Begins what aufs keeps for itself, but for the opaque marker; `.wh..wh.plnk` holds what hard links point to."""
+
+SYMLINKS: Final = 40
+"""Symlinks on one way, as in the kernel (MAXSYMLINKS)."""
+
+
+class Directory(Node):
+    """A directory of a layer, and what the layer says about the same directory below."""
+
+    __slots__ = ("ghost", "implied", "opaque", "whiteouts")
+
+    children: dict[bytes, Node]
+
+    def __init__(self, *, ghost: bool = False) -> None:
+        super().__init__(stat.S_IFDIR | 0o755)
+        self.implied = True
+        """No entry describes it: attributes come from below."""
+        self.ghost = ghost
+        """Nothing but whiteouts is in it: it makes no directory where there is none."""
+        self.opaque = False
+        self.whiteouts: set[bytes] | None = None
+
+
+class Link(Node):
+    """A hard link to what a lower layer has under `path`; takes that node's place when layers are stacked."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: tuple[bytes, ...]) -> None:
+        super().__init__(0)
+        self.path = path
+
+
+class Mask:
+    """What the layers above hide of a directory: the names in it, with what is hidden of directories among them."""
+
+    __slots__ = ("names", "opaque")
+
+    def __init__(self, *, opaque: bool = False) -> None:
+        self.names: dict[bytes, Mask] = {}
+        self.opaque = opaque
+        """All of it."""
+
+
+HIDDEN: Final = Mask(opaque=True)
+
+
+class Place:
+    """A directory that entries lie in."""
+
+    __slots__ = ("directory", "mask", "prefix")
+
+    def __init__(self, directory: Directory, mask: Mask | None, prefix: bytes) -> None:
+        self.directory = directory
+        self.mask = mask
+        self.prefix = prefix
+        """Its path, with a slash at the end; nothing for the root."""
+
+
+def parts_of(path: bytes) -> tuple[bytes, ...]:
+    """Names on the way; leading, double and trailing slashes and `.` say nothing. Raises Malformed at `..`."""
+    parts = tuple(part for part in path.split(b"/") if part not in (b"", b"."))
+    if b".." in parts:
+        raise Malformed("its name or what it links to has a `..`")
+    return parts
+
+
+class LayerTree:
+    """The tree of the layer at hand. Raises Malformed."""
+
+    def __init__(self, mask: Mask | None, limits: Limits) -> None:
+        self.root = Directory()
+        self.links: list[Link] = []
+        self.hiding: dict[Directory, bytes] = {}
+        """Directories with whiteouts, or opaque: their paths, with a slash at the end."""
+        self.aufs: dict[bytes, Node] = {}
+        """What aufs keeps beside the tree, by path: in no tree, but hard links may point to it."""
+        self._limits = limits
+        self._mask = mask
+        self._places: dict[bytes, Place] = {}
+
+    # Where entries go
+
+    def place(self, path: bytes) -> tuple[Place, bytes] | None:
+        """The directory and the name of an entry; None for the root itself."""
+        path = path.rstrip(b"/") if path.endswith(b"/") else path
+        parent, _, name = path.rpartition(b"/")
+        if name in (b"", b".", b".."):
+            parts = parts_of(path)
+            if not parts:
+                return None
+            parent, name = b"/".join(parts[:-1]), parts[-1]
+        if len(name) > self._limits.name_bytes:
+            raise Malformed(f"its name has {len(name)} bytes; the limit is {self._limits.name_bytes}")
+        ghost = name.startswith(WHITEOUT)
+        place = self._places.get(parent)
+        if place is None or (place.directory.ghost and not ghost):
+            place = self._descend(parts_of(parent), ghost=ghost)
+            if not ghost:
+                self._places[parent] = place
+        if len(place.prefix) + len(name) > self._limits.path_bytes:
+            raise Malformed(f"its path is longer than {self._limits.path_bytes} bytes")
+        return place, name
+
+    def _descend(self, parts: Sequence[bytes], *, ghost: bool) -> Place:
+        """Walk `parts` from the root as a process would, and make what is missing."""
+        way = [Place(self.root, self._mask, b"")]
+        todo = list(reversed(parts))
+        links = 0
+        while todo:
+            part = todo.pop()
+            here = way[-1]
+            if part == b"..":
+                if len(way) > 1:
+                    way.pop()
+                continue
+            if part.startswith(WHITEOUT):
+                raise Malformed("it lies in a whiteout")
+            node = here.directory.children.get(part)
+            if node is not None and stat.S_ISLNK(node.mode):
+                links += 1
+                if links > SYMLINKS:
+                    raise Malformed(f"more than {SYMLINKS} symlinks are on its way")
+                if node.target.startswith(b"/"):
+                    del way[1:]
+                todo.extend(reversed([name for name in node.target.split(b"/") if name not in (b"", b".")]))
+                continue
+            if not isinstance(node, Directory):
+                if len(part) > self._limits.name_bytes:
+                    raise Malformed(
+                        f"a name in it has {len(part)} bytes; the limit is {self._limits.name_bytes}"
+                    )
+                if node is not None and ghost:
+                    return Place(Directory(ghost=True), None, b"")  # nothing below is left to hide
+                if node is not None:
+                    self.hide(here, part)  # a directory that was there before is gone, and all in it
+                node = here.directory.children[part] = Directory(ghost=ghost)
+            elif node.ghost and not ghost:
+                node.ghost = False
+            if len(way) > self._limits.depth:
+                raise Malformed(f"it lies deeper than {self._limits.depth} directories")
+            way.append(Place(node, _below(here.mask, part), here.prefix + part + b"/"))
+        return way[-1]
+
+    # What happens there
+
+    def whiteout(self, place: Place, name: bytes) -> None:
+        """Take in a name that begins with `.wh.`."""
+        if name == OPAQUE:
+            place.directory.opaque = True
+            self.hiding[place.directory] = place.prefix
+        elif name in (b".wh.", b".wh..", b".wh..."):
+            raise Malformed("it is a whiteout of nothing that has a name")
+        else:
+            self.hide(place, name[len(WHITEOUT) :])
+
+    def hide(self, place: Place, name: bytes) -> None:
+        """A whiteout: `name` of lower layers is gone."""
+        if place.directory.whiteouts is None:
+            place.directory.whiteouts = set()
+            self.hiding[place.directory] = place.prefix
+        place.directory.whiteouts.add(name)
+
+    def put(self, place: Place, name: bytes, node: Node) -> None:
+        """`node` stands there from now on, whatever stood there before."""
+        children = place.directory.children
+        old = children.get(name)
+        if old is not None and (old.children is not None or stat.S_ISLNK(old.mode)):
+            self._places.clear()
+        children[name] = node
+
+    def directory(self, where: tuple[Place, bytes] | None) -> Directory:
+        """The directory that an entry describes: the one that is there, or a new one."""
+        if where is None:
+            self.root.implied = False
+            return self.root
+        place, name = where
+        node = place.directory.children.get(name)
+        if not isinstance(node, Directory):
+            if place.prefix.count(b"/") >= self._limits.depth:
+                raise Malformed(f"it lies deeper than {self._limits.depth} directories")
+            if node is not None:
+                self.hide(place, name)  # as above
+            node = Directory()
+            self.put(place, name, node)
+        node.implied = node.ghost = False
+        return node
+
+    def link(self, place: Place, name: bytes, target: bytes) -> None:
+        """A hard link: to what this layer has there, or else to what a lower one will have."""
+        parts = parts_of(target)
+        if not parts:
+            raise Malformed("it is a hard link to the root")
+        node = self.aufs.get(b"/".join(parts)) or find(self.root, parts)
+        if node is None or (isinstance(node, Directory) and node.ghost):
+            node = Link(parts)
+            self.links.append(node)
+        elif node.children is not None:
+            raise Malformed(f"it is a hard link to {target!r}, which is a directory")
+        self.put(place, name, node)
+
+
+def find(root: Node, parts: Sequence[bytes]) -> Node | None:
+    """What `parts` lead to in a tree, symlinks followed but for the last part. None where they lead nowhere."""
+    way = [root]
+    todo = list(reversed(parts))
+    links = 0
+    while todo:
+        part = todo.pop()
+        children = way[-1].children
+        if children is None:
+            return None
+        if part == b"..":
+            if len(way) > 1:
+                way.pop()
+            continue
+        node = children.get(part)
+        if node is None:
+            return None
+        if todo and stat.S_ISLNK(node.mode):
+            links += 1
+            if links > SYMLINKS:
+                return None
+            if node.target.startswith(b"/"):
+                del way[1:]
+            todo.extend(reversed([name for name in node.target.split(b"/") if name not in (b"", b".")]))
+            continue
+        way.append(node)
+    return way[-1]
+
+
+def _below(mask: Mask | None, name: bytes) -> Mask | None:
+    if mask is None:
+        return None
+    return HIDDEN if mask.opaque else mask.names.get(name)

@@ -1,0 +1,268 @@
+"""What dibo asks of OCI registries (OCI distribution specification 1.1); how it is asked is
+dibo.images.registry.client.
+
+Manifests and small blobs come whole and checked; large blobs stream both ways in bounded memory, and a download that
+broke off goes on where it was (Range). Whoever reads a stream checks its digest, which here nobody has before the last
+byte.
+
+`name` says the registry and the repository everywhere. All may raise Unreachable and RegistryError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dibo.errors import RegistryError, Unreachable, VerificationFailed
+from dibo.images.image import Reader
+from dibo.images.manifest import (
+    INDEX_TYPES,
+    LARGEST_MANIFEST,
+    MANIFEST_TYPES,
+    checked,
+    digest_of,
+    is_image,
+    pick,
+)
+from dibo.images.reference import ImageName
+from dibo.images.registry.client import CHUNK, OFFLINE, Answer, Body, Client, client
+from dibo.system.retry import Passing
+
+_ACCEPT: Final = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
+_MANY_PAGES: Final = 1000
+
+
+def resolve(name: ImageName, *, architecture: str) -> str:
+    """The digest of the manifest that `name` means for `architecture` (Debian's word): `sha256:…`."""
+    digest, found = manifest(name)
+    return pick(found, digest, architecture=architecture, what=str(name))
+
+
+def fetch(name: ImageName, *, architecture: str) -> tuple[str, dict[str, Any]]:
+    """The digest and the manifest of the image that `name` means for `architecture`; an index is followed."""
+    digest, found = manifest(name)
+    wanted = pick(found, digest, architecture=architecture, what=str(name))
+    if wanted != digest:
+        digest, found = manifest(name.at(wanted))
+    if not is_image(found):
+        raise RegistryError(f"{name} is not an image", hint="name a container image")
+    return digest, found
+
+
+def manifest(name: ImageName) -> tuple[str, dict[str, Any]]:
+    """The digest and the manifest or index that `name` means. Raises VerificationFailed."""
+    return checked(read_manifest(name), what=str(name), wanted=name.digest)
+
+
+def read_manifest(name: ImageName) -> bytes:
+    """The manifest or index that `name` means, not checked."""
+    return _small(name, f"manifests/{name.reference}", limit=LARGEST_MANIFEST)
+
+
+def head(name: ImageName) -> str | None:
+    """The digest of the manifest that `name` means, empty where the registry does not say; None when there is none."""
+    with _ask("HEAD", name, f"manifests/{name.reference}", headers=_ACCEPT, fine=(200, 404)) as answer:
+        return answer.header("Docker-Content-Digest") if answer.status == 200 else None
+
+
+def read_small(name: ImageName, digest: str, *, limit: int) -> bytes:
+    """A blob of at most `limit` bytes, checked. Raises VerificationFailed."""
+    body = _small(name, f"blobs/{digest}", limit=limit)
+    if len(body) > limit:
+        raise RegistryError(f"{digest} of {name} is larger than {limit} bytes")
+    if digest_of(body, digest.partition(":")[0]) != digest:
+        raise VerificationFailed(
+            f"registry {name.host} sent other bytes for {digest} of {name}",
+            hint="do not use it; tell whoever runs the registry",
+        )
+    return body
+
+
+def open_blob(name: ImageName, digest: str, size: int) -> AbstractContextManager[Reader]:
+    """The `size` bytes of a blob as a stream, unchecked; never more, and an error rather than fewer."""
+    return _Blob(client(name), name, digest, size)
+
+
+def exists(name: ImageName, digest: str) -> bool:
+    """Whether the repository has a blob."""
+    with _ask("HEAD", name, f"blobs/{digest}", fine=(200, 404)) as answer:
+        return answer.status == 200
+
+
+def push_blob(
+    name: ImageName,
+    digest: str,
+    size: int,
+    source: Callable[[], AbstractContextManager[Reader]],
+    *,
+    mount_from: str = "",
+) -> bool:
+    """Put a blob of `size` bytes; `source` opens it, once for each try. False where nothing had to be sent, because
+    the registry took it from its repository `mount_from`."""
+    asked = client(name)
+    mount = f"?mount={digest}&from={mount_from}" if mount_from else ""
+    kind = {"Content-Type": "application/octet-stream"}
+
+    def once() -> bool:
+        with asked.ask("POST", name, f"blobs/uploads/{mount}", body=b"", fine=(202, 201)) as begun:
+            if begun.status == 201:
+                return False
+            place = asked.place_of(begun.header("Location"), name)
+        address = f"{place}{'&' if '?' in place else '?'}digest={digest}"
+        body = Body(source=source, size=size) if size else b""
+        asked.ask("PUT", name, address, headers=kind, body=body, fine=(201,)).close()
+        return True
+
+    return asked.patiently(once)
+
+
+def mount(name: ImageName, digest: str, *, mount_from: str) -> bool:
+    """Whether the registry took a blob from its repository `mount_from`."""
+    asked = client(name)
+    place = f"blobs/uploads/?mount={digest}&from={mount_from}"
+    with _ask("POST", name, place, body=b"", fine=(201, 202)) as answer:
+        if answer.status == 201:
+            return True
+        unused = asked.place_of(answer.header("Location"), name)
+    with contextlib.suppress(Passing, RegistryError):  # an upload that nobody will end
+        asked.ask("DELETE", name, unused, fine=(204, 200, 202)).close()
+    return False
+
+
+def push_manifest(name: ImageName, body: bytes, media_type: str) -> str:
+    """Put a manifest under the tag or digest of `name`; its digest."""
+    kind = {"Content-Type": media_type}
+    _ask("PUT", name, f"manifests/{name.reference}", headers=kind, body=body, fine=(201, 200)).close()
+    return digest_of(body)
+
+
+def tags(name: ImageName) -> tuple[str, ...]:
+    """All tags of a repository; none when there is no such repository."""
+    found: list[str] = []
+    path = "tags/list?n=1000"
+    for _ in range(_MANY_PAGES):
+        with _ask("GET", name, path, fine=(200, 404)) as answer:
+            listed = answer.json().get("tags") if answer.status == 200 else None
+            found += [str(tag) for tag in listed] if isinstance(listed, list) else []
+            if answer.status == 404 or not answer.following:
+                break
+            path = f"tags/list?{urlsplit(answer.following).query}"
+    return tuple(dict.fromkeys(found))
+
+
+def delete(name: ImageName) -> bool:
+    """Delete the manifest that `name` means; False when it is gone already. The error's `status` is 405 where the
+    registry deletes nothing."""
+    with _ask("DELETE", name, f"manifests/{name.reference}", fine=(202, 200, 404)) as answer:
+        return answer.status != 404
+
+
+def _ask(method: str, name: ImageName, path: str, **more: Any) -> Answer:
+    asked = client(name)
+    return asked.patiently(lambda: asked.ask(method, name, path, **more))
+
+
+def _small(name: ImageName, path: str, *, limit: int) -> bytes:
+    """A body, or its first `limit` + 1 bytes."""
+    asked = client(name)
+
+    def once() -> bytes:
+        with asked.ask("GET", name, path, headers=_ACCEPT if path.startswith("manifests/") else {}) as answer:
+            return answer.whole(limit + 1)
+
+    return asked.patiently(once)
+
+
+class _Blob:
+    """A download that goes on after a cut; a context manager and a Reader."""
+
+    def __init__(self, asked: Client, name: ImageName, digest: str, size: int) -> None:
+        self._client, self._name, self._digest, self._size = asked, name, digest, size
+        self._at = self._cut_at = self._cuts = 0
+        self._answer: Answer | None = None
+        self._began = asked.patience.clock()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def read(self, size: int, /) -> bytes:
+        wanted = min(size, self._size - self._at)
+        if wanted <= 0:
+            return b""
+        data = b""
+        while not data:
+            try:
+                data = self._once(wanted)
+            except Passing as passing:
+                self._cut(passing)
+        self._at += len(data)
+        patience = self._client.patience
+        if patience.clock() - self._began > 2 * patience.read + self._at / patience.slowest:
+            raise Unreachable(
+                f"registry {self._name.host} sends {self._digest} too slowly to wait for it", hint=OFFLINE
+            )
+        return data
+
+    def _cut(self, passing: Passing) -> None:
+        """Wait before going on, unless there were several cuts in a row with little between them."""
+        if self._at - self._cut_at >= self._client.patience.progress:
+            self._cuts = 0
+        self._cut_at = self._at
+        self._cuts += 1
+        self._client.pause(passing, self._cuts - 1)
+
+    def _once(self, size: int) -> bytes:
+        try:
+            if self._answer is None:
+                self._answer = self._connect()
+            data = self._answer.read(size)
+        except Passing:
+            self._close()
+            raise
+        if not data:
+            self._close()
+            what = f"registry {self._name.host} ended {self._digest} after {self._at} of {self._size} bytes"
+            raise Passing(RegistryError(what, hint="the blob there may be damaged; push the image again"))
+        return data
+
+    def _connect(self) -> Answer:
+        span = {"Range": f"bytes={self._at}-{self._size - 1}"} if self._at else {}
+        fine = (200, 206) if self._at else (200,)
+        answer = self._client.ask("GET", self._name, f"blobs/{self._digest}", headers=span, fine=fine)
+        try:
+            self._find_place(answer)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _find_place(self, answer: Answer) -> None:
+        """Stand where the last cut was, also when the registry sends all from the start."""
+        host = self._name.host
+        if answer.status == 206:
+            if not answer.header("Content-Range").startswith(f"bytes {self._at}-"):
+                raise RegistryError(f"registry {host} sent another range of {self._digest} than asked for")
+            return
+        length = answer.header("Content-Length")
+        if length.isdigit() and int(length) != self._size:
+            raise RegistryError(
+                f"registry {host} has {length} bytes for {self._digest}, wanted {self._size}",
+                hint="do not use it; push the image again",
+            )
+        left = self._at
+        while left:
+            skipped = answer.read(min(left, CHUNK))
+            if not skipped:
+                raise Passing(Unreachable(f"registry {host} cut {self._digest} again", hint=OFFLINE))
+            left -= len(skipped)
+
+    def _close(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None

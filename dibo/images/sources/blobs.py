@@ -1,0 +1,148 @@
+"""From descriptors to an image: indexes followed to the manifest for an architecture, that one read, its layers found.
+
+What is common to registries, layouts, archives of layouts and skopeo's directories; they differ in how a blob is had
+(`Blobs`). Documents are checked against their digests here; the bytes of layers are not, whoever reads them does
+that (dibo.layers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Final, Protocol
+
+from dibo.errors import ImageError
+from dibo.images.image import Image, Layer, Reader
+from dibo.images.sources import documents
+from dibo.images.sources.documents import Config, Descriptor, Document, Manifest
+
+_MOST_DOCUMENTS: Final = 64  # read to find one image: indexes can be nested, and wide
+_DEEPEST: Final = 4
+
+
+class Blobs(Protocol):
+    """Where blobs are. Raises ImageError, RegistryError, Unreachable."""
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """All of a small one, not checked yet."""
+
+    def open(self, descriptor: Descriptor) -> AbstractContextManager[Reader]:
+        """A layer, not checked yet."""
+
+    def require(self, descriptor: Descriptor) -> None:
+        """Raises ImageError when it can be seen at once that the blob is not there, or has another size."""
+
+
+def find_image(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str, name: str) -> Image:
+    """The image for `architecture` (Debian's word) among `entries` and what they lead to. `name` is for messages.
+
+    Raises ImageError, VerificationFailed, and what `blobs` raises.
+    """
+    search = _Search(blobs, architecture=architecture, name=name)
+    descriptor, document = search.manifest(entries)
+    parsed, config = search.parsed(document)
+    platform = descriptor.platform or config.platform
+    if platform is not None and platform.debian != architecture:
+        raise not_for(architecture, [str(platform)], name=name)
+    for layer in parsed.layers:
+        blobs.require(layer)
+    return Image(
+        name=name,
+        digest=parsed.config.digest,
+        architecture=platform.debian if platform else "",
+        layers=tuple(
+            Layer(
+                open=partial(blobs.open, layer),
+                digest=layer.digest,
+                size=layer.size,
+                diff_id=diff_id,
+                media_type=layer.media_type,
+            )
+            for layer, diff_id in zip(parsed.layers, config.diff_ids, strict=True)
+        ),
+        config=config.document,
+    )
+
+
+def find_manifest(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str, name: str) -> Descriptor:
+    """What points at the manifest for `architecture`: what bases want to know. Raises as find_image does."""
+    return _Search(blobs, architecture=architecture, name=name).manifest(entries)[0]
+
+
+class _Search:
+    """One walk through indexes. Documents are read once."""
+
+    def __init__(self, blobs: Blobs, *, architecture: str, name: str) -> None:
+        self._blobs = blobs
+        self._architecture = architecture
+        self._name = name
+        self._read: dict[str, Document] = {}
+        self._seen: set[str] = set()
+        """What was met that is for something else."""
+
+    def manifest(self, entries: Sequence[Descriptor]) -> tuple[Descriptor, Document]:
+        """The best one for the architecture, and what points at it."""
+        found = next(self._manifests(entries, depth=0), None)
+        if found is None:
+            raise not_for(self._architecture, sorted(self._seen), name=self._name)
+        return found
+
+    def parsed(self, document: Document) -> tuple[Manifest, Config]:
+        """A manifest and its config."""
+        what = f"the config of {self._name}"
+        manifest = documents.parse_manifest(document, what=self._name)
+        config = self._document(manifest.config, what=what)
+        return manifest, documents.parse_config(config, layers=len(manifest.layers), what=what)
+
+    def _manifests(
+        self, entries: Sequence[Descriptor], *, depth: int
+    ) -> Iterator[tuple[Descriptor, Document]]:
+        if depth > _DEEPEST:
+            raise ImageError(f"{self._name} is an index in an index, {_DEEPEST} deep and more")
+        self._seen |= {str(each.platform) for each in entries if each.platform} - {"unknown/unknown"}
+        for entry in documents.by_preference(entries, architecture=self._architecture):
+            document = self._document(entry, what=f"the manifest of {self._name}")
+            what = f"{self._name} ({entry.digest[:19]}…)" if depth else self._name
+            inner = documents.index_entries(document, media_type=entry.media_type, what=what)
+            if inner is not None:
+                yield from self._manifests(inner, depth=depth + 1)
+            elif entry.platform is not None or self._fits(document):
+                yield entry, document
+
+    def _fits(self, document: Document) -> bool:
+        """Whether an image of which only its config can say so is for the architecture, or for none."""
+        platform = self.parsed(document)[1].platform
+        if platform is None:
+            return True
+        self._seen.add(str(platform))
+        return platform.debian == self._architecture
+
+    def _document(self, descriptor: Descriptor, *, what: str) -> Document:
+        """A checked JSON object."""
+        found = self._read.get(descriptor.digest)
+        if found is None:
+            if len(self._read) >= _MOST_DOCUMENTS:
+                raise ImageError(
+                    f"{self._name} has too many images to look at: none of the first says that it is for "
+                    f"{self._architecture}"
+                )
+            found = self._read[descriptor.digest] = _checked(self._blobs, descriptor, what=what)
+        return found
+
+
+def _checked(blobs: Blobs, descriptor: Descriptor, *, what: str) -> Document:
+    if descriptor.size > documents.LARGEST_DOCUMENT:
+        raise ImageError(f"{what} claims {descriptor.size} bytes; no description has so many")
+    data = blobs.read(descriptor)
+    documents.verify(data, descriptor.digest, what=what)
+    if len(data) != descriptor.size:
+        raise ImageError(f"{what} has {len(data)} bytes, but was announced with {descriptor.size}")
+    return documents.parse(data, what=what)
+
+
+def not_for(architecture: str, have: Sequence[str], *, name: str) -> ImageError:
+    return ImageError(
+        f"{name} has no image for {architecture}; it has {', '.join(have) or 'none at all'}",
+        hint="choose another architecture with -a, or another image",
+    )

@@ -1,0 +1,203 @@
+"""Images in the store that buildah and podman share (containers/storage), each layer read where it lies.
+
+    ROOT/overlay-layers/layers.json             {"id", "parent", "diff-digest", "diff-size", …}, …
+    ROOT/overlay-layers/<id>.tar-split.gz       what is missing in the next to make the layer's tar again
+    ROOT/overlay/<id>/diff/                     the layer, unpacked
+    ROOT/overlay-images/images.json             {"id", "layer": that on top, …}, …
+
+buildah says which image a name means; the rest is read from these files, whose shape has been the same for years
+(https://github.com/containers/storage, layers.go, images.go). A tar is made again file by file
+(dibo.images.sources.tarsplit),
+so nothing is exported first, and its digest is checked by whoever reads it. Where the store is made otherwise, `buildah
+push` writes the layers, uncompressed, to the run's directory, and they are read from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from dibo.errors import CommandFailed, ImageError
+from dibo.images.image import Image, Layer, Reader
+from dibo.images.manifest import digest_of
+from dibo.images.sources import documents, tarsplit
+from dibo.images.sources.blobs import not_for
+from dibo.images.sources.buildah_environment import engine_environment
+from dibo.images.sources.files import Directory
+from dibo.images.sources.skopeo_dir import SkopeoDirectory
+from dibo.system import process
+
+_PIPE: Final = 1 << 20  # bytes: the most that a user may ask for (pipe(7), pipe-max-size)
+
+
+class Unknown(Exception):
+    """The store is made in another way than dibo knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLayer:
+    diff: Path
+    split: Path
+    diff_id: str
+    size: int
+
+
+def store_image(name: str, *, reference: str, architecture: str, scratch: Path) -> Image:
+    """The image that buildah knows as `name`; `reference` is what the user wrote.
+
+    Raises ImageError, ToolMissing, EngineError.
+    """
+    said = _inspect(name, reference=reference)
+    text = str(said.get("Config") or "").encode()
+    document = documents.parse(text, what=f"the config of {reference}")
+    manifest = documents.parse(str(said.get("Manifest") or "").encode(), what=f"the manifest of {reference}")
+    count = len(documents.parse_manifest(manifest, what=reference).layers)
+    config = documents.parse_config(document, layers=count, what=f"the config of {reference}")
+    if config.platform is not None and config.platform.debian != architecture:
+        raise not_for(architecture, [str(config.platform)], name=reference)
+    try:
+        root, driver = _store()
+        stored = find_layers(root, driver, str(said.get("FromImageID")), diff_ids=config.diff_ids)
+    except (Unknown, OSError):
+        return _pushed(name, reference=reference, architecture=architecture, scratch=scratch)
+    return Image(
+        name=reference,
+        digest=digest_of(text),
+        architecture=config.platform.debian if config.platform else "",
+        layers=tuple(
+            Layer(open=partial(_open, each), digest=each.diff_id, size=each.size, diff_id=each.diff_id)
+            for each in stored
+        ),
+        config=document,
+    )
+
+
+def find_layers(root: Path, driver: str, image: str, *, diff_ids: tuple[str, ...]) -> tuple[StoredLayer, ...]:
+    """Where the layers of an image lie, from the lowest. Raises Unknown, OSError."""
+    images = _by_id(root / f"{driver}-images" / "images.json")
+    layers = _by_id(root / f"{driver}-layers" / "layers.json")
+    at = images.get(image, {}).get("layer", "")
+    found: list[StoredLayer] = []
+    for diff_id in reversed(diff_ids):
+        layer = layers.get(at, {})
+        size = layer.get("diff-size")
+        place = StoredLayer(
+            diff=_diff(root, driver, at),
+            split=root / f"{driver}-layers" / f"{at}.tar-split.gz",
+            diff_id=diff_id,
+            size=size if isinstance(size, int) else -1,
+        )
+        if layer.get("diff-digest") != diff_id or place.size < 0:
+            raise Unknown
+        if not (place.diff.is_dir() and place.split.is_file()):
+            raise Unknown
+        found.append(place)
+        at = layer.get("parent", "")
+    if at:
+        raise Unknown
+    return tuple(reversed(found))
+
+
+def stored_diff_ids() -> frozenset[str]:
+    """The diff_ids of all layers in the store; none where it is made in another way than dibo knows. Raises
+    ToolMissing, CommandFailed."""
+    root, driver = _store()
+    try:
+        layers = _by_id(root / f"{driver}-layers" / "layers.json")
+    except (Unknown, OSError):
+        return frozenset()
+    return frozenset(
+        str(layer["diff-digest"])
+        for layer in layers.values()
+        if layer.get("diff-digest") and not layer.get("flags", {}).get("incomplete")
+    )
+
+
+def _diff(root: Path, driver: str, layer: str) -> Path:
+    match driver:
+        case "overlay":
+            return root / "overlay" / layer / "diff"
+        case "vfs":
+            return root / "vfs" / "dir" / layer
+    raise Unknown
+
+
+def _by_id(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        listed = json.loads(path.read_bytes())
+        return {str(each["id"]): each for each in listed}
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unknown from error
+
+
+def _inspect(name: str, *, reference: str) -> Mapping[str, Any]:
+    argv = ["buildah", "inspect", "--type", "image", "--", name]
+    try:
+        found = json.loads(process.run(argv, env=engine_environment(), capture=True).stdout)
+    except CommandFailed as error:
+        raise ImageError(
+            f"buildah has no image {name}: {' '.join(error.tail[-1:])}",
+            hint=f"`buildah images` lists them; one in a registry is docker://{name}",
+        ) from error
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ImageError(f"buildah says nothing that makes sense about {reference}")
+    return found
+
+
+def _store() -> tuple[Path, str]:
+    info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
+    return Path(info["store"]["GraphRoot"]), str(info["store"]["GraphDriverName"])
+
+
+@contextlib.contextmanager
+def _open(layer: StoredLayer) -> Iterator[Reader]:
+    enter = [] if os.geteuid() == 0 else ["buildah", "unshare"]
+    argv = [*enter, sys.executable, "-I", "-S", str(tarsplit.__file__), str(layer.diff), str(layer.split)]
+    with process.Process(argv, env=engine_environment(), stdout=process.PIPE) as running:
+        yield _Output(running, layer)
+
+
+class _Output:
+    """The Reader of what a process writes."""
+
+    def __init__(self, running: process.Process, layer: StoredLayer) -> None:
+        self._running = running
+        self._layer = layer
+        self._left = layer.size
+        self._fd = running.stdout.fileno()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE)
+
+    def read(self, size: int, /) -> bytes:
+        data = os.read(self._fd, size)
+        self._left -= len(data)
+        if not data and self._left > 0 and size:
+            code = self._running.wait()
+            said = f": {self._running.tail[-1]}" if self._running.tail else ""
+            raise ImageError(
+                f"the layer {self._layer.diff_id} cannot be read from {self._layer.diff}: "
+                f"what reads it {process.describe_exit(code)}{said}",
+                hint="did somebody remove the image, or change files below it? try `buildah push` of it",
+            )
+        return data
+
+
+def _pushed(name: str, *, reference: str, architecture: str, scratch: Path) -> Image:
+    """The image as buildah writes it out."""
+    place = scratch / "image"
+    argv = ["buildah", "push", "--quiet", "--disable-compression", "--", name, f"dir:{place}"]
+    try:
+        process.run(argv, env={**engine_environment(), "TMPDIR": str(scratch)}, capture=True)
+    except CommandFailed as error:
+        raise ImageError(f"buildah cannot give {reference}: {' '.join(error.tail[-2:])}") from error
+    return SkopeoDirectory(Directory(place), name=reference).image(architecture=architecture)

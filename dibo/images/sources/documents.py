@@ -1,0 +1,273 @@
+"""What describes a container image: indexes, manifests and configs, read and checked.
+
+    index       {"manifests": [descriptor with a platform, …]}
+    manifest    {"config": descriptor, "layers": [descriptor, …]}       layers from the lowest
+    config      {"os", "architecture", "rootfs": {"diff_ids": [digest of each layer's tar, …]}, …}
+    descriptor  {"mediaType", "digest", "size", "platform": {"os", "architecture", "variant"}, …}
+
+OCI image specification, descriptor.md, image-index.md, manifest.md, config.md; the types of Docker (distribution,
+manifest v2 schema 2) are their elder twins, field for field. All of it comes from outside and is believed only as far
+as it was checked here: shapes, digests, sizes. What could be read as an index and as a manifest at once is refused
+(CVE-2021-41190).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dibo.errors import ImageError, VerificationFailed
+from dibo.images.manifest import DIGEST, INDEX_TYPES, LARGEST_MANIFEST, MANIFEST_TYPES, PLATFORMS
+from dibo.units import human_size
+
+LARGEST_DOCUMENT: Final = LARGEST_MANIFEST  # configs are held to it, too
+MOST_LAYERS: Final = 1000  # overlayfs takes 500 at most, docker makes 127
+
+CONFIG_TYPES: Final = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+_SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
+_LAYER_TYPE: Final = re.compile(
+    r"application/vnd\.oci\.image\.layer\.v1\.tar(\+gzip|\+zstd)?"
+    r"|application/vnd\.docker\.image\.rootfs\.diff\.tar(\.gzip|\.zstd)?"
+)
+
+# Variants that Debian's code runs on as well, after the one that is its own.
+_ALSO: Final = {"amd64": ("v1",), "arm64": ("",), "armhf": ("",)}
+_PLATFORMS: Final = {
+    word: (architecture, (variant, *_ALSO.get(word, ())))
+    for word, (architecture, variant) in PLATFORMS.items()
+}
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """In the words of OCI, which are those of Go."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @property
+    def debian(self) -> str:
+        """Debian's word for the architecture, or OCI's where Debian has none: `arm/v6`."""
+        alike = [word for word, (architecture, _) in _PLATFORMS.items() if architecture == self.architecture]
+        exact = [word for word in alike if self.variant in _PLATFORMS[word][1]]
+        if exact or (alike and self.architecture != "arm"):  # elsewhere a variant is but a newer processor
+            return (exact or alike)[0]
+        return f"{self.architecture}/{self.variant}" if self.variant else self.architecture
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """Points at a blob. `size` is in bytes."""
+
+    digest: str
+    size: int
+    media_type: str
+    platform: Platform | None = None
+    names: tuple[str, ...] = ()
+    """What its annotations call it: a tag, or a whole name of an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    platform: Platform | None
+    diff_ids: tuple[str, ...]
+    document: Document
+
+
+def verify(data: bytes, digest: str, *, what: str) -> None:
+    """Raises VerificationFailed unless `data` has the digest."""
+    algorithm, _, value = digest.partition(":")
+    found = hashlib.new(algorithm, data).hexdigest()
+    if found != value:
+        raise VerificationFailed(
+            f"{what} has the digest {algorithm}:{found}, where {digest} is wanted",
+            hint="it is damaged, or somebody changed it; do not use it",
+        )
+
+
+def parse(data: bytes, *, what: str) -> dict[str, Any]:
+    """The JSON object in `data`. Raises ImageError."""
+    if len(data) > LARGEST_DOCUMENT:
+        raise ImageError(
+            f"{what} is larger than {human_size(LARGEST_DOCUMENT)}, the most that is read of one"
+        )
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ImageError(f"{what} is nested too deep") from None
+    except ValueError as error:
+        raise ImageError(f"{what} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ImageError(f"{what} is not a JSON object")
+    return found
+
+
+def is_digest(text: object) -> bool:
+    """Whether it is `sha256:` or `sha512:` and so many hexadecimal digits: safe as the name of a file."""
+    return isinstance(text, str) and DIGEST.fullmatch(text) is not None
+
+
+def index_entries(document: Document, *, media_type: str = "", what: str) -> tuple[Descriptor, ...] | None:
+    """The entries of an index, None when `document` is a manifest. `media_type` is what its descriptor says.
+
+    Raises ImageError when it is neither, or could be both.
+    """
+    stated = document.get("mediaType", "")
+    if stated and media_type and stated != media_type:
+        raise ImageError(f"{what} says it is {stated!r}, but was announced as {media_type!r}")
+    kind = stated or media_type
+    if document.get("schemaVersion") == 1 or (isinstance(kind, str) and kind.startswith(_SCHEMA_1)):
+        raise ImageError(
+            f"{what} is in Docker's schema 1, which was given up in 2017",
+            hint="pull and push it again with a docker or skopeo of today, which write schema 2",
+        )
+    is_index, is_manifest = "manifests" in document, "layers" in document or "config" in document
+    if is_index and is_manifest:
+        raise ImageError(f"{what} could be read as an image and as an index of images: one of it is a lie")
+    known = INDEX_TYPES if is_index else MANIFEST_TYPES if is_manifest else ()
+    if not known or (kind and kind not in known):
+        said = f": it is {_short(kind)}" if kind else ""
+        raise ImageError(
+            f"{what} is neither an image nor an index of images{said}", hint="name a container image"
+        )
+    if not is_index:
+        return None
+    return tuple(_descriptor(each, what=what) for each in _list(document, "manifests", what=what))
+
+
+def parse_manifest(document: Document, *, what: str) -> Manifest:
+    """Raises ImageError for what is no image, and for layers that cannot be had or read."""
+    config = _descriptor(document.get("config"), what=f"the config of {what}")
+    if config.media_type not in CONFIG_TYPES:
+        raise ImageError(
+            f"{what} is no image of a root file system: its config is {config.media_type!r}",
+            hint="registries also hold charts, signatures and other artefacts; name a container image",
+        )
+    if config.size > LARGEST_DOCUMENT:
+        raise ImageError(f"the config of {what} is larger than {human_size(LARGEST_DOCUMENT)}")
+    entries = _list(document, "layers", what=what)
+    if not entries:
+        raise ImageError(f"{what} has no layers, so there is nothing in it")
+    if len(entries) > MOST_LAYERS:
+        raise ImageError(f"{what} has {len(entries)} layers; {MOST_LAYERS} are the most that are read")
+    layers = tuple(_layer(each, what=f"layer {n} of {what}") for n, each in enumerate(entries, 1))
+    return Manifest(config=config, layers=layers)
+
+
+def parse_config(document: Document, *, layers: int, what: str) -> Config:
+    """The config of an image with so many `layers`. Raises ImageError."""
+    rootfs = document.get("rootfs")
+    if not isinstance(rootfs, dict):
+        raise ImageError(f"{what} says nothing of a root file system")
+    diff_ids = _list(rootfs, "diff_ids", what=what)
+    for each in diff_ids:
+        if not is_digest(each):
+            raise ImageError(f"{what} has {each!r} where the digest of a layer should be")
+    if len(diff_ids) != layers:
+        raise ImageError(f"{what} describes {len(diff_ids)} layers, but there are {layers}")
+    platform = _platform(document, what=what)
+    if platform is not None and platform.os not in ("linux", ""):
+        raise ImageError(f"{what} is for {platform.os}, not for Linux")
+    return Config(platform=platform, diff_ids=tuple(diff_ids), document=document)
+
+
+def by_preference(entries: Sequence[Descriptor], *, architecture: str) -> tuple[Descriptor, ...]:
+    """Those that may be for `architecture` (Debian's word): the best variant first, at the end those that do not
+    say."""
+    variants = _PLATFORMS[architecture][1] if architecture in _PLATFORMS else None
+
+    def place(each: Descriptor) -> int | None:
+        """Among the variants; None when it is for something else."""
+        platform = each.platform
+        if platform is None or platform.os != "linux" or platform.debian != architecture:
+            return None
+        if variants is None:
+            return 0
+        return variants.index(platform.variant) if platform.variant in variants else None
+
+    found = [(rank, each) for each in entries if (rank := place(each)) is not None]
+    sure = (each for _, each in sorted(found, key=lambda pair: pair[0]))
+    return (*sure, *(each for each in entries if each.platform is None))
+
+
+def _layer(value: Any, *, what: str) -> Descriptor:
+    found = _descriptor(value, what=what)
+    kind = found.media_type
+    if kind.endswith(("+encrypted", ".enc")):
+        raise ImageError(f"{what} is encrypted", hint="decrypt the image first: skopeo copy --decryption-key")
+    if ".foreign." in kind or ".nondistributable." in kind or value.get("urls"):
+        raise ImageError(
+            f"{what} is foreign: it is kept elsewhere than the image",
+            hint="dibo follows no links out of an image; push it again with the layer in it",
+        )
+    if not _LAYER_TYPE.fullmatch(kind):
+        raise ImageError(f"{what} is {kind!r}, not a tar", hint="name the image of a root file system")
+    return found
+
+
+def _descriptor(value: Any, *, what: str) -> Descriptor:
+    if not isinstance(value, dict):
+        raise ImageError(f"{what} has {_short(value)} where a descriptor should be")
+    digest, size, kind = value.get("digest"), value.get("size"), value.get("mediaType")
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise ImageError(f"{what} has {_short(digest)} where a sha256 digest should be")
+    if type(size) is not int or not 0 <= size < 1 << 63:
+        raise ImageError(f"{what} has {_short(size)} where a size should be")
+    if not isinstance(kind, str):
+        raise ImageError(f"{what} has {_short(kind)} where a media type should be")
+    given = value.get("annotations")
+    annotations = given if isinstance(given, dict) else {}
+    platform = value.get("platform")
+    return Descriptor(
+        digest=digest,
+        size=size,
+        media_type=kind,
+        platform=_platform(platform, what=what) if isinstance(platform, dict) else None,
+        names=tuple(
+            annotations[key]
+            for key in ("org.opencontainers.image.ref.name", "io.containerd.image.name")
+            if isinstance(annotations.get(key), str)
+        ),
+    )
+
+
+def _platform(value: Mapping[str, Any], *, what: str) -> Platform | None:
+    words = [value.get(key) or "" for key in ("os", "architecture", "variant")]
+    if not all(isinstance(word, str) for word in words):
+        raise ImageError(f"{what} has {_short(words)} where a platform should be")
+    os, architecture, variant = words
+    if not architecture:
+        return None
+    return Platform(os=os or "linux", architecture=architecture, variant=variant)
+
+
+def _list(document: Document, key: str, *, what: str) -> list[Any]:
+    found = document.get(key)
+    if not isinstance(found, list):
+        raise ImageError(f"{what} has no list of {key}")
+    return found
+
+
+def _short(value: Any) -> str:
+    """A value for a message, which an attacker may have made long."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

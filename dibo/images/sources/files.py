@@ -1,0 +1,138 @@
+"""Files by name, in a directory or in a tar: what layouts and archives of images are made of.
+
+Names are relative, with `/`, and come from digests that were checked or from an archive's own list. A tar is never
+unpacked: its index (dibo.images.sources.tarindex) says where each member lies, and a member is read there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, Protocol
+
+from dibo.errors import ImageError
+from dibo.images.image import Reader
+from dibo.images.sources.documents import LARGEST_DOCUMENT
+from dibo.images.sources.tarindex import Index
+
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not stop us
+
+
+class Files(Protocol):
+    """`what` is a file's name for messages; sizes are in bytes. All raise ImageError for what cannot be read."""
+
+    def size(self, name: str) -> int | None:
+        """None when there is no such file."""
+
+    def read(self, name: str) -> bytes:
+        """All of a small file. ImageError when it has more than LARGEST_DOCUMENT bytes, or is not there."""
+
+    def open(self, name: str) -> AbstractContextManager[Reader]: ...
+
+    def what(self, name: str) -> str: ...
+
+
+class Directory:
+    """A directory of the host."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def what(self, name: str) -> str:
+        return str(self.path / name)
+
+    def size(self, name: str) -> int | None:
+        try:
+            found = (self.path / name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(self.what(name), error) from error
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return _small(file, what=self.what(name))
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[Reader]:
+        try:
+            fd = os.open(self.path / name, _FLAGS)
+        except OSError as error:
+            raise _unreadable(self.what(name), error) from error
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise ImageError(f"{self.what(name)} is not a plain file")
+            yield Slice(fd, 0, found.st_size, what=self.what(name))
+        finally:
+            os.close(fd)
+
+
+class Archive:
+    """A tar, read through its index. `fd` stays open, and the caller's."""
+
+    def __init__(self, fd: int, index: Index, *, path: str) -> None:
+        self._fd = fd
+        self._index = index
+        self._path = path
+
+    def what(self, name: str) -> str:
+        return f"{name} in {self._path}"
+
+    def size(self, name: str) -> int | None:
+        found = self._index.find(name)
+        return None if found is None else found.size
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return _small(file, what=self.what(name))
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[Reader]:
+        found = self._index.find(name)
+        if found is None:
+            raise ImageError(f"{self._path} has no {name}")
+        yield Slice(self._fd, found.offset, found.size, what=self.what(name))
+
+
+class Slice:
+    """A Reader of part of a file. Has a position of its own, so several may read one file at once."""
+
+    def __init__(self, fd: int, offset: int, size: int, *, what: str) -> None:
+        self._fd = fd
+        self._at = offset
+        self._end = offset + size
+        self._what = what
+
+    def read(self, size: int, /) -> bytes:
+        wanted = min(size, self._end - self._at)
+        if wanted <= 0:
+            return b""
+        try:
+            data = os.pread(self._fd, wanted, self._at)
+        except OSError as error:
+            raise _unreadable(self._what, error) from error
+        if not data:
+            raise ImageError(f"{self._what} became shorter while it was read")
+        self._at += len(data)
+        return data
+
+
+def _small(file: Reader, *, what: str) -> bytes:
+    parts = []
+    left = LARGEST_DOCUMENT + 1
+    while left and (data := file.read(left)):
+        parts.append(data)
+        left -= len(data)
+    if not left:
+        raise ImageError(f"{what} is larger than 4 MiB, the most that is read of a description")
+    return b"".join(parts)
+
+
+def _unreadable(what: str, error: OSError) -> ImageError:
+    return ImageError(f"cannot read {what}: {error.strerror}")

@@ -1,0 +1,112 @@
+"""OCI layouts: a directory, or a tar of one.
+
+    oci-layout            {"imageLayoutVersion": "1.0.0"}
+    index.json            an index; an entry's annotation org.opencontainers.image.ref.name is its tag
+    blobs/sha256/<hex>
+
+OCI image specification, image-layout.md. `docker save` of docker 25 and newer writes such a tar as well; there the
+whole name of the image is in the annotation io.containerd.image.name.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Final
+
+from dibo.errors import ImageError
+from dibo.images.image import Image, Reader
+from dibo.images.sources import documents
+from dibo.images.sources.blobs import find_image, find_manifest
+from dibo.images.sources.documents import Descriptor
+from dibo.images.sources.files import Files
+
+_HINT: Final = "is it an OCI layout?"
+
+
+class Layout:
+    """`name` is what the user wrote, for messages; `reference` a tag, `@sha256:…`, or empty for the only image."""
+
+    def __init__(self, files: Files, *, name: str, reference: str) -> None:
+        self._files = files
+        self._name = name
+        self._reference = reference
+
+    def image(self, *, architecture: str) -> Image:
+        """Raises ImageError, VerificationFailed."""
+        return find_image(self, self._entries(), architecture=architecture, name=self._name)
+
+    def digest(self, *, architecture: str) -> str:
+        """That of the image's manifest: what bases want to know. Raises as `image` does."""
+        return find_manifest(self, self._entries(), architecture=architecture, name=self._name).digest
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        return self._files.read(_path(descriptor))
+
+    def open(self, descriptor: Descriptor) -> AbstractContextManager[Reader]:
+        return self._files.open(_path(descriptor))
+
+    def require(self, descriptor: Descriptor) -> None:
+        require_size(self._files, _path(descriptor), descriptor)
+
+    def _entries(self) -> list[Descriptor]:
+        """The one entry of index.json that is meant, or those that are one image for several platforms."""
+        if self._files.size("index.json") is None:
+            raise ImageError(f"{self._files.what('index.json')} is not there", hint=_HINT)
+        what = self._files.what("index.json")
+        index = documents.parse(self._files.read("index.json"), what=what)
+        entries = documents.index_entries(index, what=what)
+        if entries is None:
+            raise ImageError(f"{what} is the manifest of an image, not an index", hint=_HINT)
+        wanted = self._reference
+        if wanted.startswith("@"):
+            found = [each for each in entries if each.digest == wanted[1:]] or self._unlisted(wanted[1:])
+        elif wanted:
+            found = [each for each in entries if wanted in each.names]
+        else:
+            found = list(entries)
+        if len({each.digest for each in found}) == 1:
+            return found[:1]
+        if found and len({each.platform for each in found} - {None}) == len(found):
+            return found
+        problem = "several images" if found else f"no image {wanted}".rstrip()
+        tags = sorted({name for each in entries for name in each.names})
+        place = self._name.removesuffix(f":{wanted}").removesuffix(wanted)
+        raise ImageError(
+            f"{place} has {problem}",
+            hint=f"write {place}:TAG; tags are {', '.join(tags[:20])}" if tags else _HINT,
+        )
+
+    def _unlisted(self, digest: str) -> list[Descriptor]:
+        """A manifest that index.json does not name, such as one of an inner index."""
+        what = f"{digest} in {self._name}"
+        if not documents.is_digest(digest):
+            raise ImageError(f"{what} is not a digest", hint="write @sha256: and 64 hexadecimal digits")
+        path = _blob(digest)
+        size = self._files.size(path)
+        if size is None:
+            return []
+        stated = documents.parse(self._files.read(path), what=what).get("mediaType", "")
+        return [Descriptor(digest=digest, size=size, media_type=stated if isinstance(stated, str) else "")]
+
+
+def require_size(files: Files, path: str, descriptor: Descriptor) -> None:
+    """Raises ImageError unless the file is there and as large as it was announced."""
+    size = files.size(path)
+    if size is None:
+        raise ImageError(
+            f"the layer {files.what(path)} is not there", hint="the copy is incomplete; make it again"
+        )
+    if size != descriptor.size:
+        raise ImageError(
+            f"the layer {files.what(path)} has {size} bytes, but was announced with {descriptor.size}",
+            hint="it is damaged; make the copy again",
+        )
+
+
+def _path(descriptor: Descriptor) -> str:
+    return _blob(descriptor.digest)
+
+
+def _blob(digest: str) -> str:
+    algorithm, _, value = digest.partition(":")
+    return f"blobs/{algorithm}/{value}"

@@ -1,0 +1,54 @@
+"""Images in registries; how these are asked is dibo.images.registry.api."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from dibo.errors import RegistryError, Unreachable
+from dibo.images.image import Image, Reader
+from dibo.images.manifest import digest_of
+from dibo.images.reference import ImageName, parse_image_name
+from dibo.images.registry import api
+from dibo.images.sources import documents
+from dibo.images.sources.blobs import find_image
+from dibo.images.sources.documents import CONFIG_TYPES, Descriptor
+
+
+def registry_image(text: str, *, reference: str, architecture: str) -> Image:
+    """The image that `text` names; `reference` is what the user wrote.
+
+    Raises UsageError, ImageError, VerificationFailed, RegistryError, Unreachable.
+    """
+    name = parse_image_name(text)
+    try:
+        body = api.read_manifest(name)
+    except (RegistryError, Unreachable) as error:
+        if name.host == "localhost":  # where buildah says images are that were never pushed
+            error.hint = f"if it is in the store of buildah: containers-storage:{text}\n{error.hint}"
+        raise
+    if name.digest is not None:
+        documents.verify(body, name.digest, what=f"what {name.host} sent for {reference}")
+    top = Descriptor(digest=name.digest or digest_of(body), size=len(body), media_type="")
+    return find_image(_Blobs(name, top, body), [top], architecture=architecture, name=reference)
+
+
+class _Blobs:
+    """A repository. `body` is the manifest or index that was named, fetched already."""
+
+    def __init__(self, name: ImageName, top: Descriptor, body: bytes) -> None:
+        self._name = name
+        self._top = top
+        self._body = body
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        if descriptor == self._top:
+            return self._body
+        if descriptor.media_type in CONFIG_TYPES:
+            return api.read_small(self._name, descriptor.digest, limit=descriptor.size)
+        return api.read_manifest(self._name.at(descriptor.digest))
+
+    def open(self, descriptor: Descriptor) -> AbstractContextManager[Reader]:
+        return api.open_blob(self._name, descriptor.digest, descriptor.size)
+
+    def require(self, descriptor: Descriptor) -> None:
+        """To ask for each layer would cost as many round trips; it is seen when they are read, from the highest."""

@@ -1,0 +1,110 @@
+"""The volumes of a disk, and what is on each.
+
+Of xfs and btrfs, which dibo cannot read, label and UUID are read all the same: a root file system is booted by them.
+
+    xfs     byte 0   "XFSB",  32 UUID, 108 label (12)         fs/xfs/libxfs/xfs_format.h
+    btrfs   byte 65536 + 64 "_BHRfS_M", + 32 UUID, + 299 label (256)    fs/btrfs: struct btrfs_super_block
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from dibo.errors import DiskImageError
+from dibo.formats.ext4.reader import Ext, is_ext
+from dibo.formats.fat.reader import Fat, is_fat
+from dibo.formats.filesystem import FileSystem
+from dibo.formats.partitions.reader import Place, places
+from dibo.formats.source import Source, Window
+
+FOREIGN: Final = ("xfs", "btrfs")
+"""What needs another program to be read."""
+_BTRFS: Final = 65536
+_NAMED: Final = ((0, b"LUKS\xba\xbe", "LUKS"), (512, b"LABELONE", "LVM"), (0, b"hsqs", "squashfs"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """`system` is None where dibo cannot read it; `trouble` says why where it should have been able to."""
+
+    place: Place
+    kind: str
+    label: str = ""
+    uuid: str = ""
+    system: FileSystem | None = field(default=None, compare=False)
+    needs_recovery: bool = False
+    trouble: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"partition {self.place.number}" if self.place.number else "the disk"
+
+    def __str__(self) -> str:
+        label = f" {self.label!r}" if self.label else ""
+        return f"{self.name}: {self.kind or 'nothing known'}{label}" + (
+            f" ({self.trouble})" if self.trouble else ""
+        )
+
+
+def volumes(disk: Source) -> tuple[Volume, ...]:
+    """In the order of the table; of a disk without partitions, or with nothing known in them, the disk itself if
+    something is. Raises DiskImageError for a damaged table."""
+    everything = Place(number=0, offset=0, size=disk.size)
+    if is_fat(_head(disk, 0, 512)):
+        return (_volume(disk, everything),)
+    found = tuple(_volume(disk, place) for place in places(disk))
+    if not any(volume.kind for volume in found):
+        alone = _volume(disk, everything)
+        if alone.kind or not found:
+            return (alone,)
+    return found
+
+
+def _volume(disk: Source, place: Place) -> Volume:
+    part = Window(disk, place.offset, place.size)
+    kind = ""
+    try:
+        head = _head(part, 0, 2048)
+        kind = "ext" if is_ext(head) else "vfat" if is_fat(head) else ""
+        if kind == "ext":
+            ext = Ext(part)
+            return Volume(
+                place=place,
+                kind=ext.kind,
+                label=ext.label,
+                uuid=ext.uuid,
+                system=ext,
+                needs_recovery=ext.needs_recovery,
+            )
+        if kind == "vfat":
+            fat = Fat(part)
+            return Volume(place=place, kind=fat.kind, label=fat.label, uuid=fat.uuid, system=fat)
+        return _unreadable(part, place, head)
+    except DiskImageError as error:
+        return Volume(place=place, kind=kind, trouble=error.message)
+
+
+def _unreadable(part: Source, place: Place, head: bytes) -> Volume:
+    if head.startswith(b"XFSB") and len(head) >= 120:
+        return Volume(place=place, kind="xfs", uuid=_uuid(head[32:48]), label=_text(head[108:120]))
+    block = _head(part, _BTRFS, 1024)
+    if block[64:72] == b"_BHRfS_M":
+        return Volume(place=place, kind="btrfs", uuid=_uuid(block[32:48]), label=_text(block[299:555]))
+    kinds = (kind for at, magic, kind in _NAMED if head[at : at + len(magic)] == magic)
+    return Volume(place=place, kind=next(kinds, ""))
+
+
+def _head(source: Source, offset: int, size: int) -> bytes:
+    there = max(0, min(size, source.size - offset))
+    return source.read(offset, there) if there else b""
+
+
+def _uuid(data: bytes) -> str:
+    return str(UUID(bytes=data))
+
+
+def _text(data: bytes) -> str:
+    return data.split(b"\0")[0].decode(errors="replace")

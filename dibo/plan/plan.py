@@ -1,0 +1,115 @@
+"""What would be built, and why: the recipe with the key of every layer, and which of them a cache holds.
+
+`dibo plan` prints this value, a build runs it. The deepest layer that is held decides where the build resumes; what
+lies below it is not even looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from dibo.plan.base import Ingredients
+from dibo.plan.keys import Document, ExtraData, base_document, canonical, key_of, step_documents
+from dibo.plan.recipe import Recipe, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One step, its key, and its ingredients as canonical JSON."""
+
+    step: Step
+    key: str
+    ingredients: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A build, decided. `resume` counts the steps that need not run; the base is held when `base_held`, or when
+    any step is."""
+
+    recipe: Recipe
+    base_name: str
+    base_key: str
+    base_ingredients: str
+    steps: tuple[PlannedStep, ...]
+    base_held: bool
+    resume: int
+    epoch: str
+
+    @property
+    def image_key(self) -> str:
+        """The key of the last layer: what the image is known by."""
+        return self.steps[-1].key
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of every layer, the base's first."""
+        return (self.base_key, *(planned.key for planned in self.steps))
+
+    @property
+    def to_run(self) -> tuple[PlannedStep, ...]:
+        return self.steps[self.resume :]
+
+    @property
+    def start(self) -> str:
+        """The key of the layer on which the first step to run stands."""
+        return self.steps[self.resume - 1].key if self.resume else self.base_key
+
+
+def make_plan(
+    recipe: Recipe,
+    *,
+    base_name: str,
+    base_ingredients: Ingredients,
+    extra: ExtraData,
+    runner: str,
+    epoch: str,
+    held: Callable[[str], bool],
+) -> Plan:
+    """The recipe with its keys, and with what `held` says is there."""
+    base: Document = base_document(base_ingredients, architecture=recipe.architecture)
+    base_key = key_of(base)
+    documents = step_documents(recipe, base_key=base_key, extra=extra, runner=runner, epoch=epoch)
+    plan = Plan(
+        recipe=recipe,
+        base_name=base_name,
+        base_key=base_key,
+        base_ingredients=canonical(base),
+        steps=tuple(
+            PlannedStep(step=step, key=key, ingredients=canonical(document))
+            for step, (key, document) in zip(recipe.steps, documents, strict=True)
+        ),
+        base_held=False,
+        resume=0,
+        epoch=epoch,
+    )
+    return with_held(plan, held)
+
+
+def with_held(plan: Plan, held: Callable[[str], bool]) -> Plan:
+    """The same plan where other layers are held. Asks for the deepest key first, and stops at the first that is."""
+    steps = plan.steps
+    resume = next((count for count in range(len(steps), 0, -1) if held(steps[count - 1].key)), 0)
+    return replace(plan, resume=resume, base_held=resume > 0 or held(plan.base_key))
+
+
+def describe(plan: Plan, where: Mapping[str, str] | None = None) -> str:
+    """The plan as a table for people: one line a layer, `cached` or `build`. `where` says which registry has a key that
+    is not in the engine's store."""
+    lines = [
+        f"stack         {' '.join(plan.recipe.stack.names)}",
+        f"architecture  {plan.recipe.architecture}",
+    ]
+    lines += [f"epoch         {plan.epoch}", ""]
+    rows = [(plan.base_key, "cached" if plan.base_held else "build", f"base {plan.base_name}")]
+    for number, planned in enumerate(plan.steps):
+        state = "cached" if number < plan.resume else "build"
+        local = "  (local)" if planned.step.local else ""
+        rows.append((planned.key, state, planned.step.title + local))
+    for key, state, title in rows:
+        place = (where or {}).get(key) if state == "cached" else None
+        lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  (in {place})" if place else ""))
+    run = len(plan.to_run) + (not plan.base_held)
+    lines += ["", f"{len(rows)} layers: {len(rows) - run} cached, {run} to build"]
+    return "\n".join(lines)

@@ -1,0 +1,168 @@
+"""The tree of a ramdisk, as it is picked from the tree of a root.
+
+What is taken lies at the same path as in the root. Symbolic links on the way are taken too, so a merged /usr stays
+merged, a soname stays a link, and a hard link stays one inode.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dibo.tree.node import Node
+
+Read = Callable[[Node], bytes]
+"""All bytes of a file."""
+_MOST_LINKS: Final = 40  # as path_resolution(7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What lies at a path once links are followed."""
+
+    path: str
+    """From the root, with no link in it."""
+    node: Node
+
+
+def parts(path: str) -> list[bytes]:
+    return [part for part in path.encode(errors="surrogateescape").split(b"/") if part]
+
+
+def text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")
+
+
+def resolve(
+    root: Node, path: str, *, visit: Callable[[list[bytes], Node], None] | None = None
+) -> Found | None:
+    """What lies at `path` as a chroot would see it; None where nothing does. `visit` is told every step: the path
+    without links to it, and the inode, links among them."""
+    wanted = parts(path)
+    trail: list[tuple[bytes, Node]] = [(b"", root)]
+    followed = 0
+    while wanted:
+        name = wanted.pop(0)
+        if name == b".":
+            continue
+        if name == b"..":
+            del trail[max(1, len(trail) - 1) :]
+            continue
+        child = (trail[-1][1].children or {}).get(name)
+        if child is None:
+            return None
+        if visit is not None:
+            visit([*(each for each, _ in trail[1:]), name], child)
+        if stat.S_ISLNK(child.mode):
+            followed += 1
+            if followed > _MOST_LINKS:
+                return None
+            if child.target.startswith(b"/"):
+                del trail[1:]
+            wanted = [part for part in child.target.split(b"/") if part] + wanted
+            continue
+        trail.append((name, child))
+    return Found(path="/" + "/".join(text(name) for name, _ in trail[1:]), node=trail[-1][1])
+
+
+def children(root: Node, path: str) -> tuple[str, ...]:
+    """Names in the directory at `path`, sorted; nothing where it is none."""
+    found = resolve(root, path)
+    return tuple(sorted(text(name) for name in found.node.children or {})) if found else ()
+
+
+def files_below(root: Node, path: str) -> Iterator[str]:
+    """Paths, from the root, of all that is no directory below the directory at `path`, sorted."""
+    found = resolve(root, path)
+    if found is None or found.node.children is None:
+        return
+    for name in sorted(found.node.children):
+        below = f"{found.path.rstrip('/')}/{text(name)}"
+        if found.node.children[name].children is not None:
+            yield from files_below(root, below)
+        else:
+            yield below
+
+
+class Harvest:
+    """What was picked so far. `root` stays as it is."""
+
+    def __init__(self, root: Node, read: Read) -> None:
+        self.root = root
+        self.read = read
+        self.tree = Node(stat.S_IFDIR | 0o755)
+
+    def take(self, path: str) -> Found | None:
+        """Pick what lies at `path` in the root, and the links that lead there. Of a directory, the directory alone.
+        None where nothing lies there."""
+        return resolve(self.root, path, visit=self._copy)
+
+    def take_all(self, path: str) -> bool:
+        """Pick a directory with all that is below, or a file; whether there is one."""
+        found = self.take(path)
+        if found is None:
+            return False
+        for below in files_below(self.root, found.path):
+            if self.take(below) is None:  # a link that leads nowhere
+                name = parts(below)
+                link = resolve(self.root, "/" + "/".join(map(text, name[:-1])))
+                assert link is not None and link.node.children is not None
+                self._copy(name, link.node.children[name[-1]])
+        return True
+
+    def _copy(self, path: list[bytes], node: Node) -> None:
+        directory = self._directory(path[:-1])
+        assert directory.children is not None
+        if node.children is None:
+            directory.children[path[-1]] = node
+        elif (there := directory.children.get(path[-1])) is None or there.children is None:
+            directory.children[path[-1]] = copy = Node(node.mode, node.uid, node.gid, node.mtime)
+            copy.xattrs = node.xattrs
+
+    def _directory(self, path: list[bytes]) -> Node:
+        """The directory at `path` in the ramdisk; what is missing of it is made."""
+        here = resolve(self.tree, "/" + "/".join(map(text, path)))
+        if here is not None and here.node.children is not None:
+            return here.node
+        node = self._directory(path[:-1])
+        assert node.children is not None
+        there = node.children.get(path[-1])
+        if there is not None and stat.S_ISLNK(there.mode):  # a link whose end was not picked
+            base = "/" if there.target.startswith(b"/") else "/" + "/".join(map(text, path[:-1])) + "/"
+            return self._directory(parts(base + text(there.target)))
+        node.children[path[-1]] = made = Node(stat.S_IFDIR | 0o755)
+        return made
+
+    def directory(self, path: str, mode: int = 0o755) -> None:
+        """An empty directory, unless it is there."""
+        if resolve(self.tree, path) is None:
+            self._directory(parts(path)).mode = stat.S_IFDIR | mode
+
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """A file that is not of the root."""
+        node = Node(stat.S_IFREG | mode)
+        node.data, node.size = data, len(data)
+        self.place(path, node)
+
+    def link(self, path: str, target: str) -> None:
+        node = Node(stat.S_IFLNK | 0o777)
+        node.target = target.encode(errors="surrogateescape")
+        node.size = len(node.target)
+        self.place(path, node)
+
+    def device(self, path: str, mode: int, device: tuple[int, int]) -> None:
+        node = Node(mode)
+        node.device = device
+        self.place(path, node)
+
+    def place(self, path: str, node: Node) -> None:
+        """Any inode at a path of the ramdisk, in the place of what is there."""
+        name = parts(path)
+        directory = self._directory(name[:-1])
+        assert directory.children is not None
+        directory.children[name[-1]] = node
+
+    def has(self, path: str) -> bool:
+        return resolve(self.tree, path) is not None

@@ -1,0 +1,87 @@
+"""From a root to a ramdisk: its layers are read once, into a spool without a name; the files are written from there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dibo.artefacts.manifest import SUFFIX, Facts, artefacts, complete, write_checksum, write_manifest
+from dibo.build.engine import Root
+from dibo.errors import OutputError, UsageError
+from dibo.images.layers.change_digest import Ledger
+from dibo.images.layers.load import load
+from dibo.images.layers.spool import Spool
+from dibo.ramdisk.make import Order, kernel_path, make_ramdisk, pack
+from dibo.ramdisk.source import Bytes
+from dibo.system.report import Report
+from dibo.system.workspace import Run
+from dibo.tree.dpkg import installed
+from dibo.tree.node import Buffer
+from dibo.tree.query import KEPT
+from dibo.units import human_size
+
+
+def check_output(output: Path) -> None:
+    """What can be refused before anything is built. Raises UsageError, OutputError."""
+    if not output.name or output.suffix == ".kernel":
+        raise UsageError(
+            f"{str(output)!r} is not the name of an initramfs",
+            hint="-o takes a file: deploy.ramdisk; the kernel goes beside it, as deploy.kernel",
+        )
+    directory = output.absolute().parent
+    if not directory.is_dir():
+        raise OutputError(
+            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
+        )
+    for path in (output, kernel_path(output)):
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory", hint="choose another name with -o")
+
+
+def write_ramdisk(
+    root: Root, order: Order, output: Path, *, about: Mapping[str, Any], run: Run, report: Report
+) -> tuple[Path, Path]:
+    """Write the initramfs to `output` and the kernel beside it, with the sha256 of each and the manifest of both, which
+    begins with `about`; their paths. Raises RamdiskError, OutputError, and what
+    reading layers raises."""
+    kernel = kernel_path(output)
+    with (
+        run.output(output) as ramdisk_part,
+        run.output(kernel) as kernel_part,
+        tempfile.TemporaryFile(dir=run.directory) as file,
+    ):
+        with report.task("root") as task:
+            spool, ledger = Spool(file), Ledger(built=root.built)
+            tree = load(
+                root.layers,
+                spool,
+                keep=KEPT,
+                clamp=order.epoch,
+                ledger=ledger,
+                progress=lambda done: report.line(f"{human_size(done)} read"),
+            )
+            for warning in tree.warnings:
+                report.warn(warning)
+            task.note(f"{human_size(tree.bytes)} in {tree.entries} files")
+        with report.task("ramdisk") as task:
+            contents = Bytes(spool)
+            ramdisk = make_ramdisk(tree.root, order, contents)
+            for name in ramdisk.modules.missing_firmware:
+                report.line(f"firmware that is not in the root: {name}")
+            _write(kernel_part, contents.stream(ramdisk.kernel))
+            size = _write(ramdisk_part, pack(ramdisk, order, contents))
+            task.note(f"Linux {ramdisk.version}, {len(ramdisk.modules.modules)} modules, {human_size(size)}")
+    sums = [write_checksum(path, run) for path in (output, kernel)]
+    facts = Facts(layers=tuple(ledger.digests), packages=installed(tree.root))
+    made = artefacts(("initramfs", "kernel"), (output, kernel), sums)
+    write_manifest(complete(about, facts, made), output.with_name(output.name + SUFFIX), run)
+    return output, kernel
+
+
+def _write(path: Path, pieces: Iterable[Buffer]) -> int:
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        return file.tell()

@@ -1,0 +1,254 @@
+"""What a command was asked for: options over environment variables over defaults.
+
+Pure: argv is parsed elsewhere, the environment is handed in. The table of variables is what `-h` and the reference
+print, and a test holds them together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from dibo.errors import UsageError
+from dibo.flavours.epoch import start_of
+from dibo.flavours.model import ARCHITECTURES
+from dibo.images.reference import ImageName, parse_repository
+from dibo.units import parse_gib
+
+VARIABLES: Final = {
+    "ARCH": "architecture: amd64, arm64, i386 (this machine's)",
+    "RELEASE": "release of the base (the newest that dibo knows)",
+    "BASE_IMAGE_FILE": "name of the Ubuntu root tarball on the server",
+    "CLOUD_IMAGES": "server of Ubuntu's cloud images",
+    "FS_TYPE": "root file system: ext4, ext3, ext2 (ext4)",
+    "IMAGE_TYPE": "artefacts, separated by commas (qcow2)",
+    "IMAGE_NAME": "name of the artefact (image)",
+    "IMAGE_SIZE": "size of the disk in GB, that is 2^30 bytes; fractions allowed (2)",
+    "IMG_PATH": "dibo's cache (~/.cache/dibo)",
+    "FLAVOURS_DIR": "a directory of flavours, searched before the built-in ones",
+    "DIBO_FLAVOURS_PATH": "more such directories, separated by colons",
+    "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
+    "DIBO_BASE": "what to start from: ubuntu, debian, an image, a tarball (ubuntu)",
+    "DIBO_ENGINE": "what builds: buildah, docker, or auto, the first of them that works (auto)",
+    "DIBO_MIRROR": "Debian mirror to build from",
+    "DIBO_UBUNTU_KEYRING": "keyring that holds the key of the Ubuntu images",
+    "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
+    "DIBO_EPOCH": "the state of the world that layers are built in (this month)",
+    "DIBO_CACHE": "a repository HOST/PATH that layers are read from and stored in",
+    "DIBO_CACHE_FROM": "repositories that layers are only read from, separated by commas",
+    "DIBO_CACHE_TO": "repositories that layers are only stored in, separated by commas",
+    "DIBO_LAYER_COMPRESSION": "of layers that are stored: zstd, gzip or none (zstd)",
+    "DIBO_PLAIN_HTTP": "registries that speak plain HTTP, besides those on loopback: HOST[:PORT], separated by commas",
+    "DIBO_QCOW2_COMPRESSION": "zlib, zstd or none (zlib)",
+    "SOURCE_DATE_EPOCH": "time that later times in artefacts are clamped to (the start of the epoch)",
+}
+
+LAYER_COMPRESSIONS: Final = ("zstd", "gzip", "none")
+RAMDISK_VARIABLES: Final = {
+    "KERNEL_VERSION": "version of the kernel and its modules (the newest in the root)",
+    "MODULE_ROOT": "take kernel, modules and firmware from this directory, not from the root; / is this machine",
+    "BUSYBOX": "a busybox of this machine, instead of the root's",
+    "IMAGE_NAME": "the initramfs (ramdisk)",
+    "DIBO_RAMDISK_COMPRESSION": "zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)",
+}
+"""Those that ramdisk-image-create has besides, or means differently."""
+DEFAULT_TYPE: Final = "qcow2"
+DEFAULT_SIZE: Final = "2"
+DEFAULT_SIZE_SET_BY: Final = "dibo's default"
+DEFAULT_BASE: Final = "ubuntu"
+DEFAULT_NAME: Final = "image"
+AUTO: Final = "auto"
+ENGINES: Final = ("buildah", "docker", AUTO)
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
+_EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line; None where it says nothing."""
+
+    flavours: tuple[str, ...] = ()
+    architecture: str | None = None
+    name: str | None = None
+    types: str | None = None
+    base: str | None = None
+    release: str | None = None
+    image_size: str | None = None
+    filesystem: str | None = None
+    flavours_path: tuple[str, ...] = ()
+    converters_path: tuple[str, ...] = ()
+    cache_dir: str | None = None
+    mirror: str | None = None
+    epoch: str | None = None
+    engine: str | None = None
+    caches: tuple[str, ...] = ()
+    caches_from: tuple[str, ...] = ()
+    caches_to: tuple[str, ...] = ()
+    layer_compression: str | None = None
+    sha256: str | None = None
+    keyring: str | None = None
+    offline: bool = False
+    refresh: bool = False
+    with_base: bool = True
+    verbose: bool = False
+    loop: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything decided."""
+
+    flavours: tuple[str, ...]
+    architecture: str
+    output: Path
+    types: tuple[str, ...]
+    base: str
+    release: str | None
+    base_image_file: str | None
+    cloud_images: str | None
+    image_size: int
+    size_set_by: str
+    filesystem: str
+    flavours_path: tuple[Path, ...]
+    converters_path: tuple[Path, ...]
+    cache: Path
+    mirror: str | None
+    epoch: str
+    engine: str
+    source_date_epoch: int
+    caches_from: tuple[ImageName, ...]
+    """Repositories that layers are read from, in the order in which they are asked."""
+    caches_to: tuple[ImageName, ...]
+    """Repositories that layers are stored in."""
+    layer_compression: str
+    sha256: str | None
+    keyring: Path | None
+    fingerprint: str | None
+    offline: bool
+    refresh: bool
+    verbose: bool
+    loop: bool
+    """Whether disks are made on a loop device."""
+    environment: Mapping[str, str] = field(repr=False)
+    """The user's own variables, for those that flavours declare."""
+
+
+def decide(
+    options: Options, environment: Mapping[str, str], *, now: datetime, machine: str, home: Path
+) -> Settings:
+    """Options over variables over defaults. Raises UsageError for what makes no sense."""
+
+    def given(option: str | None, variable: str, default: str) -> str:
+        return option if option is not None else environment.get(variable) or default
+
+    epoch = given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}")
+    if _EPOCH.fullmatch(epoch) is None:
+        raise UsageError(
+            f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7"
+        )
+    both = _repositories(options.caches, environment, "DIBO_CACHE")
+    size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
+    cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
+    keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
+    return Settings(
+        flavours=(("base",) if options.with_base else ()) + options.flavours,
+        architecture=_architecture(given(options.architecture, "ARCH", _MACHINES.get(machine, machine))),
+        output=Path(given(options.name, "IMAGE_NAME", DEFAULT_NAME)),
+        types=_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
+        base=given(options.base, "DIBO_BASE", DEFAULT_BASE),
+        release=given(options.release, "RELEASE", "") or None,
+        base_image_file=environment.get("BASE_IMAGE_FILE") or None,
+        cloud_images=environment.get("CLOUD_IMAGES") or None,
+        image_size=parse_gib(size),
+        size_set_by=_who_set_size(options, environment),
+        filesystem=given(options.filesystem, "FS_TYPE", "ext4"),
+        flavours_path=_flavours_path(options, environment),
+        converters_path=_paths(options.converters_path, environment.get("DIBO_CONVERTERS_PATH", "")),
+        cache=cache.absolute(),
+        mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
+        epoch=epoch,
+        engine=_engine(given(options.engine, "DIBO_ENGINE", AUTO)),
+        source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
+        caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
+        caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
+        layer_compression=_compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
+        sha256=options.sha256,
+        keyring=Path(keyring) if keyring else None,
+        fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,
+        offline=options.offline,
+        refresh=options.refresh,
+        verbose=options.verbose,
+        loop=options.loop,
+        environment=dict(environment),
+    )
+
+
+def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:
+    if options.image_size is not None:
+        return "--image-size"
+    return "IMAGE_SIZE" if environment.get("IMAGE_SIZE") else DEFAULT_SIZE_SET_BY
+
+
+def _repositories(
+    named: Sequence[str], environment: Mapping[str, str], variable: str
+) -> tuple[ImageName, ...]:
+    words = named or [word.strip() for word in environment.get(variable, "").split(",")]
+    return tuple(parse_repository(word) for word in words if word)
+
+
+def _once(names: tuple[ImageName, ...]) -> tuple[ImageName, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _compression(name: str) -> str:
+    if name not in LAYER_COMPRESSIONS:
+        raise UsageError(
+            f"{name!r} is no compression of layers", hint=f"use one of {', '.join(LAYER_COMPRESSIONS)}"
+        )
+    return name
+
+
+def _architecture(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise UsageError(
+            f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}"
+        )
+    return name
+
+
+def _engine(name: str) -> str:
+    if name not in ENGINES:
+        raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(ENGINES)}")
+    return name
+
+
+def _types(text: str) -> tuple[str, ...]:
+    types = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not types:
+        raise UsageError("no type of artefact is named", hint="-t qcow2, or several: -t raw,qcow2,tar")
+    return types
+
+
+def _flavours_path(options: Options, environment: Mapping[str, str]) -> tuple[Path, ...]:
+    own = environment.get("FLAVOURS_DIR", "")
+    return _paths(
+        (*options.flavours_path, *([own] if own else [])), environment.get("DIBO_FLAVOURS_PATH", "")
+    )
+
+
+def _paths(named: Sequence[str], variable: str) -> tuple[Path, ...]:
+    return tuple(Path(word) for word in (*named, *variable.split(":")) if word)
+
+
+def _source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
+    """SOURCE_DATE_EPOCH when it is set, else the start of an epoch that is a date, else the start of this month."""
+    if text:
+        if re.fullmatch(r"[0-9]{1,12}", text) is None:
+            raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
+        return int(text)
+    found = start_of(epoch)
+    return found if found is not None else int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())

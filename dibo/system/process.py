@@ -1,0 +1,393 @@
+"""The door to other programs: the only file that starts processes.
+
+Every child leads a session of its own. A signal from the terminal therefore reaches dibo alone, which ends its
+children in order; and what a child leaves behind (a daemon that a hook started, the far side of a broken pipe) is
+found by that session, or, if it made another one, as an orphan: dibo is a child subreaper (prctl(2),
+PR_SET_CHILD_SUBREAPER), so orphans become its own children. Processes inside a user namespace that the user
+owns can be killed from outside whatever uid they have there (user_namespaces(7): the owner has every capability).
+
+Children get a small environment: PATH, LANG, where the user's files are, what containers/storage is told through
+the environment, and what is asked for. Each command is logged, as one could type it, before it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Self
+
+from dibo.errors import CommandFailed, Interrupted, ToolMissing
+from dibo.system.package_names import how_to_install
+
+log = logging.getLogger("dibo.system.process")
+
+TAIL_LINES = 20
+GRACE_SECONDS = 5.0
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+_KEPT = (
+    "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+    "XDG_CACHE_HOME", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF",
+    "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "STORAGE_DRIVER", "STORAGE_OPTS", "BUILDAH_ISOLATION", "SSL_CERT_FILE",
+    "SSL_CERT_DIR", "DBUS_SESSION_BUS_ADDRESS", "SOURCE_DATE_EPOCH", "DIBO_RUN",
+)  # fmt: skip
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child gets to see: the kept part of our own environment, LANG=C.UTF-8, and `extra`."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    kept["PATH"] = _with_sbin(kept.get("PATH", "/usr/local/bin:/usr/bin:/bin"))
+    return {**kept, "LANG": "C.UTF-8", **(extra or {})}
+
+
+def proxies() -> dict[str, str]:
+    """The proxies this process was told of, for children that use the network."""
+    return {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
+
+
+def find(tool: str) -> str | None:
+    """The path of a program, or None. Looks into the sbin directories too, where mke2fs lives."""
+    if "/" in tool:
+        return tool if os.access(tool, os.X_OK) else None
+    for directory in clean_environment()["PATH"].split(":"):
+        path = os.path.join(directory or ".", tool)  # noqa: PTH118 (os.path.isfile is False where we may not look)
+        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113
+            return path
+    return None
+
+
+def _with_sbin(path: str) -> str:
+    parts = path.split(":")
+    return ":".join([*parts, *(d for d in ("/usr/local/sbin", "/usr/sbin", "/sbin") if d not in parts)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """How a process ended: `stdout` is what was captured; `tail` the last lines of its stderr."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    tail: tuple[str, ...]
+
+
+class Process:
+    """A running child; a context manager that leaves none of its processes behind."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        """`stdout` is a file, subprocess.PIPE, or None: then it joins stderr in `on_line` and the tail."""
+        self.argv = tuple(argv)
+        self._on_line = on_line
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        environment = clean_environment(env)
+        _become_subreaper()
+        log.info("%s", shlex.join(self.argv))
+        program = find(self.argv[0])
+        if program is None:
+            raise ToolMissing(f"{self.argv[0]} is not installed", hint=how_to_install(self.argv[0]))
+        merged = stdout is None  # one pipe for both keeps their lines in order
+        with _starting:  # nobody takes it for an orphan before it is known
+            self._popen = subprocess.Popen(
+                [program, *self.argv[1:]],
+                env=environment,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=subprocess.PIPE if merged else stdout,
+                stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=tuple(pass_fds),
+            )
+            _known.add(self._popen.pid)
+        lines = self._popen.stdout if merged else self._popen.stderr
+        assert lines is not None
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
+        self._reader.start()
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """The pipe of a child started with stdout=PIPE."""
+        assert self._popen.stdout is not None
+        return self._popen.stdout
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """The pipe of a child started with stdin=PIPE."""
+        assert self._popen.stdin is not None
+        return self._popen.stdin
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._popen.poll() is not None
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        for raw in pipe:
+            line = raw.decode(errors="replace").rstrip("\r\n")
+            self._tail.append(line)
+            if self._on_line is not None:
+                self._on_line(line)
+        pipe.close()
+
+    def wait(self, *, timeout: float | None = None) -> int:
+        """The exit code, negative for a signal. Whatever the child left running is killed. Raises CommandFailed
+        when `timeout` seconds pass."""
+        try:
+            code = self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise CommandFailed(f"{self.argv[0]} did not end within {timeout:g} s", tail=self.tail) from None
+        self._sweep()
+        self._reader.join(GRACE_SECONDS)
+        return code
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        return tuple(self._tail)
+
+    def stop(self) -> None:
+        """End the child and all it started: SIGTERM, some seconds of grace, SIGKILL."""
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(GRACE_SECONDS)
+        self._sweep()
+        self._popen.wait()
+
+    def _sweep(self) -> None:
+        """Kill what is left of the child's session and descendants, and orphans that nobody else started."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
+            left = _left_behind(self._popen.pid)
+            if not left:
+                break
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        if self._popen.poll() is not None:
+            _known.discard(self._popen.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._popen.returncode is None:
+            self.stop()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+PIPE = subprocess.PIPE
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes | IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    capture: bool = False,
+    on_line: Callable[[str], None] | None = None,
+    check: bool = True,
+    timeout: float | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Completed:
+    """Run to the end. `capture` keeps stdout as text; otherwise it goes to `stdout`, or line by line to `on_line`
+    together with stderr. With `check`, a non-zero end raises CommandFailed; a program that does not exist always
+    raises ToolMissing. `timeout` is in seconds.
+    """
+    feed = PIPE if isinstance(stdin, bytes) else stdin
+    target: int | IO[bytes] | None = PIPE if capture else stdout
+    with Process(
+        argv, env=env, cwd=cwd, stdin=feed, stdout=target, on_line=on_line, pass_fds=pass_fds
+    ) as process:
+        captured: list[bytes] = []
+        helpers = []
+        if capture:
+            helpers.append(
+                threading.Thread(target=lambda: captured.append(process.stdout.read()), daemon=True)
+            )
+        if isinstance(stdin, bytes):
+            helpers.append(threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True))
+        for helper in helpers:
+            helper.start()
+        code = process.wait(timeout=timeout)
+        for helper in helpers:
+            helper.join()
+    text = b"".join(captured).decode(errors="replace")
+    if check and code != 0:
+        raise failure(argv, code, process.tail)
+    return Completed(argv=tuple(argv), returncode=code, stdout=text, tail=process.tail)
+
+
+def run_in_terminal(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+    """Run something interactive on our own terminal and return its exit code."""
+    program = find(argv[0])
+    if program is None:
+        raise ToolMissing(f"{argv[0]} is not installed", hint=how_to_install(argv[0]))
+    log.info("%s", shlex.join(argv))
+    term = {"TERM": os.environ.get("TERM", "dumb")}
+    with subprocess.Popen([program, *argv[1:]], env=clean_environment({**term, **(env or {})})) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:  # the shell's own business
+                continue
+
+
+def failure(argv: Sequence[str], code: int, tail: tuple[str, ...]) -> CommandFailed:
+    """What to raise for a command that ended with `code`: says how it ended, and keeps its last lines."""
+    how = describe_exit(code)
+    last = f": {tail[-1].strip()}" if tail else ""
+    return CommandFailed(f"{Path(argv[0]).name} {how}{last}", returncode=code, tail=tail)
+
+
+def describe_exit(code: int) -> str:
+    """How a process ended, in words. 126 and 127 are the shell's codes (POSIX sh, 2.8.2), 128+n its signals."""
+    if code < 0:
+        return f"was killed by {_signal_name(-code)}"
+    if code == 126:
+        return "ended with 126: something in it is not executable"
+    if code == 127:
+        return "ended with 127: a command in it was not found"
+    if code > 128:
+        return f"ended with {code}: something in it was killed by {_signal_name(code - 128)}"
+    return f"ended with exit code {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(data)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted, once: cleaning up is not interrupted again."""
+
+    def raise_once(signum: int, _frame: FrameType | None) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(signum)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {each: signal.signal(each, raise_once) for each in signals}
+    try:
+        yield
+    except Interrupted:
+        _end_descendants()
+        raise
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _end_descendants() -> None:
+    """Kill all that is below this process. A signal may come between the start of a child and the line that
+    remembers it; then nobody else would end it."""
+    me = os.getpid()
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline:
+        table = process_table()
+        below = {me}
+        while more := {pid for pid, (parent, _, _) in table.items() if parent in below} - below:
+            below |= more
+        left = [pid for pid in below - {me} if table[pid][2] != "Z"]
+        if not left:
+            break
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+_known: set[int] = set()
+_starting = threading.Lock()
+_subreaper = threading.Event()
+
+
+def _become_subreaper() -> None:
+    if not _subreaper.is_set():
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _subreaper.set()
+
+
+def _left_behind(leader: int) -> list[int]:
+    """Processes that `leader` started and that live still: of its session, below it, or orphans handed to us."""
+    me = os.getpid()
+    with _starting:
+        table, known = process_table(), set(_known)
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _, _) in table.items():
+        children.setdefault(parent, []).append(pid)
+    found = {pid for pid, (_, session, _) in table.items() if session == leader and pid != leader}
+    if leader in table and table[leader][2] != "Z":
+        found.add(leader)
+    # An orphan in the session of another child of ours is that one's business.
+    orphans = (
+        pid for pid in children.get(me, ()) if pid not in known and table[pid][1] not in known - {leader}
+    )
+    queue = [leader, *orphans]
+    while queue:
+        pid = queue.pop()
+        queue.extend(children.get(pid, ()))
+        if pid != leader:
+            found.add(pid)
+    for pid in [pid for pid in found if table.get(pid, (0, 0, ""))[2] == "Z"]:
+        found.discard(pid)
+        if table[pid][0] == me and pid not in known:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+    return sorted(found)
+
+
+def process_table() -> dict[int, tuple[int, int, str]]:
+    """(parent, session, state) of every process, as proc(5) says in /proc/PID/stat."""
+    table = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            try:
+                stat = Path(f"/proc/{name}/stat").read_text(errors="replace")
+            except OSError:
+                continue
+            state, parent, _, session, *_ = stat.rpartition(")")[2].split()
+            table[int(name)] = (int(parent), int(session), state)
+    return table

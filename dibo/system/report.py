@@ -1,0 +1,103 @@
+"""The door to the terminal: the only file that prints what is not an answer.
+
+Answers (a plan, a list, a path) go to stdout through `answer`; everything else is progress or a warning and goes
+to stderr. On a terminal the step under way shows its latest line and its age on one status line; elsewhere each
+step is one line when it starts and one when it ends, so a CI log stays readable.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import IO, Self
+
+from dibo.errors import DiboError
+
+
+class Report:
+    """Says what goes on. Methods never raise for what they are told."""
+
+    def __init__(self, stream: IO[str] | None = None, *, verbose: bool = False) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._live = self._stream.isatty()
+        self._verbose = verbose
+        self._warned: set[str] = set()
+        self._status = False
+
+    def say(self, text: str) -> None:
+        self._clear()
+        print(text, file=self._stream, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Once for each text."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.say(f"dibo: warning: {text}")
+
+    def error(self, error: DiboError) -> None:
+        self.say(f"dibo: error: {error.message}")
+        for line in error.hint.splitlines():
+            self.say(f"  {line}")
+
+    def line(self, text: str) -> None:
+        """A line of output of something under way: shown whole with -x, on a terminal as the status."""
+        if self._verbose:
+            self.say(f"    {text}")
+        elif self._live:
+            self._show(text)
+
+    def task(self, title: str) -> Task:
+        """Something that takes a while: use as a context manager."""
+        return Task(self, title)
+
+    def _show(self, text: str) -> None:
+        self._clear()
+        self._stream.write("  " + "".join(c for c in text if c.isprintable())[:100])
+        self._stream.flush()
+        self._status = True
+
+    def _clear(self) -> None:
+        if self._status:
+            self._stream.write("\r\x1b[2K")
+            self._status = False
+
+
+class Task:
+    """One line when it starts, one with its time when it ends."""
+
+    def __init__(self, report: Report, title: str) -> None:
+        self._report, self._title, self._note = report, title, ""
+
+    def note(self, text: str) -> None:
+        """Something to say of it when it ends, such as a size."""
+        self._note = f", {text}"
+
+    def __enter__(self) -> Self:
+        self._begun = time.monotonic()
+        self._report.say(f"{self._title} …")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        took = time.monotonic() - self._begun
+        self._report.say(f"{self._title}: {'done' if kind is None else 'failed'} ({took:.1f} s{self._note})")
+
+
+def answer(text: str) -> None:
+    """What was asked for, on stdout."""
+    print(text)
+
+
+def log_commands(report: Report) -> None:
+    """With -x: show each command, as one could type it, before it runs."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            report.say(f"+ {record.getMessage()}")
+
+    logger = logging.getLogger("dibo.system.process")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(Handler())

@@ -1,0 +1,257 @@
+"""The door to dibo's own directories: the cache, and one directory for each run.
+
+    ~/.cache/dibo/            IMG_PATH; tagged with CACHEDIR.TAG (https://bford.info/cachedir/)
+        bases/                what bases were downloaded, by digest
+        logs/                 the full log of each failed step
+        keys/                 ingredients of layers, by key
+        runs/ID/              everything temporary of one run
+            lock              held with flock(2) while the run lives
+            journal           what the run made elsewhere: one "kind value" a line
+
+A run that is killed with SIGKILL cannot clean up. Its lock is free then, so the next run does it: the journal says
+which half-written files and containers it left, and its processes carry DIBO_RUN=ID in their environment. What cannot
+be removed now, at a daemon that does not answer, waits for another run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from dibo.errors import DiboError, OutputError
+from dibo.system import process
+
+_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
+
+
+class Workspace:
+    """The cache directory, made and tagged when it is missing. Raises OutputError where it cannot be made."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for name in ("bases", "logs", "runs"):
+                (root / name).mkdir(parents=True, exist_ok=True)
+            tag = root / "CACHEDIR.TAG"
+            if not tag.exists():
+                tag.write_text(_TAG)
+        except OSError as error:
+            raise _unusable(root, error) from error
+
+    @property
+    def bases(self) -> Path:
+        return self.root / "bases"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @contextlib.contextmanager
+    def run(self, *, sweepers: Mapping[str, Callable[[str], None]] | None = None) -> Iterator[Run]:
+        """One run of dibo: first cleans up after runs that were killed, at the end after itself. `sweepers` remove
+        what a journal names that is elsewhere, by its kind."""
+        identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
+        directory = self.root / "runs" / identity
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._begin(directory, sweepers or {}))
+            except OSError as error:
+                raise _unusable(self.root, error) from error
+            os.environ["DIBO_RUN"] = identity
+            run = Run(identity, directory)
+            try:
+                yield run
+            finally:
+                if not run.left:
+                    _remove(directory)
+
+    def _begin(self, directory: Path, sweepers: Mapping[str, Callable[[str], None]]) -> IO[str]:
+        """Make a run's directory; its lock, held."""
+        with (self.root / "runs.lock").open("w") as all_runs:  # nobody sweeps a run that is just being made
+            fcntl.flock(all_runs, fcntl.LOCK_EX)
+            self._sweep(sweepers)
+            directory.mkdir()
+            lock = (directory / "lock").open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return lock
+
+    def _sweep(self, sweepers: Mapping[str, Callable[[str], None]]) -> None:
+        for directory in sorted((self.root / "runs").iterdir()):
+            with contextlib.suppress(OSError), (directory / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _kill_run(directory.name)
+                undone = [_undo(kind, value, sweepers) for kind, value in _journal(directory)]
+                if all(undone):
+                    _remove(directory)
+
+
+class Run:
+    """One run's directory and its journal of things made elsewhere."""
+
+    def __init__(self, identity: str, directory: Path) -> None:
+        self.identity = identity
+        self.directory = directory
+        self.left = False
+        """Whether something is left to do for the next run."""
+        self._count = 0
+
+    def leave_to_next(self) -> None:
+        """Something that the journal names could not be removed now."""
+        self.left = True
+
+    def subdirectory(self, name: str) -> Path:
+        """A new empty directory that goes with the run."""
+        self._count += 1
+        path = self.directory / f"{self._count:02}-{name}"
+        path.mkdir()
+        return path
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory in the system's temporary one, which processes of other ids may enter: the user's cache may
+        lie in a home that is closed to them."""
+        self._count += 1
+        path = Path(tempfile.gettempdir()) / f"dibo-{self.identity}-{self._count}"
+        self._note("tree", str(path))
+        path.mkdir()
+        path.chmod(0o755)
+        try:
+            yield path
+        finally:
+            _remove(path)
+
+    def container(self) -> str:
+        """A name for a new container; the journal has it before the engine does."""
+        self._count += 1
+        name = f"dibo-{self.identity}-{self._count}"
+        self._note("container", name)
+        return name
+
+    def docker(self, host: str) -> str:
+        """A name for what is made at a docker daemon: a container, a volume, an image that is not finished."""
+        self._count += 1
+        name = f"dibo-{self.identity}-{self._count}"
+        self._note("docker", f"{host} {name}")
+        return name
+
+    def loop_device(self, file: Path) -> None:
+        """A loop device that stands for `file` is about to be made."""
+        self._note("loop", str(file))
+
+    @contextlib.contextmanager
+    def output(self, path: Path) -> Iterator[Path]:
+        """A place beside `path` to write to; renamed to `path` when all went well, else removed.
+
+        Raises OutputError when the directory is missing or not writable.
+        """
+        path = path.absolute()
+        with self._part(path, f".{path.name}.{self.identity}.part") as part:
+            yield part
+            part.replace(path)
+
+    @contextlib.contextmanager
+    def beside(self, path: Path) -> Iterator[Path]:
+        """A file beside `path`, for a while; it may be renamed meanwhile. Raises OutputError."""
+        self._count += 1
+        path = path.absolute()
+        with self._part(path, f".{path.name}.{self.identity}-{self._count}.part") as part:
+            yield part
+
+    @contextlib.contextmanager
+    def _part(self, path: Path, name: str) -> Iterator[Path]:
+        part = path.with_name(name)
+        self._note("file", str(part))
+        try:
+            part.touch(exist_ok=False)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {path}: {error.strerror}",
+                hint="name a directory that exists and that you may write to with -o",
+            ) from error
+        try:
+            yield part
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _note(self, kind: str, value: str) -> None:
+        with (self.directory / "journal").open("a") as journal:
+            journal.write(f"{kind} {value}\n")
+
+
+def _undo(kind: str, value: str, sweepers: Mapping[str, Callable[[str], None]]) -> bool:
+    """Remove something that a journal names; whether that is done."""
+    if kind == "file":
+        Path(value).unlink(missing_ok=True)
+    elif kind == "tree":
+        _remove(Path(value))
+    elif kind in sweepers:
+        try:
+            sweepers[kind](value)
+        except DiboError:
+            return False
+    return True
+
+
+def _journal(directory: Path) -> list[tuple[str, str]]:
+    try:
+        lines = (directory / "journal").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [(kind, value) for kind, _, value in (line.partition(" ") for line in lines) if value]
+
+
+def _kill_run(identity: str) -> None:
+    """End what a killed run left running, and all below it."""
+    wanted = f"DIBO_RUN={identity}".encode()
+    table = process.process_table()
+    doomed = {pid for pid in table if wanted in _environment(pid).split(b"\0")} - {os.getpid()}
+    grown = True
+    while grown:
+        more = {pid for pid, (parent, _, _) in table.items() if parent in doomed} - doomed
+        grown = bool(more)
+        doomed |= more
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + process.GRACE_SECONDS
+    while doomed and time.monotonic() < deadline:  # what is dying may hold files and mounts still
+        table = process.process_table()
+        doomed = {pid for pid in doomed if pid in table and table[pid][2] != "Z"}
+        time.sleep(0.01 if doomed else 0)
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _unusable(root: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot use {root} as the cache: {error.strerror}",
+        hint="set IMG_PATH or --cache-dir to a directory you may write to",
+    )
+
+
+def _remove(directory: Path) -> None:
+    """Remove a tree, also when parts of it belong to subordinate ids, which only a user namespace may touch."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        with contextlib.suppress(DiboError):
+            process.run(["buildah", "unshare", "rm", "-rf", "--", str(directory)])

@@ -1,0 +1,57 @@
+"""Which packages a finished tree has installed, by what dpkg keeps of them: dpkg(1), deb-control(5).
+
+    /var/lib/dpkg/status       a paragraph for each package
+    /var/lib/dpkg/status.d/*   the same, a file for each: images that have no dpkg
+
+Of other package managers nothing is known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dibo.tree.node import Node
+from dibo.tree.query import find, names_in
+
+_DIRECTORY: Final = "/var/lib/dpkg/status.d"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Package:
+    name: str
+    version: str
+    architecture: str
+
+
+def installed(root: Node) -> tuple[Package, ...] | None:
+    """Sorted by name; None where there is no such database. Its files must be in memory: dibo.tree.query.KEPT
+    names them."""
+    paths = [
+        f"{_DIRECTORY}/{name.decode(errors='surrogateescape')}"
+        for name in names_in(root, _DIRECTORY)
+        if not name.endswith(b".md5sums")
+    ]
+    files = [node for path in ("/var/lib/dpkg/status", *paths) if (node := find(root, path)) is not None]
+    texts = [node.data.decode(errors="replace") for node in files if node.data is not None]
+    return tuple(sorted({package for text in texts for package in parse(text)})) if texts else None
+
+
+def parse(text: str) -> tuple[Package, ...]:
+    """Those of a database that are installed, in its order."""
+    found = []
+    for paragraph in text.split("\n\n"):
+        fields = {
+            name: value.strip()
+            for name, colon, value in (line.partition(":") for line in paragraph.splitlines())
+            if colon and not name.startswith((" ", "\t"))
+        }
+        if "Package" in fields and fields.get("Status", "install ok installed").endswith(" installed"):
+            found.append(
+                Package(
+                    name=fields["Package"],
+                    version=fields.get("Version", ""),
+                    architecture=fields.get("Architecture", ""),
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,219 @@
+"""Questions to a finished tree: its boot files, its kernels, what distribution it is; and what an engine left in it.
+
+A tree is in memory (dibo.tree.node); of its files only those below `KEPT` have their bytes there. Paths are
+followed as a chroot would follow them.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from dibo.disk.boot_files import MANIFEST, BootFiles, parse_manifest
+from dibo.errors import LayoutError, RootNotBootable
+from dibo.tree.node import Node
+
+KEPT: Final = (
+    bytes(MANIFEST.parent.relative_to("/")) + b"/",
+    b"etc/os-release",
+    b"usr/lib/os-release",
+    b"etc/fstab",
+    b"boot/grub/grub.cfg",
+    b"var/lib/dpkg/status",
+)
+"""What whoever loads a tree keeps the bytes of: prefixes of paths without their first slash."""
+_MOST_LINKS: Final = 40  # as path_resolution(7)
+_KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image)-(.+)")
+_BEFORE: Final = ("~", "-rc")
+_STUB: Final = b"../run/systemd/resolve/stub-resolv.conf"
+
+
+def find(root: Node, path: str | bytes) -> Node | None:
+    """What lies at `path`, symbolic links followed; None where nothing does."""
+    wanted = [part for part in (path.encode() if isinstance(path, str) else path).split(b"/") if part]
+    trail, followed = [root], 0
+    while wanted:
+        name = wanted.pop(0)
+        here = trail[-1]
+        if name in (b".", b".."):
+            if name == b".." and len(trail) > 1:
+                trail.pop()
+            continue
+        child = here.children.get(name) if here.children is not None else None
+        if child is None:
+            return None
+        if stat.S_ISLNK(child.mode):
+            followed += 1
+            if followed > _MOST_LINKS:
+                return None
+            if child.target.startswith(b"/"):
+                trail = [root]
+            wanted = [part for part in child.target.split(b"/") if part] + wanted
+            continue
+        trail.append(child)
+    return trail[-1]
+
+
+def names_in(root: Node, path: str) -> tuple[bytes, ...]:
+    """What the directory at `path` holds, sorted; nothing where it is none."""
+    node = find(root, path)
+    return tuple(sorted(node.children)) if node is not None and node.children is not None else ()
+
+
+def kernels(root: Node) -> tuple[str, ...]:
+    """Versions of the kernels in /boot, the newest last."""
+    found = {
+        match[2].decode(errors="replace")
+        for name in names_in(root, "/boot")
+        if (match := _KERNEL.match(name))
+    }
+    return tuple(sorted(found, key=by_version))
+
+
+def by_version(text: str) -> list[tuple[int, int | str]]:
+    """A key to sort versions by: numbers as numbers, and what is not finished (`~`, `-rc`) before what is."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [
+        (2, int(part)) if "0" <= part[0] <= "9" else (0 if part.startswith(_BEFORE) else 3, part)
+        for part in parts
+    ] + [(1, "")]
+
+
+def os_release(root: Node) -> dict[str, str]:
+    """The variables of os-release(5)."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        node = find(root, path)
+        if node is not None and node.data is not None:
+            lines = node.data.decode(errors="replace").splitlines()
+            pairs = (line.partition("=") for line in lines if not line.startswith("#"))
+            return {name.strip(): value.strip().strip("\"'") for name, sign, value in pairs if sign}
+    return {}
+
+
+_GRUB: Final = {
+    "amd64": ("i386-pc", "x86_64-efi-signed", "x86_64-efi"),
+    "arm64": ("arm64-efi-signed", "arm64-efi"),
+    "i386": ("i386-pc", "i386-efi"),
+}
+_PACKAGES: Final = {
+    ("debian", "amd64"): (
+        "linux-image-amd64 initramfs-tools",
+        "grub2-common grub-pc-bin grub-efi-amd64-signed shim-signed",
+    ),
+    ("debian", "arm64"): (
+        "linux-image-arm64 initramfs-tools",
+        "grub2-common grub-efi-arm64-signed shim-signed",
+    ),
+    ("debian", "i386"): ("linux-image-686-pae initramfs-tools", "grub2-common grub-pc-bin grub-efi-ia32-bin"),
+    ("ubuntu", "amd64"): ("linux-image-virtual initramfs-tools", "grub-pc grub-efi-amd64-signed shim-signed"),
+    ("ubuntu", "arm64"): (
+        "linux-image-virtual initramfs-tools",
+        "grub-efi-arm64 grub-efi-arm64-signed shim-signed",
+    ),
+}
+
+
+def require_bootable(root: Node, *, architecture: str) -> None:
+    """Raises RootNotBootable unless the tree has boot files; it says what is missing, and in which packages it is."""
+    if find(root, str(MANIFEST)) is not None:
+        return
+    release = os_release(root)
+    family = "ubuntu" if "ubuntu" in (release.get("ID"), *release.get("ID_LIKE", "").split()) else "debian"
+    kernel, loader = _PACKAGES.get((family, architecture), ("a kernel and its initramfs", "GRUB"))
+    if not kernels(root):
+        raise RootNotBootable(
+            "the root has no kernel: there is no /boot/vmlinuz-*, so no disk made of it would boot",
+            hint=f"install in the image: {kernel} {loader}\n"
+            "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
+            "or ask for the bare file system: --bare",
+        )
+    if not any(names_in(root, f"/usr/lib/grub/{platform}") for platform in _GRUB.get(architecture, ())):
+        raise RootNotBootable(
+            f"the root has a kernel, but no GRUB for {architecture} in /usr/lib/grub",
+            hint=f"install in the image: {loader}\n"
+            "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
+            "or ask for the bare file system: --bare",
+        )
+    raise RootNotBootable(
+        f"the root has a kernel and GRUB, but no boot files prepared: {MANIFEST} is not there",
+        hint="where buildah or docker is: dibo build --base IMAGE --no-base boot-files --push IMAGE-BOOTABLE\n"
+        "then convert that image",
+        preparable=True,
+    )
+
+
+def boot_files(root: Node) -> BootFiles:
+    """What the tree brings along to be booted. Raises LayoutError when it is not what its manifest says."""
+    manifest = parse_manifest(_bytes(root, str(MANIFEST)))
+    esp = find(root, str(manifest.esp)) if manifest.esp else None
+    return BootFiles(
+        boot=_bytes(root, str(manifest.bios.boot)) if manifest.bios else None,
+        core=_bytes(root, str(manifest.bios.core)) if manifest.bios else None,
+        esp={path.decode(errors="surrogateescape"): data for path, data in _files(esp)} if esp else {},
+    )
+
+
+def _bytes(root: Node, path: str) -> bytes:
+    node = find(root, path)
+    if node is None or node.data is None:
+        raise LayoutError(f"{MANIFEST} names {path}, which is not in the root")
+    return node.data
+
+
+def _files(directory: Node, above: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Plain files below a directory, with their paths from there."""
+    for name, child in sorted((directory.children or {}).items()):
+        if child.children is not None:
+            yield from _files(child, above + name + b"/")
+        elif stat.S_ISREG(child.mode):
+            yield above + name, child.data if child.data is not None else b""
+
+
+def tidy(root: Node) -> list[object]:
+    """Take out of a tree that dibo built what engines leave in it: mount points in /run and /tmp, which a running
+    machine mounts over, their marks, and the file that they mount over resolv.conf. Returns the contents of files
+    that are in the tree no more."""
+    removed: list[Node] = []
+    root.mode = stat.S_IFDIR | 0o755
+    top = root.children or {}
+    for name in (b"run", b"tmp"):
+        directory = top.get(name)
+        if directory is not None and directory.children:
+            removed += directory.children.values()
+            directory.children.clear()
+    if b".dockerenv" in top:
+        removed.append(top.pop(b".dockerenv"))
+    etc = find(root, "/etc")
+    resolv = (etc.children or {}).get(b"resolv.conf") if etc is not None else None
+    resolved = b"dbus-org.freedesktop.resolve1.service" in names_in(root, "/etc/systemd/system")
+    if (
+        resolved
+        and etc is not None
+        and etc.children is not None
+        and resolv is not None
+        and stat.S_ISREG(resolv.mode)
+    ):
+        removed.append(resolv)
+        link = Node(stat.S_IFLNK | 0o777, mtime=resolv.mtime)
+        link.target, link.size = _STUB, len(_STUB)
+        etc.children[b"resolv.conf"] = link
+    if not removed:
+        return []
+    gone = {node for each in removed for node in walk(each)} - set(walk(root))
+    return [node.content for node in gone if node.content is not None]
+
+
+def walk(root: Node) -> Iterator[Node]:
+    """Every inode of a tree, once."""
+    seen: set[Node] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if node.children is not None:
+            waiting += node.children.values()

@@ -1,0 +1,77 @@
+"""converter.yaml: found on a search path, read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dibo.artefacts.converter import Converters, Takes, load_converter
+from dibo.errors import ConverterError, UsageError
+from dibo.system import package_names, resources
+
+
+def write(directory: Path, kind: str, text: str) -> Path:
+    (directory / kind).mkdir(parents=True)
+    (directory / kind / "converter.yaml").write_text(text)
+    return directory / kind
+
+
+def test_those_that_come_with_dibo() -> None:
+    converters = Converters([resources.shared("converters")])
+    assert set(converters.types) >= {"qcow2", "raw", "squashfs", "tar", "vhdx", "vmdk"}
+    for each in converters:
+        assert each.summary
+        assert (each.path / "README.md").read_text().startswith(f"# {each.type}")
+        assert set(each.tools) <= set(package_names.PACKAGES), "or nobody is told what to install"
+        if each.command and "/" in each.command[0]:
+            assert (each.path / each.command[0]).stat().st_mode & 0o111
+
+
+def test_a_whole_one(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "ova", "summary: An appliance\ntakes: disk\ntools: [tar]\ncommand: [./convert, --fast]\n"
+    )
+    found = load_converter(path)
+    assert (found.type, found.summary, found.takes) == ("ova", "An appliance", Takes.DISK)
+    assert (found.tools, found.command) == (("tar",), ("./convert", "--fast"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "does not say what it takes"),
+        ("takes: tree", "does not say what it takes"),
+        ("takes: [disk]", "does not say what it takes"),
+        ("- takes", "does not say what it takes"),
+        ("takes: disk\ncomand: [x]", "unknown key 'comand'; did you mean 'command'"),
+        ("takes: disk\ncommand: ./convert", "command is a list of words"),
+        ("takes: disk\ntools: [1]", "tools is a list of words"),
+        ("takes: [", r"cannot read .*converter\.yaml"),
+    ],
+)
+def test_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConverterError, match=says):
+        load_converter(write(tmp_path, "ova", text))
+
+
+def test_the_first_directory_wins(tmp_path: Path) -> None:
+    write(tmp_path / "mine", "raw", "takes: root\n")
+    write(tmp_path / "theirs", "raw", "takes: disk\n")
+    write(tmp_path / "theirs", "ova", "takes: disk\n")
+    (tmp_path / "mine" / "notes").mkdir()
+    converters = Converters([tmp_path / "mine", tmp_path / "theirs"])
+    assert converters.types == ("ova", "raw")
+    assert converters.get("raw").takes is Takes.ROOT
+
+
+def test_an_unknown_type_names_the_nearest(tmp_path: Path) -> None:
+    converters = Converters([resources.shared("converters")])
+    with pytest.raises(UsageError, match="no converter makes 'qcow'; did you mean 'qcow2'") as caught:
+        converters.get("qcow")
+    assert "squashfs" in caught.value.hint
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConverterError, match=r"there is no directory .*nowhere"):
+        Converters([tmp_path / "nowhere"])

@@ -1,0 +1,218 @@
+"""The face: help, exit codes, what goes to which stream, and what is imported for it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from dibo import __version__, errors
+from dibo.cli import main
+from dibo.errors import DiboError
+from dibo.settings.settings import VARIABLES
+from tests.support.flavours import write_flavour
+
+PROJECT = Path(__file__).parents[3]
+COMMANDS = (
+    "plan",
+    "build",
+    "convert",
+    "push",
+    "verify",
+    "why",
+    "cache",
+    "flavours",
+    "shell",
+    "boot-server",
+    "doctor",
+    "schema",
+    "completion",
+)
+EXIT_CODES = PROJECT / "docs" / "reference" / "exit-codes.md"
+KINDS = [
+    each
+    for _, each in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(each, DiboError) and each.__module__ == errors.__name__
+]
+
+
+def dibo(
+    *arguments: str, entry: str = "dibo", environment: dict[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a process of its own."""
+    program = f"import sys; from dibo.cli.main import {entry}; sys.exit({entry}())"
+    base = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        env=base | (environment or {}),
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.dibo([command, "-h"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: dibo {command} ")
+
+
+def test_the_commands_are_those_that_are_tested(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.dibo(["-h"])
+    listed = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
+    assert tuple(listed) == COMMANDS
+
+
+def test_help_of_disk_image_create_explains_variables_and_phases(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.disk_image_create(["-h"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for word in (*VARIABLES, "-a ARCH", "-o NAME", "-t TYPE", "-x", "block-device-size.d", "first-boot.d"):
+        assert word in text, word
+
+
+def test_exit_codes_differ_and_leave_the_shell_s_alone() -> None:
+    codes = {kind: kind.exit_code for kind in KINDS}
+    assert len(set(codes.values())) == len(codes)
+    assert all(2 <= code < 126 for code in codes.values())
+    assert all(kind.meaning for kind in KINDS)
+    own = [kind for kind in KINDS if "meaning" not in vars(kind) or "exit_code" not in vars(kind)]
+    assert not own
+
+
+@pytest.mark.skipif(not EXIT_CODES.exists(), reason="docs/reference/exit-codes.md is not written yet")
+def test_exit_codes_are_documented() -> None:
+    text = EXIT_CODES.read_text()
+    for kind in KINDS:
+        assert re.search(rf"^\| *`?{kind.exit_code}`? *\|", text, re.MULTILINE), kind
+
+
+def test_the_version() -> None:
+    assert dibo("--version") == (0, f"dibo {__version__}\n", "")
+    assert dibo("--version", entry="disk_image_create") == (0, f"disk-image-create {__version__}\n", "")
+
+
+def test_errors_go_to_stderr_with_a_code_and_a_hint(tmp_path: Path) -> None:
+    code, out, err = dibo("flavours", "web-sever", environment={"FLAVOURS_DIR": str(tmp_path)})
+    assert (code, out) == (errors.UnknownFlavour.exit_code, "")
+    assert err.startswith("dibo: error: there is no flavour 'web-sever'")
+    assert f"\n  looked in {tmp_path}" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("no-such-command",), ("schema",), ("plan", "--no-such-option", "x")]
+)
+def test_a_command_line_that_makes_no_sense(arguments: tuple[str, ...]) -> None:
+    code, out, err = dibo(*arguments)
+    assert (code, out) == (2, "")
+    assert "usage: dibo" in err
+
+
+def test_a_plan_of_nothing_is_none_but_a_layout_needs_no_flavours(tmp_path: Path) -> None:
+    for arguments in (("plan",), ("plan", "--layout")):
+        code, _, err = dibo(*arguments)
+        assert (code, "dibo plan wants flavours" in err) == (errors.UsageError.exit_code, True)
+    file = tmp_path / "layout.yaml"
+    file.write_text(
+        "{table: mbr, partitions: [{name: r, type: linux, size: rest, filesystem: ext4, mount: /}]}"
+    )
+    code, out, _ = dibo("plan", "--layout", "--layout-file", str(file), "--image-size", "3")
+    assert (code, out.splitlines()[0]) == (0, "mbr, 3GiB (--image-size), partitions at multiples of 1MiB")
+
+
+def test_a_variable_that_makes_no_sense() -> None:
+    code, _, err = dibo("vm", entry="disk_image_create", environment={"IMAGE_SIZE": "abc"})
+    assert code == errors.UsageError.exit_code
+    assert "'abc' is not an image size" in err
+    assert "Traceback" not in err
+
+
+def test_answers_go_to_stdout(tmp_path: Path) -> None:
+    write_flavour(tmp_path / "mine", "web", ["install.d/10-x", "install.d/data"], yaml="summary: my web\n")
+    write_flavour(tmp_path / "theirs", "web", yaml="summary: their web\n")
+    environment = {"DIBO_FLAVOURS_PATH": f"{tmp_path}/mine:{tmp_path}/theirs"}
+    code, out, err = dibo("flavours", environment=environment)
+    assert (code, err) == (0, "")
+    (line,) = [line for line in out.splitlines() if line.startswith("web")]
+    assert "my web" in line
+    assert str(tmp_path / "mine" / "web") in line
+    assert f"shadows {tmp_path}/theirs/web" in out
+    code, out, err = dibo("flavours", "web", environment=environment)
+    assert (code, err) == (0, "")
+    assert "hook      install.d/10-x" in out
+    assert "data      install.d/data" in out
+
+
+def test_a_reader_that_goes_away() -> None:
+    program = "import sys; from dibo.cli.main import dibo; sys.exit(dibo(['flavours']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert b"Traceback" not in running.stderr.read()
+
+
+def test_the_schema_is_json() -> None:
+    _, out, _ = dibo("schema", "flavour")
+    jsonschema.Draft202012Validator.check_schema(json.loads(out))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions(shell: str) -> None:
+    code, out, _ = dibo("completion", shell)
+    assert code == 0
+    assert "disk-image-create" in out
+
+
+def test_flavours_are_completed(tmp_path: Path) -> None:
+    write_flavour(tmp_path, "web-server")
+    line = "dibo build web-"
+    environment = {
+        "_ARGCOMPLETE": "1",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "out"),
+        "FLAVOURS_DIR": str(tmp_path),
+    }
+    dibo(environment=environment)
+    assert (tmp_path / "out").read_text().split("\013") == ["web-server "]
+
+
+HEAVY = ("oras", "requests", "jsonschema", "argcomplete", "urllib3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "also"),
+    [
+        (("--version",), ("yaml", "dibo.api.session", "dibo.system.process", "http")),
+        (("-h",), ("yaml",)),
+        (("flavours",), ()),
+    ],
+    ids=["--version", "-h", "flavours"],
+)
+def test_nothing_heavy_is_imported(arguments: tuple[str, ...], also: tuple[str, ...]) -> None:
+    program = (
+        "import sys\nfrom dibo.cli.main import dibo\n"
+        f"try: dibo({list(arguments)})\nexcept SystemExit: pass\n"
+        "print('MODULES', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("MODULES")]
+    assert not set(line.split()) & {*HEAVY, *also}

@@ -1,0 +1,310 @@
+"""The keys of layers: what changes them, and what must not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dibo.flavours.model import File, Kind
+from dibo.plan import keys
+from dibo.plan.keys import base_document, canonical, difference, key_of, step_documents
+from dibo.plan.recipe import Recipe
+from tests.support.flavours import HOOK, read_recipe, write_flavour
+
+BASE = (("kind", "file"), ("sha256", "0" * 64))
+RUNNER = "1" * 64
+
+
+@pytest.fixture
+def flavours(tmp_path: Path) -> Path:
+    directory = tmp_path / "flavours"
+    write_flavour(directory, "net", ["install.d/10-net", "files/net.conf"])
+    write_flavour(
+        directory,
+        "web",
+        ["install.d/20-one", "install.d/70-two", "install.d/data", "files/x", "first-boot.d/10-boot"],
+        yaml="needs: [net]\npackages: [nginx]\nenvironment: {PORT: 80}\n",
+    )
+    write_flavour(directory, "other", ["install.d/50-other"])
+    return directory
+
+
+def recipe_in(directory: Path, **chosen: str) -> Recipe:
+    return read_recipe(directory, "web", "other", **chosen)
+
+
+def keys_of(
+    recipe: Recipe,
+    *,
+    base: keys.Document | None = None,
+    runner: str = RUNNER,
+    epoch: str = "2026-11",
+    extra: dict[str, tuple[File, ...]] | None = None,
+) -> list[str]:
+    base = base or base_document(BASE, architecture=recipe.architecture)
+    documents = step_documents(recipe, base_key=key_of(base), extra=extra or {}, runner=runner, epoch=epoch)
+    return [key for key, _ in documents]
+
+
+def first_change(before: list[str], after: list[str]) -> int:
+    """The lowest layer with another key. Whatever is above it must have another one too."""
+    changed = [number for number, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
+    assert changed == list(range(changed[0], len(before)))
+    return changed[0]
+
+
+def titles_of(directory: Path) -> list[str]:
+    return [step.title for step in recipe_in(directory).steps]
+
+
+def test_the_steps_that_the_numbers_below_mean(flavours: Path) -> None:
+    assert titles_of(flavours) == [
+        "web install.d: packages",
+        "net install.d: 10-net",
+        "web install.d: 20-one",
+        "other install.d: 50-other",
+        "web install.d: 70-two",
+        "web first-boot.d: 10-boot",
+        "finalise",
+    ]
+
+
+def test_the_number_of_the_format(flavours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys_of(recipe_in(flavours))
+    monkeypatch.setattr(keys, "FORMAT", 2)
+    assert first_change(before, keys_of(recipe_in(flavours))) == 0
+
+
+def test_base_architecture_runner_and_epoch(flavours: Path) -> None:
+    recipe = recipe_in(flavours)
+    before = keys_of(recipe)
+    other = base_document((("kind", "file"), ("sha256", "1" * 64)), architecture="amd64")
+    assert first_change(before, keys_of(recipe, base=other)) == 0
+    assert first_change(before, keys_of(recipe, runner="2" * 64)) == 0
+    assert first_change(before, keys_of(recipe, epoch="2026-12")) == 0
+    base = base_document(BASE, architecture="amd64")
+    assert (
+        first_change(keys_of(recipe, base=base), keys_of(replace(recipe, architecture="arm64"), base=base))
+        == 0
+    )
+
+
+Change = Callable[[Path], object]
+
+
+def edit(path: str, text: str = "changed\n") -> Change:
+    return lambda flavours: (flavours / path).write_text(HOOK + text)
+
+
+CHANGES: dict[str, tuple[Change, int]] = {
+    "bytes of a hook, which later steps of the flavour see too": (edit("web/install.d/20-one"), 2),
+    "bytes of a hook of a flavour that is needed": (edit("net/install.d/10-net"), 1),
+    "bytes of a hook of a flavour that nobody needs": (edit("other/install.d/50-other"), 3),
+    "data beside hooks": (edit("web/install.d/data"), 2),
+    "any other file": (edit("web/files/x"), 2),
+    "a file of a flavour that is needed": (edit("net/files/net.conf"), 1),
+    "a first-boot hook, which install hooks see": (edit("web/first-boot.d/10-boot"), 2),
+    "README.md, which hooks may read": (edit("other/README.md"), 3),
+    "the executable bit of a file": (lambda flavours: (flavours / "other/README.md").chmod(0o755), 3),
+    "a new file": (edit("other/files"), 3),
+    "a file that is gone": (lambda flavours: (flavours / "other/README.md").unlink(), 3),
+    "a file's name": (lambda flavours: (flavours / "other/README.md").rename(flavours / "other/README"), 3),
+    "the target of a link": (lambda flavours: (flavours / "other/link").symlink_to("/x"), 3),
+    "a hook's name": (
+        lambda flavours: (flavours / "other/install.d/50-other").rename(
+            flavours / "other/install.d/51-other"
+        ),
+        3,
+    ),
+    "packages": (
+        lambda flavours: (flavours / "web/flavour.yaml").write_text(
+            "needs: [net]\npackages: [apache2]\nenvironment: {PORT: 80}\n"
+        ),
+        0,
+    ),
+    "becoming local": (lambda flavours: (flavours / "other/flavour.yaml").write_text("local: true\n"), 3),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_a_key(flavours: Path, what: str) -> None:
+    change, lowest = CHANGES[what]
+    before = keys_of(recipe_in(flavours))
+    change(flavours)
+    assert first_change(before, keys_of(recipe_in(flavours))) == lowest
+
+
+def test_the_ingredients_are_these(flavours: Path) -> None:
+    recipe = recipe_in(flavours)
+    documents = step_documents(recipe, base_key="0", extra={}, runner=RUNNER, epoch="1")
+    always = {"format", "parent", "architecture", "runner", "phase", "epoch"}
+    of_flavours = {"flavour", "packages", "hooks", "files", "extra-data", "environment", "local"}
+    assert set(documents[0][1]) == always | of_flavours
+    assert set(documents[-2][1]) == always | of_flavours | {"place"}
+    assert set(documents[-1][1]) == always
+
+
+def test_the_hooks_that_a_step_runs(flavours: Path) -> None:
+    """The same files, but a hook of another flavour now comes between, so that one step became two."""
+    write_flavour(flavours, "between", ["install.d/60-between"])
+    write_flavour(flavours, "other", ["install.d/55-other"])
+    before = read_recipe(flavours, "other")
+    after = read_recipe(flavours, "other", "between")
+    assert (before.steps[0].hooks, after.steps[0].hooks) == (("50-other", "55-other"),) * 2
+    assert keys_of(before)[0] == keys_of(after)[0]
+    write_flavour(flavours, "split", ["install.d/52-split"])
+    split = read_recipe(flavours, "other", "split")
+    assert split.steps[0].hooks == ("50-other",)
+    assert keys_of(before)[0] != keys_of(split)[0]
+
+
+def test_a_file_and_a_link_with_the_same_bytes_differ(flavours: Path) -> None:
+    (flavours / "other" / "x").write_text("target")
+    before = keys_of(recipe_in(flavours))
+    (flavours / "other" / "x").unlink()
+    (flavours / "other" / "x").symlink_to("target")
+    assert first_change(before, keys_of(recipe_in(flavours))) == 3
+
+
+def test_the_environment_that_a_step_declares(flavours: Path) -> None:
+    before = keys_of(recipe_in(flavours))
+    assert keys_of(recipe_in(flavours, PORT="80")) == before
+    assert first_change(before, keys_of(recipe_in(flavours, PORT="8080"))) == 0
+    assert keys_of(recipe_in(flavours, HOME="/x", UNDECLARED="y")) == before
+
+
+def test_extra_data_of_the_flavour_and_of_what_it_needs(flavours: Path) -> None:
+    recipe = recipe_in(flavours)
+    before = keys_of(recipe)
+    made = (File(path="ssh-key", kind=Kind.FILE, executable=False, digest="3" * 64),)
+    assert first_change(before, keys_of(recipe, extra={"web": made})) == 2
+    assert first_change(before, keys_of(recipe, extra={"net": made})) == 1
+    assert first_change(before, keys_of(recipe, extra={"other": made})) == 3
+    assert keys_of(recipe, extra={"stranger": made, "net": ()}) == before
+    changed = (replace(made[0], digest="4" * 64),)
+    assert (
+        first_change(keys_of(recipe, extra={"other": made}), keys_of(recipe, extra={"other": changed})) == 3
+    )
+
+
+def test_the_place_counts_at_first_boot_and_nowhere_else(flavours: Path) -> None:
+    """There it is part of a path in the image; elsewhere it only orders, and the parent's key says the order."""
+    write_flavour(flavours, "quiet")
+    before = dict(zip(titles_of(flavours), keys_of(recipe_in(flavours)), strict=True))
+    moved = read_recipe(flavours, "quiet", "web", "other")
+    after = dict(zip([step.title for step in moved.steps], keys_of(moved), strict=True))
+    changed = [title for title in before if before[title] != after[title]]
+    assert changed == ["web first-boot.d: 10-boot", "finalise"]
+
+
+# What must not change a key
+
+
+def test_times_modes_and_the_place_of_the_checkout(flavours: Path, tmp_path: Path) -> None:
+    before = keys_of(recipe_in(flavours))
+    moved = tmp_path / "elsewhere" / "deep" / "flavours"
+    moved.mkdir(parents=True)
+    for path in sorted(flavours.rglob("*"), reverse=True):  # directories list in another order
+        target = moved / path.relative_to(flavours)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            shutil.copyfile(path, target)
+            target.chmod(0o700 if path.stat().st_mode & 0o100 else 0o600)
+            os.utime(target, (12345, 12345))
+    assert keys_of(recipe_in(moved)) == before
+
+
+def test_empty_directories(flavours: Path) -> None:
+    """git has none, and no context has any."""
+    before = keys_of(recipe_in(flavours))
+    (flavours / "web" / "empty").mkdir()
+    assert keys_of(recipe_in(flavours)) == before
+
+
+def test_a_flavour_that_only_adds_later_hooks_leaves_all_lower_layers_alone(flavours: Path) -> None:
+    write_flavour(flavours, "late", ["install.d/60-late", "first-boot.d/10-late"])
+    before = keys_of(recipe_in(flavours))
+    after = keys_of(read_recipe(flavours, "web", "other", "late"))
+    assert after[:4] == before[:4]
+    assert not set(after[4:]) & set(before)
+
+
+# The way a document is written
+
+
+def test_separators_forge_nothing(flavours: Path) -> None:
+    """Where values are joined by a separator, a value that holds it can pass for two (kaniko's issue 873)."""
+    values = ["a,b", 'a","b', "a=b", "a\nb", "a b", '{"a":"b"}']
+    documents: list[dict[str, object]] = [{"environment": {"X": value}} for value in values]
+    documents += [{"environment": {"X": "a", "Y": "b"}}, {"environment": {"X": ["a", "b"]}}]
+    documents += [{"environment": {"X": "a", '","Y': "b"}}]
+    assert len({key_of(document) for document in documents}) == len(documents)
+
+
+def test_one_way_to_write_a_document() -> None:
+    assert canonical({"b": [True, None, 1], "a": "é\n"}) == '{"a":"\\u00e9\\n","b":[true,null,1]}'
+    assert canonical({"a": 1, "b": 2}) == canonical({"b": 2, "a": 1})
+    with pytest.raises(ValueError, match="Out of range"):
+        canonical({"a": float("nan")})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of equal types: in Python True is 1."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@given(
+    st.dictionaries(st.text(max_size=4), JSON, max_size=4),
+    st.dictionaries(st.text(max_size=4), JSON, max_size=4),
+)
+def test_two_documents_never_have_one_text(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert (canonical(one) == canonical(other)) == same(one, other)
+
+
+# The difference between two documents, for people
+
+
+def test_a_difference_names_the_ingredient(flavours: Path) -> None:
+    def document(**chosen: str) -> keys.Document:
+        recipe = recipe_in(flavours, **chosen)
+        documents = step_documents(recipe, base_key="0", extra={}, runner=RUNNER, epoch="1")
+        return {name: value for name, value in documents[2][1].items() if name != "parent"}
+
+    before = document()
+    assert difference(before, document()) == ()
+    assert difference(document(PORT="8080"), before) == ('environment.PORT: "80" -> "8080"',)
+    edit("web/files/x")(flavours)
+    (flavours / "web" / "README.md").unlink()
+    (flavours / "net" / "new").write_text("")
+    assert difference(document(), before) == (
+        "files.net: new is new",
+        "files.web: README.md is gone",
+        "files.web: files/x changed",
+    )
+
+
+def test_differences_of_lists() -> None:
+    assert difference({"x": [["a", 1], ["b", 2]]}, {"x": [["b", 2], ["a", 1]]}) == ("x: another order",)
+    assert difference({"x": [1]}, {"x": [2]}) == ("x: [2] -> [1]",)
+    assert difference({"x": "a" * 100}, {})[0].startswith('x: null -> "aaa')

@@ -1,0 +1,78 @@
+"""A plan: where a build resumes, and how little is asked to find out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dibo.plan.plan import Plan, describe, make_plan
+from tests.support.flavours import read_recipe, write_flavour
+
+
+class Cache:
+    """Holds some keys, and remembers what it was asked."""
+
+    def __init__(self, held: set[str]) -> None:
+        self.held = held
+        self.asked: list[str] = []
+
+    def __call__(self, key: str) -> bool:
+        self.asked.append(key)
+        return key in self.held
+
+
+@pytest.fixture
+def flavours(tmp_path: Path) -> Path:
+    write_flavour(tmp_path, "a", ["install.d/10-a", "install.d/30-a"])
+    write_flavour(tmp_path, "b", ["install.d/20-b"], yaml="local: true\n")
+    return tmp_path
+
+
+def plan_of(flavours: Path, cache: Cache) -> Plan:
+    return make_plan(
+        read_recipe(flavours, "a", "b"),
+        base_name="base.tar",
+        base_ingredients=(("sha256", "0" * 64),),
+        extra={},
+        runner="1" * 64,
+        epoch="2026-11",
+        held=cache,
+    )
+
+
+def test_nothing_is_held(flavours: Path) -> None:
+    cache = Cache(set())
+    plan = plan_of(flavours, cache)
+    keys = [planned.key for planned in plan.steps]
+    assert cache.asked == [*reversed(keys), plan.base_key]
+    assert (plan.resume, plan.base_held, plan.start) == (0, False, plan.base_key)
+    assert plan.to_run == plan.steps
+    assert plan.image_key == keys[-1]
+
+
+@pytest.mark.parametrize("deepest", [1, 2, 3, 4])
+def test_the_deepest_layer_counts_and_nothing_below_it_is_looked_at(flavours: Path, deepest: int) -> None:
+    keys = [planned.key for planned in plan_of(flavours, Cache(set())).steps]
+    cache = Cache({keys[deepest - 1], keys[0]})
+    plan = plan_of(flavours, cache)
+    assert plan.resume == deepest
+    assert plan.start == keys[deepest - 1]
+    assert [planned.key for planned in plan.to_run] == keys[deepest:]
+    assert cache.asked == list(reversed(keys[deepest - 1 :]))
+    assert plan.base_held
+
+
+def test_only_the_base_is_held(flavours: Path) -> None:
+    base = plan_of(flavours, Cache(set())).base_key
+    plan = plan_of(flavours, Cache({base}))
+    assert (plan.resume, plan.base_held) == (0, True)
+
+
+def test_as_text(flavours: Path) -> None:
+    keys = [planned.key for planned in plan_of(flavours, Cache(set())).steps]
+    lines = describe(plan_of(flavours, Cache({keys[0]}))).splitlines()
+    assert lines[0].split() == ["stack", "a", "b"]
+    assert [line.split()[1] for line in lines[4:9]] == ["cached", "cached", "build", "build", "build"]
+    assert [line.endswith("(local)") for line in lines[4:9]] == [False, False, True, True, True]
+    assert lines[-1] == "5 layers: 2 cached, 3 to build"

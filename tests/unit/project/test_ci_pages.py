@@ -1,0 +1,60 @@
+"""The recipes for CI are YAML, and every command in them is one that dibo has, with options that it has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dibo.cli import main
+from dibo.settings.settings import VARIABLES
+from tests.support.recipes import HOW_TO, PAGES, commands, container, docker_options, documents
+
+RECIPES = PAGES[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_commands_of_dibo(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = commands(page)
+    assert found
+    for program, *arguments in found:
+        parser = main._dibo_parser() if program == "dibo" else main._create_parser()
+        try:
+            parser.parse_args(arguments)
+        except SystemExit:
+            pytest.fail(f"{program} {arguments}: {capsys.readouterr().err}", pytrace=False)
+
+
+@pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.name)
+def test_each_recipe_builds_with_the_cache_and_converts(page: Path) -> None:
+    words = [found[:2] for found in commands(page)]
+    assert ["dibo", "convert"] in words
+    assert ["dibo", "build"] in words
+    assert "DIBO_CACHE" in yaml.dump(documents(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_variables_are_variables_of_dibo(page: Path) -> None:
+    assert set(re.findall(r"\bDIBO_[A-Z_]+", page.read_text())) <= VARIABLES.keys()
+
+
+def test_the_pod_that_converts_asks_for_nothing() -> None:
+    context = container("disk")["securityContext"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert context["runAsNonRoot"] and context["readOnlyRootFilesystem"]
+
+
+def test_both_security_contexts_are_options_of_docker() -> None:
+    for name in ("layers", "disk"):
+        assert docker_options(dict(container(name)["securityContext"]))
+
+
+def test_tests_that_the_page_names_exist() -> None:
+    text = (HOW_TO / "ci-without-root.md").read_text()
+    named = re.findall(r"`(test_\w+\.py)`", text)
+    assert len(named) == 2
+    assert [name for name in named if not (HOW_TO.parents[1] / "tests" / "integration" / name).exists()] == []

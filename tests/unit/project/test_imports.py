@@ -1,0 +1,159 @@
+"""Imports point one way, and each door to the world is one file.
+
+A folder of dibo imports only folders above it in the table of docs/explanation/architecture.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+PACKAGE = PROJECT / "dibo"
+
+TABLE = PROJECT / "docs/explanation/architecture.md"
+
+
+def listed() -> list[str]:
+    """The folders (and the two modules beside them) in the order in which they may import each other."""
+    text = TABLE.read_text().partition("<!-- folders")[2].partition("<!-- end -->")[0]
+    return re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+
+
+ORDER = listed()
+
+DOORS = {
+    "subprocess": {"system.process"},
+    "oras": {"images.registry.client"},
+    "requests": {"images.registry.client"},
+    "urllib3": {"images.registry.client", "system.docker_api"},  # docker's SDK lets its errors through
+    "docker": {"system.docker_api"},
+    "urllib.request": {"system.http"},
+    "http": {"system.http", "deploy.http_server"},  # as a client, and as a server
+    "ssl": {"system.http"},
+    "socket": {"deploy.http_server", "deploy.notify"},
+    "argparse": {"cli.main", "cli.options"},
+    "argcomplete": {"cli.main", "api.session"},
+}
+
+PURE = ("errors", "units", "tree", "layout", "plan")
+
+STILL_WRONG: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("artefacts.manifest", "disk.request"),
+        ("artefacts.manifest", "ramdisk.settings"),
+        ("formats.partitions.gpt", "layout.placement"),
+        ("formats.partitions.mbr", "layout.model"),
+        ("formats.partitions.mbr", "layout.placement"),
+        ("formats.qcow2.codec", "tree.node"),
+        ("formats.qcow2.writer", "tree.node"),
+        ("formats.raw", "tree.node"),
+        ("formats.sparse", "tree.node"),
+        ("formats.target", "tree.node"),
+        ("formats.tee", "tree.node"),
+        ("tree.mounts", "layout.model"),
+        ("tree.query", "disk.boot_files"),
+    }
+)
+"""To be mended after the move."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "dibo"
+
+
+MODULES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Full names of modules that are imported anywhere in `tree`, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a module is"
+            assert node.module is not None
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def own(tree: ast.AST) -> set[str]:
+    """Modules of dibo that are imported, named as in the table."""
+    found = {name.removeprefix("dibo.") for name in imports(tree) if name.split(".")[0] == "dibo"}
+    return found & set(MODULES)
+
+
+def folder(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_the_table_lists_every_folder_and_only_those() -> None:
+    there = {folder(module) for module in MODULES} - {"dibo", "__main__"}
+    assert sorted(ORDER) == sorted(there)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"dibo", "__main__"}))
+def test_a_folder_imports_only_folders_above_it(module: str) -> None:
+    place = ORDER.index(folder(module))
+    wrong = {
+        other
+        for other in own(MODULES[module]) - {"dibo"}
+        if ORDER.index(folder(other)) > place and (module, other) not in STILL_WRONG
+    }
+    assert not wrong, f"{module} imports {sorted(wrong)}, which the table lists further down"
+
+
+def test_no_circles() -> None:
+    """Within a layer too: modules can be put in a row in which each imports only earlier ones."""
+    left = {module: own(tree) - {module, "dibo"} for module, tree in MODULES.items()}
+    while left:
+        free = {module for module, others in left.items() if not others & left.keys()}
+        assert free, f"these import each other in a circle: {sorted(left)}"
+        left = {module: others for module, others in left.items() if module not in free}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_is_one_file(door: str) -> None:
+    users = {
+        module
+        for module, tree in MODULES.items()
+        if any(name == door or name.startswith(f"{door}.") for name in imports(tree))
+    }
+    assert users == DOORS[door]
+
+
+def calls(tree: ast.AST, *names: str) -> set[str]:
+    """Which of `names`, such as print or os.fork, are called in `tree`."""
+    found = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return found & set(names)
+
+
+def test_only_the_report_prints() -> None:
+    assert {module for module, tree in MODULES.items() if calls(tree, "print", "sys.stdout.write")} == {
+        "system.report"
+    }
+
+
+def test_nobody_starts_processes_in_other_ways() -> None:
+    ways = (
+        "os.system",
+        "os.popen",
+        "os.fork",
+        "os.execv",
+        "os.execvp",
+        "os.posix_spawn",
+        "os.spawnv",
+        "pty.spawn",
+    )
+    assert not {module for module, tree in MODULES.items() if calls(tree, *ways)}
+
+
+@pytest.mark.parametrize("module", sorted(module for module in MODULES if folder(module) in PURE))
+def test_pure_folders_know_no_clock_no_environment_and_no_disk(module: str) -> None:
+    impure = {"os", "time", "subprocess", "socket", "shutil", "tempfile", "random", "secrets"}
+    assert not imports(MODULES[module]) & impure

@@ -1,0 +1,168 @@
+"""Options over variables over defaults, for each of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dibo.errors import UsageError
+from dibo.images.reference import ImageName
+from dibo.settings.settings import VARIABLES, Options, Settings, decide
+from dibo.units import GIB
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def settings(
+    environment: dict[str, str] | None = None, *, machine: str = "x86_64", **options: object
+) -> Settings:
+    given = Options(**options)  # type: ignore[arg-type]
+    return decide(given, environment or {}, now=NOW, machine=machine, home=Path("/home/me"))
+
+
+def test_defaults() -> None:
+    found = settings(flavours=("vm",))
+    assert found.flavours == ("base", "vm")
+    assert (found.architecture, found.output, found.types) == ("amd64", Path("image"), ("qcow2",))
+    assert (found.base, found.release, found.filesystem) == ("ubuntu", None, "ext4")
+    assert (found.image_size, found.size_set_by) == (2 * GIB, "dibo's default")
+    assert found.cache == Path("/home/me/.cache/dibo")
+    assert (found.epoch, found.source_date_epoch) == ("2026-11", 1793491200)
+    assert (found.flavours_path, found.converters_path) == ((), ())
+
+
+H1A = ImageName(host="h:1", repository="a")
+HB = ImageName(host="localhost", repository="b")
+
+# variable, its value, the field, what comes of it, the option, its value, what comes of that
+TABLE = [
+    ("ARCH", "arm64", "architecture", "arm64", "architecture", "i386", "i386"),
+    ("RELEASE", "noble", "release", "noble", "release", "jammy", "jammy"),
+    ("FS_TYPE", "ext3", "filesystem", "ext3", "filesystem", "ext2", "ext2"),
+    ("IMAGE_TYPE", "raw,tar", "types", ("raw", "tar"), "types", "qcow2", ("qcow2",)),
+    ("IMAGE_NAME", "out/web", "output", Path("out/web"), "name", "x", Path("x")),
+    ("IMAGE_SIZE", "1.5", "image_size", 3 * GIB // 2, "image_size", "3", 3 * GIB),
+    ("IMG_PATH", "/cache", "cache", Path("/cache"), "cache_dir", "/other", Path("/other")),
+    ("DIBO_BASE", "debian", "base", "debian", "base", "./x.tar", "./x.tar"),
+    ("DIBO_ENGINE", "docker", "engine", "docker", "engine", "buildah", "buildah"),
+    ("DIBO_MIRROR", "http://m", "mirror", "http://m", "mirror", "http://n", "http://n"),
+    ("DIBO_UBUNTU_KEYRING", "/k", "keyring", Path("/k"), "keyring", "/l", Path("/l")),
+    ("DIBO_EPOCH", "build-7", "epoch", "build-7", "epoch", "2026-01-02", "2026-01-02"),
+    ("DIBO_CACHE", "h:1/a", "caches_from", (H1A,), "caches", ("localhost/b",), (HB,)),
+    ("DIBO_CACHE", "h:1/a", "caches_to", (H1A,), "caches", ("localhost/b",), (HB,)),
+    (
+        "DIBO_CACHE_FROM",
+        "h:1/a, localhost/b,localhost/b",
+        "caches_from",
+        (H1A, HB),
+        "caches_from",
+        ("localhost/b",),
+        (HB,),
+    ),
+    ("DIBO_CACHE_TO", "localhost/b", "caches_to", (HB,), "caches_to", ("h:1/a", "localhost/b"), (H1A, HB)),
+    ("DIBO_LAYER_COMPRESSION", "gzip", "layer_compression", "gzip", "layer_compression", "none", "none"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "field", "wanted", "option", "other", "then"), TABLE)
+def test_an_option_counts_more_than_a_variable_which_counts_more_than_the_default(
+    variable: str, value: str, field: str, wanted: object, option: str, other: str, then: object
+) -> None:
+    default = getattr(settings(), field)
+    changed: dict[str, Any] = {option: other}
+    assert getattr(settings({variable: value}), field) == wanted != default
+    assert getattr(settings({variable: value}, **changed), field) == then
+    assert getattr(settings(**changed), field) == then
+    assert getattr(settings({variable: ""}), field) == default, "set and empty is not set"
+
+
+@pytest.mark.parametrize(
+    ("variable", "field"),
+    [
+        ("BASE_IMAGE_FILE", "base_image_file"),
+        ("CLOUD_IMAGES", "cloud_images"),
+        ("DIBO_UBUNTU_FINGERPRINT", "fingerprint"),
+    ],
+)
+def test_variables_without_an_option(variable: str, field: str) -> None:
+    assert getattr(settings(), field) is None
+    assert getattr(settings({variable: "x"}), field) == "x"
+
+
+def test_the_search_path_of_flavours() -> None:
+    environment = {"FLAVOURS_DIR": "c", "DIBO_FLAVOURS_PATH": "/d::e"}
+    found = settings(environment, flavours_path=("/a", "b"))
+    assert found.flavours_path == (Path("/a"), Path("b"), Path("c"), Path("/d"), Path("e"))
+    environment = {"DIBO_CONVERTERS_PATH": "/d"}
+    assert settings(environment, converters_path=("/a",)).converters_path == (Path("/a"), Path("/d"))
+
+
+def test_every_variable_is_tested_and_documented() -> None:
+    tested = {row[0] for row in TABLE} | {"BASE_IMAGE_FILE", "CLOUD_IMAGES", "DIBO_UBUNTU_FINGERPRINT"}
+    tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
+    # the converter's, and that of the door to registries
+    assert tested | {"DIBO_QCOW2_COMPRESSION", "DIBO_PLAIN_HTTP"} == set(VARIABLES)
+
+
+def test_who_set_the_size() -> None:
+    assert settings({"IMAGE_SIZE": "3"}).size_set_by == "IMAGE_SIZE"
+    assert settings({"IMAGE_SIZE": "3"}, image_size="4").size_set_by == "--image-size"
+
+
+@pytest.mark.parametrize(
+    ("machine", "architecture"),
+    [("x86_64", "amd64"), ("aarch64", "arm64"), ("i686", "i386"), ("arm64", "arm64")],
+)
+def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
+    assert settings(machine=machine).architecture == architecture
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"ARCH": "x86_64"}, "'x86_64' is no architecture dibo knows"),
+        ({"IMAGE_SIZE": "abc"}, "'abc' is not an image size"),
+        ({"IMAGE_SIZE": "0"}, "size 0"),
+        ({"DIBO_ENGINE": "podman"}, "'podman' is no engine dibo knows"),
+        ({"IMAGE_TYPE": " , "}, "no type of artefact"),
+        ({"DIBO_EPOCH": "a b"}, "'a b' cannot be an epoch"),
+        ({"DIBO_EPOCH": "../x"}, "cannot be an epoch"),
+        ({"DIBO_CACHE": "cache"}, "does not say which registry"),
+        ({"DIBO_CACHE": "ghcr.io/x/cache:latest"}, "a repository is wanted"),
+        ({"DIBO_CACHE": f"ghcr.io/x@sha256:{'0' * 64}"}, "a repository is wanted"),
+        ({"DIBO_CACHE_TO": "ghcr.io/Team/x"}, "is not a path"),
+        ({"DIBO_LAYER_COMPRESSION": "xz"}, "no compression of layers"),
+        ({"SOURCE_DATE_EPOCH": "yesterday"}, "SOURCE_DATE_EPOCH is 'yesterday'"),
+        ({"SOURCE_DATE_EPOCH": "²"}, "SOURCE_DATE_EPOCH is '²'"),
+        ({"SOURCE_DATE_EPOCH": "-1"}, "SOURCE_DATE_EPOCH is '-1'"),
+    ],
+)
+def test_what_makes_no_sense(environment: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        settings(environment)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "seconds"),
+    [
+        ("2026-01-02", 1767312000),
+        ("20260102", 1767312000),
+        ("2026-01", 1767225600),
+        ("20260102T030405Z", 1767323045),
+        ("build-7", 1793491200),
+    ],
+)
+def test_times_are_clamped_to_the_epoch_where_it_is_a_date(epoch: str, seconds: int) -> None:
+    assert settings(epoch=epoch).source_date_epoch == seconds
+    assert settings({"SOURCE_DATE_EPOCH": "7"}, epoch=epoch).source_date_epoch == 7
+
+
+def test_types_once_each_in_order() -> None:
+    assert settings(types="raw, qcow2,raw").types == ("raw", "qcow2")
+
+
+def test_without_the_flavour_base() -> None:
+    assert settings(flavours=("vm",), with_base=False).flavours == ("vm",)

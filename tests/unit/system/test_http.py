@@ -1,0 +1,197 @@
+"""The door to HTTP, against a real server on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dibo.errors import BaseError, OutputError, Unreachable, VerificationFailed
+from dibo.system import http as fetch
+from tests.support.patience import PATIENCE
+from tests.support.web import Web
+
+BODY = bytes(range(256)) * 4096  # 1 MiB
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with Web() as server:
+        server.site.files["/file"] = BODY
+        yield server
+
+
+@pytest.fixture
+def naps() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def http(naps: list[float]) -> fetch.Http:
+    return fetch.Http(timeout=PATIENCE, sleep=naps.append)
+
+
+def nowhere() -> str:
+    """An address where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}/file"
+
+
+def test_get_and_get_again_unchanged(web: Web, http: fetch.Http) -> None:
+    first = fetch.get(f"{web.url}/file", http=http)
+    assert first is not None
+    assert first.body == BODY
+    assert fetch.get(f"{web.url}/file", known=first.validators, http=http) is None
+    web.site.files["/file"] = b"new"
+    again = fetch.get(f"{web.url}/file", known=first.validators, http=http)
+    assert again is not None
+    assert again.body == b"new"
+
+
+def test_a_text_has_a_limit(web: Web, http: fetch.Http) -> None:
+    with pytest.raises(BaseError, match=r"larger than 1000 B"):
+        fetch.get(f"{web.url}/file", limit=1000, http=http)
+
+
+def test_what_passes_is_tried_again(web: Web, http: fetch.Http, naps: list[float]) -> None:
+    web.site.mood("/file", 503, "cut:10", 429)
+    found = fetch.get(f"{web.url}/file", http=http)
+    assert found is not None
+    assert found.body == BODY
+    assert naps == [0.5, 2.0, 6.0]
+
+
+def test_what_does_not_pass_ends(web: Web, http: fetch.Http, naps: list[float]) -> None:
+    web.site.mood("/file", 500, 500, 500, 500)
+    with pytest.raises(Unreachable, match=r"/file failed 4 times: the server answered 500"):
+        fetch.get(f"{web.url}/file", http=http)
+    assert len(naps) == 3
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_refusals_are_final(web: Web, http: fetch.Http, naps: list[float], status: int) -> None:
+    web.site.mood("/file", status)
+    with pytest.raises(BaseError, match=f"/file: the server answered {status}") as caught:
+        fetch.get(f"{web.url}/file", http=http)
+    assert not isinstance(caught.value, Unreachable)
+    assert naps == []
+
+
+def test_nobody_there_is_known_at_once(http: fetch.Http, naps: list[float]) -> None:
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        fetch.get(nowhere(), http=http)
+    assert naps == []
+
+
+def test_a_server_that_says_nothing_times_out(naps: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        with pytest.raises(Unreachable, match="failed 2 times: timed out"):
+            fetch.get(url, http=fetch.Http(timeout=0.1, pauses=(1.0,), sleep=naps.append))
+
+
+def test_other_schemes_are_refused() -> None:
+    with pytest.raises(BaseError, match="neither an http nor an https"):
+        fetch.get("file:///etc/passwd")
+
+
+def test_a_proxy_is_asked(web: Web, http: fetch.Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", web.url)
+    web.site.files["http://elsewhere.invalid/x"] = b"through the proxy"
+    found = fetch.get("http://elsewhere.invalid/x", http=http)
+    assert found is not None
+    assert found.body == b"through the proxy"
+
+
+def test_download(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    fetch.download(
+        f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http, progress=lambda *a: told.append(a)
+    )
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert told[-1] == (len(BODY), len(BODY))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".f.lock", "f"]
+    fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http)
+    assert web.site.paths() == ["/file"], "what is here is not asked for again"
+
+
+def test_a_damaged_file_is_replaced(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(BODY[:-1])
+    fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http)
+    assert (tmp_path / "f").read_bytes() == BODY
+
+
+def test_resumes_where_it_broke_off(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+    web.site.mood("/file", "cut:500000", "cut:100000")
+    fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http)
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert [headers.get("Range") for _, headers in web.site.asked] == [None, "bytes=500000-", "bytes=600000-"]
+
+
+def test_resumes_in_the_next_run(web: Web, tmp_path: Path) -> None:
+    once = fetch.Http(pauses=())
+    web.site.mood("/file", "cut:500000")
+    with pytest.raises(Unreachable, match="the connection ended after 488 KiB of 1 MiB"):
+        fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=once)
+    assert not (tmp_path / "f").exists()
+    fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=once)
+    assert web.site.asked[-1][1]["Range"] == "bytes=500000-"
+    assert (tmp_path / "f").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("lacking", ["ranges", "validators"])
+def test_starts_again_where_a_server_cannot_resume(
+    web: Web, http: fetch.Http, tmp_path: Path, lacking: str
+) -> None:
+    setattr(web.site, lacking, False)
+    web.site.mood("/file", "cut:500000")
+    fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http)
+    assert (tmp_path / "f").read_bytes() == BODY
+
+
+def test_starts_again_when_the_partial_is_damaged(web: Web, tmp_path: Path) -> None:
+    once = fetch.Http(pauses=())
+    web.site.mood("/file", "cut:500000")
+    with pytest.raises(Unreachable):
+        fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=once)
+    (tmp_path / "f.part").write_bytes(b"x" * 500000)
+    fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=once)
+    assert (tmp_path / "f").read_bytes() == BODY
+
+
+def test_another_file_than_wanted_leaves_nothing(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+    with pytest.raises(VerificationFailed, match=f"has the sha256 {SHA}, wanted 000"):
+        fetch.download(f"{web.url}/file", tmp_path / "f", sha256="0" * 64, http=http)
+    assert [path.name for path in tmp_path.iterdir()] == [".f.lock"]
+
+
+def test_a_directory_that_cannot_be_written(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot write"):
+        fetch.download(f"{web.url}/file", tmp_path / "missing" / "f", sha256=SHA, http=http)
+
+
+def _download(url: str, target: str) -> None:
+    fetch.download(url, Path(target), sha256=SHA, http=fetch.Http(pauses=(0.01,) * 8))
+
+
+def test_two_processes_want_the_same_file(web: Web, tmp_path: Path) -> None:
+    web.site.mood("/file", "cut:300000", "cut:300000")
+    context = multiprocessing.get_context("spawn")
+    both = [
+        context.Process(target=_download, args=(f"{web.url}/file", str(tmp_path / "f"))) for _ in range(2)
+    ]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join(20)
+    assert [each.exitcode for each in both] == [0, 0]
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert len(web.site.paths()) == 3, "one of them downloaded, the other one waited"
