@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dibo.build import context, host_hooks
-from dibo.plan import keys
-from dibo.system import process, resources
-from dibo.plan.base import Base
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import CLOUD_IMAGES, BaseSettings
 from dibo.build.context import ExtraFiles, Runner
-from dibo.flavours.epoch import start_of
-from dibo.errors import HookFailed
-from dibo.flavours.loader import Catalogue
-from dibo.plan.plan import Plan, PlannedStep, make_plan
 from dibo.build.engine import Engine, StepRun
-from dibo.plan.recipe import Recipe, make_recipe
-from dibo.system.report import Report
-from dibo.settings.settings import Settings
+from dibo.errors import HookFailed
+from dibo.flavours.epoch import start_of
+from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack, make_stack
+from dibo.plan import keys
+from dibo.plan.base import Base
+from dibo.plan.plan import Plan, PlannedStep, make_plan
+from dibo.plan.recipe import Recipe, make_recipe
+from dibo.settings.settings import Settings
+from dibo.system import process, resources
+from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
 
 _FRESH_SECONDS = 6 * 3600  # a mirror keeps superseded packages at least for hours

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dibo.build import context
-from dibo.system import process, resources
-from dibo.plan.base import OciImage, SquashFs, TarCommand, TarFile
 from dibo.build.build import Job
 from dibo.build.engines.image_names import LAYERS
 from dibo.errors import OutputError
-from dibo.flavours.model import Flavour
 from dibo.flavours.loader import Found
+from dibo.flavours.model import Flavour
+from dibo.plan.base import OciImage, SquashFs, TarCommand, TarFile
+from dibo.system import process, resources
 from dibo.system.report import Report
 
 

@@ -19,12 +19,12 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from dibo.plan import keys
-from dibo.system import resources
 from dibo.errors import FlavourError
-from dibo.flavours.model import File, Phase
 from dibo.flavours.loader import copy_files, read_tree
+from dibo.flavours.model import File, Phase
+from dibo.plan import keys
 from dibo.plan.recipe import FINALISE, Recipe, Step
+from dibo.system import resources
 
 MOUNT = "/tmp/in_target.d"  # noqa: S108 (inside the root)
 FINALISE_MOUNT = "/mnt"

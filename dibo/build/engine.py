@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
-from dibo.plan.base import Source
 from dibo.images.image import Image, Layer
+from dibo.plan.base import Source
 from dibo.plan.plan import PlannedStep
 from dibo.system.process import Process
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dibo.system import process
 from dibo.build.context import ExtraFiles
 from dibo.errors import FlavourError, HookFailed, UsageError
-from dibo.flavours.model import HOOK_NAME, File, Flavour, Phase
 from dibo.flavours.loader import copy_files, read_tree
+from dibo.flavours.model import HOOK_NAME, File, Flavour, Phase
 from dibo.flavours.stack import Stack
+from dibo.system import process
 from dibo.units import format_gib, parse_gib
 
 _ANSWERS: Final = {Phase.BLOCK_DEVICE_SIZE: "IMAGE_SIZE", Phase.BLOCK_DEVICE: "IMAGE_BLOCK_DEVICE"}

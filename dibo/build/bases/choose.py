@@ -16,7 +16,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from dibo.plan.base import Base
 from dibo.build.bases import releases
 from dibo.build.bases.debian import Debian
 from dibo.build.bases.settings import BaseSettings
@@ -24,6 +23,7 @@ from dibo.build.bases.tarball import LocalFile, remote_file
 from dibo.build.bases.ubuntu import Ubuntu
 from dibo.errors import UsageError
 from dibo.images.reference import names_a_host
+from dibo.plan.base import Base
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 
@@ -41,7 +41,10 @@ POSSIBLE: Final = (
 
 def choose_base(spec: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> Base:
     """The base that `spec` means. Looks at no network. Raises UsageError."""
-    from dibo.build.bases.image import OciLayout, RegistryImage  # brings oras along, which takes longer than a plan
+    from dibo.build.bases.image import (  # brings oras along, which takes longer than a plan
+        OciLayout,
+        RegistryImage,
+    )
 
     kind, colon, rest = spec.partition(":")
     if kind in ("ubuntu", "debian") and (rest or not colon):

@@ -21,15 +21,15 @@ import shlex
 from pathlib import Path
 from typing import Final
 
-from dibo.system import process
-from dibo.plan.base import Ingredients, TarCommand
 from dibo.build.bases import releases
 from dibo.build.bases.mirror import Sources, sources
 from dibo.build.bases.settings import BaseSettings
-from dibo.flavours.epoch import start_of
 from dibo.errors import BaseError, ToolMissing, UsageError
-from dibo.system.resources import shared
+from dibo.flavours.epoch import start_of
+from dibo.plan.base import Ingredients, TarCommand
+from dibo.system import process
 from dibo.system.package_names import how_to_install
+from dibo.system.resources import shared
 
 RECIPE: Final = "2"  # raised when the arguments of mmdebstrap below change what comes out
 VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages

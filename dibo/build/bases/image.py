@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dibo.images.registry import api
-from dibo.plan.base import Ingredients, OciImage
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import Unreachable, UsageError
 from dibo.images.reference import ImageName, parse_image_name
+from dibo.images.registry import api
 from dibo.images.sources.files import Directory
 from dibo.images.sources.layout import Layout
+from dibo.plan.base import Ingredients, OciImage
 
 
 class RegistryImage:
@@ -37,7 +37,9 @@ class RegistryImage:
         return (("kind", "image"), ("digest", self.located().digest or ""))
 
     def source(self) -> OciImage:
-        from dibo.images.registry.client import speaks_plain_http  # what has asked the registry has imported it
+        from dibo.images.registry.client import (
+            speaks_plain_http,  # what has asked the registry has imported it
+        )
 
         plain = speaks_plain_http(self._image.host)
         return OciImage(reference=f"docker://{self.located()}", plain_http=plain)

@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from dibo.system import process
 from dibo.errors import UsageError, VerificationFailed
+from dibo.system import process
 
 _STATUS: Final = "[GNUPG:] "
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.system import http as fetch
 from dibo.errors import Unreachable, VerificationFailed
+from dibo.system import http as fetch
 from dibo.system.report import Report
 
 Check = Callable[[bytes, bytes], None]  # text, signature; raises VerificationFailed

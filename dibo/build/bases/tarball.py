@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from dibo.system import http
-from dibo.plan.base import Ingredients, SquashFs, TarFile
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
+from dibo.plan.base import Ingredients, SquashFs, TarFile
+from dibo.system import http
 from dibo.system.report import Report
-from dibo.units import human_size
 from dibo.system.workspace import Workspace
+from dibo.units import human_size
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _USTAR: Final = (257, b"ustar")  # POSIX pax(1), "ustar Interchange Format": the field `magic`

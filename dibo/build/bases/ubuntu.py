@@ -17,13 +17,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from dibo.plan.base import Ingredients, SquashFs, TarFile
 from dibo.build.bases import releases
 from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.signature import normal_fingerprint, verify
 from dibo.build.bases.signedlist import SignedList
 from dibo.build.bases.tarball import bring, kept_file, root_file
 from dibo.errors import BaseError, UsageError
+from dibo.plan.base import Ingredients, SquashFs, TarFile
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 

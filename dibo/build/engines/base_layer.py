@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Final, cast
 
-from dibo.system import process
-from dibo.plan.base import TarCommand, TarFile
 from dibo.errors import BaseError
+from dibo.plan.base import TarCommand, TarFile
+from dibo.system import process
 from dibo.system.process import Process
 from dibo.system.workspace import Run
 

@@ -20,22 +20,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from dibo.plan import keys
-from dibo.system import process
-from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.build.context import command, mount_point
+from dibo.build.engine import Root, StepRun
 from dibo.build.engines import buildah_scripts as scripts
 from dibo.build.engines.base_layer import base_layer
-from dibo.images.sources.buildah_environment import engine_environment
 from dibo.build.engines.buildah_store import BuildahStore, image_of_base
 from dibo.build.engines.image_names import FAILED, LAYERS, image_of
 from dibo.build.engines.listener import Listener
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
-from dibo.build.engine import Root, StepRun
+from dibo.images.sources.buildah_environment import engine_environment
+from dibo.images.sources.containers_storage import store_image
+from dibo.plan import keys
+from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.system import process
+from dibo.system.package_names import how_to_install
 from dibo.system.process import Process
 from dibo.system.report import Report
-from dibo.images.sources.containers_storage import store_image
-from dibo.system.package_names import how_to_install
 from dibo.system.workspace import Run
 
 OLDEST: Final = (1, 23)  # RUN --mount, which `dibo plan --containerfile` writes, and `run --env`

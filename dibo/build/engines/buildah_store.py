@@ -21,16 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final
 
-from dibo.system import process
 from dibo.build.engines.base_layer import Written
-from dibo.images.sources.buildah_environment import engine_environment
 from dibo.build.engines.docker_image import new_config
 from dibo.errors import CommandFailed, EngineError
 from dibo.images.image import Image, Layer
-from dibo.plan.keys import key_of
 from dibo.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, PLATFORMS, digest_of
+from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import store_image, stored_diff_ids
 from dibo.images.verify import save
+from dibo.plan.keys import key_of
+from dibo.system import process
 
 _TOGETHER: Final = 3  # layers downloaded at the same time
 

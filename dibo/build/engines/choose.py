@@ -7,13 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NoReturn, cast
 
-from dibo.system.docker_api import seems_there
-from dibo.build.engines.buildah import Buildah, remove_container, require_namespace, require_subordinate_ids, require_version
-from dibo.errors import DiboError, EngineError, ToolMissing
-from dibo.system.loop.sweep import sweep as sweep_loop
 from dibo.build.engine import Engine
-from dibo.system.report import Report
+from dibo.build.engines.buildah import (
+    Buildah,
+    remove_container,
+    require_namespace,
+    require_subordinate_ids,
+    require_version,
+)
+from dibo.errors import DiboError, EngineError, ToolMissing
 from dibo.settings.settings import AUTO
+from dibo.system.docker_api import seems_there
+from dibo.system.loop.sweep import sweep as sweep_loop
+from dibo.system.report import Report
 from dibo.system.workspace import Run
 
 
@@ -58,8 +64,8 @@ def engine(name: str, *, run: Run, report: Report) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def _docker(run: Run, report: Report) -> Iterator[Engine]:
-    from dibo.system.docker_api import connected
     from dibo.build.engines.docker import Docker
+    from dibo.system.docker_api import connected
 
     with run.scratch() as scratch, connected(scratch=scratch) as daemon:
         yield Docker(daemon, run, report)

@@ -20,10 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from dibo.plan import keys
-from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.build.context import command, mount_point
-from dibo.system.docker_api import Daemon, connected
+from dibo.build.engine import Root, StepRun
 from dibo.build.engines import docker_terminal
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.docker_image import Blob, archive, config_on, new_config
@@ -32,7 +30,9 @@ from dibo.build.engines.image_names import FAILED, LAYERS, failed, image_of, lay
 from dibo.build.engines.listener import MARK, Listener
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
-from dibo.build.engine import Root, StepRun
+from dibo.plan import keys
+from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.system.docker_api import Daemon, connected
 from dibo.system.report import Report
 from dibo.system.workspace import Run
 

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from dibo.system.docker_api import Daemon, NotThere, connected
 from dibo.build.engines.docker_image import Blob, Document, archive, config_on, with_config
 from dibo.build.engines.image_names import LAYERS
 from dibo.errors import ImageError, OutputError
@@ -28,6 +27,7 @@ from dibo.images.sources.docker_archive import DockerArchive
 from dibo.images.sources.documents import Platform
 from dibo.images.sources.files import Archive
 from dibo.images.sources.tarindex import read_index
+from dibo.system.docker_api import Daemon, NotThere, connected
 
 
 class DockerStore:

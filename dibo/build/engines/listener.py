@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import IO, Final
 
-from dibo.system import process
-from dibo.errors import HookFailed
 from dibo.build.engine import StepRun
+from dibo.errors import HookFailed
+from dibo.system import process
 
 MARK: Final = "\036"
 

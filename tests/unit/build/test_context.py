@@ -9,9 +9,9 @@ import pytest
 
 from dibo.build.context import ExtraFiles, Runner, command, mount_point, stage, substitute
 from dibo.errors import FlavourError
+from dibo.flavours.loader import read_tree
 from dibo.flavours.model import File
 from dibo.plan.keys import Document, step_documents
-from dibo.flavours.loader import read_tree
 from dibo.plan.recipe import Recipe, Step
 from tests.support.flavours import read_recipe, write_flavour
 

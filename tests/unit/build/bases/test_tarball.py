@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dibo.plan.base import SquashFs, TarFile
 from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.tarball import LocalFile, file_name, remote_file, root_file
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
+from dibo.plan.base import SquashFs, TarFile
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from tests.support.web import Web
@@ -49,7 +49,9 @@ def test_hashed_once_and_again_when_changed(
 ) -> None:
     before = LocalFile(root, settings=settings, workspace=workspace).ingredients()
     with monkeypatch.context() as patched:
-        patched.setattr("dibo.system.http.digest_of", lambda _: pytest.fail("hashed although nothing changed"))
+        patched.setattr(
+            "dibo.system.http.digest_of", lambda _: pytest.fail("hashed although nothing changed")
+        )
         assert LocalFile(root, settings=settings, workspace=workspace).ingredients() == before
     root.write_bytes(TAR + b"more")
     assert LocalFile(root, settings=settings, workspace=workspace).ingredients() != before

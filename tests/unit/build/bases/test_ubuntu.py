@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dibo.plan.base import SquashFs, TarFile
 from dibo.build.bases import releases, ubuntu
 from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.ubuntu import Ubuntu
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
+from dibo.plan.base import SquashFs, TarFile
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from tests.support.keys import Key, Keys
