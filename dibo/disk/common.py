@@ -12,6 +12,7 @@ from dibo.build.engine import Root
 from dibo.disk.adapt import Where, adapt
 from dibo.disk.boot_files import MANIFEST, BootFiles
 from dibo.disk.boot_sectors import wants_boot_files
+from dibo.disk.bootable import KEPT_FILES, read_boot_files, require_bootable
 from dibo.disk.found import placement as found_placement
 from dibo.disk.request import BARE_LABEL, Order, root_type
 from dibo.errors import ImageTooSmall
@@ -25,7 +26,7 @@ from dibo.layout.placement import PlacedPartition, Placement, bare_placement, pl
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
-from dibo.tree.query import KEPT, boot_files, find, require_bootable, tidy
+from dibo.tree.query import find, tidy
 from dibo.units import GIB, human_size
 
 
@@ -67,7 +68,7 @@ def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tre
         root.layers,
         places,
         limits=order.limits,
-        keep=KEPT,
+        keep=KEPT_FILES,
         clamp=order.epoch if order.clamp else None,
         progress=lambda done: report.line(f"{human_size(done)} read"),
         ledger=ledger,
@@ -88,7 +89,7 @@ def boot_files_of(root: Node, order: Order) -> BootFiles:
     elif order.layout is None or not wants_boot_files(order.layout):
         return BootFiles()
     require_bootable(root, architecture=order.architecture)
-    return boot_files(root)
+    return read_boot_files(root)
 
 
 def adapt_to(mounted: Mounted, placement: Placement, where: Where, root: Root, order: Order) -> None:

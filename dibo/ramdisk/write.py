@@ -9,6 +9,7 @@ from typing import Any
 
 from dibo.artefacts.manifest import SUFFIX, Facts, artefacts, complete, write_checksum, write_manifest
 from dibo.build.engine import Root
+from dibo.disk.bootable import KEPT_FILES
 from dibo.errors import OutputError, UsageError
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.load import load
@@ -19,7 +20,6 @@ from dibo.system.report import Report
 from dibo.system.workspace import Run
 from dibo.tree.dpkg import installed
 from dibo.tree.node import Buffer
-from dibo.tree.query import KEPT
 from dibo.units import human_size
 
 
@@ -57,7 +57,7 @@ def write_ramdisk(
             tree = load(
                 root.layers,
                 spool,
-                keep=KEPT,
+                keep=KEPT_FILES,
                 clamp=order.epoch,
                 ledger=ledger,
                 progress=lambda done: report.line(f"{human_size(done)} read"),

@@ -25,8 +25,8 @@ class Package:
 
 
 def installed(root: Node) -> tuple[Package, ...] | None:
-    """Sorted by name; None where there is no such database. Its files must be in memory: dibo.tree.query.KEPT
-    names them."""
+    """Sorted by name; None where there is no such database. Its files must be in memory
+    (Node.data)."""
     paths = [
         f"{_DIRECTORY}/{name.decode(errors='surrogateescape')}"
         for name in names_in(root, _DIRECTORY)

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 from dibo.errors import LayoutError
-from dibo.layout.model import ROOT
 from dibo.tree.node import TYPE_NAMES, Node
 
 
@@ -19,7 +18,7 @@ class Mounted:
     def __init__(self, root: Node, mounts: Iterable[PurePosixPath], *, mtime: int) -> None:
         """`mounts` besides the root. A directory to mount on is made where there is none, with `mtime` in nanoseconds.
         Raises LayoutError where something else is in the way."""
-        self.tops: dict[PurePosixPath, Node] = {ROOT: root}
+        self.tops: dict[PurePosixPath, Node] = {PurePosixPath("/"): root}
         """The root directory of each file system."""
         self._undo: list[tuple[dict[bytes, Node], bytes, Node | None]] = []
         try:

@@ -54,8 +54,6 @@ STILL_WRONG: frozenset[tuple[str, str]] = frozenset(
         ("formats.sparse", "tree.node"),
         ("formats.target", "tree.node"),
         ("formats.tee", "tree.node"),
-        ("tree.mounts", "layout.model"),
-        ("tree.query", "disk.boot_files"),
     }
 )
 """To be mended after the move."""

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import pytest
 
 from dibo.disk.mke2fs import measure
-from dibo.errors import LayoutError, RootNotBootable
 from dibo.tree.node import Node
-from dibo.tree.query import boot_files, find, kernels, names_in, os_release, require_bootable, tidy, walk
+from dibo.tree.query import find, kernels, names_in, os_release, tidy, walk
 from dibo.tree.sinks import Several, choose
 
 Files = Mapping[str, bytes | str | None]
@@ -82,59 +81,6 @@ def test_os_release() -> None:
     )
     assert os_release(root) == {"ID": "ubuntu", "NAME": "A B"}
     assert os_release(tree({})) == {}
-
-
-KERNEL: Files = {"/boot/vmlinuz-6": b""}
-GRUB: Files = {"/usr/lib/grub/i386-pc/boot.img": b""}
-UBUNTU: Files = {"/etc/os-release": b"ID=mint\nID_LIKE='ubuntu debian'\n"}
-
-
-@pytest.mark.parametrize(
-    ("files", "message", "hint", "preparable"),
-    [
-        ({}, "no kernel", "linux-image-amd64 .*grub-pc-bin .*\n.*--base IMAGE vm", False),
-        (UBUNTU, "no kernel", "linux-image-virtual .*grub-pc ", False),
-        (KERNEL, "no GRUB for amd64", "install in the image: grub2-common", False),
-        ({**KERNEL, **GRUB}, "no boot files prepared", "--no-base boot-files", True),
-    ],
-)
-def test_what_booting_lacks(files: Files, message: str, hint: str, preparable: bool) -> None:
-    with pytest.raises(RootNotBootable, match=message) as caught:
-        require_bootable(tree(files), architecture="amd64")
-    assert caught.value.preparable == preparable
-    import re
-
-    assert re.search(hint, caught.value.hint)
-
-
-def test_grub_of_another_architecture_is_none() -> None:
-    with pytest.raises(RootNotBootable, match="no GRUB for arm64"):
-        require_bootable(tree({**KERNEL, **GRUB}), architecture="arm64")
-
-
-BOOT = "/usr/lib/dibo/boot"
-MANIFEST = b'{"format": 1, "bios": {"boot": "boot.img", "core": "core.img"}, "esp": "esp"}'
-
-
-def test_boot_files() -> None:
-    root = tree(
-        {
-            f"{BOOT}/manifest.json": MANIFEST,
-            f"{BOOT}/boot.img": b"boot",
-            f"{BOOT}/core.img": b"core",
-            f"{BOOT}/esp/EFI/BOOT/BOOTX64.EFI": b"shim",
-            f"{BOOT}/esp/EFI/link": "BOOT",
-        }
-    )
-    require_bootable(root, architecture="amd64")
-    found = boot_files(root)
-    assert (found.boot, found.core, found.esp) == (b"boot", b"core", {"EFI/BOOT/BOOTX64.EFI": b"shim"})
-
-
-def test_a_boot_file_that_is_missing() -> None:
-    root = tree({f"{BOOT}/manifest.json": MANIFEST, f"{BOOT}/boot.img": b""})
-    with pytest.raises(LayoutError, match=r"core\.img, which is not in the root"):
-        boot_files(root)
 
 
 def test_tidy_takes_out_what_engines_leave() -> None:

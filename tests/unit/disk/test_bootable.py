@@ -1,0 +1,61 @@
+"""Whether a root has boot files, and what is missing otherwise."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dibo.disk.bootable import read_boot_files, require_bootable
+from dibo.errors import LayoutError, RootNotBootable
+from tests.unit.tree.test_query import Files, tree
+
+KERNEL: Files = {"/boot/vmlinuz-6": b""}
+GRUB: Files = {"/usr/lib/grub/i386-pc/boot.img": b""}
+UBUNTU: Files = {"/etc/os-release": b"ID=mint\nID_LIKE='ubuntu debian'\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "message", "hint", "preparable"),
+    [
+        ({}, "no kernel", "linux-image-amd64 .*grub-pc-bin .*\n.*--base IMAGE vm", False),
+        (UBUNTU, "no kernel", "linux-image-virtual .*grub-pc ", False),
+        (KERNEL, "no GRUB for amd64", "install in the image: grub2-common", False),
+        ({**KERNEL, **GRUB}, "no boot files prepared", "--no-base boot-files", True),
+    ],
+)
+def test_what_booting_lacks(files: Files, message: str, hint: str, preparable: bool) -> None:
+    with pytest.raises(RootNotBootable, match=message) as caught:
+        require_bootable(tree(files), architecture="amd64")
+    assert caught.value.preparable == preparable
+    assert re.search(hint, caught.value.hint)
+
+
+def test_grub_of_another_architecture_is_none() -> None:
+    with pytest.raises(RootNotBootable, match="no GRUB for arm64"):
+        require_bootable(tree({**KERNEL, **GRUB}), architecture="arm64")
+
+
+BOOT = "/usr/lib/dibo/boot"
+MANIFEST = b'{"format": 1, "bios": {"boot": "boot.img", "core": "core.img"}, "esp": "esp"}'
+
+
+def test_boot_files() -> None:
+    root = tree(
+        {
+            f"{BOOT}/manifest.json": MANIFEST,
+            f"{BOOT}/boot.img": b"boot",
+            f"{BOOT}/core.img": b"core",
+            f"{BOOT}/esp/EFI/BOOT/BOOTX64.EFI": b"shim",
+            f"{BOOT}/esp/EFI/link": "BOOT",
+        }
+    )
+    require_bootable(root, architecture="amd64")
+    found = read_boot_files(root)
+    assert (found.boot, found.core, found.esp) == (b"boot", b"core", {"EFI/BOOT/BOOTX64.EFI": b"shim"})
+
+
+def test_a_boot_file_that_is_missing() -> None:
+    root = tree({f"{BOOT}/manifest.json": MANIFEST, f"{BOOT}/boot.img": b""})
+    with pytest.raises(LayoutError, match=r"core\.img, which is not in the root"):
+        read_boot_files(root)
