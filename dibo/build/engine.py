@@ -23,7 +23,13 @@ class StepRun:
     """The key of the layer below."""
     context: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    """For the run only: proxies. In neither key nor layer."""
+    """For the run only: proxies. In neither key nor layer, and, since a proxy's address may hold a password, in no
+    argument of a command."""
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    """Files of mode 0400 in one directory of a tmpfs, by name: the engine binds each, read-only, at /run/secrets/NAME.
+    In neither key nor layer."""
+    mask: Callable[[str], str] = str
+    """Applied to each line of output before anybody sees it: replaces the values of secrets."""
     log: Path
     """The full output is kept here when the step fails."""
     on_line: Callable[[str], None]
