@@ -157,7 +157,7 @@ def _interim(size: int, entry: gpt.Entry | None) -> tuple[tuple[int, bytes], ...
     """The end first: as long as the start has the old table, that is the one that counts."""
     if entry is None:
         return ((max(0, size - _TAIL), bytes(min(_TAIL, size))), (0, bytes(min(HEAD, size))))
-    both = gpt.encode_entries((replace(entry, number=1),), size=size, disk_guid=entry.guid)
+    both = gpt.encode((replace(entry, number=1),), size=size, disk_guid=entry.guid)
     return ((both.tail_offset, both.tail), (0, both.head))
 
 

@@ -12,10 +12,10 @@ from dibo.disk import grub_cfg
 from dibo.disk.boot_files import MANIFEST, BootFiles
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
-from dibo.formats.partitions import gpt, mbr
 from dibo.formats.sparse import put
 from dibo.formats.target import Target
 from dibo.layout.model import Content, Flag, Layout, Table
+from dibo.layout.partition_table import encode_gpt, encode_mbr
 from dibo.layout.placement import Placement
 from dibo.units import SECTOR
 
@@ -40,11 +40,11 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None
     """
     _check_wanted(placement, boot)
     if placement.table is Table.MBR:
-        *records, (_, first_sector) = mbr.encode(placement)
+        *records, (_, first_sector) = encode_mbr(placement)
         rest, tail = b"", b""
         tail_offset = placement.size
     else:
-        table = gpt.encode(placement)
+        table = encode_gpt(placement)
         records = []
         first_sector, rest = table.head[:SECTOR], table.head[SECTOR:]
         tail_offset, tail = table.tail_offset, table.tail

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from dibo.errors import OutputError
 from dibo.formats.sparse import filled
-from dibo.tree.node import Buffer
+from dibo.formats.target import Buffer
 
 _SCANNED: Final = 64 * 1024
 """Bytes up to which a write is looked through for blocks of zeros: metadata comes in small pieces with many of them,

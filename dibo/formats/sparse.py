@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from dibo.formats.target import Target
-from dibo.tree.node import Buffer
+from dibo.formats.target import Buffer, Target
 
 BLOCK: Final = 4096
 _ZEROS: Final = bytes(1 << 20)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from dibo.tree.node import Buffer
+Buffer = bytes | bytearray | memoryview
+"""Memoryviews of bytes: format B, contiguous."""
 
 
 class Target(Protocol):

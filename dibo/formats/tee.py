@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dibo.formats.target import Target
-from dibo.tree.node import Buffer
+from dibo.formats.target import Buffer, Target
 
 
 class Tee:

@@ -18,12 +18,11 @@ from typing import Final
 from uuid import UUID
 
 from dibo.errors import LayoutError
+from dibo.formats.partitions import gpt
 from dibo.layout.identity import Identifiers, disk_guid, identify
 from dibo.layout.model import ROOT, Content, FileSystem, Flag, Layout, Partition, PartitionType, Sizing, Table
 from dibo.units import MIB, SECTOR, TIB, human_size
 
-ENTRIES_SECTORS = 32  # 128 entries of 128 bytes
-FIRST_USABLE = 2 + ENTRIES_SECTORS
 _MBR_ENTRIES: Final = 4
 _MBR_LIMIT: Final = 2 * TIB
 
@@ -129,7 +128,7 @@ class Placement:
     @property
     def last_usable(self) -> int:
         """The last sector before the backup table."""
-        return last_usable(self.sectors)
+        return gpt.last_usable(self.sectors)
 
     @property
     def root(self) -> PlacedPartition:
@@ -162,10 +161,6 @@ def bare_placement(size: int, *, identity: str, label: str) -> Placement:
         ids=identify(identity, root.name),
     )
     return Placement(size=size, disk_guid=disk_guid(identity), partitions=(everything,))
-
-
-def last_usable(sectors: int) -> int:
-    return sectors - 1 - ENTRIES_SECTORS - 1
 
 
 def place(
@@ -239,7 +234,7 @@ def _grain(layout: Layout) -> int:
 def _end(layout: Layout, size: int) -> int:
     """The byte where partitions end on a disk of `size` bytes."""
     sectors = size // SECTOR
-    usable = (last_usable(sectors) + 1 if layout.table is Table.GPT else sectors) * SECTOR
+    usable = (gpt.last_usable(sectors) + 1 if layout.table is Table.GPT else sectors) * SECTOR
     return usable // _grain(layout) * _grain(layout)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import stat
 from typing import Final, Protocol
 
+from dibo.formats.target import Buffer as Buffer
+
 TYPE_NAMES: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -18,8 +20,6 @@ TYPE_NAMES: Final = {
     stat.S_IFIFO: "FIFO",
     stat.S_IFSOCK: "socket",
 }
-
-Buffer = bytes | bytearray | memoryview
 
 
 class Node:

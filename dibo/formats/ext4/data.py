@@ -18,8 +18,8 @@ from typing import Final
 from dibo.formats.ext4.errors import Ext4Error
 from dibo.formats.ext4.layout import BLOCK, Layout, Parameters, layout
 from dibo.formats.ext4.output import LARGE, MANY
-from dibo.formats.ext4.protocols import Buffer, Target
 from dibo.formats.ext4.space import merge
+from dibo.formats.target import Buffer, Target
 
 _ZEROS: Final = memoryview(bytes(BLOCK))
 BEYOND: Final = 2**40

@@ -25,11 +25,12 @@ from dibo.formats.ext4.layout import BLOCK, FIRST_INODE, GROUP, INODE, INODES_PE
 from dibo.formats.ext4.numbering import LOST_AND_FOUND, ROOT, number_nodes
 from dibo.formats.ext4.output import Output
 from dibo.formats.ext4.plan import Needs, Plan, plan, smallest
-from dibo.formats.ext4.protocols import Node, Target
+from dibo.formats.ext4.protocols import Node
 from dibo.formats.ext4.space import merge
 from dibo.formats.ext4.special import RESIZE_SIZE, journal_superblock, resize_inode_block
 from dibo.formats.ext4.superblock import JOURNAL, copy_for, superblock
 from dibo.formats.ext4.xattrs import attribute_block, attributes
+from dibo.formats.target import Target
 
 _RESIZE: Final = 7
 _SECTORS: Final = BLOCK // 512

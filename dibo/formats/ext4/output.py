@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dibo.formats.ext4.layout import BLOCK
-from dibo.formats.ext4.protocols import Buffer, Target
+from dibo.formats.target import Buffer, Target
 
 MANY: Final = 1000
 """Buffers for one write: below IOV_MAX of Linux, 1024."""

@@ -1,22 +1,9 @@
-"""What the writer needs to know of a disk and of a tree: protocols, so that it depends on nobody's classes."""
+"""What the writer needs to know of a tree: a protocol, so that it depends on nobody's classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
-
-Buffer = bytes | bytearray | memoryview
-"""memoryviews of bytes: format B, contiguous."""
-
-
-class Target(Protocol):
-    """A disk that reads as zeros. No byte is written twice, unless it was discarded in between."""
-
-    def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
-        """Write `buffers` one after the other from byte `offset` on. They may change after the call."""
-
-    def discard(self, offset: int, size: int) -> None:
-        """The range reads as zeros again."""
 
 
 class Node(Protocol):

@@ -32,7 +32,6 @@ from typing import BinaryIO
 from uuid import UUID
 
 from dibo.errors import LayoutError
-from dibo.layout.placement import ENTRIES_SECTORS, FIRST_USABLE, PlacedPartition, Placement, last_usable
 from dibo.units import SECTOR
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
@@ -40,6 +39,9 @@ _ENTRY = struct.Struct("<16s16sQQQ72s")
 _SIGNATURE = b"EFI PART"
 _REVISION = 0x00010000
 _ENTRIES = 128
+ENTRIES_SECTORS = 32
+"""128 entries of 128 bytes."""
+FIRST_USABLE = 2 + ENTRIES_SECTORS
 _MAX_ENTRIES_BYTES = 1 << 20  # the specification sets no limit; nobody writes more than a few hundred entries
 
 _MBR_TABLE = 446
@@ -82,14 +84,14 @@ class PartitionTable:
     entries: tuple[Entry, ...]
 
 
-def encode(placement: Placement) -> Gpt:
-    """Both tables of the disk, the first with its protective MBR."""
-    entries = tuple(map(_entry, placement.partitions))
-    return encode_entries(entries, size=placement.size, disk_guid=placement.disk_guid)
+def last_usable(sectors: int) -> int:
+    """The last sector that a partition may take on a disk of `sectors` sectors."""
+    return sectors - 1 - ENTRIES_SECTORS - 1
 
 
-def encode_entries(entries: Sequence[Entry], *, size: int, disk_guid: UUID) -> Gpt:
-    """The same, of a disk of `size` bytes. Entries must be in the order of their numbers, from 1 on without a gap."""
+def encode(entries: Sequence[Entry], *, size: int, disk_guid: UUID) -> Gpt:
+    """Both tables of a disk of `size` bytes, the first with its protective MBR. Entries must be in the order of their
+    numbers, from 1 on without a gap."""
     last = size // SECTOR - 1
     raw = b"".join(map(_encode_entry, entries)).ljust(ENTRIES_SECTORS * SECTOR, b"\0")
 
@@ -109,18 +111,6 @@ def _protective_mbr(sectors: int) -> bytes:
     first_chs, last_chs = b"\x00\x02\x00", b"\xff\xff\xff"  # sector 1; "cannot be said in CHS" (table 5.4)
     record = struct.pack("<B3sB3sII", 0, first_chs, _PROTECTIVE, last_chs, 1, min(sectors - 1, 0xFFFFFFFF))
     return bytes(_MBR_TABLE) + record.ljust(64, b"\0") + b"\x55\xaa"
-
-
-def _entry(partition: PlacedPartition) -> Entry:
-    return Entry(
-        number=partition.number,
-        type_guid=partition.type_guid,
-        guid=partition.ids.guid,
-        first_lba=partition.first_lba,
-        last_lba=partition.last_lba,
-        attributes=partition.attributes,
-        name=partition.wish.name,
-    )
 
 
 def _encode_entry(entry: Entry) -> bytes:

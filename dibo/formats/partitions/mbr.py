@@ -19,10 +19,10 @@ for 255 heads and 63 sectors, and 1023, 254, 63 where they do not reach.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from dibo.layout.model import Flag
-from dibo.layout.placement import PlacedPartition, Placement
 from dibo.units import SECTOR
 
 _ENTRY: Final = struct.Struct("<B3sB3sII").pack
@@ -35,35 +35,44 @@ _HEADS, _SECTORS = 255, 63
 _MOST_CYLINDERS: Final = 1023
 
 
-def encode(placement: Placement) -> list[tuple[int, bytes]]:
-    """Sectors of the table: the byte of the disk where each goes, and what it is. Sector 0 comes last."""
-    primary = [partition for partition in placement.partitions if partition.record_lba is None]
-    logical = [partition for partition in placement.partitions if partition.record_lba is not None]
-    entries = [_entry(partition, partition.first_lba) for partition in primary]
-    found = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A partition. `record_lba` is the sector that describes a logical one; None for a primary one."""
+
+    first_lba: int
+    sectors: int
+    type_code: int
+    active: bool = False
+    record_lba: int | None = None
+
+    @property
+    def last_lba(self) -> int:
+        return self.first_lba + self.sectors - 1
+
+
+def encode(entries: Sequence[Entry], *, signature: int) -> list[tuple[int, bytes]]:
+    """Sectors of the table: the byte of the disk where each goes, and what it is. Sector 0 comes last. `entries` are in
+    the order of the disk, primary ones first; `signature` is the disk's 32-bit identifier."""
+    records = [_entry(entry, entry.first_lba) for entry in entries if entry.record_lba is None]
+    logical = [(entry, entry.record_lba) for entry in entries if entry.record_lba is not None]
+    sectors = []
     if logical:
-        start, end = logical[0].record_lba or 0, logical[-1].last_lba
-        entries.append(_record(0, _EXTENDED, start, end - start + 1, seen_from=0))
-        for partition, following in zip(logical, [*logical[1:], None], strict=True):
-            here = partition.record_lba or 0
-            parts = [_entry(partition, partition.first_lba - here)]
+        start, end = logical[0][1], logical[-1][0].last_lba
+        records.append(_record(0, _EXTENDED, start, end - start + 1, seen_from=0))
+        for (entry, record_lba), following in zip(logical, [*logical[1:], None], strict=True):
+            parts = [_entry(entry, entry.first_lba - record_lba)]
             if following is not None:
-                at = following.record_lba or 0
-                parts.append(
-                    _record(0, _LINK, at, following.last_lba - at + 1, seen_from=start),
-                )
-            found.append((here * SECTOR, _sector(parts, 0)))
-    return [*found, (0, _sector(entries, int.from_bytes(placement.disk_guid.bytes[:4], "big")))]
+                next_entry, next_lba = following
+                size = next_entry.last_lba - next_lba + 1
+                parts.append(_record(0, _LINK, next_lba, size, seen_from=start))
+            sectors.append((record_lba * SECTOR, _sector(parts, 0)))
+    return [*sectors, (0, _sector(records, signature))]
 
 
-def _entry(partition: PlacedPartition, relative: int) -> bytes:
-    active = 0x80 if Flag.BOOTABLE in partition.wish.flags else 0
+def _entry(entry: Entry, relative: int) -> bytes:
+    active = 0x80 if entry.active else 0
     return _record(
-        active,
-        partition.type_code,
-        partition.first_lba,
-        partition.sectors,
-        seen_from=partition.first_lba - relative,
+        active, entry.type_code, entry.first_lba, entry.sectors, seen_from=entry.first_lba - relative
     )
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from dibo.formats.qcow2.format import CLUSTER, DEFLATE, WINDOW_BITS, ZSTD
-from dibo.tree.node import Buffer
+from dibo.formats.target import Buffer
 
 _DEFLATE_LEVEL: Final = 2
 _MEMORY_LEVEL: Final = 9  # one block of deflate for a cluster

@@ -29,7 +29,7 @@ from dibo.formats.qcow2.codec import Compression, compress, decompress
 from dibo.formats.qcow2.format import CLUSTER, extent, is_compressed
 from dibo.formats.raw import close_written, unwritable, write_all
 from dibo.formats.sparse import is_zero
-from dibo.tree.node import Buffer
+from dibo.formats.target import Buffer
 
 _BATCH: Final = 16
 """Clusters that a thread is given at once."""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dibo.deploy.write_plan import HEAD, DeploymentFailed, Ends, Writes, plan_writes
-from dibo.formats.partitions.gpt import Entry, decode, encode_entries
+from dibo.formats.partitions.gpt import Entry, decode, encode
 from dibo.units import MIB, SECTOR
 
 LINUX = UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
@@ -38,7 +38,7 @@ def disk(size: int, *entries: Entry, seed: int = 0) -> bytearray:
     """Of `size` MiB, noise all over."""
     data = bytearray(random.Random(seed).randbytes(size * MIB))
     if entries:
-        table = encode_entries(entries, size=len(data), disk_guid=UUID(int=seed))
+        table = encode(entries, size=len(data), disk_guid=UUID(int=seed))
         data[: len(table.head)] = table.head
         data[table.tail_offset :] = table.tail
     return data
@@ -72,7 +72,7 @@ def on_a_disk(image: bytearray, size: int, *entries: Entry, seed: int) -> bytear
     found = bytearray(image)
     found[-33 * SECTOR :] = bytes(33 * SECTOR)
     found += bytes(size * MIB - len(image))
-    table = encode_entries(entries, size=len(found), disk_guid=UUID(int=seed))
+    table = encode(entries, size=len(found), disk_guid=UUID(int=seed))
     found[: len(table.head)], found[table.tail_offset :] = table.head, table.tail
     return found
 
@@ -218,10 +218,10 @@ def test_any_place_is_kept(start: int, sectors: int, more: int) -> None:
     state = replace(STATE, first_lba=start, last_lba=start + sectors - 1)
     size = (start + sectors + 64 + 40) * SECTOR
     image = bytearray(size)
-    table = encode_entries((state,), size=size, disk_guid=UUID(int=1))
+    table = encode((state,), size=size, disk_guid=UUID(int=1))
     image[: len(table.head)], image[table.tail_offset :] = table.head, table.tail
     there = bytearray(b"x" * (size + more * SECTOR))
-    table = encode_entries((state,), size=len(there), disk_guid=UUID(int=2))
+    table = encode((state,), size=len(there), disk_guid=UUID(int=2))
     there[: len(table.head)], there[table.tail_offset :] = table.head, table.tail
     for offset, data in steps(plan(image, there), image):
         there[offset : offset + len(data)] = data

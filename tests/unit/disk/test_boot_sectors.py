@@ -14,9 +14,10 @@ from dibo.disk.boot_sectors import write_disk
 from dibo.disk.streamed import FileSystems
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
-from dibo.formats.partitions import gpt, mbr
+from dibo.formats.partitions import gpt
 from dibo.formats.raw import RawFile
 from dibo.formats.target import Target
+from dibo.layout.partition_table import encode_gpt, encode_mbr
 from dibo.layout.placement import Placement
 from dibo.tree.sinks import Nowhere
 from dibo.units import MIB, SECTOR
@@ -64,7 +65,7 @@ def test_everything_lies_where_it_is_placed(tmp_path: Path) -> None:
     assert len(data) == placement.size
     assert boot.boot is not None
     assert boot.core is not None
-    mbr = gpt.encode(placement).head[:SECTOR]
+    mbr = encode_gpt(placement).head[:SECTOR]
     core = grub_images.core_image(boot.core, lba=2048, available_sectors=2048)
     assert data[:SECTOR] == grub_images.boot_sector(boot.boot, mbr, core_lba=2048)
     assert data[MIB : 2 * MIB] == core.ljust(MIB, b"\0")
@@ -93,7 +94,7 @@ def test_without_bios_the_boot_code_is_left_out(tmp_path: Path) -> None:
     placement = placed(text=UEFI_ONLY)
     path = write(tmp_path / "disk.raw", placement, replace(boot_files(), boot=None, core=None))
     data = path.read_bytes()
-    assert data[:SECTOR] == gpt.encode(placement).head[:SECTOR]
+    assert data[:SECTOR] == encode_gpt(placement).head[:SECTOR]
     with path.open("rb") as source:
         assert read_fat(source, placement.partitions[0].offset).files == boot_files().esp
         other = read_fat(source, placement.partitions[1].offset)
@@ -189,7 +190,7 @@ def test_with_an_mbr_grub_lies_before_the_first_partition(tmp_path: Path) -> Non
     assert boot.boot is not None
     assert boot.core is not None
     core = grub_images.core_image(boot.core, lba=1, available_sectors=2039)
-    (_, table), *_ = reversed(mbr.encode(placement))
+    (_, table), *_ = reversed(encode_mbr(placement))
     assert data[:SECTOR] == grub_images.boot_sector(boot.boot, table, core_lba=1)
     assert data[SECTOR:MIB] == core.ljust(2039 * SECTOR, b"\0") + grub_cfg.early(placement)
     assert not any(data[MIB:])

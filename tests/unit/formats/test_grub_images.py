@@ -6,7 +6,7 @@ import pytest
 
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
-from dibo.formats.partitions import gpt
+from dibo.layout.partition_table import encode_gpt
 from tests.unit.disk.samples import boot_img, core_img, placed
 
 
@@ -15,7 +15,7 @@ def changed(image: bytes, offset: int, new: bytes) -> bytes:
 
 
 def test_the_boot_sector_is_boot_img_around_the_table() -> None:
-    boot, mbr = boot_img(), gpt.encode(placed()).head[:512]
+    boot, mbr = boot_img(), encode_gpt(placed()).head[:512]
     sector = grub_images.boot_sector(boot, mbr, core_lba=0x1122334455667788)
     assert len(sector) == 512
     assert sector[:0x5C] == boot[:0x5C]

@@ -45,15 +45,6 @@ STILL_WRONG: frozenset[tuple[str, str]] = frozenset(
     {
         ("artefacts.manifest", "disk.request"),
         ("artefacts.manifest", "ramdisk.settings"),
-        ("formats.partitions.gpt", "layout.placement"),
-        ("formats.partitions.mbr", "layout.model"),
-        ("formats.partitions.mbr", "layout.placement"),
-        ("formats.qcow2.codec", "tree.node"),
-        ("formats.qcow2.writer", "tree.node"),
-        ("formats.raw", "tree.node"),
-        ("formats.sparse", "tree.node"),
-        ("formats.target", "tree.node"),
-        ("formats.tee", "tree.node"),
     }
 )
 """To be mended after the move."""

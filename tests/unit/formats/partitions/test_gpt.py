@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dibo.errors import LayoutError
 from dibo.formats.partitions import gpt
+from dibo.layout.partition_table import encode_gpt
 from dibo.layout.placement import Placement
 from dibo.units import MIB, SECTOR
 from tests.unit.disk.samples import output_of, placed
@@ -18,7 +19,7 @@ from tests.unit.layout.test_placement import placements
 
 
 def disk(placement: Placement) -> io.BytesIO:
-    table = gpt.encode(placement)
+    table = encode_gpt(placement)
     image = io.BytesIO(bytes(placement.size))
     image.write(table.head)
     image.seek(table.tail_offset)
@@ -27,7 +28,7 @@ def disk(placement: Placement) -> io.BytesIO:
 
 
 def write(placement: Placement, path: Path) -> Path:
-    table = gpt.encode(placement)
+    table = encode_gpt(placement)
     with path.open("wb") as target:
         target.write(table.head)
         target.truncate(placement.size)
@@ -52,7 +53,7 @@ def test_what_is_encoded_is_decoded(placement: Placement) -> None:
 
 def test_the_tables_fill_both_ends() -> None:
     placement = placed()
-    table = gpt.encode(placement)
+    table = encode_gpt(placement)
     assert len(table.head) == 34 * SECTOR
     assert table.tail_offset + len(table.tail) == placement.size
     assert len(table.tail) == 33 * SECTOR
@@ -60,14 +61,14 @@ def test_the_tables_fill_both_ends() -> None:
 
 def test_the_protective_mbr() -> None:
     """UEFI 2.10, table 5.4."""
-    mbr = gpt.encode(placed(size=128 * MIB)).head[:SECTOR]
+    mbr = encode_gpt(placed(size=128 * MIB)).head[:SECTOR]
     assert mbr[:446] == bytes(446)
     assert mbr[446:462].hex(" ") == "00 00 02 00 ee ff ff ff 01 00 00 00 ff ff 03 00"
     assert mbr[462:] == bytes(48) + b"\x55\xaa"
 
 
 def test_a_disk_beyond_what_an_mbr_can_say() -> None:
-    mbr = gpt.encode(placed(size=3 << 40)).head[:SECTOR]
+    mbr = encode_gpt(placed(size=3 << 40)).head[:SECTOR]
     assert mbr[458:462] == b"\xff\xff\xff\xff"
 
 
@@ -95,7 +96,7 @@ def test_sfdisk_and_sgdisk_find_nothing_wrong(tmp_path: Path) -> None:
 @given(st.data())
 def test_any_flipped_bit_of_a_table_is_seen(data: st.DataObject) -> None:
     placement = placed(size=68 * MIB)
-    table = gpt.encode(placement)
+    table = encode_gpt(placement)
     last = placement.size - SECTOR
     places = st.one_of(
         st.integers(SECTOR, SECTOR + 91),
@@ -165,7 +166,7 @@ def test_partitions_that_overlap_or_leave_the_disk(first_lba: int, sectors: int)
 
 def test_two_whole_tables_that_differ() -> None:
     image = disk(placed(size=68 * MIB, identity="one"))
-    table = gpt.encode(placed(size=68 * MIB, identity="other"))
+    table = encode_gpt(placed(size=68 * MIB, identity="other"))
     image.seek(table.tail_offset)
     image.write(table.tail)
     with pytest.raises(LayoutError, match="two copies of the partition table differ"):

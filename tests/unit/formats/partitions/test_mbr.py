@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dibo.errors import LayoutError
-from dibo.formats.partitions import mbr
 from dibo.layout.merge import parse_layout
+from dibo.layout.partition_table import encode_mbr
 from dibo.layout.placement import Placement, place
 from dibo.units import GIB, MIB, SECTOR, TIB
 from tests.unit.disk.samples import output_of
@@ -31,7 +31,7 @@ def partitions(count: int, **of_the_last: Any) -> list[dict[str, Any]]:
 def written(path: Path, placement: Placement) -> Path:
     with path.open("wb") as file:
         file.truncate(placement.size)
-        for offset, sector in mbr.encode(placement):
+        for offset, sector in encode_mbr(placement):
             assert len(sector) == SECTOR
             file.seek(offset)
             file.write(sector)

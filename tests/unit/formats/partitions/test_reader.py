@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from dibo.errors import DiskImageError
-from dibo.formats.partitions.gpt import encode
 from dibo.formats.partitions.reader import Place, places
 from dibo.inspect.volumes import volumes
+from dibo.layout.partition_table import encode_gpt
 from tests.support.bootdisk import MIB, Bytes, ext4, survives
 from tests.unit.disk.samples import placed
 
@@ -22,7 +22,7 @@ def mbr(*records: tuple[int, int, int]) -> bytes:
 
 def with_gpt() -> bytearray:
     placement = placed()
-    gpt = encode(placement)
+    gpt = encode_gpt(placement)
     disk = bytearray(72 * MIB)
     disk[: len(gpt.head)] = gpt.head
     disk[gpt.tail_offset :] = gpt.tail
