@@ -22,7 +22,7 @@ from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converters
 from dibo.build import build as spine
 from dibo.build.engine import Root
-from dibo.build.engines.choose import SWEEPERS
+from dibo.build.engines.choose import sweepers
 from dibo.disk import layout_choice
 from dibo.disk.convert import convert
 from dibo.disk.request import Order, check_order
@@ -67,7 +67,7 @@ def run(
     decided = settings(options)
     with (
         _workspace(options, decided) as workspace,
-        workspace.run(sweepers=SWEEPERS) as each_run,
+        workspace.run(sweepers=sweepers()) as each_run,
         choose_image(
             reference, architecture=decided.architecture, scratch=each_run.subdirectory("source")
         ) as image,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,11 +62,12 @@ def make(
         loop=decided.loop,
     )
     check_order(order)
-    order = by_the_way_that_works(order, directory=decided.engine != "docker", say=report.say)
-    with (
-        new_session(decided, report) as session,
-        laid_out_by_hooks(order, stack, environment=variables, run=session.run, report=report) as laid_out,
-    ):
+    with ExitStack() as undo:
+        session = undo.enter_context(new_session(decided, report))
+        order = by_the_way_that_works(order, directory=session.engine.gives_directory, say=report.say)
+        laid_out = undo.enter_context(
+            laid_out_by_hooks(order, stack, environment=variables, run=session.run, report=report)
+        )
         job = session.job()
         about = manifest.of_build(job, command="disk-image-create", options=laid_out.options)
         about |= manifest.of_disk(laid_out, layout_file)

@@ -16,7 +16,7 @@ from dibo.artefacts.manifest_schema import MANIFEST_SCHEMA
 from dibo.build import build as spine
 from dibo.build import containerfile as rendering
 from dibo.build import context, ingredients_store
-from dibo.build.engine import Engine, Root
+from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
 from dibo.errors import (
     CommandFailed,
@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 
 def settings(options: Options, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process: its environment, clock and machine."""
-    return decide(
+    decided = decide(
         options, environment, now=datetime.now(tz=UTC), machine=platform.machine(), home=resources.home()
     )
+    choose.require_known(decided.engine)
+    return decided
 
 
 Make = Callable[[Root], tuple[Path, ...]]
@@ -130,7 +132,7 @@ def _engine(
     """The engine that was asked for. Where there are caches, none that works is no error yet: when they have all, it
     is not needed."""
     try:
-        return stack.enter_context(choose.engine(decided.engine, run=run, report=report))
+        return stack.enter_context(choose.engine(decided.engine, Setup(run=run, report=report)))
     except (ToolMissing, EngineError) as error:
         if caches is None:
             raise
@@ -160,7 +162,7 @@ def _caches(decided: Settings, report: Report) -> Caches | None:
 def new_session(decided: Settings, report: Report) -> Iterator[Session]:
     workspace = Workspace(decided.cache)
     with (
-        workspace.run(sweepers=choose.SWEEPERS) as run,
+        workspace.run(sweepers=choose.sweepers()) as run,
         open_session(decided, report, workspace=workspace, run=run) as session,
     ):
         yield session

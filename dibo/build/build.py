@@ -117,7 +117,7 @@ def build(
     held: Mapping[str, float],
     on_layer: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Make the layers that are not there yet; `on_layer` hears the key of each. Raises HookFailed, EngineError,
+    """Make the layers that are not there yet; `on_layer` gets the key of each. Raises HookFailed, EngineError,
     BaseError."""
     plan = job.plan
     if not plan.base_held:
@@ -159,7 +159,7 @@ def _run_step(
         context=directory,
         environment={**process.proxies(), **fresh},
         log=workspace.logs / f"{planned.key}.log",
-        on_line=report.line,
+        on_output=report.line,
         on_hook=lambda hook: report.line(f"{planned.step.flavour or 'dibo'}: {hook}"),
     )
     failed = f"failed-{planned.key}"

@@ -1,17 +1,24 @@
-"""What the spine asks of engines: protocols, so that variants know of it and it not of them."""
+"""The contract of engines: what dibo asks of whatever runs steps and keeps layers.
+
+A new engine is one folder in dibo/build/engines and one line in the table there (engines/table.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol, runtime_checkable
+from typing import IO, Protocol
 
+from dibo.build.finding import Finding
+from dibo.errors import DiboError
 from dibo.images.image import Image, Layer
 from dibo.plan.base import Source
 from dibo.plan.plan import PlannedStep
 from dibo.system.process import Process
+from dibo.system.report import Report
+from dibo.system.workspace import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +39,10 @@ class StepRun:
     """Applied to each line of output before anybody sees it: replaces the values of secrets."""
     log: Path
     """The full output is kept here when the step fails."""
-    on_line: Callable[[str], None]
+    on_output: Callable[[str], None]
+    """Gets each line that hooks write."""
     on_hook: Callable[[str], None]
+    """Gets the name of each hook that starts."""
 
 
 class Directory(Protocol):
@@ -46,7 +55,7 @@ class Directory(Protocol):
         stdin: int | IO[bytes] | None = None,
         stdout: int | IO[bytes] | None = None,
         pass_fds: Sequence[int] = (),
-        on_line: Callable[[str], None] | None = None,
+        on_output: Callable[[str], None] | None = None,
     ) -> Process:
         """Start a command that finds the tree at $ROOT, with the ids that the tree has."""
 
@@ -65,9 +74,11 @@ class Root:
 
 
 class Engine(Protocol):
-    """What runs steps and keeps layers. Every method may raise EngineError or ToolMissing."""
+    """Runs steps and keeps layers. Every method may raise EngineError or ToolMissing."""
 
     name: str
+    gives_directory: bool
+    """Whether the roots of this engine can be had as directories: `Root.directory`."""
 
     def check(self) -> None:
         """Refuse to go on where the engine cannot work on this machine."""
@@ -99,8 +110,10 @@ class Engine(Protocol):
     def remove(self, name: str) -> None:
         """Forget a layer or a failed state. Layers above it stay."""
 
+    def store(self, *, architecture: str) -> Store:
+        """The images that this engine keeps, for caches and registries."""
 
-@runtime_checkable
+
 class Store(Protocol):
     """The images that an engine keeps, as a cache takes and gives them. May raise EngineError, ToolMissing."""
 
@@ -110,3 +123,35 @@ class Store(Protocol):
     def take(self, image: Image, *, key: str) -> None:
         """Keep `image` as the one that ends with the layer `key`. Only layers that are not here yet are opened, and
         each is checked before it counts. Raises VerificationFailed, and what opening a layer raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """All that an engine is opened with."""
+
+    run: Run
+    report: Report
+
+
+class EngineKind(Protocol):
+    """An engine that nobody has opened yet: what can be known of it, and asked of it, before that."""
+
+    name: str
+    journal_kind: str
+    """The kind of the things that a run's journal lists for this engine to remove."""
+
+    def open(self, setup: Setup) -> AbstractContextManager[Engine]:
+        """The engine. Raises EngineError or ToolMissing where it cannot be had."""
+
+    def seems_there(self) -> bool:
+        """Whether this machine shows a sign of the engine, which costs nothing to look for."""
+
+    def why_not(self, *, alternatives: bool) -> DiboError | None:
+        """What can be seen at once to keep the engine from building. With `alternatives`, other engines could build
+        instead, so that a closer look is worth its time."""
+
+    def examine(self) -> Iterator[Finding]:
+        """Try what a build takes, for `dibo doctor`; change nothing."""
+
+    def sweep(self, value: str) -> None:
+        """Remove what a killed run left: `value` is what its journal says. Raises DiboError where that must wait."""

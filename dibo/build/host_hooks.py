@@ -128,7 +128,7 @@ def _run(flavour: Flavour, phase: Phase, name: str, environment: Mapping[str, st
             env={**process.proxies(), **environment},
             cwd=flavour.origin,
             capture=True,
-            on_line=say,
+            on_output=say,
             check=False,
         )
     except OSError as error:

@@ -36,15 +36,17 @@ class _Plain:
         return b""
 
 
-def pack(layer: Layer, target: Path, *, compression: str, gate: Gate, go_on: Callable[[], None]) -> Stored:
-    """Write `layer`, whose bytes are a plain tar, to `target`; what it is there. `go_on` is called again and again and
-    may raise. Raises VerificationFailed, OSError, and what opening the layer raises."""
+def pack(
+    layer: Layer, target: Path, *, compression: str, gate: Gate, check_cancelled: Callable[[], None]
+) -> Stored:
+    """Write `layer`, whose bytes are a plain tar, to `target`; what it is there. `check_cancelled` is called again and
+    again and may raise. Raises VerificationFailed, OSError, and what opening the layer raises."""
     squeeze = _compressor(compression)
     plain, stored, size = hashlib.sha256(), hashlib.sha256(), 0
     with layer.open() as stream, target.open("wb") as file:
         while True:
             data = stream.read(_CHUNK)
-            go_on()
+            check_cancelled()
             plain.update(data)
             gate.feed(data)
             packed = squeeze.compress(data) if data else squeeze.flush()

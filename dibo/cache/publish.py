@@ -88,7 +88,7 @@ class Publisher:
                     directory=directory,
                     compression=compression,
                     origins=origins,
-                    go_on=self._go_on,
+                    check_cancelled=self._check_cancelled,
                 ),
             )
             for remote in remotes
@@ -160,7 +160,7 @@ class Publisher:
         with contextlib.suppress(_Stopped):
             while (item := self._queue.get()) is not None:
                 for target in self._targets:
-                    self._go_on()
+                    self._check_cancelled()
                     if isinstance(item, Item):
                         self._store_in(target, item)
                     elif (found := target.remote.find(item)) is not None:
@@ -198,7 +198,7 @@ class Publisher:
             target.stored += 1
         remote.there[item.key] = first
 
-    def _go_on(self) -> None:
+    def _check_cancelled(self) -> None:
         if self._stop.is_set():
             raise _Stopped
 

@@ -12,7 +12,7 @@ from dibo.build.build import Job
 from dibo.build.engine import Engine
 from dibo.cache import entry
 from dibo.cache.lookup import Caches
-from dibo.cache.session import origins, store_of
+from dibo.cache.session import origins
 from dibo.cache.upload import Sender
 from dibo.errors import LayoutError, LocalLayers, UsageError
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
@@ -70,7 +70,7 @@ def push(
         guarded=not include_local,
     )
     if in_engine:
-        image = store_of(engine, architecture=settings.architecture, run=run).image(key)
+        image = engine.store(architecture=settings.architecture).image(key)
     else:
         assert found is not None
         image = found[1].image

@@ -11,7 +11,6 @@ from dataclasses import replace
 from dibo.build.bases.image import RegistryImage
 from dibo.build.build import Job
 from dibo.build.engine import Engine, Store
-from dibo.build.engines.buildah_store import BuildahStore
 from dibo.cache.entry import CREATED
 from dibo.cache.lookup import Caches, Found, Remote, image_at
 from dibo.cache.publish import Item, Publisher
@@ -43,15 +42,6 @@ def caches_of(settings: Settings, report: Report) -> Caches:
     )
 
 
-def store_of(engine: Engine, *, architecture: str, run: Run) -> Store:
-    """How a cache gets at the engine's images. Raises EngineError for an engine that has no way."""
-    if isinstance(engine, Store):
-        return engine
-    if engine.name == "buildah":
-        return BuildahStore(engine.reference, architecture=architecture, directory=run.subdirectory("images"))
-    raise EngineError(f"{engine.name} cannot exchange layers with a cache yet", hint="use --engine buildah")
-
-
 def consult(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
     """The job, planned again with what the caches hold."""
     caches.look(job.plan.keys)
@@ -81,7 +71,7 @@ def exchange(
     """The job, with the layer on which it goes on in the engine's store; and what to tell the key of each layer that is
     made, for it to be stored in the caches, at the latest when this ends."""
     settings = job.settings
-    store = store_of(engine, architecture=settings.architecture, run=run)
+    store = engine.store(architecture=settings.architecture)
     with Publisher(
         caches.remotes,
         store,

@@ -27,8 +27,8 @@ Origin = tuple[ImageName, Image]
 
 
 class Sender:
-    """Brings layers into `repository`. `directory` is for packed ones. `go_on` is called again and again and may raise,
-    to stop. Methods raise RegistryError, Unreachable, OSError, and what reading a layer raises."""
+    """Brings layers into `repository`. `directory` is for packed ones. `check_cancelled` is called again and again and
+    may raise, to stop. Methods raise RegistryError, Unreachable, OSError, and what reading a layer raises."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Sender:
         compression: str,
         origins: Sequence[Origin] = (),
         guarded: bool = True,
-        go_on: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         """`guarded`: layers are looked into, and those with secrets are not sent."""
         self.repository = repository
@@ -48,7 +48,7 @@ class Sender:
         """Bytes."""
         self._directory, self._compression = directory, compression
         self._origins = [(place, image) for place, image in origins if place.host == repository.host]
-        self._guarded, self._go_on = guarded, go_on
+        self._guarded, self._check_cancelled = guarded, check_cancelled
         self._held_back: dict[str, LocalLayers] = {}
 
     def learn(self, stored: Mapping[str, Stored]) -> None:
@@ -66,7 +66,9 @@ class Sender:
         path = self._directory / "layer"
         try:
             gate = Gate(base=base)
-            stored = pack(layer, path, compression=self._compression, gate=gate, go_on=self._go_on)
+            stored = pack(
+                layer, path, compression=self._compression, gate=gate, check_cancelled=self._check_cancelled
+            )
             if gate.found and self._guarded:
                 error = LocalLayers(
                     f"{title} has {gate.found[0]}: this layer and those above it stay on this machine",
@@ -94,7 +96,7 @@ class Sender:
         config = composed.config
         if not api.exists(self.repository, digest_of(config)):
             api.push_blob(self.repository, digest_of(config), len(config), lambda: _in_memory(config))
-        self._go_on()
+        self._check_cancelled()
         return api.push_manifest(name, composed.manifest, OCI_MANIFEST)
 
     def _taken_over(self, diff_id: str) -> bool:
@@ -115,15 +117,15 @@ class Sender:
             self.sent += stored.size
 
     def _file(self, path: Path) -> AbstractContextManager[Reader]:
-        return _Watched(path, self._go_on)
+        return _Watched(path, self._check_cancelled)
 
 
 class _Watched:
-    """A file that is read on only while `go_on` does not raise."""
+    """A file that is read on only while `check_cancelled` does not raise."""
 
-    def __init__(self, path: Path, go_on: Callable[[], None]) -> None:
+    def __init__(self, path: Path, check_cancelled: Callable[[], None]) -> None:
         self._file = path.open("rb")
-        self._go_on = go_on
+        self._check_cancelled = check_cancelled
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +134,7 @@ class _Watched:
         self._file.close()
 
     def read(self, size: int, /) -> bytes:
-        self._go_on()
+        self._check_cancelled()
         return self._file.read(size)
 
 

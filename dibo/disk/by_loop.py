@@ -75,7 +75,7 @@ def _fill(
     ) as kernel:
         tree = write(root, order, placement, device, spool, run=run, report=report, writers=kernel.writers)
         if _has_place_for_grub(order, placement):
-            kernel.install_grub(tree.root, epoch=order.epoch, on_line=report.line)
+            kernel.install_grub(tree.root, epoch=order.epoch, on_output=report.line)
     return tree
 
 

@@ -69,7 +69,7 @@ class Programs:
             self._ext(part, top, tree, file)
             return
         if not top.children:
-            mkfs.make_btrfs(part, file, directory=None, hidden={}, on_line=self._report.line)
+            mkfs.make_btrfs(part, file, directory=None, hidden={}, on_output=self._report.line)
             return
         if self._root.directory is None:
             raise NeedsLoop(
@@ -78,7 +78,7 @@ class Programs:
             )
         with self._root.directory() as directory:
             hidden = self._hidden(part, tree)
-            mkfs.make_btrfs(part, file, directory=directory, hidden=hidden, on_line=self._report.line)
+            mkfs.make_btrfs(part, file, directory=directory, hidden=hidden, on_output=self._report.line)
 
     def _xfs(self, part: PlacedPartition, top: Node, file: Path) -> None:
         places = self.places[part.wish.name]
@@ -93,7 +93,7 @@ class Programs:
         if top.children:
             self._report.warn(f"{part.wish.name}: mkfs.xfs gives its files the time when it runs")
         scratch = self._run.subdirectory("list")
-        mkfs.make_xfs(part, file, scratch=scratch, top=top, on_line=self._report.line)
+        mkfs.make_xfs(part, file, scratch=scratch, top=top, on_output=self._report.line)
 
     def _ext(self, part: PlacedPartition, top: Node, tree: Mounted, file: Path) -> None:
         order = self._order
@@ -110,9 +110,9 @@ class Programs:
         with file.open("wb") as stream:
             stream.truncate(part.size)
         with self._root.directory() as directory:
-            mkfs.prepare(directory, self._hidden(part, tree), on_line=self._report.line)
+            mkfs.prepare(directory, self._hidden(part, tree), on_output=self._report.line)
             make_filesystem(
-                directory, file, wish=wish, usage=usage, epoch=order.epoch, on_line=self._report.line
+                directory, file, wish=wish, usage=usage, epoch=order.epoch, on_output=self._report.line
             )
 
     def _hidden(self, part: PlacedPartition, tree: Mounted) -> Mapping[str, bytes | None]:

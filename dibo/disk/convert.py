@@ -69,7 +69,7 @@ def _run_on_disk(
     converter: Converter, target: Path, order: Order, report: Report, *, raw: Path | None
 ) -> None:
     argv = [*_argv(converter), str(raw), str(target)]
-    process.run(argv, env=_environment(order), on_line=report.line)
+    process.run(argv, env=_environment(order), on_output=report.line)
 
 
 def _run_on_tar(
@@ -77,7 +77,7 @@ def _run_on_tar(
 ) -> None:
     assert spool is not None
     argv = [*_argv(converter), str(target)]
-    with Process(argv, env=_environment(order), stdin=process.PIPE, on_line=report.line) as running:
+    with Process(argv, env=_environment(order), stdin=process.PIPE, on_output=report.line) as running:
         try:
             write_tar(tree, spool, running.stdin)
             running.stdin.close()

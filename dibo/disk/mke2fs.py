@@ -153,7 +153,7 @@ def make_filesystem(
     wish: FileSystemWish,
     usage: Usage,
     epoch: int,
-    on_line: Callable[[str], None],
+    on_output: Callable[[str], None],
 ) -> None:
     """Write the file system into `target`, which exists. Raises ConverterError, OutputError, ImageTooSmall."""
     inodes = inode_count(wish.size, usage)
@@ -169,7 +169,7 @@ def make_filesystem(
         *("-E", ",".join(extended)),
     ]
     argv[4:4] = [f"FILE={target}", f"BLOCKS={wish.size // BLOCK}"]
-    with directory.process(argv, on_line=on_line) as mke2fs:
+    with directory.process(argv, on_output=on_output) as mke2fs:
         code = mke2fs.wait()
     if code == 0:
         return

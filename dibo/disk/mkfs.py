@@ -24,7 +24,7 @@ from dibo.tree.node import Node
 from dibo.tree.query import walk
 from dibo.units import MIB, human_size
 
-OnLine = Callable[[str], None]
+OnOutput = Callable[[str], None]
 LEAST: Final = {"xfs": 300 * MIB, "btrfs": 110 * MIB}
 """Bytes of the smallest file system that their mkfs makes (xfsprogs 5.19, mkfs/xfs_mkfs.c; btrfs-progs 6.2)."""
 _SHOWN: Final = 6
@@ -91,7 +91,7 @@ def _line(node: Node) -> str:
     return line
 
 
-def make_xfs(part: PlacedPartition, file: Path, *, scratch: Path, top: Node, on_line: OnLine) -> None:
+def make_xfs(part: PlacedPartition, file: Path, *, scratch: Path, top: Node, on_output: OnOutput) -> None:
     """A file system of the partition's size in `file`, with the tree at `top`. Raises ConverterError, ImageTooSmall,
     OutputError."""
     more: list[str] = []
@@ -103,7 +103,9 @@ def make_xfs(part: PlacedPartition, file: Path, *, scratch: Path, top: Node, on_
     uuid = str(part.ids.filesystem_uuid)
     _fresh(file, part.size)
     _run(
-        ["mkfs.xfs", "-q", "-f", "-L", part.wish.label, "-m", f"uuid={uuid}", *more, str(file)], part, on_line
+        ["mkfs.xfs", "-q", "-f", "-L", part.wish.label, "-m", f"uuid={uuid}", *more, str(file)],
+        part,
+        on_output,
     )
 
 
@@ -113,7 +115,7 @@ def make_btrfs(
     *,
     directory: Directory | None,
     hidden: Mapping[str, bytes | None],
-    on_line: OnLine,
+    on_output: OnOutput,
 ) -> None:
     """A file system of the partition's size in `file`: empty, or with what is below its mount in `directory`. `hidden`
     are paths in there that are emptied before, or files that get other bytes. Raises as `make_xfs`."""
@@ -121,15 +123,15 @@ def make_btrfs(
     argv = ["mkfs.btrfs", "-q", "-f", "-L", part.wish.label, "-U", uuid]
     _fresh(file, part.size)
     if directory is None:
-        _run([*argv, str(file)], part, on_line)
+        _run([*argv, str(file)], part, on_output)
         return
-    prepare(directory, hidden, on_line=on_line)
+    prepare(directory, hidden, on_output=on_output)
     where = str(part.wish.mount).rstrip("/")
     script = 'file=$1 where=$2; shift 2; exec "$@" --rootdir "$ROOT$where" "$file"'
-    _run(["sh", "-c", script, "sh", str(file), where, *argv], part, on_line, directory=directory)
+    _run(["sh", "-c", script, "sh", str(file), where, *argv], part, on_output, directory=directory)
 
 
-def prepare(directory: Directory, hidden: Mapping[str, bytes | None], *, on_line: OnLine) -> None:
+def prepare(directory: Directory, hidden: Mapping[str, bytes | None], *, on_output: OnOutput) -> None:
     """Empty directories, and write files anew, in a throw-away copy of a root. Raises ConverterError."""
     for path, data in sorted(hidden.items()):
         if data is None:
@@ -138,7 +140,7 @@ def prepare(directory: Directory, hidden: Mapping[str, bytes | None], *, on_line
         else:
             script = '[ ! -d "$(dirname "$ROOT$1")" ] || printf %s "$2" > "$ROOT$1"'
             argv = ["sh", "-c", script, "sh", path, data.decode()]
-        with directory.process(argv, on_line=on_line) as running:
+        with directory.process(argv, on_output=on_output) as running:
             if running.wait() != 0:
                 raise ConverterError(f"cannot prepare {path} of the root: {' '.join(running.tail[-3:])}")
 
@@ -152,22 +154,22 @@ def _fresh(file: Path, size: int) -> None:
 
 
 def _run(
-    argv: list[str], part: PlacedPartition, on_line: OnLine, *, directory: Directory | None = None
+    argv: list[str], part: PlacedPartition, on_output: OnOutput, *, directory: Directory | None = None
 ) -> None:
     lines: list[str] = []
 
     def hear(line: str) -> None:
         lines.append(line)
-        on_line(line)
+        on_output(line)
 
     # mkfs.btrfs takes what it knows of an earlier disk for another one
     environment = {"BLKID_FILE": os.devnull}
     try:
         if directory is None:
-            process.run(argv, env=environment, on_line=hear)
+            process.run(argv, env=environment, on_output=hear)
             return
         settings = [f"{name}={value}" for name, value in environment.items()]
-        with directory.process(["env", *settings, *argv], on_line=hear) as running:
+        with directory.process(["env", *settings, *argv], on_output=hear) as running:
             code = running.wait()
         if code != 0:
             raise process.failure(argv, code, running.tail)

@@ -59,6 +59,10 @@ class Base(Protocol):
     def architecture(self) -> str:
         """Debian's word: amd64, arm64, i386."""
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The programs of this machine that `source` runs, or has the engine run."""
+
     def ingredients(self) -> Ingredients:
         """(name, value) pairs that tell this root from every other. Raises BaseError."""
 

@@ -62,7 +62,6 @@ DEFAULT_SIZE_SET_BY: Final = "dibo's default"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
 AUTO: Final = "auto"
-ENGINES: Final = ("buildah", "docker", AUTO)
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 
@@ -171,7 +170,7 @@ def decide(
         cache=cache.absolute(),
         mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
         epoch=epoch,
-        engine=_engine(given(options.engine, "DIBO_ENGINE", AUTO)),
+        engine=given(options.engine, "DIBO_ENGINE", AUTO),
         source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
         caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
         caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
@@ -217,12 +216,6 @@ def _architecture(name: str) -> str:
         raise UsageError(
             f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}"
         )
-    return name
-
-
-def _engine(name: str) -> str:
-    if name not in ENGINES:
-        raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(ENGINES)}")
     return name
 
 

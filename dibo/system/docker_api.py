@@ -175,14 +175,14 @@ class Daemon:
         with self._asking(f"for {image}"):
             yield from self._patient.get_image(image, chunk_size=1 << 20)
 
-    def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
+    def pull(self, reference: str, on_output: Callable[[str], None]) -> None:
         """Have the daemon fetch an image, by name and digest, from where it is."""
         with self._asking(f"for {reference}"):
             for word in self._patient.pull(reference, stream=True, decode=True):
                 if "error" in word:
                     raise EngineError(str(word["error"]))
                 if "id" in word and "progressDetail" in word and not word["progressDetail"]:
-                    on_line(f"{word['id']}: {word.get('status', '')}")
+                    on_output(f"{word['id']}: {word.get('status', '')}")
 
     def tag(self, image: str, name: str) -> None:
         repository, colon, tag = name.rpartition(":")

@@ -95,12 +95,12 @@ class Process:
         cwd: Path | None = None,
         stdin: int | IO[bytes] | None = None,
         stdout: int | IO[bytes] | None = None,
-        on_line: Callable[[str], None] | None = None,
+        on_output: Callable[[str], None] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        """`stdout` is a file, subprocess.PIPE, or None: then it joins stderr in `on_line` and the tail."""
+        """`stdout` is a file, subprocess.PIPE, or None: then it joins stderr in `on_output` and the tail."""
         self.argv = tuple(argv)
-        self._on_line = on_line
+        self._on_output = on_output
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         environment = clean_environment(env)
         _become_subreaper()
@@ -150,8 +150,8 @@ class Process:
         for raw in pipe:
             line = raw.decode(errors="replace").rstrip("\r\n")
             self._tail.append(line)
-            if self._on_line is not None:
-                self._on_line(line)
+            if self._on_output is not None:
+                self._on_output(line)
         pipe.close()
 
     def wait(self, *, timeout: float | None = None) -> int:
@@ -219,19 +219,19 @@ def run(
     stdin: bytes | IO[bytes] | None = None,
     stdout: IO[bytes] | None = None,
     capture: bool = False,
-    on_line: Callable[[str], None] | None = None,
+    on_output: Callable[[str], None] | None = None,
     check: bool = True,
     timeout: float | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Completed:
-    """Run to the end. `capture` keeps stdout as text; otherwise it goes to `stdout`, or line by line to `on_line`
+    """Run to the end. `capture` keeps stdout as text; otherwise it goes to `stdout`, or line by line to `on_output`
     together with stderr. With `check`, a non-zero end raises CommandFailed; a program that does not exist always
     raises ToolMissing. `timeout` is in seconds.
     """
     feed = PIPE if isinstance(stdin, bytes) else stdin
     target: int | IO[bytes] | None = PIPE if capture else stdout
     with Process(
-        argv, env=env, cwd=cwd, stdin=feed, stdout=target, on_line=on_line, pass_fds=pass_fds
+        argv, env=env, cwd=cwd, stdin=feed, stdout=target, on_output=on_output, pass_fds=pass_fds
     ) as process:
         captured: list[bytes] = []
         helpers = []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.build.engines.docker_store import DockerStore
+from dibo.build.engines.docker.store import DockerStore
 from dibo.errors import VerificationFailed
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.stream import Stream

@@ -54,10 +54,12 @@ class Local:
         stdin: int | IO[bytes] | None = None,
         stdout: int | IO[bytes] | None = None,
         pass_fds: Sequence[int] = (),
-        on_line: Callable[[str], None] | None = None,
+        on_output: Callable[[str], None] | None = None,
     ) -> Process:
         environment = {"ROOT": str(self._path)}
-        return Process(argv, env=environment, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_line=on_line)
+        return Process(
+            argv, env=environment, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_output=on_output
+        )
 
 
 @pytest.fixture

@@ -1,11 +1,4 @@
-"""From what a user writes after --base to a base.
-
-    ubuntu, ubuntu:RELEASE          Ubuntu's cloud root file system
-    debian, debian:RELEASE          built by mmdebstrap
-    oci:DIR, oci:DIR:TAG            an image in an OCI layout
-    docker://NAME, HOST/NAME        an image in a registry
-    PATH                            a tar or squashfs here: has a slash, or is there
-    http(s)://…#sha256=HEX          a tar or squashfs elsewhere
+"""From what a user writes after --base to a base: the table of kinds, asked in their order.
 
 A word that could be an image or a file is neither: `fedora` may be a file that is not there or an image of
 Docker Hub, and a wrong guess would be found out late.
@@ -13,6 +6,8 @@ Docker Hub, and a wrong guess would be found out late.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,52 +22,116 @@ from dibo.plan.base import Base
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 
-__all__ = ["BaseSettings", "choose_base"]
+__all__ = ["BASES", "BaseSettings", "choose_base"]
 
-POSSIBLE: Final = (
-    "a base is one of\n"
-    "  ubuntu, ubuntu:RELEASE, debian, debian:RELEASE\n"
-    "  oci:DIR, oci:DIR:TAG           an image in an OCI layout\n"
-    "  docker://NAME, HOST/NAME:TAG   an image in a registry\n"
-    "  ./FILE                         a tar or squashfs\n"
-    "  https://…#sha256=HEX           a tar or squashfs"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user wrote, and what a base is made with."""
+
+    spec: str
+    settings: BaseSettings
+    workspace: Workspace
+    report: Report
+
+    def release(self, newest: str) -> str:
+        """What comes after the colon counts more than RELEASE, which counts more than the newest."""
+        return self.spec.partition(":")[2] or self.settings.release or newest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseKind:
+    """One kind of base: how it is written, which texts mean it, and how it is made."""
+
+    written: str
+    means: str = ""
+    claims: Callable[[str], bool]
+    make: Callable[[Request], Base]
+
+
+def _is_distribution(name: str) -> Callable[[str], bool]:
+    return lambda spec: spec == name or (spec.startswith(f"{name}:") and spec != f"{name}:")
+
+
+def _begins_with(*prefixes: str) -> Callable[[str], bool]:
+    return lambda spec: spec.startswith(prefixes)
+
+
+def _is_path(spec: str) -> bool:
+    path = Path(spec).expanduser()
+    return not spec or spec.startswith(("/", "./", "../", "~")) or path.is_file() or path.is_dir()
+
+
+def _ubuntu(request: Request) -> Base:
+    release = request.release(releases.NEWEST_UBUNTU_LTS)
+    return Ubuntu(release, settings=request.settings, workspace=request.workspace, report=request.report)
+
+
+def _debian(request: Request) -> Base:
+    return Debian(request.release(releases.NEWEST_DEBIAN_STABLE), settings=request.settings)
+
+
+def _address(request: Request) -> Base:
+    return remote_file(
+        request.spec, settings=request.settings, workspace=request.workspace, report=request.report
+    )
+
+
+def _layout(request: Request) -> Base:
+    from dibo.build.bases.image import OciLayout  # brings oras along, which takes longer than a plan
+
+    return OciLayout(request.spec, settings=request.settings)
+
+
+def _image(request: Request) -> Base:
+    from dibo.build.bases.image import RegistryImage  # as above
+
+    return RegistryImage(request.spec, settings=request.settings)
+
+
+def _file(request: Request) -> Base:
+    path = Path(request.spec).expanduser()
+    if request.spec and path.is_file():
+        return LocalFile(path, settings=request.settings, workspace=request.workspace)
+    problem = "is a directory" if request.spec and path.is_dir() else "is not there"
+    raise UsageError(f"{request.spec!r} cannot be a base: it {problem}", hint=possible())
+
+
+BASES: Final = (
+    BaseKind(written="ubuntu, ubuntu:RELEASE", claims=_is_distribution("ubuntu"), make=_ubuntu),
+    BaseKind(written="debian, debian:RELEASE", claims=_is_distribution("debian"), make=_debian),
+    BaseKind(
+        written="https://…#sha256=HEX",
+        means="a tar or squashfs",
+        claims=_begins_with("http://", "https://"),
+        make=_address,
+    ),
+    BaseKind(
+        written="oci:DIR, oci:DIR:TAG",
+        means="an image in an OCI layout",
+        claims=_begins_with("oci:"),
+        make=_layout,
+    ),
+    BaseKind(
+        written="docker://NAME", means="an image in a registry", claims=_begins_with("docker://"), make=_image
+    ),
+    BaseKind(written="./FILE", means="a tar or squashfs", claims=_is_path, make=_file),
+    BaseKind(written="HOST/NAME:TAG", means="an image in a registry", claims=names_a_host, make=_image),
 )
+"""All kinds of bases; the first that claims a text makes the base."""
+
+
+def possible() -> str:
+    """What a user may write, for hints."""
+    return "\n".join(["a base is one of", *(f"  {kind.written:30} {kind.means}".rstrip() for kind in BASES)])
 
 
 def choose_base(spec: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> Base:
     """The base that `spec` means. Looks at no network. Raises UsageError."""
-    from dibo.build.bases.image import (  # brings oras along, which takes longer than a plan
-        OciLayout,
-        RegistryImage,
-    )
-
-    kind, colon, rest = spec.partition(":")
-    if kind in ("ubuntu", "debian") and (rest or not colon):
-        return _distribution(kind, rest, settings=settings, workspace=workspace, report=report)
-    if spec.startswith(("http://", "https://")):
-        return remote_file(spec, settings=settings, workspace=workspace, report=report)
-    if kind == "oci" and colon:
-        return OciLayout(spec, settings=settings)
-    if spec.startswith("docker://"):
-        return RegistryImage(spec, settings=settings)
-    path = Path(spec).expanduser()
-    if spec and path.is_file():
-        return LocalFile(path, settings=settings, workspace=workspace)
-    if spec.startswith(("/", "./", "../", "~")) or not spec or path.is_dir():
-        problem = "is a directory" if spec and path.is_dir() else "is not there"
-        raise UsageError(f"{spec!r} cannot be a base: it {problem}", hint=POSSIBLE)
-    if names_a_host(spec):
-        return RegistryImage(spec, settings=settings)
+    request = Request(spec=spec, settings=settings, workspace=workspace, report=report)
+    for kind in BASES:
+        if kind.claims(spec):
+            return kind.make(request)
     raise UsageError(
-        f"{spec!r} is neither a base nor a file", hint=f"{POSSIBLE}\nif it is an image: docker://{spec}"
+        f"{spec!r} is neither a base nor a file", hint=f"{possible()}\nif it is an image: docker://{spec}"
     )
-
-
-def _distribution(
-    kind: str, release: str, *, settings: BaseSettings, workspace: Workspace, report: Report
-) -> Base:
-    """What comes after the colon counts more than RELEASE, which counts more than the newest."""
-    if kind == "ubuntu":
-        wanted = release or settings.release or releases.NEWEST_UBUNTU_LTS
-        return Ubuntu(wanted, settings=settings, workspace=workspace, report=report)
-    return Debian(release or settings.release or releases.NEWEST_DEBIAN_STABLE, settings=settings)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shlex
 from pathlib import Path
@@ -33,6 +34,7 @@ from dibo.system.resources import shared
 
 RECIPE: Final = "2"  # raised when the arguments of mmdebstrap below change what comes out
 VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages
+_NATIVE: Final = {"x86_64": ("amd64", "i386"), "aarch64": ("arm64",), "i686": ("i386",), "i386": ("i386",)}
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -50,6 +52,17 @@ class Debian:
     @property
     def architecture(self) -> str:
         return self._settings.architecture
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        tools = ["mmdebstrap"]
+        if os.geteuid() != 0:
+            tools.append("newuidmap")
+        if self.architecture not in _native_architectures():
+            tools.append(
+                "arch-test"
+            )  # mmdebstrap tries with it whether programs of the architecture run here
+        return tuple(tools)
 
     def ingredients(self) -> Ingredients:
         return (
@@ -71,8 +84,7 @@ class Debian:
         return TarCommand(argv=self._argv(), environment=tuple(sorted(environment.items())))
 
     def _check(self) -> None:
-        tools = ("mmdebstrap", "newuidmap") if os.geteuid() else ("mmdebstrap",)
-        for tool in tools:
+        for tool in self.tools:
             if process.find(tool) is None:
                 raise ToolMissing(
                     f"{tool} is not installed; the base debian needs it", hint=how_to_install(tool)
@@ -106,6 +118,11 @@ def packages() -> tuple[str, ...]:
     """The packages of the base, sorted."""
     lines = (shared("containerfiles") / "bases/debian.packages").read_text().splitlines()
     return tuple(sorted(name for line in lines if (name := line.partition("#")[0].strip())))
+
+
+def _native_architectures() -> tuple[str, ...]:
+    """Debian's words for what this machine runs by itself."""
+    return _NATIVE.get(platform.machine(), ())
 
 
 def suite_name(text: str) -> str:

@@ -33,6 +33,10 @@ class RegistryImage:
     def architecture(self) -> str:
         return self._settings.architecture
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        return ()
+
     def ingredients(self) -> Ingredients:
         return (("kind", "image"), ("digest", self.located().digest or ""))
 
@@ -77,6 +81,10 @@ class OciLayout:
     @property
     def architecture(self) -> str:
         return self._settings.architecture
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        return ()
 
     def ingredients(self) -> Ingredients:
         layout = Layout(

@@ -46,6 +46,10 @@ class LocalFile:
     def architecture(self) -> str:
         return self._settings.architecture
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        return ()
+
     def ingredients(self) -> Ingredients:
         if self._sha256 is None:
             self._sha256 = self._noted() or self._hash()
@@ -106,6 +110,10 @@ class RemoteFile:
     @property
     def architecture(self) -> str:
         return self._settings.architecture
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        return ()
 
     def ingredients(self) -> Ingredients:
         return (("kind", "file"), ("sha256", self._sha256))

@@ -53,6 +53,10 @@ class Ubuntu:
     def architecture(self) -> str:
         return self._settings.architecture
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        return ("gpgv",)
+
     def ingredients(self) -> Ingredients:
         file, sha256 = self._choose()
         return (("kind", "ubuntu"), ("release", self._release), ("file", file), ("sha256", sha256))

@@ -42,23 +42,23 @@ class Written:
 
 @contextmanager
 def base_layer(
-    source: TarFile | TarCommand, run: Run, on_line: Callable[[str], None]
+    source: TarFile | TarCommand, run: Run, on_output: Callable[[str], None]
 ) -> Iterator[tuple[Written, IO[bytes]]]:
-    """The layer of a base, in a file of the run that is read from its start. `on_line` hears what a command says.
+    """The layer of a base, in a file of the run that is read from its start. `on_output` gets what a command says.
     Raises BaseError, CommandFailed."""
     with (run.subdirectory("base") / "layer.tar").open("w+b") as file:
         if isinstance(source, TarFile):
             with source.path.open("rb") as stream:
                 written = write_base(stream, file)
         else:
-            written = _write_of_command(source, file, run, on_line)
+            written = _write_of_command(source, file, run, on_output)
         file.seek(0)
         yield written, file
         file.truncate(0)
 
 
 def _write_of_command(
-    source: TarCommand, file: IO[bytes], run: Run, on_line: Callable[[str], None]
+    source: TarCommand, file: IO[bytes], run: Run, on_output: Callable[[str], None]
 ) -> Written:
     """When the command fails, its error is better than that the tar was cut short."""
     with (
@@ -67,7 +67,7 @@ def _write_of_command(
             source.argv,
             env={"TMPDIR": str(scratch), **process.proxies(), **dict(source.environment)},
             stdout=process.PIPE,
-            on_line=on_line,
+            on_output=on_output,
         ) as maker,
     ):
         try:

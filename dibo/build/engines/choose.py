@@ -3,76 +3,88 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NoReturn, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn, cast
 
-from dibo.build.engine import Engine
-from dibo.build.engines.buildah import (
-    Buildah,
-    remove_container,
-    require_namespace,
-    require_subordinate_ids,
-    require_version,
-)
-from dibo.errors import DiboError, EngineError, ToolMissing
+from dibo.build.engine import Engine, EngineKind, Setup
+from dibo.build.engines.table import ENGINES
+from dibo.build.finding import Finding
+from dibo.errors import DiboError, EngineError, ToolMissing, UsageError
 from dibo.settings.settings import AUTO
-from dibo.system.docker_api import seems_there
 from dibo.system.loop.sweep import sweep as sweep_loop
-from dibo.system.report import Report
-from dibo.system.workspace import Run
 
 
-def _sweep_docker(value: str) -> None:
-    from dibo.build.engines.docker import sweep
+def names() -> tuple[str, ...]:
+    """What --engine takes."""
+    return (*(kind.name for kind in ENGINES), AUTO)
 
-    sweep(value)
+
+def require_known(name: str) -> None:
+    """Raises UsageError for what is no engine's name."""
+    if name not in names():
+        raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(names())}")
 
 
-SWEEPERS: Final[Mapping[str, Callable[[str], None]]] = {
-    "container": remove_container,
-    "docker": _sweep_docker,
-    "loop": sweep_loop,
-}
-"""What removes the things that a killed run's journal names, by the kind of thing."""
+def sweepers() -> Mapping[str, Callable[[str], None]]:
+    """What removes the things that a killed run's journal lists, by the kind of thing."""
+    return {**{kind.journal_kind: kind.sweep for kind in ENGINES}, "loop": sweep_loop}
 
 
 @contextlib.contextmanager
-def engine(name: str, *, run: Run, report: Report) -> Iterator[Engine]:
-    """The engine `name`, or for `auto` the first that works: buildah, then docker.
+def engine(name: str, setup: Setup) -> Iterator[Engine]:
+    """The engine `name`, or for `auto` the first that works.
 
     Raises EngineError and ToolMissing when the one that is asked for, or every one, does not work here.
     """
-    if name == AUTO:
-        reason = why_not_buildah()
+    require_known(name)
+    with contextlib.ExitStack() as stack:
+        if name == AUTO:
+            yield _first_that_works(setup, stack)
+        else:
+            yield stack.enter_context(next(kind for kind in ENGINES if kind.name == name).open(setup))
+
+
+def _first_that_works(setup: Setup, stack: contextlib.ExitStack) -> Engine:
+    reasons: list[tuple[str, DiboError]] = []
+    for kind in ENGINES:
+        reason = kind.why_not(alternatives=_has_alternatives(kind))
         if reason is None:
-            yield Buildah(run, report)
-            return
-        with contextlib.ExitStack() as stack:
             try:
-                docker = stack.enter_context(_docker(run, report))
+                opened = stack.enter_context(kind.open(setup))
             except DiboError as error:
-                raise _neither(reason, error) from error
-            report.warn(f"building with docker, since buildah does not work here: {reason.message}")
-            yield docker
-    elif name == "docker":
-        with _docker(run, report) as docker:
-            yield docker
-    else:
-        yield Buildah(run, report)
+                reason = error
+            else:
+                for other, why in reasons:
+                    setup.report.warn(
+                        f"building with {kind.name}, since {other} does not work here: {why.message}"
+                    )
+                return opened
+        reasons.append((kind.name, reason))
+    raise _none_works(reasons)
 
 
-@contextlib.contextmanager
-def _docker(run: Run, report: Report) -> Iterator[Engine]:
-    from dibo.build.engines.docker import Docker
-    from dibo.system.docker_api import connected
+def _has_alternatives(kind: EngineKind) -> bool:
+    return any(other.seems_there() for other in ENGINES if other is not kind)
 
-    with run.scratch() as scratch, connected(scratch=scratch) as daemon:
-        yield Docker(daemon, run, report)
+
+def examine(name: str) -> Iterator[Finding]:
+    """What the chosen engine needs; with `auto` what the first needs, unless another would take its place."""
+    if name != AUTO:
+        require_known(name)
+        yield from next(kind for kind in ENGINES if kind.name == name).examine()
+        return
+    there = [kind for kind in ENGINES if kind.seems_there()]
+    chosen = next((kind for kind in there if kind.why_not(alternatives=len(there) > 1) is None), ENGINES[0])
+    for kind in there:
+        for finding in kind.examine():
+            yield replace(finding, needed=finding.needed and kind is chosen)
 
 
 class _Absent:
     """In place of an engine where none works: whatever is asked of it, it says why there is none."""
+
+    gives_directory = False
 
     def __init__(self, reason: DiboError) -> None:
         self._reason = reason
@@ -86,23 +98,11 @@ def absent(reason: DiboError) -> Engine:
     return cast(Engine, _Absent(reason))
 
 
-def why_not_buildah() -> DiboError | None:
-    """What can be seen at once, and, where docker could build instead, whether namespaces can be entered. What else
-    can be wrong, a build meets with a better error than this could be."""
-    try:
-        require_version()
-        if os.geteuid() != 0:
-            require_subordinate_ids()
-        if seems_there():
-            require_namespace()
-    except DiboError as error:
-        return error
-    return None
-
-
-def _neither(buildah: DiboError, docker: DiboError) -> DiboError:
-    """ToolMissing when it was buildah that could be installed: the nearest way out decides on the exit code."""
-    lines = [f"buildah: {buildah.message}", *(f"  {line}" for line in buildah.hint.splitlines())]
-    lines += [f"docker: {docker.message}", *(f"  {line}" for line in docker.hint.splitlines())]
-    kind = ToolMissing if isinstance(buildah, ToolMissing) else EngineError
-    return kind("no engine works here: neither buildah nor docker", hint="\n".join(lines))
+def _none_works(reasons: Sequence[tuple[str, DiboError]]) -> DiboError:
+    """ToolMissing when the default could be installed: the nearest way out decides on the exit code."""
+    lines = []
+    for name, reason in reasons:
+        lines += [f"{name}: {reason.message}", *(f"  {line}" for line in reason.hint.splitlines())]
+    kind = ToolMissing if isinstance(reasons[0][1], ToolMissing) else EngineError
+    listed = " nor ".join(name for name, _ in reasons)
+    return kind(f"no engine works here: neither {listed}", hint="\n".join(lines))

@@ -17,7 +17,7 @@ MARK: Final = "\036"
 
 
 class Listener:
-    """Hears a step: passes its lines on, writes the full log, remembers what an error wants to say."""
+    """Takes the output of a step: passes its lines on, writes the full log, remembers what an error says later."""
 
     def __init__(self, step: StepRun, *, noise: re.Pattern[str] | None = None) -> None:
         """`noise` is what the engine itself says after a command that failed."""
@@ -27,11 +27,11 @@ class Listener:
         self._code = 1
         self._lines: list[str] = []
 
-    def hear(self, line: str, log: IO[str]) -> None:
+    def handle(self, line: str, log: IO[str]) -> None:
         if not line.startswith(MARK):
             log.write(f"{line}\n")
             self._lines = [*self._lines[-2 * process.TAIL_LINES :], line]
-            self._step.on_line(line)
+            self._step.on_output(line)
             return
         what, _, value = line[1:].partition(" ")
         log.write(f"--- {what} {value}\n")
@@ -41,10 +41,10 @@ class Listener:
         elif what == "failed":
             self._code = int(value)
         elif what == "note":
-            self._step.on_line(value)
+            self._step.on_output(value)
 
     def failed(self) -> HookFailed:
-        """The error of the step that was heard."""
+        """The error of the step whose output this was."""
         planned = self._step.planned
         lines = self._lines
         while lines and self._noise is not None and self._noise.match(lines[-1]):

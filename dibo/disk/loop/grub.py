@@ -40,7 +40,7 @@ def install(
     *,
     root: Node,
     epoch: int,
-    on_line: Callable[[str], None],
+    on_output: Callable[[str], None],
 ) -> None:
     """Let the root mounted at `top` install GRUB on `device`: boot sector, core image, and what it keeps in
     /boot/grub. Raises LoopError."""
@@ -63,7 +63,7 @@ def install(
         "--themes=",
     ]
     try:
-        process.run([*enter, _PROGRAM, *options, str(device.path)], on_line=on_line, cwd=Path("/"))
+        process.run([*enter, _PROGRAM, *options, str(device.path)], on_output=on_output, cwd=Path("/"))
     except CommandFailed as error:
         raise LoopError(
             f"grub-install in the root failed: {error.message}",

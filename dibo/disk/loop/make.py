@@ -36,7 +36,7 @@ class ByKernel:
     mounts: Mounts
     top: Path
 
-    def install_grub(self, root: Node, *, epoch: int, on_line: Callable[[str], None]) -> None:
+    def install_grub(self, root: Node, *, epoch: int, on_output: Callable[[str], None]) -> None:
         """Let the root install its GRUB for BIOS, where it has one. Nothing is written through `writers` any more.
         Raises LoopError."""
         if not grub.can_install(root):
@@ -47,7 +47,9 @@ class ByKernel:
             target = self.top / "whole" / (part.wish.mount or ROOT).relative_to("/")
             target.mkdir(exist_ok=True)
             self.mounts.mount(path, target, kind=kind, options=_OPTIONS.get(kind, ""))
-        grub.install(self.top / "whole", self.device, self.mounts, root=root, epoch=epoch, on_line=on_line)
+        grub.install(
+            self.top / "whole", self.device, self.mounts, root=root, epoch=epoch, on_output=on_output
+        )
 
 
 @contextmanager

@@ -126,7 +126,6 @@ def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
         ({"ARCH": "x86_64"}, "'x86_64' is no architecture dibo knows"),
         ({"IMAGE_SIZE": "abc"}, "'abc' is not an image size"),
         ({"IMAGE_SIZE": "0"}, "size 0"),
-        ({"DIBO_ENGINE": "podman"}, "'podman' is no engine dibo knows"),
         ({"IMAGE_TYPE": " , "}, "no type of artefact"),
         ({"DIBO_EPOCH": "a b"}, "'a b' cannot be an epoch"),
         ({"DIBO_EPOCH": "../x"}, "cannot be an epoch"),

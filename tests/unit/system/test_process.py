@@ -37,7 +37,9 @@ def read_pid(path: Path) -> int:
 
 def test_both_streams_come_in_order() -> None:
     lines: list[str] = []
-    done = run(sh("for n in 1 2 3; do echo out $n; echo err $n >&2; done; printf last"), on_line=lines.append)
+    done = run(
+        sh("for n in 1 2 3; do echo out $n; echo err $n >&2; done; printf last"), on_output=lines.append
+    )
     assert lines == ["out 1", "err 1", "out 2", "err 2", "out 3", "err 3", "last"]
     assert done.tail == tuple(lines)
     assert done.stdout == ""
@@ -45,13 +47,13 @@ def test_both_streams_come_in_order() -> None:
 
 def test_captured_output_is_apart_from_messages() -> None:
     lines: list[str] = []
-    done = run(sh("echo answer; echo note >&2"), capture=True, on_line=lines.append)
+    done = run(sh("echo answer; echo note >&2"), capture=True, on_output=lines.append)
     assert (done.stdout, lines, done.tail) == ("answer\n", ["note"], ("note",))
 
 
 def test_bytes_that_are_no_text() -> None:
     lines: list[str] = []
-    run(sh(r"printf 'a\377b\r\n'"), on_line=lines.append)
+    run(sh(r"printf 'a\377b\r\n'"), on_output=lines.append)
     assert lines == ["a�b"]
 
 

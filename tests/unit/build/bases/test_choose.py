@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.build.bases.choose import POSSIBLE, choose_base
+from dibo.build.bases.choose import BASES, choose_base, possible
 from dibo.build.bases.debian import Debian
 from dibo.build.bases.image import OciLayout, RegistryImage
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE, NEWEST_UBUNTU_LTS
@@ -75,7 +75,8 @@ def test_what_could_be_anything_is_refused(
 ) -> None:
     with pytest.raises(UsageError) as caught:
         choose_base(spec, settings=settings, workspace=workspace, report=report)
-    assert POSSIBLE in caught.value.hint
+    assert possible() in caught.value.hint
+    assert all(kind.written in caught.value.hint for kind in BASES)
 
 
 def test_variables() -> None:

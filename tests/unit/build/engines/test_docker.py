@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from dibo.build.engines.base_layer import write_base
-from dibo.build.engines.docker import lines
-from dibo.build.engines.docker_image import Blob, archive, config_on, new_config, with_config
+from dibo.build.engines.docker.engine import lines
+from dibo.build.engines.docker.image import Blob, archive, config_on, new_config, with_config
 from dibo.errors import BaseError
 from tests.support.layouts import Tar
 

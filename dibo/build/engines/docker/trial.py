@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from dibo.build.engines.docker import UNFINISHED, forget, require_version
-from dibo.build.engines.docker_image import Blob, archive, new_config
+from dibo.build.engines.docker.engine import UNFINISHED, forget, require_version
+from dibo.build.engines.docker.image import Blob, archive, new_config
 from dibo.system.docker_api import Daemon, connected
 
 _IMAGE: Final = "localhost/dibo/doctor"

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from dibo.build.engines.docker_image import Blob, Document, archive, config_on, with_config
+from dibo.build.engines.docker.image import Blob, Document, archive, config_on, with_config
 from dibo.build.engines.image_names import LAYERS
 from dibo.errors import ImageError, OutputError
 from dibo.images.image import Image, Layer, Reader

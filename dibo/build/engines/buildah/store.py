@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from dibo.build.engines.base_layer import Written
-from dibo.build.engines.docker_image import new_config
+from dibo.build.engines.docker.image import new_config
 from dibo.errors import CommandFailed, EngineError
 from dibo.images.image import Image, Layer
 from dibo.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, PLATFORMS, digest_of

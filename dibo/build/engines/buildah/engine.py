@@ -18,13 +18,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from dibo.build.context import command, mount_point
-from dibo.build.engine import Root, StepRun
-from dibo.build.engines import buildah_scripts as scripts
+from dibo.build.engine import Root, Setup, StepRun
 from dibo.build.engines.base_layer import base_layer
-from dibo.build.engines.buildah_store import BuildahStore, image_of_base
+from dibo.build.engines.buildah import checks, scripts
+from dibo.build.engines.buildah.store import BuildahStore, image_of_base
 from dibo.build.engines.image_names import FAILED, LAYERS, image_of
 from dibo.build.engines.listener import Listener
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
@@ -33,13 +33,8 @@ from dibo.images.sources.containers_storage import store_image
 from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.system import process
-from dibo.system.package_names import how_to_install
 from dibo.system.process import Process
-from dibo.system.report import Report
-from dibo.system.workspace import Run
 
-OLDEST: Final = (1, 23)  # RUN --mount, which `dibo plan --containerfile` writes, and `run --env`
-_VFS = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
 # What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
 _OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
 _STEP_FAILED = 100
@@ -49,19 +44,20 @@ class Buildah:
     """The default engine."""
 
     name = "buildah"
+    gives_directory = True
 
-    def __init__(self, run: Run, report: Report) -> None:
-        self._run = run
-        self._report = report
+    def __init__(self, setup: Setup) -> None:
+        self._run = setup.run
+        self._report = setup.report
         # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
-        self._environment = {**engine_environment(), "TMPDIR": str(run.subdirectory("buildah"))}
+        self._environment = {**engine_environment(), "TMPDIR": str(setup.run.subdirectory("buildah"))}
 
     def check(self) -> None:
-        require_version()
+        checks.require_version()
         if os.geteuid() != 0:
-            require_subordinate_ids()
-        if require_driver() == "vfs":
-            self._report.warn(_VFS)
+            checks.require_subordinate_ids()
+        if checks.require_driver() == "vfs":
+            self._report.warn(checks.VFS)
 
     def held(self) -> Mapping[str, float]:
         return {
@@ -110,9 +106,7 @@ class Buildah:
 
     def _import_tar(self, source: TarFile | TarCommand, key: str, labels: Mapping[str, str]) -> None:
         architecture = str(json.loads(labels[keys.INGREDIENTS_LABEL])["architecture"])
-        store = BuildahStore(
-            self.reference, architecture=architecture, directory=self._run.subdirectory("images")
-        )
+        store = self.store(architecture=architecture)
         with base_layer(source, self._run, self._report.line) as (written, file):
             store.take(image_of_base(written, file, architecture=architecture, labels=labels), key=key)
 
@@ -159,7 +153,7 @@ class Buildah:
             with Process(
                 self._inside_argv(scripts.STEP, arguments),
                 env=self._environment,
-                on_line=lambda line: listener.hear(line, log),
+                on_output=lambda line: listener.handle(line, log),
             ) as running:
                 code = running.wait()
             if code == _STEP_FAILED:
@@ -202,7 +196,7 @@ class Buildah:
         stdin: int | IO[bytes] | None,
         stdout: int | IO[bytes] | None,
         pass_fds: Sequence[int],
-        on_line: Callable[[str], None] | None,
+        on_output: Callable[[str], None] | None,
     ) -> Process:
         return Process(
             self._inside_argv(scripts.IN_ROOT, [container, *argv]),
@@ -210,7 +204,7 @@ class Buildah:
             stdin=stdin,
             stdout=stdout,
             pass_fds=pass_fds,
-            on_line=on_line,
+            on_output=on_output,
         )
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
@@ -220,6 +214,10 @@ class Buildah:
         with self._container() as container:
             arguments = [container, image, *tty, *options, "--", *argv]
             return process.run_in_terminal(self._inside_argv(scripts.SHELL, arguments), env=self._environment)
+
+    def store(self, *, architecture: str) -> BuildahStore:
+        directory = self._run.subdirectory("images")
+        return BuildahStore(self.reference, architecture=architecture, directory=directory)
 
     def remove(self, name: str) -> None:
         self._forget(image_of(name))
@@ -245,7 +243,7 @@ class Buildah:
             self._inside_argv(script, arguments),
             env={**process.proxies(), **self._environment},
             stdin=stdin,
-            on_line=self._report.line,
+            on_output=self._report.line,
         )
 
     def _inside_argv(self, script: str, arguments: Sequence[str]) -> list[str]:
@@ -270,92 +268,17 @@ class BuildahDirectory:
         stdin: int | IO[bytes] | None = None,
         stdout: int | IO[bytes] | None = None,
         pass_fds: Sequence[int] = (),
-        on_line: Callable[[str], None] | None = None,
+        on_output: Callable[[str], None] | None = None,
     ) -> Process:
         return self._engine.start_in_root(
-            self._container, argv, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_line=on_line
+            self._container, argv, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_output=on_output
         )
-
-
-def require_version() -> tuple[int, ...]:
-    """buildah's version. Raises ToolMissing when it is missing or too old, EngineError when it will not say."""
-    text = process.run(["buildah", "--version"], capture=True, check=False).stdout
-    match = re.search(r"(\d+)\.(\d+)", text)
-    if match is None:
-        raise EngineError(f"`buildah --version` says {text.strip()!r}, which is no version")
-    version = tuple(int(number) for number in match.groups())
-    if version < OLDEST:
-        raise ToolMissing(
-            f"buildah {'.'.join(map(str, version))} is too old: {'.'.join(map(str, OLDEST))} is wanted",
-            hint=how_to_install("buildah"),
-        )
-    return version
-
-
-def require_driver() -> str:
-    """The name of the driver that stores layers. Raises EngineError for vfs, unless the user insists on it."""
-    try:
-        info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
-    except CommandFailed as error:
-        raise EngineError(
-            f"buildah cannot use its storage: {' '.join(error.tail[-2:])}", hint="`dibo doctor` looks closer"
-        ) from error
-    driver = str(info["store"]["GraphDriverName"])
-    if driver == "vfs" and os.environ.get("STORAGE_DRIVER") != "vfs":
-        raise EngineError(
-            _VFS, hint="`dibo doctor` says what keeps overlay from working; STORAGE_DRIVER=vfs insists on vfs"
-        )
-    return driver
 
 
 def remove_container(name: str) -> None:
     """Remove a container that a killed run left, if it is there."""
     with contextlib.suppress(CommandFailed, ToolMissing):
         process.run(["buildah", "rm", name], env=engine_environment(), capture=True)
-
-
-def require_subordinate_ids() -> None:
-    """A distribution's root has files of many owners; one id is not enough to unpack it (user_namespaces(7))."""
-    missing = [path for path in ("/etc/subuid", "/etc/subgid") if not _has_range(Path(path))]
-    if missing:
-        user = _user_name()
-        raise EngineError(
-            f"the user {user} has no range of subordinate ids in {' and '.join(missing)}",
-            hint=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
-        )
-    if process.find("newuidmap") is None:
-        raise ToolMissing("newuidmap is not installed", hint=how_to_install("newuidmap"))
-
-
-def require_namespace() -> None:
-    """Raises EngineError where a build could not be shut off from the host: by a user namespace, or, as root, by one
-    of mounts."""
-    enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["buildah", "unshare"]
-    done = process.run([*enter, "true"], capture=True, check=False, env=engine_environment())
-    if done.returncode != 0:
-        raise EngineError(
-            f"buildah cannot enter a namespace: {' '.join(done.tail[-1:])}", hint="`dibo doctor` looks closer"
-        )
-
-
-def _has_range(path: Path) -> bool:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return False
-    mine = (_user_name(), str(os.getuid()))
-    return any(
-        line.split(":")[0] in mine and line.split(":")[2].isdigit() for line in lines if line.count(":") == 2
-    )
-
-
-def _user_name() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def _labels(labels: Mapping[str, str]) -> list[str]:

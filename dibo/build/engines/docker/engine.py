@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import IO, Final
 
 from dibo.build.context import command, mount_point
-from dibo.build.engine import Root, StepRun
-from dibo.build.engines import docker_terminal
+from dibo.build.engine import Root, Setup, StepRun
 from dibo.build.engines.base_layer import base_layer
-from dibo.build.engines.docker_image import Blob, archive, config_on, new_config
-from dibo.build.engines.docker_store import DockerStore
+from dibo.build.engines.docker import terminal as docker_terminal
+from dibo.build.engines.docker.image import Blob, archive, config_on, new_config
+from dibo.build.engines.docker.store import DockerStore
 from dibo.build.engines.image_names import FAILED, LAYERS, failed, image_of, layer
 from dibo.build.engines.listener import MARK, Listener
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
@@ -33,8 +33,6 @@ from dibo.images.image import Image
 from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.system.docker_api import Daemon, connected
-from dibo.system.report import Report
-from dibo.system.workspace import Run
 
 OLDEST: Final = (20, 10)
 UNFINISHED: Final = "localhost/dibo/unfinished"
@@ -46,12 +44,13 @@ class Docker:
     """An engine, on a daemon that stays connected."""
 
     name = "docker"
+    gives_directory = False
 
-    def __init__(self, daemon: Daemon, run: Run, report: Report) -> None:
+    def __init__(self, daemon: Daemon, setup: Setup) -> None:
         self._daemon = daemon
-        self._run = run
-        self._report = report
-        self._store = DockerStore(daemon, run.directory)
+        self._run = setup.run
+        self._report = setup.report
+        self._store = DockerStore(daemon, setup.run.directory)
 
     def check(self) -> None:
         require_version(self._daemon)
@@ -124,6 +123,9 @@ class Docker:
             config = config_on(about, diff_ids=diff_ids, labels=labels)
             self._store.take(image, config=config, name=layer(key))
 
+    def store(self, *, architecture: str) -> Docker:  # noqa: ARG002 (the daemon's images say theirs)
+        return self
+
     def image(self, key: str) -> Image:
         """The image that ends with the layer `key`. Raises ImageError."""
         return self._store.image(layer(key))
@@ -144,9 +146,9 @@ class Docker:
             self._daemon.make_container(
                 name, parent, command(planned.step), volume=volume, environment=step.environment
             )
-            code = self._hear(name, listener, log)
+            code = self._attend(name, listener, log)
             if code != 0:
-                listener.hear(f"{MARK}failed {code}", log)
+                listener.handle(f"{MARK}failed {code}", log)
             self._keep(name, parent, layer(planned.key) if code == 0 else failed(planned.key), labels)
             if code != 0:
                 raise listener.failed()
@@ -165,16 +167,16 @@ class Docker:
         self._daemon.remove_container(name)
         return name, place, True
 
-    def _hear(self, container: str, listener: Listener, log: IO[str]) -> int:
+    def _attend(self, container: str, listener: Listener, log: IO[str]) -> int:
         """Run a container to its end; its exit code."""
         try:
             for line in lines(self._daemon.start(container)):
-                listener.hear(line, log)
+                listener.handle(line, log)
         except EngineError as error:
             code = _never_ran(error)
             if code is None:
                 raise
-            listener.hear(error.message, log)
+            listener.handle(error.message, log)
             return code
         return self._daemon.wait(container)
 

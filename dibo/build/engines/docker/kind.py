@@ -1,0 +1,41 @@
+"""What is known of docker before it is used. The SDK is imported by whoever uses it: that takes longer than a plan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from dibo.build.engine import Engine, Setup
+from dibo.build.finding import Finding, try_check
+from dibo.errors import DiboError
+from dibo.system import docker_api
+
+
+class DockerKind:
+    """A daemon, where there is one."""
+
+    name = "docker"
+    journal_kind = "docker"
+
+    @contextlib.contextmanager
+    def open(self, setup: Setup) -> Iterator[Engine]:
+        from dibo.build.engines.docker.engine import Docker
+
+        with setup.run.scratch() as scratch, docker_api.connected(scratch=scratch) as daemon:
+            yield Docker(daemon, setup)
+
+    def seems_there(self) -> bool:
+        return docker_api.seems_there()
+
+    def why_not(self, *, alternatives: bool) -> DiboError | None:  # noqa: ARG002 (opening it tells)
+        return None
+
+    def examine(self) -> Iterator[Finding]:
+        from dibo.build.engines.docker.trial import try_daemon
+
+        return try_check("docker", try_daemon)
+
+    def sweep(self, value: str) -> None:
+        from dibo.build.engines.docker.engine import sweep
+
+        sweep(value)
