@@ -6,41 +6,59 @@
         keys/                 ingredients of layers, by key
         runs/ID/              everything temporary of one run
             lock              held with flock(2) while the run lives
-            journal           what the run made elsewhere: one "kind value" a line
+            journal           what the run made elsewhere: one JSON array [kind, value] a line
+
+All of it is for its user alone: 0700 and 0600.
 
 A run that is killed with SIGKILL cannot clean up. Its lock is free then, so the next run does it: the journal says
 which half-written files and containers it left, and its processes carry DIBO_RUN=ID in their environment. What cannot
 be removed now, at a daemon that does not answer, waits for another run.
+
+A journal is believed only as far as a run of this user can have written it: the cache and the run belong to the user,
+nobody else can write there, and each name has the form that the run with that identity gives. So a cache directory
+that somebody else prepared removes nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import json
 import os
+import pwd
+import re
 import secrets
 import shutil
 import signal
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from dibo.errors import DiboError, OutputError
 from dibo.system import process
 
+_PRIVATE: Final = 0o700
+_OTHERS_MAY_WRITE: Final = 0o022
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
 
 
 class Workspace:
-    """The cache directory, made and tagged when it is missing. Raises OutputError where it cannot be made."""
+    """The cache directory, made and tagged when it is missing. Raises OutputError where it cannot be made, or is
+    somebody else's."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            for name in ("bases", "logs", "runs"):
-                (root / name).mkdir(parents=True, exist_ok=True)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            _make_private(root)
+            _require_trusted(root, owners=(os.geteuid(), 0))
+            for name in ("bases", "logs", "runs", "keys"):
+                _make_private(root / name)
+                _require_trusted(root / name, owners=(os.geteuid(),))
             tag = root / "CACHEDIR.TAG"
             if not tag.exists():
                 tag.write_text(_TAG)
@@ -83,17 +101,23 @@ class Workspace:
         with (self.root / "runs.lock").open("w") as all_runs:  # nobody sweeps a run that is just being made
             fcntl.flock(all_runs, fcntl.LOCK_EX)
             self._sweep(sweepers)
-            directory.mkdir()
+            directory.mkdir(mode=_PRIVATE)
             lock = (directory / "lock").open("w")
             fcntl.flock(lock, fcntl.LOCK_EX)
             return lock
 
     def _sweep(self, sweepers: Mapping[str, Callable[[str], None]]) -> None:
         for directory in sorted((self.root / "runs").iterdir()):
+            if not _is_own(directory, stat.S_ISDIR):
+                continue
             with contextlib.suppress(OSError), (directory / "lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _kill_run(directory.name)
-                undone = [_undo(kind, value, sweepers) for kind, value in _journal(directory)]
+                undone = [
+                    _undo(kind, value, sweepers)
+                    for kind, value in _journal(directory)
+                    if _is_of_run(directory.name, kind, value)
+                ]
                 if all(undone):
                     _remove(directory)
 
@@ -190,7 +214,7 @@ class Run:
 
     def _note(self, kind: str, value: str) -> None:
         with (self.directory / "journal").open("a") as journal:
-            journal.write(f"{kind} {value}\n")
+            journal.write(json.dumps([kind, value]) + "\n")
 
 
 def _undo(kind: str, value: str, sweepers: Mapping[str, Callable[[str], None]]) -> bool:
@@ -208,11 +232,69 @@ def _undo(kind: str, value: str, sweepers: Mapping[str, Callable[[str], None]]) 
 
 
 def _journal(directory: Path) -> list[tuple[str, str]]:
-    try:
-        lines = (directory / "journal").read_text().splitlines()
-    except FileNotFoundError:
+    """The records of a journal; one that was cut off, or is none, is left out."""
+    path = directory / "journal"
+    if not _is_own(path, stat.S_ISREG):
         return []
-    return [(kind, value) for kind, _, value in (line.partition(" ") for line in lines) if value]
+    records = []
+    for line in path.read_bytes().split(b"\n"):
+        with contextlib.suppress(ValueError, TypeError):
+            kind, value = json.loads(line)
+            records.append((str(kind), str(value)))
+    return records
+
+
+def _is_of_run(identity: str, kind: str, value: str) -> bool:
+    """Whether the run can have noted this: everything that a run makes elsewhere is named after the run."""
+    name = Path(value).name
+    mine = re.escape(identity)
+    match kind:
+        case "file":
+            return re.fullmatch(rf"\..+\.{mine}(-[0-9]+)?\.part", name, re.DOTALL) is not None
+        case "tree" | "container":
+            return re.fullmatch(rf"dibo-{mine}-[0-9]+", name) is not None
+        case "docker":
+            return re.fullmatch(rf"dibo-{mine}-[0-9]+", value.rpartition(" ")[2]) is not None
+    return identity in value  # a loop device stands for a file of the run, or for one that is not finished
+
+
+def _make_private(directory: Path) -> None:
+    """A directory for this user alone. One of an earlier dibo, which others could read, is closed to them."""
+    try:
+        directory.mkdir(mode=_PRIVATE)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    state = directory.lstat()
+    if stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and state.st_mode & 0o077:
+        directory.chmod(_PRIVATE)
+
+
+def _require_trusted(directory: Path, *, owners: tuple[int, ...]) -> None:
+    """Raises OutputError for a directory in which another user could put things in our name."""
+    state = directory.stat()
+    if state.st_uid not in owners:
+        raise OutputError(
+            f"cannot use {directory} as the cache: it belongs to {_user_name(state.st_uid)}, "
+            f"expected {_user_name(os.geteuid())}",
+            hint="set IMG_PATH or --cache-dir to a directory of your own",
+        )
+
+
+def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
+    """Whether `path` is of this kind, no symbolic link, this user's, and nobody else can write to it."""
+    try:
+        state = path.lstat()
+    except OSError:
+        return False
+    return is_kind(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & _OTHERS_MAY_WRITE
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"the user with id {uid}"
 
 
 def _kill_run(identity: str) -> None:

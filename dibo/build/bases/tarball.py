@@ -1,8 +1,8 @@
 """Bases that are one file: a tar or squashfs here, or at an address with its sha256.
 
 A file's sha256 is its ingredient. Hashing takes a second for two gigabytes, so what was hashed is noted in
-the cache beside size, mtime and inode; the note serves planning only, and the file is hashed again before
-it is used.
+the cache beside size, mtime, ctime and inode; the note serves planning only, and the file is hashed again before
+it is used. ctime, unlike mtime, cannot be set back.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class LocalFile:
 
     def _state(self) -> list[int]:
         state = self._path.stat()
-        return [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns]
+        return [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 class RemoteFile:

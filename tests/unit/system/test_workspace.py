@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -161,3 +162,127 @@ def test_processes_of_others_live_on(killed: tuple[Path, int], tmp_path: Path) -
         with Workspace(cache).run():
             assert stranger.poll() is None
         stranger.kill()
+
+
+# What a journal is believed
+
+
+def run_of(cache: Path, records: list[object], *, identity: str = "20260101000000-0a1b2c3d") -> Path:
+    """A run that was killed, as its journal tells."""
+    Workspace(cache)
+    directory = cache / "runs" / identity
+    directory.mkdir(mode=0o700)
+    (directory / "lock").touch()
+    (directory / "journal").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    return directory
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r", "\udce9"])
+def test_a_path_with_a_line_break_removes_no_other_file(tmp_path: Path, line_break: str) -> None:
+    (tmp_path / "precious").mkdir()
+    precious = tmp_path / "precious" / "o"
+    precious.write_text("x")
+    output = Path(f"{tmp_path}/a{line_break}file {precious}{line_break}/o")
+    output.parent.mkdir(parents=True)
+    program = """
+import os, signal, sys
+from pathlib import Path
+from dibo.system.workspace import Workspace
+with Workspace(Path(sys.argv[1])).run() as run, run.output(Path(sys.argv[2])), run.scratch() as scratch:
+    print(scratch, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    temporary = Path(f"{tmp_path}/t{line_break}tree {tmp_path / 'precious'}{line_break}x")
+    temporary.mkdir(parents=True)
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "cache"), str(output)],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        check=False,
+    )
+    assert list(output.parent.glob(".o.*.part"))
+    assert list(temporary.iterdir())
+    with Workspace(tmp_path / "cache").run():
+        pass
+    assert precious.read_text() == "x"
+    assert not list(output.parent.glob(".o.*.part"))
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [["tree", "{victim}"], ["file", "{victim}/file"], ["container", "web"], ["docker", "unix:///x web"]],
+)
+def test_a_journal_that_no_run_wrote_removes_nothing(tmp_path: Path, record: list[str]) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("x")
+    directory = run_of(tmp_path / "cache", [[word.format(victim=victim) for word in record], "no record", 7])
+    removed: list[str] = []
+    with Workspace(tmp_path / "cache").run(sweepers={"container": removed.append, "docker": removed.append}):
+        pass
+    assert (victim / "file").exists()
+    assert removed == []
+    assert not directory.exists()
+
+
+def test_what_the_next_run_removes(tmp_path: Path) -> None:
+    identity = "20260101000000-0a1b2c3d"
+    half = tmp_path / f".web.raw.{identity}.part"
+    half.write_text("")
+    scratch = tmp_path / f"dibo-{identity}-3"
+    scratch.mkdir()
+    run_of(
+        tmp_path / "cache", [["file", str(half)], ["tree", str(scratch)], ["container", f"dibo-{identity}-4"]]
+    )
+    removed: list[str] = []
+    with Workspace(tmp_path / "cache").run(sweepers={"container": removed.append}):
+        pass
+    assert not half.exists()
+    assert not scratch.exists()
+    assert removed == [f"dibo-{identity}-4"]
+
+
+def test_a_run_that_others_could_write_to_is_left_alone(tmp_path: Path) -> None:
+    half = tmp_path / ".web.raw.20260101000000-0a1b2c3d.part"
+    half.write_text("")
+    directory = run_of(tmp_path / "cache", [["file", str(half)]])
+    directory.chmod(0o777)
+    with Workspace(tmp_path / "cache").run():
+        pass
+    assert half.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_cache_that_somebody_else_prepared(tmp_path: Path) -> None:
+    half = tmp_path / ".web.raw.20260101000000-0a1b2c3d.part"
+    half.write_text("")
+    cache = tmp_path / "cache"
+    directory = run_of(cache, [["file", str(half)]])
+    os.chown(directory, 12345, 12345)
+    with Workspace(cache).run():
+        pass
+    assert half.exists()
+    os.chown(cache / "runs", 12345, 12345)
+    with pytest.raises(
+        OutputError, match=r"cannot use .*runs as the cache: it belongs to the user with id 12345"
+    ):
+        Workspace(cache)
+    os.chown(cache / "runs", 0, 0)
+    os.chown(cache, 12345, 12345)
+    with pytest.raises(OutputError, match="it belongs to the user with id 12345"):
+        Workspace(cache)
+
+
+def test_the_cache_is_for_its_user_alone(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    before = os.umask(0)
+    try:
+        (cache / "logs").mkdir(parents=True)
+        with Workspace(cache).run() as run:
+            modes = {
+                path.name: path.stat().st_mode & 0o777 for path in (cache, *cache.iterdir()) if path.is_dir()
+            }
+            assert run.directory.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("cache", "bases", "keys", "logs", "runs"), 0o700)
