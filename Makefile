@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-test lint check test demo bench fuzz clean
+.PHONY: help setup setup-test lint check test demo bench fuzz shake clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,9 @@ bench: setup ## measure dibo beside other ways of doing the same: bench/README.m
 
 fuzz: setup ## break layers at random for FUZZ_MINUTES (10): tests/fuzz
 	$(BIN)/python -m tests.fuzz
+
+shake: setup-test ## kill, fill disks, break registries and inputs at random for SHAKE_SECONDS (120): tests/shake
+	$(BIN)/python -m tests.shake
 
 clean: ## remove what make made here; layers and dibo's cache stay
 	rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256 demo.manifest.json
