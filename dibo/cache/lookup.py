@@ -17,11 +17,11 @@ from typing import Any, Final
 from dibo.cache import entry
 from dibo.cache.entry import Stored
 from dibo.errors import DiboError, RegistryError, Unreachable
+from dibo.images import documents
 from dibo.images.image import Image, Layer
 from dibo.images.manifest import OCI_MANIFEST
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
-from dibo.images.sources import documents
 from dibo.system.report import Report
 
 _TOGETHER: Final = 8  # requests at the same time

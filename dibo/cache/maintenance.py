@@ -20,11 +20,11 @@ from typing import Any, Final
 from dibo.cache import entry
 from dibo.cache.lookup import Found, read_entry
 from dibo.errors import DiboError, RegistryError, VerificationFailed
+from dibo.images import documents
 from dibo.images.image import Layer
 from dibo.images.manifest import checked
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
-from dibo.images.sources import documents
 from dibo.images.verify import check
 from dibo.units import human_size
 

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Final, Protocol
 
 from dibo.errors import ImageError
+from dibo.images import documents
+from dibo.images.documents import Config, Descriptor, Document, Manifest
 from dibo.images.image import Image, Layer, Reader
-from dibo.images.sources import documents
-from dibo.images.sources.documents import Config, Descriptor, Document, Manifest
 
 _MOST_DOCUMENTS: Final = 64  # read to find one image: indexes can be nested, and wide
 _DEEPEST: Final = 4

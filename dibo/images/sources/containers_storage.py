@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.errors import CommandFailed, ImageError
+from dibo.images import documents
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.manifest import digest_of
-from dibo.images.sources import documents, tarsplit
+from dibo.images.sources import tarsplit
 from dibo.images.sources.blobs import not_for
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.files import Directory

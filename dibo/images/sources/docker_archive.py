@@ -17,10 +17,10 @@ from functools import partial
 from typing import Any
 
 from dibo.errors import ImageError, UsageError
+from dibo.images import documents
 from dibo.images.image import Image, Layer
 from dibo.images.manifest import digest_of
 from dibo.images.reference import parse_image_name
-from dibo.images.sources import documents
 from dibo.images.sources.blobs import not_for
 from dibo.images.sources.files import Files
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dibo.errors import ImageError
+from dibo.images.documents import LARGEST_DOCUMENT
 from dibo.images.image import Reader
-from dibo.images.sources.documents import LARGEST_DOCUMENT
 from dibo.images.sources.tarindex import Index
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not stop us

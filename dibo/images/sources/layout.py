@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from dibo.errors import ImageError
+from dibo.images import documents
+from dibo.images.documents import Descriptor
 from dibo.images.image import Image, Reader
-from dibo.images.sources import documents
 from dibo.images.sources.blobs import find_image, find_manifest
-from dibo.images.sources.documents import Descriptor
 from dibo.images.sources.files import Files
 
 _HINT: Final = "is it an OCI layout?"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from dibo.errors import RegistryError, Unreachable
+from dibo.images import documents
+from dibo.images.documents import CONFIG_TYPES, Descriptor
 from dibo.images.image import Image, Reader
 from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
-from dibo.images.sources import documents
 from dibo.images.sources.blobs import find_image
-from dibo.images.sources.documents import CONFIG_TYPES, Descriptor
 
 
 def registry_image(text: str, *, reference: str, architecture: str) -> Image:

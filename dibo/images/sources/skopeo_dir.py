@@ -14,10 +14,10 @@ import hashlib
 from contextlib import AbstractContextManager
 
 from dibo.errors import ImageError
+from dibo.images import documents
+from dibo.images.documents import Descriptor
 from dibo.images.image import Image, Reader
-from dibo.images.sources import documents
 from dibo.images.sources.blobs import find_image
-from dibo.images.sources.documents import Descriptor
 from dibo.images.sources.files import Files
 from dibo.images.sources.layout import require_size
 
