@@ -55,6 +55,11 @@ class VerificationFailed(BaseError):
     meaning = "a digest or a signature does not match"
 
 
+class SignatureError(VerificationFailed):
+    exit_code = 62
+    meaning = "an image in a registry is not signed, or by no key that is trusted for it"
+
+
 class Unreachable(BaseError):
     exit_code = 32
     meaning = "a server that bases come from does not answer"

@@ -177,6 +177,28 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layer-compression", metavar="HOW", help="of layers that are stored: zstd, gzip or none (zstd)"
     )
+    add_sign_option(parser)
+    add_verify_key_options(parser)
+
+
+def add_sign_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sign-key", metavar="FILE", help="sign what is stored or pushed with this private key"
+    )
+
+
+def add_verify_key_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verify-key",
+        metavar="FILE",
+        dest="verify_keys",
+        action="append",
+        default=[],
+        help="use only what a key of these signed, a public key; may be repeated",
+    )
+    parser.add_argument(
+        "--policy", metavar="FILE", help="use only what the keys signed that this YAML names by repository"
+    )
 
 
 def add_base_options(parser: argparse.ArgumentParser) -> None:
@@ -241,6 +263,9 @@ def options_of(arguments: argparse.Namespace) -> Options:
         caches_from=tuple(given.get("caches_from") or ()),
         caches_to=tuple(given.get("caches_to") or ()),
         layer_compression=text("layer_compression"),
+        sign_key=text("sign_key"),
+        verify_keys=tuple(given.get("verify_keys") or ()),
+        policy=text("policy"),
         sha256=text("sha256"),
         keyring=text("keyring"),
         offline=bool(given.get("offline")),

@@ -42,6 +42,10 @@ VARIABLES: Final = {
     "DIBO_CACHE_FROM": "repositories that layers are only read from, separated by commas",
     "DIBO_CACHE_TO": "repositories that layers are only stored in, separated by commas",
     "DIBO_LAYER_COMPRESSION": "of layers that are stored: zstd, gzip or none (zstd)",
+    "DIBO_SIGN_KEY": "private key that signs what is stored in caches or pushed",
+    "DIBO_SIGN_PASSWORD": "its password, where it is encrypted; or COSIGN_PASSWORD",
+    "DIBO_VERIFY_KEYS": "public keys that caches and images must be signed by, separated by colons",
+    "DIBO_POLICY": "policy that says which keys count for which repository, instead of DIBO_VERIFY_KEYS",
     "DIBO_PLAIN_HTTP": "registries that speak plain HTTP, besides those on loopback: HOST[:PORT], separated by commas",
     "DIBO_QCOW2_COMPRESSION": "zlib, zstd or none (zlib)",
     "SOURCE_DATE_EPOCH": "time that later times in artefacts are clamped to (the start of the epoch)",
@@ -88,6 +92,9 @@ class Options:
     caches_from: tuple[str, ...] = ()
     caches_to: tuple[str, ...] = ()
     layer_compression: str | None = None
+    sign_key: str | None = None
+    verify_keys: tuple[str, ...] = ()
+    policy: str | None = None
     sha256: str | None = None
     keyring: str | None = None
     offline: bool = False
@@ -124,6 +131,9 @@ class Settings:
     caches_to: tuple[ImageName, ...]
     """Repositories that layers are stored in."""
     layer_compression: str
+    sign_key: Path | None
+    verify_keys: tuple[Path, ...]
+    policy: Path | None
     sha256: str | None
     keyring: Path | None
     fingerprint: str | None
@@ -152,6 +162,8 @@ def decide(
     both = _repositories(options.caches, environment, "DIBO_CACHE")
     size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
     cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
+    sign_key = given(options.sign_key, "DIBO_SIGN_KEY", "")
+    verify_keys, policy = _signers(options, environment)
     keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
     return Settings(
         flavours=(("base",) if options.with_base else ()) + options.flavours,
@@ -175,6 +187,9 @@ def decide(
         caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
         caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
         layer_compression=_compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
+        sign_key=Path(sign_key).expanduser() if sign_key else None,
+        verify_keys=verify_keys,
+        policy=policy,
         sha256=options.sha256,
         keyring=Path(keyring) if keyring else None,
         fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,
@@ -184,6 +199,23 @@ def decide(
         loop=options.loop,
         environment=dict(environment),
     )
+
+
+def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Path, ...], Path | None]:
+    """The public keys that count, or the policy that says which. An option of either kind overrides the variables of
+    both. Raises UsageError where both are given."""
+    policy: str | None = options.policy
+    if options.policy is None and not options.verify_keys:
+        policy = environment.get("DIBO_POLICY") or None
+        keys = _paths((), environment.get("DIBO_VERIFY_KEYS", ""))
+    else:
+        keys = _paths(options.verify_keys, "")
+    if keys and policy is not None:
+        raise UsageError(
+            "keys to verify with and a policy are both given",
+            hint="name the keys in the policy, or leave the policy out",
+        )
+    return keys, Path(policy).expanduser() if policy else None
 
 
 def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:

@@ -63,6 +63,9 @@ TABLE = [
         (HB,),
     ),
     ("DIBO_CACHE_TO", "localhost/b", "caches_to", (HB,), "caches_to", ("h:1/a", "localhost/b"), (H1A, HB)),
+    ("DIBO_SIGN_KEY", "a.key", "sign_key", Path("a.key"), "sign_key", "b.key", Path("b.key")),
+    ("DIBO_VERIFY_KEYS", "a:b", "verify_keys", (Path("a"), Path("b")), "verify_keys", ("c",), (Path("c"),)),
+    ("DIBO_POLICY", "a.yaml", "policy", Path("a.yaml"), "policy", "b.yaml", Path("b.yaml")),
     ("DIBO_LAYER_COMPRESSION", "gzip", "layer_compression", "gzip", "layer_compression", "none", "none"),
 ]
 
@@ -103,8 +106,20 @@ def test_the_search_path_of_flavours() -> None:
 def test_every_variable_is_tested_and_documented() -> None:
     tested = {row[0] for row in TABLE} | {"BASE_IMAGE_FILE", "CLOUD_IMAGES", "DIBO_UBUNTU_FINGERPRINT"}
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
-    # the converter's, and that of the door to registries
-    assert tested | {"DIBO_QCOW2_COMPRESSION", "DIBO_PLAIN_HTTP"} == set(VARIABLES)
+    # the converter's, that of the door to registries, and that of signing
+    assert tested | {"DIBO_QCOW2_COMPRESSION", "DIBO_PLAIN_HTTP", "DIBO_SIGN_PASSWORD"} == set(VARIABLES)
+
+
+def test_keys_to_verify_with_and_a_policy() -> None:
+    """An option of either kind overrides the variables of both; two of one level are refused."""
+    found = settings({"DIBO_POLICY": "p.yaml"}, verify_keys=("a.pub",))
+    assert (found.policy, found.verify_keys) == (None, (Path("a.pub"),))
+    found = settings({"DIBO_VERIFY_KEYS": "a.pub"}, policy="p.yaml")
+    assert (found.policy, found.verify_keys) == (Path("p.yaml"), ())
+    with pytest.raises(UsageError, match="both given"):
+        settings({"DIBO_VERIFY_KEYS": "a.pub", "DIBO_POLICY": "p.yaml"})
+    with pytest.raises(UsageError, match="both given"):
+        settings(policy="p.yaml", verify_keys=("a.pub",))
 
 
 def test_who_set_the_size() -> None:

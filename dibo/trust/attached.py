@@ -1,0 +1,177 @@
+"""Signatures in a registry, stored as cosign does (specs/SIGNATURE_SPEC.md there): beside an image with the digest
+sha256:HEX a tag `sha256-HEX.sig`, whose manifest has a layer for each signature.
+
+    layer         the payload (dibo.trust.claims), application/vnd.dev.cosign.simplesigning.v1+json
+    annotation    dev.cosignproject.cosign/signature: the signature, base64
+
+Whoever may write to the repository may write such a tag, too: it counts by its signature alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dibo.errors import DiboError, RegistryError, SignatureError
+from dibo.images.image import Reader
+from dibo.images.manifest import OCI_CONFIG, OCI_MANIFEST, checked, digest_of
+from dibo.images.reference import ImageName
+from dibo.images.registry import api
+from dibo.trust import claims
+from dibo.trust.claims import Claims
+from dibo.trust.keys import PrivateKey, PublicKey
+
+SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE: Final = "dev.cosignproject.cosign/signature"
+_TAG: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})\.sig")
+_LARGEST_PAYLOAD: Final = 64 << 10
+_MOST: Final = 50  # signatures of one image that are looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """One signature as it is stored."""
+
+    payload: bytes
+    signature: bytes
+
+
+def tag_of(digest: str) -> str:
+    """The tag of the signatures of an image."""
+    return f"{digest.replace(':', '-')}.sig"
+
+
+def digest_in(tag: str) -> str | None:
+    """The digest of the image whose signatures a tag has; None for a tag of something else."""
+    match = _TAG.fullmatch(tag)
+    return f"{match[1]}:{match[2]}" if match else None
+
+
+def signatures(repository: ImageName, digest: str) -> tuple[Signature, ...]:
+    """All signatures of an image, unchecked. Raises RegistryError, Unreachable, VerificationFailed."""
+    return tuple(
+        Signature(payload=_payload(repository, layer), signature=_signature(layer))
+        for layer in _layers(repository, digest)
+    )
+
+
+def attach(repository: ImageName, wanted: Claims, key: PrivateKey) -> None:
+    """Sign an image, beside the signatures that it has; not again where it has the same one. Raises RegistryError,
+    Unreachable."""
+    layers: list[dict[str, Any]] = []
+    with contextlib.suppress(DiboError):  # signatures that cannot be read give way
+        layers = [dict(layer) for layer in _layers(repository, wanted.digest)]
+    payload = claims.compose(wanted)
+    public = key.public()
+    descriptor = {"mediaType": SIMPLE_SIGNING, "digest": digest_of(payload), "size": len(payload)}
+    if any(
+        layer.get("digest") == descriptor["digest"] and public.signed(payload, _signature(layer))
+        for layer in layers
+    ):
+        return
+    signature = base64.b64encode(key.sign(payload)).decode()
+    layers.append({**descriptor, "annotations": {SIGNATURE: signature}})
+    layers = layers[-_MOST:]
+    config = _json(_config(layers))
+    for blob in (payload, config):
+        _push(repository, blob)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": len(config)},
+        "layers": layers,
+    }
+    api.push_manifest(repository.tagged(tag_of(wanted.digest)), _json(manifest), OCI_MANIFEST)
+
+
+def verify(repository: ImageName, wanted: Claims, keys: Sequence[PublicKey]) -> PublicKey:
+    """The key, of `keys`, that signed what is wanted. Raises SignatureError with the nearest reason where none did,
+    RegistryError, Unreachable."""
+    try:
+        stored = signatures(repository, wanted.digest)
+    except RegistryError as error:
+        if error.status != 404:
+            raise
+        stored = ()
+    if not stored:
+        raise SignatureError(f"{wanted.reference} is not signed", hint=_HINT)
+    names = ", ".join(key.name for key in keys)
+    reason = f"it is signed by no key of {names}"
+    for each in stored:
+        signer = next((key for key in keys if key.signed(each.payload, each.signature)), None)
+        if signer is None:
+            continue
+        wrong = claims.mismatch(claims.parse(each.payload), wanted)
+        if not wrong:
+            return signer
+        reason = wrong
+    raise SignatureError(f"the signature of {wanted.reference} does not count: {reason}", hint=_HINT)
+
+
+_HINT: Final = "have whoever pushed it sign it (--sign-key), or name the key that did (--verify-key)"
+
+
+def _layers(repository: ImageName, digest: str) -> list[dict[str, Any]]:
+    name = repository.tagged(tag_of(digest))
+    try:
+        _, manifest = checked(api.read_manifest(name), what=str(name))
+    except RegistryError as error:
+        if error.status == 404:
+            return []
+        raise
+    layers = manifest.get("layers")
+    if not isinstance(layers, list):
+        return []
+    return [
+        layer
+        for layer in layers[:_MOST]
+        if isinstance(layer, dict) and layer.get("mediaType") == SIMPLE_SIGNING
+    ]
+
+
+def _payload(repository: ImageName, layer: dict[str, Any]) -> bytes:
+    try:
+        return api.read_small(repository, str(layer.get("digest")), limit=_LARGEST_PAYLOAD)
+    except RegistryError as error:
+        if error.status == 404:
+            return b""
+        raise
+
+
+def _signature(layer: dict[str, Any]) -> bytes:
+    annotations = layer.get("annotations")
+    text = annotations.get(SIGNATURE) if isinstance(annotations, dict) else None
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _config(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """As cosign has it: an image config with a diff_id for each signature."""
+    return {
+        "architecture": "",
+        "os": "",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+    }
+
+
+def _push(repository: ImageName, blob: bytes) -> None:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Reader]:
+        yield io.BytesIO(blob)
+
+    if not api.exists(repository, digest_of(blob)):
+        api.push_blob(repository, digest_of(blob), len(blob), opened)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
