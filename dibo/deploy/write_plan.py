@@ -9,6 +9,9 @@
 
 The table of step 1 has nothing to boot from, and tells the next deployment what to keep if this one ends half-way.
 A partition is kept where disk and image both have one named `persistent-state` in exactly the same sectors.
+
+The disk gets identifiers of its own where the image allows it (dibo/formats/partitions/identifiers.py), so that another
+disk of the same image in the same machine is another disk. A partition that is kept keeps its GUID.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dibo.errors import LayoutError
-from dibo.formats.partitions import gpt
+from dibo.formats.partitions import gpt, identifiers
 from dibo.units import MIB, SECTOR, human_size
 
 KEPT_NAME: Final = "persistent-state"
@@ -82,9 +85,15 @@ def plan_writes(*, image: Ends, disk: Ends, wipe: bool) -> Writes:
     return Writes(
         interim=_interim(disk.size, entry),
         body=_without(Range(head, image.size - head), kept),
-        final=_final(image, disk.size, head, kept),
+        final=_final(replace(image, head=_renewed(image, entry)), disk.size, head, kept),
         kept=kept,
     )
+
+
+def _renewed(image: Ends, kept: gpt.Entry | None) -> bytes:
+    """The image's first MiB, with identifiers for this disk."""
+    new = _named(image, "the image") if kept else None
+    return identifiers.replaced(image.head, kept={new.number: kept.guid} if new and kept else None)
 
 
 def _final(image: Ends, size: int, length: int, kept: Range | None) -> tuple[tuple[int, bytes], ...]:

@@ -25,16 +25,22 @@ def adapt(
     """Put the files into `tree`, until its end. Files that are not dibo's stay as they are, and so does fstab without
     `with_fstab`. `root_type` is the root's file system, `epoch` the time of what is new, in seconds since 1970."""
     if with_fstab:
+        by_root_disk = _holds(tree, fstab.RULES)
         path = PurePosixPath(fstab.PATH)
         _replace(
             tree,
             path,
-            lambda old: fstab.rewritten(old, placement, root_type=root_type),
+            lambda old: fstab.rewritten(old, placement, root_type=root_type, by_root_disk=by_root_disk),
             where,
             epoch,
             make=True,
         )
     _replace(tree, PurePosixPath(grub_cfg.MENU), lambda old: grub_cfg.menu(old, placement), where, epoch)
+
+
+def _holds(tree: Mounted, path: PurePosixPath) -> bool:
+    place = tree.find(path)
+    return place is not None and place[2] in (place[1].children or {})
 
 
 def _replace(

@@ -54,7 +54,9 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None
         first_sector = grub_images.boot_sector(boot.boot, first_sector, core_lba=lba)
         image = grub_images.core_image(boot.core, lba=lba, available_sectors=sectors)
         put(target, lba * SECTOR, image)
-        put(target, grub_cfg.EARLY_LBA * SECTOR, grub_cfg.early(placement))
+    if boot.core is not None or boot.esp:
+        early = grub_cfg.early_of_layout(placement, with_core=where is not None and boot.core is not None)
+        put(target, grub_cfg.EARLY_LBA * SECTOR, early)
     for offset, sector in records:
         put(target, offset, sector)
     put(target, 0, first_sector + rest)

@@ -93,16 +93,18 @@ def boot_files_of(root: Node, order: Order) -> BootFiles:
 
 
 def adapt_to(mounted: Mounted, placement: Placement, where: Where, root: Root, order: Order) -> None:
-    """Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk."""
-    if order.layout is not None:
-        adapt(
-            mounted,
-            placement,
-            where,
-            root_type=root_type(order),
-            with_fstab=root.built or order.layout_given,
-            epoch=order.epoch,
-        )
+    """Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk; on a disk that a hook
+    laid out, it is that of the flavours."""
+    if order.layout is None and order.hooked is None:
+        return
+    adapt(
+        mounted,
+        placement,
+        where,
+        root_type=root_type(order),
+        with_fstab=order.layout is not None and (root.built or order.layout_given),
+        epoch=order.epoch,
+    )
 
 
 def too_small(part: PlacedPartition, missing: int, tree: Tree, order: Order) -> ImageTooSmall:

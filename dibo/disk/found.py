@@ -22,6 +22,7 @@ from dibo.formats.partitions.reader import Place, Table
 from dibo.formats.target import Target
 from dibo.layout.identity import disk_guid, identify
 from dibo.layout.model import ROOT, Content, FileSystem, Partition, PartitionType, Sizing
+from dibo.layout.model import Table as TableKind
 from dibo.layout.placement import PlacedPartition, Placement
 from dibo.units import MIB, SECTOR, human_size
 
@@ -119,7 +120,12 @@ def placement(found: FoundDisk, *, identity: str, label: str) -> Placement:
             content=Content.ESP,
         )
         partitions.append(_placed(esp, found.esp, identity))
-    return Placement(size=found.size, disk_guid=disk_guid(identity), partitions=tuple(partitions))
+    return Placement(
+        size=found.size,
+        disk_guid=disk_guid(identity),
+        partitions=tuple(partitions),
+        table=TableKind.GPT if found.table.is_gpt else TableKind.MBR,
+    )
 
 
 def _placed(wish: Partition, place: Place, identity: str) -> PlacedPartition:

@@ -1,6 +1,9 @@
 """/etc/fstab of a disk, as its layout has it (fstab(5)).
 
-File systems are found by their label, and by their UUID where they have none. Lines that say where /, /boot, what is
+Partitions are those of the disk that / is on, by their names: /dev/disk/by-root-disk/esp. A udev rule that the flavour
+boot-files brings makes these links; labels and UUIDs are the same on each disk of an image. In a root without the rule
+file systems are found by their label, and by their UUID where they have none; so is /usr, which an initramfs mounts
+before there is a root. Lines that say where /, /boot, what is
 below /boot and the other mounts of the layout are, make way for those of the layout; all others stay.
 """
 
@@ -10,10 +13,13 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from dibo.layout.model import BOOT, ROOT, FileSystem
+from dibo.layout.model import BOOT, ROOT, FileSystem, Table
 from dibo.layout.placement import PlacedPartition, Placement
 
 PATH: Final = "/etc/fstab"
+RULES: Final = PurePosixPath("/usr/lib/udev/rules.d/61-dibo-root-disk.rules")
+_LINKS: Final = "/dev/disk/by-root-disk"
+_EARLY: Final = (PurePosixPath("/usr"), PurePosixPath("/etc"))
 _UNCONFIGURED: Final = b"# UNCONFIGURED"
 _CHECKED: Final = ("ext4", "ext3", "ext2", "vfat")
 """What fsck looks at before it is mounted; xfs and btrfs look after themselves."""
@@ -32,11 +38,18 @@ def uuid_of(partition: PlacedPartition) -> str:
     return str(partition.ids.filesystem_uuid)
 
 
-def rewritten(old: bytes, placement: Placement, *, root_type: str) -> bytes:
+def _device(partition: PlacedPartition, table: Table) -> str:
+    """The same by the disk that / is on."""
+    if partition.wish.mount in _EARLY:
+        return source(partition)
+    return f"{_LINKS}/{partition.wish.name if table is Table.GPT else f'part{partition.number}'}"
+
+
+def rewritten(old: bytes, placement: Placement, *, root_type: str, by_root_disk: bool = False) -> bytes:
     """The file with the lines of the layout. `root_type` is the file system of the root, which FS_TYPE may have
-    chosen."""
+    chosen; with `by_root_disk` the root has RULES."""
     mounts = {part.wish.mount for part in placement.partitions if part.wish.mount is not None}
-    lines = _lines(placement, root_type)
+    lines = _lines(placement, root_type, by_root_disk=by_root_disk)
     sources = {line.split()[0] for line in lines}
     kept = []
     for raw in old.decode(errors="surrogateescape").splitlines():
@@ -59,7 +72,10 @@ def _is_ours(field: str, mounts: set[PurePosixPath]) -> bool:
     return mount in (ROOT, BOOT) or BOOT in mount.parents or mount in mounts
 
 
-def _lines(placement: Placement, root_type: str) -> list[str]:
+def _lines(placement: Placement, root_type: str, *, by_root_disk: bool) -> list[str]:
+    def device(part: PlacedPartition) -> str:
+        return _escaped(_device(part, placement.table) if by_root_disk else source(part))
+
     lines = []
     mounted = [part for part in placement.partitions if part.wish.mount is not None]
     for part in sorted(mounted, key=lambda part: len((part.wish.mount or ROOT).parts)):
@@ -68,11 +84,11 @@ def _lines(placement: Placement, root_type: str) -> list[str]:
         check = (1 if part.wish.mount == ROOT else 2) if kind in _CHECKED else 0
         options = ",".join(part.wish.options) or "defaults"
         mount = _escaped(str(part.wish.mount))
-        lines.append(f"{_escaped(source(part))} {mount} {kind} {options} 0 {check}")
+        lines.append(f"{device(part)} {mount} {kind} {options} 0 {check}")
     for part in placement.partitions:
         if part.wish.filesystem is FileSystem.SWAP:
             options = ",".join(part.wish.options) or "sw"
-            lines.append(f"{_escaped(source(part))} none swap {options} 0 0")
+            lines.append(f"{device(part)} none swap {options} 0 0")
     return lines
 
 

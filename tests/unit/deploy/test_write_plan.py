@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dibo.deploy.write_plan import HEAD, DeploymentFailed, Ends, Writes, plan_writes
 from dibo.formats.partitions.gpt import Entry, decode, encode
+from dibo.formats.partitions.identifiers import MARK, MARK_OFFSET
 from dibo.units import MIB, SECTOR
 
 LINUX = UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
@@ -230,3 +231,30 @@ def test_any_place_is_kept(start: int, sectors: int, more: int) -> None:
     assert [(each.first_lba, each.last_lba) for each in found.entries] == [(state.first_lba, state.last_lba)]
     behind = slice(max(MIB, state.offset + state.size), size - 33 * SECTOR)
     assert not any(there[behind])
+
+
+def marked(data: bytearray) -> bytearray:
+    data[MARK_OFFSET : MARK_OFFSET + len(MARK)] = MARK
+    return data
+
+
+def test_two_deployments_of_one_image_have_no_identifier_in_common() -> None:
+    image = marked(disk(8, *IMAGE))
+    guids = set()
+    for seed in (1, 2):
+        written = bytearray(disk(16, seed=seed))
+        for offset, data in steps(plan(image, written), image):
+            written[offset : offset + len(data)] = data
+        table = decode(io.BytesIO(written))  # checks that both copies are sound and agree
+        guids |= {table.disk_guid, *(each.guid for each in table.entries)}
+        assert [each.name for each in table.entries] == ["persistent-state", "root"]
+    assert len(guids) == 6
+
+
+def test_a_kept_partition_keeps_its_identifier_where_the_others_get_new_ones() -> None:
+    image, there = marked(disk(8, *IMAGE)), disk(16, replace(STATE, guid=UUID(int=77)), seed=3)
+    for offset, data in steps(plan(image, there), image):
+        there[offset : offset + len(data)] = data
+    state, root = decode(io.BytesIO(there)).entries
+    assert state.guid == UUID(int=77)
+    assert root.guid not in (UUID(int=1), UUID(int=2))

@@ -46,6 +46,24 @@ def test_fstab_by_label_and_by_uuid_in_the_order_of_mounting() -> None:
     ]
 
 
+def test_fstab_by_the_disk_of_the_root() -> None:
+    """Names, and not labels, which a second disk of the same image has, too. An MBR has no names; /usr is mounted by
+    the initramfs, where there is no root yet."""
+    lines = fstab.rewritten(b"", apart(), root_type="ext3", by_root_disk=True).decode().splitlines()
+    links = "/dev/disk/by-root-disk"
+    assert [line.split()[0] for line in lines] == [f"{links}/part{number}" for number in (4, 1, 3, 2)]
+    usr = "  - {name: usr, type: linux-usr, size: 64MiB, filesystem: ext4, label: usr, mount: /usr}\n"
+    odd = "  - {name: data, type: linux, size: 64MiB, filesystem: ext4, mount: /srv}\n"
+    placement = placed(size=GIB, text=EXAMPLE + usr + odd)
+    lines = fstab.rewritten(b"", placement, root_type="ext4", by_root_disk=True).decode().splitlines()
+    assert {line.split()[1]: line.split()[0] for line in lines} == {
+        "/": f"{links}/root",
+        "/boot/efi": f"{links}/esp",
+        "/usr": "LABEL=usr",
+        "/srv": f"{links}/data",
+    }
+
+
 def test_fstab_written_twice_is_the_same() -> None:
     once = fstab.rewritten(b"# x\n\n/dev/sr0 /cd iso9660 ro 0 0\n", apart(), root_type="ext4")
     assert fstab.rewritten(once, apart(), root_type="ext4") == once
@@ -83,13 +101,25 @@ menuentry 'x' {
 def test_the_menu_where_boot_is_apart() -> None:
     text = (grub_cfg.menu(MENU, apart()) or b"").decode()
     assert f'search --no-floppy --fs-uuid {uuid("boot")} --set=root --hint="$root"' in text
-    assert f"linux /vmlinuz-6.1 root=UUID={uuid('root')} ro console=/boot/tty" in text
+    assert "linux /vmlinuz-6.1 root=$dibo_root ro console=/boot/tty" in text
     assert "initrd /initrd.img-6.1" in text
 
 
-def test_the_menu_where_it_is_not() -> None:
+def test_the_menu_asks_its_own_disk_for_the_partuuid_of_the_root() -> None:
+    """A PARTUUID in the file would be wrong on each disk that a deployment has given identifiers of its own."""
     text = (grub_cfg.menu(MENU, placed(text=EXAMPLE)) or b"").decode()
-    assert "linux /boot/vmlinuz-6.1 root=LABEL=cloudimg-rootfs ro" in text
+    assert "linux /boot/vmlinuz-6.1 root=$dibo_root ro" in text
+    assert 'if probe --set=dibo_root --part-uuid "($dibo_disk,gpt3)"; then' in text
+    assert text.index("regexp --set=1:dibo_disk") < text.index("probe --set") < text.index("menuentry")
+    assert text.startswith("# Made with the image.")
+    assert 'set dibo_root="LABEL=cloudimg-rootfs"' in text  # a GRUB without probe
+    assert str(placed(text=EXAMPLE).root.ids.guid) not in text
+
+
+def test_on_an_mbr_grub_names_the_partition_so_and_a_label_with_blanks_is_no_name() -> None:
+    text = (grub_cfg.menu(MENU, apart()) or b"").decode()
+    assert '--part-uuid "($dibo_disk,msdos4)"' in text
+    assert f'set dibo_root="UUID={uuid("root")}"' in text
 
 
 def test_a_menu_of_somebody_else_is_left_alone() -> None:
