@@ -75,7 +75,7 @@ def list_cache(reference: str, *, as_json: bool) -> int:
     return 0
 
 
-def _as_json(found: maintenance.Contents) -> str:
+def _as_json(found: maintenance.CacheContents) -> str:
     entries = [
         {
             "key": each.key,

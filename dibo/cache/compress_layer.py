@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from dibo.cache.entry import Stored
-from dibo.cache.secret_scan import Gate
+from dibo.cache.entry import LayerDescriptor
+from dibo.cache.secret_scan import SecretScanner
 from dibo.errors import VerificationFailed
 from dibo.images.image import Layer
 from dibo.images.manifest import OCI_LAYER
@@ -36,9 +36,9 @@ class _Plain:
         return b""
 
 
-def pack(
-    layer: Layer, target: Path, *, compression: str, gate: Gate, check_cancelled: Callable[[], None]
-) -> Stored:
+def compress_layer(
+    layer: Layer, target: Path, *, compression: str, gate: SecretScanner, check_cancelled: Callable[[], None]
+) -> LayerDescriptor:
     """Write `layer`, whose bytes are a plain tar, to `target`; what it is there. `check_cancelled` is called again and
     again and may raise. Raises VerificationFailed, OSError, and what opening the layer raises."""
     squeeze = _compressor(compression)
@@ -58,7 +58,7 @@ def pack(
         raise VerificationFailed(
             f"the layer {layer.diff_id} of the engine reads as sha256:{plain.hexdigest()}"
         )
-    return Stored(
+    return LayerDescriptor(
         digest=f"sha256:{stored.hexdigest()}", size=size, media_type=f"{OCI_LAYER}{_SUFFIX[compression]}"
     )
 

@@ -32,7 +32,7 @@ _KEPT: Final = ("architecture", "os", "variant", "created")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class LayerDescriptor:
     """A layer as a registry has it: a descriptor (OCI image specification, descriptor.md)."""
 
     digest: str
@@ -44,7 +44,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Composed:
+class ImageDocuments:
     """The two documents of an entry, as they are sent."""
 
     config: bytes
@@ -82,10 +82,10 @@ def compose(
     key: str,
     ingredients: str,
     titles: Sequence[str],
-    layers: Sequence[Stored],
+    layers: Sequence[LayerDescriptor],
     diff_ids: Sequence[str],
     created: str,
-) -> Composed:
+) -> ImageDocuments:
     """An entry of an engine's image. Of its `config` only what says how it is run is kept; the history is written anew
     from `titles`, those of the last layers, so that nothing of this machine is in it."""
     titles = titles[-len(layers) :]
@@ -108,7 +108,7 @@ def compose(
         "layers": [layer.descriptor() for layer in layers],
         "annotations": {KEY_LABEL: key, TITLE: named[-1] if named else "", CREATED: created},
     }
-    return Composed(config=text, manifest=_json(manifest))
+    return ImageDocuments(config=text, manifest=_json(manifest))
 
 
 def check(config: Mapping[str, Any], *, key: str, where: str) -> str:

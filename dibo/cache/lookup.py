@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from dibo.cache import entry
-from dibo.cache.entry import Stored
+from dibo.cache.entry import LayerDescriptor
 from dibo.errors import DiboError, RegistryError, Unreachable
 from dibo.images import documents
 from dibo.images.image import Image, Layer
@@ -29,7 +29,7 @@ _MOST_BAD: Final = 3  # entries that turn out bad, each perhaps after most of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class CachedImage:
     """An entry, checked as far as that goes without its layers."""
 
     key: str
@@ -49,22 +49,22 @@ class Found:
         return str(notes.get(name, "")) if isinstance(notes, dict) else ""
 
     @property
-    def stored(self) -> dict[str, Stored]:
+    def stored(self) -> dict[str, LayerDescriptor]:
         """How each layer is stored, by its diff_id."""
         return {
-            layer.diff_id: Stored(digest=layer.digest, size=layer.size, media_type=layer.media_type)
+            layer.diff_id: LayerDescriptor(digest=layer.digest, size=layer.size, media_type=layer.media_type)
             for layer in self.image.layers
             if layer.diff_id and layer.digest and layer.size is not None
         }
 
 
-def read_entry(repository: ImageName, key: str) -> Found:
+def read_entry(repository: ImageName, key: str) -> CachedImage:
     """The entry for `key`. Raises RegistryError, Unreachable, VerificationFailed, ImageError."""
     what = f"{repository.tagged(entry.tag_of(key))}"
     digest, manifest = api.manifest(repository.tagged(entry.tag_of(key)))
     image = image_at(repository, digest, manifest, what=what)
     ingredients = entry.check(image.config, key=key, where=str(repository))
-    return Found(
+    return CachedImage(
         key=key, where=repository, digest=digest, manifest=manifest, image=image, ingredients=ingredients
     )
 
@@ -93,7 +93,7 @@ def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *,
 
 
 @dataclass
-class Remote:
+class CacheRepository:
     """A registry's repository, what is known of it in this run, and whether it is still asked."""
 
     name: ImageName
@@ -108,7 +108,7 @@ class Remote:
     """Why it is not asked for anything any more."""
     there: dict[str, str] = field(default_factory=dict)
     """The digest of the entry of each key, empty where the registry does not say it."""
-    _found: dict[str, Found | None] = field(default_factory=dict)
+    _found: dict[str, CachedImage | None] = field(default_factory=dict)
     _bad: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -147,13 +147,13 @@ class Remote:
             with ThreadPoolExecutor(_TOGETHER) as pool:
                 list(pool.map(ask, wanted[1:]))
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> CachedImage | None:
         """The entry for `key`, when it is there and holds what it says."""
         if key not in self._found:
             self._found[key] = self._read(key) if key in self.there and not self.off else None
         return self._found[key]
 
-    def _read(self, key: str) -> Found | None:
+    def _read(self, key: str) -> CachedImage | None:
         try:
             found = read_entry(self.name, key)
             if found.image.architecture != self.architecture:
@@ -170,7 +170,7 @@ class Remote:
         self._found[key] = None
         self.trouble(error, f"has {key[:12]} in a state that cannot be used, so it is built")
 
-    def mark(self, found: Found) -> None:
+    def mark(self, found: CachedImage) -> None:
         """Note that an entry was used today. Not worth a warning."""
         if not self.writes or self.down:
             return
@@ -187,7 +187,7 @@ class Remote:
 class Caches:
     """All of them, in the order in which they are asked."""
 
-    def __init__(self, remotes: Sequence[Remote]) -> None:
+    def __init__(self, remotes: Sequence[CacheRepository]) -> None:
         self.remotes = tuple(remotes)
 
     def look(self, keys: Sequence[str]) -> None:
@@ -195,7 +195,7 @@ class Caches:
         for remote in self.remotes:
             remote.look(keys)
 
-    def find(self, key: str) -> tuple[Remote, Found] | None:
+    def find(self, key: str) -> tuple[CacheRepository, CachedImage] | None:
         """The first entry for `key` that holds what it says; its layers are checked when they are read."""
         for remote in self.remotes:
             found = remote.find(key) if remote.reads else None

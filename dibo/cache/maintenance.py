@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from dibo.cache import entry
-from dibo.cache.lookup import Found, read_entry
+from dibo.cache.lookup import CachedImage, read_entry
 from dibo.errors import DiboError, RegistryError, VerificationFailed
 from dibo.images import documents
 from dibo.images.image import Layer
@@ -37,7 +37,7 @@ _POLICY: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class EntrySummary:
     """As much of an entry as its manifest says. Sizes in bytes."""
 
     key: str
@@ -59,10 +59,10 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class CacheContents:
     """A cache: `broken` are tags of entries that cannot be read, and why."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[EntrySummary, ...]
     broken: tuple[tuple[str, str], ...]
     others: tuple[str, ...]
     """Tags that are not dibo's."""
@@ -72,7 +72,7 @@ class Contents:
         return sum(dict(blob for each in self.entries for blob in each.blobs).values())
 
 
-def contents(repository: ImageName, *, now: datetime) -> Contents:
+def contents(repository: ImageName, *, now: datetime) -> CacheContents:
     """All entries of a cache, the last used first. Raises RegistryError, Unreachable."""
     tags = api.tags(repository)
     keys = [key for tag in tags if (key := entry.key_in(tag))]
@@ -83,7 +83,7 @@ def contents(repository: ImageName, *, now: datetime) -> Contents:
     with ThreadPoolExecutor(_TOGETHER) as pool:
         read = list(pool.map(partial(_entry, repository, marks=marks, now=now), keys))
         foreign = dict(zip(pool.map(partial(_head, repository), others), others, strict=True))
-    found = [each for each in read if isinstance(each, Entry)]
+    found = [each for each in read if isinstance(each, EntrySummary)]
     count = Counter(digest for each in found for digest in dict(each.blobs))
     entries = [
         replace(
@@ -95,13 +95,13 @@ def contents(repository: ImageName, *, now: datetime) -> Contents:
     ]
     oldest = datetime.min.replace(tzinfo=UTC)
     entries.sort(key=lambda each: each.used or oldest, reverse=True)
-    broken = tuple(each for each in read if not isinstance(each, Entry))
-    return Contents(entries=tuple(entries), broken=broken, others=others)
+    broken = tuple(each for each in read if not isinstance(each, EntrySummary))
+    return CacheContents(entries=tuple(entries), broken=broken, others=others)
 
 
 def _entry(
     repository: ImageName, key: str, *, marks: Mapping[str, datetime], now: datetime
-) -> Entry | tuple[str, str]:
+) -> EntrySummary | tuple[str, str]:
     name = repository.tagged(entry.tag_of(key))
     try:
         digest, manifest = checked(api.read_manifest(name), what=str(name))
@@ -119,7 +119,7 @@ def _entry(
     blobs = ((each.digest, each.size) for each in (parsed.config, *parsed.layers))
     notes = manifest.get("annotations")
     title = str(notes.get(entry.TITLE, "")) if isinstance(notes, dict) else ""
-    return Entry(
+    return EntrySummary(
         key=key,
         digest=digest,
         title="".join(letter for letter in title if letter.isprintable()),
@@ -141,7 +141,7 @@ def _head(repository: ImageName, tag: str) -> str:
     return api.head(repository.tagged(tag)) or ""
 
 
-def describe(found: Contents, *, now: datetime, total: bool = True) -> str:
+def describe(found: CacheContents, *, now: datetime, total: bool = True) -> str:
     """A table for people."""
     rows = [("KEY", "SIZE", "ITS OWN", "MADE", "USED", "WHAT")]
     for each in found.entries:
@@ -166,8 +166,8 @@ def _ago(then: datetime | None, now: datetime) -> str:
 
 
 def doomed(
-    found: Contents, *, older_than: int | None, kept: Collection[str], now: datetime
-) -> tuple[Entry, ...]:
+    found: CacheContents, *, older_than: int | None, kept: Collection[str], now: datetime
+) -> tuple[EntrySummary, ...]:
     """What a prune removes: entries that were not used for `older_than` days, or, when that is None, all, but for
     those that are `kept` and those whose manifest somebody else named."""
     limit = now - timedelta(days=older_than) if older_than is not None else now
@@ -180,7 +180,7 @@ def doomed(
     )
 
 
-def freed(found: Contents, doomed: Collection[Entry]) -> int:
+def freed(found: CacheContents, doomed: Collection[EntrySummary]) -> int:
     """Bytes that no entry has once those are gone."""
     gone = {each.key for each in doomed}
     left = {digest for each in found.entries if each.key not in gone for digest, _ in each.blobs}
@@ -188,7 +188,9 @@ def freed(found: Contents, doomed: Collection[Entry]) -> int:
     return sum(size for digest, size in blobs.items() if digest not in left)
 
 
-def remove(repository: ImageName, entries: Sequence[Entry], *, removed: Callable[[Entry], None]) -> None:
+def remove(
+    repository: ImageName, entries: Sequence[EntrySummary], *, removed: Callable[[EntrySummary], None]
+) -> None:
     """Delete entries. Raises RegistryError, with what to do where the registry deletes nothing."""
     for each in entries:
         try:
@@ -227,7 +229,7 @@ def verify(repository: ImageName, *, hear: Callable[[str], None]) -> tuple[int, 
     return len(keys), tuple(damaged)
 
 
-def _same_platform(found: Found) -> None:
+def _same_platform(found: CachedImage) -> None:
     wanted = documents.parse(found.ingredients.encode(), what="the ingredients").get("architecture")
     if wanted != found.image.architecture:
         raise VerificationFailed(f"the config says {found.image.architecture}, the key {wanted}")

@@ -21,8 +21,8 @@ from typing import Self
 
 from dibo.build.engine import Store
 from dibo.cache import entry
-from dibo.cache.lookup import Remote
-from dibo.cache.upload import Origin, Sender
+from dibo.cache.lookup import CacheRepository
+from dibo.cache.upload import BlobOrigin, Uploader
 from dibo.errors import DiboError, Interrupted, LocalLayers
 from dibo.images.image import Image
 from dibo.images.registry import api
@@ -33,7 +33,7 @@ _STOP_SECONDS = 15.0  # to wait for a thread that was told to stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class PendingLayer:
     """A layer to publish: its key, what it is made of, and what lies below."""
 
     key: str
@@ -49,11 +49,11 @@ class Item:
 
 
 @dataclass
-class _Target:
+class _Destination:
     """A registry, and how storing goes there."""
 
-    remote: Remote
-    sender: Sender
+    remote: CacheRepository
+    sender: Uploader
     stored: int = 0
     lost: list[str] = field(default_factory=list)
     failed: str = ""
@@ -69,21 +69,21 @@ class Publisher:
 
     def __init__(
         self,
-        remotes: Sequence[Remote],
+        remotes: Sequence[CacheRepository],
         store: Store,
         *,
         directory: Path,
         compression: str,
         refresh: bool,
         report: Report,
-        origins: Sequence[Origin] = (),
+        origins: Sequence[BlobOrigin] = (),
     ) -> None:
         """`directory` is for packed layers. With `refresh`, entries that are there are replaced."""
         self._store, self._refresh, self._report = store, refresh, report
         self._targets = [
-            _Target(
+            _Destination(
                 remote,
-                Sender(
+                Uploader(
                     remote.name,
                     directory=directory,
                     compression=compression,
@@ -94,12 +94,12 @@ class Publisher:
             for remote in remotes
             if remote.writes
         ]
-        self._queue: queue.SimpleQueue[Item | str | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[PendingLayer | str | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._held_back: dict[str, LocalLayers] = {}
 
-    def add(self, item: Item) -> None:
+    def add(self, item: PendingLayer) -> None:
         """Store a layer that the engine has, soon."""
         if self._targets:
             self._begin()
@@ -161,12 +161,12 @@ class Publisher:
             while (item := self._queue.get()) is not None:
                 for target in self._targets:
                     self._check_cancelled()
-                    if isinstance(item, Item):
+                    if isinstance(item, PendingLayer):
                         self._store_in(target, item)
                     elif (found := target.remote.find(item)) is not None:
                         target.remote.mark(found)
 
-    def _store_in(self, target: _Target, item: Item) -> None:
+    def _store_in(self, target: _Destination, item: PendingLayer) -> None:
         remote = target.remote
         if item.key in remote.there and not self._refresh:
             return
@@ -182,7 +182,7 @@ class Publisher:
             target.lost.append(item.title)
             target.failed = error.message if isinstance(error, DiboError) else str(error)
 
-    def _publish(self, target: _Target, item: Item) -> None:
+    def _publish(self, target: _Destination, item: PendingLayer) -> None:
         remote, sender = target.remote, target.sender
         image = self._store.image(item.key)
         below = next((key for key in reversed(item.below) if key in remote.there), None)
@@ -203,7 +203,7 @@ class Publisher:
             raise _Stopped
 
 
-def _composed(item: Item, image: Image, sender: Sender) -> entry.Composed:
+def _composed(item: PendingLayer, image: Image, sender: Uploader) -> entry.ImageDocuments:
     diff_ids = [layer.diff_id or "" for layer in image.layers]
     return entry.compose(
         image.config,

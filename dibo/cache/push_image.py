@@ -13,7 +13,7 @@ from dibo.build.engine import Engine
 from dibo.cache import entry
 from dibo.cache.lookup import Caches
 from dibo.cache.session import origins
-from dibo.cache.upload import Sender
+from dibo.cache.upload import Uploader
 from dibo.errors import LayoutError, LocalLayers, UsageError
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.layout.merge import complete, document
@@ -62,7 +62,7 @@ def push(
     sources = origins(job.base, caches, also=name.host)
     if found is not None:
         sources.append((found[0].name, found[1].image))
-    sender = Sender(
+    sender = Uploader(
         ImageName(host=name.host, repository=name.repository),
         directory=run.subdirectory("push"),
         compression=settings.layer_compression,

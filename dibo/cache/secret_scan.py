@@ -47,7 +47,7 @@ _NAMED: Final = (*(pattern for patterns in _WHOLE.values() for pattern in patter
 _IDENTITY: Final = ("/etc/ssh/ssh_host_*_key", "/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
-class Gate:
+class SecretScanner:
     """Fed with a tar piece by piece. `found` has what was seen: `/etc/shadow: a password hash`."""
 
     def __init__(self, *, base: bool) -> None:

@@ -12,9 +12,9 @@ from dibo.build.bases.image import RegistryImage
 from dibo.build.build import Job
 from dibo.build.engine import Engine, Store
 from dibo.cache.entry import CREATED
-from dibo.cache.lookup import Caches, Found, Remote, image_at
-from dibo.cache.publish import Item, Publisher
-from dibo.cache.upload import Origin
+from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
+from dibo.cache.publish import PendingLayer, Publisher
+from dibo.cache.upload import BlobOrigin
 from dibo.errors import DiboError, EngineError, OutputError, ToolMissing
 from dibo.images.manifest import checked
 from dibo.images.registry.api import read_manifest
@@ -30,7 +30,7 @@ def caches_of(settings: Settings, report: Report) -> Caches:
     names = dict.fromkeys((*settings.caches_from, *settings.caches_to))
     return Caches(
         [
-            Remote(
+            CacheRepository(
                 name=name,
                 architecture=settings.architecture,
                 report=report,
@@ -125,18 +125,18 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, rep
     return job
 
 
-def created(found: Found) -> float:
+def created(found: CachedImage) -> float:
     """When an entry was made, in seconds since 1970; 0 when it does not say."""
     with contextlib.suppress(ValueError):
         return calendar.timegm(time.strptime(found.note(CREATED), "%Y-%m-%dT%H:%M:%SZ"))
     return 0.0
 
 
-def items(plan: Plan) -> dict[str, Item]:
+def items(plan: Plan) -> dict[str, PendingLayer]:
     """What may be stored of a plan, by key: all layers up to the first that is local."""
     titles, below = [f"base {plan.base_name}"], [plan.base_key]
     found = {
-        plan.base_key: Item(
+        plan.base_key: PendingLayer(
             key=plan.base_key, ingredients=plan.base_ingredients, titles=tuple(titles), below=()
         )
     }
@@ -144,14 +144,14 @@ def items(plan: Plan) -> dict[str, Item]:
         if planned.step.local:
             break
         titles.append(planned.step.title)
-        found[planned.key] = Item(
+        found[planned.key] = PendingLayer(
             key=planned.key, ingredients=planned.ingredients, titles=tuple(titles), below=tuple(below)
         )
         below.append(planned.key)
     return found
 
 
-def origins(base: Base, caches: Caches, *, also: str = "") -> list[Origin]:
+def origins(base: Base, caches: Caches, *, also: str = "") -> list[BlobOrigin]:
     """Images in the registries of caches, or in `also`, whose blobs may be taken over: a base that is one."""
     writes = {also, *(remote.name.host for remote in caches.remotes if remote.writes)} - {""}
     if not isinstance(base, RegistryImage) or not writes:

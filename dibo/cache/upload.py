@@ -13,20 +13,20 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
-from dibo.cache.compress_layer import pack
-from dibo.cache.entry import Composed, Stored
-from dibo.cache.secret_scan import Gate
+from dibo.cache.compress_layer import compress_layer
+from dibo.cache.entry import ImageDocuments, LayerDescriptor
+from dibo.cache.secret_scan import SecretScanner
 from dibo.errors import LocalLayers
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.manifest import OCI_MANIFEST, digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
 
-Origin = tuple[ImageName, Image]
+BlobOrigin = tuple[ImageName, Image]
 """An image in a registry, and its repository: its blobs may be taken over from there."""
 
 
-class Sender:
+class Uploader:
     """Brings layers into `repository`. `directory` is for packed ones. `check_cancelled` is called again and again and
     may raise, to stop. Methods raise RegistryError, Unreachable, OSError, and what reading a layer raises."""
 
@@ -36,13 +36,13 @@ class Sender:
         *,
         directory: Path,
         compression: str,
-        origins: Sequence[Origin] = (),
+        origins: Sequence[BlobOrigin] = (),
         guarded: bool = True,
         check_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         """`guarded`: layers are looked into, and those with secrets are not sent."""
         self.repository = repository
-        self.have: dict[str, Stored] = {}
+        self.have: dict[str, LayerDescriptor] = {}
         """What the repository has of a layer, by its diff_id."""
         self.sent = 0
         """Bytes."""
@@ -51,7 +51,7 @@ class Sender:
         self._guarded, self._check_cancelled = guarded, check_cancelled
         self._held_back: dict[str, LocalLayers] = {}
 
-    def learn(self, stored: Mapping[str, Stored]) -> None:
+    def learn(self, stored: Mapping[str, LayerDescriptor]) -> None:
         """Layers that the repository has for sure: an entry there refers to them."""
         self.have = {**stored, **self.have}
 
@@ -65,8 +65,8 @@ class Sender:
             return
         path = self._directory / "layer"
         try:
-            gate = Gate(base=base)
-            stored = pack(
+            gate = SecretScanner(base=base)
+            stored = compress_layer(
                 layer, path, compression=self._compression, gate=gate, check_cancelled=self._check_cancelled
             )
             if gate.found and self._guarded:
@@ -91,7 +91,7 @@ class Sender:
         self._push(stored, layer.open)
         self.have[diff_id] = stored
 
-    def put(self, composed: Composed, name: ImageName) -> str:
+    def put(self, composed: ImageDocuments, name: ImageName) -> str:
         """Put a manifest whose layers are there, and its config; its digest."""
         config = composed.config
         if not api.exists(self.repository, digest_of(config)):
@@ -111,7 +111,7 @@ class Sender:
                     return True
         return False
 
-    def _push(self, stored: Stored, source: Callable[[], AbstractContextManager[Reader]]) -> None:
+    def _push(self, stored: LayerDescriptor, source: Callable[[], AbstractContextManager[Reader]]) -> None:
         if not api.exists(self.repository, stored.digest):
             api.push_blob(self.repository, stored.digest, stored.size, source)
             self.sent += stored.size
@@ -138,11 +138,11 @@ class _Watched:
         return self._file.read(size)
 
 
-def stored_as(layer: Layer) -> Stored | None:
+def stored_as(layer: Layer) -> LayerDescriptor | None:
     """A layer's descriptor, where all of it is known."""
     if layer.digest is None or layer.size is None:
         return None
-    return Stored(digest=layer.digest, size=layer.size, media_type=layer.media_type)
+    return LayerDescriptor(digest=layer.digest, size=layer.size, media_type=layer.media_type)
 
 
 @contextlib.contextmanager

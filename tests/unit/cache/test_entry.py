@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 import pytest
 
 from dibo.cache import entry
-from dibo.cache.entry import Stored
+from dibo.cache.entry import LayerDescriptor
 from dibo.errors import VerificationFailed
 from dibo.images.manifest import digest_of
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
 
 INGREDIENTS = '{"phase":"install.d"}'
 KEY = hashlib.sha256(INGREDIENTS.encode()).hexdigest()
-LAYERS = [Stored(digest=f"sha256:{n * 64}", size=int(n), media_type="x") for n in "123"]
+LAYERS = [LayerDescriptor(digest=f"sha256:{n * 64}", size=int(n), media_type="x") for n in "123"]
 CONFIG = {
     "architecture": "amd64",
     "os": "linux",
@@ -28,7 +28,7 @@ CONFIG = {
 }
 
 
-def composed() -> entry.Composed:
+def composed() -> entry.ImageDocuments:
     return entry.compose(
         CONFIG,
         key=KEY,

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from dibo.cache import entry, maintenance
-from dibo.cache.lookup import Caches, Found, Remote
-from dibo.cache.publish import Item, Publisher
+from dibo.cache.lookup import CachedImage, CacheRepository, Caches
+from dibo.cache.publish import PendingLayer, Publisher
 from dibo.errors import EngineError, HookFailed, Interrupted, RegistryError, VerificationFailed
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.layers.limits import Limits
@@ -79,9 +79,9 @@ class FakeStore:
         self.taken.append(key)
 
 
-def item(store: FakeStore, name: str) -> Item:
+def item(store: FakeStore, name: str) -> PendingLayer:
     names = store.order[: store.order.index(name) + 1]
-    return Item(
+    return PendingLayer(
         key=key(name), ingredients=document(name), titles=names, below=tuple(key(n) for n in names[:-1])
     )
 
@@ -121,22 +121,28 @@ def said() -> io.StringIO:
 
 
 @pytest.fixture
-def remote(repository: ImageName, said: io.StringIO) -> Remote:
-    return Remote(name=repository, architecture="amd64", report=Report(said))
+def remote(repository: ImageName, said: io.StringIO) -> CacheRepository:
+    return CacheRepository(name=repository, architecture="amd64", report=Report(said))
 
 
-def again(remote: Remote, said: io.StringIO, **changes: object) -> Remote:
+def again(
+    remote: CacheRepository, said: io.StringIO, *, name: ImageName | None = None, reads: bool = True
+) -> CacheRepository:
     """The same registry in another run, or another one."""
-    return Remote(name=changes.pop("name", remote.name), architecture="amd64", report=Report(said), **changes)  # type: ignore[arg-type]
+    return CacheRepository(name=name or remote.name, architecture="amd64", report=Report(said), reads=reads)
 
 
-def publish(remote: Remote, store: FakeStore, tmp_path: Path, *names: str, refresh: bool = False) -> None:
+def publish(
+    remote: CacheRepository, store: FakeStore, tmp_path: Path, *names: str, refresh: bool = False
+) -> None:
     with publisher([remote], store, tmp_path, refresh=refresh) as publishing:
         for name in names or store.order:
             publishing.add(item(store, name))
 
 
-def publisher(remotes: list[Remote], store: FakeStore, tmp_path: Path, *, refresh: bool = False) -> Publisher:
+def publisher(
+    remotes: list[CacheRepository], store: FakeStore, tmp_path: Path, *, refresh: bool = False
+) -> Publisher:
     return Publisher(
         remotes,
         store,
@@ -147,7 +153,7 @@ def publisher(remotes: list[Remote], store: FakeStore, tmp_path: Path, *, refres
     )
 
 
-def found(remote: Remote, name: str) -> Found | None:
+def found(remote: CacheRepository, name: str) -> CachedImage | None:
     remote.look([key(name)])
     return remote.find(key(name))
 
@@ -160,7 +166,7 @@ def content(layer: Layer) -> bytes:
     return b"".join(pieces)
 
 
-def test_what_is_stored_is_found(remote: Remote, said: io.StringIO, tmp_path: Path) -> None:
+def test_what_is_stored_is_found(remote: CacheRepository, said: io.StringIO, tmp_path: Path) -> None:
     store = FakeStore()
     publish(remote, store, tmp_path)
     caches = Caches([again(remote, said)])
@@ -177,7 +183,9 @@ def test_what_is_stored_is_found(remote: Remote, said: io.StringIO, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_sent_twice(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_nothing_is_sent_twice(
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+) -> None:
     store = FakeStore()
     publish(remote, store, tmp_path, "base", "one")
     shelf.asked.clear()
@@ -189,7 +197,7 @@ def test_nothing_is_sent_twice(remote: Remote, shelf: Shelf, said: io.StringIO, 
 
 
 def test_blobs_without_an_entry_are_not_sent_again(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
 ) -> None:
     """As an interrupted push leaves them."""
     publish(remote, FakeStore(), tmp_path, "base")
@@ -201,7 +209,7 @@ def test_blobs_without_an_entry_are_not_sent_again(
     assert not [path for path in shelf.requests("PUT") if any(digest in path for digest in layers)]
 
 
-def test_the_first_stays(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_the_first_stays(remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
     """Two runners made other bytes under one key. Neither knows of the other until it looks again."""
     publish(remote, FakeStore(), tmp_path)
     theirs = dict(shelf.manifests)
@@ -212,7 +220,7 @@ def test_the_first_stays(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_pa
     assert late.there.keys() == {key(name) for name in mine.order}
 
 
-def test_a_refresh_replaces(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_a_refresh_replaces(remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
     publish(remote, FakeStore(), tmp_path)
     mine = FakeStore({"one": tar(("one", b"made anew"))})
     publish(again(remote, said, reads=False), mine, tmp_path, refresh=True)
@@ -221,7 +229,9 @@ def test_a_refresh_replaces(remote: Remote, shelf: Shelf, said: io.StringIO, tmp
     assert b"made anew" in content(entry_now.image.layers[1])
 
 
-def test_layers_of_two_builds_are_never_mixed(remote: Remote, said: io.StringIO, tmp_path: Path) -> None:
+def test_layers_of_two_builds_are_never_mixed(
+    remote: CacheRepository, said: io.StringIO, tmp_path: Path
+) -> None:
     """`one` is there by another run, whose bytes are not those that our `two` stands on."""
     publish(remote, FakeStore(), tmp_path, "base", "one")
     mine = FakeStore({"one": tar(("one", b"made by another run"))})
@@ -234,7 +244,7 @@ def test_layers_of_two_builds_are_never_mixed(remote: Remote, said: io.StringIO,
 
 
 def test_a_base_in_the_same_registry_is_taken_over(
-    remote: Remote, shelf: Shelf, repository: ImageName, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, repository: ImageName, said: io.StringIO, tmp_path: Path
 ) -> None:
     store = FakeStore()
     where = again(remote, said, name=dataclasses.replace(repository, repository="bases"))
@@ -257,7 +267,7 @@ def test_a_base_in_the_same_registry_is_taken_over(
     assert found(again(remote, said), "base") is not None
 
 
-def test_a_secret_stays(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_a_secret_stays(remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
     store = FakeStore({"one": tar(("opt/key", PRIVATE_KEY))})
     publish(remote, store, tmp_path)
     assert {tag for _, tag in shelf.manifests if ":" not in tag} == {f"k-{key('base')}"}
@@ -270,7 +280,7 @@ def test_a_secret_stays(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_pat
 @pytest.mark.parametrize("mood", [401, 403, 404, 413, 429, 500, 507, "drop"])
 @pytest.mark.parametrize("at", ["POST", "PUT /v2/cache/blobs", "PUT /v2/cache/manifests"])
 def test_what_cannot_be_stored_is_one_warning(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path, mood: int | str, at: str
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path, mood: int | str, at: str
 ) -> None:
     shelf.always(at, mood)
     publish(remote, FakeStore(), tmp_path)
@@ -284,7 +294,7 @@ def test_what_cannot_be_stored_is_one_warning(
 
 @pytest.mark.parametrize("mood", [401, 403, 429, 500, "drop"])
 def test_a_registry_that_cannot_be_read_is_one_warning(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path, mood: int | str
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path, mood: int | str
 ) -> None:
     shelf.always("HEAD", mood)
     caches = Caches([remote])
@@ -295,7 +305,9 @@ def test_a_registry_that_cannot_be_read_is_one_warning(
     assert len(shelf.requests("HEAD /v2/cache/manifests")) <= 6
 
 
-def test_an_engine_that_gives_nothing_is_a_warning(remote: Remote, said: io.StringIO, tmp_path: Path) -> None:
+def test_an_engine_that_gives_nothing_is_a_warning(
+    remote: CacheRepository, said: io.StringIO, tmp_path: Path
+) -> None:
     class Broken(FakeStore):
         def image(self, wanted: str) -> Image:
             raise EngineError("no")
@@ -305,7 +317,7 @@ def test_an_engine_that_gives_nothing_is_a_warning(remote: Remote, said: io.Stri
 
 
 def test_a_layer_that_reads_as_another_is_not_sent(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
 ) -> None:
     class Lying(FakeStore):
         def image(self, wanted: str) -> Image:
@@ -319,7 +331,7 @@ def test_a_layer_that_reads_as_another_is_not_sent(
 
 
 def test_layers_before_a_failed_hook_are_stored(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
 ) -> None:
     store = FakeStore()
     with pytest.raises(HookFailed), publisher([remote], store, tmp_path) as publishing:
@@ -329,7 +341,7 @@ def test_layers_before_a_failed_hook_are_stored(
 
 
 def test_an_interrupted_build_does_not_wait(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
 ) -> None:
     store = FakeStore()
     shelf.always("POST", "slow:0.3")
@@ -361,7 +373,7 @@ def damage_manifest(shelf: Shelf, name: str, **changes: object) -> None:
     ],
 )
 def test_a_wrong_manifest_is_not_used(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path, changes: dict[str, object]
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     damage_manifest(shelf, "two", **changes)
@@ -372,7 +384,7 @@ def test_a_wrong_manifest_is_not_used(
 
 
 def test_an_entry_of_another_key_or_architecture_is_not_used(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     shelf.manifests["cache", f"k-{key('x')}"] = shelf.manifests["cache", f"k-{key('one')}"]
@@ -381,7 +393,9 @@ def test_an_entry_of_another_key_or_architecture_is_not_used(
     assert found(other, "one") is None
 
 
-def test_use_is_marked_once_a_day(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_use_is_marked_once_a_day(
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+) -> None:
     publish(remote, FakeStore(), tmp_path)
     later = again(remote, said)
     one = found(later, "one")
@@ -394,7 +408,9 @@ def test_use_is_marked_once_a_day(remote: Remote, shelf: Shelf, said: io.StringI
     dataclasses.replace(later, writes=False).mark(one)
 
 
-def test_who_may_not_read_may_write(remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_who_may_not_read_may_write(
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+) -> None:
     """Some registries say 401 or 403 of a repository that the first push makes."""
     shelf.mood("HEAD", 403)
     remote.look([key("base")])
@@ -404,7 +420,7 @@ def test_who_may_not_read_may_write(remote: Remote, shelf: Shelf, said: io.Strin
 
 
 def test_after_some_bad_entries_a_registry_is_not_read(
-    remote: Remote, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
 ) -> None:
     names = [f"n{number}" for number in range(9)]
     for name in names:
@@ -428,7 +444,7 @@ def age(shelf: Shelf, name: str, days: int) -> None:
     shelf.put_manifest("cache", f"k-{key(name)}", manifest)
 
 
-def test_list(remote: Remote, shelf: Shelf, repository: ImageName, tmp_path: Path) -> None:
+def test_list(remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path) -> None:
     publish(remote, FakeStore(), tmp_path)
     age(shelf, "base", 40)
     age(shelf, "one", 3)
@@ -449,7 +465,7 @@ def test_list(remote: Remote, shelf: Shelf, repository: ImageName, tmp_path: Pat
 
 
 def test_prune_by_age_and_by_use(
-    remote: Remote, shelf: Shelf, said: io.StringIO, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, said: io.StringIO, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     for name, days in (("base", 90), ("one", 60), ("two", 10)):
@@ -475,7 +491,7 @@ def test_prune_by_age_and_by_use(
 
 
 def test_prune_removes_what_it_says_and_nothing_else(
-    remote: Remote, shelf: Shelf, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     shelf.put_manifest("cache", "web", {"layers": []})
@@ -492,7 +508,7 @@ def test_prune_removes_what_it_says_and_nothing_else(
 
 
 def test_prune_where_nothing_can_be_deleted(
-    remote: Remote, shelf: Shelf, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     shelf.always("DELETE", 405)
@@ -502,7 +518,7 @@ def test_prune_where_nothing_can_be_deleted(
     assert "remove tags k-* and t-*" in caught.value.hint
 
 
-def test_verify(remote: Remote, shelf: Shelf, repository: ImageName, tmp_path: Path) -> None:
+def test_verify(remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path) -> None:
     publish(remote, FakeStore(), tmp_path)
     assert maintenance.verify(repository, hear=lambda _: None) == (3, ())
     manifest = json.loads(shelf.manifests["cache", f"k-{key('two')}"][1])
@@ -518,7 +534,7 @@ def test_verify(remote: Remote, shelf: Shelf, repository: ImageName, tmp_path: P
 
 
 def test_verify_sees_a_moved_entry(
-    remote: Remote, shelf: Shelf, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     shelf.manifests["cache", f"k-{key('x')}"] = shelf.manifests["cache", f"k-{key('one')}"]
@@ -527,7 +543,9 @@ def test_verify_sees_a_moved_entry(
     assert "something else" in damaged[0]
 
 
-def test_an_image_for_a_store_that_has_nothing_yet(remote: Remote, said: io.StringIO, tmp_path: Path) -> None:
+def test_an_image_for_a_store_that_has_nothing_yet(
+    remote: CacheRepository, said: io.StringIO, tmp_path: Path
+) -> None:
     publish(remote, FakeStore(), tmp_path)
     later = again(remote, said)
     two = found(later, "two")

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from dibo.cache.secret_scan import Gate
+from dibo.cache.secret_scan import SecretScanner
 
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n"
 
@@ -25,7 +25,7 @@ def tar(*members: tuple[str, bytes | None], kind: int = tarfile.PAX_FORMAT) -> b
 
 
 def found(data: bytes, *, base: bool = False, piece: int = 1 << 20) -> list[str]:
-    gate = Gate(base=base)
+    gate = SecretScanner(base=base)
     for start in range(0, len(data), piece):
         gate.feed(memoryview(data)[start : start + piece])
     return gate.found
