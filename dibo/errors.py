@@ -179,6 +179,13 @@ class CommandFailed(DiboError):
         self.tail = tail
 
 
+class Defect(DiboError):
+    """An exception that nobody expected: the last resort, where a program ends."""
+
+    exit_code = 71
+    meaning = "a defect of dibo: please report it"
+
+
 class Interrupted(BaseException):
     """A signal asked dibo to stop. Not an Exception, so that no handler of errors swallows it."""
 

@@ -1,4 +1,4 @@
-"""What `dibo boot-server` does: reads the machines file, anew whenever it was changed, and runs the server."""
+"""The boot server: reads the machines file, again whenever it was changed, and serves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 
 from dibo.deploy.machines import Machine, Method, parse_machines
 from dibo.deploy.server import BootServer, Settings
-from dibo.errors import BootServerError, DiboError, ToolMissing, UsageError
+from dibo.errors import BootServerError, DiboError, ToolMissing
 from dibo.flavours import strict_yaml
 from dibo.ramdisk.make import kernel_path
 from dibo.system import process
@@ -18,23 +18,23 @@ from dibo.system.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What was asked for; numbers as they were typed."""
+class BootServerRequest:
+    """What was asked for."""
 
     machines: Path
     listen: str
-    port: str
+    port: int
     ramdisk: Path | None
     state: Path | None
-    workers: str
-    patience: str
-    boot_patience: str
+    workers: int
+    patience: int
+    boot_patience: int
 
 
-def run(report: Report, wanted: Wanted) -> int:
-    """Serves until a signal comes."""
-    machines = MachinesFile(wanted.machines, report)
-    settings = _settings(wanted)
+def serve(report: Report, request: BootServerRequest) -> None:
+    """Serve until a signal comes."""
+    machines = MachinesFile(request.machines, report)
+    settings = _settings(request)
     if any(machine.method is Method.ISCSI for machine in machines().values()):
         _need_iscsi()
     lock = threading.Lock()
@@ -48,7 +48,6 @@ def run(report: Report, wanted: Wanted) -> int:
         if settings.ramdisk is not None:
             say(f"iPXE: http://ADDRESS:{server.port}/boot.ipxe")
         server.wait()
-    return 0
 
 
 class MachinesFile:
@@ -87,39 +86,32 @@ class MachinesFile:
         self._machines = parse_machines(data, origin=str(self._path), directory=self._path.absolute().parent)
 
 
-def _settings(wanted: Wanted) -> Settings:
+def _settings(request: BootServerRequest) -> Settings:
     kernel = None
-    if wanted.ramdisk is not None:
-        kernel = kernel_path(wanted.ramdisk)
-        for path in (wanted.ramdisk, kernel):
+    if request.ramdisk is not None:
+        kernel = kernel_path(request.ramdisk)
+        for path in (request.ramdisk, kernel):
             if not path.is_file():
                 raise BootServerError(
                     f"there is no {path}",
                     hint="ramdisk-image-create makes a ramdisk, with its kernel beside it",
                 )
-    patience = _number("--patience", wanted.patience, most=86400)
     return Settings(
-        listen=wanted.listen,
-        port=_number("--port", wanted.port, least=0, most=65535),
-        state_file=wanted.state or wanted.machines.with_name(f"{wanted.machines.name}.state"),
+        listen=request.listen,
+        port=request.port,
+        state_file=request.state or request.machines.with_name(f"{request.machines.name}.state"),
         kernel=kernel,
-        ramdisk=wanted.ramdisk,
-        workers=_number("--workers", wanted.workers, most=64),
-        patience=patience,
-        pull_seconds=patience,
-        boot_seconds=_number("--boot-patience", wanted.boot_patience, most=86400),
+        ramdisk=request.ramdisk,
+        workers=request.workers,
+        patience=request.patience,
+        pull_seconds=request.patience,
+        boot_seconds=request.boot_patience,
     )
-
-
-def _number(option: str, text: str, *, most: int, least: int = 1) -> int:
-    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-        raise UsageError(f"{option} is {text!r}, not a number from {least} to {most}")
-    return int(text)
 
 
 def _need_iscsi() -> None:
     """Raises ToolMissing. QEMU's drivers are files of their own in some distributions."""
-    said = process.run(["qemu-img", "--help"], capture=True, check=False).stdout
-    formats = said.partition("Supported formats:")[2].split()
+    help_text = process.run(["qemu-img", "--help"], capture=True, check=False).stdout
+    formats = help_text.partition("Supported formats:")[2].split()
     if "iscsi" not in formats:
         raise ToolMissing("qemu-img has no iSCSI", hint="sudo apt-get install qemu-block-extra")

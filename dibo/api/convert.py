@@ -1,4 +1,4 @@
-"""What `dibo convert` does: any pushed root to any artefact, with no engine unless the root lacks its boot files.
+"""From an image to disks: any pushed root to any artefact, with no engine unless the root lacks its boot files.
 
 Nothing of the image is unpacked, no program is started. Only where a root has a kernel and GRUB, but was not prepared
 to be booted, one step of an engine on top of it does that (the flavour `boot-files`), and the result is converted.
@@ -9,22 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dibo.api.session import open_session, settings
+from dibo.api.session import open_session
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converters
 from dibo.build import build as spine
 from dibo.build.engine import Root
 from dibo.build.engines.choose import sweepers
+from dibo.disk import convert as converting
 from dibo.disk import layout_choice
-from dibo.disk.convert import convert
 from dibo.disk.request import Order, check_order
 from dibo.errors import (
     EngineError,
@@ -33,7 +32,6 @@ from dibo.errors import (
     OutputError,
     RootNotBootable,
     ToolMissing,
-    UsageError,
 )
 from dibo.flavours.epoch import start_of
 from dibo.flavours.loader import read_layout
@@ -44,39 +42,40 @@ from dibo.images.sources.choose import choose_image
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
-from dibo.settings.settings import Options, Settings
+from dibo.settings.settings import Settings
 from dibo.system import resources
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
 from dibo.units import GIB, human_size, parse_gib
 
 _FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
 
 
-def run(
-    options: Options,
-    report: Report,
-    *,
-    reference: str,
-    layout: Path | None,
-    bare: bool,
-    checksums: bool,
-    limits: Limits,
-) -> int:
-    """dibo convert."""
-    decided = settings(options)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What is wanted of an image, besides what every artefact has."""
+
+    reference: str
+    layout_file: Path | None
+    bare: bool
+    checksums: bool
+    limits: Limits
+
+
+def convert(decided: Settings, wanted: Conversion, report: Report) -> tuple[Path, ...]:
+    """Make the artefacts; their paths."""
     with (
-        _workspace(options, decided) as workspace,
+        _workspace(decided) as workspace,
         workspace.run(sweepers=sweepers()) as each_run,
         choose_image(
-            reference, architecture=decided.architecture, scratch=each_run.subdirectory("source")
+            wanted.reference, architecture=decided.architecture, scratch=each_run.subdirectory("source")
         ) as image,
     ):
-        order = _order(decided, image, limits=limits, checksums=checksums)
-        if not bare:
-            order = _laid_out(order, *_layout(layout, image, decided))
+        order = _order(decided, image, limits=wanted.limits, checksums=wanted.checksums)
+        if not wanted.bare:
+            order = _laid_out(order, *_layout(wanted.layout_file, image, decided))
         check_order(order)
-        order = replace(order, about=_about(image, order, layout))
+        order = replace(order, about=_about(image, order, wanted.layout_file))
         root = Root(name=image.name, layers=image.layers, built=_is_ours(image))
         try:
             made = _convert(root, order, run=each_run, report=report)
@@ -86,20 +85,18 @@ def run(
             made = _prepare_and_convert(
                 image, decided, order, error, workspace=workspace, run=each_run, report=report
             )
-    for path in made:
-        answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
-    return 0
+    return made
 
 
 @contextlib.contextmanager
-def _workspace(options: Options, decided: Settings) -> Iterator[Workspace]:
+def _workspace(decided: Settings) -> Iterator[Workspace]:
     """The cache; where there can be none and nobody asked for it, a directory beside the output, which goes again: a
     container may give its id no home, and let it write nowhere else."""
     with contextlib.ExitStack() as stack:
         try:
             workspace = Workspace(decided.cache)
         except OutputError:
-            if options.cache_dir is not None or os.environ.get("IMG_PATH"):
+            if decided.cache_named:
                 raise
             beside = decided.output.absolute().parent
             try:
@@ -110,14 +107,9 @@ def _workspace(options: Options, decided: Settings) -> Iterator[Workspace]:
         yield workspace
 
 
-def limits(entries: str | None, size: str | None, ratio: str | None) -> Limits:
-    """What a root may hold at most, by the options. Raises UsageError."""
-    given: dict[str, int] = {}
-    for name, option, text in (("entries", "--max-entries", entries), ("ratio", "--max-ratio", ratio)):
-        if text is not None:
-            if not text.isdecimal() or int(text) == 0:
-                raise UsageError(f"{option} is {text!r}, not a number above 0")
-            given[name] = int(text)
+def limits(*, entries: int | None, size: str | None, ratio: int | None) -> Limits:
+    """What a root may hold at most; None for as much as usual. `size` is in GB. Raises UsageError."""
+    given = {name: value for name, value in (("entries", entries), ("ratio", ratio)) if value is not None}
     if size is not None:
         given["image_bytes"] = parse_gib(size)
         given["layer_bytes"] = given["image_bytes"]
@@ -139,7 +131,7 @@ def _order(decided: Settings, image: Image, *, limits: Limits, checksums: bool) 
         architecture=architecture,
         epoch=epoch,
         clamp=clamp,
-        options={name: value for name, value in os.environ.items() if name.startswith("DIBO_")},
+        options={name: value for name, value in decided.environment.items() if name.startswith("DIBO_")},
         limits=limits,
         checksums=checksums,
         loop=decided.loop,
@@ -214,13 +206,13 @@ def _epoch(decided: Settings, image: Image) -> tuple[int, bool]:
 def _convert(root: Root, order: Order, *, run: Run, report: Report) -> tuple[Path, ...]:
     """Where nobody set a size, the disk becomes as large as the root needs: that is known when it was read once."""
     try:
-        return convert(root, order, run=run, report=report)
+        return converting.convert(root, order, run=run, report=report)
     except ImageTooSmall as error:
         if order.size_set_by != "dibo's default" or not error.enough:
             raise
         size = math.ceil(error.enough / GIB) * GIB
         report.say(f"{human_size(order.image_size)} are not enough; again with {human_size(size)}")
-        return convert(root, replace(order, image_size=size), run=run, report=report)
+        return converting.convert(root, replace(order, image_size=size), run=run, report=report)
 
 
 def _prepare_and_convert(

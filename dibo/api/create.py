@@ -1,14 +1,12 @@
-"""What `disk-image-create` does: layers, and of these disks and other artefacts."""
+"""From flavours to disks: the layers of a stack, and of these disks and other artefacts."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from dibo.api.session import new_session, settings
+from dibo.api.session import new_session
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converters
 from dibo.build import build as spine
@@ -17,28 +15,13 @@ from dibo.disk import layout_choice
 from dibo.disk.convert import convert
 from dibo.disk.request import Order, by_the_way_that_works, check_order, laid_out_by_hooks, needs_directory
 from dibo.flavours.stack import make_stack
-from dibo.settings.settings import Options
+from dibo.settings.settings import Settings
 from dibo.system import resources
-from dibo.system.report import Report, answer
-from dibo.units import human_size
+from dibo.system.report import Report
 
 
-def create(options: Options, report: Report, *, layout_file: Path | None) -> int:
-    """disk-image-create."""
-    for path in make(options, report, layout_file=layout_file):
-        answer(f"{path}  ({human_size(path.stat().st_blocks * 512)})")
-    return 0
-
-
-def make(
-    options: Options,
-    report: Report,
-    *,
-    layout_file: Path | None,
-    environment: Mapping[str, str] = os.environ,
-) -> tuple[Path, ...]:
-    """The artefacts, made with these variables; their paths."""
-    decided = settings(options, environment)
+def create(decided: Settings, report: Report, *, layout_file: Path | None) -> tuple[Path, ...]:
+    """Make the artefacts; their paths."""
     converters = Converters((*decided.converters_path, resources.shared("converters")))
     wanted = tuple(converters.get(kind) for kind in decided.types)
     stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)

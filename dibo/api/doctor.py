@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -21,7 +21,7 @@ from dibo.build.bases.choose import choose_base
 from dibo.build.build import base_settings
 from dibo.build.engines import choose
 from dibo.build.finding import Finding, try_check
-from dibo.errors import DiboError
+from dibo.errors import DiboError, EngineError
 from dibo.formats import ext4
 from dibo.formats.raw import RawFile
 from dibo.settings.settings import Settings
@@ -45,6 +45,15 @@ def examine(settings: Settings, report: Report) -> list[Finding]:
         _boot,
     ]
     return [finding for check in checks for finding in check()]
+
+
+def require(findings: Sequence[Finding]) -> None:
+    """Raises EngineError where something that is needed does not work."""
+    if any(finding.needed and not finding.works for finding in findings):
+        raise EngineError(
+            "this machine cannot build yet",
+            hint="see the lines that begin with NO; `dibo convert` needs none of that",
+        )
 
 
 def _conversion() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What `disk-image-get-kernel` does: takes a kernel and its ramdisk out of a disk image, to boot machines with them."""
+"""A kernel and its ramdisk out of a disk image, to boot machines with them."""
 
 from __future__ import annotations
 
@@ -7,63 +7,71 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.api.session import settings
 from dibo.errors import DiskImageError, OutputError, UsageError
 from dibo.formats.filesystem import FileSystem
 from dibo.inspect.cmdline import cmdline
 from dibo.inspect.kernels import File, Kernel, choose, kernels
 from dibo.inspect.open_image import opened
 from dibo.inspect.volumes import FOREIGN, Volume, volumes
-from dibo.settings.settings import Options
-from dibo.system.report import Report, answer
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
 from dibo.units import human_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What was asked for. `image` is named in either way, once."""
+class KernelRequest:
+    """What was asked for."""
 
-    image: str | None
-    image_option: str | None
+    image: Path
     directory: Path | None
     prefix: str
     version: str | None
     with_cmdline: bool
-    only_list: bool
 
 
-def get_kernel(options: Options, report: Report, wanted: Wanted) -> int:
-    """disk-image-get-kernel."""
-    image = _image(wanted)
-    outputs = None if wanted.only_list else _outputs(wanted)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenKernel:
+    """What was written, and the command line where one was asked for."""
+
+    kernel: Path
+    ramdisk: Path
+    cmdline: str | None
+
+
+def list_kernels(settings: Settings, report: Report, image: Path) -> tuple[str, ...]:
+    """A line for each kernel, the newest first."""
     with (
-        Workspace(settings(options).cache).run() as run,
-        _looked_into(image, run=run, report=report) as (found, there),
+        Workspace(settings.cache).run() as run,
+        _looked_into(image, run=run, report=report) as (found, _),
     ):
-        if outputs is None:
-            for kernel in reversed(found):
-                answer(_line(kernel))
-            return 0
-        kernel = choose(found, wanted.version)
-        if wanted.version is None and kernel is not found[-1]:
+        return tuple(_line(kernel) for kernel in reversed(found))
+
+
+def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> TakenKernel:
+    """Write the kernel and its ramdisk to files."""
+    outputs = _outputs(request)
+    with (
+        Workspace(settings.cache).run() as run,
+        _looked_into(request.image, run=run, report=report) as (found, there),
+    ):
+        kernel = choose(found, request.version)
+        if request.version is None and kernel is not found[-1]:
             report.warn(f"kernel {found[-1].version} is newer, but has no ramdisk")
         if kernel.volume.needs_recovery:
             report.warn(
                 f"{kernel.volume.name} was not unmounted; what its journal alone has is not seen: "
                 "the kernel may be older than the machine's, or incomplete"
             )
-        words = cmdline(kernel, there) if wanted.with_cmdline else None
+        words = cmdline(kernel, there) if request.with_cmdline else None
         _write(kernel, outputs, run=run)
     report.say(f"kernel {kernel.version} of {kernel.volume.name} ({kernel.volume.kind})")
-    if words is not None:
-        answer(words)
-    answer(",".join(map(str, outputs)))
-    return 0
+    return TakenKernel(kernel=outputs[0], ramdisk=outputs[1], cmdline=words)
 
 
-def _image(wanted: Wanted) -> Path:
-    named = [each for each in (wanted.image, wanted.image_option) if each is not None]
+def one_image(*names: str | None) -> Path:
+    """The image that was named, in whichever way. Raises UsageError unless it is one."""
+    named = [name for name in names if name is not None]
     if len(named) != 1:
         raise UsageError(
             "one disk image is wanted, as FILE or by -i FILE", hint="disk-image-get-kernel web.qcow2"
@@ -71,13 +79,13 @@ def _image(wanted: Wanted) -> Path:
     return Path(named[0])
 
 
-def _outputs(wanted: Wanted) -> tuple[Path, Path]:
-    if not wanted.prefix:
+def _outputs(request: KernelRequest) -> tuple[Path, Path]:
+    if not request.prefix:
         raise UsageError("the prefix is empty", hint="leave out -o for `baremetal`")
-    directory = wanted.directory or Path()
+    directory = request.directory or Path()
     if not directory.is_dir():
         raise OutputError(f"there is no directory {directory}", hint="name one that exists with -d")
-    return directory / f"{wanted.prefix}-vmlinuz", directory / f"{wanted.prefix}-initrd"
+    return directory / f"{request.prefix}-vmlinuz", directory / f"{request.prefix}-initrd"
 
 
 @contextmanager

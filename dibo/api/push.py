@@ -18,7 +18,7 @@ from dibo.images.reference import ImageName
 from dibo.images.registry import api
 from dibo.ramdisk.make import kernel_path
 from dibo.system.http import digest_of as sha256_of
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 from dibo.units import human_size
 
 _RAMDISK_NAMES: Final = (".ramdisk", ".initramfs", ".initrd", ".cpio")
@@ -30,27 +30,26 @@ class _File:
     media_type: str
 
 
-def push(report: Report, file: Path, reference: str) -> int:
-    """Push `file` as `reference`; prints HOST/PATH:TAG@DIGEST. Raises UsageError, DiskImageError, RegistryError,
+def push(report: Report, file: Path, reference: str) -> str:
+    """Push `file` as `reference`; HOST/PATH:TAG@DIGEST. Raises UsageError, DiskImageError, RegistryError,
     Unreachable, VerificationFailed for a file that is not what its .sha256 says."""
     name = target(reference)
-    kind, files = _what(file)
+    kind, files = _artefact(file)
     contents = []
-    for each in files:
-        with report.task(f"push {each.path.name}") as task:
-            content = _described(each)
-            sent = _send(name, content.digest, content.size, each.path)
+    for part in files:
+        with report.task(f"push {part.path.name}") as task:
+            content = _described(part)
+            sent = _send(name, content.digest, content.size, part.path)
             task.note(f"{human_size(content.size)}" if sent else "it is there already")
         contents.append(content)
     empty = digest_of(EMPTY)
     if not api.exists(name, empty):
         api.push_blob(name, empty, len(EMPTY), lambda: contextlib.nullcontext(io.BytesIO(EMPTY)))
     digest = api.push_manifest(name, compose(kind, contents, empty=empty), OCI_MANIFEST)
-    answer(f"{name}@{digest}")
-    return 0
+    return f"{name}@{digest}"
 
 
-def _what(file: Path) -> tuple[str, tuple[_File, ...]]:
+def _artefact(file: Path) -> tuple[str, tuple[_File, ...]]:
     """The type of the artefact, and its files."""
     try:
         with file.open("rb") as stream:

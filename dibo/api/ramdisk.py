@@ -1,13 +1,10 @@
-"""What `ramdisk-image-create` does: builds the layers of a stack as for a disk, and makes a ramdisk of the root."""
+"""From flavours to a ramdisk: the layers of a stack as for a disk, and a ramdisk of the root."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
-from dibo.api.session import new_session, settings
+from dibo.api.session import new_session
 from dibo.artefacts import manifest
 from dibo.build import build as spine
 from dibo.flavours.loader import load_wishes
@@ -16,48 +13,16 @@ from dibo.flavours.stack import make_stack
 from dibo.ramdisk.init import Script, assemble
 from dibo.ramdisk.lint import check
 from dibo.ramdisk.make import Order, rules_named
-from dibo.ramdisk.settings import BASE, RamdiskSettings, decide_ramdisk
+from dibo.ramdisk.settings import RamdiskSettings
 from dibo.ramdisk.write import check_output, write_ramdisk
-from dibo.settings.settings import Options
+from dibo.settings.settings import Settings
 from dibo.system import resources
-from dibo.system.report import Report, answer
-from dibo.units import human_size
+from dibo.system.report import Report
 
 
-def create(
-    options: Options,
-    report: Report,
-    *,
-    kernel_version: str | None,
-    module_root: str | None,
-    compression: str | None,
-    microcode: bool,
-) -> int:
-    """ramdisk-image-create."""
-    wanted = decide_ramdisk(
-        os.environ,
-        output=options.name,
-        kernel_version=kernel_version,
-        module_root=module_root,
-        compression=compression,
-        microcode=microcode,
-    )
-    for path in make(options, report, wanted):
-        answer(f"{path}  ({human_size(path.stat().st_size)})")
-    return 0
-
-
-def make(
-    options: Options,
-    report: Report,
-    wanted: RamdiskSettings,
-    *,
-    environment: Mapping[str, str] = os.environ,
-) -> tuple[Path, ...]:
-    """The initramfs and the kernel, made with these variables; their paths."""
+def create(decided: Settings, wanted: RamdiskSettings, report: Report) -> tuple[Path, ...]:
+    """Make the initramfs and the kernel; their paths."""
     check_output(wanted.output)
-    flavours = ((BASE,) if options.with_base else ()) + options.flavours
-    decided = settings(replace(options, flavours=flavours, with_base=False), environment)
     stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
     wishes = tuple(load_wishes(flavour) for flavour in stack.flavours)
     script, fragments = script_of(wishes)

@@ -1,21 +1,15 @@
-"""What each command does, given its options. Returns an exit code; errors are raised (dibo.errors)."""
+"""Sessions: one run of dibo with its directories, its engine, and what that holds."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dibo.artefacts.manifest_schema import MANIFEST_SCHEMA
 from dibo.build import build as spine
-from dibo.build import containerfile as rendering
-from dibo.build import context, ingredients_store
+from dibo.build import ingredients_store
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
 from dibo.errors import (
@@ -25,28 +19,14 @@ from dibo.errors import (
     RegistryError,
     ToolMissing,
     Unreachable,
-    UsageError,
     VerificationFailed,
 )
-from dibo.flavours.schema import SCHEMA
-from dibo.layout.schema import LAYOUT_SCHEMA
-from dibo.plan.plan import Plan, describe
-from dibo.settings.settings import Options, Settings, decide
-from dibo.system import resources
-from dibo.system.report import Report, answer
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
 
 if TYPE_CHECKING:
     from dibo.cache.lookup import Caches
-
-
-def settings(options: Options, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this process: its environment, clock and machine."""
-    decided = decide(
-        options, environment, now=datetime.now(tz=UTC), machine=platform.machine(), home=resources.home()
-    )
-    choose.require_known(decided.engine)
-    return decided
 
 
 Make = Callable[[Root], tuple[Path, ...]]
@@ -205,154 +185,3 @@ def _from_caches(session: Session, key: str, make: Make) -> tuple[Path, ...] | N
         return None
     remote.mark(found)
     return made
-
-
-def plan(options: Options, report: Report, *, containerfile: Path | None, as_json: bool) -> int:
-    """dibo plan."""
-    with new_session(settings(options), report) as session:
-        job = session.job()
-        if containerfile is not None:
-            rendering.write(job, session.held, target=containerfile, report=report)
-        where = session.places(job)
-        answer(_as_json(job.plan, where) if as_json else describe(job.plan, where))
-    return 0
-
-
-def _as_json(value: Plan, where: Mapping[str, str]) -> str:
-    layers = [
-        {
-            "key": value.base_key,
-            "held": value.base_held,
-            "cache": where.get(value.base_key),
-            "ingredients": json.loads(value.base_ingredients),
-        }
-    ]
-    for number, planned in enumerate(value.steps):
-        layers.append(
-            {
-                "key": planned.key,
-                "held": number < value.resume,
-                "cache": where.get(planned.key),
-                "local": planned.step.local,
-                "title": planned.step.title,
-                "ingredients": json.loads(planned.ingredients),
-            }
-        )
-    document = {"stack": list(value.recipe.stack.names), "epoch": value.epoch, "layers": layers}
-    return json.dumps(document, indent=2)
-
-
-def build(options: Options, report: Report, *, tag: str | None) -> int:
-    """dibo build."""
-    with new_session(settings(options), report) as session:
-        job = session.job()
-        session.build(job)
-        if tag is not None:
-            session.engine.tag(job.plan.image_key, tag)
-        answer(tag or session.engine.reference(job.plan.image_key))
-    return 0
-
-
-def shell(options: Options, report: Report, *, at: str | None, run_command: str | None) -> int:
-    """dibo shell."""
-    # bash where the root has it
-    argv = ["sh", "-c", 'command -v bash > /dev/null && exec bash "$@"; exec sh "$@"', "sh"]
-    argv += ["-c", run_command] if run_command else ["-l"]
-    if at is None and not options.flavours:
-        raise UsageError("dibo shell wants flavours, or a layer with --at")
-    with new_session(settings(options), report) as session:
-        job = session.job() if options.flavours else None
-        if at is None:
-            assert job is not None
-            session.build(job)
-            return session.engine.shell(job.plan.image_key, context=None, mount_point="", argv=argv)
-        name = _one_of(at, session.engine.names())
-        directory, mount = None, ""
-        for planned in job.plan.steps if job else ():
-            assert job is not None
-            if planned.key == name.removeprefix("failed-"):
-                directory, mount = session.run.subdirectory("context"), context.mount_point(planned.step)
-                context.stage(
-                    planned.step,
-                    job.recipe,
-                    runner=job.runner,
-                    extra=job.extra,
-                    time=job.time,
-                    target=directory,
-                )
-        if job is not None and directory is None:
-            report.warn(
-                f"{name[:19]} is no step of this stack as it is now, so {context.MOUNT} is not mounted"
-            )
-        return session.engine.shell(name, context=directory, mount_point=mount, argv=argv)
-
-
-def _one_of(beginning: str, names: Sequence[str]) -> str:
-    found = [name for name in names if name.startswith(beginning)]
-    if not found:
-        raise UsageError(
-            f"there is no layer and no failed state {beginning!r}",
-            hint="`dibo plan` shows the keys of layers",
-        )
-    if len(found) > 1:
-        raise UsageError(
-            f"{beginning!r} could be {', '.join(name[:24] for name in found[:4])}", hint="write more of it"
-        )
-    return found[0]
-
-
-def flavours(options: Options) -> int:
-    """dibo flavours."""
-    found = spine.catalogue(settings(options))
-    if options.flavours:
-        answer(
-            "\n\n".join(
-                rendering.describe_flavour(found.get(name), found.found(name)) for name in options.flavours
-            )
-        )
-        return 0
-    rows = [(each, found.get(each.name)) for each in found]
-    width = max((len(each.name) for each, _ in rows), default=0)
-    for each, flavour in rows:
-        answer(f"{each.name:{width}}  {flavour.summary}  ({each.path})".replace("    (", "  ("))
-        for shadowed in each.shadows:
-            answer(f"{'':{width}}  shadows {shadowed}")
-    return 0
-
-
-def flavour_names(options: Options) -> list[str]:
-    """For completions: names only, nothing is read."""
-    return [each.name for each in spine.catalogue(settings(options))]
-
-
-def schema(file: str) -> int:
-    """dibo schema."""
-    answer(json.dumps({"layout": LAYOUT_SCHEMA, "manifest": MANIFEST_SCHEMA}.get(file, SCHEMA), indent=2))
-    return 0
-
-
-def completion(kind: str) -> int:
-    """dibo completion."""
-    from argcomplete.shell_integration import shellcode
-
-    if kind not in ("bash", "zsh", "fish"):
-        raise UsageError(f"no completions for {kind}")
-    programs = ["dibo", "disk-image-create", "disk-image-get-kernel", "ramdisk-image-create"]
-    answer(str(shellcode(programs, shell=kind)))
-    return 0
-
-
-def doctor(options: Options, report: Report) -> int:
-    """dibo doctor."""
-    from dibo.api import doctor as examination
-
-    decided = settings(options)
-    findings = examination.examine(decided, report)
-    for finding in findings:
-        answer(str(finding))
-    if any(finding.needed and not finding.works for finding in findings):
-        raise EngineError(
-            "this machine cannot build yet",
-            hint="see the lines that begin with NO; `dibo convert` needs none of that",
-        )
-    return 0

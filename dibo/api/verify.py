@@ -1,4 +1,4 @@
-"""What `dibo verify` does: builds again what a manifest describes, and compares it with what is there.
+"""Verification: builds again what a manifest describes, and compares it with what is there.
 
 First everything that the build would start from: files by their checksums, flavours by their digests, layers by their
 keys. Only what starts from the same can end as the same; where it does not, the error says what is another. Then the
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from dibo.api.session import new_session, settings
+from dibo.api.session import new_session
+from dibo.api.settings import current_settings
 from dibo.artefacts import manifest as provenance
 from dibo.build import build as spine
 from dibo.errors import CommandFailed, Differs, DiskImageError, ManifestError
@@ -53,15 +53,17 @@ class Found:
         return self.path.with_name(str(artefact["name"]))
 
 
-def run(options: Options, report: Report, *, path: Path, cached: bool) -> int:
-    """dibo verify."""
+def verify(
+    options: Options, environment: Mapping[str, str], report: Report, *, path: Path, cached: bool
+) -> None:
+    """Raises Differs, ManifestError, and what a build raises."""
     found = find(path)
     tampered = check_files(found)
     for line in tampered:
         report.warn(line)
-    options, environment = again(found.manifest, options)
+    options, environment = again(found.manifest, options, environment)
     check_start(found.manifest, options, environment, report)
-    with Workspace(settings(options, environment).cache).run() as each_run:
+    with Workspace(current_settings(options, environment).cache).run() as each_run:
         directory = each_run.subdirectory("again")
         options = replace(options, refresh=not cached, name=str(directory / _output_name(found.manifest)))
         _build(found.manifest, options, environment, directory, report)
@@ -70,7 +72,7 @@ def run(options: Options, report: Report, *, path: Path, cached: bool) -> int:
         if not told and not tampered:
             layers = len(found.manifest["layers"])
             answer(f"{found.path}: {layers} layers and {len(found.artefacts)} artefacts are the same")
-            return 0
+            return
         for line in told:
             answer(line)
         for artefact in found.artefacts:
@@ -125,22 +127,22 @@ def check_files(found: Found) -> list[str]:
     return told
 
 
-def again(manifest: Manifest, options: Options) -> tuple[Options, dict[str, str]]:
-    """The options and variables that build it again; what `options` says of this machine stays. Raises
-    ManifestError."""
+def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple[Options, dict[str, str]]:
+    """The options and variables that build it again; what `options` says of this machine stays, and so do
+    those of the user's `own` variables that do not shape what is built. Raises ManifestError."""
     if "image" in manifest:
         raise ManifestError(
             f"this was made of the image {manifest['image']['name']} by `dibo convert`, not built",
             hint="convert that image again, and compare with cmp",
         )
     base = manifest["base"]
-    wanted = options.base or base["wanted"] or os.environ.get("DIBO_BASE")
+    wanted = options.base or base["wanted"] or own.get("DIBO_BASE")
     if wanted is None:
         raise ManifestError(
             f"it was built on {base['name']}, a file of whoever built it",
             hint="name the same file with --base",
         )
-    environment = {name: value for name, value in os.environ.items() if not _shapes(name)}
+    environment = {name: value for name, value in own.items() if not _shapes(name)}
     environment |= {name: value for name, value in manifest["environment"].items() if value is not None}
     environment |= manifest["options"]
     environment["SOURCE_DATE_EPOCH"] = str(manifest["source-date-epoch"])
@@ -173,7 +175,7 @@ def _shapes(name: str) -> bool:
 
 def check_start(manifest: Manifest, options: Options, environment: Mapping[str, str], report: Report) -> None:
     """Raises ManifestError where a flavour is another one than then, or a layer would be."""
-    decided = settings(options, environment)
+    decided = current_settings(options, environment)
     catalogue = spine.catalogue(decided)
     for wanted in manifest["flavours"]:
         flavour = catalogue.get(wanted["name"])
@@ -212,7 +214,7 @@ def _build(
     manifest: Manifest, options: Options, environment: Mapping[str, str], directory: Path, report: Report
 ) -> None:
     if "ramdisk" in manifest:
-        from dibo.api import ramdisk as ramdisk_command
+        from dibo.api import ramdisk
 
         said = manifest["ramdisk"]
         wanted = RamdiskSettings(
@@ -223,7 +225,7 @@ def _build(
             compression=parse_compression(said["compression"]),
             microcode=said["microcode"],
         )
-        ramdisk_command.make(options, report, wanted, environment=environment)
+        ramdisk.create(current_settings(options, environment), wanted, report)
         return
     from dibo.api import create
 
@@ -231,7 +233,7 @@ def _build(
     if manifest["disk"]["layout-of-a-file"]:
         layout_file = directory / "layout.yaml"
         layout_file.write_text(json.dumps(manifest["disk"]["layout"]))
-    create.make(options, report, layout_file=layout_file, environment=environment)
+    create.create(current_settings(options, environment), report, layout_file=layout_file)
 
 
 def _differences(found: Found, made: Manifest, directory: Path) -> Iterator[str]:

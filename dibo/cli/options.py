@@ -1,10 +1,39 @@
-"""The options that commands share, and what they become: dibo.settings.settings.Options."""
+"""The options that several commands share, and the request that they become: dibo.settings.settings.Options."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dibo.settings.settings import Options
+from dibo.units import human_size
+
+if TYPE_CHECKING:
+    from dibo.settings.settings import Settings
+
+
+def whole_number(*, least: int = 0, most: int | None = None) -> Callable[[str], int]:
+    """What argparse converts a number with."""
+    bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+
+    def convert(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= (most or int(text)):
+            raise argparse.ArgumentTypeError(f"expected a number {bounds}, got {text!r}")
+        return int(text)
+
+    return convert
+
+
+def path_of(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def file_line(path: Path) -> str:
+    """An artefact that was made, with the room that it takes."""
+    return f"{path}  ({human_size(path.stat().st_blocks * 512)})"
 
 
 def add_artefact_options(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +44,10 @@ def add_artefact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loop", action="store_true", help="make disks on a loop device, by mkfs and mount; as root"
     )
+    add_converters_path(parser)
+
+
+def add_converters_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--converters-path",
         metavar="DIR",
@@ -28,71 +61,58 @@ def add_layout_option(parser: argparse._ActionsContainer, text: str) -> None:
     parser.add_argument("--layout", metavar="FILE", help=text)
 
 
-def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
-    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+def add_verbose(
+    parser: argparse.ArgumentParser, text: str = "show each command, and all output of hooks"
+) -> None:
+    parser.add_argument("-x", action="store_true", help=text)
+
+
+def add_architecture(parser: argparse.ArgumentParser, text: str = "architecture: amd64, arm64, i386") -> None:
+    parser.add_argument("-a", metavar="ARCH", dest="architecture", help=text)
+
+
+def add_base_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--layout", action="store_true", help="draw the layout of the disk, instead of the plan"
+        "--base",
+        metavar="BASE",
+        help="what to start from: ubuntu, debian, either with :RELEASE, oci:DIR[:TAG], an image reference, "
+        "a tarball, a URL (ubuntu)",
     )
-    parser.add_argument("--layout-file", metavar="FILE", help="with --layout: of this YAML (of the flavours)")
-    parser.add_argument("--image-size", metavar="GB", help="with --layout: size of the disk (2)")
+    parser.add_argument("--release", metavar="NAME", help="release of the base")
+    add_base_source(parser)
+
+
+def add_base_source(parser: argparse.ArgumentParser) -> None:
+    """Where the base comes from, whichever it is."""
+    parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
+    parser.add_argument("--mirror", metavar="URL", help="Debian mirror to build from")
+    parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
     parser.add_argument(
-        "--fs-type", metavar="TYPE", dest="filesystem", help="with --layout: root file system (ext4)"
+        "--offline", action="store_true", help="use what is kept, ask no server about the base"
     )
 
 
-def add_convert_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "reference",
-        metavar="IMAGE",
-        help="[HOST[:PORT]/]PATH[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, "
-        "containers-storage:NAME, docker-daemon:NAME",
-    )
-    add_artefact_options(parser)
-    parser.add_argument(
-        "-a", metavar="ARCH", dest="architecture", help="which image of several (this machine's)"
-    )
-    layout = parser.add_mutually_exclusive_group()
-    add_layout_option(layout, "lay the disk out as this YAML says (as the image does, or flavour vm)")
-    layout.add_argument(
-        "--bare", action="store_true", help="no partitions, no boot loader: the file system alone"
-    )
-    parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
-    parser.add_argument("--max-entries", metavar="N", help="refuse a root with more files (2000000)")
-    parser.add_argument(
-        "--max-ratio", metavar="N", help="refuse a layer that unpacks to more times its size (1000)"
-    )
-    parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more (128)")
-    parser.add_argument(
-        "--engine", metavar="NAME", help="what makes boot files where they are missing (auto)"
-    )
+def add_engine(
+    parser: argparse.ArgumentParser, text: str = "what builds: buildah, docker, auto (auto)"
+) -> None:
+    parser.add_argument("--engine", metavar="NAME", help=text)
+
+
+def add_cache_directory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
-    parser.add_argument("-x", action="store_true", help="show each command that is run")
 
 
-def add_verify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "image", metavar="IMAGE", help="an image with its manifest beside it, or the manifest"
-    )
-    parser.add_argument(
-        "--cached", action="store_true", help="take layers that are kept, instead of building every one anew"
-    )
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Of what to build for, from what, and with what."""
+    add_architecture(parser)
     add_base_options(parser)
-    add_cache_options(parser)
-    add_flavours_path(parser)
-    parser.add_argument(
-        "--converters-path",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="look for converters in DIR first",
-    )
-    parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")
+    add_engine(parser)
+    add_cache_directory(parser)
 
 
 def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
-    add_base_options(parser)
-    parser.add_argument("-x", action="store_true", help="show each command, and all output of hooks")
+    add_machine_options(parser)
+    add_verbose(parser)
     parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
     parser.add_argument("--refresh", action="store_true", help="build every layer anew")
     add_cache_options(parser)
@@ -104,67 +124,6 @@ def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base
     )
     add_flavours_path(parser)
     add_flavours(parser, nargs=nargs)
-
-
-def add_cache_command(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        choices=["list", "prune", "verify"],
-        help="list: sizes, ages, use; prune: remove layers; verify: read everything, check every digest",
-    )
-    parser.add_argument("repository", metavar="REF", help="the repository, HOST/PATH")
-    parser.add_argument("--json", action="store_true", help="list as JSON")
-    parser.add_argument(
-        "--older-than", metavar="DAYS", type=int, help="prune what was not used for so many days"
-    )
-    parser.add_argument(
-        "--keep-stack",
-        metavar="FLAVOURS",
-        action="append",
-        default=[],
-        help="prune no layer of this stack as it is now: names separated by commas; may be repeated",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only show what prune would remove (the default)"
-    )
-    parser.add_argument("--yes", action="store_true", help="remove it")
-    add_base_options(parser)
-    parser.add_argument("--epoch", metavar="NAME", help="of the stacks that are kept (this month)")
-    parser.add_argument(
-        "--no-base", action="store_false", dest="with_base", help="stacks that are kept are without `base`"
-    )
-    add_flavours_path(parser)
-    parser.add_argument("-x", action="store_true", help="show what is looked at")
-
-
-def add_boot_server_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("machines", metavar="FILE", help="the machines, as YAML: ids, keys, images")
-    parser.add_argument(
-        "--ramdisk", metavar="RAMDISK", help="boot machines with it over iPXE; its kernel is beside it"
-    )
-    parser.add_argument(
-        "--listen", metavar="ADDRESS", default="0.0.0.0", help="listen there; :: is all (0.0.0.0)"
-    )
-    parser.add_argument(
-        "--port", metavar="N", default="10000", help="listen on this port; ramdisks post to 10000 (10000)"
-    )
-    parser.add_argument(
-        "--state", metavar="STATE", help="remember there which machines are deployed (FILE.state)"
-    )
-    parser.add_argument("--workers", metavar="N", default="4", help="write to so many disks at once (4)")
-    parser.add_argument(
-        "--patience",
-        metavar="SECONDS",
-        default="120",
-        help="give a deployment up that does not go on for so long (120)",
-    )
-    parser.add_argument(
-        "--boot-patience",
-        metavar="SECONDS",
-        default="900",
-        help="give a machine up that boots the ramdisk and is not heard of for so long (900)",
-    )
-    parser.add_argument("-x", action="store_true", help="show each command that is run")
 
 
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
@@ -201,25 +160,6 @@ def add_verify_key_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_base_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-a", metavar="ARCH", dest="architecture", help="architecture: amd64, arm64, i386")
-    parser.add_argument(
-        "--base",
-        metavar="BASE",
-        help="what to start from: ubuntu, debian, either with :RELEASE, oci:DIR[:TAG], an image reference, "
-        "a tarball, a URL (ubuntu)",
-    )
-    parser.add_argument("--release", metavar="NAME", help="release of the base")
-    parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
-    parser.add_argument("--mirror", metavar="URL", help="Debian mirror to build from")
-    parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
-    parser.add_argument(
-        "--offline", action="store_true", help="use what is kept, ask no server about the base"
-    )
-    parser.add_argument("--engine", metavar="NAME", help="what builds: buildah, docker, auto (auto)")
-    parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
-
-
 def add_flavours_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flavours-path", metavar="DIR", action="append", default=[], help="look for flavours in DIR first"
@@ -232,9 +172,24 @@ def add_flavours(parser: argparse.ArgumentParser, *, nargs: str) -> None:
 
 
 def _complete_flavours(prefix: str, parsed_args: argparse.Namespace, **_rest: object) -> list[str]:
-    from dibo.api import session
+    from dibo.api.flavours import flavour_names
 
-    return [name for name in session.flavour_names(options_of(parsed_args)) if name.startswith(prefix)]
+    names = flavour_names(settings_of(parsed_args, os.environ))
+    return [name for name in names if name.startswith(prefix)]
+
+
+def variables_text(variables: Mapping[str, str]) -> str:
+    """The part of a help that explains environment variables."""
+    width = max(len(name) for name in variables) + 2
+    lines = "\n".join(f"  {name:{width}}{text}" for name, text in variables.items())
+    return f"environment variables, overridden by options:\n{lines}\n"
+
+
+def settings_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """What the command was asked for, decided."""
+    from dibo.api.settings import current_settings
+
+    return current_settings(options_of(arguments), environment)
 
 
 def options_of(arguments: argparse.Namespace) -> Options:

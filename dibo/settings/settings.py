@@ -100,6 +100,8 @@ class Options:
     offline: bool = False
     refresh: bool = False
     with_base: bool = True
+    base_flavour: str = "base"
+    """The flavour that every stack begins with, unless `with_base` is false."""
     verbose: bool = False
     loop: bool = False
 
@@ -122,6 +124,8 @@ class Settings:
     flavours_path: tuple[Path, ...]
     converters_path: tuple[Path, ...]
     cache: Path
+    cache_named: bool
+    """Whether the user said where the cache is."""
     mirror: str | None
     epoch: str
     engine: str
@@ -166,7 +170,7 @@ def decide(
     verify_keys, policy = _signers(options, environment)
     keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
     return Settings(
-        flavours=(("base",) if options.with_base else ()) + options.flavours,
+        flavours=_flavours(options),
         architecture=_architecture(given(options.architecture, "ARCH", _MACHINES.get(machine, machine))),
         output=Path(given(options.name, "IMAGE_NAME", DEFAULT_NAME)),
         types=_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
@@ -180,6 +184,7 @@ def decide(
         flavours_path=_flavours_path(options, environment),
         converters_path=_paths(options.converters_path, environment.get("DIBO_CONVERTERS_PATH", "")),
         cache=cache.absolute(),
+        cache_named=options.cache_dir is not None or bool(environment.get("IMG_PATH")),
         mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
         epoch=epoch,
         engine=given(options.engine, "DIBO_ENGINE", AUTO),
@@ -216,6 +221,12 @@ def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Pa
             hint="name the keys in the policy, or leave the policy out",
         )
     return keys, Path(policy).expanduser() if policy else None
+
+
+def _flavours(options: Options) -> tuple[str, ...]:
+    """None where none was named: then there is no stack."""
+    first = (options.base_flavour,) if options.with_base and options.flavours else ()
+    return first + options.flavours
 
 
 def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:

@@ -67,9 +67,6 @@ def test_a_file_that_is_no_yaml_is_told_without_its_lines(machines: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--port", "many"], 2, "--port is 'many', not a number from 0 to 65535"),
-        (["--workers", "0"], 2, "--workers is '0', not a number from 1 to 64"),
-        (["--patience", "-1"], 2, "--patience is '-1'"),
         (["--ramdisk", "nowhere.ramdisk"], 58, "there is no nowhere.ramdisk"),
         (["--state", "/nonexistent/state"], 58, "cannot write to /nonexistent/state"),
         (["--listen", "192.0.2.1"], 58, "cannot listen on 192.0.2.1:0"),

@@ -110,12 +110,49 @@ def test_errors_go_to_stderr_with_a_code_and_a_hint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("no-such-command",), ("schema",), ("plan", "--no-such-option", "x")]
+    ("line", "message"),
+    [
+        ("", "COMMAND"),
+        ("no-such-command", "invalid choice"),
+        ("schema", "file"),
+        ("plan --no-such-option x", "--no-such-option"),
+        ("boot-server F --port many", "--port: expected a number from 0 to 65535, got 'many'"),
+        ("boot-server F --workers 0", "--workers: expected a number from 1 to 64, got '0'"),
+        ("boot-server F --patience=-1", "--patience: expected a number"),
+        ("convert IMAGE --max-entries 0", "--max-entries: expected a number of 1 or more, got '0'"),
+        ("convert IMAGE --max-ratio many", "--max-ratio: expected a number"),
+        ("cache prune h:1/a --older-than=-3", "--older-than: expected a number of 0 or more, got '-3'"),
+        ("cache prune h:1/a --older-than -3", "--older-than"),
+        ("cache prune h:1/a --older-than 3 --dry-run --yes", "not allowed with"),
+        ("cache list h:1/a --keep-stack vm", "--keep-stack"),
+        ("cache list h:1/a --yes", "--yes"),
+        ("cache verify h:1/a --json", "--json"),
+        ("verify web.qcow2 -a arm64", "-a"),
+    ],
 )
-def test_a_command_line_that_makes_no_sense(arguments: tuple[str, ...]) -> None:
-    code, out, err = dibo(*arguments)
+def test_a_command_line_that_makes_no_sense(line: str, message: str) -> None:
+    code, out, err = dibo(*line.split())
     assert (code, out) == (2, "")
     assert "usage: dibo" in err
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("plan --layout layout.yaml", "dibo plan --layout --layout-file layout.yaml"),
+        ("plan --layout ./vm", "dibo plan --layout --layout-file ./vm"),
+        ("plan vm --layout-file layout.yaml", "--layout-file works only with --layout"),
+        ("plan vm --image-size 3", "--image-size works only with --layout"),
+        ("plan vm --fs-type ext3", "--fs-type works only with --layout"),
+        ("plan vm --layout --json", "--json works only without --layout"),
+        ("build vm --include-local", "--include-local works only with --push"),
+    ],
+)
+def test_options_that_do_not_go_together(line: str, message: str) -> None:
+    code, out, err = dibo(*line.split())
+    assert (code, out) == (errors.UsageError.exit_code, "")
+    assert message in err
 
 
 def test_a_plan_of_nothing_is_none_but_a_layout_needs_no_flavours(tmp_path: Path) -> None:
@@ -165,6 +202,85 @@ def test_a_reader_that_goes_away() -> None:
         assert running.stderr is not None
         running.stdout.close()
         assert b"Traceback" not in running.stderr.read()
+
+
+def test_a_defect_is_reported_with_its_own_code_and_a_log(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom dibo.api import schema as api\nfrom dibo.cli.main import dibo\n"
+        "api.schema = lambda file: {}[file]\nsys.exit(dibo())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "schema", "flavour"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path), "HOME": "/nonexistent"},
+    )
+    (log,) = tmp_path.iterdir()
+    assert done.returncode == errors.Defect.exit_code
+    assert done.stderr.startswith("dibo: error: a defect of dibo: KeyError: 'flavour'\n")
+    assert f"report it to the developers of dibo, with {log}" in done.stderr
+    assert "Traceback" not in done.stderr
+    text = log.read_text()
+    assert "$ dibo schema flavour" in text and "Traceback" in text and "KeyError" in text
+
+
+INTERRUPTED = """
+import os, signal, sys
+from dibo.cli.main import dibo
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "dibo.cli.run":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.exit(dibo())
+"""
+
+
+def test_an_interrupt_while_it_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "flavours"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT)},
+    )
+    assert (done.returncode, done.stderr) == (130, "dibo: stopped by signal 2; nothing was begun\n")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "1>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize(("line", "code"), [("flavours vm", 0), ("flavours no-such-flavour", 11)])
+def test_closed_descriptors(closed: str, line: str, code: int) -> None:
+    command = f'exec "$0" -m dibo {line} {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_names_that_are_not_utf_8_are_printed_as_they_are() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dibo", "flavours", b"\xff"],
+        capture_output=True,
+        env={"PYTHONPATH": str(PROJECT)},
+    )
+    assert done.returncode == errors.UnknownFlavour.exit_code
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_answer_that_cannot_be_written_is_an_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dibo", "flavours"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(PROJECT)},
+        )
+    assert done.returncode == DiboError.exit_code
+    assert done.stderr.startswith("dibo: error: [Errno 28] No space left on device")
 
 
 def test_the_schema_is_json() -> None:

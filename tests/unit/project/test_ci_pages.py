@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dibo.cli import main
+from dibo.cli.commands import parser_of
 from dibo.settings.settings import VARIABLES
 from tests.support.recipes import HOW_TO, PAGES, commands, container, docker_options, documents
 
@@ -20,7 +20,7 @@ def test_commands_are_commands_of_dibo(page: Path, capsys: pytest.CaptureFixture
     found = commands(page)
     assert found
     for program, *arguments in found:
-        parser = main._dibo_parser() if program == "dibo" else main._create_parser()
+        parser = parser_of(program)
         try:
             parser.parse_args(arguments)
         except SystemExit:

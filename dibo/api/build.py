@@ -1,0 +1,49 @@
+"""The layers of a stack, as an image in the engine's store or in a registry."""
+
+from __future__ import annotations
+
+from dibo.api.session import new_session
+from dibo.cache import push_image
+from dibo.cache.lookup import Caches
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
+
+
+def build(settings: Settings, report: Report, *, tag: str | None) -> str:
+    """The name of the image that was built."""
+    with new_session(settings, report) as session:
+        job = session.job()
+        session.build(job)
+        if tag is not None:
+            session.engine.tag(job.plan.image_key, tag)
+        return tag or session.engine.reference(job.plan.image_key)
+
+
+def build_and_push(
+    settings: Settings, report: Report, *, tag: str | None, push: str, include_local: bool
+) -> str:
+    """The name and digest of the image in its registry. An image that a cache has whole is pushed from there, without
+    an engine."""
+    name = push_image.target(push)
+    with new_session(settings, report) as session:
+        job = session.job()
+        if not include_local:
+            push_image.refuse_local(job)
+        caches = session.caches or Caches(())
+        key = job.plan.image_key
+        in_engine = tag is not None or key in session.held or caches.find(key) is None
+        if in_engine:
+            session.build(job)
+        if tag is not None:
+            session.engine.tag(key, tag)
+        digest = push_image.push(
+            job,
+            name,
+            caches=caches,
+            engine=session.engine,
+            in_engine=in_engine,
+            include_local=include_local,
+            run=session.run,
+            report=report,
+        )
+        return f"{name}@{digest}"

@@ -1,0 +1,37 @@
+"""The flavours of the search path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dibo.build import build as spine
+from dibo.build import containerfile as rendering
+from dibo.settings.settings import Settings
+
+
+def flavour_names(settings: Settings) -> list[str]:
+    """For completions: names only, nothing is read."""
+    return [found.name for found in spine.catalogue(settings)]
+
+
+def list_flavours(settings: Settings) -> str:
+    """A line for each flavour, and one for each that it shadows."""
+    return "\n".join(_lines(settings))
+
+
+def _lines(settings: Settings) -> Iterator[str]:
+    catalogue = spine.catalogue(settings)
+    rows = [(found, catalogue.get(found.name)) for found in catalogue]
+    width = max((len(found.name) for found, _ in rows), default=0)
+    for found, flavour in rows:
+        yield f"{found.name:{width}}  {flavour.summary}  ({found.path})".replace("    (", "  (")
+        for shadowed in found.shadows:
+            yield f"{'':{width}}  shadows {shadowed}"
+
+
+def describe_flavours(settings: Settings, names: Sequence[str]) -> str:
+    """Everything about each of `names`. Raises UnknownFlavour, FlavourError."""
+    catalogue = spine.catalogue(settings)
+    return "\n\n".join(
+        rendering.describe_flavour(catalogue.get(name), catalogue.found(name)) for name in names
+    )

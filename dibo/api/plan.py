@@ -1,0 +1,68 @@
+"""What would be built, as a table, as JSON or as a Containerfile; and what the disk would look like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from dibo.api.session import new_session
+from dibo.build import build as spine
+from dibo.build import containerfile as rendering
+from dibo.disk import layout_choice
+from dibo.flavours.stack import make_stack
+from dibo.plan.plan import Plan, describe
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
+
+
+def show_plan(settings: Settings, report: Report, *, containerfile: Path | None, as_json: bool) -> str:
+    """The plan as text, or as JSON. With `containerfile`, a directory, also as a Containerfile there."""
+    with new_session(settings, report) as session:
+        job = session.job()
+        if containerfile is not None:
+            rendering.write(job, session.held, target=containerfile, report=report)
+        places = session.places(job)
+        return _as_json(job.plan, places) if as_json else describe(job.plan, places)
+
+
+def _as_json(plan: Plan, places: Mapping[str, str]) -> str:
+    layers = [
+        {
+            "key": plan.base_key,
+            "held": plan.base_held,
+            "cache": places.get(plan.base_key),
+            "ingredients": json.loads(plan.base_ingredients),
+        }
+    ]
+    for number, planned in enumerate(plan.steps):
+        layers.append(
+            {
+                "key": planned.key,
+                "held": number < plan.resume,
+                "cache": places.get(planned.key),
+                "local": planned.step.local,
+                "title": planned.step.title,
+                "ingredients": json.loads(planned.ingredients),
+            }
+        )
+    document = {"stack": list(plan.recipe.stack.names), "epoch": plan.epoch, "layers": layers}
+    return json.dumps(document, indent=2)
+
+
+def draw_layout(settings: Settings, *, layout_file: Path | None) -> str:
+    """The disk of a stack, or of a file, as a table. Nothing is built, no engine is asked, no hook is run."""
+    statement = None
+    if layout_file is None:
+        get = spine.catalogue(settings).get
+        statement = make_stack(settings.flavours, get, architecture=settings.architecture).disk
+    layout = layout_choice.chosen(statement, layout_file)
+    size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
+    return layout_choice.table(
+        layout_choice.settled(layout, set_by=set_by),
+        size=size,
+        set_by=set_by,
+        filesystem=settings.filesystem,
+        architecture=settings.architecture,
+        loop=settings.loop,
+    )

@@ -1,0 +1,15 @@
+"""The JSON schemas of the files that dibo reads and writes."""
+
+from __future__ import annotations
+
+import json
+
+from dibo.artefacts.manifest_schema import MANIFEST_SCHEMA
+from dibo.flavours.schema import SCHEMA
+from dibo.layout.schema import LAYOUT_SCHEMA
+
+
+def schema(file: str) -> str:
+    """That of a `flavour`, a `layout` or a `manifest`."""
+    schemas = {"flavour": SCHEMA, "layout": LAYOUT_SCHEMA, "manifest": MANIFEST_SCHEMA}
+    return json.dumps(schemas[file], indent=2)

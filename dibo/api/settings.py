@@ -1,0 +1,24 @@
+"""The settings of this process: what it was asked for, by the clock and on the machine that it has."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from dibo.build.engines import choose
+from dibo.settings.settings import Options, Settings, decide
+from dibo.system import resources
+
+
+def current_settings(options: Options, environment: Mapping[str, str]) -> Settings:
+    """Raises UsageError for what makes no sense."""
+    decided = decide(
+        options,
+        environment,
+        now=datetime.now(tz=UTC),
+        machine=platform.machine(),
+        home=resources.home(),
+    )
+    choose.require_known(decided.engine)
+    return decided

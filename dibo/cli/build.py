@@ -1,0 +1,44 @@
+"""`dibo build`: the layers, an OCI image."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import add_build_options, settings_of
+from dibo.errors import UsageError
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "build the layers, an OCI image"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_build_options(parser)
+    parser.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
+    parser.add_argument("--push", metavar="NAME", help="push the image: HOST/PATH:TAG")
+    parser.add_argument(
+        "--include-local", action="store_true", help="push also what holds data of this user or machine"
+    )
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.build import build, build_and_push
+
+    settings = settings_of(arguments, environment)
+    if arguments.push is not None:
+        answer(
+            build_and_push(
+                settings,
+                report,
+                tag=arguments.tag,
+                push=arguments.push,
+                include_local=arguments.include_local,
+            )
+        )
+        return 0
+    if arguments.include_local:
+        raise UsageError("--include-local works only with --push")
+    answer(build(settings, report, tag=arguments.tag))
+    return 0

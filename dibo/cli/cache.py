@@ -1,0 +1,77 @@
+"""`dibo cache`: layers in a registry."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import (
+    add_flavours_path,
+    add_machine_options,
+    add_verbose,
+    options_of,
+    whole_number,
+)
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "list, prune or verify the layers in a registry"
+EPILOG: Final = ""
+_ACTIONS: Final = {
+    "list": "list the layers with their sizes, ages and use",
+    "prune": "remove layers that are old, or that no stack of yours has",
+    "verify": "read every layer, and check every digest",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in _ACTIONS.items()}
+    for below in parsers.values():
+        below.add_argument("repository", metavar="REF", help="the repository, HOST/PATH")
+        add_verbose(below, "show what is looked at")
+    parsers["list"].add_argument("--json", action="store_true", help="list as JSON")
+    _add_prune_options(parsers["prune"])
+
+
+def _add_prune_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than", metavar="DAYS", type=whole_number(), help="prune what was not used for so many days"
+    )
+    parser.add_argument(
+        "--keep-stack",
+        metavar="FLAVOURS",
+        action="append",
+        default=[],
+        help="prune no layer of this stack as it is now: names separated by commas; may be repeated",
+    )
+    answers = parser.add_mutually_exclusive_group()
+    answers.add_argument(
+        "--dry-run", action="store_true", help="only show what prune would remove (the default)"
+    )
+    answers.add_argument("--yes", action="store_true", help="remove it")
+    add_machine_options(parser)
+    parser.add_argument("--epoch", metavar="NAME", help="of the stacks that are kept (this month)")
+    parser.add_argument(
+        "--no-base", action="store_false", dest="with_base", help="stacks that are kept are without `base`"
+    )
+    add_flavours_path(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api import cache
+
+    match arguments.action:
+        case "list":
+            answer(cache.list_cache(arguments.repository, as_json=arguments.json))
+        case "verify":
+            answer(cache.verify(report, arguments.repository))
+        case _:
+            wish = cache.Pruning(
+                repository=arguments.repository,
+                older_than=arguments.older_than,
+                keep_stacks=tuple(arguments.keep_stack),
+                yes=arguments.yes,
+            )
+            cache.prune(options_of(arguments), environment, report, wish)
+    return 0

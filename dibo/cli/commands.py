@@ -1,0 +1,102 @@
+"""Every command, and the parsers of the four programs. A new command is one module here, and one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from dibo import __version__
+from dibo.cli import (
+    boot_server,
+    build,
+    cache,
+    completion,
+    convert,
+    create,
+    doctor,
+    flavours,
+    get_kernel,
+    plan,
+    push,
+    ramdisk,
+    schema,
+    shell,
+    verify,
+    why,
+)
+from dibo.system.report import Report
+
+
+class Command(Protocol):
+    """What a module of a command has."""
+
+    @property
+    def SUMMARY(self) -> str:
+        """One line of help, without a full stop."""
+
+    @property
+    def EPILOG(self) -> str:
+        """What the help ends with; may be empty."""
+
+    def add_options(self, parser: argparse.ArgumentParser, /) -> None:
+        """Declare its arguments."""
+
+    def run(self, arguments: argparse.Namespace, environment: Mapping[str, str], report: Report, /) -> int:
+        """Carry it out; the exit code. Raises what dibo.errors has."""
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "plan": plan,
+    "build": build,
+    "convert": convert,
+    "push": push,
+    "verify": verify,
+    "why": why,
+    "cache": cache,
+    "flavours": flavours,
+    "shell": shell,
+    "boot-server": boot_server,
+    "doctor": doctor,
+    "schema": schema,
+    "completion": completion,
+}
+"""Of `dibo`, in the order of its help."""
+
+PROGRAMS: Final[Mapping[str, Command]] = {
+    "disk-image-create": create,
+    "ramdisk-image-create": ramdisk,
+    "disk-image-get-kernel": get_kernel,
+}
+"""Commands that are programs of their own."""
+
+
+def parser_of(program: str) -> argparse.ArgumentParser:
+    """The parser of `dibo`, or of one of PROGRAMS. What it parses has the command as `command`."""
+    return _dibo_parser() if program == "dibo" else _program_parser(program, PROGRAMS[program])
+
+
+def _dibo_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dibo", description="Build disk images from flavours, as layers of a container build."
+    )
+    parser.add_argument("--version", action="version", version=f"dibo {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        below = commands.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
+        below.set_defaults(command=command)
+        command.add_options(below)
+    return parser
+
+
+def _program_parser(name: str, command: Command) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=f"{command.SUMMARY}.",
+        epilog=command.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=command)
+    parser.add_argument("--version", action="version", version=f"{name} {__version__}")
+    command.add_options(parser)
+    return parser

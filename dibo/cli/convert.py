@@ -1,0 +1,70 @@
+"""`dibo convert`: artefacts of an image that somebody pushed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import (
+    add_architecture,
+    add_artefact_options,
+    add_cache_directory,
+    add_engine,
+    add_layout_option,
+    add_verbose,
+    file_line,
+    path_of,
+    settings_of,
+    whole_number,
+)
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "make a disk of an image that somebody pushed, with no privileges"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "reference",
+        metavar="IMAGE",
+        help="[HOST[:PORT]/]PATH[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, "
+        "containers-storage:NAME, docker-daemon:NAME",
+    )
+    add_artefact_options(parser)
+    add_architecture(parser, "which image of several (this machine's)")
+    layout = parser.add_mutually_exclusive_group()
+    add_layout_option(layout, "lay the disk out as this YAML says (as the image does, or flavour vm)")
+    layout.add_argument(
+        "--bare", action="store_true", help="no partitions, no boot loader: the file system alone"
+    )
+    parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
+    number = whole_number(least=1)
+    parser.add_argument(
+        "--max-entries", metavar="N", type=number, help="refuse a root with more files (2000000)"
+    )
+    parser.add_argument(
+        "--max-ratio",
+        metavar="N",
+        type=number,
+        help="refuse a layer that unpacks to more times its size (1000)",
+    )
+    parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more (128)")
+    add_engine(parser, "what makes boot files where they are missing (auto)")
+    add_cache_directory(parser)
+    add_verbose(parser, "show each command that is run")
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.convert import Conversion, convert, limits
+
+    conversion = Conversion(
+        reference=arguments.reference,
+        layout_file=path_of(arguments.layout),
+        bare=arguments.bare,
+        checksums=arguments.checksum,
+        limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
+    )
+    for path in convert(settings_of(arguments, environment), conversion, report):
+        answer(file_line(path))
+    return 0

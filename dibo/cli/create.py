@@ -1,0 +1,49 @@
+"""`disk-image-create`: layers from flavours, and of these disks and other artefacts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import (
+    add_artefact_options,
+    add_build_options,
+    add_layout_option,
+    file_line,
+    path_of,
+    settings_of,
+    variables_text,
+)
+from dibo.settings.settings import VARIABLES
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "Build a disk image from flavours, without root"
+_PHASES: Final = """\
+phases of a flavour, in the order they run:
+  block-device-size.d  on the host: prints IMAGE_SIZE=n
+  block-device.d       on the host: prints IMAGE_BLOCK_DEVICE=path
+  extra-data.d         on the host, as the user: puts files into $TMP_HOOKS_PATH
+  pre-install.d        in the root, all flavours' before any install.d
+  install.d            in the root, each flavour's packages first
+  first-boot.d         at the first boot of a machine, once
+"""
+_EXAMPLE: Final = """\
+example:
+  disk-image-create -o web --base debian vm my-flavour      # web.qcow2"""
+EPILOG: Final = "\n".join([variables_text(VARIABLES), _PHASES, _EXAMPLE])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_artefact_options(parser)
+    add_layout_option(parser, "lay the disk out as this YAML says (as the flavours do)")
+    add_build_options(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.create import create
+
+    settings = settings_of(arguments, environment)
+    for path in create(settings, report, layout_file=path_of(arguments.layout)):
+        answer(file_line(path))
+    return 0

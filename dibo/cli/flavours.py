@@ -1,0 +1,27 @@
+"""`dibo flavours`: the flavours of the search path."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import add_flavours, add_flavours_path, options_of, settings_of
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "list the flavours, or show some in full"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_flavours_path(parser)
+    add_flavours(parser, nargs="*")
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], _report: Report) -> int:
+    from dibo.api.flavours import describe_flavours, list_flavours
+
+    settings = settings_of(arguments, environment)
+    names = options_of(arguments).flavours
+    answer(describe_flavours(settings, names) if names else list_flavours(settings))
+    return 0

@@ -1,0 +1,61 @@
+"""`dibo plan`: what would be built, or what the disk would look like."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import add_build_options, path_of, settings_of
+from dibo.errors import UsageError
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "show what would be built, and what the cache holds of it"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_build_options(parser, nargs="*")
+    parser.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument(
+        "--layout", action="store_true", help="draw the layout of the disk, instead of the plan"
+    )
+    parser.add_argument("--layout-file", metavar="FILE", help="with --layout: of this YAML (of the flavours)")
+    parser.add_argument("--image-size", metavar="GB", help="with --layout: size of the disk (2)")
+    parser.add_argument(
+        "--fs-type", metavar="TYPE", dest="filesystem", help="with --layout: root file system (ext4)"
+    )
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.plan import draw_layout, show_plan
+
+    _refuse_what_does_not_go_together(arguments)
+    settings = settings_of(arguments, environment)
+    layout_file = path_of(arguments.layout_file)
+    if not settings.flavours and layout_file is None:
+        raise UsageError("dibo plan wants flavours", hint="--layout --layout-file FILE can do without")
+    if arguments.layout:
+        answer(draw_layout(settings, layout_file=layout_file))
+    else:
+        containerfile = path_of(arguments.containerfile)
+        answer(show_plan(settings, report, containerfile=containerfile, as_json=arguments.json))
+    return 0
+
+
+def _refuse_what_does_not_go_together(arguments: argparse.Namespace) -> None:
+    """Raises UsageError."""
+    if arguments.layout:
+        for name in arguments.flavours:
+            if name.endswith((".yaml", ".yml")) or "/" in name:
+                raise UsageError(
+                    f"{name!r} is a file, and --layout takes none here: it only draws the layout",
+                    hint=f"dibo plan --layout --layout-file {name}",
+                )
+    wrong = ("containerfile", "json") if arguments.layout else ("layout_file", "image_size", "filesystem")
+    for option in wrong:
+        if getattr(arguments, option):
+            name = {"filesystem": "--fs-type"}.get(option, f"--{option.replace('_', '-')}")
+            state = "without" if arguments.layout else "with"
+            raise UsageError(f"{name} works only {state} --layout")

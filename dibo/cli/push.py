@@ -1,0 +1,25 @@
+"""`dibo push`: a disk, or a ramdisk with its kernel, into a registry."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "put a disk, or a ramdisk with its kernel, into a registry"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a raw disk, a qcow2, or a ramdisk")
+    parser.add_argument("reference", metavar="REFERENCE", help="where to: HOST[:PORT]/PATH[:TAG]")
+
+
+def run(arguments: argparse.Namespace, _environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.push import push
+
+    answer(push(report, Path(arguments.file), arguments.reference))
+    return 0

@@ -1,0 +1,62 @@
+"""`ramdisk-image-create`: a kernel and an initramfs from flavours."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from dibo.cli.options import add_build_options, options_of, variables_text
+from dibo.settings.settings import RAMDISK_VARIABLES, VARIABLES
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "Build a kernel and an initramfs from flavours, without root"
+_OF_DISKS: Final = (
+    *("FS_TYPE", "IMAGE_TYPE", "IMAGE_SIZE", "DIBO_CONVERTERS_PATH", "DIBO_QCOW2_COMPRESSION"),
+)
+_VARIABLES: Final = {
+    name: text for name, text in {**VARIABLES, **RAMDISK_VARIABLES}.items() if name not in _OF_DISKS
+}
+_EXAMPLE: Final = """\
+example:
+  ramdisk-image-create -o deploy.ramdisk --base debian deploy   # and deploy.kernel"""
+EPILOG: Final = "\n".join([variables_text(_VARIABLES), _EXAMPLE])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", metavar="FILE", dest="name", help="write the initramfs to FILE, the kernel beside it (ramdisk)"
+    )
+    parser.add_argument("-k", metavar="VERSION", dest="kernel_version", help="kernel to take (the newest)")
+    parser.add_argument(
+        "-m",
+        metavar="PATH",
+        dest="module_root",
+        help="take kernel, modules and firmware from there; / is this machine",
+    )
+    parser.add_argument(
+        "--compress", metavar="HOW", help="zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)"
+    )
+    parser.add_argument("--microcode", action="store_true", help="put the root's microcode first")
+    add_build_options(parser, base="ramdisk-base")
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.ramdisk import create
+    from dibo.api.settings import current_settings
+    from dibo.ramdisk.settings import BASE, decide_ramdisk
+    from dibo.units import human_size
+
+    wanted = decide_ramdisk(
+        environment,
+        output=arguments.name,
+        kernel_version=arguments.kernel_version,
+        module_root=arguments.module_root,
+        compression=arguments.compress,
+        microcode=arguments.microcode,
+    )
+    options = replace(options_of(arguments), base_flavour=BASE)
+    for path in create(current_settings(options, environment), wanted, report):
+        answer(f"{path}  ({human_size(path.stat().st_size)})")
+    return 0

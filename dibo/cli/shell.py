@@ -1,0 +1,27 @@
+"""`dibo shell`: a shell in a layer, or in what a failed hook left."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import add_build_options, settings_of
+from dibo.system.report import Report
+
+SUMMARY: Final = "open a shell in a layer, or in what a failed hook left"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_build_options(parser, nargs="*")
+    parser.add_argument(
+        "--at", metavar="NAME", help="a key, or failed-KEY as an error named it; a beginning is enough"
+    )
+    parser.add_argument("--run", metavar="COMMAND", help="run this instead of an interactive shell")
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.shell import shell
+
+    return shell(settings_of(arguments, environment), report, at=arguments.at, command=arguments.run)

@@ -1,0 +1,47 @@
+"""`dibo verify`: an image built again from its manifest, and compared."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dibo.cli.options import (
+    add_base_source,
+    add_cache_directory,
+    add_cache_options,
+    add_converters_path,
+    add_engine,
+    add_flavours_path,
+    add_verbose,
+    options_of,
+)
+from dibo.system.report import Report
+
+SUMMARY: Final = "build an image again from its manifest, and compare"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "image", metavar="IMAGE", help="an image with its manifest beside it, or the manifest"
+    )
+    parser.add_argument(
+        "--cached", action="store_true", help="take layers that are kept, instead of building every one anew"
+    )
+    parser.add_argument("--base", metavar="FILE", help="the base, where the manifest does not say it: a file")
+    add_base_source(parser)
+    add_engine(parser)
+    add_cache_directory(parser)
+    add_cache_options(parser)
+    add_flavours_path(parser)
+    add_converters_path(parser)
+    add_verbose(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.verify import verify
+
+    verify(options_of(arguments), environment, report, path=Path(arguments.image), cached=arguments.cached)
+    return 0

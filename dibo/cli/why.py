@@ -1,0 +1,24 @@
+"""`dibo why`: which layers are missing, and why."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from dibo.cli.options import add_build_options, settings_of
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "say which layers are missing, and what differs from those that are kept"
+EPILOG: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_build_options(parser)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.why import why
+
+    answer(why(settings_of(arguments, environment), report))
+    return 0
