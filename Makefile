@@ -46,7 +46,7 @@ test: setup-test lint ## every test: those, then with real parts, then booting i
 
 demo: setup ## build a flavour on Debian into demo.qcow2, boot it in QEMU, show the login and the first boot
 	$(BIN)/disk-image-create -o demo --base debian --flavours-path examples vm web-server
-	$(BIN)/python -m tests.support.demo demo.qcow2
+	$(BIN)/python -m tests.support.machines.demo demo.qcow2
 
 bench: setup ## measure dibo beside other ways of doing the same: bench/README.md
 	@for script in bench/[a-z]*.py; do echo "==> $$script"; $(BIN)/python "$$script"; done

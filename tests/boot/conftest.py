@@ -26,12 +26,13 @@ import pytest
 
 from dibo.errors import CommandFailed
 from tests.boot.stages import Seen, Stage
-from tests.support import confine, user
-from tests.support.direct import TOOLS as RAMDISK_TOOLS
-from tests.support.parts import need, unmet
-from tests.support.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
-from tests.support.registry import registry
-from tests.support.seed import make_seed
+from tests.support import user
+from tests.support.host import confine
+from tests.support.machines.cloud_init_seed import make_seed
+from tests.support.machines.direct_boot import TOOLS as RAMDISK_TOOLS
+from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.requirements import need, unmet
+from tests.support.servers.registry import registry
 
 FLAVOURS = Path(__file__).parent / "flavours"
 LAYOUTS = Path(__file__).parent / "layouts"

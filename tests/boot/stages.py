@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.support.qemu import Firmware, Machine, MachineError, Up
+from tests.support.machines.qemu import BootState, Firmware, Machine, MachineError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """A machine after a boot: what its marker said, and its answers to questions."""
 
-    up: Up
+    up: BootState
     answers: Mapping[str, str]
 
     def __getitem__(self, question: str) -> str:

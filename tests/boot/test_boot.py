@@ -15,8 +15,8 @@ import pytest
 from dibo.system import process
 from tests.boot.conftest import Disks
 from tests.boot.stages import Seen, Stage
-from tests.support.parts import need
-from tests.support.qemu import Firmware, Machine, check_file_system
+from tests.support.machines.qemu import Firmware, Machine, check_file_system
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.boot
 

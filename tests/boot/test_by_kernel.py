@@ -20,11 +20,11 @@ from dibo.errors import CommandFailed
 from dibo.system import process
 from tests.boot.conftest import BUILD_SECONDS, Disks
 from tests.support import user
-from tests.support.console import Lookout
-from tests.support.oracle import differences, on_disk
-from tests.support.parts import need, unmet
-from tests.support.qemu import BOOT_SECONDS, TOOLS, Machine
-from tests.support.traces import settled, traces
+from tests.support.host.host_snapshot import host_snapshot, settled_snapshot
+from tests.support.images.oracle import differences, on_disk
+from tests.support.machines.console import CrashDetector
+from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Machine
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.boot
 
@@ -62,7 +62,7 @@ def made(disks: Disks) -> Iterator[dict[str, Path]]:
 def _by_root(disks: Disks, directory: Path, words: list[str]) -> dict[str, Path]:
     need("losetup", "mount", "mke2fs", "dmsetup")
     place = Path(tempfile.mkdtemp(dir=directory))
-    before = traces(place)
+    before = host_snapshot(place)
     found = {BY_HOOK_ON_LOOP: place / "hook.raw", ON_LOOP: place / "loop.raw"}
     common = ["--loop", "--cache-dir", str(place / "cache"), "-x"]
     for argv in (
@@ -78,7 +78,7 @@ def _by_root(disks: Disks, directory: Path, words: list[str]) -> dict[str, Path]
         ["dibo", "convert", disks.name, *common, "-t", "raw", "-o", str(found[ON_LOOP])],
     ):
         process.run([user.program(argv[0]), *argv[1:]], timeout=BUILD_SECONDS)
-    assert settled(before, place) == before
+    assert settled_snapshot(before, place) == before
     return found
 
 
@@ -98,7 +98,7 @@ def consoles(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
             time.sleep(1)
             for name, machine in list(waiting.items()):
                 texts[name] = machine.console_text()
-                if GREETING in texts[name] or Lookout().hopeless(texts[name]):
+                if GREETING in texts[name] or CrashDetector().hopeless(texts[name]):
                     del waiting[name]
     return texts
 

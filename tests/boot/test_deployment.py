@@ -27,11 +27,11 @@ from dibo.errors import CommandFailed
 from dibo.system import process
 from tests.boot.conftest import BUILD_SECONDS, FLAVOURS, STACK, TOKEN, Disks
 from tests.support import user
-from tests.support.direct import SERVER, free_port
-from tests.support.parts import need, unmet
-from tests.support.qemu import MAC, Machine
-from tests.support.registry import OCI_MANIFEST, Registry, registry
-from tests.support.seed import make_seed
+from tests.support.machines.cloud_init_seed import make_seed
+from tests.support.machines.direct_boot import SERVER, free_port
+from tests.support.machines.qemu import MAC, Machine
+from tests.support.requirements import need, unmet
+from tests.support.servers.registry import OCI_MANIFEST, Registry, registry
 
 pytestmark = pytest.mark.boot
 

@@ -8,8 +8,8 @@ import pytest
 
 from dibo.cli import main
 from tests.boot.conftest import TOKEN
-from tests.support.qemu import Machine
-from tests.support.seed import make_seed
+from tests.support.machines.cloud_init_seed import make_seed
+from tests.support.machines.qemu import Machine
 
 pytestmark = pytest.mark.boot
 

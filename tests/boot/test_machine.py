@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.efi import removable_disk
-from tests.support.parts import need, unmet
-from tests.support.patience import PATIENCE
-from tests.support.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
-from tests.support.seed import make_seed
+from tests.support.machines.cloud_init_seed import make_seed
+from tests.support.machines.efi_program import removable_disk
+from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.requirements import need, unmet
+from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.boot
 
@@ -50,7 +50,7 @@ def test_a_disk_that_does_not_boot_is_noticed_on_the_console(
         Machine(empty_disk, directory=tmp_path, firmware=firmware) as machine,
         pytest.raises(MachineError, match=f"(?s)the console says '{sign}'.*the end of the console"),
     ):
-        machine.wait_until_up(timeout=PATIENCE)
+        machine.wait_until_up(timeout=TIMEOUT)
     assert sign in machine.console_text()
     assert not machine.overlay.exists()
 
@@ -59,14 +59,14 @@ def test_a_machine_that_dies_is_noticed_at_once(empty_disk: Path, tmp_path: Path
     with Machine(empty_disk, directory=tmp_path) as machine:
         os.kill(machine.pid, signal.SIGKILL)
         with pytest.raises(MachineError, match="killed by SIGKILL before the machine was up"):
-            machine.wait_until_up(timeout=PATIENCE)
+            machine.wait_until_up(timeout=TIMEOUT)
 
 
 WAITS: Mapping[str, Callable[[Machine], object]] = {
-    "up": lambda machine: machine.wait_until_up(timeout=PATIENCE),
-    "off": lambda machine: machine.wait_until_off(timeout=PATIENCE),
-    "words": lambda machine: machine.wait_for_console("login:", timeout=PATIENCE),
-    "ssh": lambda machine: machine.ssh("true", timeout=PATIENCE),
+    "up": lambda machine: machine.wait_until_up(timeout=TIMEOUT),
+    "off": lambda machine: machine.wait_until_off(timeout=TIMEOUT),
+    "words": lambda machine: machine.wait_for_console("login:", timeout=TIMEOUT),
+    "ssh": lambda machine: machine.ssh("true", timeout=TIMEOUT),
 }
 
 

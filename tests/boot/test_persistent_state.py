@@ -20,8 +20,8 @@ from dibo.cli.main import disk_image_get_kernel as get_kernel
 from dibo.errors import CommandFailed
 from dibo.system import process
 from tests.support import user
-from tests.support.direct import TOOLS, DirectMachine
-from tests.support.parts import need, unmet
+from tests.support.machines.direct_boot import TOOLS, DirectMachine
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.boot
 

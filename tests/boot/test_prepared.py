@@ -12,8 +12,8 @@ import pytest
 from dibo.errors import CommandFailed
 from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
-from tests.support.parts import need, unmet
-from tests.support.qemu import TOOLS, Machine
+from tests.support.machines.qemu import TOOLS, Machine
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.boot
 

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from dibo.ramdisk.make import kernel_path
-from tests.support.direct import MAC, SERVER, DirectMachine, FormServer
-from tests.support.parts import need, unmet
-from tests.support.registry import OCI_MANIFEST, registry
-from tests.support.tables import make_disk, problems_of
-from tests.support.web import Web
+from tests.support.disks.gpt_disks import make_disk, problems_of
+from tests.support.machines.direct_boot import MAC, SERVER, DirectMachine, FormServer
+from tests.support.requirements import need, unmet
+from tests.support.servers.fake_web_server import FakeWebServer
+from tests.support.servers.registry import OCI_MANIFEST, registry
 
 pytestmark = pytest.mark.boot
 
@@ -166,9 +166,9 @@ def test_a_cable_that_is_pulled_half_way(ramdisk: Path, disk: Path, tmp_path: Pa
     """Silence after some mebibytes, for ever: the disk does not boot, and everybody knows."""
     image = make_disk(tmp_path / "image", 64, {"root": (1, 40)})
     make_disk(disk, 512, {"old": (1, 8)}, seed=9)
-    with Web() as web, FormServer() as server:
+    with FakeWebServer() as web, FormServer() as server:
         web.site.files["/web.raw"] = image
-        web.site.mood("/web.raw", "hang:9000000", *["hang:0"] * 9)
+        web.site.inject("/web.raw", "hang:9000000", *["hang:0"] * 9)
         digest = f"sha256:{hashlib.sha256(image).hexdigest()}"
         wanted = f"image=http://{SERVER}:8000/web.raw image_digest={digest} image_timeout=1 image_tries=2"
         with DirectMachine(

@@ -15,9 +15,9 @@ import pytest
 
 from tests.boot.conftest import BUILD_SECONDS, FLAVOURS, Disks
 from tests.support import user
-from tests.support.clock import buildah_forty_days_later
-from tests.support.dockerd import dockerd
-from tests.support.parts import need, unmet
+from tests.support.host.fake_clock import buildah_forty_days_later
+from tests.support.requirements import need, unmet
+from tests.support.servers.dockerd import dockerd
 
 pytestmark = pytest.mark.boot
 

@@ -23,8 +23,8 @@ from dibo.images.image import Layer
 from dibo.images.layers.limits import KIB, MIB, Limits
 from dibo.images.layers.load import load
 from dibo.tree.node import Buffer
-from tests.support import tars
-from tests.support.tars import stored_layer
+from tests.support.images import tar_layers
+from tests.support.images.tar_layers import stored_layer
 
 SECONDS = 20.0
 MEMORY = 400 * MIB
@@ -125,19 +125,19 @@ class Round:
                     (choice(KEYWORDS), choice((*VALUES, self.path())))
                     for _ in range(self.random.randint(1, 5))
                 ]
-                return tars.pax(*pairs, kind=choice((b"x", b"x", b"g")))
+                return tar_layers.pax(*pairs, kind=choice((b"x", b"x", b"g")))
             case 1:
-                return tars.long(choice((b"L", b"K")), self.path())
+                return tar_layers.long(choice((b"L", b"K")), self.path())
             case 2:
-                return tars.symlink(self.path()[:100], self.path()[:100])
+                return tar_layers.symlink(self.path()[:100], self.path()[:100])
             case 3:
-                return tars.hardlink(self.path()[:100], self.path()[:100])
+                return tar_layers.hardlink(self.path()[:100], self.path()[:100])
             case 4:
-                return tars.directory(self.path()[:100], self.random.randrange(0o10000))
+                return tar_layers.directory(self.path()[:100], self.random.randrange(0o10000))
             case 5:
                 return self.odd()
             case _:
-                return tars.file(
+                return tar_layers.file(
                     self.path()[:100], self.random.randbytes(self.random.choice((0, 1, 511, 512, 3000)))
                 )
 
@@ -151,9 +151,9 @@ class Round:
             for name, width in (("size", 12), ("mtime", 12), ("uid", 8), ("gid", 8), ("mode", 8))
             if self.random.random() < 0.3
         }
-        magic = choice((tars.USTAR, tars.GNU, tars.V7))
-        data = tars.padded(self.random.randbytes(choice((0, 0, 600))))
-        return tars.header(self.path()[:100], kind, magic=magic, tail=tail, **fields) + data  # type: ignore[arg-type]
+        magic = choice((tar_layers.USTAR, tar_layers.GNU, tar_layers.V7))
+        data = tar_layers.padded(self.random.randbytes(choice((0, 0, 600))))
+        return tar_layers.header(self.path()[:100], kind, magic=magic, tail=tail, **fields) + data  # type: ignore[arg-type]
 
     def broken(self, data: bytes) -> bytes:
         """`data` with some bytes changed, cut, doubled, or put elsewhere; often as it is."""
@@ -176,7 +176,7 @@ class Round:
 
     def layer(self) -> Layer:
         entries = [self.entry() for _ in range(self.random.randint(0, 12))]
-        tar = self.broken(b"".join(entries) + self.random.choice((tars.END, b"", bytes(512))))
+        tar = self.broken(b"".join(entries) + self.random.choice((tar_layers.END, b"", bytes(512))))
         stored = self.random.choice(COMPRESSIONS)(tar)
         if self.random.random() < 0.4:
             stored = self.broken(stored)

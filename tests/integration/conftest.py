@@ -1,4 +1,4 @@
-"""What tests of the engine docker share: a lab with a daemon for each module, and a look for what is left in both."""
+"""Fixtures of the docker tests: a build environment and a daemon for each module, and a check for leftovers in both."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import user
-from tests.support.docker_lab import docker_lab, things
-from tests.support.dockerd import Docker
-from tests.support.lab import Lab
-from tests.support.parts import unmet
+from tests.support.host.build_env import BuildEnv
+from tests.support.host.docker_build_env import docker_build_env, things
+from tests.support.requirements import unmet
+from tests.support.servers.dockerd import Docker
 
 
 @pytest.fixture(scope="module")
-def both(request: pytest.FixtureRequest) -> Iterator[tuple[Lab, Docker]]:
+def both(request: pytest.FixtureRequest) -> Iterator[tuple[BuildEnv, Docker]]:
     """Of an ordinary user; with the flavours that the module's write_flavours() writes, if it has one."""
     try:
         who = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
-    with docker_lab(who) as made:
+    with docker_build_env(who) as made:
         if write := getattr(request.module, "write_flavours", None):
             write(made[0].flavours)
         yield made
 
 
 @pytest.fixture
-def place(both: tuple[Lab, Docker]) -> Lab:
+def place(both: tuple[BuildEnv, Docker]) -> BuildEnv:
     return both[0]
 
 
 @pytest.fixture
-def daemon(both: tuple[Lab, Docker]) -> Docker:
+def daemon(both: tuple[BuildEnv, Docker]) -> Docker:
     return both[1]
 
 
 @pytest.fixture
-def nothing_is_left_with_docker(place: Lab, daemon: Docker) -> Iterator[None]:
+def nothing_is_left_with_docker(place: BuildEnv, daemon: Docker) -> Iterator[None]:
     yield
     assert place.left() == []
     assert things(daemon) == []

@@ -1,6 +1,6 @@
 """What goes wrong, for real: each time a clear error, its exit code, and nothing left behind.
 
-Builds are of an ordinary user on a base that is busybox alone; see tests/support/lab.py.
+Builds are of an ordinary user on a base that is busybox alone; see tests/support/host/build_env.py.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import pytest
 from dibo import errors
 from tests.support import user
 from tests.support.flavours import write_flavour
-from tests.support.host import host_state, processes
-from tests.support.lab import Lab, Said, lab
-from tests.support.parts import need, unmet
-from tests.support.patience import PATIENCE, wait_until
-from tests.support.registry import registry
+from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.host.host_state import host_state, processes
+from tests.support.requirements import need, unmet
+from tests.support.servers.registry import registry
+from tests.support.timeouts import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -33,13 +33,13 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can set this u
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Lab]:
+def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "mke2fs", "qemu-img", "setpriv")
     try:
         who = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
-    with lab(who) as made:
+    with build_env(who) as made:
         write_flavour(made.flavours, "plain", {"install.d/10-plain": SH + "echo plain > /plain\n"})
         said = made.run("dibo", "build", "--no-base", "plain")
         assert said.code == 0, said.err
@@ -47,7 +47,7 @@ def place() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def out(place: Lab, tmp_path: Path) -> Iterator[Path]:
+def out(place: BuildEnv, tmp_path: Path) -> Iterator[Path]:
     """A directory of the user's for artefacts."""
     directory = place.directory / "out"
     directory.mkdir()
@@ -58,7 +58,7 @@ def out(place: Lab, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(place: Lab) -> Iterator[None]:
+def nothing_is_left(place: BuildEnv) -> Iterator[None]:
     """Of any test here: no container, no directory of a run, no process, no mount, no loop device."""
     before = host_state(place.directory)
     yield
@@ -66,13 +66,13 @@ def nothing_is_left(place: Lab) -> Iterator[None]:
     assert host_state(place.directory) == before
 
 
-def create(place: Lab, out: Path, *arguments: str | Path, **environment: str) -> Said:
+def create(place: BuildEnv, out: Path, *arguments: str | Path, **environment: str) -> CommandResult:
     return place.run(
         "disk-image-create", "--no-base", "-t", "raw", "-o", out / "web", *arguments, environment=environment
     )
 
 
-def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
+def refused(said: CommandResult, kind: type[errors.DiboError], *words: str) -> None:
     """`said` is an error of that kind, with its exit code, that says all `words`."""
     assert "Traceback" not in said.err, said.err
     assert said.error, said.err
@@ -89,35 +89,35 @@ def empty(out: Path) -> bool:
 # What people write
 
 
-def test_an_unknown_flavour(place: Lab, out: Path) -> None:
+def test_an_unknown_flavour(place: BuildEnv, out: Path) -> None:
     refused(create(place, out, "plane"), errors.UnknownFlavour, "no flavour 'plane'", "did you mean 'plain'")
     assert empty(out)
 
 
-def test_a_circle(place: Lab, out: Path) -> None:
+def test_a_circle(place: BuildEnv, out: Path) -> None:
     for name, needed in (("round", "about"), ("about", "there"), ("there", "round")):
         write_flavour(place.flavours, name, yaml=f"needs: [{needed}]\n")
     refused(create(place, out, "about"), errors.StackError, "about -> there -> round -> about")
 
 
-def test_a_clash(place: Lab, out: Path) -> None:
+def test_a_clash(place: BuildEnv, out: Path) -> None:
     write_flavour(place.flavours, "jealous", yaml="clashes: [plain]\n")
     refused(create(place, out, "plain", "jealous"), errors.StackError, "'jealous' and 'plain' clash")
 
 
-def test_a_hook_that_is_not_executable(place: Lab, out: Path) -> None:
+def test_a_hook_that_is_not_executable(place: BuildEnv, out: Path) -> None:
     path = write_flavour(place.flavours, "lame", ["install.d/10-lame"]) / "install.d" / "10-lame"
     path.chmod(0o644)
     refused(create(place, out, "lame"), errors.FlavourError, f"{path} is not executable", f"chmod +x {path}")
 
 
-def test_a_size_that_is_none(place: Lab, out: Path) -> None:
+def test_a_size_that_is_none(place: BuildEnv, out: Path) -> None:
     write_flavour(place.flavours, "abc", {"block-device-size.d/10-abc": SH + "echo IMAGE_SIZE=abc\n"})
     refused(create(place, out, "abc"), errors.HookFailed, "10-abc printed IMAGE_SIZE=abc", "such as 2 or 1.5")
 
 
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])
-def test_a_size_that_is_too_small(place: Lab, out: Path, kind: str) -> None:
+def test_a_size_that_is_too_small(place: BuildEnv, out: Path, kind: str) -> None:
     said = create(place, out, "-t", kind, "plain", IMAGE_SIZE="0.001")
     refused(
         said,
@@ -136,18 +136,18 @@ def test_a_size_that_is_too_small(place: Lab, out: Path, kind: str) -> None:
 # Where it is written
 
 
-def test_a_directory_that_is_missing(place: Lab, out: Path) -> None:
+def test_a_directory_that_is_missing(place: BuildEnv, out: Path) -> None:
     refused(create(place, out / "missing", "plain"), errors.OutputError, f"{out}/missing does not exist")
     assert empty(out)
 
 
-def test_a_directory_that_is_read_only(place: Lab, out: Path) -> None:
+def test_a_directory_that_is_read_only(place: BuildEnv, out: Path) -> None:
     out.chmod(0o555)
     refused(create(place, out, "plain"), errors.OutputError, f"cannot write into {out}")
     assert empty(out)
 
 
-def test_a_cache_that_is_read_only(place: Lab, out: Path) -> None:
+def test_a_cache_that_is_read_only(place: BuildEnv, out: Path) -> None:
     out.chmod(0o555)
     said = place.run("dibo", "build", "--no-base", "--cache-dir", out / "cache", "plain")
     refused(said, errors.OutputError, f"cannot use {out}/cache as the cache: Permission denied")
@@ -155,7 +155,7 @@ def test_a_cache_that_is_read_only(place: Lab, out: Path) -> None:
 
 @AS_ROOT
 @pytest.mark.parametrize(("kind", "room"), [("raw", "1m"), ("tar", "1m"), ("qcow2", "512k")])
-def test_the_disk_is_full(place: Lab, out: Path, kind: str, room: str) -> None:
+def test_the_disk_is_full(place: BuildEnv, out: Path, kind: str, room: str) -> None:
     """A small file system is mounted at `out`, in a mount namespace that only this command sees."""
     script = (
         'mount -t tmpfs -o "size=$1,mode=1777" tmpfs "$2"; shift 2; "$@"; code=$?; ls -A "$OUT"; exit $code'
@@ -170,7 +170,7 @@ def test_the_disk_is_full(place: Lab, out: Path, kind: str, room: str) -> None:
 
 
 @AS_ROOT
-def test_the_disk_below_the_cache_is_full(place: Lab, out: Path) -> None:
+def test_the_disk_below_the_cache_is_full(place: BuildEnv, out: Path) -> None:
     large = {"install.d/10-large": SH, "files/large": "x" * 400_000}
     write_flavour(place.flavours, "large", large)
     script = 'mount -t tmpfs -o size=300k,mode=1777 tmpfs "$1"; shift; exec "$@"'
@@ -181,7 +181,7 @@ def test_the_disk_below_the_cache_is_full(place: Lab, out: Path) -> None:
     refused(said, errors.DiboError, "No space left on device", "dibo doctor")
 
 
-def test_a_file_that_grows_too_large(place: Lab, out: Path) -> None:
+def test_a_file_that_grows_too_large(place: BuildEnv, out: Path) -> None:
     said = place.run(
         "disk-image-create",
         *("--no-base", "--image-size", "0.2", "-t", "raw", "-o", out / "web", "plain"),
@@ -191,7 +191,7 @@ def test_a_file_that_grows_too_large(place: Lab, out: Path) -> None:
     assert empty(out)
 
 
-def test_what_was_there_stays_when_a_build_fails(place: Lab, out: Path) -> None:
+def test_what_was_there_stays_when_a_build_fails(place: BuildEnv, out: Path) -> None:
     (out / "web.raw").write_text("an older one")
     (out / "web.raw").chmod(0o644)
     create(place, out, "plain", IMAGE_SIZE="0.001")
@@ -211,13 +211,13 @@ def programs(directory: Path, *names: str) -> Path:
     return directory
 
 
-def test_buildah_is_missing(place: Lab, out: Path) -> None:
+def test_buildah_is_missing(place: BuildEnv, out: Path) -> None:
     path = programs(place.directory / "without", "sh", "env", "tar", "python3")
     said = create(place, out, "plain", PATH=str(path))
     refused(said, errors.ToolMissing, "buildah is not installed", "apt-get install buildah")
 
 
-def test_buildah_is_too_old(place: Lab, out: Path) -> None:
+def test_buildah_is_too_old(place: BuildEnv, out: Path) -> None:
     path = programs(place.directory / "old", "sh", "env", "tar", "python3")
     fake = path / "buildah"
     fake.write_text(
@@ -230,9 +230,9 @@ def test_buildah_is_too_old(place: Lab, out: Path) -> None:
 
 
 @AS_ROOT
-def test_a_user_without_subordinate_ids(place: Lab) -> None:
+def test_a_user_without_subordinate_ids(place: BuildEnv) -> None:
     """A system user: useradd gives those none."""
-    with lab(pwd.getpwnam("nobody")) as poor:
+    with build_env(pwd.getpwnam("nobody")) as poor:
         write_flavour(poor.flavours, "plain", {"install.d/10-plain": SH})
         said = poor.run("dibo", "build", "--no-base", "plain")
         refused(said, errors.EngineError, "nobody has no range of subordinate ids", "usermod --add-subuids")
@@ -244,14 +244,14 @@ def test_a_user_without_subordinate_ids(place: Lab) -> None:
 
 
 @pytest.fixture
-def sleeper(place: Lab) -> str:
+def sleeper(place: BuildEnv) -> str:
     """A hook that sleeps, and leaves a daemon behind."""
     text = SH + f"setsid sleep {LONG} &\necho the hook has begun\nsleep {LONG}\n"
     write_flavour(place.flavours, "sleeper", {"install.d/20-sleeper": text})
     return "sleeper"
 
 
-def begin(place: Lab, *arguments: str) -> subprocess.Popen[str]:
+def begin(place: BuildEnv, *arguments: str) -> subprocess.Popen[str]:
     """A build whose hook has begun."""
     running = place.start("dibo", "build", "--no-base", "-x", *arguments)
     assert running.stderr is not None
@@ -274,18 +274,18 @@ def sleeping() -> list[str]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_a_hook_runs(place: Lab, sleeper: str, signum: signal.Signals) -> None:
+def test_a_signal_while_a_hook_runs(place: BuildEnv, sleeper: str, signum: signal.Signals) -> None:
     running = begin(place, "plain", sleeper)
     wait_until(sleeping, "the hook sleeps")
     running.send_signal(signum)
-    _, said = running.communicate(timeout=PATIENCE)
+    _, said = running.communicate(timeout=TIMEOUT)
     assert running.returncode == 128 + signum
     assert f"stopped by signal {signum.value}" in said
     assert "Traceback" not in said
     assert sleeping() == []
 
 
-def test_a_killed_build_is_cleaned_up_by_the_next(place: Lab, sleeper: str) -> None:
+def test_a_killed_build_is_cleaned_up_by_the_next(place: BuildEnv, sleeper: str) -> None:
     running = begin(place, "plain", sleeper)
     wait_until(sleeping, "the hook sleeps")
     running.kill()
@@ -299,7 +299,7 @@ def test_a_killed_build_is_cleaned_up_by_the_next(place: Lab, sleeper: str) -> N
     wait_until(lambda: not sleeping(), "what the hook started has ended")
 
 
-def test_a_failing_hook_tells_all_and_can_be_looked_at(place: Lab) -> None:
+def test_a_failing_hook_tells_all_and_can_be_looked_at(place: BuildEnv) -> None:
     text = SH + "for n in $(seq 40); do echo line $n; done\necho what it left > /left\nexit 7\n"
     files = {
         "install.d/30-fails": text,
@@ -329,13 +329,13 @@ def test_a_failing_hook_tells_all_and_can_be_looked_at(place: Lab) -> None:
     )
 
 
-def test_a_hook_that_is_killed(place: Lab) -> None:
+def test_a_hook_that_is_killed(place: BuildEnv) -> None:
     write_flavour(place.flavours, "suicidal", {"install.d/30-dies": SH + "kill -9 $$\n"})
     said = place.run("dibo", "build", "--no-base", "plain", "suicidal")
     refused(said, errors.HookFailed, "30-dies of flavour 'suicidal'", "killed by SIGKILL")
 
 
-def test_a_hook_that_calls_what_is_not_there(place: Lab) -> None:
+def test_a_hook_that_calls_what_is_not_there(place: BuildEnv) -> None:
     write_flavour(place.flavours, "typo", {"install.d/30-typo": SH + "apt-gte install nginx\n"})
     said = place.run("dibo", "build", "--no-base", "plain", "typo")
     refused(
@@ -399,7 +399,7 @@ def write_services(directory: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def built(place: Lab) -> Tree:
+def built(place: BuildEnv) -> Tree:
     """The tree of two flavours with services, as dibo makes it."""
     names = write_services(place.flavours)
     said = place.run(
@@ -455,7 +455,7 @@ def without_mount_points(tree: Tree) -> Tree:
     }
 
 
-def test_the_containerfile_makes_the_same_tree(place: Lab, built: Tree) -> None:
+def test_the_containerfile_makes_the_same_tree(place: BuildEnv, built: Tree) -> None:
     names = write_services(place.flavours)
     context = place.directory / "context"
     said = place.run("dibo", "plan", "--no-base", "--containerfile", context, *names)
@@ -473,7 +473,7 @@ def test_the_containerfile_makes_the_same_tree(place: Lab, built: Tree) -> None:
 
 @AS_ROOT
 def test_root_makes_the_same_tree_and_leaves_no_mounts(built: Tree) -> None:
-    with lab(pwd.getpwnam("root")) as roots:
+    with build_env(pwd.getpwnam("root")) as roots:
         before = host_state(roots.directory)
         write_flavour(roots.flavours, "plain", {"install.d/10-plain": SH + "echo plain > /plain\n"})
         names = write_services(roots.flavours)
@@ -488,7 +488,7 @@ def test_root_makes_the_same_tree_and_leaves_no_mounts(built: Tree) -> None:
     assert host_state(roots.directory) == before
 
 
-def test_a_base_from_a_registry(place: Lab, tmp_path: Path) -> None:
+def test_a_base_from_a_registry(place: BuildEnv, tmp_path: Path) -> None:
     """What one machine pushed, another builds on; the tag that is moved afterwards is another base."""
     write_flavour(place.flavours, "first", {"install.d/10-first": SH + "echo first > /first\n"})
     write_flavour(place.flavours, "second", {"install.d/10-second": SH + "cat /first > /second\n"})

@@ -22,8 +22,8 @@ from dibo.plan.base import OciImage, TarCommand
 from dibo.system import process
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from tests.support.parts import need, unmet
-from tests.support.registry import OCI_INDEX, OCI_MANIFEST, Registry, registry
+from tests.support.requirements import need, unmet
+from tests.support.servers.registry import OCI_INDEX, OCI_MANIFEST, Registry, registry
 from tests.support.user import NoOrdinaryUser, directory_of, ordinary_user
 
 pytestmark = pytest.mark.integration

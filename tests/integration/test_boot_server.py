@@ -25,10 +25,10 @@ import pytest
 from dibo.deploy.machines import parse_machines
 from dibo.deploy.server import BootServer, Settings
 from dibo.system import process
-from tests.support.host import processes
-from tests.support.parts import need, unmet
-from tests.support.patience import PATIENCE, wait_until
-from tests.support.tgtd import Tgtd
+from tests.support.host.host_state import processes
+from tests.support.requirements import need, unmet
+from tests.support.servers.tgtd import Tgtd
+from tests.support.timeouts import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -104,14 +104,14 @@ class Lab:
         form = {"i": "7", "k": KEY, "a": "127.0.0.1", "n": IQN, **changes}
         url = f"http://127.0.0.1:{self.server.port}/"
         try:
-            with urllib.request.urlopen(url, data=urlencode(form).encode(), timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(url, data=urlencode(form).encode(), timeout=TIMEOUT) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
 
     def shown(self) -> dict[str, Any]:
         with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.server.port}/machines", timeout=PATIENCE
+            f"http://127.0.0.1:{self.server.port}/machines", timeout=TIMEOUT
         ) as answer:
             (found,) = json.load(answer)["machines"]
         return dict(found)

@@ -21,10 +21,10 @@ import pytest
 from dibo.formats.partitions import gpt
 from dibo.system import process
 from tests.support import user
-from tests.support.host import host_state, new_on_host
-from tests.support.keys import Keys, two_keys
-from tests.support.parts import need, unmet
-from tests.support.web import Web
+from tests.support.gpg_keys import Keys, two_keys
+from tests.support.host.host_state import host_state, new_on_host
+from tests.support.requirements import need, unmet
+from tests.support.servers.fake_web_server import FakeWebServer
 
 pytestmark = pytest.mark.integration
 
@@ -105,7 +105,7 @@ def root_tar(builder: pwd.struct_passwd, place: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ubuntu(root_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Keys]]:
+def ubuntu(root_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeWebServer, Keys]]:
     """A server like cloud-images.ubuntu.com with that root as a release's."""
     need("gpg", "gpgv")
     packed = tmp_path_factory.mktemp("site") / FILE
@@ -113,7 +113,7 @@ def ubuntu(root_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         process.run(["gzip", "-1", "-c", str(root_tar)], stdout=stream, timeout=BUILD_SECONDS)
     body = packed.read_bytes()
     listed = f"{hashlib.sha256(body).hexdigest()} *{FILE}\n".encode()
-    with two_keys() as keys, Web() as web:
+    with two_keys() as keys, FakeWebServer() as web:
         where = f"/{RELEASE}/current"
         web.site.files |= {
             f"{where}/{FILE}": body,
@@ -140,7 +140,7 @@ STACK = ("vm", "probe")
 
 
 @pytest.fixture(scope="module")
-def by_user(builder: pwd.struct_passwd, place: Path, ubuntu: tuple[Web, Keys]) -> Built:
+def by_user(builder: pwd.struct_passwd, place: Path, ubuntu: tuple[FakeWebServer, Keys]) -> Built:
     """Built by an ordinary user on Ubuntu's root, as it comes from the server."""
     web, keys = ubuntu
     shutil.copy(keys.keyring, place / "ubuntu.gpg")
@@ -236,7 +236,7 @@ def test_update_initramfs_ran_once(by_user: Built) -> None:
 
 
 def test_a_second_build_runs_no_hook(
-    builder: pwd.struct_passwd, place: Path, by_user: Built, ubuntu: tuple[Web, Keys]
+    builder: pwd.struct_passwd, place: Path, by_user: Built, ubuntu: tuple[FakeWebServer, Keys]
 ) -> None:
     web, keys = ubuntu
     again = place / "again"

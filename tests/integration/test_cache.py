@@ -1,7 +1,7 @@
 """Layers in a real registry: found by runners that start from nothing, whole whatever goes wrong, never secret.
 
-A runner is a lab: a user's directories, a store of its own, a base that is busybox alone. What travels is counted at a
-proxy between the runner and the registry.
+A runner is a build environment: a user's directories, a store of its own, a base that is busybox alone. A proxy between
+the runner and the registry counts what travels.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dibo.images.registry import api
 from dibo.images.verify import check
 from tests.support import user
 from tests.support.flavours import write_flavour
-from tests.support.lab import Lab, Said, lab
-from tests.support.parts import need, unmet
-from tests.support.patience import PATIENCE, wait_until
-from tests.support.proxy import Proxy
-from tests.support.registry import OCI_MANIFEST, Registry
-from tests.support.registry import registry as registry_at
+from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.requirements import need, unmet
+from tests.support.servers.counting_proxy import CountingProxy
+from tests.support.servers.registry import OCI_MANIFEST, Registry
+from tests.support.servers.registry import registry as registry_at
+from tests.support.timeouts import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -46,17 +46,17 @@ def who() -> pwd.struct_passwd:
 
 
 @pytest.fixture
-def runner(who: pwd.struct_passwd) -> Iterator[Lab]:
-    with lab(who) as made:
+def runner(who: pwd.struct_passwd) -> Iterator[BuildEnv]:
+    with build_env(who) as made:
         write(made)
         yield made
         assert made.left() == []
 
 
 @pytest.fixture
-def other(who: pwd.struct_passwd, runner: Lab) -> Iterator[Lab]:
+def other(who: pwd.struct_passwd, runner: BuildEnv) -> Iterator[BuildEnv]:
     """Another runner, with the same flavours and base, and nothing else."""
-    with lab(who) as made:
+    with build_env(who) as made:
         write(made)
         shutil.copyfile(runner.directory / "base.tar", made.directory / "base.tar")
         yield made
@@ -64,19 +64,19 @@ def other(who: pwd.struct_passwd, runner: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, other: Lab) -> Iterator[Registry]:
+def hub(tmp_path: Path, other: BuildEnv) -> Iterator[Registry]:
     """After the labs: making one ends every process that dibo.system.process does not know."""
     with registry_at(tmp_path) as started:
         yield started
 
 
 @pytest.fixture
-def proxy(hub: Registry) -> Iterator[Proxy]:
-    with Proxy(hub.host) as started:
+def proxy(hub: Registry) -> Iterator[CountingProxy]:
+    with CountingProxy(hub.host) as started:
         yield started
 
 
-def write(place: Lab) -> None:
+def write(place: BuildEnv) -> None:
     """Three flavours, a layer each; the last is the heaviest."""
     for number, name in enumerate(STACK, 1):
         size = 3 << 20 if name == "three" else 1 << 16
@@ -84,13 +84,13 @@ def write(place: Lab) -> None:
         write_flavour(place.flavours, name, {f"install.d/{number}0-{name}": SH + hook})
 
 
-def build(place: Lab, cache: str, *names: str, **environment: str) -> Said:
+def build(place: BuildEnv, cache: str, *names: str, **environment: str) -> CommandResult:
     return place.run(
         "dibo", "build", "--no-base", "--cache", cache, *(names or STACK), environment=environment
     )
 
 
-def plan(place: Lab, cache: str, *names: str) -> list[dict[str, object]]:
+def plan(place: BuildEnv, cache: str, *names: str) -> list[dict[str, object]]:
     said = place.run("dibo", "plan", "--json", "--no-base", "--cache", cache, *(names or STACK))
     assert said.code == 0, said.err
     layers: list[dict[str, object]] = json.loads(said.out)["layers"]
@@ -101,14 +101,14 @@ def keys(repository: ImageName) -> list[str]:
     return [key for tag in api.tags(repository) if (key := key_in(tag))]
 
 
-def good(said: Said) -> Said:
+def good(said: CommandResult) -> CommandResult:
     assert said.code == 0, said.err
     assert "Traceback" not in said.err
     return said
 
 
 def test_a_runner_that_starts_from_nothing_finds_every_layer(
-    runner: Lab, other: Lab, hub: Registry, proxy: Proxy
+    runner: BuildEnv, other: BuildEnv, hub: Registry, proxy: CountingProxy
 ) -> None:
     said = good(build(runner, f"{hub.host}/team/cache"))
     assert f"stored 5 layers in {hub.host}/team/cache" in said.err
@@ -129,7 +129,9 @@ def tree(tar: Path) -> str:
     return subprocess.run(["tar", "-tvf", tar], capture_output=True, text=True, check=True).stdout
 
 
-def test_only_what_is_needed_travels(runner: Lab, other: Lab, hub: Registry, proxy: Proxy) -> None:
+def test_only_what_is_needed_travels(
+    runner: BuildEnv, other: BuildEnv, hub: Registry, proxy: CountingProxy
+) -> None:
     cache = f"{proxy.host}/cache"
     good(build(runner, cache))
     sent = proxy.sent("PUT")
@@ -152,7 +154,7 @@ def test_only_what_is_needed_travels(runner: Lab, other: Lab, hub: Registry, pro
 
 
 def test_a_layer_is_brought_once_the_store_has_those_below(
-    runner: Lab, other: Lab, hub: Registry, proxy: Proxy
+    runner: BuildEnv, other: BuildEnv, hub: Registry, proxy: CountingProxy
 ) -> None:
     cache = f"{proxy.host}/cache"
     good(build(runner, cache))
@@ -163,13 +165,13 @@ def test_a_layer_is_brought_once_the_store_has_those_below(
     assert len(layers) == 1, "three alone"
 
 
-def test_two_runners_at_once(runner: Lab, other: Lab, hub: Registry) -> None:
+def test_two_runners_at_once(runner: BuildEnv, other: BuildEnv, hub: Registry) -> None:
     cache = f"{hub.host}/cache"
     started = [
         place.start("dibo", "build", "--no-base", "--cache", cache, *STACK) for place in (runner, other)
     ]
     for each in started:
-        _, err = each.communicate(timeout=PATIENCE)
+        _, err = each.communicate(timeout=TIMEOUT)
         assert each.returncode == 0, err
         assert "warning" not in err
     repository = parse_repository(cache)
@@ -184,7 +186,9 @@ def verify(repository: ImageName) -> None:
             check(layer)
 
 
-def test_a_killed_push_leaves_no_layer_to_find(runner: Lab, other: Lab, hub: Registry, proxy: Proxy) -> None:
+def test_a_killed_push_leaves_no_layer_to_find(
+    runner: BuildEnv, other: BuildEnv, hub: Registry, proxy: CountingProxy
+) -> None:
     """SIGKILL while the blob of three, which is large and is let through slowly, is on its way."""
     cache = f"{proxy.host}/cache"
     proxy.slow_at, proxy.slow = "PUT", 0.5
@@ -203,20 +207,20 @@ def test_a_killed_push_leaves_no_layer_to_find(runner: Lab, other: Lab, hub: Reg
     good(runner.run("dibo", "plan", "--no-base", *STACK))  # sweeps what the killed run left
 
 
-def test_an_interrupted_build_ends_soon(runner: Lab, hub: Registry, proxy: Proxy) -> None:
+def test_an_interrupted_build_ends_soon(runner: BuildEnv, hub: Registry, proxy: CountingProxy) -> None:
     """SIGTERM while a layer is on its way, and a next step runs. The fixture sees that nothing is left."""
-    write_flavour(runner.flavours, "three", {"install.d/30-three": SH + f"sleep {2 * PATIENCE}\n"})
+    write_flavour(runner.flavours, "three", {"install.d/30-three": SH + f"sleep {2 * TIMEOUT}\n"})
     proxy.slow_at, proxy.slow = "PUT", 1.0
     started = runner.start("dibo", "build", "--no-base", "--cache", f"{proxy.host}/cache", *STACK)
     wait_until(lambda: proxy.paths("PUT"), "a layer is on its way")
     started.send_signal(signal.SIGTERM)
-    _, err = started.communicate(timeout=PATIENCE)
+    _, err = started.communicate(timeout=TIMEOUT)
     assert started.returncode == 128 + signal.SIGTERM, err
     assert "Traceback" not in err
     verify(parse_repository(f"{hub.host}/cache"))
 
 
-def test_local_layers_stay(runner: Lab, hub: Registry, tmp_path: Path) -> None:
+def test_local_layers_stay(runner: BuildEnv, hub: Registry, tmp_path: Path) -> None:
     """A planted key, in a layer that says it is local, and what is built on top of it."""
     secret = "c2VjcmV0LWtleS1vZi1tZQ"
     write_flavour(
@@ -251,7 +255,7 @@ def grep(directory: Path, secret: str) -> list[str]:
     return found
 
 
-def test_a_secret_that_nobody_called_local(runner: Lab, hub: Registry, tmp_path: Path) -> None:
+def test_a_secret_that_nobody_called_local(runner: BuildEnv, hub: Registry, tmp_path: Path) -> None:
     secret = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
     key = f"-----BEGIN OPENSSH PRIVATE KEY-----\\n{secret}\\n-----END OPENSSH PRIVATE KEY-----\\n"
     write_flavour(
@@ -267,7 +271,9 @@ def test_a_secret_that_nobody_called_local(runner: Lab, hub: Registry, tmp_path:
     assert grep(tmp_path / "data", secret) == []
 
 
-def test_a_registry_that_is_read_only(runner: Lab, other: Lab, hub: Registry, proxy: Proxy) -> None:
+def test_a_registry_that_is_read_only(
+    runner: BuildEnv, other: BuildEnv, hub: Registry, proxy: CountingProxy
+) -> None:
     good(build(runner, f"{hub.host}/cache", "one"))
     proxy.refuse = 403
     said = good(build(other, f"{proxy.host}/cache"))
@@ -278,7 +284,9 @@ def test_a_registry_that_is_read_only(runner: Lab, other: Lab, hub: Registry, pr
 
 
 @pytest.mark.parametrize("at", ["HEAD", "GET", "POST", "PUT", "/manifests/k-"])
-def test_a_registry_that_dies_midway(runner: Lab, other: Lab, hub: Registry, proxy: Proxy, at: str) -> None:
+def test_a_registry_that_dies_midway(
+    runner: BuildEnv, other: BuildEnv, hub: Registry, proxy: CountingProxy, at: str
+) -> None:
     good(build(runner, f"{hub.host}/cache", "one"))
     proxy.die_at, proxy.die_after = at, 3
     said = good(build(other, f"{proxy.host}/cache"))
@@ -297,7 +305,7 @@ def blobs_of(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_damaged_layers_are_not_used(
-    runner: Lab, other: Lab, hub: Registry, tmp_path: Path, damage: str
+    runner: BuildEnv, other: BuildEnv, hub: Registry, tmp_path: Path, damage: str
 ) -> None:
     cache = f"{hub.host}/cache"
     good(build(runner, cache))
@@ -317,7 +325,7 @@ def test_damaged_layers_are_not_used(
     assert "etc/three" in tree(other.tree(image))
 
 
-def test_an_entry_under_another_key_is_not_used(runner: Lab, other: Lab, hub: Registry) -> None:
+def test_an_entry_under_another_key_is_not_used(runner: BuildEnv, other: BuildEnv, hub: Registry) -> None:
     """Somebody moved a valid manifest under the key of another layer: it is not what it says."""
     cache = f"{hub.host}/cache"
     layers = plan(runner, cache)
@@ -333,7 +341,7 @@ def test_an_entry_under_another_key_is_not_used(runner: Lab, other: Lab, hub: Re
 
 
 @pytest.mark.parametrize("how", ["gzip", "none", "zstd"])
-def test_compressions(runner: Lab, other: Lab, hub: Registry, how: str) -> None:
+def test_compressions(runner: BuildEnv, other: BuildEnv, hub: Registry, how: str) -> None:
     cache = f"{hub.host}/cache"
     good(runner.run("dibo", "build", "--no-base", "--cache-to", cache, "--layer-compression", how, "one"))
     repository = parse_repository(cache)
@@ -346,7 +354,7 @@ def test_compressions(runner: Lab, other: Lab, hub: Registry, how: str) -> None:
     assert len(keys(repository)) == 3, "nothing is stored in what is only read"
 
 
-def test_refresh_builds_and_stores_anew(runner: Lab, hub: Registry) -> None:
+def test_refresh_builds_and_stores_anew(runner: BuildEnv, hub: Registry) -> None:
     cache = f"{hub.host}/cache"
     good(build(runner, cache, "one"))
     repository = parse_repository(cache)
@@ -358,7 +366,7 @@ def test_refresh_builds_and_stores_anew(runner: Lab, hub: Registry) -> None:
     verify(repository)
 
 
-def test_other_architectures_are_not_used(runner: Lab, other: Lab, hub: Registry) -> None:
+def test_other_architectures_are_not_used(runner: BuildEnv, other: BuildEnv, hub: Registry) -> None:
     """An entry whose config says another architecture than its key."""
     cache = f"{hub.host}/cache"
     good(build(runner, cache, "one"))

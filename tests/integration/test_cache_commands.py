@@ -18,20 +18,20 @@ from dibo.images.sources.registry import registry_image
 from dibo.images.verify import check
 from tests.integration.test_cache import SH, STACK, build, good, grep, keys, who, write
 from tests.support.flavours import write_flavour
-from tests.support.lab import Lab, Said, lab
-from tests.support.parts import need
-from tests.support.proxy import Proxy
-from tests.support.registry import Registry
-from tests.support.registry import registry as registry_at
+from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.requirements import need
+from tests.support.servers.counting_proxy import CountingProxy
+from tests.support.servers.registry import Registry
+from tests.support.servers.registry import registry as registry_at
 
 pytestmark = pytest.mark.integration
 __all__ = ["who"]
 
 
 @pytest.fixture(scope="module")
-def place(who: pwd.struct_passwd) -> Iterator[Lab]:
+def place(who: pwd.struct_passwd) -> Iterator[BuildEnv]:
     """A runner with its layers in its store."""
-    with lab(who) as made:
+    with build_env(who) as made:
         write(made)
         good(made.run("dibo", "build", "--no-base", *STACK))
         yield made
@@ -39,9 +39,9 @@ def place(who: pwd.struct_passwd) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def empty(who: pwd.struct_passwd, place: Lab) -> Iterator[Lab]:
+def empty(who: pwd.struct_passwd, place: BuildEnv) -> Iterator[BuildEnv]:
     """A runner with nothing but the same flavours and base, on a machine without buildah."""
-    with lab(who) as made:
+    with build_env(who) as made:
         write(made)
         shutil.copyfile(place.directory / "base.tar", made.directory / "base.tar")
         programs = made.directory / "bin"
@@ -58,22 +58,22 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hub(place: Lab, empty: Lab, storage: Path) -> Iterator[Registry]:
+def hub(place: BuildEnv, empty: BuildEnv, storage: Path) -> Iterator[Registry]:
     """Layers of the place are there, under /cache."""
     with registry_at(storage, delete=True) as started:
         good(build(place, f"{started.host}/cache"))
         yield started
 
 
-def why(place: Lab, *arguments: str) -> str:
+def why(place: BuildEnv, *arguments: str) -> str:
     return good(place.run("dibo", "why", "--no-base", *arguments)).out
 
 
-def test_why_nothing_is_missing(place: Lab, hub: Registry) -> None:
+def test_why_nothing_is_missing(place: BuildEnv, hub: Registry) -> None:
     assert "nothing is missing: all 5 layers are kept" in why(place, *STACK)
 
 
-def test_why_a_changed_file_is(place: Lab, hub: Registry) -> None:
+def test_why_a_changed_file_is(place: BuildEnv, hub: Registry) -> None:
     write_flavour(place.flavours, "two", {"install.d/20-two": SH + "echo changed\n"})
     try:
         said = why(place, *STACK)
@@ -86,12 +86,12 @@ def test_why_a_changed_file_is(place: Lab, hub: Registry) -> None:
     assert "5 layers: 2 cached, 3 to build" in said
 
 
-def test_why_by_the_epoch(place: Lab, hub: Registry) -> None:
+def test_why_by_the_epoch(place: BuildEnv, hub: Registry) -> None:
     said = why(place, "--epoch", "2027-01", "one")
     assert "epoch: 2026-11 -> 2027-01" in said.replace('"', "")
 
 
-def test_why_compares_with_the_registry(empty: Lab, hub: Registry) -> None:
+def test_why_compares_with_the_registry(empty: BuildEnv, hub: Registry) -> None:
     """Where no engine is, and nothing was ever built."""
     write_flavour(empty.flavours, "three", {"install.d/30-three": SH + "echo changed\n"})
     try:
@@ -101,14 +101,14 @@ def test_why_compares_with_the_registry(empty: Lab, hub: Registry) -> None:
     assert f"in {hub.host}/cache\n    files.three: install.d/30-three changed" in said
 
 
-def test_a_machine_without_an_engine_plans(empty: Lab, hub: Registry) -> None:
+def test_a_machine_without_an_engine_plans(empty: BuildEnv, hub: Registry) -> None:
     said = good(empty.run("dibo", "plan", "--no-base", "--cache", f"{hub.host}/cache", *STACK))
     assert said.out.count(f"(in {hub.host}/cache)") == 5
     assert " 0 to build" in said.out
     assert "epoch         2026-11" in said.out
 
 
-def test_a_machine_without_an_engine_makes_a_disk(empty: Lab, hub: Registry) -> None:
+def test_a_machine_without_an_engine_makes_a_disk(empty: BuildEnv, hub: Registry) -> None:
     target = empty.directory / "out"
     target.mkdir()
     shutil.chown(target, empty.user.pw_uid, empty.user.pw_gid)
@@ -118,20 +118,20 @@ def test_a_machine_without_an_engine_makes_a_disk(empty: Lab, hub: Registry) -> 
     assert (target / "x.raw").stat().st_size == 2 << 30
 
 
-def test_without_an_engine_what_is_missing_is_an_error(empty: Lab, hub: Registry) -> None:
+def test_without_an_engine_what_is_missing_is_an_error(empty: BuildEnv, hub: Registry) -> None:
     write_flavour(empty.flavours, "four", {"install.d/40-four": SH + "true\n"})
     said = build(empty, f"{hub.host}/cache", *STACK, "four")
     assert said.code in (errors.ToolMissing.exit_code, errors.EngineError.exit_code)
     assert "Traceback" not in said.err
 
 
-def cache(place: Lab, action: str, *arguments: str, code: int = 0) -> Said:
+def cache(place: BuildEnv, action: str, *arguments: str, code: int = 0) -> CommandResult:
     said = place.run("dibo", "cache", action, *arguments)
     assert said.code == code, said.err
     return said
 
 
-def test_list(empty: Lab, hub: Registry) -> None:
+def test_list(empty: BuildEnv, hub: Registry) -> None:
     said = cache(empty, "list", f"{hub.host}/cache").out
     assert "KEY" in said
     assert "three install.d: 30-three" in said
@@ -143,13 +143,13 @@ def test_list(empty: Lab, hub: Registry) -> None:
     assert "0 layers" in cache(empty, "list", f"{hub.host}/nothing").out
 
 
-def test_a_reference_with_a_tag_is_refused(empty: Lab, hub: Registry) -> None:
+def test_a_reference_with_a_tag_is_refused(empty: BuildEnv, hub: Registry) -> None:
     said = cache(empty, "list", f"{hub.host}/cache:latest", code=errors.UsageError.exit_code)
     assert "a repository is wanted" in said.err
     assert f"{hub.host}/cache" in said.err
 
 
-def test_prune(place: Lab, hub: Registry) -> None:
+def test_prune(place: BuildEnv, hub: Registry) -> None:
     repository = parse_repository(f"{hub.host}/prune")
     write_flavour(place.flavours, "extra", {"install.d/90-extra": SH + "echo extra > /extra\n"})
     good(build(place, str(repository), "one"))
@@ -180,15 +180,15 @@ def test_prune(place: Lab, hub: Registry) -> None:
     good(place.run("dibo", "cache", "verify", str(repository)))
 
 
-def test_prune_where_the_registry_deletes_nothing(place: Lab, hub: Registry) -> None:
-    with Proxy(hub.host) as proxy:
+def test_prune_where_the_registry_deletes_nothing(place: BuildEnv, hub: Registry) -> None:
+    with CountingProxy(hub.host) as proxy:
         proxy.refuse = 405
         options = ["--yes", "--no-base", "--keep-stack", "one", f"{proxy.host}/cache"]
         said = cache(place, "prune", *options, code=errors.RegistryError.exit_code)
     assert "remove tags k-* and t-*" in said.err
 
 
-def test_verify(place: Lab, empty: Lab, hub: Registry, storage: Path) -> None:
+def test_verify(place: BuildEnv, empty: BuildEnv, hub: Registry, storage: Path) -> None:
     good(build(place, f"{hub.host}/damaged", "one"))
     assert "3 layers, all whole" in cache(empty, "verify", f"{hub.host}/damaged").out
     repository = parse_repository(f"{hub.host}/damaged")
@@ -212,8 +212,8 @@ def pushed(name: str) -> Image:
     return image
 
 
-def test_push(place: Lab, hub: Registry) -> None:
-    with Proxy(hub.host) as proxy:
+def test_push(place: BuildEnv, hub: Registry) -> None:
+    with CountingProxy(hub.host) as proxy:
         name = f"{proxy.host}/images/web:1"
         said = good(place.run("dibo", "build", "--no-base", "--push", name, *STACK))
         assert said.out.startswith(f"{name}@sha256:")
@@ -229,14 +229,14 @@ def test_push(place: Lab, hub: Registry) -> None:
         pushed(f"{proxy.host}/images/two:1")
 
 
-def test_push_without_an_engine(empty: Lab, hub: Registry) -> None:
+def test_push_without_an_engine(empty: BuildEnv, hub: Registry) -> None:
     name = f"{hub.host}/images/three:1"
     options = ["--cache-from", f"{hub.host}/cache", "--push", name]
     good(empty.run("dibo", "build", "--no-base", *options, *STACK))
     assert len(pushed(name).layers) == 5
 
 
-def test_push_refuses_local_layers(place: Lab, hub: Registry, storage: Path) -> None:
+def test_push_refuses_local_layers(place: BuildEnv, hub: Registry, storage: Path) -> None:
     secret = "bG9jYWwtc2VjcmV0LWtleQ"
     hook = SH + f"mkdir -p /root/.ssh\necho {secret} > /root/.ssh/authorized_keys\n"
     write_flavour(place.flavours, "mine", {"install.d/95-mine": hook}, yaml="local: true\n")
@@ -250,7 +250,7 @@ def test_push_refuses_local_layers(place: Lab, hub: Registry, storage: Path) -> 
     assert len(grep(storage, secret)) == 1
 
 
-def test_push_refuses_what_looks_like_a_secret(place: Lab, hub: Registry) -> None:
+def test_push_refuses_what_looks_like_a_secret(place: BuildEnv, hub: Registry) -> None:
     key = "-----BEGIN OPENSSH PRIVATE KEY-----\\nx\\n"
     write_flavour(place.flavours, "leak", {"install.d/95-leak": SH + f"printf '{key}' > /opt-key\n"})
     name = f"{hub.host}/images/leak:1"
@@ -260,7 +260,7 @@ def test_push_refuses_what_looks_like_a_secret(place: Lab, hub: Registry) -> Non
     assert api.head(parse_image_name(name)) is None
 
 
-def test_others_read_what_was_pushed(place: Lab, hub: Registry, tmp_path: Path) -> None:
+def test_others_read_what_was_pushed(place: BuildEnv, hub: Registry, tmp_path: Path) -> None:
     need("skopeo")
     name = f"{hub.host}/images/skopeo:1"
     good(place.run("dibo", "build", "--no-base", "--push", name, "one"))

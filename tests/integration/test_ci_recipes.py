@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from tests.support.dockerd import dockerd
+from tests.support.ci_recipes import container, docker_options
 from tests.support.flavours import write_flavour
-from tests.support.hostbox import ID, IMAGE, HostBox, make
-from tests.support.installed import installed_dibo
-from tests.support.lab import busybox_root
-from tests.support.parts import need, unmet
-from tests.support.recipes import container, docker_options
+from tests.support.host.build_env import busybox_root
+from tests.support.host.host_container import ID, IMAGE, HostContainer, make
+from tests.support.host.installed_dibo import installed_dibo
+from tests.support.requirements import need, unmet
+from tests.support.servers.dockerd import dockerd
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,7 @@ BUILD = (
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostBox]:
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostContainer]:
     if os.geteuid() != 0:
         unmet("dockerd must be started by root")
     need("docker", "dockerd", "buildah", "newuidmap", "setcap", "busybox")
@@ -56,7 +56,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostBox]:
 
 
 @pytest.fixture(autouse=True)
-def clean(box: HostBox) -> Iterator[None]:
+def clean(box: HostContainer) -> Iterator[None]:
     yield
     for path in box.work.iterdir():
         if path.name not in ("base.tar", "tiny"):
@@ -76,7 +76,7 @@ def dibo(*arguments: str, command: str = "dibo") -> list[str]:
     return [str(installed_dibo() / command), *arguments]
 
 
-def test_the_context_for_building_builds(box: HostBox) -> None:
+def test_the_context_for_building_builds(box: HostContainer) -> None:
     done = box.run(options_of("layers"), dibo(*BUILD, "tiny", command="disk-image-create"))
     assert done.returncode == 0, done.stderr
     assert (box.work / "root.tar").stat().st_uid == ID
@@ -85,7 +85,7 @@ def test_the_context_for_building_builds(box: HostBox) -> None:
 DOCTOR = dibo("doctor", "--base", "/build/base.tar")
 
 
-def test_doctor_finds_nothing_missing_there(box: HostBox) -> None:
+def test_doctor_finds_nothing_missing_there(box: HostContainer) -> None:
     done = box.run(options_of("layers"), DOCTOR)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -107,7 +107,7 @@ MISSING: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_each_thing_that_it_grants_is_needed_and_doctor_names_it(box: HostBox, name: str) -> None:
+def test_each_thing_that_it_grants_is_needed_and_doctor_names_it(box: HostContainer, name: str) -> None:
     change, said = MISSING[name]
     options = change(options_of("layers"))
     done = box.run(options, DOCTOR)
@@ -119,7 +119,7 @@ def test_each_thing_that_it_grants_is_needed_and_doctor_names_it(box: HostBox, n
     assert "Traceback" not in done.stderr
 
 
-def test_the_context_for_converting_converts_and_gives_the_same_bytes(box: HostBox) -> None:
+def test_the_context_for_converting_converts_and_gives_the_same_bytes(box: HostContainer) -> None:
     def convert(options: Sequence[str], name: str) -> bytes:
         arguments = (
             "convert",
@@ -141,7 +141,7 @@ def test_the_context_for_converting_converts_and_gives_the_same_bytes(box: HostB
     assert convert(options_of("disk"), "disk") == convert(["--user", "0:0"], "again")
 
 
-def test_the_context_for_converting_forbids_building(box: HostBox) -> None:
+def test_the_context_for_converting_forbids_building(box: HostContainer) -> None:
     done = box.run(options_of("disk"), dibo(*BUILD, "tiny", command="disk-image-create"))
     assert done.returncode != 0
     assert "dibo: error: " in done.stderr

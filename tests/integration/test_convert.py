@@ -13,10 +13,10 @@ from dibo import errors
 from dibo.formats.partitions import gpt
 from dibo.system import process
 from tests.support import user
-from tests.support.ext4_reader import Reader
-from tests.support.lab import Lab, Said, busybox_root, lab
-from tests.support.layouts import Layout, Made
-from tests.support.parts import need, unmet
+from tests.support.host.build_env import BuildEnv, CommandResult, build_env, busybox_root
+from tests.support.images.oci_layouts import LayerTar, OciLayout
+from tests.support.readers.ext4_reader import Reader
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.integration
 
@@ -27,18 +27,18 @@ GRUB = {"usr/lib/grub/i386-pc/boot.img": b"", "usr/lib/grub/x86_64-efi/x.mod": b
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Lab]:
+def place() -> Iterator[BuildEnv]:
     need("busybox", "setpriv", "e2fsck", "qemu-img")
     try:
         someone = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
-    with lab(someone) as made:
+    with build_env(someone) as made:
         yield made
 
 
 @pytest.fixture
-def out(place: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def out(place: BuildEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = place.directory / tmp_path_factory.mktemp("out").name
     directory.mkdir()
     directory.chmod(0o777)
@@ -46,7 +46,7 @@ def out(place: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert place.left() == []
 
 
-def image(place: Lab, name: str, files: Mapping[str, bytes], *, hole: int = 0) -> str:
+def image(place: BuildEnv, name: str, files: Mapping[str, bytes], *, hole: int = 0) -> str:
     """An image of busybox and `files` in two layers; the reference of it."""
     layout = place.directory / name
     if not layout.exists():
@@ -61,8 +61,8 @@ def image(place: Lab, name: str, files: Mapping[str, bytes], *, hole: int = 0) -
                 member = tarfile.TarInfo("large")
                 member.size = hole
                 tar.addfile(member, _Zeros())
-        made = Layout(layout)
-        made.write_index({"1": made.image([Made(tar=base), Made(tar=top, compression="zstd")])})
+        made = OciLayout(layout)
+        made.write_index({"1": made.image([LayerTar(tar=base), LayerTar(tar=top, compression="zstd")])})
         base.unlink()
         top.unlink()
     return f"oci:{layout}:1"
@@ -82,11 +82,13 @@ def programs(directory: Path) -> Path:
     return directory
 
 
-def convert(place: Lab, reference: str, out: Path, *arguments: str | Path, **environment: str) -> Said:
+def convert(
+    place: BuildEnv, reference: str, out: Path, *arguments: str | Path, **environment: str
+) -> CommandResult:
     return place.run("dibo", "convert", reference, "-o", out / "disk", *arguments, environment=environment)
 
 
-def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
+def refused(said: CommandResult, kind: type[errors.DiboError], *words: str) -> None:
     assert "Traceback" not in said.err, said.err
     for word in words:
         assert word in said.err, said.err
@@ -100,7 +102,7 @@ def sound(disk: Path, offset: int = 0) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_bare_file_system_with_no_program_at_all(place: Lab, out: Path) -> None:
+def test_a_bare_file_system_with_no_program_at_all(place: BuildEnv, out: Path) -> None:
     empty = programs(place.directory / "none")
     said = convert(place, image(place, "tiny", {}), out, "--bare", "-t", "raw", PATH=str(empty))
     assert said.code == 0, said.err
@@ -116,7 +118,7 @@ def test_a_bare_file_system_with_no_program_at_all(place: Lab, out: Path) -> Non
         assert Reader(read).content is not None
 
 
-def test_the_same_image_gives_the_same_bytes_and_a_checksum_where_asked(place: Lab, out: Path) -> None:
+def test_the_same_image_gives_the_same_bytes_and_a_checksum_where_asked(place: BuildEnv, out: Path) -> None:
     reference = image(place, "tiny", {})
     for name in ("one", "other"):
         said = place.run(
@@ -131,7 +133,7 @@ def test_the_same_image_gives_the_same_bytes_and_a_checksum_where_asked(place: L
     )
 
 
-def test_a_disk_that_nobody_sized_becomes_as_large_as_it_must(place: Lab, out: Path) -> None:
+def test_a_disk_that_nobody_sized_becomes_as_large_as_it_must(place: BuildEnv, out: Path) -> None:
     reference = image(place, "large", {}, hole=5 * GIB // 2)
     said = convert(place, reference, out, "--bare", "-t", "raw", "--max-size", "4", *MUCH)
     assert said.code == 0, said.err
@@ -145,7 +147,7 @@ def test_a_disk_that_nobody_sized_becomes_as_large_as_it_must(place: Lab, out: P
     assert list(out.iterdir()) == []
 
 
-def test_limits_are_options(place: Lab, out: Path) -> None:
+def test_limits_are_options(place: BuildEnv, out: Path) -> None:
     refused(convert(place, image(place, "tiny", {}), out, "--max-entries", "9"), errors.LayerError, "9")
     reference = image(place, "large", {}, hole=5 * GIB // 2)
     refused(convert(place, reference, out), errors.LayerError, "more than 1000 times its size")
@@ -153,7 +155,7 @@ def test_limits_are_options(place: Lab, out: Path) -> None:
     assert list(out.iterdir()) == []
 
 
-def test_a_layout_of_ones_own(place: Lab, out: Path) -> None:
+def test_a_layout_of_ones_own(place: BuildEnv, out: Path) -> None:
     layout = place.directory / "layout.yaml"
     layout.write_text(
         "table: gpt\npartitions:\n"
@@ -171,19 +173,19 @@ def test_a_layout_of_ones_own(place: Lab, out: Path) -> None:
     sound(out / "disk.raw", offset=table.entries[1].first_lba * 512)
 
 
-def test_a_root_without_a_kernel_names_packages(place: Lab, out: Path) -> None:
+def test_a_root_without_a_kernel_names_packages(place: BuildEnv, out: Path) -> None:
     said = convert(place, image(place, "tiny", {}), out)
     refused(said, errors.RootNotBootable, "no kernel", "linux-image-amd64", "grub-pc-bin", "--bare")
 
 
-def test_a_root_without_grub_names_packages(place: Lab, out: Path) -> None:
+def test_a_root_without_grub_names_packages(place: BuildEnv, out: Path) -> None:
     said = convert(place, image(place, "kernel", KERNEL), out)
     refused(
         said, errors.RootNotBootable, "no GRUB for amd64", "install in the image: grub2-common grub-pc-bin"
     )
 
 
-def test_without_an_engine_it_says_what_prepares_a_root(place: Lab, out: Path) -> None:
+def test_without_an_engine_it_says_what_prepares_a_root(place: BuildEnv, out: Path) -> None:
     empty = programs(place.directory / "no-engine")
     said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out, PATH=str(empty))
     refused(
@@ -195,21 +197,21 @@ def test_without_an_engine_it_says_what_prepares_a_root(place: Lab, out: Path) -
     )
 
 
-def test_what_no_engine_can_prepare_fails_as_a_hook(place: Lab, out: Path) -> None:
+def test_what_no_engine_can_prepare_fails_as_a_hook(place: BuildEnv, out: Path) -> None:
     need("buildah", "newuidmap")
     said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out)
     refused(said, errors.HookFailed, "80-grub", "of flavour 'boot-files'")
 
 
-def test_what_ext4_cannot_hold_is_told(place: Lab, out: Path) -> None:
+def test_what_ext4_cannot_hold_is_told(place: BuildEnv, out: Path) -> None:
     layout = place.directory / "attributes"
     tar = place.directory / "attributes.tar"
     member = tarfile.TarInfo("etc/file")
     member.pax_headers = {"SCHILY.xattr.user.large": "x" * 9000}
     with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as file:
         file.addfile(member)
-    made = Layout(layout)
-    made.write_index({"1": made.image([Made(tar=tar)])})
+    made = OciLayout(layout)
+    made.write_index({"1": made.image([LayerTar(tar=tar)])})
     said = convert(place, f"oci:{layout}:1", out, "--bare")
     refused(said, errors.ConverterError, "cannot be an ext4 file system", "etc/file", "user.large")
     assert list(out.iterdir()) == []
@@ -228,7 +230,7 @@ def test_what_ext4_cannot_hold_is_told(place: Lab, out: Path) -> None:
     ],
 )
 def test_bad_input(
-    place: Lab, out: Path, arguments: list[str], kind: type[errors.DiboError], words: list[str]
+    place: BuildEnv, out: Path, arguments: list[str], kind: type[errors.DiboError], words: list[str]
 ) -> None:
     given = [image(place, "tiny", {}) if each == "TINY" else each for each in arguments]
     default = [] if "-o" in given else ["-o", str(out / "disk")]
@@ -237,7 +239,7 @@ def test_bad_input(
     assert list(out.iterdir()) == []
 
 
-def test_a_word_for_compression_that_is_none(place: Lab, out: Path) -> None:
+def test_a_word_for_compression_that_is_none(place: BuildEnv, out: Path) -> None:
     said = convert(place, image(place, "tiny", {}), out, "--bare", DIBO_QCOW2_COMPRESSION="lzma")
     refused(said, errors.UsageError, "DIBO_QCOW2_COMPRESSION", "zstd")
     assert "disk" not in said.err.split("DIBO_QCOW2_COMPRESSION")[0]  # before anything was read

@@ -17,10 +17,10 @@ from dibo import errors
 from dibo.units import MIB
 from tests.support import user
 from tests.support.flavours import write_flavour
-from tests.support.lab import Lab, Said, lab
-from tests.support.oracle import fsck, mounted, require_same
-from tests.support.parts import need, unmet
-from tests.support.traces import settled, traces
+from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.host.host_snapshot import host_snapshot, settled_snapshot
+from tests.support.images.oracle import fsck, mounted, require_same
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.integration
 
@@ -38,17 +38,17 @@ BEHIND_A_NAME = 'ln -sf "${IMAGE_BLOCK_DEVICE}p1" "$LINK"\necho "IMAGE_BLOCK_DEV
 class World:
     """Who builds, and how."""
 
-    lab: Lab
+    build_env: BuildEnv
     loop: bool
 
-    def build(self, hook: str, output: Path, *types: str, link: str = "") -> Said:
+    def build(self, hook: str, output: Path, *types: str, link: str = "") -> CommandResult:
         yaml = f"environment:\n  LINK: {link}\n"
-        shutil.rmtree(self.lab.flavours / "disk", ignore_errors=True)
-        write_flavour(self.lab.flavours, "disk", {"block-device.d/10-disk": SH + hook}, yaml=yaml)
+        shutil.rmtree(self.build_env.flavours / "disk", ignore_errors=True)
+        write_flavour(self.build_env.flavours, "disk", {"block-device.d/10-disk": SH + hook}, yaml=yaml)
         words = ["-o", str(output), "-t", ",".join(types or ("raw",)), "--image-size", "0.06", "--no-base"]
-        before = traces(self.lab.directory)
-        said = self.lab.run("disk-image-create", *words, *(["--loop"] if self.loop else []), "disk")
-        assert settled(before, self.lab.directory) == before
+        before = host_snapshot(self.build_env.directory)
+        said = self.build_env.run("disk-image-create", *words, *(["--loop"] if self.loop else []), "disk")
+        assert settled_snapshot(before, self.build_env.directory) == before
         return said
 
 
@@ -60,9 +60,9 @@ def worlds() -> Iterator[dict[str, World]]:
             someone = user.ordinary_user()
         except user.NoOrdinaryUser as error:
             unmet(str(error))
-        found = {"file": World(lab=stack.enter_context(lab(someone)), loop=False)}
+        found = {"file": World(build_env=stack.enter_context(build_env(someone)), loop=False)}
         if os.geteuid() == 0:
-            found["loop"] = World(lab=stack.enter_context(lab(pwd.getpwuid(0))), loop=True)
+            found["loop"] = World(build_env=stack.enter_context(build_env(pwd.getpwuid(0))), loop=True)
         yield found
 
 
@@ -75,14 +75,14 @@ def world(worlds: dict[str, World], request: pytest.FixtureRequest) -> World:
 
 @pytest.fixture
 def out(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = world.lab.directory / tmp_path_factory.mktemp("out").name
+    directory = world.build_env.directory / tmp_path_factory.mktemp("out").name
     directory.mkdir()
-    shutil.chown(directory, world.lab.user.pw_uid, world.lab.user.pw_gid)
+    shutil.chown(directory, world.build_env.user.pw_uid, world.build_env.user.pw_gid)
     yield directory
     shutil.rmtree(directory)
 
 
-def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
+def refused(said: CommandResult, kind: type[errors.DiboError], *words: str) -> None:
     assert "Traceback" not in said.err, said.err
     for word in words:
         assert word in said.err, said.err
@@ -136,7 +136,7 @@ def test_a_device_of_the_machine_is_never_taken(worlds: dict[str, World]) -> Non
     disk = next((path for path in others if not path.name.startswith("loop")), None)
     if disk is None:
         unmet("this machine has no block device but loop devices")
-    out = worlds["loop"].lab.directory / "never"
+    out = worlds["loop"].build_env.directory / "never"
     said = worlds["loop"].build(f"echo IMAGE_BLOCK_DEVICE={disk}\n", out)
     refused(said, errors.HookFailed, f"printed IMAGE_BLOCK_DEVICE={disk}, which does not lie on /dev/loop")
 
@@ -146,12 +146,12 @@ def test_a_device_that_lies_on_the_disk_under_another_name(worlds: dict[str, Wor
     if "loop" not in worlds:
         unmet("only root has loop devices and mounts")
     world = worlds["loop"]
-    link = world.lab.directory / "root-of-the-disk"
+    link = world.build_env.directory / "root-of-the-disk"
     said = world.build(
-        TABLE.format(lines="2048,,L\\n") + BEHIND_A_NAME, world.lab.directory / "named", link=str(link)
+        TABLE.format(lines="2048,,L\\n") + BEHIND_A_NAME, world.build_env.directory / "named", link=str(link)
     )
     assert said.code == 0, said.err
-    disk = world.lab.directory / "named.raw"
+    disk = world.build_env.directory / "named.raw"
     fsck(disk, MIB)
     assert b"bin/busybox" in mounted(disk, MIB, size_of(disk) - MIB)
     disk.unlink()

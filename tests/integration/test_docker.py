@@ -1,6 +1,7 @@
 """The docker engine, on a real daemon: the same keys, trees, errors and cleanliness as buildah's.
 
-The base is busybox alone (tests/support/lab.py); the daemon has a private socket (tests/support/dockerd.py).
+The base is busybox alone (tests/support/host/build_env.py); the daemon has a private socket
+(tests/support/servers/dockerd.py).
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
-from tests.support import confine
-from tests.support.docker_lab import (
+from tests.support.flavours import write_flavour
+from tests.support.host import confine
+from tests.support.host.build_env import BuildEnv, CommandResult, program
+from tests.support.host.docker_build_env import (
     LAYER,
     config_of,
     differences,
@@ -35,11 +38,9 @@ from tests.support.docker_lab import (
     tree_of_buildah,
     tree_of_docker,
 )
-from tests.support.dockerd import Docker, dockerd
-from tests.support.entries import walk
-from tests.support.flavours import write_flavour
-from tests.support.lab import Lab, Said, program
-from tests.support.patience import PATIENCE
+from tests.support.images.tree_entries import walk
+from tests.support.servers.dockerd import Docker, dockerd
+from tests.support.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_is_left_with_docker")]
 
@@ -63,14 +64,14 @@ def write_flavours(directory: Path) -> None:
     write_flavour(directory, "other", {"first-boot.d/50-other": SH + "echo other\n"}, yaml="needs: [many]\n")
 
 
-def refused(said: Said, kind: type[errors.DiboError], *words: str) -> None:
+def refused(said: CommandResult, kind: type[errors.DiboError], *words: str) -> None:
     assert "Traceback" not in said.err, said.err
     for word in words:
         assert word in said.err, said.err
     assert said.code == kind.exit_code, said.err
 
 
-def test_the_same_keys_and_trees_as_buildah(place: Lab, daemon: Docker, tmp_path: Path) -> None:
+def test_the_same_keys_and_trees_as_buildah(place: BuildEnv, daemon: Docker, tmp_path: Path) -> None:
     time.sleep(1)  # all that the base has is older than the second that begins now
     begun = int(time.time())
     theirs = ok(place.run("dibo", "build", "--engine", "buildah", "--no-base", "other"))
@@ -89,7 +90,7 @@ def test_the_same_keys_and_trees_as_buildah(place: Lab, daemon: Docker, tmp_path
         assert differences(made_by_docker, made_by_buildah, young=begun) == []
 
 
-def test_a_layer_holds_no_secret_of_the_run(place: Lab, daemon: Docker) -> None:
+def test_a_layer_holds_no_secret_of_the_run(place: BuildEnv, daemon: Docker) -> None:
     """Proxies are seen by hooks, and are nowhere in what is kept."""
     write_flavour(place.flavours, "proxied", {"install.d/10-proxied": SH + "echo saw $http_proxy\n"})
     proxy = "http://user:hunter2@127.0.0.1:9"
@@ -109,7 +110,7 @@ def test_a_layer_holds_no_secret_of_the_run(place: Lab, daemon: Docker) -> None:
     assert set(config["Labels"]) == {"io.dibo.key", "io.dibo.ingredients"}
 
 
-def test_hooks_are_and_may_what_they_do_with_buildah(place: Lab) -> None:
+def test_hooks_are_and_may_what_they_do_with_buildah(place: BuildEnv) -> None:
     script = "id; umask; pwd; ulimit -n; grep CapEff /proc/self/status; env | grep -v ^HOSTNAME= | sort\n"
     script += "ls -lnR /tmp/in_target.d | sed 's/[A-Z][a-z][a-z] [ 0-9][0-9] .* / /'\n"
     script += "touch /tmp/in_target.d/x || :; echo end\n"
@@ -125,7 +126,7 @@ def test_hooks_are_and_may_what_they_do_with_buildah(place: Lab) -> None:
 
 
 @pytest.mark.parametrize("script", ["echo out; echo err >&2; exit 3", "/nowhere", "kill -9 $$"])
-def test_failures_read_as_buildahs(place: Lab, script: str) -> None:
+def test_failures_read_as_buildahs(place: BuildEnv, script: str) -> None:
     write_flavour(place.flavours, "fails", {"install.d/10-fails": SH + f"echo state > /state\n{script}\n"})
     ours = place.run("dibo", "build", "--no-base", "fails")
     theirs = place.run("dibo", "build", "--engine", "buildah", "--no-base", "fails")
@@ -141,19 +142,19 @@ def test_failures_read_as_buildahs(place: Lab, script: str) -> None:
     assert "Read-only file system" in inside.err
 
 
-def error_of(said: Said) -> list[str]:
+def error_of(said: CommandResult) -> list[str]:
     lines = said.err.splitlines()
     return lines[next(n for n, line in enumerate(lines) if line.startswith("dibo: error: ")) :]
 
 
-def test_a_shell_with_input(place: Lab) -> None:
+def test_a_shell_with_input(place: BuildEnv) -> None:
     ok(place.run("dibo", "build", "--no-base", "many"))
     argv = place.argv([program("dibo"), "shell", "--no-base", "many", "--run", "sort -r; echo $?"])
     done = subprocess.run(argv, input="a\nb\n", capture_output=True, text=True, cwd="/")
     assert (done.stdout, done.returncode) == ("b\na\n0\n", 0), done.stderr
 
 
-def test_a_shell_on_a_terminal(place: Lab) -> None:
+def test_a_shell_on_a_terminal(place: BuildEnv) -> None:
     ok(place.run("dibo", "build", "--no-base", "many"))
     argv = place.argv([program("dibo"), "shell", "--no-base", "many"], {"TERM": "xterm"})
     typed = b"stty size; tty; echo term=$TERM; exit 5\r"
@@ -178,23 +179,23 @@ def on_a_terminal(argv: list[str], typed: bytes) -> tuple[int, str]:
                     os.write(mine, typed)
                     typed = b""
         os.close(mine)
-        return child.wait(PATIENCE), seen.decode(errors="replace")
+        return child.wait(TIMEOUT), seen.decode(errors="replace")
 
 
 SLOW = SH + "echo begun > /begun; echo begun; sleep 1000\n"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(place: Lab, daemon: Docker, signum: int) -> None:
+def test_interrupted(place: BuildEnv, daemon: Docker, signum: int) -> None:
     write_flavour(place.flavours, "slow", {"install.d/10-slow": SLOW})
     with place.start("dibo", "build", "-x", "--no-base", "slow") as child:
         wait_for_line(child, "begun")
         child.send_signal(signum)
-        assert child.wait(PATIENCE) == 128 + signum
+        assert child.wait(TIMEOUT) == 128 + signum
 
 
 @pytest.mark.parametrize("tenths", range(0, 15, 3))
-def test_interrupted_whatever_it_does(place: Lab, daemon: Docker, tenths: int) -> None:
+def test_interrupted_whatever_it_does(place: BuildEnv, daemon: Docker, tenths: int) -> None:
     """At any moment of a build that makes every layer anew, from its first word on: before, Python may be starting
     still. What is left is looked for afterwards."""
     ok(place.run("dibo", "build", "--no-base", "other"))
@@ -202,10 +203,10 @@ def test_interrupted_whatever_it_does(place: Lab, daemon: Docker, tenths: int) -
         assert child.stderr is not None and child.stderr.readline()
         time.sleep(tenths / 10)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(PATIENCE) in (128 + signal.SIGTERM, 0)
+        assert child.wait(TIMEOUT) in (128 + signal.SIGTERM, 0)
 
 
-def test_killed(place: Lab, daemon: Docker) -> None:
+def test_killed(place: BuildEnv, daemon: Docker) -> None:
     """After SIGKILL the next run removes what was left, whatever its engine."""
     write_flavour(place.flavours, "slow", {"install.d/10-slow": SLOW})
     with place.start("dibo", "build", "-x", "--no-base", "slow") as child:
@@ -217,7 +218,7 @@ def test_killed(place: Lab, daemon: Docker) -> None:
     assert things(daemon) == []
 
 
-def test_killed_while_its_daemon_is_away(place: Lab, daemon: Docker) -> None:
+def test_killed_while_its_daemon_is_away(place: BuildEnv, daemon: Docker) -> None:
     """What cannot be removed now waits."""
     journal = place.cache / "runs" / "20200101000000-00000000" / "journal"
     journal.parent.mkdir()
@@ -239,22 +240,22 @@ def wait_for_line(child: subprocess.Popen[str], word: str) -> None:
     raise AssertionError(f"never said {word}")
 
 
-def test_built_anew_leaves_no_nameless_image(place: Lab, daemon: Docker) -> None:
+def test_built_anew_leaves_no_nameless_image(place: BuildEnv, daemon: Docker) -> None:
     """Looked for afterwards."""
     ok(place.run("dibo", "build", "--no-base", "many"))
     ok(place.run("dibo", "build", "--no-base", "--refresh", "many"))
 
 
-def test_two_builds_at_once(place: Lab, daemon: Docker) -> None:
+def test_two_builds_at_once(place: BuildEnv, daemon: Docker) -> None:
     """Of the same layers. What one has not let go of yet stays without a name, and is removed here."""
     running = [place.start("dibo", "build", "--no-base", "--refresh", "other") for _ in range(2)]
-    said = [child.communicate(timeout=PATIENCE)[1] for child in running]
+    said = [child.communicate(timeout=TIMEOUT)[1] for child in running]
     assert [child.returncode for child in running] == [0, 0], said
     run(*docker(daemon), "image", "prune", "--force")
     assert " 0 to build" in ok(place.run("dibo", "plan", "--no-base", "other"))
 
 
-def test_a_tag(place: Lab, daemon: Docker) -> None:
+def test_a_tag(place: BuildEnv, daemon: Docker) -> None:
     for name in ("localhost/web", "localhost:5000/web:1"):
         assert ok(place.run("dibo", "build", "--no-base", "--tag", name, "many")) == name
         assert config_of(daemon, name)["Config"]["Labels"]["io.dibo.key"]
@@ -265,8 +266,8 @@ def test_a_tag(place: Lab, daemon: Docker) -> None:
 
 
 @pytest.fixture
-def remote(place: Lab) -> Iterator[str]:
-    """A daemon on TCP that sees neither the lab nor any directory for temporary files of ours."""
+def remote(place: BuildEnv) -> Iterator[str]:
+    """A daemon on TCP that sees neither the build environment nor any directory for temporary files of ours."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -277,7 +278,7 @@ def remote(place: Lab) -> Iterator[str]:
         assert things(started) == []
 
 
-def test_a_daemon_that_sees_none_of_our_files(place: Lab, remote: str) -> None:
+def test_a_daemon_that_sees_none_of_our_files(place: BuildEnv, remote: str) -> None:
     image = ok(place.run("dibo", "build", "--no-base", "other", environment={"DOCKER_HOST": remote}))
     inside = place.run(
         "dibo", "shell", "--no-base", "other", "--run", "ls /d", environment={"DOCKER_HOST": remote}
@@ -286,7 +287,7 @@ def test_a_daemon_that_sees_none_of_our_files(place: Lab, remote: str) -> None:
     assert image in run("docker", "-H", remote, "images", "--format", "{{.Repository}}:{{.Tag}}")
 
 
-def test_nobody_at_docker_host(place: Lab) -> None:
+def test_nobody_at_docker_host(place: BuildEnv) -> None:
     for host, words in {
         "unix:///nowhere/sock": "No such file or directory",
         "tcp://127.0.0.1:9": "Connection refused",
@@ -295,13 +296,13 @@ def test_nobody_at_docker_host(place: Lab) -> None:
         refused(said, errors.EngineError, f"no docker daemon answers at {host}", words, "DOCKER_HOST")
 
 
-def test_a_docker_host_that_is_none(place: Lab) -> None:
+def test_a_docker_host_that_is_none(place: BuildEnv) -> None:
     said = place.run("dibo", "build", "--no-base", "many", environment={"DOCKER_HOST": "gopher://x"})
     refused(said, errors.EngineError, "DOCKER_HOST")
 
 
 @AS_ROOT
-def test_a_user_who_may_not_use_the_daemon(place: Lab, daemon: Docker) -> None:
+def test_a_user_who_may_not_use_the_daemon(place: BuildEnv, daemon: Docker) -> None:
     path = Path(daemon.host.removeprefix("unix://"))
     group = path.stat().st_gid
     os.chown(path, 0, 0)
@@ -315,7 +316,7 @@ def test_a_user_who_may_not_use_the_daemon(place: Lab, daemon: Docker) -> None:
 # Which engine
 
 
-def without_buildah(place: Lab) -> dict[str, str]:
+def without_buildah(place: BuildEnv) -> dict[str, str]:
     """A PATH with everything but buildah."""
     path = place.directory / "path"
     if not path.exists():
@@ -327,7 +328,7 @@ def without_buildah(place: Lab) -> dict[str, str]:
     return {"PATH": str(path), "DIBO_ENGINE": "auto"}
 
 
-def test_auto_takes_buildah(place: Lab, daemon: Docker) -> None:
+def test_auto_takes_buildah(place: BuildEnv, daemon: Docker) -> None:
     said = place.run(
         "dibo", "plan", "--engine", "auto", "--no-base", "many", environment={"DOCKER_HOST": "unix:///x"}
     )
@@ -335,14 +336,14 @@ def test_auto_takes_buildah(place: Lab, daemon: Docker) -> None:
     assert said.err == ""
 
 
-def test_auto_takes_docker_where_buildah_is_missing(place: Lab) -> None:
+def test_auto_takes_docker_where_buildah_is_missing(place: BuildEnv) -> None:
     said = place.run("dibo", "build", "--no-base", "many", environment=without_buildah(place))
     ok(said)
     assert "building with docker, since buildah does not work here: buildah is not installed" in said.err
 
 
 @AS_ROOT
-def test_auto_takes_docker_where_namespaces_are_forbidden(place: Lab) -> None:
+def test_auto_takes_docker_where_namespaces_are_forbidden(place: BuildEnv) -> None:
     around = [sys.executable, confine.__file__, "--no-containers", "--"]
     said = place.run("dibo", "plan", "--engine", "auto", "--no-base", "many", around=around)
     ok(said)
@@ -351,7 +352,7 @@ def test_auto_takes_docker_where_namespaces_are_forbidden(place: Lab) -> None:
     )
 
 
-def test_auto_says_why_neither_works(place: Lab) -> None:
+def test_auto_says_why_neither_works(place: BuildEnv) -> None:
     nobody = {**without_buildah(place), "DOCKER_HOST": "unix:///nowhere/sock"}
     said = place.run("dibo", "build", "--no-base", "many", environment=nobody)
     refused(
@@ -364,13 +365,13 @@ def test_auto_says_why_neither_works(place: Lab) -> None:
     )
 
 
-def test_an_unknown_engine(place: Lab) -> None:
+def test_an_unknown_engine(place: BuildEnv) -> None:
     refused(
         place.run("dibo", "build", "--engine", "dokcer", "many"), errors.UsageError, "'dokcer' is no engine"
     )
 
 
-def test_artefacts_are_those_of_buildah(place: Lab) -> None:
+def test_artefacts_are_those_of_buildah(place: BuildEnv) -> None:
     """Byte for byte, since times are clamped to the epoch."""
     made = []
     for engine in ("docker", "buildah"):
@@ -384,7 +385,7 @@ def test_artefacts_are_those_of_buildah(place: Lab) -> None:
     assert made[0] == made[1]
 
 
-def test_doctor(place: Lab, daemon: Docker) -> None:
+def test_doctor(place: BuildEnv, daemon: Docker) -> None:
     base = place.directory / "base.tar"
     said = place.run("dibo", "doctor", "--base", base)
     assert f" at {daemon.host}" in said.out

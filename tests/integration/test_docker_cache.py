@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.docker_lab import (
+from tests.support.flavours import write_flavour
+from tests.support.host.build_env import BuildEnv, CommandResult
+from tests.support.host.docker_build_env import (
     LAYER,
     config_of,
     differences,
@@ -18,11 +20,9 @@ from tests.support.docker_lab import (
     tree_of_buildah,
     tree_of_docker,
 )
-from tests.support.dockerd import Docker
-from tests.support.entries import walk
-from tests.support.flavours import write_flavour
-from tests.support.lab import Lab, Said
-from tests.support.registry import registry
+from tests.support.images.tree_entries import walk
+from tests.support.servers.dockerd import Docker
+from tests.support.servers.registry import registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nothing_is_left_with_docker")]
 
@@ -30,19 +30,19 @@ SH = "#!/bin/sh\nset -eu\n"
 ENGINES = ("buildah", "docker")
 
 
-def build(place: Lab, engine: str, cache: str, name: str, compression: str) -> Said:
+def build(place: BuildEnv, engine: str, cache: str, name: str, compression: str) -> CommandResult:
     options = ["--no-base", "--cache", cache, "--layer-compression", compression, "--engine", engine]
     return place.run("dibo", "build", *options, name)
 
 
-def plan(place: Lab, engine: str, cache: str, name: str) -> str:
+def plan(place: BuildEnv, engine: str, cache: str, name: str) -> str:
     return ok(place.run("dibo", "plan", "--no-base", "--engine", engine, "--cache", cache, name))
 
 
 @pytest.mark.parametrize("compression", ["zstd", "gzip"])
 @pytest.mark.parametrize(("first", "second"), [ENGINES, ENGINES[::-1]])
 def test_one_engine_goes_on_from_the_other_s_layers(
-    place: Lab, daemon: Docker, tmp_path: Path, first: str, second: str, compression: str
+    place: BuildEnv, daemon: Docker, tmp_path: Path, first: str, second: str, compression: str
 ) -> None:
     """Also where a layer takes away what is below it; layers made by one are the same trees at the other."""
     lower, upper = f"lower-{first}-{compression}", f"upper-{first}-{compression}"

@@ -20,7 +20,9 @@ from dibo.images.layers.limits import Limits
 from dibo.images.layers.stream import Stream
 from dibo.images.sources.choose import choose_image
 from dibo.system.docker_api import Daemon, connected
-from tests.support.docker_lab import (
+from tests.support.flavours import write_flavour
+from tests.support.host.build_env import BuildEnv
+from tests.support.host.docker_build_env import (
     LAYER,
     config_of,
     differences,
@@ -29,14 +31,12 @@ from tests.support.docker_lab import (
     tree_of_buildah,
     tree_of_docker,
 )
-from tests.support.dockerd import Docker
-from tests.support.entries import walk
-from tests.support.flavours import write_flavour
-from tests.support.lab import Lab
-from tests.support.layouts import Made, Tar, simple
-from tests.support.parts import need
-from tests.support.registry import registry
-from tests.support.sshd import sshd
+from tests.support.images.oci_layouts import LayerTar, Tar, simple
+from tests.support.images.tree_entries import walk
+from tests.support.requirements import need
+from tests.support.servers.dockerd import Docker
+from tests.support.servers.registry import registry
+from tests.support.servers.sshd import sshd
 
 pytestmark = [
     pytest.mark.integration,
@@ -63,8 +63,8 @@ def connection(daemon: Docker, tmp_path: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def furnished(both: tuple[Lab, Docker]) -> Path:
-    """The lab's base with what bases have: devices, systemd-resolved, capabilities, holes, names of every length."""
+def furnished(both: tuple[BuildEnv, Docker]) -> Path:
+    """The base with what bases have: devices, systemd-resolved, capabilities, holes, names of every length."""
     directory = both[0].directory / "furnished"
     directory.mkdir()
     run("tar", "-C", directory, "-xpf", both[0].directory / "base.tar")
@@ -95,7 +95,7 @@ def furnished(both: tuple[Lab, Docker]) -> Path:
     return target
 
 
-def same_base(place: Lab, daemon: Docker, base: str | Path, directory: Path) -> str:
+def same_base(place: BuildEnv, daemon: Docker, base: str | Path, directory: Path) -> str:
     """Both engines make the same layer of a base; its key."""
     begun = int(time.time()) + 1
     time.sleep(1)
@@ -114,7 +114,7 @@ def same_base(place: Lab, daemon: Docker, base: str | Path, directory: Path) -> 
 
 
 @pytest.mark.parametrize("program", ["", "gzip", "xz", "zstd", "bzip2"])
-def test_a_tar(place: Lab, daemon: Docker, furnished: Path, tmp_path: Path, program: str) -> None:
+def test_a_tar(place: BuildEnv, daemon: Docker, furnished: Path, tmp_path: Path, program: str) -> None:
     base = furnished
     if program:
         need(program)
@@ -136,7 +136,7 @@ def run_bytes(*argv: str | Path) -> bytes:
     return subprocess.run(argv, capture_output=True, check=True).stdout
 
 
-def test_a_squashfs(place: Lab, daemon: Docker, tmp_path: Path) -> None:
+def test_a_squashfs(place: BuildEnv, daemon: Docker, tmp_path: Path) -> None:
     need("mksquashfs", "sqfs2tar", "unsquashfs")
     root, base = tmp_path / "root", place.directory / "base.squashfs"
     root.mkdir()
@@ -145,7 +145,7 @@ def test_a_squashfs(place: Lab, daemon: Docker, tmp_path: Path) -> None:
     same_base(place, daemon, base, tmp_path)
 
 
-def test_a_tar_that_is_cut_short(place: Lab, furnished: Path) -> None:
+def test_a_tar_that_is_cut_short(place: BuildEnv, furnished: Path) -> None:
     base = place.directory / "short.tar"
     base.write_bytes(furnished.read_bytes()[:-1_000_000])
     said = place.run("dibo", "build", "--no-base", "--base", base, "one")
@@ -154,18 +154,20 @@ def test_a_tar_that_is_cut_short(place: Lab, furnished: Path) -> None:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-def test_an_oci_layout(place: Lab, daemon: Docker, tmp_path: Path, compression: str) -> None:
+def test_an_oci_layout(place: BuildEnv, daemon: Docker, tmp_path: Path, compression: str) -> None:
     """Docker 20.10 knows no zstd, and no layouts at all."""
-    tar = Made(tar=place.directory / "base.tar", compression=compression)
+    tar = LayerTar(tar=place.directory / "base.tar", compression=compression)
     layout = simple(place.directory / f"layout-{compression}", [tar])
     same_base(place, daemon, f"oci:{layout}", tmp_path)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_an_image_in_a_registry(place: Lab, daemon: Docker, tmp_path: Path, compression: str) -> None:
+def test_an_image_in_a_registry(place: BuildEnv, daemon: Docker, tmp_path: Path, compression: str) -> None:
     """What the daemon cannot pull, dibo sends to it."""
     need("skopeo", "docker-registry")
-    layout = simple(tmp_path / "layout", [Made(tar=place.directory / "base.tar", compression=compression)])
+    layout = simple(
+        tmp_path / "layout", [LayerTar(tar=place.directory / "base.tar", compression=compression)]
+    )
     storage = tmp_path / "registry"
     storage.mkdir()
     with registry(storage) as server:
@@ -186,7 +188,9 @@ def test_an_image_in_a_registry(place: Lab, daemon: Docker, tmp_path: Path, comp
 # Layers that come and go
 
 
-def test_layers_of_buildah_are_taken(place: Lab, daemon: Docker, connection: Daemon, tmp_path: Path) -> None:
+def test_layers_of_buildah_are_taken(
+    place: BuildEnv, daemon: Docker, connection: Daemon, tmp_path: Path
+) -> None:
     ok(place.run("dibo", "build", "--no-base", "one"))
     image = ok(place.run("dibo", "build", "--no-base", "--engine", "buildah", "two"))
     layout = place.directory / "pushed"
@@ -202,12 +206,12 @@ def test_layers_of_buildah_are_taken(place: Lab, daemon: Docker, connection: Dae
 
 
 def test_a_layer_with_wrong_bytes_is_not_taken(
-    place: Lab, daemon: Docker, connection: Daemon, tmp_path: Path
+    place: BuildEnv, daemon: Docker, connection: Daemon, tmp_path: Path
 ) -> None:
     tar = Tar(tmp_path / "new.tar")
     tar.add("file", b"right" * 1000)
     tar.close()
-    layout = simple(tmp_path / "layout", [Made(tar=tmp_path / "new.tar", compression="none")])
+    layout = simple(tmp_path / "layout", [LayerTar(tar=tmp_path / "new.tar", compression="none")])
     digest = hashlib.sha256((tmp_path / "new.tar").read_bytes()).hexdigest()
     with (layout / "blobs" / "sha256" / digest).open("r+b") as file:
         file.seek(600)
@@ -221,7 +225,7 @@ def test_a_layer_with_wrong_bytes_is_not_taken(
     assert connection.identity(name) is None
 
 
-def test_layers_are_handed_out(place: Lab, daemon: Docker, connection: Daemon, tmp_path: Path) -> None:
+def test_layers_are_handed_out(place: BuildEnv, daemon: Docker, connection: Daemon, tmp_path: Path) -> None:
     name = ok(place.run("dibo", "build", "--no-base", "two"))
     image = DockerStore(connection, tmp_path).image(name)
     assert image.architecture == "amd64"
@@ -234,7 +238,7 @@ def test_layers_are_handed_out(place: Lab, daemon: Docker, connection: Daemon, t
 
 
 def test_a_daemon_with_containerd_s_store(
-    place: Lab, daemon: Docker, connection: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: BuildEnv, daemon: Docker, connection: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such a daemon wants all layers. Docker 20.10 is none, but takes what is sent to one."""
     name = ok(place.run("dibo", "build", "--no-base", "two"))
@@ -252,7 +256,7 @@ def test_a_daemon_with_containerd_s_store(
 # Daemons behind ssh
 
 
-def test_ssh(place: Lab, daemon: Docker) -> None:
+def test_ssh(place: BuildEnv, daemon: Docker) -> None:
     directory = place.directory / "ssh"
     directory.mkdir()
     with sshd(directory, owner=place.user.pw_uid) as (port, programs):

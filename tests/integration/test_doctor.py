@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
-from tests.support import confine, user
-from tests.support.installed import installed_dibo
-from tests.support.lab import Said, busybox_root
-from tests.support.parts import need, unmet
-from tests.support.patience import PATIENCE
+from tests.support import user
+from tests.support.host import confine
+from tests.support.host.build_env import CommandResult, busybox_root
+from tests.support.host.installed_dibo import installed_dibo
+from tests.support.requirements import need, unmet
+from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +38,7 @@ def place() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def doctor(place: Path, around: Sequence[str], **variables: str) -> Said:
+def doctor(place: Path, around: Sequence[str], **variables: str) -> CommandResult:
     argv = [sys.executable, "-I", str(place / "confine.py"), *around, "--", str(installed_dibo() / "dibo")]
     environment = {"PATH": os.environ["PATH"], "XDG_DATA_HOME": str(place), "IMG_PATH": f"{place}/cache"}
     done = subprocess.run(
@@ -46,13 +47,13 @@ def doctor(place: Path, around: Sequence[str], **variables: str) -> Said:
         text=True,
         env=environment | variables,
         cwd="/",
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    return Said(code=done.returncode, out=done.stdout, err=done.stderr)
+    return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
-def missing(said: Said) -> list[str]:
+def missing(said: CommandResult) -> list[str]:
     return [line[4:].partition(":")[0] for line in said.out.splitlines() if line.startswith("NO ")]
 
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dibo.tree.node import Node
-from tests.properties.trees import roots
-from tests.support.ext4_images import MIB, by_mke2fs, described, privately, written
-from tests.support.oracle import fsck, mounted, require_same
-from tests.support.parts import need, unmet
-from tests.support.trees import Recorder, directory, file, zoo
+from tests.properties.tree_strategies import roots
+from tests.support.disks.ext4_images import MIB, by_mke2fs, described, privately, written
+from tests.support.disks.memory_disk import Recorder, directory, file, zoo
+from tests.support.images.oracle import fsck, mounted, require_same
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.integration
 

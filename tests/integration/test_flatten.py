@@ -20,15 +20,13 @@ import pytest
 from dibo.images.image import Layer
 from dibo.images.layers.load import Tree, load
 from dibo.tree.node import Node
-from tests.support import entries
-from tests.support.entries import BLOCK, Entry, walk
-from tests.support.layouts import Made, simple
-from tests.support.oracle import command, differences
-from tests.support.parts import need, unmet
-from tests.support.tars import (
+from tests.support.images import tree_entries
+from tests.support.images.oci_layouts import LayerTar, simple
+from tests.support.images.oracle import command, differences
+from tests.support.images.tar_layers import (
     COMPRESS,
     END,
-    Memory,
+    MemorySink,
     directory,
     file,
     hardlink,
@@ -36,6 +34,8 @@ from tests.support.tars import (
     pax,
     stored_layer,
 )
+from tests.support.images.tree_entries import BLOCK, Entry, walk
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.integration
 
@@ -49,13 +49,13 @@ def as_root() -> None:
         unmet("only root can unpack owners and devices")
 
 
-def flattened(layers: Sequence[Layer]) -> entries.Tree:
-    memory = Memory()
+def flattened(layers: Sequence[Layer]) -> tree_entries.Tree:
+    memory = MemorySink()
     return as_entries(load(layers, memory), memory)
 
 
-def as_entries(tree: Tree, memory: Memory) -> entries.Tree:
-    """As tests.support.entries.walk would see it."""
+def as_entries(tree: Tree, memory: MemorySink) -> tree_entries.Tree:
+    """As tests.support.images.tree_entries.walk would see it."""
     names: dict[Node, list[bytes]] = {}
     todo = [(b"", tree.root)]
     while todo:
@@ -69,7 +69,7 @@ def as_entries(tree: Tree, memory: Memory) -> entries.Tree:
     return found
 
 
-def _entry(node: Node, memory: Memory, links: tuple[bytes, ...]) -> Entry:
+def _entry(node: Node, memory: MemorySink, links: tuple[bytes, ...]) -> Entry:
     kind = stat.S_IFMT(node.mode)
     data = memory.of(node)
     digest = hashlib.sha256()
@@ -78,7 +78,7 @@ def _entry(node: Node, memory: Memory, links: tuple[bytes, ...]) -> Entry:
         if block.strip(b"\0"):
             digest.update(start.to_bytes(8, "little") + block)
     return Entry(
-        kind=entries._KINDS[kind],
+        kind=tree_entries._KINDS[kind],
         mode=stat.S_IMODE(node.mode),
         uid=node.uid,
         gid=node.gid,
@@ -92,12 +92,12 @@ def _entry(node: Node, memory: Memory, links: tuple[bytes, ...]) -> Entry:
     )
 
 
-def by_umoci(stack: Sequence[bytes], place: Path) -> entries.Tree:
+def by_umoci(stack: Sequence[bytes], place: Path) -> tree_entries.Tree:
     made = []
     for number, tar in enumerate(stack):
         path = place / f"{number}.tar"
         path.write_bytes(tar)
-        made.append(Made(tar=path))
+        made.append(LayerTar(tar=path))
     layout = simple(place / "layout", made)
     command("umoci", "unpack", "--image", f"{layout}:latest", place / "bundle")
     return walk(place / "bundle" / "rootfs")
@@ -117,7 +117,7 @@ def compare(stack: Sequence[Sequence[bytes]], place: Path) -> None:
     assert differences(ours, oracle, loose | {b"": ("mode", "uid", "gid", "mtime")}) == []
 
 
-def _told(tree: entries.Tree) -> list[tuple[bytes, str]]:
+def _told(tree: tree_entries.Tree) -> list[tuple[bytes, str]]:
     return sorted((path, entry.kind) for path, entry in tree.items())
 
 
@@ -291,7 +291,7 @@ def test_a_file_of_5_gib(tmp_path: Path) -> None:
         check=True,
     ).stdout
 
-    class Length(Memory):
+    class Length(MemorySink):
         total = 0
 
         def begin(self, size: int) -> object:

@@ -17,8 +17,8 @@ from dibo.formats.ext4.reader import Ext
 from dibo.formats.filesystem import find, names_in
 from dibo.inspect.open_image import FileSource
 from dibo.inspect.volumes import volumes
-from tests.support.bootdisk import KERNEL, RAMDISK, read
-from tests.support.parts import need
+from tests.support.disks.boot_disks import KERNEL, RAMDISK, read
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.integration
 

@@ -17,13 +17,13 @@ import pytest
 
 from dibo import errors
 from tests.support import user
-from tests.support.lab import busybox_root
-from tests.support.layouts import Layout, Made
-from tests.support.oracle import find_root, mounted, on_disk, require_same
-from tests.support.parts import need, unmet
-from tests.support.patience import PATIENCE
-from tests.support.traces import Traces, attached, settled, traces
-from tests.support.workshop import Workshop, workshop
+from tests.support.host.build_env import busybox_root
+from tests.support.host.host_snapshot import HostSnapshot, attached, host_snapshot, settled_snapshot
+from tests.support.images.corpus_workspace import CorpusWorkspace, corpus_workspace
+from tests.support.images.oci_layouts import LayerTar, OciLayout
+from tests.support.images.oracle import find_root, mounted, on_disk, require_same
+from tests.support.requirements import need, unmet
+from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.integration
 
@@ -46,9 +46,9 @@ def _root() -> None:
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Workshop]:
+def shop() -> Iterator[CorpusWorkspace]:
     need("umoci", "e2fsck")
-    with workshop() as shop:
+    with corpus_workspace() as shop:
         yield shop
 
 
@@ -60,8 +60,8 @@ def place() -> Iterator[Path]:
         directory = Path(name)
         base = directory / "base.tar"
         busybox_root(base)
-        made = Layout(directory / "image")
-        made.write_index({"1": made.image([Made(tar=base), Made(tar=_files(directory))])})
+        made = OciLayout(directory / "image")
+        made.write_index({"1": made.image([LayerTar(tar=base), LayerTar(tar=_files(directory))])})
         (directory / "layout.yaml").write_text(LAYOUT.format(kind="ext4"))
         yield directory
 
@@ -98,15 +98,15 @@ def argv(place: Path, output: Path, *more: str, reference: str = "") -> list[str
 
 def convert(place: Path, output: Path, *more: str, reference: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        argv(place, output, *more, reference=reference), capture_output=True, text=True, timeout=PATIENCE
+        argv(place, output, *more, reference=reference), capture_output=True, text=True, timeout=TIMEOUT
     )
 
 
 def made(place: Path, output: Path, *more: str, reference: str = "") -> None:
-    before = traces(place)
+    before = host_snapshot(place)
     done = convert(place, output, *more, reference=reference)
     assert done.returncode == 0, done.stderr
-    assert settled(before, place) == before
+    assert settled_snapshot(before, place) == before
 
 
 def refused(done: subprocess.CompletedProcess[str], kind: type[errors.DiboError], *words: str) -> None:
@@ -116,8 +116,8 @@ def refused(done: subprocess.CompletedProcess[str], kind: type[errors.DiboError]
     assert done.returncode == kind.exit_code, done.stderr
 
 
-def test_the_tree_is_that_of_the_file_converter(shop: Workshop) -> None:
-    """Every kind of file, attribute, name and time that tests/support/furnished.py has, in two layers."""
+def test_the_tree_is_that_of_the_file_converter(shop: CorpusWorkspace) -> None:
+    """Every kind of file, attribute, name and time that tests/support/images/sample_tree.py has, in two layers."""
     shop.clear()
     layout = shop.new("layout.yaml")
     without_esp = [line for line in LAYOUT.format(kind="ext4").splitlines() if "esp" not in line]
@@ -138,7 +138,7 @@ def test_the_tree_is_that_of_the_file_converter(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("kind", ["xfs", "btrfs"])
-def test_file_systems_that_only_their_own_tools_make(shop: Workshop, place: Path, kind: str) -> None:
+def test_file_systems_that_only_their_own_tools_make(shop: CorpusWorkspace, place: Path, kind: str) -> None:
     need(f"mkfs.{kind}", "blkid")
     layout = place / f"{kind}.yaml"
     layout.write_text(LAYOUT.format(kind=kind))
@@ -174,7 +174,7 @@ def test_twenty_random_moments_to_be_killed(place: Path) -> None:
     started = time.monotonic()
     made(place, out / "disk", *options)
     length = time.monotonic() - started
-    before = traces(place)
+    before = host_snapshot(place)
     seed = random.randrange(1 << 32)
     words = random.Random(seed)
     alive = 0
@@ -192,29 +192,29 @@ def test_twenty_random_moments_to_be_killed(place: Path) -> None:
             time.sleep(words.uniform(0, length / 3))
         alive += attached(out)
         running.send_signal(sign)
-        _, said = running.communicate(timeout=PATIENCE)
+        _, said = running.communicate(timeout=TIMEOUT)
         assert running.returncode in (0, -sign, 128 + sign), f"{how}\n{said}"
         if sign is signal.SIGKILL:
             made_after_kill(place, before, how)
-        assert settled(before, place) == before, how
+        assert settled_snapshot(before, place) == before, how
     assert alive > 0, "no moment found a loop device"
 
 
-def made_after_kill(place: Path, before: Traces, how: str) -> None:
+def made_after_kill(place: Path, before: HostSnapshot, how: str) -> None:
     done = convert(place, place / "next", "--bare", "-t", "raw")
     assert done.returncode == 0, f"{how}\n{done.stderr}"
     (place / "next.raw").unlink()
-    assert settled(before, place) == before, how
+    assert settled_snapshot(before, place) == before, how
 
 
 def test_a_tree_that_does_not_fit(place: Path) -> None:
-    before = traces(place)
+    before = host_snapshot(place)
     done = convert(place, place / "small", "--bare", "-t", "raw", "--image-size", "0.01")
     refused(done, errors.ImageTooSmall, "does not fit an image of 11 MiB", "--image-size 0.1")
     done = convert(place, place / "small", "--bare", "-t", "raw", "--image-size", "0.1")
     assert done.returncode == 0, done.stderr
     (place / "small.raw").unlink()
-    assert settled(before, place) == before
+    assert settled_snapshot(before, place) == before
 
 
 def test_a_full_disk_below_the_loop_device(place: Path) -> None:
@@ -222,13 +222,13 @@ def test_a_full_disk_below_the_loop_device(place: Path) -> None:
     script = 'set -e; mount -t tmpfs -o size=16m none "$1"; shift; exec "$@"'
     target = place / "full"
     target.mkdir()
-    before = traces(place)
+    before = host_snapshot(place)
     enter = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(target)]
     done = subprocess.run(
         [*enter, *argv(place, target / "disk", "--bare", "-t", "raw")], capture_output=True, text=True
     )
     refused(done, errors.OutputError, "cannot write the disk", "no room left")
-    assert settled(before, place) == before
+    assert settled_snapshot(before, place) == before
 
 
 def test_types_that_are_no_disks(place: Path) -> None:

@@ -25,10 +25,10 @@ from dibo.system.process import Process
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from dibo.units import GIB
-from tests.support.entries import Tree, walk
-from tests.support.oracle import mounted, require_same
-from tests.support.parts import need
-from tests.support.tars import stored_layer
+from tests.support.images.oracle import mounted, require_same
+from tests.support.images.tar_layers import stored_layer
+from tests.support.images.tree_entries import Tree, walk
+from tests.support.requirements import need
 from tests.unit.disk.test_make import order_of
 
 LAYOUT = """

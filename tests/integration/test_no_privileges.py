@@ -1,6 +1,6 @@
 """`dibo convert` needs no privilege and no program: the same bytes come out where next to nothing is allowed.
 
-What is taken away is taken away by the kernel (tests/support/confine.py), and each way is first seen to bite.
+What is taken away is taken away by the kernel (tests/support/host/confine.py), and each way is first seen to bite.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from dibo.system import process
-from tests.support import bareroot, confine
-from tests.support.installed import installed_dibo
-from tests.support.oracle import command
-from tests.support.parts import need, unmet
-from tests.support.patience import PATIENCE
-from tests.support.workshop import Workshop, workshop
+from tests.support.host import bare_root, confine
+from tests.support.host.installed_dibo import installed_dibo
+from tests.support.images.corpus_workspace import CorpusWorkspace, corpus_workspace
+from tests.support.images.oracle import command
+from tests.support.requirements import need, unmet
+from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.integration
 
@@ -44,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    shop: Workshop
+    shop: CorpusWorkspace
     directory: Path
     registry: str
     confine: Path
@@ -52,11 +52,11 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Ground]:
-    """The image `two` of the workshop, as a layout that everybody may read and in a registry; and the confiner."""
+    """The image `two` of the corpus, as a layout that everybody may read and in a registry; and the confiner."""
     if os.geteuid() != 0:
         unmet("only root can give up what root has")
     need("umoci", "skopeo", "docker-registry")
-    with workshop() as shop:
+    with corpus_workspace() as shop:
         shop.directory.chmod(0o755)
         layout = shop.directory / "layout"
         shutil.copytree(shop.umoci_image, layout)
@@ -79,7 +79,7 @@ def run(
         [*place.around, *place.dibo, *arguments],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env=variables,
         cwd="/",
     )
@@ -172,7 +172,7 @@ def of_a_bare_root(ground: Ground) -> Place:
     """A container that holds Python, dibo and the image, run without capabilities by an id that nobody has."""
     top = ground.shop.new("root")
     top.mkdir(mode=0o755)
-    argv = bareroot.make(top)
+    argv = bare_root.make(top)
     inside = top / ground.directory.relative_to("/")
     shutil.copytree(ground.directory, inside)
     return Place(
@@ -219,7 +219,7 @@ def test_what_is_forbidden_is_forbidden(ground: Ground, name: str) -> None:
         f"done = {ATTEMPTS[name]}; sys.exit(ctypes.get_errno() if done < 0 else 100)"
     )
     argv = [*confined(ground, "--no-containers"), "/usr/bin/python3", "-c", script]
-    assert subprocess.run(argv, timeout=PATIENCE).returncode == 1  # EPERM
+    assert subprocess.run(argv, timeout=TIMEOUT).returncode == 1  # EPERM
 
 
 def test_who_became_somebody_has_no_capability_and_no_group(ground: Ground) -> None:
@@ -231,7 +231,7 @@ def test_who_became_somebody_has_no_capability_and_no_group(ground: Ground) -> N
 
 
 def test_in_the_bare_root_there_is_no_program_but_python(ground: Ground, tmp_path: Path) -> None:
-    bareroot.make(tmp_path)
+    bare_root.make(tmp_path)
     programs = {
         path.name
         for path in tmp_path.rglob("*")

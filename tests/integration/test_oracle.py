@@ -9,26 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.entries import Entry, Tree, walk
-from tests.support.furnished import TIMES
-from tests.support.oracle import NotRight, command, differences, find_root, fsck, on_disk, require_same
-from tests.support.parts import need, unmet
-from tests.support.workshop import SECOND, Workshop, workshop
+from tests.support.images.corpus_workspace import SECOND, CorpusWorkspace, corpus_workspace
+from tests.support.images.oracle import NotRight, command, differences, find_root, fsck, on_disk, require_same
+from tests.support.images.sample_tree import TIMES
+from tests.support.images.tree_entries import Entry, Tree, walk
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Workshop]:
+def shop() -> Iterator[CorpusWorkspace]:
     if os.geteuid() != 0:
         unmet("only root can make files of others, and mount")
     need("mke2fs", "e2fsck", "debugfs", "mount", "unshare", "sfdisk")
-    with workshop() as shop:
+    with corpus_workspace() as shop:
         yield shop
 
 
 @pytest.fixture(scope="module")
-def disk(shop: Workshop) -> Path:
+def disk(shop: CorpusWorkspace) -> Path:
     """The tree, written by mke2fs, which cuts times to seconds, gets those far from now wrong, and the root's."""
     path = shop.new("disk.raw")
     command("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-d", shop.first, path, "100M")
@@ -51,11 +51,11 @@ def of_mke2fs(tree: Tree) -> Tree:
 _FAR = {name.partition("-")[0] for name in TIMES} - {"nanoseconds", "epoch"}
 
 
-def test_a_right_disk_is_right(shop: Workshop, disk: Path) -> None:
+def test_a_right_disk_is_right(shop: CorpusWorkspace, disk: Path) -> None:
     require_same(of_mke2fs(on_disk(disk)), of_mke2fs(walk(shop.first)))
 
 
-def test_a_disk_in_a_partition_is_found(shop: Workshop, disk: Path) -> None:
+def test_a_disk_in_a_partition_is_found(shop: CorpusWorkspace, disk: Path) -> None:
     whole = shop.new("whole.raw")
     whole.write_bytes(bytes(1 << 20) + disk.read_bytes() + bytes(1 << 20))
     table = shop.new("table")
@@ -76,7 +76,7 @@ def test_a_disk_in_a_partition_is_found(shop: Workshop, disk: Path) -> None:
         ("symlink /names/new nowhere", "names/new: should not be there"),
     ],
 )
-def test_what_is_not_right_is_named(shop: Workshop, disk: Path, orders: str, said: str) -> None:
+def test_what_is_not_right_is_named(shop: CorpusWorkspace, disk: Path, orders: str, said: str) -> None:
     spoilt = shop.new("spoilt.raw")
     spoilt.write_bytes(disk.read_bytes())
     number = _inode(disk, "/links/one")
@@ -91,7 +91,7 @@ def _inode(disk: Path, name: str) -> int:
     return int(command("debugfs", "-R", f"stat {name}", disk).split()[1])
 
 
-def test_a_changed_byte_is_seen(shop: Workshop, disk: Path) -> None:
+def test_a_changed_byte_is_seen(shop: CorpusWorkspace, disk: Path) -> None:
     spoilt = bytearray(disk.read_bytes())
     place = spoilt.index(b"data" * 1000)
     spoilt[place] ^= 1
@@ -102,7 +102,7 @@ def test_a_changed_byte_is_seen(shop: Workshop, disk: Path) -> None:
     assert ": content is " in wrong[0]
 
 
-def test_what_e2fsck_has_to_say_is_a_failure(shop: Workshop, disk: Path) -> None:
+def test_what_e2fsck_has_to_say_is_a_failure(shop: CorpusWorkspace, disk: Path) -> None:
     spoilt = shop.new("spoilt.raw")
     spoilt.write_bytes(disk.read_bytes())
     command("debugfs", "-w", "-R", "set_inode_field /plain/size-1 links_count 7", spoilt)

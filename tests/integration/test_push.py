@@ -9,8 +9,8 @@ import pytest
 
 from dibo.cli.main import dibo
 from pull.main import Machine, deploy
-from tests.support.registry import registry
-from tests.support.tables import MIB, make_disk, problems_of
+from tests.support.disks.gpt_disks import MIB, make_disk, problems_of
+from tests.support.servers.registry import registry
 from tests.unit.pull.test_qcow2 import made
 
 pytestmark = pytest.mark.integration

@@ -23,8 +23,8 @@ from dibo.formats.raw import RawFile
 from dibo.formats.tee import Tee
 from dibo.units import GIB, TIB
 from tests.properties.test_qcow2 import SIZE, apply, small_limits, steps
-from tests.support.parts import need
-from tests.unit.disk.samples import Memory, output_of
+from tests.support.requirements import need
+from tests.unit.disk.sample_requests import Memory, output_of
 
 pytestmark = pytest.mark.integration
 

@@ -26,13 +26,13 @@ from dibo.ramdisk.selection import Harvest
 from dibo.ramdisk.source import Bytes, host_tree
 from dibo.tree.node import Node
 from tests.support import user
-from tests.support.elves import module
+from tests.support.elf_files import module
 from tests.support.flavours import write_flavour
-from tests.support.forest import listing, node, read, tree
-from tests.support.lab import Lab, lab
-from tests.support.newc import Member, read_newc
-from tests.support.parts import need, unmet
-from tests.support.registry import registry
+from tests.support.host.build_env import BuildEnv, build_env
+from tests.support.node_trees import listing, node, read, tree
+from tests.support.readers.cpio_reader import Member, read_newc
+from tests.support.requirements import need, unmet
+from tests.support.servers.registry import registry
 
 pytestmark = pytest.mark.integration
 
@@ -118,13 +118,13 @@ def test_applets_are_those_that_busybox_lists() -> None:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Lab]:
+def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "setpriv", "shellcheck")
     try:
         who = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
-    with lab(who) as made:
+    with build_env(who) as made:
         kernels = made.directory / "kernels"
         modules = kernels / "lib/modules" / VERSION
         (modules / "kernel").mkdir(parents=True)
@@ -138,7 +138,7 @@ def place() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def out(place: Lab) -> Iterator[Path]:
+def out(place: BuildEnv) -> Iterator[Path]:
     directory = place.directory / "out"
     directory.mkdir()
     shutil.chown(directory, place.user.pw_uid, place.user.pw_gid)
@@ -150,7 +150,7 @@ def unpacked(path: Path) -> dict[str, Member]:
     return {member.name: member for member in read_newc(gzip.decompress(path.read_bytes()))}
 
 
-def test_the_command(place: Lab, out: Path) -> None:
+def test_the_command(place: BuildEnv, out: Path) -> None:
     write_flavour(
         place.flavours,
         "tool",
@@ -189,7 +189,7 @@ def test_the_command(place: Lab, out: Path) -> None:
     assert place.left() == []
 
 
-def test_from_a_cache_alone(place: Lab, out: Path, tmp_path: Path) -> None:
+def test_from_a_cache_alone(place: BuildEnv, out: Path, tmp_path: Path) -> None:
     """What a registry holds becomes the same ramdisk where no layer is, and none is brought or built."""
     need("docker-registry")
     write_flavour(
@@ -228,7 +228,7 @@ def test_from_a_cache_alone(place: Lab, out: Path, tmp_path: Path) -> None:
         ({"init": "x=(1)\n"}, "/broken/init:1, of the flavour 'broken': "),
     ],
 )
-def test_what_a_flavour_got_wrong(place: Lab, out: Path, files: dict[str, str], message: str) -> None:
+def test_what_a_flavour_got_wrong(place: BuildEnv, out: Path, files: dict[str, str], message: str) -> None:
     shutil.rmtree(place.flavours / "broken", ignore_errors=True)
     write_flavour(place.flavours, "broken", files)
     said = place.run("ramdisk-image-create", "-o", out / "x.ramdisk", "--no-base", "broken")
@@ -237,7 +237,7 @@ def test_what_a_flavour_got_wrong(place: Lab, out: Path, files: dict[str, str], 
     assert list(out.iterdir()) == [] and place.left() == []
 
 
-def test_no_kernel(place: Lab, out: Path) -> None:
+def test_no_kernel(place: BuildEnv, out: Path) -> None:
     write_flavour(place.flavours, "plain")
     said = place.run(
         "ramdisk-image-create", "-o", out / "x", "--no-base", "plain", environment={"MODULE_ROOT": ""}
@@ -256,6 +256,6 @@ def test_no_kernel(place: Lab, out: Path) -> None:
         (["-o", "/tmp/x", "--compress", "lz4"], errors.UsageError.exit_code, "'lz4' is no compression"),
     ],
 )
-def test_what_is_refused_at_once(place: Lab, options: list[str], code: int, message: str) -> None:
+def test_what_is_refused_at_once(place: BuildEnv, options: list[str], code: int, message: str) -> None:
     said = place.run("ramdisk-image-create", *options, "--no-base", "plain")
     assert (said.code, message in said.error) == (code, True), said.err

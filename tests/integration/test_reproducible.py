@@ -1,6 +1,6 @@
 """The same bytes twice: by two engines, in two caches, at two times; and `dibo verify`, which tells when they are not.
 
-The base is busybox alone (tests/support/lab.py). A whole Debian is built twice in tests/boot.
+The base is busybox alone (tests/support/host/build_env.py). A whole Debian is built twice in tests/boot.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import pytest
 from dibo import errors
 from dibo.artefacts.manifest_schema import MANIFEST_SCHEMA
 from tests.support import user
-from tests.support.docker_lab import docker_lab, ok
 from tests.support.flavours import write_flavour
-from tests.support.lab import Lab, Said
-from tests.support.parts import need, unmet
+from tests.support.host.build_env import BuildEnv, CommandResult
+from tests.support.host.docker_build_env import docker_build_env, ok
+from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.integration
 
@@ -42,20 +42,20 @@ CHANGES = (
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Lab]:
+def place() -> Iterator[BuildEnv]:
     need("qemu-img")
     try:
         who = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
-    with docker_lab(who) as (made, _):
+    with docker_build_env(who) as (made, _):
         write_flavour(made.flavours, "noisy", {"install.d/10-noise": SH + NOISE})
         write_flavour(made.flavours, "quiet", {"install.d/50-changes": SH + CHANGES}, yaml="needs: [noisy]\n")
         write_flavour(made.flavours, "clock", {"install.d/10-clock": SH + "date +%s%N > /etc/built\n"})
         yield made
 
 
-def create(place: Lab, name: str, *flavours: str, engine: str = "buildah", **environment: str) -> Path:
+def create(place: BuildEnv, name: str, *flavours: str, engine: str = "buildah", **environment: str) -> Path:
     """A directory of artefacts `x`, built by an engine."""
     directory = place.directory / name
     place.run("mkdir", directory)
@@ -64,12 +64,12 @@ def create(place: Lab, name: str, *flavours: str, engine: str = "buildah", **env
     return directory
 
 
-def verify(place: Lab, path: Path, *options: str) -> Said:
+def verify(place: BuildEnv, path: Path, *options: str) -> CommandResult:
     return place.run("dibo", "verify", "--engine", "buildah", *options, path)
 
 
 @pytest.fixture(scope="module")
-def built(place: Lab) -> Path:
+def built(place: BuildEnv) -> Path:
     return create(place, "one", "quiet")
 
 
@@ -78,14 +78,16 @@ def manifest_of(directory: Path) -> dict[str, object]:
     return found
 
 
-def test_the_same_bytes_by_two_engines(place: Lab, built: Path) -> None:
+def test_the_same_bytes_by_two_engines(place: BuildEnv, built: Path) -> None:
     time.sleep(1.1)  # times of files have seconds
     other = create(place, "two", "quiet", engine="docker", IMG_PATH=str(place.directory / "cache-two"))
     for name in ("x.raw", "x.qcow2", "x.tar", "x.raw.sha256", "x.manifest.json"):
         assert (other / name).read_bytes() == (built / name).read_bytes(), name
 
 
-def test_a_layer_is_no_younger_than_its_epoch_and_has_no_traces_of_its_step(place: Lab, built: Path) -> None:
+def test_a_layer_is_no_younger_than_its_epoch_and_has_no_traces_of_its_step(
+    place: BuildEnv, built: Path
+) -> None:
     image = ok(place.run("dibo", "build", "--engine", "buildah", "--no-base", "quiet"))
     with tarfile.open(place.tree(image)) as tar:
         found = {member.name: member for member in tar}
@@ -103,7 +105,7 @@ def test_a_layer_is_no_younger_than_its_epoch_and_has_no_traces_of_its_step(plac
         assert f"./{path}" not in found, path
 
 
-def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: Lab, built: Path) -> None:
+def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: BuildEnv, built: Path) -> None:
     manifest = manifest_of(built)
     jsonschema.validate(manifest, MANIFEST_SCHEMA)
     text = (built / "x.manifest.json").read_text()
@@ -121,14 +123,14 @@ def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: Lab,
     assert len({digest for _, digest in layers}) == 4
 
 
-def test_what_is_the_same_is_said_to_be(place: Lab, built: Path) -> None:
+def test_what_is_the_same_is_said_to_be(place: BuildEnv, built: Path) -> None:
     said = verify(place, built / "x.qcow2")
     assert "4 layers and 1 artefacts are the same" in ok(said)
     assert ok(verify(place, built / "x.manifest.json", "--cached")).endswith("3 artefacts are the same")
     assert place.left() == []
 
 
-def test_a_disk_that_somebody_changed_is_told_with_the_file(place: Lab, built: Path) -> None:
+def test_a_disk_that_somebody_changed_is_told_with_the_file(place: BuildEnv, built: Path) -> None:
     directory = create(place, "tampered", "quiet")
     raw = (directory / "x.raw").read_bytes()
     at = raw.index(b"one\nmore\n")
@@ -142,7 +144,7 @@ def test_a_disk_that_somebody_changed_is_told_with_the_file(place: Lab, built: P
     assert ok(verify(place, directory / "x.qcow2", "--cached"))
 
 
-def test_a_flavour_that_looks_at_the_clock_is_found(place: Lab) -> None:
+def test_a_flavour_that_looks_at_the_clock_is_found(place: BuildEnv) -> None:
     directory = create(place, "clock", "clock", "quiet")
     said = verify(place, directory / "x.qcow2")
     assert said.code == errors.Differs.exit_code, said.err
@@ -151,7 +153,7 @@ def test_a_flavour_that_looks_at_the_clock_is_found(place: Lab) -> None:
     assert "/d/one" not in said.out
 
 
-def test_only_what_starts_from_the_same_is_built(place: Lab) -> None:
+def test_only_what_starts_from_the_same_is_built(place: BuildEnv) -> None:
     write_flavour(place.flavours, "moving", {"install.d/10-moving": SH + "echo 1 > /m\n"})
     directory = create(place, "moving", "moving")
     write_flavour(place.flavours, "moving", {"install.d/10-moving": SH + "echo 2 > /m\n"})
@@ -160,7 +162,7 @@ def test_only_what_starts_from_the_same_is_built(place: Lab) -> None:
     assert "the flavour 'moving'" in said.error
 
 
-def test_each_layer_of_a_base_is_in_the_manifest(place: Lab) -> None:
+def test_each_layer_of_a_base_is_in_the_manifest(place: BuildEnv) -> None:
     layout, output = place.directory / "several", place.directory / "upper.qcow2"
     write_flavour(place.flavours, "upper", {"install.d/50-upper": SH + "echo upper > /d/upper\n"})
     ok(place.run("dibo", "build", "--engine", "buildah", "--no-base", "--tag", "localhost/several", "quiet"))
@@ -175,7 +177,7 @@ def test_each_layer_of_a_base_is_in_the_manifest(place: Lab) -> None:
     assert f"{len(titles)} layers and 1 artefacts are the same" in said
 
 
-def test_an_image_without_a_manifest(place: Lab, built: Path) -> None:
+def test_an_image_without_a_manifest(place: BuildEnv, built: Path) -> None:
     lone = place.directory / "lone.raw"
     place.run("cp", built / "x.raw", lone)
     said = verify(place, lone)

@@ -19,14 +19,14 @@ import pytest
 
 from dibo.errors import EngineError, ImageError
 from dibo.images.sources import containers_storage
-from tests.support import readimage
-from tests.support.dockerd import Docker, dockerd
-from tests.support.host import host_state, new_on_host
-from tests.support.installed import installed_dibo
-from tests.support.lab import Lab, lab
-from tests.support.parts import need
-from tests.support.readimage import read_image
-from tests.support.registry import registry
+from tests.support.host.build_env import BuildEnv, build_env
+from tests.support.host.host_state import host_state, new_on_host
+from tests.support.host.installed_dibo import installed_dibo
+from tests.support.images import read_image as readimage
+from tests.support.images.read_image import read_image
+from tests.support.requirements import need
+from tests.support.servers.dockerd import Docker, dockerd
+from tests.support.servers.registry import registry
 from tests.support.user import ordinary_user
 
 pytestmark = pytest.mark.integration
@@ -51,7 +51,7 @@ buildah rm $c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    lab: Lab
+    build_env: BuildEnv
     layouts: dict[str, Path]
     """By the kind of manifest: oci, docker (in a directory of skopeo's)."""
     diff_ids: list[str]
@@ -63,11 +63,11 @@ class Made:
 def made() -> Iterator[Made]:
     """The image, in the store of an ordinary user, and pushed out of it."""
     need("buildah", "skopeo", "busybox")
-    with lab(ordinary_user()) as where:
+    with build_env(ordinary_user()) as where:
         yield _make(where)
 
 
-def _make(where: Lab) -> Made:
+def _make(where: BuildEnv) -> Made:
     base = where.directory / "base.tar"
     said = where.run("bash", "-c", BUILD, "bash", base, environment={"BUILDAH_ISOLATION": "chroot"})
     assert said.code == 0, said.err
@@ -81,7 +81,7 @@ def _make(where: Lab) -> Made:
     document = json.loads(where.run("buildah", "inspect", "--type", "image", NAME).out)
     listed = json.loads(where.run("buildah", "images", "--json", "--no-trunc").out)
     return Made(
-        lab=where,
+        build_env=where,
         layouts=layouts,
         diff_ids=document["OCIv1"]["rootfs"]["diff_ids"],
         ids=[each["id"] for each in listed],
@@ -209,8 +209,10 @@ def test_no_docker_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         read_image("docker-daemon:web", tmp_path)
 
 
-def in_store(where: Lab, name: str, *more: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """What `containers-storage:` gives the user of the lab."""
+def in_store(
+    where: BuildEnv, name: str, *more: str, environment: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """What `containers-storage:` gives the user of the build_env."""
     scratch = where.directory / "data" / "scratch"
     where.run("mkdir", "-p", scratch)
     program = Path(readimage.__file__).read_text()
@@ -224,17 +226,17 @@ def in_store(where: Lab, name: str, *more: str, environment: dict[str, str] | No
 
 @pytest.mark.parametrize("name", [NAME, "localhost/web:docker", "web:1"])
 def test_the_store_of_an_ordinary_user(made: Made, name: str) -> None:
-    before = host_state(made.lab.directory)
-    check(in_store(made.lab, f"containers-storage:{name}"), made, starts="")
-    assert not new_on_host(made.lab.directory, before)
-    assert list((made.lab.directory / "data" / "scratch").iterdir()) == []
+    before = host_state(made.build_env.directory)
+    check(in_store(made.build_env, f"containers-storage:{name}"), made, starts="")
+    assert not new_on_host(made.build_env.directory, before)
+    assert list((made.build_env.directory / "data" / "scratch").iterdir()) == []
 
 
 def test_the_store_of_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read as it lies; and pushed by buildah first, as where dibo does not know how it is made."""
     if os.geteuid() != 0:
         pytest.skip("only root has root's store")
-    with lab(pwd.getpwuid(0)) as where:
+    with build_env(pwd.getpwuid(0)) as where:
         made = _make(where)
         check(in_store(where, f"containers-storage:{NAME}"), made, starts="")
         assert list((where.directory / "data" / "scratch").iterdir()) == []
@@ -250,18 +252,18 @@ def test_the_store_of_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_store_with_a_file_missing(made: Made) -> None:
     """Without its tar-split the tar of this layer cannot be made again, by buildah neither."""
-    found = next((made.lab.directory / "data/containers/storage/overlay-layers").glob("*.tar-split.gz"))
+    found = next((made.build_env.directory / "data/containers/storage/overlay-layers").glob("*.tar-split.gz"))
     aside = found.with_suffix(".aside")
     found.rename(aside)
     try:
         with pytest.raises(AssertionError, match="buildah cannot give"):
-            in_store(made.lab, f"containers-storage:{NAME}")
+            in_store(made.build_env, f"containers-storage:{NAME}")
     finally:
         aside.rename(found)
 
 
 def test_a_file_that_changed_in_the_store(made: Made) -> None:
-    where = made.lab
+    where = made.build_env
     found = next((where.directory / "data/containers/storage/overlay").glob("*/diff/big"))
     size = found.stat().st_size
     try:
@@ -274,4 +276,4 @@ def test_a_file_that_changed_in_the_store(made: Made) -> None:
 
 def test_no_such_image(made: Made) -> None:
     with pytest.raises(AssertionError, match="buildah has no image localhost/nothing"):
-        in_store(made.lab, "containers-storage:localhost/nothing")
+        in_store(made.build_env, "containers-storage:localhost/nothing")

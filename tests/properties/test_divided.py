@@ -11,12 +11,12 @@ from dibo.images.layers.load import load
 from dibo.images.layers.split_by_mount import Divided
 from dibo.tree.node import Contents, Node
 from tests.properties.test_layers import LINKED, Op, linked_parents, stacks
-from tests.support.tars import Memory, layer
+from tests.support.images.tar_layers import MemorySink, layer
 
 MOUNTS = (b"", b"a", b"a/b", b"d", b"d/e")
 
 
-class Place(Memory):
+class Place(MemorySink):
     """A file system; what stands for a file names it."""
 
     def __init__(self, name: bytes) -> None:
@@ -67,7 +67,7 @@ def where(path: bytes, mounts: set[bytes]) -> bytes:
 @given(st.one_of(stacks(LINKED), linked_parents()))
 def test_every_file_is_where_its_path_is(stack: list[list[Op]]) -> None:
     parts = [layer(*(op.entry() for op in ops)) for ops in stack]
-    whole = Memory()
+    whole = MemorySink()
     try:
         wanted = load(parts, whole)
     except LayerError:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from dibo.formats.ext4 import Content, Writer
 from dibo.formats.ext4.hashes import hash_names
-from tests.properties.trees import NAMES, roots
-from tests.support.ext4_check import Checker, name_hash
-from tests.support.trees import Disk, Recorder, directory, file
+from tests.properties.tree_strategies import NAMES, roots
+from tests.support.disks.memory_disk import Disk, Recorder, directory, file
+from tests.support.readers.ext4_check import Checker, name_hash
 from tests.unit.formats.ext4.conftest import MIB, compare, parameters
 
 BLOCK = 4096

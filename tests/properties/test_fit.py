@@ -15,8 +15,8 @@ from dibo.layout.placement import Placement, place
 from dibo.tree.node import Contents, Node
 from dibo.tree.sinks import Nowhere
 from dibo.units import GIB, MIB
-from tests.support.ext4_check import Checker
-from tests.support.trees import SECOND, Disk
+from tests.support.disks.memory_disk import SECOND, Disk
+from tests.support.readers.ext4_check import Checker
 
 NAME = st.text("abcdefghijklmnop0123456789", min_size=1, max_size=40)
 SIZE = st.sampled_from([0, 1, 4095, 4096, 5000, 70_000, 400_000])

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from dibo.errors import LayerError
 from dibo.images.layers.load import Tree
-from tests.support.tars import (
-    Memory,
+from tests.support.images.tar_layers import (
+    MemorySink,
     directory,
     file,
     hardlink,
@@ -32,7 +32,7 @@ EXAMPLES = 100
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inode:
-    """`what` as in tests.support.tars.listing."""
+    """`what` as in tests.support.images.tar_layers.listing."""
 
     what: str
     mode: int = 0o755
@@ -191,7 +191,7 @@ def stacks(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[list[list[Op]]]:
     return st.lists(st.lists(ops, max_size=6), min_size=1, max_size=5)
 
 
-def flatten(stack: list[list[Op]]) -> tuple[Tree, Memory] | None:
+def flatten(stack: list[list[Op]]) -> tuple[Tree, MemorySink] | None:
     try:
         return load_parts(*([op.entry() for op in layer] for layer in stack))
     except LayerError:

@@ -17,8 +17,8 @@ from dibo.formats.qcow2.codec import Compression
 from dibo.formats.qcow2.format import CLUSTER
 from dibo.formats.qcow2.writer import Qcow2
 from dibo.formats.target import Target
-from tests.support.qcow2_reader import read_qcow2
-from tests.unit.disk.samples import Memory
+from tests.support.readers.qcow2_reader import read_qcow2
+from tests.unit.disk.sample_requests import Memory
 
 SIZE = 24 * CLUSTER + 1536
 # Where things happen: near the borders of clusters most of all.

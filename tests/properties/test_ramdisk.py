@@ -17,9 +17,9 @@ from dibo.ramdisk.compress import compress, parse_compression
 from dibo.ramdisk.cpio import archive
 from dibo.ramdisk.depmod import index
 from dibo.tree.node import Buffer, Node
-from tests.support.forest import node, read
-from tests.support.kmod_index import read_index
-from tests.support.newc import read_newc
+from tests.support.node_trees import node, read
+from tests.support.readers.cpio_reader import read_newc
+from tests.support.readers.kmod_index import read_index
 
 names = st.sampled_from(["a", "b", "c", "dd", "e-e", ".f", "a.b"])
 paths = st.lists(names, min_size=1, max_size=4)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from dibo.errors import DiboError
 from dibo.images.sources.choose import choose_image
-from tests.unit.images.sources.samples import Maker, digest_of, layer_tar, on, tagged, tar_of, write_files
+from tests.unit.images.sources.sample_images import (
+    Maker,
+    digest_of,
+    layer_tar,
+    on,
+    tagged,
+    tar_of,
+    write_files,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -13,8 +13,8 @@ from dibo.images.layers.load import load_tar
 from dibo.images.layers.spool import Spool
 from dibo.images.layers.tar_writer import write_tar
 from dibo.tree.node import Node
-from tests.properties.trees import roots, value
-from tests.support.tars import Memory
+from tests.properties.tree_strategies import roots, value
+from tests.support.images.tar_layers import MemorySink
 
 
 def archive(draw: st.DataObject) -> tuple[Node, Spool, bytes]:
@@ -28,7 +28,7 @@ def archive(draw: st.DataObject) -> tuple[Node, Spool, bytes]:
 @given(st.data())
 def test_a_tree_comes_back(draw: st.DataObject) -> None:
     root, spool, tar = archive(draw)
-    memory = Memory()
+    memory = MemorySink()
     tree = load_tar(io.BytesIO(tar), memory)
     wanted = value(root, lambda node: b"".join(spool.read(node.content)))
     assert value(tree.root, memory.of) == wanted
@@ -64,7 +64,7 @@ def test_times_after_the_epoch_become_it(draw: st.DataObject, epoch: int) -> Non
     root: Node = draw.draw(roots(spool))
     out = io.BytesIO()
     write_tar(root, spool, out, epoch=epoch)
-    tree = load_tar(io.BytesIO(out.getvalue()), Memory())
+    tree = load_tar(io.BytesIO(out.getvalue()), MemorySink())
     todo = [(root, tree.root)]
     while todo:
         before, after = todo.pop()

@@ -20,9 +20,9 @@ from dibo import errors
 from dibo.errors import DiboError
 from tests.fuzz.__main__ import run as broken_layers
 from tests.shake.sample import KINDS, SampleImage, argv, convert, dibo, environment, sha256
-from tests.support.bootdisk import ext4, save
-from tests.support.host import host_state, new_on_host
-from tests.support.moody import Mood, Moody
+from tests.support.disks.boot_disks import ext4, save
+from tests.support.host.host_state import host_state, new_on_host
+from tests.support.servers.fake_registry import FakeRegistry, Fault
 
 LONGEST = 120.0
 """Seconds that a command may take, whatever befalls it."""
@@ -98,24 +98,24 @@ def full_disk(this: Round) -> str:
 
 
 def bad_registry(this: Round) -> str:
-    """A registry with moods: the right disk, or an error of its own, soon."""
+    """A registry with faults: the right disk, or an error of its own, soon."""
     kind, output = this.random.choice(KINDS), this.directory / "out"
-    moods: tuple[Mood, ...] = (
+    faults: tuple[Fault, ...] = (
         500, 503, 404, 401, (429, {"Retry-After": "0"}), "drop", "wrong", "cut:0", "cut:1000", "cut:200000", "slow:0.5",
     )  # fmt: skip
-    with Moody() as registry:
+    with FakeRegistry() as registry:
         for digest, blob in this.sample.maker.blobs.items():
-            registry.shelf.blobs["shaken", digest] = blob
+            registry.state.blobs["shaken", digest] = blob
         manifest = this.sample.maker.index["manifests"][0]
         body = this.sample.maker.blobs[manifest["digest"]]
         for reference in ("1", manifest["digest"]):
-            registry.shelf.manifests["shaken", reference] = (manifest["mediaType"], body)
+            registry.state.manifests["shaken", reference] = (manifest["mediaType"], body)
         for _ in range(this.random.randint(1, 4)):
-            path, mood = this.random.choice(("/blobs/", "/manifests/", "/v2/")), this.random.choice(moods)
+            path, fault = this.random.choice(("/blobs/", "/manifests/", "/v2/")), this.random.choice(faults)
             if this.random.random() < 0.2:
-                registry.shelf.always(path, mood)
+                registry.state.always(path, fault)
             else:
-                registry.shelf.mood(path, *[mood] * this.random.randint(1, 3))
+                registry.state.inject(path, *[fault] * this.random.randint(1, 3))
         reference = f"{registry.host}/shaken:1"
         done = dibo(*convert(reference, output, kind), cache=this.cache, timeout=LONGEST)
     _no_traceback(done.output)

@@ -13,8 +13,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import tars
-from tests.unit.images.sources.samples import LAYER, TAG, Maker, digest_of
+from tests.support.images import tar_layers
+from tests.unit.images.sources.sample_images import LAYER, TAG, Maker, digest_of
 
 KINDS = ("raw", "qcow2")
 SIZE = "0.125"
@@ -102,4 +102,4 @@ def _layer(number: int) -> bytes:
             member = tarfile.TarInfo(f"layer-{number}/file-{index}")
             member.size = contents.choice((0, 200, 4000, 40_000, 90_000))
             tar.addfile(member, io.BytesIO(contents.randbytes(member.size)))
-    return stream.getvalue().removesuffix(tars.END) + tars.END
+    return stream.getvalue().removesuffix(tar_layers.END) + tar_layers.END

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dibo.system import process
-from tests.support.installed import installed_dibo
+from tests.support.host.installed_dibo import installed_dibo
 
 
 class NoOrdinaryUser(Exception):

@@ -16,8 +16,8 @@ from dibo.api.boot_server import MachinesFile
 from dibo.cli import main
 from dibo.errors import BootServerError
 from dibo.system.report import Report
-from tests.support.direct import free_port
-from tests.support.patience import PATIENCE
+from tests.support.machines.direct_boot import free_port
+from tests.support.timeouts import TIMEOUT
 
 PROJECT = Path(__file__).parents[3]
 KEY = "open-sesame"
@@ -112,7 +112,7 @@ def test_it_serves_until_a_signal_comes(machines: Path) -> None:
     ) as server:
         assert server.stderr is not None
         assert server.stderr.readline() == f"boot server: port {port} of 127.0.0.1; machines: 7\n"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/machines", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/machines", timeout=TIMEOUT) as answer:
             assert json.load(answer)["machines"][0]["state"] == "waiting"
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 143

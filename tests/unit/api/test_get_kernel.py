@@ -12,7 +12,7 @@ import pytest
 from dibo.cli import main
 from dibo.errors import DiskImageError, OutputError, ToolMissing, UsageError
 from dibo.formats.qcow2.writer import Qcow2
-from tests.support.bootdisk import FILES, KERNEL, RAMDISK, ext4, save
+from tests.support.disks.boot_disks import FILES, KERNEL, RAMDISK, ext4, save
 from tests.support.programs import fake
 
 Out = pytest.CaptureFixture[str]

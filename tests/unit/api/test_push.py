@@ -16,68 +16,68 @@ from dibo.cli.main import dibo
 from dibo.images.registry import client
 from dibo.system.retry import Patience
 from pull.registry import choose
-from tests.support.moody import Moody
-from tests.support.tables import make_disk
+from tests.support.disks.gpt_disks import make_disk
+from tests.support.servers.fake_registry import FakeRegistry
 
 QCOW2 = b"QFI\xfb" + bytes(range(256)) * 4000
 
 
 @pytest.fixture
-def moody(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
+def fake_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
     monkeypatch.setattr(client, "PATIENCE", Patience(pauses=(0.0, 0.0)))
     monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nonexistent")
-    with Moody() as server:
+    with FakeRegistry() as server:
         yield server
 
 
-def pushed(moody: Moody, *words: str) -> int:
+def pushed(fake_registry: FakeRegistry, *words: str) -> int:
     return dibo(["push", *words])
 
 
-def manifest(moody: Moody, repository: str, tag: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(moody.shelf.manifests[repository, tag][1])
+def manifest(fake_registry: FakeRegistry, repository: str, tag: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(fake_registry.state.manifests[repository, tag][1])
     return found
 
 
-def test_a_disk(moody: Moody, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk(fake_registry: FakeRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "web.qcow2"
     path.write_bytes(QCOW2)
-    assert pushed(moody, str(path), f"{moody.host}/disks/web:1") == 0
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == 0
     said = capsys.readouterr()
-    found = manifest(moody, "disks/web", "1")
+    found = manifest(fake_registry, "disks/web", "1")
     (layer,) = found["layers"]
     assert found["artifactType"] == "application/vnd.dibo.disk.v1"
     assert layer["mediaType"] == "application/vnd.dibo.disk.v1.qcow2"
     assert layer["annotations"] == {"org.opencontainers.image.title": "web.qcow2"}
-    assert moody.shelf.blobs["disks/web", layer["digest"]] == QCOW2
-    assert moody.shelf.blobs["disks/web", found["config"]["digest"]] == b"{}"
-    place = re.escape(f"{moody.host}/disks/web:1")
+    assert fake_registry.state.blobs["disks/web", layer["digest"]] == QCOW2
+    assert fake_registry.state.blobs["disks/web", found["config"]["digest"]] == b"{}"
+    place = re.escape(f"{fake_registry.host}/disks/web:1")
     assert re.fullmatch(rf"{place}@sha256:[0-9a-f]{{64}}\n", said.out)
     assert choose(found, "", "").title == "web.qcow2"  # what deploy_method=pull makes of it
 
-    moody.shelf.asked.clear()
-    assert pushed(moody, str(path), f"{moody.host}/disks/web:2") == 0
+    fake_registry.state.asked.clear()
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:2") == 0
     assert "it is there already" in capsys.readouterr().err
-    assert not moody.shelf.requests("uploads")
-    assert manifest(moody, "disks/web", "2") == found
+    assert not fake_registry.state.requests("uploads")
+    assert manifest(fake_registry, "disks/web", "2") == found
 
 
-def test_a_connection_that_breaks(moody: Moody, tmp_path: Path) -> None:
+def test_a_connection_that_breaks(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     path = tmp_path / "web.qcow2"
     path.write_bytes(QCOW2)
-    moody.shelf.mood("PUT", 503, "drop")
-    assert pushed(moody, str(path), f"{moody.host}/disks/web:1") == 0
-    assert QCOW2 in moody.shelf.blobs.values()
+    fake_registry.state.inject("PUT", 503, "drop")
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == 0
+    assert QCOW2 in fake_registry.state.blobs.values()
 
 
-def test_a_ramdisk_goes_with_its_kernel(moody: Moody, tmp_path: Path) -> None:
+def test_a_ramdisk_goes_with_its_kernel(fake_registry: FakeRegistry, tmp_path: Path) -> None:
     path = tmp_path / "deploy.ramdisk"
     path.write_bytes(b"\x28\xb5\x2f\xfd ramdisk")
-    assert pushed(moody, str(path), f"{moody.host}/disks/deploy") == 2
-    assert not moody.shelf.blobs
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/deploy") == 2
+    assert not fake_registry.state.blobs
     (tmp_path / "deploy.kernel").write_bytes(b"kernel")
-    assert pushed(moody, str(path), f"{moody.host}/disks/deploy") == 0
-    found = manifest(moody, "disks/deploy", "latest")
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/deploy") == 0
+    found = manifest(fake_registry, "disks/deploy", "latest")
     assert found["artifactType"] == "application/vnd.dibo.ramdisk.v1"
     assert [(each["mediaType"], each["annotations"]) for each in found["layers"]] == [
         ("application/vnd.dibo.ramdisk.v1.kernel", {"org.opencontainers.image.title": "deploy.kernel"}),
@@ -86,16 +86,16 @@ def test_a_ramdisk_goes_with_its_kernel(moody: Moody, tmp_path: Path) -> None:
 
 
 def test_the_digest_beside_the_file_must_hold(
-    moody: Moody, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fake_registry: FakeRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, beside = tmp_path / "web.qcow2", tmp_path / "web.qcow2.sha256"
     path.write_bytes(QCOW2)
     beside.write_text(f"{'0' * 64}  web.qcow2\n")
-    assert pushed(moody, str(path), f"{moody.host}/disks/web:1") == 31
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == 31
     said = capsys.readouterr().err
-    assert f"{beside} says otherwise" in said and not moody.shelf.blobs
+    assert f"{beside} says otherwise" in said and not fake_registry.state.blobs
     beside.write_text(f"{said.partition('the sha256 ')[2][:64]}  web.qcow2\n")
-    assert pushed(moody, str(path), f"{moody.host}/disks/web:1") == 0
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == 0
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_digest_beside_the_file_must_hold(
     ],
 )
 def test_what_cannot_be_pushed(
-    moody: Moody,
+    fake_registry: FakeRegistry,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     content: bytes | None,
@@ -120,20 +120,20 @@ def test_what_cannot_be_pushed(
     path = tmp_path / "file"
     if content is not None:
         path.write_bytes(content)
-    assert pushed(moody, str(path), reference.replace("HOST", moody.host)) == code
+    assert pushed(fake_registry, str(path), reference.replace("HOST", fake_registry.host)) == code
     assert said in capsys.readouterr().err
-    assert not moody.shelf.blobs
+    assert not fake_registry.state.blobs
 
 
 def test_a_registry_that_does_not_take_it(
-    moody: Moody, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fake_registry: FakeRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "web.qcow2"
     path.write_bytes(QCOW2)
-    moody.shelf.always("POST", 403)
-    assert pushed(moody, str(path), f"{moody.host}/disks/web:1") == 60
+    fake_registry.state.always("POST", 403)
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == 60
     assert "answered 403" in capsys.readouterr().err
-    assert not moody.shelf.manifests
+    assert not fake_registry.state.manifests
 
 
 def test_formats(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dibo.system import resources
-from tests.support.parts import need
+from tests.support.requirements import need
 
 RUNNER = resources.shared("containerfiles") / "runner"
 SUDO = RUNNER / "bin" / "sudo"

@@ -27,7 +27,7 @@ from dibo.images.registry.client import Client
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.system.report import Report
 from dibo.system.retry import Patience
-from tests.support.moody import Moody, Shelf
+from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.unit.cache.test_secret_scan import KEY as PRIVATE_KEY
 from tests.unit.cache.test_secret_scan import tar
 
@@ -100,18 +100,18 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Moody]:
-    with Moody() as started:
+def server() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as started:
         yield started
 
 
 @pytest.fixture
-def shelf(server: Moody) -> Shelf:
-    return server.shelf
+def state(server: FakeRegistry) -> RegistryState:
+    return server.state
 
 
 @pytest.fixture
-def repository(server: Moody) -> ImageName:
+def repository(server: FakeRegistry) -> ImageName:
     return parse_repository(f"{server.host}/cache")
 
 
@@ -184,43 +184,47 @@ def test_what_is_stored_is_found(remote: CacheRepository, said: io.StringIO, tmp
 
 
 def test_nothing_is_sent_twice(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     store = FakeStore()
     publish(remote, store, tmp_path, "base", "one")
-    shelf.asked.clear()
+    state.asked.clear()
     later = again(remote, said)
     later.look([key(name) for name in store.order])
     publish(later, store, tmp_path)
-    assert len([path for path in shelf.requests("PUT") if "/blobs/" in path]) == 2, "one layer, one config"
+    assert len([path for path in state.requests("PUT") if "/blobs/" in path]) == 2, "one layer, one config"
     assert len(store.opened) == 3
 
 
 def test_blobs_without_an_entry_are_not_sent_again(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     """As an interrupted push leaves them."""
     publish(remote, FakeStore(), tmp_path, "base")
-    shelf.manifests.clear()
-    shelf.asked.clear()
+    state.manifests.clear()
+    state.asked.clear()
     publish(again(remote, said), FakeStore(), tmp_path, "base")
-    layers = {layer["digest"] for _, body in shelf.manifests.values() for layer in json.loads(body)["layers"]}
+    layers = {layer["digest"] for _, body in state.manifests.values() for layer in json.loads(body)["layers"]}
     assert layers
-    assert not [path for path in shelf.requests("PUT") if any(digest in path for digest in layers)]
+    assert not [path for path in state.requests("PUT") if any(digest in path for digest in layers)]
 
 
-def test_the_first_stays(remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_the_first_stays(
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
+) -> None:
     """Two runners made other bytes under one key. Neither knows of the other until it looks again."""
     publish(remote, FakeStore(), tmp_path)
-    theirs = dict(shelf.manifests)
+    theirs = dict(state.manifests)
     mine = FakeStore({"one": tar(("one", b"made by another run"))})
     late = again(remote, said)
     publish(late, mine, tmp_path)
-    assert shelf.manifests == theirs
+    assert state.manifests == theirs
     assert late.there.keys() == {key(name) for name in mine.order}
 
 
-def test_a_refresh_replaces(remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_a_refresh_replaces(
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
+) -> None:
     publish(remote, FakeStore(), tmp_path)
     mine = FakeStore({"one": tar(("one", b"made anew"))})
     publish(again(remote, said, reads=False), mine, tmp_path, refresh=True)
@@ -244,7 +248,7 @@ def test_layers_of_two_builds_are_never_mixed(
 
 
 def test_a_base_in_the_same_registry_is_taken_over(
-    remote: CacheRepository, shelf: Shelf, repository: ImageName, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, repository: ImageName, said: io.StringIO, tmp_path: Path
 ) -> None:
     store = FakeStore()
     where = again(remote, said, name=dataclasses.replace(repository, repository="bases"))
@@ -263,46 +267,53 @@ def test_a_base_in_the_same_registry_is_taken_over(
     ) as publishing:
         publishing.add(item(store, "base"))
     assert store.opened == []
-    assert shelf.requests("mount=")
+    assert state.requests("mount=")
     assert found(again(remote, said), "base") is not None
 
 
-def test_a_secret_stays(remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path) -> None:
+def test_a_secret_stays(
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
+) -> None:
     store = FakeStore({"one": tar(("opt/key", PRIVATE_KEY))})
     publish(remote, store, tmp_path)
-    assert {tag for _, tag in shelf.manifests if ":" not in tag} == {f"k-{key('base')}"}
+    assert {tag for _, tag in state.manifests if ":" not in tag} == {f"k-{key('base')}"}
     assert said.getvalue().count("warning") == 1
     assert "one has /opt/key: a private key" in said.getvalue()
     assert "local: true" in said.getvalue()
-    assert len(shelf.blobs) == 2, "the base's layer and config"
+    assert len(state.blobs) == 2, "the base's layer and config"
 
 
-@pytest.mark.parametrize("mood", [401, 403, 404, 413, 429, 500, 507, "drop"])
+@pytest.mark.parametrize("fault", [401, 403, 404, 413, 429, 500, 507, "drop"])
 @pytest.mark.parametrize("at", ["POST", "PUT /v2/cache/blobs", "PUT /v2/cache/manifests"])
 def test_what_cannot_be_stored_is_one_warning(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path, mood: int | str, at: str
+    remote: CacheRepository,
+    state: RegistryState,
+    said: io.StringIO,
+    tmp_path: Path,
+    fault: int | str,
+    at: str,
 ) -> None:
-    shelf.always(at, mood)
+    state.always(at, fault)
     publish(remote, FakeStore(), tmp_path)
     text = said.getvalue()
     assert text.count("warning") == 1, text
     assert "not stored in" in text
     assert "base; one; two" in text
-    assert shelf.manifests == {}
-    assert len(shelf.requests(at)) <= 3, "the others are not tried"
+    assert state.manifests == {}
+    assert len(state.requests(at)) <= 3, "the others are not tried"
 
 
-@pytest.mark.parametrize("mood", [401, 403, 429, 500, "drop"])
+@pytest.mark.parametrize("fault", [401, 403, 429, 500, "drop"])
 def test_a_registry_that_cannot_be_read_is_one_warning(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path, mood: int | str
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path, fault: int | str
 ) -> None:
-    shelf.always("HEAD", mood)
+    state.always("HEAD", fault)
     caches = Caches([remote])
     caches.look([key(str(number)) for number in range(20)])
     assert caches.image(key("1")) is None
     publish(remote, FakeStore(), tmp_path)
     assert said.getvalue().count("the cache") == 1
-    assert len(shelf.requests("HEAD /v2/cache/manifests")) <= 6
+    assert len(state.requests("HEAD /v2/cache/manifests")) <= 6
 
 
 def test_an_engine_that_gives_nothing_is_a_warning(
@@ -317,7 +328,7 @@ def test_an_engine_that_gives_nothing_is_a_warning(
 
 
 def test_a_layer_that_reads_as_another_is_not_sent(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     class Lying(FakeStore):
         def image(self, wanted: str) -> Image:
@@ -327,24 +338,24 @@ def test_a_layer_that_reads_as_another_is_not_sent(
 
     publish(remote, Lying(), tmp_path)
     assert "reads as" in said.getvalue()
-    assert shelf.blobs == {}
+    assert state.blobs == {}
 
 
 def test_layers_before_a_failed_hook_are_stored(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     store = FakeStore()
     with pytest.raises(HookFailed), publisher([remote], store, tmp_path) as publishing:
         publishing.add(item(store, "base"))
         raise HookFailed("hook")
-    assert (remote.name.repository, f"k-{key('base')}") in shelf.manifests
+    assert (remote.name.repository, f"k-{key('base')}") in state.manifests
 
 
 def test_an_interrupted_build_does_not_wait(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     store = FakeStore()
-    shelf.always("POST", "slow:0.3")
+    state.always("POST", "slow:0.3")
     before = datetime.now(tz=UTC)
     with pytest.raises(Interrupted), publisher([remote], store, tmp_path) as publishing:
         for name in store.order:
@@ -352,12 +363,12 @@ def test_an_interrupted_build_does_not_wait(
         raise Interrupted(2)
     assert datetime.now(tz=UTC) - before < timedelta(seconds=10)
     assert [each.name for each in threading.enumerate() if each.name == "cache"] == []
-    assert shelf.manifests == {}
+    assert state.manifests == {}
 
 
-def damage_manifest(shelf: Shelf, name: str, **changes: object) -> None:
-    kind, body = shelf.manifests["cache", f"k-{key(name)}"]
-    shelf.manifests["cache", f"k-{key(name)}"] = (kind, json.dumps({**json.loads(body), **changes}).encode())
+def damage_manifest(state: RegistryState, name: str, **changes: object) -> None:
+    kind, body = state.manifests["cache", f"k-{key(name)}"]
+    state.manifests["cache", f"k-{key(name)}"] = (kind, json.dumps({**json.loads(body), **changes}).encode())
 
 
 @pytest.mark.parametrize(
@@ -373,10 +384,14 @@ def damage_manifest(shelf: Shelf, name: str, **changes: object) -> None:
     ],
 )
 def test_a_wrong_manifest_is_not_used(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path, changes: dict[str, object]
+    remote: CacheRepository,
+    state: RegistryState,
+    said: io.StringIO,
+    tmp_path: Path,
+    changes: dict[str, object],
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
-    damage_manifest(shelf, "two", **changes)
+    damage_manifest(state, "two", **changes)
     later = again(remote, said)
     assert found(later, "two") is None
     assert "has an entry that cannot be used" in said.getvalue()
@@ -384,17 +399,17 @@ def test_a_wrong_manifest_is_not_used(
 
 
 def test_an_entry_of_another_key_or_architecture_is_not_used(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
-    shelf.manifests["cache", f"k-{key('x')}"] = shelf.manifests["cache", f"k-{key('one')}"]
+    state.manifests["cache", f"k-{key('x')}"] = state.manifests["cache", f"k-{key('one')}"]
     assert found(again(remote, said), "x") is None
     other = dataclasses.replace(again(remote, said), architecture="arm64")
     assert found(other, "one") is None
 
 
 def test_use_is_marked_once_a_day(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     later = again(remote, said)
@@ -402,17 +417,17 @@ def test_use_is_marked_once_a_day(
     assert one is not None
     for _ in range(2):
         later.mark(one)
-    marks = [tag for _, tag in shelf.manifests if entry.mark_in(tag)]
+    marks = [tag for _, tag in state.manifests if entry.mark_in(tag)]
     assert marks == [entry.mark_of(key("one"), datetime.now(tz=UTC))]
-    assert len([path for path in shelf.requests("PUT") if "/t-" in path]) == 1
+    assert len([path for path in state.requests("PUT") if "/t-" in path]) == 1
     dataclasses.replace(later, writes=False).mark(one)
 
 
 def test_who_may_not_read_may_write(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     """Some registries say 401 or 403 of a repository that the first push makes."""
-    shelf.mood("HEAD", 403)
+    state.inject("HEAD", 403)
     remote.look([key("base")])
     assert remote.off
     publish(remote, FakeStore(), tmp_path)
@@ -420,36 +435,36 @@ def test_who_may_not_read_may_write(
 
 
 def test_after_some_bad_entries_a_registry_is_not_read(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, tmp_path: Path
 ) -> None:
     names = [f"n{number}" for number in range(9)]
     for name in names:
-        shelf.manifests["cache", f"k-{key(name)}"] = ("x", b"{}")
+        state.manifests["cache", f"k-{key(name)}"] = ("x", b"{}")
     later = again(remote, said)
     later.look([key(name) for name in names])
     assert [later.find(key(name)) for name in names] == [None] * 9
-    assert len(shelf.requests("GET")) == 3
+    assert len(state.requests("GET")) == 3
     assert said.getvalue().count("warning") == 1
 
 
 # Looking after
 
 
-def age(shelf: Shelf, name: str, days: int) -> None:
+def age(state: RegistryState, name: str, days: int) -> None:
     """Make an entry `days` older."""
     made = f"{NOW - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
-    _, body = shelf.manifests["cache", f"k-{key(name)}"]
+    _, body = state.manifests["cache", f"k-{key(name)}"]
     manifest = json.loads(body)
     manifest["annotations"][entry.CREATED] = made
-    shelf.put_manifest("cache", f"k-{key(name)}", manifest)
+    state.put_manifest("cache", f"k-{key(name)}", manifest)
 
 
-def test_list(remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path) -> None:
+def test_list(remote: CacheRepository, state: RegistryState, repository: ImageName, tmp_path: Path) -> None:
     publish(remote, FakeStore(), tmp_path)
-    age(shelf, "base", 40)
-    age(shelf, "one", 3)
-    shelf.put_manifest("cache", "web", {"layers": []})
-    shelf.manifests["cache", f"k-{key('bad')}"] = ("x", b"{")
+    age(state, "base", 40)
+    age(state, "one", 3)
+    state.put_manifest("cache", "web", {"layers": []})
+    state.manifests["cache", f"k-{key('bad')}"] = ("x", b"{")
     contents = maintenance.contents(repository, now=NOW)
     assert [each.title for each in contents.entries] == ["two", "one", "base"]
     two = contents.entries[0]
@@ -465,11 +480,11 @@ def test_list(remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_
 
 
 def test_prune_by_age_and_by_use(
-    remote: CacheRepository, shelf: Shelf, said: io.StringIO, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, said: io.StringIO, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     for name, days in (("base", 90), ("one", 60), ("two", 10)):
-        age(shelf, name, days)
+        age(state, name, days)
     used = found(again(remote, said), "one")
     assert used is not None
     again(remote, said).mark(used)
@@ -491,11 +506,11 @@ def test_prune_by_age_and_by_use(
 
 
 def test_prune_removes_what_it_says_and_nothing_else(
-    remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
-    shelf.put_manifest("cache", "web", {"layers": []})
-    shelf.manifests["cache", "keep-me"] = shelf.manifests["cache", f"k-{key('one')}"]
+    state.put_manifest("cache", "web", {"layers": []})
+    state.manifests["cache", "keep-me"] = state.manifests["cache", f"k-{key('one')}"]
     contents = maintenance.contents(repository, now=NOW)
     (one,) = (each for each in contents.entries if each.title == "one")
     assert one.foreign == "keep-me"
@@ -503,30 +518,30 @@ def test_prune_removes_what_it_says_and_nothing_else(
     removed: list[str] = []
     maintenance.remove(repository, doomed, removed=lambda each: removed.append(each.title))
     assert removed == ["two"]
-    tags = {tag for _, tag in shelf.manifests if ":" not in tag}
+    tags = {tag for _, tag in state.manifests if ":" not in tag}
     assert tags == {f"k-{key('base')}", f"k-{key('one')}", "keep-me", "web"}
 
 
 def test_prune_where_nothing_can_be_deleted(
-    remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
-    shelf.always("DELETE", 405)
+    state.always("DELETE", 405)
     contents = maintenance.contents(repository, now=NOW)
     with pytest.raises(RegistryError) as caught:
         maintenance.remove(repository, contents.entries, removed=lambda _: None)
     assert "remove tags k-* and t-*" in caught.value.hint
 
 
-def test_verify(remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path) -> None:
+def test_verify(remote: CacheRepository, state: RegistryState, repository: ImageName, tmp_path: Path) -> None:
     publish(remote, FakeStore(), tmp_path)
     assert maintenance.verify(repository, hear=lambda _: None) == (3, ())
-    manifest = json.loads(shelf.manifests["cache", f"k-{key('two')}"][1])
+    manifest = json.loads(state.manifests["cache", f"k-{key('two')}"][1])
     layer = manifest["layers"][1]["digest"]
-    blob = shelf.blobs["cache", layer]
-    shelf.blobs["cache", layer] = blob[:-1] + bytes([blob[-1] ^ 1])
+    blob = state.blobs["cache", layer]
+    state.blobs["cache", layer] = blob[:-1] + bytes([blob[-1] ^ 1])
     config = manifest["config"]["digest"]
-    del shelf.blobs["cache", config]
+    del state.blobs["cache", config]
     count, damaged = maintenance.verify(repository, hear=lambda _: None)
     assert count == 3
     assert len(damaged) == 2
@@ -534,10 +549,10 @@ def test_verify(remote: CacheRepository, shelf: Shelf, repository: ImageName, tm
 
 
 def test_verify_sees_a_moved_entry(
-    remote: CacheRepository, shelf: Shelf, repository: ImageName, tmp_path: Path
+    remote: CacheRepository, state: RegistryState, repository: ImageName, tmp_path: Path
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
-    shelf.manifests["cache", f"k-{key('x')}"] = shelf.manifests["cache", f"k-{key('one')}"]
+    state.manifests["cache", f"k-{key('x')}"] = state.manifests["cache", f"k-{key('one')}"]
     _, damaged = maintenance.verify(repository, hear=lambda _: None)
     assert len(damaged) == 1
     assert "something else" in damaged[0]

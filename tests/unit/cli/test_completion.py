@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.flavours import write_flavour
-from tests.support.parts import need
-from tests.support.patience import PATIENCE
+from tests.support.requirements import need
+from tests.support.timeouts import TIMEOUT
 
 PROGRAM = "import sys; from dibo.cli.main import {name}; sys.exit({name}())"
 COMMANDS = {
@@ -36,9 +36,7 @@ def programs(tmp_path: Path) -> Path:
 def _shell(programs: Path, *argv: str) -> str:
     project = str(Path(__file__).parents[3])
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": project, "HOME": str(programs)}
-    done = subprocess.run(
-        argv, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

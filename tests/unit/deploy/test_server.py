@@ -19,7 +19,7 @@ import pytest
 from dibo.deploy.machines import Machine, parse_machines
 from dibo.deploy.server import MOST_BODY, BootServer, Settings
 from dibo.errors import BootServerError
-from tests.support.patience import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 KEY = "open-sesame"
 IQN = "iqn.2026-11.example:m7"
@@ -61,7 +61,7 @@ def server(lab: Lab) -> Iterator[BootServer]:
 def ask(
     server: BootServer, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, bytes]:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)) as connection:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -217,11 +217,11 @@ def test_a_port_that_is_taken(lab: Lab) -> None:
 
 
 def test_a_body_that_is_too_long_is_not_read(server: BootServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as client:
         client.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {MOST_BODY + 1}\r\n\r\n".encode())
         assert client.recv(100).startswith(b"HTTP/1.0 413 ")
     for wrong in ("-1", "1e3", "9" * 30, ""):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as client:
             client.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {wrong}\r\n\r\n".encode())
             assert client.recv(100).startswith(b"HTTP/1.0 411 "), wrong
 
@@ -230,7 +230,7 @@ def test_slow_clients_are_left_and_are_in_nobodys_way(lab: Lab) -> None:
     """One says nothing, one a byte at a time, one stops in the middle of its form."""
     lab.settings["request_seconds"] = 1.0
     with lab.server() as server:
-        clients = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) for _ in range(3)]
+        clients = [socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) for _ in range(3)]
         clients[2].sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\ni=7&k=")
         closed = False
         for _ in range(600):
@@ -252,10 +252,10 @@ def test_slow_clients_are_left_and_are_in_nobodys_way(lab: Lab) -> None:
 def test_no_more_connections_than_there_is_room_for(lab: Lab) -> None:
     lab.settings["connections"] = 2
     with lab.server() as server:
-        clients = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) for _ in range(2)]
+        clients = [socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) for _ in range(2)]
         for client in clients:
             client.sendall(b"GET")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as third:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as third:
             assert third.recv(100) == b""
         for client in clients:
             client.sendall(b" /machines HTTP/1.0\r\n\r\n")

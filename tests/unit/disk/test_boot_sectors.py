@@ -21,8 +21,8 @@ from dibo.layout.partition_table import encode_gpt, encode_mbr
 from dibo.layout.placement import Placement
 from dibo.tree.sinks import Nowhere
 from dibo.units import MIB, SECTOR
-from tests.support.trees import directory
-from tests.unit.disk.samples import (
+from tests.support.disks.memory_disk import directory
+from tests.unit.disk.sample_requests import (
     EXAMPLE,
     MTIME,
     Memory,

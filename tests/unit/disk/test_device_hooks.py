@@ -14,7 +14,7 @@ from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from dibo.units import MIB
 from tests.support.flavours import read_stack, write_flavour
-from tests.support.parts import need
+from tests.support.requirements import need
 
 SIZE = 64 * MIB
 SH = "#!/bin/sh\nset -e\n"

@@ -15,7 +15,7 @@ from dibo.formats.swap import swap_header
 from dibo.layout.merge import parse_layout
 from dibo.layout.placement import Placement, place
 from dibo.units import GIB, MIB
-from tests.unit.disk.samples import EXAMPLE, placed
+from tests.unit.disk.sample_requests import EXAMPLE, placed
 
 FLAVOUR = Path(__file__).parents[3] / "flavours" / "boot-files" / "files"
 BOOT_APART = """

@@ -17,8 +17,8 @@ from dibo.formats.open_target import copy_raw
 from dibo.formats.partitions.reader import Place, Table
 from dibo.layout.model import ROOT, Content
 from dibo.units import MIB, SECTOR
-from tests.support.trees import Disk
-from tests.unit.disk.samples import boot_files, core_img
+from tests.support.disks.memory_disk import Disk
+from tests.unit.disk.sample_requests import boot_files, core_img
 
 SIZE = 64 * MIB
 IDENTITY = "sha256:0123"

@@ -8,7 +8,7 @@ from dibo.disk import layout_choice
 from dibo.layout.merge import parse_layout
 from dibo.layout.model import Layout
 from dibo.units import GIB
-from tests.unit.disk.samples import EXAMPLE
+from tests.unit.disk.sample_requests import EXAMPLE
 
 MORE = """
 table: mbr

@@ -30,10 +30,10 @@ from dibo.system.workspace import Workspace
 from dibo.tree.node import Node
 from dibo.tree.query import find as find_node
 from dibo.units import GIB, MIB
-from tests.support.ext4_check import Checker
-from tests.support.parts import need
-from tests.support.tars import directory, file, hardlink, layer, symlink
-from tests.unit.disk.samples import output_of
+from tests.support.images.tar_layers import directory, file, hardlink, layer, symlink
+from tests.support.readers.ext4_check import Checker
+from tests.support.requirements import need
+from tests.unit.disk.sample_requests import output_of
 from tests.unit.formats.fat.fat_reader import Volume, read_fat
 
 LAYOUT = """

@@ -14,7 +14,7 @@ from dibo.errors import ImageTooSmall
 from dibo.layout.identity import identify
 from dibo.system import process, resources
 from dibo.units import GIB, MIB
-from tests.support.parts import need
+from tests.support.requirements import need
 
 # Among them: the limits at which journals grow (128 MiB, 1 GiB, 16 GiB), and last groups that are too small to be one.
 SIZES = [64, 100, 127, 128, 129, 200, 600, 1024, 1025, 2048, 5120, 16 * 1024 - 1, 16 * 1024, 20 * 1024]

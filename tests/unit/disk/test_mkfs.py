@@ -10,7 +10,7 @@ import pytest
 from dibo.disk.mkfs import losses, proto
 from dibo.disk.numbered_files import Numbered
 from dibo.tree.node import Node
-from tests.support.trees import device, directory, file, symlink
+from tests.support.disks.memory_disk import device, directory, file, symlink
 
 
 def test_the_list(tmp_path: Path) -> None:

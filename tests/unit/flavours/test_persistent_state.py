@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dibo.system import resources
-from tests.support.parts import need
+from tests.support.requirements import need
 
 FILES = resources.shared("flavours") / "persistent-state" / "files"
 SCRIPT = FILES / "persistent-state"

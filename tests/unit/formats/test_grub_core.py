@@ -12,7 +12,7 @@ import pytest
 from dibo.errors import LayoutError
 from dibo.formats import grub_core
 from dibo.units import SECTOR
-from tests.support.parts import need, unmet
+from tests.support.requirements import need, unmet
 
 PACKAGE = Path("/usr/lib/grub/i386-pc")
 MODULES = ["biosdisk", "part_gpt", "part_msdos", "ext2", "search", "normal", "configfile", "linux", "serial"]

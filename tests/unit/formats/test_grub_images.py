@@ -7,7 +7,7 @@ import pytest
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
 from dibo.layout.partition_table import encode_gpt
-from tests.unit.disk.samples import boot_img, core_img, placed
+from tests.unit.disk.sample_requests import boot_img, core_img, placed
 
 
 def changed(image: bytes, offset: int, new: bytes) -> bytes:

@@ -17,7 +17,7 @@ from dibo.formats.raw import RawFile, write_all
 from dibo.formats.sparse import BLOCK
 from dibo.formats.tee import Tee
 from dibo.tree.node import Buffer
-from tests.unit.disk.samples import Memory
+from tests.unit.disk.sample_requests import Memory
 
 SIZE = 64 * BLOCK
 pieces = st.lists(st.tuples(st.booleans(), st.integers(0, 2 * BLOCK)), max_size=8)

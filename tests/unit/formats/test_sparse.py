@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dibo.formats.sparse import BLOCK, is_zero, put
-from tests.unit.disk.samples import Memory, Recorder, zero_blocks
+from tests.unit.disk.sample_requests import Memory, Recorder, zero_blocks
 
 pieces = st.lists(st.tuples(st.booleans(), st.integers(1, 3 * BLOCK)), max_size=6)
 

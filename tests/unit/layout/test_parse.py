@@ -29,7 +29,7 @@ from dibo.layout.model import (
 )
 from dibo.layout.parse import LAYOUT_SCHEMA, Statement, parse_statement
 from dibo.units import MIB
-from tests.unit.disk.samples import EXAMPLE, example
+from tests.unit.disk.sample_requests import EXAMPLE, example
 
 ORIGIN = "vm/flavour.yaml"
 Change = Callable[[Any], object]

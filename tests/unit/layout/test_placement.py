@@ -9,7 +9,7 @@ from dibo.layout.merge import parse_layout
 from dibo.layout.model import Content, Sizing
 from dibo.layout.placement import Placement, place
 from dibo.units import GIB, KIB, MIB, SECTOR
-from tests.unit.disk.samples import example, placed
+from tests.unit.disk.sample_requests import example, placed
 
 
 @st.composite

@@ -10,7 +10,7 @@ import yaml
 
 from dibo.cli.commands import parser_of
 from dibo.settings.settings import VARIABLES
-from tests.support.recipes import HOW_TO, PAGES, commands, container, docker_options, documents
+from tests.support.ci_recipes import HOW_TO, PAGES, commands, container, docker_options, documents
 
 RECIPES = PAGES[1:]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.console import Lookout
+from tests.support.machines.console import CrashDetector
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ from tests.support.console import Lookout
     ],
 )
 def test_signs(text: str, sign: str) -> None:
-    assert Lookout().hopeless(text) == sign
-    lookout = Lookout()
+    assert CrashDetector().hopeless(text) == sign
+    lookout = CrashDetector()
     assert next(each for each in map(lookout.hopeless, text) if each) == sign  # it comes letter by letter
 
 
@@ -36,4 +36,4 @@ def test_signs(text: str, sign: str) -> None:
     ],
 )
 def test_no_signs(text: str) -> None:
-    assert Lookout().hopeless(text) is None
+    assert CrashDetector().hopeless(text) is None

@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.support.host import host_state, new_on_host, processes
-from tests.support.patience import wait_until
+from tests.support.host.host_state import host_state, new_on_host, processes
+from tests.support.timeouts import wait_until
 
 
 def test_a_process_that_was_left_is_seen_and_a_stranger_is_not(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from dibo.deploy.machines import parse_machines
 from dibo.deploy.server import BootServer, Settings
 from pull.main import Machine, deploy
 from pull.web import Patience
-from tests.support.tables import MIB, make_disk, problems_of
-from tests.support.web import Web
+from tests.support.disks.gpt_disks import MIB, make_disk, problems_of
+from tests.support.servers.fake_web_server import FakeWebServer
 
 KEY = "open+sesame&more=%41"
 QUICK = Patience(connect=5.0, silence=5.0, pauses=(0.0,), sleep=lambda _: None)
@@ -23,7 +23,7 @@ QUICK = Patience(connect=5.0, silence=5.0, pauses=(0.0,), sleep=lambda _: None)
 class Lab:
     """Machine 7, its image, and a boot server that knows both."""
 
-    def __init__(self, directory: Path, web: Web) -> None:
+    def __init__(self, directory: Path, web: FakeWebServer) -> None:
         self.disk = directory / "disk"
         self.disk.write_bytes(bytes(20 * MIB))
         image = make_disk(directory / "image", 16, {"root": (1, 8)})
@@ -61,7 +61,7 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Web() as web:
+    with FakeWebServer() as web:
         lab = Lab(tmp_path, web)
         with lab.server:
             yield lab

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from pull import bundle
-from tests.support.moody import Moody
-from tests.support.patience import PATIENCE
-from tests.support.tables import MIB, make_disk, problems_of
-from tests.support.web import Web, make_certificate
+from tests.support.disks.gpt_disks import MIB, make_disk, problems_of
+from tests.support.servers.fake_registry import FakeRegistry
+from tests.support.servers.fake_web_server import FakeWebServer, make_certificate
+from tests.support.timeouts import TIMEOUT
 from tests.unit.pull.test_qcow2 import made
 from tests.unit.pull.test_registry import put
 
@@ -43,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(home: Path, disk: Path, *given: str, authorities: str = "") -> str:
     argv = [sys._base_executable, "-S", "-s", "-B", "-c", _CALL, str(disk), authorities, *given]  # type: ignore[attr-defined]
     environment = {"PYTHONHOME": str(home), "PYTHONPATH": str(home)}
-    done = subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout
 
@@ -74,10 +74,10 @@ def test_a_qcow2_from_a_registry_with_nothing_else(
     home: Path, disk: Path, image: bytes, tmp_path: Path
 ) -> None:
     data = made(tmp_path, image, "compression_type=zstd", convert=("-c",))
-    with Moody() as moody:
-        moody.shelf.tokens = True
-        put(moody, data)
-        said = call(home, disk, f"image=oci://{moody.host}/team/web:1")
+    with FakeRegistry() as fake_registry:
+        fake_registry.state.tokens = True
+        put(fake_registry, data)
+        said = call(home, disk, f"image=oci://{fake_registry.host}/team/web:1")
     assert f"writing sha256:{hashlib.sha256(data).hexdigest()}" in said
     assert problems_of(disk) == ""
 
@@ -87,7 +87,7 @@ def test_a_compressed_image_over_tls_with_nothing_else(
     home: Path, disk: Path, image: bytes, tmp_path: Path, compress: Callable[[bytes], bytes]
 ) -> None:
     certificate = make_certificate(tmp_path)
-    with Web() as web:
+    with FakeWebServer() as web:
         web.secure(certificate)
         web.site.files["/x"] = compress(image)
         web.site.files["/x.sha256"] = hashlib.sha256(web.site.files["/x"]).hexdigest().encode()

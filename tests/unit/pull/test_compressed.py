@@ -10,7 +10,7 @@ import pytest
 
 from pull import compressed
 from pull.errors import PullError
-from tests.support.parts import need
+from tests.support.requirements import need
 
 WAYS = {"gzip": ["gzip", "-c"], "xz": ["xz", "-c", "-0"], "zstd": ["zstd", "-c", "-q"]}
 DATA = bytes(2 << 20) + random.Random(7).randbytes(300_000) + b"words " * 300_000

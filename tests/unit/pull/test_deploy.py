@@ -16,10 +16,10 @@ import pytest
 from pull import gpt
 from pull.main import Machine, deploy
 from pull.web import Patience
-from tests.support.direct import FormServer, free_port
-from tests.support.moody import Moody
-from tests.support.tables import MIB, make_disk, problems_of
-from tests.support.web import Web, make_certificate
+from tests.support.disks.gpt_disks import MIB, make_disk, problems_of
+from tests.support.machines.direct_boot import FormServer, free_port
+from tests.support.servers.fake_registry import FakeRegistry
+from tests.support.servers.fake_web_server import FakeWebServer, make_certificate
 from tests.unit.pull.test_qcow2 import made
 from tests.unit.pull.test_registry import put
 
@@ -33,8 +33,15 @@ BROKEN = "the disk is written in part, and does not boot"
 class Lab:
     """A machine with an empty disk of 24 MiB, a web server, a registry, and a boot server."""
 
-    def __init__(self, directory: Path, image: bytes, web: Web, moody: Moody, server: FormServer) -> None:
-        self.directory, self.web, self.moody, self.server = directory, web, moody, server
+    def __init__(
+        self,
+        directory: Path,
+        image: bytes,
+        web: FakeWebServer,
+        fake_registry: FakeRegistry,
+        server: FormServer,
+    ) -> None:
+        self.directory, self.web, self.fake_registry, self.server = directory, web, fake_registry, server
         self.disk = directory / "disk"
         self.disk.write_bytes(b"\xaa" * (24 * MIB))
         self.image = image
@@ -104,13 +111,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def lab(tmp_path: Path, image: bytes) -> Iterator[Lab]:
-    with Web() as web, Moody() as moody, FormServer() as server:
-        yield Lab(tmp_path, image, web, moody, server)
+    with FakeWebServer() as web, FakeRegistry() as fake_registry, FormServer() as server:
+        yield Lab(tmp_path, image, web, fake_registry, server)
 
 
 def test_a_raw_image(lab: Lab) -> None:
     url, digest = lab.serve("/web.raw", lab.image)
-    lab.web.site.mood("/web.raw", "cut:3000000")
+    lab.web.site.inject("/web.raw", "cut:3000000")
     assert lab.deploy(url, digest) == ""
     lab.assert_written()
     assert lab.states == ["started", "writing", "done"]
@@ -141,11 +148,11 @@ def test_a_qcow2(lab: Lab) -> None:
 
 
 def test_an_artefact(lab: Lab) -> None:
-    lab.moody.shelf.tokens = True
+    lab.fake_registry.state.tokens = True
     data = made(lab.directory, lab.image, "compression_type=zstd", convert=("-c",))
-    put(lab.moody, data)
-    lab.moody.shelf.mood("blobs", "cut:100000")
-    assert lab.deploy(f"oci://{lab.moody.host}/team/web:1") == ""
+    put(lab.fake_registry, data)
+    lab.fake_registry.state.inject("blobs", "cut:100000")
+    assert lab.deploy(f"oci://{lab.fake_registry.host}/team/web:1") == ""
     lab.assert_written()
     assert lab.server.forms[-1]["d"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
 
@@ -159,10 +166,10 @@ def test_a_second_deployment_keeps_the_state(lab: Lab) -> None:
         file.write(kept)
     lab.image = make_disk(lab.directory / "image", 16, PARTS, seed=9)
     new = lab.serve("/new.raw", lab.image)
-    lab.web.site.mood("/new.raw", "cut:5000000", *[503] * 9)
+    lab.web.site.inject("/new.raw", "cut:5000000", *[503] * 9)
     assert "its partition persistent-state is as it was" in lab.deploy(*new)
     assert lab.disk.read_bytes()[3 * MIB : 7 * MIB] == kept
-    lab.web.site.moods.clear()
+    lab.web.site.faults.clear()
     assert lab.deploy(*new) == ""  # also after one that broke off
     found = lab.disk.read_bytes()
     assert found[3 * MIB : 7 * MIB] == kept
@@ -282,14 +289,14 @@ def test_a_digest_that_does_not_hold_in_a_qcow2(lab: Lab) -> None:
 
 
 def test_another_digest_than_that_of_the_artefact(lab: Lab) -> None:
-    put(lab.moody, lab.image)
-    why = lab.deploy(f"oci://{lab.moody.host}/team/web:1", f"sha256:{'0' * 64}")
+    put(lab.fake_registry, lab.image)
+    why = lab.deploy(f"oci://{lab.fake_registry.host}/team/web:1", f"sha256:{'0' * 64}")
     lab.assert_failed(why, "digest mismatch", disk=ASIT)
 
 
 def test_a_cable_that_is_pulled(lab: Lab) -> None:
     url, digest = lab.serve("/web.raw", lab.image)
-    lab.web.site.mood("/web.raw", "cut:9000000", *[503] * 9)
+    lab.web.site.inject("/web.raw", "cut:9000000", *[503] * 9)
     lab.assert_failed(lab.deploy(url, digest), "answered 503; tried 3 times", disk=BROKEN)
 
 
@@ -297,18 +304,18 @@ def test_how_often_it_is_tried(lab: Lab) -> None:
     """Two pauses are known, more are like the last."""
     url, digest = lab.serve("/web.raw", lab.image)
     for tries in ("1", "2", "9"):
-        lab.web.site.mood("/web.raw", *[503] * 9)
+        lab.web.site.inject("/web.raw", *[503] * 9)
         assert f"; tried {tries} times" in lab.deploy(url, digest, image_tries=tries)
 
 
 def test_a_cable_that_is_pulled_under_a_qcow2(lab: Lab) -> None:
     data = made(lab.directory, lab.image)
-    lab.moody.shelf.tokens = True
-    put(lab.moody, data)
+    lab.fake_registry.state.tokens = True
+    put(lab.fake_registry, data)
     blob = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    lab.when_writing = lambda: lab.moody.shelf.always(blob, "drop")
-    lab.moody.shelf.mood(blob, "cut:1100000")
-    why = lab.deploy(f"oci://{lab.moody.host}/team/web:1")
+    lab.when_writing = lambda: lab.fake_registry.state.always(blob, "drop")
+    lab.fake_registry.state.inject(blob, "cut:1100000")
+    why = lab.deploy(f"oci://{lab.fake_registry.host}/team/web:1")
     lab.assert_failed(why, "tried 3 times", disk=BROKEN)
 
 

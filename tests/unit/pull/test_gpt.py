@@ -9,7 +9,7 @@ import pytest
 
 from pull import gpt
 from pull.errors import PullError
-from tests.support.tables import MIB, make_disk, problems_of, table_of
+from tests.support.disks.gpt_disks import MIB, make_disk, problems_of, table_of
 
 PARTS = {"esp": (1, 2), gpt.STATE: (3, 4), "root": (7, 8)}
 

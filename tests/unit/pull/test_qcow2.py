@@ -14,7 +14,7 @@ from dibo.formats.qcow2.codec import Compression
 from dibo.formats.qcow2.writer import Qcow2 as Writer
 from pull.errors import PullError
 from pull.qcow2 import Qcow2
-from tests.support.parts import need
+from tests.support.requirements import need
 
 SIZE = (5 << 20) + 3 * 512
 

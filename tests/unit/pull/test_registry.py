@@ -13,7 +13,7 @@ from pull.errors import PullError
 from pull.reference import Artefact, parse
 from pull.registry import TITLE, Registry, choose
 from pull.web import Client, Patience
-from tests.support.moody import Moody
+from tests.support.servers.fake_registry import FakeRegistry
 
 QUICK = Patience(connect=5.0, silence=5.0, pauses=(0.0, 0.0), sleep=lambda _: None)
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -22,8 +22,8 @@ EMPTY = {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2, "digest": 
 
 
 @pytest.fixture
-def moody() -> Iterator[Moody]:
-    with Moody() as server:
+def fake_registry() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as server:
         yield server
 
 
@@ -32,16 +32,16 @@ def layer(digest: str, size: int, title: str = "") -> dict[str, Any]:
     return {"mediaType": "application/octet-stream", "digest": digest, "size": size, **notes}
 
 
-def put(moody: Moody, content: bytes = b"a disk", tag: str = "1", **more: Any) -> str:
+def put(fake_registry: FakeRegistry, content: bytes = b"a disk", tag: str = "1", **more: Any) -> str:
     """An artefact; the digest of its manifest."""
-    digest = moody.shelf.put("team/web", content)
+    digest = fake_registry.state.put("team/web", content)
     layers = [layer(digest, len(content), "web.qcow2")]
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": EMPTY, "layers": layers, **more}
-    return moody.shelf.put_manifest("team/web", tag, manifest)
+    return fake_registry.state.put_manifest("team/web", tag, manifest)
 
 
-def registry(moody: Moody, reference: str = ":1", **more: Any) -> Registry:
-    artefact = parse(f"oci://{moody.host}/team/web{reference}")
+def registry(fake_registry: FakeRegistry, reference: str = ":1", **more: Any) -> Registry:
+    artefact = parse(f"oci://{fake_registry.host}/team/web{reference}")
     assert isinstance(artefact, Artefact)
     return Registry(Client(QUICK), artefact, Wish(image="", **more))
 
@@ -51,100 +51,104 @@ def content(found: Registry) -> bytes:
         return answer.whole(1 << 20)
 
 
-def test_a_file_by_tag_and_by_digest(moody: Moody) -> None:
-    digest = put(moody)
-    blob = registry(moody).blob()
+def test_a_file_by_tag_and_by_digest(fake_registry: FakeRegistry) -> None:
+    digest = put(fake_registry)
+    blob = registry(fake_registry).blob()
     assert (blob.size, blob.title) == (6, "web.qcow2")
-    assert content(registry(moody)) == content(registry(moody, f"@{digest}")) == b"a disk"
-    moody.shelf.always(f"manifests/{digest}", "wrong")
+    assert content(registry(fake_registry)) == content(registry(fake_registry, f"@{digest}")) == b"a disk"
+    fake_registry.state.always(f"manifests/{digest}", "wrong")
     with pytest.raises(PullError, match=f"is not {digest}: do not use it"):
-        registry(moody, f":1@{digest}").blob()
+        registry(fake_registry, f":1@{digest}").blob()
 
 
-def test_a_registry_that_answers_at_the_third_time(moody: Moody) -> None:
-    put(moody)
-    moody.shelf.mood("manifests", 503, "drop")
-    assert registry(moody).blob().size == 6
+def test_a_registry_that_answers_at_the_third_time(fake_registry: FakeRegistry) -> None:
+    put(fake_registry)
+    fake_registry.state.inject("manifests", 503, "drop")
+    assert registry(fake_registry).blob().size == 6
 
 
-def test_an_index_is_followed_to_this_machine(moody: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = put(moody, tag="")
-    other = put(moody, b"for another", tag="")
+def test_an_index_is_followed_to_this_machine(
+    fake_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = put(fake_registry, tag="")
+    other = put(fake_registry, b"for another", tag="")
     entries = [
         {"digest": other, "platform": {"os": "linux", "architecture": "arm64"}},
         {"digest": digest, "platform": {"os": "linux", "architecture": "amd64"}},
     ]
-    moody.shelf.put_manifest("team/web", "all", {"mediaType": INDEX, "manifests": entries})
+    fake_registry.state.put_manifest("team/web", "all", {"mediaType": INDEX, "manifests": entries})
     monkeypatch.setattr("pull.registry._MACHINES", {})
 
     class Uname:
         machine = "amd64"
 
     monkeypatch.setattr("os.uname", Uname)
-    assert content(registry(moody, ":all")) == b"a disk"
+    assert content(registry(fake_registry, ":all")) == b"a disk"
     monkeypatch.setattr(Uname, "machine", "s390x")
     with pytest.raises(PullError, match="has nothing for s390x"):
-        registry(moody, ":all").blob()
+        registry(fake_registry, ":all").blob()
 
 
 @pytest.mark.parametrize("tokens", [False, True], ids=["basic", "tokens"])
-def test_logins(moody: Moody, tokens: bool) -> None:
-    put(moody)
-    moody.shelf.login, moody.shelf.tokens = "user:hush", tokens
-    assert content(registry(moody, user="user", password="hush")) == b"a disk"
+def test_logins(fake_registry: FakeRegistry, tokens: bool) -> None:
+    put(fake_registry)
+    fake_registry.state.login, fake_registry.state.tokens = "user:hush", tokens
+    assert content(registry(fake_registry, user="user", password="hush")) == b"a disk"
     with pytest.raises(PullError, match=r"wants a login|gives no token") as raised:
-        registry(moody, user="user", password="wrong-word").blob()
+        registry(fake_registry, user="user", password="wrong-word").blob()
     assert "wrong-word" not in str(raised.value)
 
 
-def test_tokens_without_a_login_and_anew_when_they_run_out(moody: Moody) -> None:
-    put(moody)
-    moody.shelf.tokens = True
-    found = registry(moody)
+def test_tokens_without_a_login_and_anew_when_they_run_out(fake_registry: FakeRegistry) -> None:
+    put(fake_registry)
+    fake_registry.state.tokens = True
+    found = registry(fake_registry)
     blob = found.blob()
-    moody.shelf.mood("blobs", (401, {"WWW-Authenticate": f'Bearer realm="http://{moody.host}/token"'}))
+    fake_registry.state.inject(
+        "blobs", (401, {"WWW-Authenticate": f'Bearer realm="http://{fake_registry.host}/token"'})
+    )
     with found.request(blob, 0, None) as answer:
         assert answer.whole(100) == b"a disk"
-    assert len(moody.shelf.requests("/token")) == 2
+    assert len(fake_registry.state.requests("/token")) == 2
 
 
-def test_a_token_of_the_command_line_is_all_that_is_tried(moody: Moody) -> None:
-    put(moody)
-    moody.shelf.tokens = True
+def test_a_token_of_the_command_line_is_all_that_is_tried(fake_registry: FakeRegistry) -> None:
+    put(fake_registry)
+    fake_registry.state.tokens = True
     scope = "repository:team/web:pull"
-    assert content(registry(moody, token=f"for {scope}")) == b"a disk"
+    assert content(registry(fake_registry, token=f"for {scope}")) == b"a disk"
     with pytest.raises(PullError, match="wants a login"):
-        registry(moody, token="nonsense").blob()
-    assert moody.shelf.requests("/token") == []
+        registry(fake_registry, token="nonsense").blob()
+    assert fake_registry.state.requests("/token") == []
 
 
-def test_no_such_thing(moody: Moody) -> None:
+def test_no_such_thing(fake_registry: FakeRegistry) -> None:
     with pytest.raises(
         PullError, match=r"has no such repository, tag or digest: oci://127\.0\.0\.1:\d+/team/web:1"
     ):
-        registry(moody).blob()
-    moody.shelf.always("manifests", 403)
+        registry(fake_registry).blob()
+    fake_registry.state.always("manifests", 403)
     with pytest.raises(PullError, match="does not allow it"):
-        registry(moody).blob()
+        registry(fake_registry).blob()
 
 
-def test_what_is_no_manifest(moody: Moody) -> None:
-    moody.shelf.manifests["team/web", "1"] = ("text/html", b"<html>")
+def test_what_is_no_manifest(fake_registry: FakeRegistry) -> None:
+    fake_registry.state.manifests["team/web", "1"] = ("text/html", b"<html>")
     with pytest.raises(PullError, match="is no manifest: is this a registry"):
-        registry(moody).blob()
-    put(moody, layers=[{"digest": "sha256:1", "size": 3}])
+        registry(fake_registry).blob()
+    put(fake_registry, layers=[{"digest": "sha256:1", "size": 3}])
     with pytest.raises(PullError, match=r"the manifest of .* is damaged"):
-        registry(moody).blob()
+        registry(fake_registry).blob()
 
 
 @pytest.mark.parametrize(
     "config",
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"],
 )
-def test_a_container_image_is_no_disk(moody: Moody, config: str) -> None:
-    put(moody, config={**EMPTY, "mediaType": config})
+def test_a_container_image_is_no_disk(fake_registry: FakeRegistry, config: str) -> None:
+    put(fake_registry, config={**EMPTY, "mediaType": config})
     with pytest.raises(PullError, match="is a container image, not a disk: `dibo convert`"):
-        registry(moody).blob()
+        registry(fake_registry).blob()
 
 
 def test_which_file_of_several() -> None:

@@ -12,7 +12,7 @@ from pull import gpt
 from pull.disk import Disk
 from pull.errors import PullError
 from pull.target import BEGINNING, Target
-from tests.support.tables import MIB, make_disk, problems_of, table_of
+from tests.support.disks.gpt_disks import MIB, make_disk, problems_of, table_of
 
 PARTS = {"esp": (1, 2), gpt.STATE: (3, 4), "root": (7, 8)}
 BEFORE = b"\xaa"

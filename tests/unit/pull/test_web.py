@@ -12,21 +12,21 @@ import pytest
 
 from pull.errors import Passing, PullError
 from pull.web import Answer, Client, Patience, Stream, ranged, read_range
-from tests.support.direct import free_port
-from tests.support.web import Web, make_certificate
+from tests.support.machines.direct_boot import free_port
+from tests.support.servers.fake_web_server import FakeWebServer, make_certificate
 
 BODY = random.Random(7).randbytes(300_000)
 QUICK = Patience(connect=5.0, silence=5.0, pauses=(0.0, 0.0, 0.0), progress=1000, sleep=lambda _: None)
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
-    with Web() as server:
+def web() -> Iterator[FakeWebServer]:
+    with FakeWebServer() as server:
         server.site.files["/file"] = BODY
         yield server
 
 
-def stream(web: Web, *, size: int | None = None, patience: Patience = QUICK) -> Stream:
+def stream(web: FakeWebServer, *, size: int | None = None, patience: Patience = QUICK) -> Stream:
     client = Client(patience)
 
     def request(first: int, last: int | None) -> Answer:
@@ -40,21 +40,21 @@ def whole(found: Stream) -> bytes:
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
-def test_a_stream_goes_on_after_cuts_and_bad_answers(web: Web, ranges: bool) -> None:
+def test_a_stream_goes_on_after_cuts_and_bad_answers(web: FakeWebServer, ranges: bool) -> None:
     web.site.ranges = ranges
-    web.site.mood("/file", "cut:100000", 503, "cut:150000", 429)
+    web.site.inject("/file", "cut:100000", 503, "cut:150000", 429)
     assert whole(stream(web)) == BODY
     assert len(web.site.asked) == 5
     assert web.site.asked[1][1]["Range"] == "bytes=100000-"
 
 
-def test_cuts_without_progress_end_it(web: Web) -> None:
-    web.site.mood("/file", "cut:5000", *["cut:10"] * 9)
+def test_cuts_without_progress_end_it(web: FakeWebServer) -> None:
+    web.site.inject("/file", "cut:5000", *["cut:10"] * 9)
     with pytest.raises(PullError, match=r"host broke off after 50\d\d of 300000 bytes; tried 4 times"):
         whole(stream(web))
 
 
-def test_a_server_that_is_gone(web: Web) -> None:
+def test_a_server_that_is_gone(web: FakeWebServer) -> None:
     web.close()
     with pytest.raises(PullError, match=r"cannot be reached: Connection refused; tried 4 times"):
         whole(stream(web))
@@ -73,18 +73,18 @@ def test_a_server_that_never_answers() -> None:
         server.server_close()
 
 
-def test_another_size_than_the_registry_said(web: Web) -> None:
+def test_another_size_than_the_registry_said(web: FakeWebServer) -> None:
     with pytest.raises(PullError, match="has 300000 bytes, wanted 299999"):
         whole(stream(web, size=299_999))
 
 
-def test_ranges(web: Web) -> None:
+def test_ranges(web: FakeWebServer) -> None:
     client = Client(QUICK)
 
     def request(first: int, last: int | None) -> Answer:
         return client.ask("GET", f"{web.url}/file", headers=ranged(first, last))
 
-    web.site.mood("/file", 500, "cut:10")
+    web.site.inject("/file", 500, "cut:10")
     assert read_range(request, QUICK, 1000, 70_000, "host") == BODY[1000:71_000]
     web.site.ranges = False
     with pytest.raises(PullError, match="host gives no ranges of a file"):
@@ -120,7 +120,7 @@ class Redirects:
         self._server.server_close()
 
 
-def test_a_login_does_not_follow_to_somebody_else(web: Web) -> None:
+def test_a_login_does_not_follow_to_somebody_else(web: FakeWebServer) -> None:
     with Redirects(f"{web.url}/file") as first:
         with Client(QUICK).ask("GET", first.url, login="Basic c2VjcmV0") as answer:
             assert answer.whole(1 << 20) == BODY
@@ -143,7 +143,7 @@ def test_a_redirect_to_no_web_address() -> None:
 
 def test_certificates_are_checked(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
-    with Web() as web:
+    with FakeWebServer() as web:
         web.secure(certificate)
         web.site.files["/file"] = BODY
         url = f"{web.url}/file"

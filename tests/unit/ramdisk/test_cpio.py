@@ -10,8 +10,8 @@ import pytest
 from dibo.errors import RamdiskError
 from dibo.ramdisk.cpio import archive
 from dibo.tree.node import Buffer, Node
-from tests.support.forest import node, read, tree
-from tests.support.newc import Member, read_newc
+from tests.support.node_trees import node, read, tree
+from tests.support.readers.cpio_reader import Member, read_newc
 
 CLAMP = 1_700_000_000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dibo.ramdisk.depmod import depmod, index, module_name, normal
-from tests.support.kmod_index import read_index
+from tests.support.readers.kmod_index import read_index
 
 TEXTS = {
     "modules.dep": "kernel/a/one-a.ko.xz: kernel/b/two.ko.xz\nkernel/b/two.ko.xz:\nkernel/c/three.ko:\n",

@@ -119,7 +119,7 @@ def test_shellcheck_warns_and_refuses(tmp_path: Path) -> None:
 
 
 def need_shellcheck() -> None:
-    from tests.support.parts import need
+    from tests.support.requirements import need
 
     need("shellcheck")
 

@@ -15,9 +15,9 @@ from dibo.ramdisk.compress import parse_compression
 from dibo.ramdisk.make import Order, by_version, kernel_path, make_ramdisk, pack, rules_named
 from dibo.ramdisk.source import Bytes, host_tree
 from dibo.tree.node import Node
-from tests.support.elves import elf, module
-from tests.support.forest import Content, Program, listing, tree
-from tests.support.newc import read_newc
+from tests.support.elf_files import elf, module
+from tests.support.node_trees import Content, Program, listing, tree
+from tests.support.readers.cpio_reader import read_newc
 
 BUSYBOX = Program(elf() + b"[\0[[\0cat\0init\0sh\0wget\0\0")
 

@@ -13,9 +13,9 @@ from dibo.flavours.ramdisk_requests import Word
 from dibo.ramdisk.modules import ModuleTree, Taken, decompress, take_modules
 from dibo.ramdisk.selection import Harvest
 from dibo.tree.node import Node
-from tests.support.elves import module
-from tests.support.forest import Content, listing, read, tree
-from tests.support.kmod_index import read_index
+from tests.support.elf_files import module
+from tests.support.node_trees import Content, listing, read, tree
+from tests.support.readers.kmod_index import read_index
 
 PLACE = "usr/lib/modules/6.1"
 CARD = module(firmware=["card/a.bin", "card/gone.bin", "card/v?.bin"], alias=["pci:v1d*"])

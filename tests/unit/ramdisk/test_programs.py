@@ -10,8 +10,8 @@ from dibo.ramdisk.elf import read_elf
 from dibo.ramdisk.programs import Programs, applets_of
 from dibo.ramdisk.selection import Harvest
 from dibo.tree.node import Node
-from tests.support.elves import AARCH64, elf
-from tests.support.forest import Content, Program, listing, read, tree
+from tests.support.elf_files import AARCH64, elf
+from tests.support.node_trees import Content, Program, listing, read, tree
 
 LD = "/lib64/ld-linux-x86-64.so.2"
 BASE: dict[str, Content | Node] = {

@@ -6,7 +6,7 @@ import pytest
 
 from dibo.ramdisk.selection import Harvest, children, files_below, resolve
 from dibo.tree.node import Node
-from tests.support.forest import Content, listing, read, tree
+from tests.support.node_trees import Content, listing, read, tree
 
 MERGED: dict[str, Content | Node] = {
     "bin": "usr/bin",

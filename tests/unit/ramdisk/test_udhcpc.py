@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dibo.system import resources
-from tests.support.patience import PATIENCE
 from tests.support.programs import fake
+from tests.support.timeouts import TIMEOUT
 
 OWN = resources.shared("converters") / "initramfs"
 V6 = "fd00:0001:0000:0000:0000:0000:0000:0194"
@@ -145,7 +145,7 @@ def test_an_address_of_the_router_and_the_rest_of_dhcpv6(tmp_path: Path) -> None
 
 def ends(pid: int) -> bool:
     """Whether a process that was told to end does so. One that nobody waited for counts as ended: it runs no more."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

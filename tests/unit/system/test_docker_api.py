@@ -9,7 +9,7 @@ import pytest
 
 from dibo.errors import EngineError
 from dibo.system.docker_api import connected
-from tests.support.loopback import Loopback, QuietHandler
+from tests.support.servers.loopback_http import Loopback, QuietHandler
 
 GONE = "unrecognized image ID sha256:0000"
 

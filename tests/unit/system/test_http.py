@@ -12,16 +12,16 @@ import pytest
 
 from dibo.errors import BaseError, OutputError, Unreachable, VerificationFailed
 from dibo.system import http as fetch
-from tests.support.patience import PATIENCE
-from tests.support.web import Web
+from tests.support.servers.fake_web_server import FakeWebServer
+from tests.support.timeouts import TIMEOUT
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA = hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
-    with Web() as server:
+def web() -> Iterator[FakeWebServer]:
+    with FakeWebServer() as server:
         server.site.files["/file"] = BODY
         yield server
 
@@ -33,7 +33,7 @@ def naps() -> list[float]:
 
 @pytest.fixture
 def http(naps: list[float]) -> fetch.Http:
-    return fetch.Http(timeout=PATIENCE, sleep=naps.append)
+    return fetch.Http(timeout=TIMEOUT, sleep=naps.append)
 
 
 def nowhere() -> str:
@@ -43,7 +43,7 @@ def nowhere() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}/file"
 
 
-def test_get_and_get_again_unchanged(web: Web, http: fetch.Http) -> None:
+def test_get_and_get_again_unchanged(web: FakeWebServer, http: fetch.Http) -> None:
     first = fetch.get(f"{web.url}/file", http=http)
     assert first is not None
     assert first.body == BODY
@@ -54,29 +54,29 @@ def test_get_and_get_again_unchanged(web: Web, http: fetch.Http) -> None:
     assert again.body == b"new"
 
 
-def test_a_text_has_a_limit(web: Web, http: fetch.Http) -> None:
+def test_a_text_has_a_limit(web: FakeWebServer, http: fetch.Http) -> None:
     with pytest.raises(BaseError, match=r"larger than 1000 B"):
         fetch.get(f"{web.url}/file", limit=1000, http=http)
 
 
-def test_what_passes_is_tried_again(web: Web, http: fetch.Http, naps: list[float]) -> None:
-    web.site.mood("/file", 503, "cut:10", 429)
+def test_what_passes_is_tried_again(web: FakeWebServer, http: fetch.Http, naps: list[float]) -> None:
+    web.site.inject("/file", 503, "cut:10", 429)
     found = fetch.get(f"{web.url}/file", http=http)
     assert found is not None
     assert found.body == BODY
     assert naps == [0.5, 2.0, 6.0]
 
 
-def test_what_does_not_pass_ends(web: Web, http: fetch.Http, naps: list[float]) -> None:
-    web.site.mood("/file", 500, 500, 500, 500)
+def test_what_does_not_pass_ends(web: FakeWebServer, http: fetch.Http, naps: list[float]) -> None:
+    web.site.inject("/file", 500, 500, 500, 500)
     with pytest.raises(Unreachable, match=r"/file failed 4 times: the server answered 500"):
         fetch.get(f"{web.url}/file", http=http)
     assert len(naps) == 3
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_refusals_are_final(web: Web, http: fetch.Http, naps: list[float], status: int) -> None:
-    web.site.mood("/file", status)
+def test_refusals_are_final(web: FakeWebServer, http: fetch.Http, naps: list[float], status: int) -> None:
+    web.site.inject("/file", status)
     with pytest.raises(BaseError, match=f"/file: the server answered {status}") as caught:
         fetch.get(f"{web.url}/file", http=http)
     assert not isinstance(caught.value, Unreachable)
@@ -101,7 +101,7 @@ def test_other_schemes_are_refused() -> None:
         fetch.get("file:///etc/passwd")
 
 
-def test_a_proxy_is_asked(web: Web, http: fetch.Http, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_asked(web: FakeWebServer, http: fetch.Http, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", web.url)
@@ -111,7 +111,7 @@ def test_a_proxy_is_asked(web: Web, http: fetch.Http, monkeypatch: pytest.Monkey
     assert found.body == b"through the proxy"
 
 
-def test_download(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+def test_download(web: FakeWebServer, http: fetch.Http, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     fetch.download(
         f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http, progress=lambda *a: told.append(a)
@@ -123,22 +123,22 @@ def test_download(web: Web, http: fetch.Http, tmp_path: Path) -> None:
     assert web.site.paths() == ["/file"], "what is here is not asked for again"
 
 
-def test_a_damaged_file_is_replaced(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+def test_a_damaged_file_is_replaced(web: FakeWebServer, http: fetch.Http, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(BODY[:-1])
     fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http)
     assert (tmp_path / "f").read_bytes() == BODY
 
 
-def test_resumes_where_it_broke_off(web: Web, http: fetch.Http, tmp_path: Path) -> None:
-    web.site.mood("/file", "cut:500000", "cut:100000")
+def test_resumes_where_it_broke_off(web: FakeWebServer, http: fetch.Http, tmp_path: Path) -> None:
+    web.site.inject("/file", "cut:500000", "cut:100000")
     fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http)
     assert (tmp_path / "f").read_bytes() == BODY
     assert [headers.get("Range") for _, headers in web.site.asked] == [None, "bytes=500000-", "bytes=600000-"]
 
 
-def test_resumes_in_the_next_run(web: Web, tmp_path: Path) -> None:
+def test_resumes_in_the_next_run(web: FakeWebServer, tmp_path: Path) -> None:
     once = fetch.Http(pauses=())
-    web.site.mood("/file", "cut:500000")
+    web.site.inject("/file", "cut:500000")
     with pytest.raises(Unreachable, match="the connection ended after 488 KiB of 1 MiB"):
         fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=once)
     assert not (tmp_path / "f").exists()
@@ -149,17 +149,17 @@ def test_resumes_in_the_next_run(web: Web, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lacking", ["ranges", "validators"])
 def test_starts_again_where_a_server_cannot_resume(
-    web: Web, http: fetch.Http, tmp_path: Path, lacking: str
+    web: FakeWebServer, http: fetch.Http, tmp_path: Path, lacking: str
 ) -> None:
     setattr(web.site, lacking, False)
-    web.site.mood("/file", "cut:500000")
+    web.site.inject("/file", "cut:500000")
     fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=http)
     assert (tmp_path / "f").read_bytes() == BODY
 
 
-def test_starts_again_when_the_partial_is_damaged(web: Web, tmp_path: Path) -> None:
+def test_starts_again_when_the_partial_is_damaged(web: FakeWebServer, tmp_path: Path) -> None:
     once = fetch.Http(pauses=())
-    web.site.mood("/file", "cut:500000")
+    web.site.inject("/file", "cut:500000")
     with pytest.raises(Unreachable):
         fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA, http=once)
     (tmp_path / "f.part").write_bytes(b"x" * 500000)
@@ -167,13 +167,15 @@ def test_starts_again_when_the_partial_is_damaged(web: Web, tmp_path: Path) -> N
     assert (tmp_path / "f").read_bytes() == BODY
 
 
-def test_another_file_than_wanted_leaves_nothing(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+def test_another_file_than_wanted_leaves_nothing(
+    web: FakeWebServer, http: fetch.Http, tmp_path: Path
+) -> None:
     with pytest.raises(VerificationFailed, match=f"has the sha256 {SHA}, wanted 000"):
         fetch.download(f"{web.url}/file", tmp_path / "f", sha256="0" * 64, http=http)
     assert [path.name for path in tmp_path.iterdir()] == [".f.lock"]
 
 
-def test_a_directory_that_cannot_be_written(web: Web, http: fetch.Http, tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written(web: FakeWebServer, http: fetch.Http, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         fetch.download(f"{web.url}/file", tmp_path / "missing" / "f", sha256=SHA, http=http)
 
@@ -182,8 +184,8 @@ def _download(url: str, target: str) -> None:
     fetch.download(url, Path(target), sha256=SHA, http=fetch.Http(pauses=(0.01,) * 8))
 
 
-def test_two_processes_want_the_same_file(web: Web, tmp_path: Path) -> None:
-    web.site.mood("/file", "cut:300000", "cut:300000")
+def test_two_processes_want_the_same_file(web: FakeWebServer, tmp_path: Path) -> None:
+    web.site.inject("/file", "cut:300000", "cut:300000")
     context = multiprocessing.get_context("spawn")
     both = [
         context.Process(target=_download, args=(f"{web.url}/file", str(tmp_path / "f"))) for _ in range(2)

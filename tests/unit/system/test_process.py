@@ -14,7 +14,7 @@ import pytest
 from dibo.errors import CommandFailed, ToolMissing
 from dibo.system import process
 from dibo.system.process import PIPE, Process, clean_environment, describe_exit, find, run
-from tests.support.patience import PATIENCE, wait_until
+from tests.support.timeouts import TIMEOUT, wait_until
 
 
 def sh(script: str, *arguments: str) -> list[str]:
@@ -67,7 +67,7 @@ def test_input_that_nobody_reads() -> None:
 
 
 def test_no_input_is_no_terminal() -> None:
-    assert run(["cat"], capture=True, timeout=PATIENCE).stdout == ""
+    assert run(["cat"], capture=True, timeout=TIMEOUT).stdout == ""
 
 
 def test_output_to_a_file(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_daemon_that_holds_the_pipe_does_not_hold_us(tmp_path: Path) -> None:
             str(pid),
         )
     )
-    assert time.monotonic() - begun < PATIENCE
+    assert time.monotonic() - begun < TIMEOUT
     assert not alive(read_pid(pid))
 
 
@@ -248,7 +248,7 @@ def test_a_signal_ends_everything(tmp_path: Path, signum: signal.Signals) -> Non
     with subprocess.Popen(argv) as dibo:
         daemon = read_pid(pid)
         dibo.send_signal(signum)
-        assert dibo.wait(PATIENCE) == 100 + signum
+        assert dibo.wait(TIMEOUT) == 100 + signum
     assert not alive(daemon)
 
 
@@ -271,7 +271,7 @@ def test_a_child_that_was_just_being_started_is_ended(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", FORGOTTEN, str(pid)]) as dibo:
         child = read_pid(pid)
         dibo.send_signal(signal.SIGTERM)
-        assert dibo.wait(PATIENCE) == 100 + signal.SIGTERM
+        assert dibo.wait(TIMEOUT) == 100 + signal.SIGTERM
     assert not alive(child)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dibo.tree.dpkg import Package, installed, parse
-from tests.support.forest import tree
+from tests.support.node_trees import tree
 
 STATUS = """\
 Package: libc6

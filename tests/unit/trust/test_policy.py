@@ -17,7 +17,7 @@ from dibo.images.registry.client import Client
 from dibo.trust import attached, keys
 from dibo.trust.keys import PrivateKey
 from dibo.trust.policy import POLICY_SCHEMA, Policy, Rule, Trust, read_policy
-from tests.support.moody import Moody, Shelf
+from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 
 MANIFEST = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []}
 
@@ -30,24 +30,24 @@ def plain_http(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Moody]:
-    with Moody() as started:
+def server() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as started:
         yield started
 
 
 @pytest.fixture
-def shelf(server: Moody) -> Shelf:
-    return server.shelf
+def state(server: FakeRegistry) -> RegistryState:
+    return server.state
 
 
 @pytest.fixture
-def name(server: Moody) -> ImageName:
+def name(server: FakeRegistry) -> ImageName:
     return parse_image_name(f"{server.host}/team/web:1")
 
 
 @pytest.fixture
-def digest(shelf: Shelf, name: ImageName) -> str:
-    return shelf.put_manifest(name.repository, "1", MANIFEST)
+def digest(state: RegistryState, name: ImageName) -> str:
+    return state.put_manifest(name.repository, "1", MANIFEST)
 
 
 TEAM, STRANGER = keys.generate(), keys.generate()
@@ -62,14 +62,14 @@ def reader(*private: PrivateKey) -> Trust:
     return Trust(policy=Policy(default=rule))
 
 
-def test_a_signature_is_stored_as_cosign_does(shelf: Shelf, name: ImageName, digest: str) -> None:
+def test_a_signature_is_stored_as_cosign_does(state: RegistryState, name: ImageName, digest: str) -> None:
     signer().sign(name, digest)
-    kind, body = shelf.manifests[name.repository, f"sha256-{digest[7:]}.sig"]
+    kind, body = state.manifests[name.repository, f"sha256-{digest[7:]}.sig"]
     manifest = json.loads(body)
     (layer,) = manifest["layers"]
     assert kind == "application/vnd.oci.image.manifest.v1+json"
     assert layer["mediaType"] == "application/vnd.dev.cosign.simplesigning.v1+json"
-    payload = json.loads(shelf.blobs[name.repository, layer["digest"]])
+    payload = json.loads(state.blobs[name.repository, layer["digest"]])
     assert payload["critical"]["image"]["docker-manifest-digest"] == digest
     assert layer["annotations"]["dev.cosignproject.cosign/signature"]
     assert attached.digest_in(f"sha256-{digest[7:]}.sig") == digest
@@ -82,7 +82,7 @@ def test_what_is_signed_counts(name: ImageName, digest: str) -> None:
     assert Trust().verify(name, digest) is None
 
 
-def test_signatures_stand_side_by_side_and_once(shelf: Shelf, name: ImageName, digest: str) -> None:
+def test_signatures_stand_side_by_side_and_once(state: RegistryState, name: ImageName, digest: str) -> None:
     for key in (STRANGER, TEAM, TEAM):
         signer(key).sign(name, digest)
     assert len(attached.signatures(name, digest)) == 2
@@ -101,21 +101,21 @@ def test_what_somebody_else_signed(name: ImageName, digest: str) -> None:
         reader().verify(name, digest)
 
 
-def test_a_signature_that_was_moved(shelf: Shelf, name: ImageName, digest: str) -> None:
+def test_a_signature_that_was_moved(state: RegistryState, name: ImageName, digest: str) -> None:
     """To another image, another tag, another repository."""
     signer().sign(name, digest)
-    signature = shelf.manifests[name.repository, attached.tag_of(digest)]
-    other = shelf.put_manifest(name.repository, "2", {**MANIFEST, "annotations": {"a": "b"}})
-    shelf.manifests[name.repository, attached.tag_of(other)] = signature
+    signature = state.manifests[name.repository, attached.tag_of(digest)]
+    other = state.put_manifest(name.repository, "2", {**MANIFEST, "annotations": {"a": "b"}})
+    state.manifests[name.repository, attached.tag_of(other)] = signature
     with pytest.raises(SignatureError, match="for the manifest"):
         reader().verify(name.tagged("2"), other)
     with pytest.raises(SignatureError, match="for the tag 1, expected 2"):
         reader().verify(name.tagged("2"), digest)
     elsewhere = ImageName(host=name.host, repository="other/web", tag="1")
-    shelf.manifests["other/web", attached.tag_of(digest)] = signature
-    for (repository, blob), content in list(shelf.blobs.items()):
+    state.manifests["other/web", attached.tag_of(digest)] = signature
+    for (repository, blob), content in list(state.blobs.items()):
         if repository == name.repository:
-            shelf.blobs["other/web", blob] = content
+            state.blobs["other/web", blob] = content
     with pytest.raises(SignatureError, match="team/web, expected"):
         reader().verify(elsewhere, digest)
     mirrored = Rule(keys=(TEAM.public(),), signed_as=ImageName(host=name.host, repository=name.repository))
@@ -124,21 +124,21 @@ def test_a_signature_that_was_moved(shelf: Shelf, name: ImageName, digest: str) 
 
 
 @pytest.mark.parametrize("damage", ["payload", "signature", "layers", "gone"])
-def test_a_damaged_signature(shelf: Shelf, name: ImageName, digest: str, damage: str) -> None:
+def test_a_damaged_signature(state: RegistryState, name: ImageName, digest: str, damage: str) -> None:
     signer().sign(name, digest)
     tag = attached.tag_of(digest)
-    manifest = json.loads(shelf.manifests[name.repository, tag][1])
+    manifest = json.loads(state.manifests[name.repository, tag][1])
     layer = manifest["layers"][0]
     if damage == "payload":
-        content = shelf.blobs[name.repository, layer["digest"]].replace(b"team/web", b"team/wab")
-        layer["digest"] = shelf.put(name.repository, content)
+        content = state.blobs[name.repository, layer["digest"]].replace(b"team/web", b"team/wab")
+        layer["digest"] = state.put(name.repository, content)
     elif damage == "signature":
         layer["annotations"] = {attached.SIGNATURE: "not base64"}
     elif damage == "layers":
         manifest["layers"] = "x"
     else:
-        del shelf.blobs[name.repository, layer["digest"]]
-    shelf.put_manifest(name.repository, tag, manifest)
+        del state.blobs[name.repository, layer["digest"]]
+    state.put_manifest(name.repository, tag, manifest)
     with pytest.raises(SignatureError):
         reader().verify(name, digest)
 

@@ -12,10 +12,10 @@ from dibo.build.bases.settings import BaseSettings
 from dibo.system.http import Http
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from tests.support.keys import Keys, two_keys
-from tests.support.parts import need
-from tests.support.patience import PATIENCE
-from tests.support.web import Web
+from tests.support.gpg_keys import Keys, two_keys
+from tests.support.requirements import need
+from tests.support.servers.fake_web_server import FakeWebServer
+from tests.support.timeouts import TIMEOUT
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +26,8 @@ def keys() -> Iterator[Keys]:
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
-    with Web() as server:
+def web() -> Iterator[FakeWebServer]:
+    with FakeWebServer() as server:
         yield server
 
 
@@ -49,4 +49,4 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def settings() -> BaseSettings:
-    return BaseSettings(architecture="amd64", http=Http(timeout=PATIENCE, sleep=lambda _: None))
+    return BaseSettings(architecture="amd64", http=Http(timeout=TIMEOUT, sleep=lambda _: None))

@@ -11,7 +11,7 @@ from dibo.build.bases.image import OciLayout, RegistryImage
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
 from dibo.plan.base import OciImage
-from tests.unit.images.sources.samples import Maker, on, tagged
+from tests.unit.images.sources.sample_images import Maker, on, tagged
 
 DIGEST = f"sha256:{'ab' * 32}"
 

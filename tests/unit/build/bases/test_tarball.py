@@ -15,7 +15,7 @@ from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
 from dibo.plan.base import SquashFs, TarFile
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from tests.support.web import Web
+from tests.support.servers.fake_web_server import FakeWebServer
 
 TAR = b"\x1f\x8b" + bytes(5000)
 SHA = hashlib.sha256(TAR).hexdigest()
@@ -93,7 +93,7 @@ def test_a_local_file_with_a_sha256(root: Path, settings: BaseSettings, workspac
             LocalFile(root, settings=wrong, workspace=workspace).ingredients()
 
 
-def test_remote(web: Web, settings: BaseSettings, workspace: Workspace, report: Report) -> None:
+def test_remote(web: FakeWebServer, settings: BaseSettings, workspace: Workspace, report: Report) -> None:
     web.site.files["/a/root.tar.gz"] = TAR
     url = f"{web.url}/a/root.tar.gz"
     base = remote_file(f"{url}#sha256={SHA}", settings=settings, workspace=workspace, report=report)
@@ -107,7 +107,7 @@ def test_remote(web: Web, settings: BaseSettings, workspace: Workspace, report: 
 
 
 def test_remote_needs_the_right_sha256(
-    web: Web, settings: BaseSettings, workspace: Workspace, report: Report
+    web: FakeWebServer, settings: BaseSettings, workspace: Workspace, report: Report
 ) -> None:
     web.site.files["/root.tar.gz"] = TAR
     url = f"{web.url}/root.tar.gz"

@@ -17,8 +17,8 @@ from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
 from dibo.plan.base import SquashFs, TarFile
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from tests.support.keys import Key, Keys
-from tests.support.web import Web
+from tests.support.gpg_keys import Key, Keys
+from tests.support.servers.fake_web_server import FakeWebServer
 
 TAR = b"\xfd7zXZ\0" + bytes(range(256)) * 2000
 FILE = "noble-server-cloudimg-amd64-root.tar.xz"
@@ -26,7 +26,7 @@ PLACE = "/noble/current"
 LIST = f"{PLACE}/SHA256SUMS"
 
 
-def publish(web: Web, key: Key, files: dict[str, bytes]) -> None:
+def publish(web: FakeWebServer, key: Key, files: dict[str, bytes]) -> None:
     """Put `files` on the server, with list and signature."""
     lines = [f"{hashlib.sha256(body).hexdigest()} *{name}\n" for name, body in files.items()]
     text = "".join(lines).encode()
@@ -35,7 +35,7 @@ def publish(web: Web, key: Key, files: dict[str, bytes]) -> None:
 
 
 @pytest.fixture
-def settings(settings: BaseSettings, web: Web, keys: Keys) -> BaseSettings:
+def settings(settings: BaseSettings, web: FakeWebServer, keys: Keys) -> BaseSettings:
     publish(web, keys.pinned, {FILE: TAR, "noble-server-cloudimg-amd64.img": b"QFI", "MANIFEST": b""})
     return dataclasses.replace(
         settings, cloud_images=f"{web.url}/", keyring=keys.keyring, fingerprint=keys.pinned.fingerprint
@@ -59,7 +59,7 @@ class Make:
         return Ubuntu(release, settings=settings, workspace=self.workspace, report=self.report)
 
 
-def test_good(make: Make, web: Web) -> None:
+def test_good(make: Make, web: FakeWebServer) -> None:
     base = make()
     sha256 = hashlib.sha256(TAR).hexdigest()
     assert base.name == "ubuntu:noble"
@@ -75,7 +75,7 @@ def test_good(make: Make, web: Web) -> None:
     assert source.path.read_bytes() == TAR
 
 
-def test_the_second_time_only_the_list_is_asked_for(make: Make, web: Web) -> None:
+def test_the_second_time_only_the_list_is_asked_for(make: Make, web: FakeWebServer) -> None:
     make().source()
     web.site.asked.clear()
     make().source()
@@ -83,20 +83,20 @@ def test_the_second_time_only_the_list_is_asked_for(make: Make, web: Web) -> Non
     assert "If-None-Match" in web.site.asked[0][1]
 
 
-def test_a_tampered_tarball(make: Make, web: Web) -> None:
+def test_a_tampered_tarball(make: Make, web: FakeWebServer) -> None:
     web.site.files[f"{PLACE}/{FILE}"] = TAR[:-1] + b"x"
     with pytest.raises(VerificationFailed, match=f"{FILE} has the sha256"):
         make().source()
     assert not list(make.workspace.bases.glob("sha256-*"))
 
 
-def test_a_changed_list(make: Make, web: Web) -> None:
+def test_a_changed_list(make: Make, web: FakeWebServer) -> None:
     web.site.files[LIST] = web.site.files[LIST].replace(b"noble", b"nobel")
     with pytest.raises(VerificationFailed, match=r"SHA256SUMS has a bad signature"):
         make().ingredients()
 
 
-def test_a_changed_list_is_not_hidden_by_an_older_good_one(make: Make, web: Web) -> None:
+def test_a_changed_list_is_not_hidden_by_an_older_good_one(make: Make, web: FakeWebServer) -> None:
     make().ingredients()
     web.site.files[LIST] += b"0" * 64 + b" *more\n"
     with pytest.raises(VerificationFailed):
@@ -104,19 +104,19 @@ def test_a_changed_list_is_not_hidden_by_an_older_good_one(make: Make, web: Web)
 
 
 @pytest.mark.parametrize("signature", [b"", b"not a signature", b"\x88" * 100])
-def test_what_is_no_signature(make: Make, web: Web, signature: bytes) -> None:
+def test_what_is_no_signature(make: Make, web: FakeWebServer, signature: bytes) -> None:
     web.site.files[f"{LIST}.gpg"] = signature
     with pytest.raises(VerificationFailed, match="is not signed by the key"):
         make().ingredients()
 
 
-def test_a_good_signature_by_a_key_that_is_not_pinned(make: Make, web: Web, keys: Keys) -> None:
+def test_a_good_signature_by_a_key_that_is_not_pinned(make: Make, web: FakeWebServer, keys: Keys) -> None:
     web.site.files[f"{LIST}.gpg"] = keys.other.sign(web.site.files[LIST])
     with pytest.raises(VerificationFailed, match=f"signed by {keys.other.fingerprint}"):
         make().ingredients()
 
 
-def test_two_good_signatures_one_of_them_pinned(make: Make, web: Web, keys: Keys) -> None:
+def test_two_good_signatures_one_of_them_pinned(make: Make, web: FakeWebServer, keys: Keys) -> None:
     text = web.site.files[LIST]
     web.site.files[f"{LIST}.gpg"] = keys.other.sign(text, armour=False) + keys.pinned.sign(text, armour=False)
     make().ingredients()
@@ -138,7 +138,7 @@ def test_a_pin_that_is_no_fingerprint(make: Make) -> None:
         make(fingerprint="DEADBEEF")
 
 
-def test_list_renewed_between_list_and_signature(make: Make, web: Web, keys: Keys) -> None:
+def test_list_renewed_between_list_and_signature(make: Make, web: FakeWebServer, keys: Keys) -> None:
     new = web.site.files[LIST] + b"0" * 64 + b" *more\n"
     old_signature = web.site.files[f"{LIST}.gpg"]
     publish_later = {LIST: new, f"{LIST}.gpg": keys.pinned.sign(new)}
@@ -147,7 +147,7 @@ def test_list_renewed_between_list_and_signature(make: Make, web: Web, keys: Key
     make(http=http).ingredients()
 
 
-def test_the_first_form_that_is_listed(make: Make, web: Web, keys: Keys) -> None:
+def test_the_first_form_that_is_listed(make: Make, web: FakeWebServer, keys: Keys) -> None:
     stem = "noble-server-cloudimg-amd64"
     squash, gzipped = b"hsqs" + bytes(9), b"\x1f\x8b" + bytes(9)
     publish(web, keys.pinned, {f"{stem}.squashfs": squash, f"{stem}-root.tar.gz": gzipped})
@@ -156,7 +156,7 @@ def test_the_first_form_that_is_listed(make: Make, web: Web, keys: Keys) -> None
     assert isinstance(make().source(), SquashFs)
 
 
-def test_another_name_by_base_image_file(make: Make, web: Web, keys: Keys) -> None:
+def test_another_name_by_base_image_file(make: Make, web: FakeWebServer, keys: Keys) -> None:
     publish(web, keys.pinned, {FILE: TAR, "mine.tar": b"\x1f\x8bmine"})
     source = make(base_image_file="mine.tar").source()
     assert isinstance(source, TarFile)
@@ -175,16 +175,16 @@ def test_a_disk_image_is_no_root(make: Make) -> None:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_server_that_breaks_off(make: Make, web: Web, ranges: bool) -> None:
+def test_a_server_that_breaks_off(make: Make, web: FakeWebServer, ranges: bool) -> None:
     web.site.ranges = ranges
-    web.site.mood(f"{PLACE}/{FILE}", "cut:200000")
+    web.site.inject(f"{PLACE}/{FILE}", "cut:200000")
     source = make().source()
     assert isinstance(source, TarFile)
     assert source.path.read_bytes() == TAR
     assert web.site.asked[-1][1].get("Range") == "bytes=200000-"
 
 
-def test_a_new_list_means_a_new_root(make: Make, web: Web, keys: Keys) -> None:
+def test_a_new_list_means_a_new_root(make: Make, web: FakeWebServer, keys: Keys) -> None:
     before = make().ingredients()
     publish(web, keys.pinned, {FILE: TAR + b"new"})
     base = make()
@@ -194,14 +194,16 @@ def test_a_new_list_means_a_new_root(make: Make, web: Web, keys: Keys) -> None:
     assert source.path.read_bytes() == TAR + b"new"
 
 
-def test_one_run_believes_one_list(make: Make, web: Web, keys: Keys) -> None:
+def test_one_run_believes_one_list(make: Make, web: FakeWebServer, keys: Keys) -> None:
     base = make()
     before = base.ingredients()
     publish(web, keys.pinned, {FILE: TAR + b"new"})
     assert base.ingredients() == before
 
 
-def test_the_last_list_serves_while_the_server_does_not(make: Make, web: Web, said: io.StringIO) -> None:
+def test_the_last_list_serves_while_the_server_does_not(
+    make: Make, web: FakeWebServer, said: io.StringIO
+) -> None:
     source = make().source()
     web.close()
     assert make().source() == source
@@ -210,7 +212,7 @@ def test_the_last_list_serves_while_the_server_does_not(make: Make, web: Web, sa
     assert "the list that was verified last" in said.getvalue()
 
 
-def test_told_to_stay_offline(make: Make, web: Web, said: io.StringIO) -> None:
+def test_told_to_stay_offline(make: Make, web: FakeWebServer, said: io.StringIO) -> None:
     source = make().source()
     web.site.asked.clear()
     assert make(offline=True).source() == source
@@ -218,7 +220,7 @@ def test_told_to_stay_offline(make: Make, web: Web, said: io.StringIO) -> None:
     assert "warning" not in said.getvalue()
 
 
-def test_offline_with_nothing_kept(make: Make, web: Web) -> None:
+def test_offline_with_nothing_kept(make: Make, web: FakeWebServer) -> None:
     with pytest.raises(Unreachable, match="was never read"):
         make(offline=True).ingredients()
     make().ingredients()
@@ -230,7 +232,7 @@ def test_offline_with_nothing_kept(make: Make, web: Web) -> None:
         make().ingredients()
 
 
-def test_a_kept_list_is_not_believed_unseen(make: Make, web: Web) -> None:
+def test_a_kept_list_is_not_believed_unseen(make: Make, web: FakeWebServer) -> None:
     make().ingredients()
     (kept,) = (make.workspace.bases / "lists").iterdir()
     kept.write_text(kept.read_text().replace('"list": "', '"list": "AAAA'))
@@ -244,9 +246,9 @@ def test_no_such_release(make: Make) -> None:
         make("oracular").ingredients()
 
 
-def test_503_then_ok(make: Make, web: Web) -> None:
-    web.site.mood(LIST, 503)
-    web.site.mood(f"{PLACE}/{FILE}", 502)
+def test_503_then_ok(make: Make, web: FakeWebServer) -> None:
+    web.site.inject(LIST, 503)
+    web.site.inject(f"{PLACE}/{FILE}", 502)
     make().source()
 
 

@@ -17,7 +17,7 @@ from dibo.build.engines.base_layer import write_base
 from dibo.build.engines.docker.engine import lines
 from dibo.build.engines.docker.image import Blob, archive, config_on, new_config, with_config
 from dibo.errors import BaseError
-from tests.support.layouts import Tar
+from tests.support.images.oci_layouts import Tar
 
 DIFF = f"sha256:{'0' * 64}"
 

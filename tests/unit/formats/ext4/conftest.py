@@ -8,8 +8,8 @@ from uuid import UUID
 
 from dibo.formats.ext4 import Parameters, Writer
 from dibo.tree.node import Node
-from tests.support.ext4_check import Checker, Found
-from tests.support.trees import Disk, Recorder
+from tests.support.disks.memory_disk import Disk, Recorder
+from tests.support.readers.ext4_check import CheckedNode, Checker
 
 UUID_OF_TESTS = UUID("0f0e0d0c-0b0a-4908-8706-050403020100")
 SEED = UUID("a1b2c3d4-0000-4000-8000-feedfacecafe")
@@ -21,7 +21,9 @@ def parameters(size: int = 16 * MIB, **more: object) -> Parameters:
     return Parameters(size=size, uuid=UUID_OF_TESTS, hash_seed=SEED, time=TIME, **more)  # type: ignore[arg-type]
 
 
-def made(build: Callable[[Recorder], Node], size: int = 16 * MIB, **more: object) -> tuple[Checker, Found]:
+def made(
+    build: Callable[[Recorder], Node], size: int = 16 * MIB, **more: object
+) -> tuple[Checker, CheckedNode]:
     """The tree that `build` makes, written, checked and compared with what is read."""
     chosen = parameters(size, **more)
     disk = Disk(chosen.offset + size)
@@ -35,7 +37,7 @@ def made(build: Callable[[Recorder], Node], size: int = 16 * MIB, **more: object
     return checker, found
 
 
-def compare(checker: Checker, recorder: Recorder, root: Node, found: Found) -> None:
+def compare(checker: Checker, recorder: Recorder, root: Node, found: CheckedNode) -> None:
     """Entry by entry. lost+found is there besides."""
     numbers: dict[int, int] = {}
     todo = [(b"", root, found)]

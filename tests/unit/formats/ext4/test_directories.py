@@ -10,8 +10,8 @@ import pytest
 from dibo.formats.ext4 import directory as directories
 from dibo.formats.ext4.hashes import hash_names
 from dibo.tree.node import Node
-from tests.support.ext4_check import name_hash
-from tests.support.trees import directory
+from tests.support.disks.memory_disk import directory
+from tests.support.readers.ext4_check import name_hash
 from tests.unit.formats.ext4.conftest import MIB, SEED, made
 
 
@@ -69,7 +69,7 @@ def test_names_of_one_hash_over_several_blocks(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         directories, "hash_names", lambda names, seed: [2 * (len(name) % 3) for name in names]
     )
-    monkeypatch.setattr("tests.support.ext4_check.name_hash", lambda name, seed: 2 * (len(name) % 3))
+    monkeypatch.setattr("tests.support.readers.ext4_check.name_hash", lambda name, seed: 2 * (len(name) % 3))
     checker, found = made(
         lambda contents: of([b"x" * (number % 200) + b"%d" % number for number in range(2000)])
     )

@@ -8,7 +8,7 @@ import pytest
 
 from dibo.formats.ext4 import Ext4Error, Writer
 from dibo.tree.node import Node
-from tests.support.trees import SECOND, Disk, Recorder, device, directory, symlink
+from tests.support.disks.memory_disk import SECOND, Disk, Recorder, device, directory, symlink
 from tests.unit.formats.ext4.conftest import MIB, made, parameters
 
 
@@ -83,7 +83,7 @@ def test_hard_links() -> None:
 def test_times_are_clamped(given: int, kept: int) -> None:
     disk = Disk(16 * MIB)
     Writer(disk, parameters()).finish(directory(a=Node(stat.S_IFREG, mtime=given * SECOND)))
-    from tests.support.ext4_check import Checker
+    from tests.support.readers.ext4_check import Checker
 
     inode = Checker(disk.read).check().children[b"a"].inode
     assert inode.mtime // SECOND == kept

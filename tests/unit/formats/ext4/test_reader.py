@@ -11,8 +11,8 @@ from dibo.formats.ext4.reader import Ext
 from dibo.formats.ext4.reader_blocks import extents, indirect
 from dibo.formats.filesystem import Kind, find, names_in
 from dibo.tree.node import Contents, Node
-from tests.support.bootdisk import FILES, KERNEL, UUID, Bytes, ext4, read, survives
-from tests.support.trees import directory, file, symlink
+from tests.support.disks.boot_disks import FILES, KERNEL, UUID, Bytes, ext4, read, survives
+from tests.support.disks.memory_disk import directory, file, symlink
 
 DISK = ext4()
 

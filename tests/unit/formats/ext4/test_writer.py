@@ -1,4 +1,4 @@
-"""What goes in comes out: read back by tests/support/ext4_check.py, which checks every checksum and count."""
+"""What goes in comes out: read back by tests/support/readers/ext4_check.py, which checks every checksum and count."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from dibo.formats.ext4 import Ext4Error, NoSpace, Writer
 from dibo.tree.node import Node
-from tests.support.ext4_check import Checker
-from tests.support.trees import Disk, Recorder, directory, file, zoo
+from tests.support.disks.memory_disk import Disk, Recorder, directory, file, zoo
+from tests.support.readers.ext4_check import Checker
 from tests.unit.formats.ext4.conftest import MIB, SEED, TIME, UUID_OF_TESTS, made, parameters
 
 

@@ -17,7 +17,7 @@ from dibo.formats.fat.geometry import choose_geometry
 from dibo.formats.fat.names import check_name, checksum, fold, long_entries, short_names
 from dibo.formats.raw import RawFile
 from dibo.units import GIB, KIB, MIB, SECTOR, TIB
-from tests.unit.disk.samples import MTIME, Memory, Recorder, output_of, zero_blocks
+from tests.unit.disk.sample_requests import MTIME, Memory, Recorder, output_of, zero_blocks
 from tests.unit.formats.fat.fat_reader import Volume, read_fat
 
 FILES = {

@@ -10,7 +10,7 @@ from dibo.errors import DiskImageError
 from dibo.formats.fat.reader import Fat, is_fat
 from dibo.formats.filesystem import find, names_in
 from dibo.units import MIB
-from tests.support.bootdisk import Bytes, read, survives
+from tests.support.disks.boot_disks import Bytes, read, survives
 from tests.unit.formats.fat.test_build import FILES, write
 
 SIZES = [MIB, 5 * MIB, 33 * MIB, 64 * MIB]

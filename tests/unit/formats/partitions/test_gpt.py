@@ -14,7 +14,7 @@ from dibo.formats.partitions import gpt
 from dibo.layout.partition_table import encode_gpt
 from dibo.layout.placement import Placement
 from dibo.units import MIB, SECTOR
-from tests.unit.disk.samples import output_of, placed
+from tests.unit.disk.sample_requests import output_of, placed
 from tests.unit.layout.test_placement import placements
 
 

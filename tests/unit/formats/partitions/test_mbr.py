@@ -15,7 +15,7 @@ from dibo.layout.merge import parse_layout
 from dibo.layout.partition_table import encode_mbr
 from dibo.layout.placement import Placement, place
 from dibo.units import GIB, MIB, SECTOR, TIB
-from tests.unit.disk.samples import output_of
+from tests.unit.disk.sample_requests import output_of
 
 
 def layout(partitions: list[dict[str, Any]], **own: str) -> Any:

@@ -10,8 +10,8 @@ from dibo.errors import DiskImageError
 from dibo.formats.partitions.reader import Place, places
 from dibo.inspect.volumes import volumes
 from dibo.layout.partition_table import encode_gpt
-from tests.support.bootdisk import MIB, Bytes, ext4, survives
-from tests.unit.disk.samples import placed
+from tests.support.disks.boot_disks import MIB, Bytes, ext4, survives
+from tests.unit.disk.sample_requests import placed
 
 
 def mbr(*records: tuple[int, int, int]) -> bytes:

@@ -12,7 +12,7 @@ from dibo.errors import DiskImageError
 from dibo.formats.qcow2.codec import Compression
 from dibo.formats.qcow2.reader import Qcow2Source
 from dibo.formats.qcow2.writer import Qcow2
-from tests.support.bootdisk import Bytes, survives
+from tests.support.disks.boot_disks import Bytes, survives
 
 SIZE = 3_000_320
 CLUSTER = 65536

@@ -19,7 +19,7 @@ from dibo.formats.qcow2.format import CLUSTER, compressed_entry, extent, table_e
 from dibo.formats.qcow2.writer import Qcow2
 from dibo.tree.node import Buffer
 from dibo.units import MIB
-from tests.support.qcow2_reader import Qcow2File, read_qcow2
+from tests.support.readers.qcow2_reader import Qcow2File, read_qcow2
 
 KINDS = list(Compression)
 TEXT = (b"the quick brown fox %d jumps over the lazy dog\n" * 2000)[:CLUSTER]

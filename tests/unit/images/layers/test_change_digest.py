@@ -8,7 +8,7 @@ import pytest
 
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.load import load
-from tests.support.tars import Memory, directory, file, hardlink, header, layer, pax, symlink
+from tests.support.images.tar_layers import MemorySink, directory, file, hardlink, header, layer, pax, symlink
 
 D, F, S, H = directory, file, symlink, hardlink
 OPAQUE = F(b"d/.wh..wh..opq")
@@ -25,7 +25,7 @@ BELOW: Parts = (
 
 
 def digests(*stack: Parts, built: bool = True) -> list[str]:
-    memory, ledger = Memory(), Ledger(built=built)
+    memory, ledger = MemorySink(), Ledger(built=built)
     load([layer(*parts) for parts in stack], memory, ledger=ledger)
     return ledger.digests
 

@@ -9,9 +9,9 @@ import pytest
 from dibo.errors import LayerError
 from dibo.images.layers.load import load
 from dibo.tree.node import Node
-from tests.support.tars import (
+from tests.support.images.tar_layers import (
     END,
-    Memory,
+    MemorySink,
     directory,
     file,
     find,
@@ -290,11 +290,11 @@ def test_hard_links_are_one_node() -> None:
 
 
 def test_no_layers_are_an_empty_root() -> None:
-    tree = load((), Memory())
+    tree = load((), MemorySink())
     assert (tree.root.children, tree.entries, tree.inodes) == ({}, 0, 1)
 
 
 def test_a_layer_without_entries() -> None:
-    memory = Memory()
+    memory = MemorySink()
     tree = load([layer(F(b"a", b"1")), layer(), layer(end=b""), layer(end=END + bytes(10240))], memory)
     assert listing(tree, memory) == {"a": "1"}

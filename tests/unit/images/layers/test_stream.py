@@ -18,7 +18,16 @@ from dibo.errors import BaseError, Interrupted, LayerError, Unreachable, Verific
 from dibo.images.image import Layer, Reader
 from dibo.images.layers.limits import MIB, Limits
 from dibo.images.layers.load import load, load_tar
-from tests.support.tars import COMPRESS, END, Memory, digest, file, layer, listing, stored_layer
+from tests.support.images.tar_layers import (
+    COMPRESS,
+    END,
+    MemorySink,
+    digest,
+    file,
+    layer,
+    listing,
+    stored_layer,
+)
 
 RANDOM = random.Random(3).randbytes(3 * MIB + 77)
 SMALL = file(b"a", b"content of a") + file(b"b", b"x" * 700) + END
@@ -56,7 +65,7 @@ def from_reader(like: Layer, reader: Callable[[bytes], Reader]) -> Layer:
 
 @ALL
 def test_content_arrives(compression: str) -> None:
-    memory = Memory()
+    memory = MemorySink()
     tree = load([layer(file(b"a", RANDOM), file(b"b", b"1"), compression=compression)], memory)
     assert memory.files == [RANDOM, b"1"]
     assert tree.warnings == ()
@@ -65,7 +74,7 @@ def test_content_arrives(compression: str) -> None:
 @ALL
 @pytest.mark.parametrize("most", [1, 7, 511])
 def test_short_reads(compression: str, most: int) -> None:
-    memory = Memory()
+    memory = MemorySink()
     load([from_reader(layer(SMALL, end=b"", compression=compression), lambda data: Slow(data, most))], memory)
     assert memory.files == [b"content of a", b"x" * 700]
 
@@ -91,7 +100,7 @@ def several_frames(data: bytes) -> bytes:
     ids=["gzip members", "zstd frames", "zeros after gzip", "no end of archive"],
 )
 def test_ways_to_store(stored: bytes) -> None:
-    memory = Memory()
+    memory = MemorySink()
     tree = load([stored_layer(stored)], memory)
     assert listing(tree, memory) == {"a": "content of a", "b": "x" * 700}
 
@@ -101,7 +110,7 @@ def test_the_media_type_is_not_believed() -> None:
         layer(SMALL, end=b"", compression="zstd"),
         media_type="application/vnd.docker.image.rootfs.diff.tar.gzip",
     )
-    (warning,) = load([odd], Memory()).warnings
+    (warning,) = load([odd], MemorySink()).warnings
     assert "is zstd, though its media type is application/vnd.docker.image.rootfs.diff.tar.gzip" in warning
 
 
@@ -115,7 +124,7 @@ def test_the_media_type_is_not_believed() -> None:
 )
 def test_the_right_media_type(media_type: str) -> None:
     right = dataclasses.replace(layer(SMALL, end=b"", compression="zstd"), media_type=media_type)
-    assert load([right], Memory()).warnings == ()
+    assert load([right], MemorySink()).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +137,7 @@ def test_the_right_media_type(media_type: str) -> None:
 )
 def test_layers_nobody_can_read(media_type: str, words: str) -> None:
     with pytest.raises(LayerError, match=words) as caught:
-        load([dataclasses.replace(layer(SMALL, end=b""), media_type=media_type)], Memory())
+        load([dataclasses.replace(layer(SMALL, end=b""), media_type=media_type)], MemorySink())
     assert caught.value.hint
 
 
@@ -137,7 +146,7 @@ def test_layers_nobody_can_read(media_type: str, words: str) -> None:
 )
 def test_other_compressions(start: bytes, name: str) -> None:
     with pytest.raises(LayerError, match=name):
-        load([stored_layer(start + bytes(1000))], Memory())
+        load([stored_layer(start + bytes(1000))], MemorySink())
 
 
 # Lies
@@ -163,7 +172,7 @@ OTHER = digest(b"other")
 )
 def test_lies(compression: str, field: str, value: object, words: str) -> None:
     with pytest.raises(VerificationFailed, match=words) as caught:
-        load([lie(compression, **{field: value})], Memory())
+        load([lie(compression, **{field: value})], MemorySink())
     assert "sha" in caught.value.message
 
 
@@ -173,13 +182,13 @@ def test_off_by_one(compression: str) -> None:
     assert size is not None
     for wrong in (size - 1, size + 1):
         with pytest.raises(VerificationFailed):
-            load([lie(compression, size=wrong)], Memory())
+            load([lie(compression, size=wrong)], MemorySink())
 
 
 @ALL
 def test_sha512(compression: str) -> None:
     right = lie(compression, diff_id="sha512:" + hashlib.sha512(SMALL).hexdigest())
-    load([right], Memory())
+    load([right], MemorySink())
 
 
 @pytest.mark.parametrize(
@@ -187,7 +196,7 @@ def test_sha512(compression: str) -> None:
 )
 def test_digests_that_are_none(wrong: str) -> None:
     with pytest.raises(LayerError, match="no digest"):
-        load([lie("", digest=wrong)], Memory())
+        load([lie("", digest=wrong)], MemorySink())
 
 
 def test_a_reader_is_not_read_beyond_the_size() -> None:
@@ -200,7 +209,7 @@ def test_a_reader_is_not_read_beyond_the_size() -> None:
 
     endless = dataclasses.replace(lie(""), open=lambda: contextlib.nullcontext(Endless()))
     with pytest.raises(VerificationFailed, match="longer"):
-        load([endless], Memory())
+        load([endless], MemorySink())
     assert sum(asked) == len(SMALL) + 1
 
 
@@ -212,9 +221,9 @@ def test_each_cut_is_found(compression: str) -> None:
     for length in sorted({*range(0, len(whole), 97), *range(20), *range(len(whole) - 20, len(whole))}):
         cut = whole[:length]
         with pytest.raises(VerificationFailed):
-            load([from_reader(honest, lambda data, cut=cut: io.BytesIO(cut))], Memory())  # type: ignore[misc]
+            load([from_reader(honest, lambda data, cut=cut: io.BytesIO(cut))], MemorySink())  # type: ignore[misc]
         try:
-            load([dataclasses.replace(stored_layer(cut), diff_id=digest(SMALL))], Memory())
+            load([dataclasses.replace(stored_layer(cut), diff_id=digest(SMALL))], MemorySink())
         except BaseError:
             continue
         assert compression == "zstd", "a frame without its checksum passes, if the tar's digest is right"
@@ -228,11 +237,11 @@ def test_each_changed_byte_is_found(compression: str) -> None:
         changed = bytearray(whole)
         changed[position] ^= 0x41
         with pytest.raises(VerificationFailed):
-            load([from_reader(lie(compression), lambda data, c=changed: io.BytesIO(c))], Memory())  # type: ignore[misc]
+            load([from_reader(lie(compression), lambda data, c=changed: io.BytesIO(c))], MemorySink())  # type: ignore[misc]
         if compression == "gzip" and position in range(3, 10):
             continue  # flags, time and system: they change nothing that comes out, or everything
         with contextlib.suppress(BaseError):
-            load([stored_layer(bytes(changed))], Memory())
+            load([stored_layer(bytes(changed))], MemorySink())
 
 
 @pytest.mark.parametrize(
@@ -248,7 +257,7 @@ def test_each_changed_byte_is_found(compression: str) -> None:
 )
 def test_damaged_compression(stored: bytes) -> None:
     with pytest.raises(VerificationFailed, match="cannot be decompressed"):
-        load([stored_layer(stored)], Memory())
+        load([stored_layer(stored)], MemorySink())
 
 
 def test_the_digest_explains_what_else_is_wrong() -> None:
@@ -258,9 +267,9 @@ def test_the_digest_explains_what_else_is_wrong() -> None:
     for compression in COMPRESS.values():
         stored = compression(bytes(broken))
         with pytest.raises(LayerError, match="checksum"):
-            load([stored_layer(stored)], Memory())
+            load([stored_layer(stored)], MemorySink())
         with pytest.raises(VerificationFailed, match="digest"):
-            load([dataclasses.replace(stored_layer(stored), digest=OTHER)], Memory())
+            load([dataclasses.replace(stored_layer(stored), digest=OTHER)], MemorySink())
 
 
 # Bombs
@@ -270,30 +279,30 @@ def test_the_digest_explains_what_else_is_wrong() -> None:
 def test_a_bomb_ends_soon(compression: str) -> None:
     limits = Limits(ratio=20, ratio_from=2 * MIB)
     bomb = layer(file(b"a", bytes(40 * MIB)), compression=compression)
-    memory = Memory()
+    memory = MemorySink()
     with pytest.raises(LayerError, match="20 times its size"):
         load([bomb], memory, limits=limits)
     assert sum(map(len, memory.files)) < 4 * MIB
-    load([bomb], Memory())
+    load([bomb], MemorySink())
 
 
 @ALL
 def test_bytes_of_a_layer(compression: str) -> None:
     big = layer(file(b"a", RANDOM), compression=compression)
     with pytest.raises(LayerError, match="more than 2 MiB"):
-        load([big], Memory(), limits=Limits(layer_bytes=2 * MIB))
+        load([big], MemorySink(), limits=Limits(layer_bytes=2 * MIB))
 
 
 def test_bytes_of_an_image() -> None:
     layers = [layer(file(b"%d" % number, bytes(MIB))) for number in range(4)]
     with pytest.raises(LayerError, match="unpacks to more"):
-        load(layers, Memory(), limits=Limits(image_bytes=4 * MIB))
-    load(layers, Memory(), limits=Limits(image_bytes=5 * MIB))
+        load(layers, MemorySink(), limits=Limits(image_bytes=4 * MIB))
+    load(layers, MemorySink(), limits=Limits(image_bytes=5 * MIB))
 
 
 def test_layers_of_an_image() -> None:
     with pytest.raises(LayerError, match="the limit is 2"):
-        load([layer()] * 3, Memory(), limits=Limits(layers=2))
+        load([layer()] * 3, MemorySink(), limits=Limits(layers=2))
 
 
 def test_a_zstd_window_that_is_too_large() -> None:
@@ -301,8 +310,8 @@ def test_a_zstd_window_that_is_too_large() -> None:
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     stored = compressor.compress(SMALL) + compressor.flush()
     with pytest.raises(VerificationFailed, match="memory"):
-        load([stored_layer(stored)], Memory())
-    load([stored_layer(stored)], Memory(), limits=Limits(window_bytes=256 * MIB))
+        load([stored_layer(stored)], MemorySink())
+    load([stored_layer(stored)], MemorySink(), limits=Limits(window_bytes=256 * MIB))
 
 
 # Ends
@@ -317,7 +326,7 @@ def test_errors_of_the_reader_arrive(compression: str, after: int) -> None:
         lambda data: Slow(data, 50_000, after, unreachable),
     )
     with pytest.raises(Unreachable):
-        load([cut], Memory())
+        load([cut], MemorySink())
 
 
 def test_an_error_when_opening() -> None:
@@ -325,13 +334,13 @@ def test_an_error_when_opening() -> None:
         raise Unreachable("the registry is away")
 
     with pytest.raises(Unreachable):
-        load([dataclasses.replace(lie(""), open=fail)], Memory())
+        load([dataclasses.replace(lie(""), open=fail)], MemorySink())
 
 
 @ALL
 @pytest.mark.parametrize("calls", [1, 3])
 def test_an_error_of_contents_or_a_signal_ends_all_threads(compression: str, calls: int) -> None:
-    class Failing(Memory):
+    class Failing(MemorySink):
         left = calls
 
         def write(self, data: object) -> None:
@@ -363,21 +372,21 @@ def test_the_reader_is_closed_after_an_error() -> None:
             closed.append(1)
 
     with pytest.raises(LayerError):
-        load([Layer(open=opened, digest=None, size=None, diff_id=None)], Memory())
+        load([Layer(open=opened, digest=None, size=None, diff_id=None)], MemorySink())
     assert closed == [1]
 
 
 def test_a_root_without_digests() -> None:
-    memory = Memory()
+    memory = MemorySink()
     tree = load_tar(io.BytesIO(SMALL), memory)
     assert listing(tree, memory) == {"a": "content of a", "b": "x" * 700}
     with pytest.raises(LayerError, match="ends"):
-        load_tar(io.BytesIO(SMALL[:520]), Memory())
+        load_tar(io.BytesIO(SMALL[:520]), MemorySink())
 
 
 def test_progress_counts_bytes_as_stored() -> None:
     seen: list[int] = []
     layers = [layer(file(b"a", RANDOM)), layer(file(b"b", b"1"))]
-    load(layers, Memory(), progress=seen.append)
+    load(layers, MemorySink(), progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == sum(one.size or 0 for one in layers)

@@ -13,11 +13,11 @@ from dibo.images.layers.limits import KIB, MIB, Limits
 from dibo.images.layers.load import load_tar
 from dibo.images.layers.tar_writer import decimal_seconds
 from dibo.tree.node import Node
-from tests.support.tars import (
+from tests.support.images.tar_layers import (
     END,
     GNU,
     V7,
-    Memory,
+    MemorySink,
     directory,
     file,
     find,
@@ -578,13 +578,13 @@ def test_checksums() -> None:
 
 @pytest.mark.parametrize("end", [b"", END, bytes(512), bytes(10240), bytes(3 * MIB)])
 def test_ends(end: bytes) -> None:
-    memory = Memory()
+    memory = MemorySink()
     assert listing(load_tar(io.BytesIO(file(b"a", b"1") + end), memory), memory) == {"a": "1"}
 
 
 @pytest.mark.parametrize("size", [515, 700, 1023])
 def test_an_archive_that_nobody_closed_is_whole_when_its_last_file_is(size: int) -> None:
-    memory = Memory()
+    memory = MemorySink()
     tar = file(b"a", b"1") + file(b"b", b"123")[:size]
     assert listing(load_tar(io.BytesIO(tar), memory), memory) == {"a": "1", "b": "123"}
 
@@ -609,13 +609,13 @@ def test_an_archive_that_nobody_closed_is_whole_when_its_last_file_is(size: int)
 )
 def test_ends_that_are_none(tail: bytes, words: str) -> None:
     with pytest.raises(LayerError, match=words) as caught:
-        load_tar(io.BytesIO(file(b"a", b"1") + tail), Memory())
+        load_tar(io.BytesIO(file(b"a", b"1") + tail), MemorySink())
     assert "entry" in caught.value.message
 
 
 def test_no_tar_at_all() -> None:
     with pytest.raises(LayerError):
-        load_tar(io.BytesIO(b"<html>not found</html>" * 100), Memory())
+        load_tar(io.BytesIO(b"<html>not found</html>" * 100), MemorySink())
 
 
 # Limits, and what is kept

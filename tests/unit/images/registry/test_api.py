@@ -20,7 +20,7 @@ from dibo.images.registry import api
 from dibo.images.registry import client as distribution
 from dibo.images.registry.client import Client
 from dibo.system.retry import Patience
-from tests.support.moody import Moody, Shelf
+from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 
 CONTENT = bytes(range(256)) * 4096 * 5  # five times what is read at once
 REPO = "team/app"
@@ -43,18 +43,18 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[floa
 
 
 @pytest.fixture
-def server() -> Iterator[Moody]:
-    with Moody() as started:
+def server() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as started:
         yield started
 
 
 @pytest.fixture
-def shelf(server: Moody) -> Shelf:
-    return server.shelf
+def state(server: FakeRegistry) -> RegistryState:
+    return server.state
 
 
 @pytest.fixture
-def name(server: Moody) -> ImageName:
+def name(server: FakeRegistry) -> ImageName:
     return parse_image_name(f"{server.host}/{REPO}:1")
 
 
@@ -70,13 +70,13 @@ def image(*layers: str) -> dict[str, object]:
 # Manifests
 
 
-def test_an_image_and_an_index(shelf: Shelf, name: ImageName) -> None:
-    amd, arm = (shelf.put_manifest(REPO, "", image(digest_of(word))) for word in (b"amd", b"arm"))
+def test_an_image_and_an_index(state: RegistryState, name: ImageName) -> None:
+    amd, arm = (state.put_manifest(REPO, "", image(digest_of(word))) for word in (b"amd", b"arm"))
     entries = [
         {"digest": digest, "platform": {"os": "linux", "architecture": each}}
         for digest, each in ((amd, "amd64"), (arm, "arm64"))
     ]
-    whole = shelf.put_manifest(REPO, "1", {"mediaType": OCI_INDEX, "manifests": entries})
+    whole = state.put_manifest(REPO, "1", {"mediaType": OCI_INDEX, "manifests": entries})
     assert api.fetch(name, architecture="arm64")[0] == arm
     assert api.fetch(name.at(whole), architecture="amd64") == (amd, image(digest_of(b"amd")))
     assert api.resolve(name, architecture="amd64") == amd
@@ -85,15 +85,15 @@ def test_an_image_and_an_index(shelf: Shelf, name: ImageName) -> None:
         api.fetch(name, architecture="s390x")
 
 
-def test_an_index_of_indexes_is_not_an_image(shelf: Shelf, name: ImageName) -> None:
-    inner = shelf.put_manifest(REPO, "", {"mediaType": OCI_INDEX, "manifests": []})
+def test_an_index_of_indexes_is_not_an_image(state: RegistryState, name: ImageName) -> None:
+    inner = state.put_manifest(REPO, "", {"mediaType": OCI_INDEX, "manifests": []})
     entries = [{"digest": inner, "platform": {"architecture": "amd64"}}]
-    shelf.put_manifest(REPO, "1", {"mediaType": OCI_INDEX, "manifests": entries})
+    state.put_manifest(REPO, "1", {"mediaType": OCI_INDEX, "manifests": entries})
     with pytest.raises(RegistryError, match="is not an image"):
         api.fetch(name, architecture="amd64")
 
 
-def test_no_manifest(shelf: Shelf, name: ImageName, quick: list[float]) -> None:
+def test_no_manifest(state: RegistryState, name: ImageName, quick: list[float]) -> None:
     assert api.head(name) is None
     with pytest.raises(RegistryError, match="answered 404") as caught:
         api.fetch(name, architecture="amd64")
@@ -102,39 +102,39 @@ def test_no_manifest(shelf: Shelf, name: ImageName, quick: list[float]) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null", b"[" * 100_000, b"<html>"])
-def test_what_is_no_manifest(shelf: Shelf, name: ImageName, body: bytes) -> None:
-    shelf.manifests[REPO, "1"] = (OCI_MANIFEST, body)
+def test_what_is_no_manifest(state: RegistryState, name: ImageName, body: bytes) -> None:
+    state.manifests[REPO, "1"] = (OCI_MANIFEST, body)
     with pytest.raises(RegistryError):
         api.fetch(name, architecture="amd64")
 
 
-def test_a_manifest_of_other_bytes(shelf: Shelf, name: ImageName) -> None:
-    digest = shelf.put_manifest(REPO, "1", image())
-    shelf.manifests[REPO, digest] = (OCI_MANIFEST, b'{"layers": []}')
+def test_a_manifest_of_other_bytes(state: RegistryState, name: ImageName) -> None:
+    digest = state.put_manifest(REPO, "1", image())
+    state.manifests[REPO, digest] = (OCI_MANIFEST, b'{"layers": []}')
     with pytest.raises(VerificationFailed):
         api.fetch(name.at(digest), architecture="amd64")
 
 
-def test_a_manifest_too_large(shelf: Shelf, name: ImageName) -> None:
-    shelf.manifests[REPO, "1"] = (OCI_MANIFEST, b" " * (5 << 20))
+def test_a_manifest_too_large(state: RegistryState, name: ImageName) -> None:
+    state.manifests[REPO, "1"] = (OCI_MANIFEST, b" " * (5 << 20))
     with pytest.raises(RegistryError, match="larger than any manifest"):
         api.fetch(name, architecture="amd64")
 
 
-def test_tags_come_in_pages(shelf: Shelf, name: ImageName) -> None:
+def test_tags_come_in_pages(state: RegistryState, name: ImageName) -> None:
     assert api.tags(name) == ()
     for tag in "abcde":
-        shelf.put_manifest(REPO, tag, {**image(), "n": tag})
+        state.put_manifest(REPO, tag, {**image(), "n": tag})
     assert api.tags(name) == tuple("abcde")
-    assert len(shelf.requests("/tags/list")) == 4
+    assert len(state.requests("/tags/list")) == 4
 
 
-def test_delete(shelf: Shelf, name: ImageName) -> None:
-    digest = shelf.put_manifest(REPO, "1", image())
+def test_delete(state: RegistryState, name: ImageName) -> None:
+    digest = state.put_manifest(REPO, "1", image())
     assert api.delete(name.at(digest))
     assert not api.delete(name.at(digest))
     assert api.head(name) is None
-    shelf.always("DELETE", 405)
+    state.always("DELETE", 405)
     with pytest.raises(RegistryError) as caught:
         api.delete(name.at(digest))
     assert caught.value.status == 405
@@ -143,52 +143,52 @@ def test_delete(shelf: Shelf, name: ImageName) -> None:
 # Blobs
 
 
-def test_a_small_blob_is_checked(shelf: Shelf, name: ImageName) -> None:
-    digest = shelf.put(REPO, b"{}")
+def test_a_small_blob_is_checked(state: RegistryState, name: ImageName) -> None:
+    digest = state.put(REPO, b"{}")
     assert api.read_small(name, digest, limit=2) == b"{}"
     with pytest.raises(RegistryError, match="larger than 1 bytes"):
         api.read_small(name, digest, limit=1)
-    shelf.mood("GET", "wrong")
+    state.inject("GET", "wrong")
     with pytest.raises(VerificationFailed, match="other bytes"):
         api.read_small(name, digest, limit=2)
 
 
-def test_a_blob_streams(shelf: Shelf, name: ImageName) -> None:
-    digest = shelf.put(REPO, CONTENT)
+def test_a_blob_streams(state: RegistryState, name: ImageName) -> None:
+    digest = state.put(REPO, CONTENT)
     assert read(name, digest, len(CONTENT)) == CONTENT
     assert api.exists(name, digest)
     assert not api.exists(name, digest_of(b"other"))
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_cut_blob_goes_on(shelf: Shelf, name: ImageName, ranges: bool) -> None:
-    shelf.ranges = ranges
-    digest = shelf.put(REPO, CONTENT)
-    shelf.mood("GET", f"cut:{3 << 20}", f"cut:{1 << 20}" if ranges else f"cut:{4 << 20}")
+def test_a_cut_blob_goes_on(state: RegistryState, name: ImageName, ranges: bool) -> None:
+    state.ranges = ranges
+    digest = state.put(REPO, CONTENT)
+    state.inject("GET", f"cut:{3 << 20}", f"cut:{1 << 20}" if ranges else f"cut:{4 << 20}")
     assert read(name, digest, len(CONTENT)) == CONTENT
-    asked = [headers.get("Range") for _, _, headers in shelf.asked]
+    asked = [headers.get("Range") for _, _, headers in state.asked]
     assert asked == [None, f"bytes={3 << 20}-{len(CONTENT) - 1}", f"bytes={4 << 20}-{len(CONTENT) - 1}"]
 
 
-def test_a_blob_that_is_always_cut(shelf: Shelf, name: ImageName, quick: list[float]) -> None:
-    digest = shelf.put(REPO, CONTENT)
-    shelf.always("GET", "cut:10")
+def test_a_blob_that_is_always_cut(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+    digest = state.put(REPO, CONTENT)
+    state.always("GET", "cut:10")
     with pytest.raises((RegistryError, Unreachable)):
         read(name, digest, len(CONTENT))
-    assert len(shelf.asked) == 3
+    assert len(state.asked) == 3
     assert len(quick) == 2
 
 
-def test_a_blob_of_another_size(shelf: Shelf, name: ImageName) -> None:
+def test_a_blob_of_another_size(state: RegistryState, name: ImageName) -> None:
     """Shorter than the manifest says, or longer: neither is read."""
-    digest = shelf.put(REPO, b"content")
+    digest = state.put(REPO, b"content")
     for size in (6, 8):
         with pytest.raises(RegistryError, match=f"has 7 bytes .*, wanted {size}"):
             read(name, digest, size)
 
 
-def test_a_blob_too_slow_to_wait_for(shelf: Shelf, name: ImageName) -> None:
-    digest = shelf.put(REPO, CONTENT)
+def test_a_blob_too_slow_to_wait_for(state: RegistryState, name: ImageName) -> None:
+    digest = state.put(REPO, CONTENT)
     clock = iter([0.0, 5000.0])
     asked = distribution.client(name)
     asked.patience = dataclasses.replace(asked.patience, clock=lambda: next(clock))
@@ -200,19 +200,19 @@ def content(data: bytes) -> io.BytesIO:
     return io.BytesIO(data)
 
 
-def test_push(shelf: Shelf, name: ImageName) -> None:
+def test_push(state: RegistryState, name: ImageName) -> None:
     digest = digest_of(CONTENT)
     assert api.push_blob(name, digest, len(CONTENT), lambda: content(CONTENT))
-    assert shelf.blobs[REPO, digest] == CONTENT
+    assert state.blobs[REPO, digest] == CONTENT
     assert api.push_blob(name, digest_of(b""), 0, lambda: content(b""))
     body = json.dumps(image(digest)).encode()
     assert api.push_manifest(name, body, OCI_MANIFEST) == digest_of(body)
     assert api.fetch(name, architecture="amd64") == (digest_of(body), image(digest))
 
 
-def test_a_push_is_tried_again_from_the_start(shelf: Shelf, name: ImageName) -> None:
+def test_a_push_is_tried_again_from_the_start(state: RegistryState, name: ImageName) -> None:
     digest = digest_of(CONTENT)
-    shelf.mood("PUT", 503, "drop")
+    state.inject("PUT", 503, "drop")
     opened: list[Reader] = []
 
     def source() -> io.BytesIO:
@@ -220,69 +220,71 @@ def test_a_push_is_tried_again_from_the_start(shelf: Shelf, name: ImageName) -> 
         return opened[-1]  # type: ignore[return-value]
 
     assert api.push_blob(name, digest, len(CONTENT), source)
-    assert shelf.blobs[REPO, digest] == CONTENT
+    assert state.blobs[REPO, digest] == CONTENT
     assert len(opened) == 3
 
 
-def test_a_mounted_blob_is_not_sent(shelf: Shelf, name: ImageName) -> None:
-    digest = shelf.put("other/place", CONTENT)
+def test_a_mounted_blob_is_not_sent(state: RegistryState, name: ImageName) -> None:
+    digest = state.put("other/place", CONTENT)
 
     def push() -> bool:
         return api.push_blob(name, digest, len(CONTENT), lambda: content(CONTENT), mount_from="other/place")
 
     assert not push()
-    assert shelf.requests("PUT") == []
+    assert state.requests("PUT") == []
     assert api.exists(name, digest)
-    del shelf.blobs["other/place", digest]
+    del state.blobs["other/place", digest]
     assert push()
 
 
-def test_what_is_sent_must_be_all(shelf: Shelf, name: ImageName) -> None:
+def test_what_is_sent_must_be_all(state: RegistryState, name: ImageName) -> None:
     with pytest.raises(RegistryError, match="ended 1 bytes early"):
         api.push_blob(name, digest_of(b"abc"), 3, lambda: content(b"ab"))
-    assert shelf.blobs == {}
+    assert state.blobs == {}
 
 
 # What may pass, and what will not
 
 
-@pytest.mark.parametrize("mood", [408, 429, 500, 502, 503, 504, "drop"])
+@pytest.mark.parametrize("fault", [408, 429, 500, 502, 503, 504, "drop"])
 def test_what_may_pass_is_tried_again(
-    shelf: Shelf, name: ImageName, mood: int | str, quick: list[float]
+    state: RegistryState, name: ImageName, fault: int | str, quick: list[float]
 ) -> None:
-    digest = shelf.put_manifest(REPO, "1", image())
-    shelf.mood("manifests", mood, mood)
+    digest = state.put_manifest(REPO, "1", image())
+    state.inject("manifests", fault, fault)
     assert api.head(name) == digest
     assert len(quick) == 2
-    shelf.always("manifests", mood)
+    state.always("manifests", fault)
     with pytest.raises((RegistryError, Unreachable)):
         api.head(name)
-    assert len(shelf.asked) == 6
+    assert len(state.asked) == 6
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 413, 451])
-def test_what_will_not_pass_is_not(shelf: Shelf, name: ImageName, status: int, quick: list[float]) -> None:
-    shelf.always("manifests", status)
-    with pytest.raises(RegistryError, match=f"answered {status} for .*: a mood") as caught:
+def test_what_will_not_pass_is_not(
+    state: RegistryState, name: ImageName, status: int, quick: list[float]
+) -> None:
+    state.always("manifests", status)
+    with pytest.raises(RegistryError, match=f"answered {status} for .*: a fault") as caught:
         api.manifest(name)
     assert caught.value.status == status
-    assert (len(shelf.asked), quick) == (1, [])
+    assert (len(state.asked), quick) == (1, [])
 
 
-def test_a_registry_that_asks_to_wait(shelf: Shelf, name: ImageName, quick: list[float]) -> None:
-    digest = shelf.put_manifest(REPO, "1", image())
-    shelf.mood("manifests", (429, {"Retry-After": "7"}))
+def test_a_registry_that_asks_to_wait(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+    digest = state.put_manifest(REPO, "1", image())
+    state.inject("manifests", (429, {"Retry-After": "7"}))
     assert api.head(name) == digest
     assert quick == [7.0]
-    shelf.mood("manifests", (429, {"Retry-After": "3600"}))
+    state.inject("manifests", (429, {"Retry-After": "3600"}))
     with pytest.raises(RegistryError, match="answered 429"):
         api.head(name)
 
 
-def test_a_registry_that_does_not_answer(shelf: Shelf, name: ImageName, quick: list[float]) -> None:
+def test_a_registry_that_does_not_answer(state: RegistryState, name: ImageName, quick: list[float]) -> None:
     asked = distribution.client(name)
     asked.patience = dataclasses.replace(asked.patience, read=0.2)
-    shelf.always("HEAD", "slow:0.6")
+    state.always("HEAD", "slow:0.6")
     with pytest.raises(Unreachable, match="timed out"):
         api.head(name)
     assert quick == [], "who is slow once is slow again"
@@ -303,48 +305,48 @@ def log_in(tmp_path: Path, key: str, login: str) -> None:
 
 @pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("path", ["", "/team", "/team/app"])
-def test_a_login(shelf: Shelf, name: ImageName, tmp_path: Path, tokens: bool, path: str) -> None:
-    shelf.login, shelf.tokens = "me:secret", tokens
-    digest = shelf.put_manifest(REPO, "1", image())
+def test_a_login(state: RegistryState, name: ImageName, tmp_path: Path, tokens: bool, path: str) -> None:
+    state.login, state.tokens = "me:secret", tokens
+    digest = state.put_manifest(REPO, "1", image())
     log_in(tmp_path, f"{name.host}{path}", "me:secret")
     assert api.head(name) == digest
     assert api.head(name) == digest
     assert api.push_blob(name, digest_of(b"x"), 1, lambda: content(b"x"))
-    logins = shelf.requests("/token")
+    logins = state.requests("/token")
     assert len(logins) == (2 if tokens else 0), "one for pull, one for push"
 
 
-def test_tokens_without_a_login(shelf: Shelf, name: ImageName) -> None:
-    shelf.tokens = True
-    digest = shelf.put_manifest(REPO, "1", image())
+def test_tokens_without_a_login(state: RegistryState, name: ImageName) -> None:
+    state.tokens = True
+    digest = state.put_manifest(REPO, "1", image())
     assert api.head(name) == digest
-    assert "scope=repository%3Ateam%2Fapp%3Apull" in shelf.requests("/token")[0]
+    assert "scope=repository%3Ateam%2Fapp%3Apull" in state.requests("/token")[0]
 
 
 def test_a_wrong_login_is_not_tried_again(
-    shelf: Shelf, name: ImageName, tmp_path: Path, quick: list[float]
+    state: RegistryState, name: ImageName, tmp_path: Path, quick: list[float]
 ) -> None:
-    shelf.login = "me:secret"
+    state.login = "me:secret"
     log_in(tmp_path, name.host, "me:wrong")
     with pytest.raises(RegistryError, match="answered 401") as caught:
         api.head(name)
     assert "login" in caught.value.hint
-    assert (len(shelf.asked), quick) == (2, [])
+    assert (len(state.asked), quick) == (2, [])
 
 
-def test_a_token_that_expired(shelf: Shelf, name: ImageName) -> None:
-    shelf.tokens = True
-    digest = shelf.put_manifest(REPO, "1", image())
+def test_a_token_that_expired(state: RegistryState, name: ImageName) -> None:
+    state.tokens = True
+    digest = state.put_manifest(REPO, "1", image())
     assert api.head(name) == digest
     distribution.client(name)._granted[REPO, "pull"] = "Bearer old"
     assert api.head(name) == digest
 
 
 def test_a_credential_helper(
-    shelf: Shelf, name: ImageName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: RegistryState, name: ImageName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf.login = "me:secret"
-    digest = shelf.put_manifest(REPO, "1", image())
+    state.login = "me:secret"
+    digest = state.put_manifest(REPO, "1", image())
     helper = tmp_path / "docker-credential-test"
     helper.write_text(
         '#!/bin/sh\nread host\n[ "$1" = get ] && echo "{\\"Username\\": \\"me\\", \\"Secret\\": \\"secret\\"}"\n'
@@ -355,37 +357,37 @@ def test_a_credential_helper(
     assert api.head(name) == digest
 
 
-def test_credentials_do_not_follow_a_redirect(shelf: Shelf, name: ImageName, tmp_path: Path) -> None:
-    shelf.login = "me:secret"
+def test_credentials_do_not_follow_a_redirect(state: RegistryState, name: ImageName, tmp_path: Path) -> None:
+    state.login = "me:secret"
     log_in(tmp_path, name.host, "me:secret")
-    with Moody() as other:
-        digest = other.shelf.put(REPO, CONTENT)
-        shelf.put(REPO, CONTENT)
-        shelf.mood("GET", 401, f"to:http://{other.host}/v2/{REPO}/blobs/{digest}")
-        shelf.moods[0] = ("GET", (401, {"WWW-Authenticate": 'Basic realm="x"'}), False)
+    with FakeRegistry() as other:
+        digest = other.state.put(REPO, CONTENT)
+        state.put(REPO, CONTENT)
+        state.inject("GET", 401, f"to:http://{other.host}/v2/{REPO}/blobs/{digest}")
+        state.faults[0] = ("GET", (401, {"WWW-Authenticate": 'Basic realm="x"'}), False)
         assert read(name, digest, len(CONTENT)) == CONTENT
-        assert "Authorization" in shelf.asked[1][2]
-        assert "Authorization" not in other.shelf.asked[0][2]
+        assert "Authorization" in state.asked[1][2]
+        assert "Authorization" not in other.state.asked[0][2]
 
 
 def test_netrc_is_nobodys_login(
-    shelf: Shelf, name: ImageName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: RegistryState, name: ImageName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     api.head(name)
-    assert "Authorization" not in shelf.asked[0][2]
+    assert "Authorization" not in state.asked[0][2]
 
 
-def test_redirects_without_end(server: Moody, shelf: Shelf, name: ImageName) -> None:
-    shelf.always("GET", f"to:http://{server.host}/v2/{REPO}/manifests/1")
+def test_redirects_without_end(server: FakeRegistry, state: RegistryState, name: ImageName) -> None:
+    state.always("GET", f"to:http://{server.host}/v2/{REPO}/manifests/1")
     with pytest.raises(RegistryError, match="without end"):
         api.manifest(name)
 
 
 @pytest.mark.parametrize("url", ["http://registry.example/x", "ftp://127.0.0.1/x", "file:///etc/passwd"])
-def test_redirects_that_are_not_followed(shelf: Shelf, name: ImageName, url: str) -> None:
-    shelf.always("GET", f"to:{url}")
+def test_redirects_that_are_not_followed(state: RegistryState, name: ImageName, url: str) -> None:
+    state.always("GET", f"to:{url}")
     with pytest.raises(RegistryError, match="where dibo does not follow"):
         api.manifest(name)
 
@@ -403,8 +405,8 @@ def test_a_registry_outside_sends_nobody_inside() -> None:
             client._check_address(url)
 
 
-def test_a_realm_gets_no_password_in_the_clear(shelf: Shelf, name: ImageName, tmp_path: Path) -> None:
-    shelf.login, shelf.tokens, shelf.realm = "me:secret", True, "http://tokens.example/token"
+def test_a_realm_gets_no_password_in_the_clear(state: RegistryState, name: ImageName, tmp_path: Path) -> None:
+    state.login, state.tokens, state.realm = "me:secret", True, "http://tokens.example/token"
     log_in(tmp_path, name.host, "me:secret")
     with pytest.raises(RegistryError, match="where dibo does not follow"):
         api.head(name)
@@ -419,8 +421,8 @@ def test_an_upload_place_keeps_tls() -> None:
     assert client.place_of("https://store.example/y", name) == "https://store.example/y"
 
 
-def test_threads_share_a_client(shelf: Shelf, name: ImageName) -> None:
-    digest = shelf.put(REPO, CONTENT)
+def test_threads_share_a_client(state: RegistryState, name: ImageName) -> None:
+    digest = state.put(REPO, CONTENT)
     found: list[bytes] = []
     threads = [
         threading.Thread(target=lambda: found.append(read(name, digest, len(CONTENT)))) for _ in range(4)

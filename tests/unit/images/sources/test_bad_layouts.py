@@ -10,7 +10,15 @@ import pytest
 
 from dibo.errors import ImageError
 from dibo.images.image import Image
-from tests.unit.images.sources.samples import CONFIG, INDEX, LAYER, MANIFEST, Maker, digest_of, layer_tar
+from tests.unit.images.sources.sample_images import (
+    CONFIG,
+    INDEX,
+    LAYER,
+    MANIFEST,
+    Maker,
+    digest_of,
+    layer_tar,
+)
 
 Read = Callable[..., tuple[Image, list[bytes]]]
 TARS = [layer_tar("low"), layer_tar("high")]

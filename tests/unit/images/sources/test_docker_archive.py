@@ -12,7 +12,7 @@ import pytest
 
 from dibo.errors import ImageError, VerificationFailed
 from dibo.images.image import Image
-from tests.unit.images.sources.samples import Maker, digest_of, layer_tar, tagged, tar_of
+from tests.unit.images.sources.sample_images import Maker, digest_of, layer_tar, tagged, tar_of
 
 Read = Callable[..., tuple[Image, list[bytes]]]
 TARS = [layer_tar("low"), layer_tar("high")]

@@ -14,7 +14,7 @@ import zstandard
 
 from dibo.errors import DiboError, ImageError, UsageError, VerificationFailed
 from dibo.images.image import Image
-from tests.unit.images.sources.samples import (
+from tests.unit.images.sources.sample_images import (
     DOCKER_LIST,
     LAYER,
     Maker,

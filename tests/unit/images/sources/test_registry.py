@@ -14,8 +14,8 @@ from dibo.images.image import Image
 from dibo.images.registry import client
 from dibo.images.registry.client import Client
 from dibo.system.retry import Patience
-from tests.support.moody import Moody
-from tests.unit.images.sources.samples import DOCKER_LIST, Maker, layer_tar, on
+from tests.support.servers.fake_registry import FakeRegistry
+from tests.unit.images.sources.sample_images import DOCKER_LIST, Maker, layer_tar, on
 
 Read = Callable[..., tuple[Image, list[bytes]]]
 TARS = [layer_tar("low"), layer_tar("high")]
@@ -36,23 +36,23 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Moody]:
-    with Moody() as started:
+def server() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as started:
         yield started
 
 
-def put(server: Moody, maker: Maker, top: str, repository: str = "team/app", tag: str = "1") -> str:
+def put(server: FakeRegistry, maker: Maker, top: str, repository: str = "team/app", tag: str = "1") -> str:
     """Put all that was made, `top` under the tag; how it is named."""
     for digest, body in maker.blobs.items():
         document = json.loads(body) if body.startswith(b"{") else {}
         if "layers" in document or "manifests" in document:
-            assert server.shelf.put_manifest(repository, tag if digest == top else "", document) == digest
+            assert server.state.put_manifest(repository, tag if digest == top else "", document) == digest
         else:
-            server.shelf.put(repository, body)
+            server.state.put(repository, body)
     return f"{server.host}/{repository}:{tag}"
 
 
-def test_an_image(server: Moody, read: Read) -> None:
+def test_an_image(server: FakeRegistry, read: Read) -> None:
     maker = Maker()
     entry = maker.image(compress=True)
     name = put(server, maker, entry["digest"])
@@ -62,7 +62,7 @@ def test_an_image(server: Moody, read: Read) -> None:
         assert (image.digest, image.name) == (maker.id_of(entry), reference)
 
 
-def test_an_index_in_an_index(server: Moody, read: Read) -> None:
+def test_an_index_in_an_index(server: FakeRegistry, read: Read) -> None:
     maker = Maker()
     wanted = {**maker.image(architecture="arm64", docker=True, compress=True), **on("arm64", "v8")}
     other = {**maker.image(names=["x"]), **on("amd64")}
@@ -73,20 +73,20 @@ def test_an_index_in_an_index(server: Moody, read: Read) -> None:
         read(name, architecture="riscv64")
 
 
-def test_layers_are_asked_for_when_they_are_opened(server: Moody, read: Read, tmp_path: Path) -> None:
+def test_layers_are_asked_for_when_they_are_opened(server: FakeRegistry, read: Read, tmp_path: Path) -> None:
     from dibo.images.sources.choose import choose_image
 
     maker = Maker()
     name = put(server, maker, maker.image()["digest"])
     with choose_image(name, architecture="amd64", scratch=tmp_path) as image:
-        before = len(server.shelf.asked)
+        before = len(server.state.asked)
         assert before == 2, "a manifest and a config"
-        server.shelf.blobs.pop(("team/app", str(image.layers[0].digest)))
+        server.state.blobs.pop(("team/app", str(image.layers[0].digest)))
         with pytest.raises(RegistryError, match="404"), image.layers[0].open() as reader:
             reader.read(1)
 
 
-def test_what_is_not_there(server: Moody, read: Read) -> None:
+def test_what_is_not_there(server: FakeRegistry, read: Read) -> None:
     with pytest.raises(RegistryError, match="404"):
         read(f"{server.host}/team/app:2")
     with pytest.raises(Unreachable) as caught:
@@ -110,27 +110,27 @@ def test_localhost_is_also_where_buildah_says_its_images_are(
     assert "check the network" in caught.value.hint
 
 
-def test_wrong_bytes(server: Moody, read: Read) -> None:
+def test_wrong_bytes(server: FakeRegistry, read: Read) -> None:
     maker = Maker()
     entry = maker.image()
     name = put(server, maker, maker.index_of({**entry, **on("amd64")})["digest"])
     config = json.loads(maker.blobs[entry["digest"]])["config"]["digest"]
     for path in (f"/manifests/{entry['digest']}", f"/blobs/{config}"):
-        server.shelf.mood(path, "wrong")
+        server.state.inject(path, "wrong")
         with pytest.raises(VerificationFailed):
             read(name)
-    server.shelf.mood("/manifests/", "wrong")
+    server.state.inject("/manifests/", "wrong")
     with pytest.raises(VerificationFailed):
         read(f"{name}@{entry['digest']}")
 
 
-def test_a_chart_and_a_schema_of_old(server: Moody, read: Read) -> None:
+def test_a_chart_and_a_schema_of_old(server: FakeRegistry, read: Read) -> None:
     maker = Maker()
     config = maker.blob(b"x", "application/vnd.cncf.helm.config.v1+json")
     name = put(server, maker, maker.image(manifest={"config": config})["digest"])
     with pytest.raises(ImageError, match=r"its config is .*helm"):
         read(name)
-    server.shelf.put_manifest("old", "1", {"schemaVersion": 1, "fsLayers": [], "signatures": []})
+    server.state.put_manifest("old", "1", {"schemaVersion": 1, "fsLayers": [], "signatures": []})
     with pytest.raises(ImageError, match="schema 1"):
         read(f"{server.host}/old:1")
 

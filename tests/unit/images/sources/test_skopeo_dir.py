@@ -10,7 +10,7 @@ import pytest
 
 from dibo.errors import ImageError, VerificationFailed
 from dibo.images.image import Image
-from tests.unit.images.sources.samples import Maker, layer_tar, on, write_files
+from tests.unit.images.sources.sample_images import Maker, layer_tar, on, write_files
 
 Read = Callable[..., tuple[Image, list[bytes]]]
 

@@ -13,7 +13,7 @@ import pytest
 from dibo.errors import ImageError, OutputError
 from dibo.images.sources.archive import open_archive, spooled
 from dibo.images.sources.tarindex import read_index
-from tests.unit.images.sources.samples import layer_tar, tar_of
+from tests.unit.images.sources.sample_images import layer_tar, tar_of
 
 LONG = "/".join(["long-" * 20] * 5)
 

@@ -1,0 +1,1 @@
+"""Strict readers of what dibo writes, sharing no code with the writers."""
