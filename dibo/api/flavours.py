@@ -33,5 +33,5 @@ def describe_flavours(settings: Settings, names: Sequence[str]) -> str:
     """Everything about each of `names`. Raises UnknownFlavour, FlavourError."""
     catalogue = spine.catalogue(settings)
     return "\n\n".join(
-        rendering.describe_flavour(catalogue.get(name), catalogue.found(name)) for name in names
+        rendering.describe_flavour(catalogue.get(name), catalogue.entry(name)) for name in names
     )

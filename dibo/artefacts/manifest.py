@@ -24,7 +24,6 @@ from urllib.parse import urlsplit, urlunsplit
 from dibo import __version__
 from dibo.build.build import Job
 from dibo.disk.request import Order
-from dibo.flavours.loader import read_tree
 from dibo.flavours.model import Flavour
 from dibo.flavours.stack import Stack
 from dibo.layout.merge import document
@@ -177,8 +176,11 @@ def sha256_of(path: Path) -> str:
 
 
 def flavour_digest(flavour: Flavour) -> str:
-    """Of every file of a flavour's directory, that of its README included: path, kind, mode, bytes."""
-    files = [[file.path, file.kind.value, file.executable, file.digest] for file in read_tree(flavour.origin)]
+    """Of every file of a flavour that can change an image: path, kind, mode, bytes."""
+    files = [
+        [file.path, file.kind.value, file.executable, file.digest]
+        for file in sorted((*flavour.files, *flavour.ramdisk, *flavour.declarations))
+    ]
     return f"sha256:{keys.key_of({'files': files})}"
 
 

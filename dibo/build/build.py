@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dibo.build import context, host_hooks
 from dibo.build.bases.choose import choose_base
@@ -18,6 +19,7 @@ from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack, make_stack
 from dibo.plan import keys
 from dibo.plan.base import Base
+from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, PlannedStep, make_plan
 from dibo.plan.recipe import Recipe, make_recipe
 from dibo.settings.settings import Settings
@@ -52,9 +54,10 @@ class Job:
         return start_of(self.plan.epoch)
 
 
-def catalogue(settings: Settings) -> Catalogue:
-    """The flavours of the search path: what the user named, then the built-in ones."""
-    return Catalogue((*settings.flavours_path, resources.shared("flavours")))
+def catalogue(settings: Settings, *, copies: Path | None = None) -> Catalogue:
+    """The flavours of the search path: what the user named, then the built-in ones. With `copies`, the files of those
+    that are read are copied there."""
+    return Catalogue((*settings.flavours_path, resources.shared("flavours")), copies=copies)
 
 
 def host_environment(settings: Settings, stack: Stack) -> dict[str, str]:
@@ -66,7 +69,8 @@ def prepare(
     settings: Settings, *, workspace: Workspace, run: Run, report: Report, held: Mapping[str, float]
 ) -> Job:
     """Everything up to the plan: flavours read, host hooks run, base identified, keys made."""
-    stack = make_stack(settings.flavours, catalogue(settings).get, architecture=settings.architecture)
+    flavours = catalogue(settings, copies=run.subdirectory("flavours"))
+    stack = make_stack(settings.flavours, flavours.get, architecture=settings.architecture)
     base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
     recipe = make_recipe(
         stack,
@@ -84,9 +88,7 @@ def prepare(
         recipe,
         base_name=base.name,
         base_ingredients=base.ingredients(),
-        extra=extra.values,
-        runner=runner.digest,
-        epoch=settings.epoch,
+        inputs=KeyInputs(runner=runner.digest, epoch=settings.epoch, extra=extra.values),
         held=lambda key: not settings.refresh and key in held,
     )
     return Job(settings=settings, plan=plan, base=base, extra=extra, runner=runner)

@@ -11,7 +11,7 @@ from dibo.build import context
 from dibo.build.build import Job
 from dibo.build.engines.image_names import LAYERS
 from dibo.errors import OutputError
-from dibo.flavours.loader import Found
+from dibo.flavours.loader import CatalogueEntry
 from dibo.flavours.model import Flavour
 from dibo.plan.base import OciImage, SquashFs, TarCommand, TarFile
 from dibo.system import process, resources
@@ -75,13 +75,13 @@ def _base(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
             )
 
 
-def describe_flavour(flavour: Flavour, found: Found) -> str:
+def describe_flavour(flavour: Flavour, entry: CatalogueEntry) -> str:
     """A flavour in full."""
     lines = [
         f"{flavour.name}: {flavour.summary}" if flavour.summary else flavour.name,
-        f"  from      {found.path}",
+        f"  from      {entry.path}",
     ]
-    lines += [f"  shadows   {path}" for path in found.shadows]
+    lines += [f"  shadows   {path}" for path in entry.shadows]
     for title, values in (
         ("needs", flavour.needs),
         ("clashes", flavour.clashes),

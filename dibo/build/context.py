@@ -6,8 +6,8 @@
     .dibo/run .dibo/bin/…          the scripts that run hooks (containerfiles/runner)
     .dibo/step/…                   what this step is: phase, hooks, packages, environment, time
 
-It holds what the step's key covers, byte for byte, and nothing else: modes are 0644 or 0755, and files are checked
-against the values they were read as.
+It holds what the step's key covers, byte for byte, and nothing else: modes are 0644 or 0755, or, of extra data that is
+for its owner alone, 0600 or 0700. Files come from dibo's own copies, which were taken when they were hashed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dibo.errors import FlavourError
-from dibo.flavours.loader import copy_files, read_tree
-from dibo.flavours.model import File, Phase
+from dibo.flavours.files import copy_files, link_files, read_tree
+from dibo.flavours.model import File, Phase, is_seen
 from dibo.plan import keys
 from dibo.plan.recipe import FINALISE, Recipe, Step
 from dibo.system import resources
@@ -43,7 +43,7 @@ class Runner:
 
 
 class ExtraFiles:
-    """What extra-data.d hooks made: for each flavour, a directory and its files as values."""
+    """What extra-data.d hooks made: for each flavour, a directory of dibo's own and the files in it, as values."""
 
     def __init__(self, made: Mapping[str, tuple[Path, tuple[File, ...]]] | None = None) -> None:
         self._made = dict(made or {})
@@ -52,9 +52,14 @@ class ExtraFiles:
     def values(self) -> dict[str, tuple[File, ...]]:
         return {name: files for name, (_, files) in self._made.items()}
 
-    def copy(self, flavour: str, target: Path) -> None:
+    def seen_in(self, phase: Phase, flavour: str) -> tuple[File, ...]:
+        """Those of a flavour's that steps of a phase see."""
+        return tuple(file for file in self.values.get(flavour, ()) if is_seen(file.path, phase))
+
+    def place(self, flavour: str, files: Iterable[File], target: Path) -> None:
+        """Have some of a flavour's files in `target`."""
         if flavour in self._made:
-            copy_files(*self._made[flavour], target)
+            link_files(self._made[flavour][0], files, target)
 
 
 def mount_point(step: Step) -> str:
@@ -82,14 +87,21 @@ def stage(
     for name in step.seen:
         flavour = recipe.stack.get(name)
         place = target if name == step.flavour else target / "flavours" / name
-        copy_files(flavour.origin, flavour.files, place)
+        files = flavour.seen_in(Phase(step.phase))
+        if flavour.copy is not None:
+            link_files(flavour.copy, files, place)
+        else:
+            copy_files(flavour.origin, files, place)
     _stage_extra(step, extra, target)
 
 
 def _refuse_reserved(step: Step, recipe: Recipe, extra: ExtraFiles) -> None:
     """Names at the top of the context that are dibo's."""
-    own = recipe.stack.get(step.flavour).files if step.seen else ()
-    made = [file for name in step.seen for file in extra.values.get(name, ())]
+    if not step.seen:
+        return
+    phase = Phase(step.phase)
+    own = recipe.stack.get(step.flavour).seen_in(phase)
+    made = [file for name in step.seen for file in extra.seen_in(phase, name)]
     for file in (*own, *made):
         top = file.path.partition("/")[0]
         if top == ".dibo" or (top == "flavours" and step.visible):
@@ -102,9 +114,9 @@ def _refuse_reserved(step: Step, recipe: Recipe, extra: ExtraFiles) -> None:
 def _stage_extra(step: Step, extra: ExtraFiles, target: Path) -> None:
     """Extra data may take the place of files of the flavour whose hook made it, and of nothing else."""
     made: dict[str, str] = {}
-    values = extra.values
     for name in step.seen:
-        for file in values.get(name, ()):
+        files = extra.seen_in(Phase(step.phase), name)
+        for file in files:
             copy = target / file.path
             taken = made.get(file.path) or (
                 step.flavour if name != step.flavour and _is_there(copy) else None
@@ -118,7 +130,7 @@ def _stage_extra(step: Step, extra: ExtraFiles, target: Path) -> None:
             if copy.is_file() or copy.is_symlink():
                 copy.unlink()
         try:
-            extra.copy(name, target)
+            extra.place(name, files, target)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
             raise FlavourError(
                 f"extra-data.d hooks of {name!r} made something that is a file here and a directory there: "

@@ -13,13 +13,14 @@ from typing import Final
 
 from dibo.build.context import ExtraFiles
 from dibo.errors import FlavourError, HookFailed, UsageError
-from dibo.flavours.loader import copy_files, read_tree
+from dibo.flavours.files import copy_files, read_files
 from dibo.flavours.model import HOOK_NAME, File, Flavour, Phase
 from dibo.flavours.stack import Stack
 from dibo.system import process
 from dibo.units import format_gib, parse_gib
 
 _ANSWERS: Final = {Phase.BLOCK_DEVICE_SIZE: "IMAGE_SIZE", Phase.BLOCK_DEVICE: "IMAGE_BLOCK_DEVICE"}
+_UMASK: Final = 0o022  # so that a file of mode 0600 is one that its hook made so
 
 Say = Callable[[str], None]
 
@@ -80,14 +81,16 @@ def extra_data(stack: Stack, *, directory: Path, environment: Mapping[str, str],
         if flavour.name not in places:
             places[flavour.name] = directory / flavour.name
             places[flavour.name].mkdir()
-            copy_files(flavour.origin, flavour.files, places[flavour.name])
+            copy_files(flavour.directory, flavour.files, places[flavour.name])
         given = {**environment, "TMP_HOOKS_PATH": str(places[flavour.name])}
         _run(flavour, Phase.EXTRA_DATA, name, given, say)
     for flavour_name, place in places.items():
         before = {file.path: file for file in stack.get(flavour_name).files}
-        files = tuple(file for file in read_tree(place) if before.get(file.path) != file)
+        files = tuple(file for file in read_files(place, private=True) if before.get(file.path) != file)
         _refuse_hooks(flavour_name, files)
-        made[flavour_name] = (place, files)
+        copy = directory / f"{flavour_name}:made"  # no flavour has such a name
+        copy_files(place, files, copy)
+        made[flavour_name] = (copy, files)
     return ExtraFiles(made)
 
 
@@ -130,6 +133,7 @@ def _run(flavour: Flavour, phase: Phase, name: str, environment: Mapping[str, st
             capture=True,
             on_output=say,
             check=False,
+            umask=_UMASK,
         )
     except OSError as error:
         raise HookFailed(

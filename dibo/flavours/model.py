@@ -3,18 +3,21 @@
     my-flavour/
         README.md
         flavour.yaml               what it is, needs and installs; all optional
+        .dibo-ignore               what is no part of it, as in .gitignore
         install.d/10-web           a hook: digits, a dash, words; executable
         install.d/site.conf        data, which hooks read beside themselves
         files/…                    any other directory is data too
 
-These values hold no path of the host but `origin`, no times and no modes beyond "executable": what is in them is what
-keys are made of. Reading them from a disk is dibo.flavours.loader's work; understanding flavour.yaml is
-dibo.flavours.schema's.
+These values hold no path of the host but `origin` and `copy`, no times and no modes beyond "executable" and "private":
+what is in them is what keys are made of. Reading them from a disk is the work of dibo.flavours.loader; understanding
+flavour.yaml that of dibo.flavours.schema.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +27,7 @@ from dibo.layout.parse import Statement
 
 FLAVOUR_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,62}")
 HOOK_NAME: Final = re.compile(r"[0-9]+-[A-Za-z0-9_-]+")
+SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 ARCHITECTURES: Final = ("amd64", "arm64", "i386")
 
 
@@ -40,6 +44,8 @@ class Phase(StrEnum):
 
 HOST_PHASES: Final = (Phase.BLOCK_DEVICE_SIZE, Phase.BLOCK_DEVICE, Phase.EXTRA_DATA)
 LAYER_PHASES: Final = (Phase.PRE_INSTALL, Phase.INSTALL, Phase.FIRST_BOOT)
+_IN_ROOT: Final = (Phase.PRE_INSTALL, Phase.INSTALL)
+_PHASES: Final = frozenset(phase.value for phase in Phase)
 
 
 class Kind(StrEnum):
@@ -58,6 +64,35 @@ class File:
     kind: Kind
     executable: bool
     digest: str
+    private: bool = False
+    """Whether it is for its owner alone: extra data of mode 0600."""
+    target: str = ""
+    """Of a symbolic link, as it is written."""
+
+    @property
+    def mode(self) -> int:
+        """What a step sees."""
+        return (0o755 if self.executable else 0o644) & (0o700 if self.private else 0o777)
+
+
+def is_seen(path: str, phase: Phase) -> bool:
+    """Whether a step of `phase` sees a file of a flavour. First-boot hooks are only copied, and hooks on the host are
+    run by dibo, so steps see neither; of another phase they see the data, and not the hooks."""
+    top, _, name = path.partition("/")
+    if phase is Phase.FIRST_BOOT:
+        return top == phase
+    if top not in _PHASES or top == phase:
+        return True
+    return top in _IN_ROOT and HOOK_NAME.fullmatch(name) is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Secret:
+    """A value that a step sees at /run/secrets/NAME, and that is nowhere else."""
+
+    name: str
+    rebuild: bool = False
+    """Whether layers are built again when the value changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +114,13 @@ class Flavour:
 
     name: str
     origin: Path = field(compare=False)
+    copy: Path | None = field(default=None, compare=False)
+    """Where dibo's own copy of its files is, taken when they were read, once."""
     summary: str = ""
+    declarations: tuple[File, ...] = ()
+    """flavour.yaml and layout.yaml, which dibo reads and no hook sees."""
     files: tuple[File, ...] = ()
-    """All that hooks can see."""
+    """All that hooks can see; see `seen_in` for those of one phase."""
     ramdisk: tuple[File, ...] = ()
     """Those for ramdisks, which no hook sees (dibo.flavours.ramdisk_requests)."""
     hooks: tuple[Hook, ...] = ()
@@ -93,6 +132,8 @@ class Flavour:
     clashes: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     """(name, default), sorted by name."""
+    secrets: tuple[Secret, ...] = ()
+    """Sorted by name."""
     local: bool = False
     architectures: tuple[str, ...] = ()
     disk: Statement | None = None
@@ -101,3 +142,27 @@ class Flavour:
     def hooks_of(self, phase: Phase) -> tuple[Hook, ...]:
         """The hooks of one phase, in the order of their names."""
         return tuple(hook for hook in self.hooks if hook.phase is phase)
+
+    @property
+    def directory(self) -> Path:
+        """Where its files are read from."""
+        return self.copy or self.origin
+
+    def seen_in(self, phase: Phase) -> tuple[File, ...]:
+        """The files that a step of `phase` sees: those that are for it, and what links among them lead to."""
+        known = {file.path: file for file in self.files}
+        seen = {path for path in known if is_seen(path, phase)}
+        waiting = [known[path] for path in seen]
+        while waiting:
+            led_to = _led_to(waiting.pop(), known) - seen
+            seen |= led_to
+            waiting += [known[path] for path in led_to]
+        return tuple(file for file in self.files if file.path in seen)
+
+
+def _led_to(file: File, known: Mapping[str, File]) -> set[str]:
+    """The files that a link leads to: one, or all of a directory."""
+    if file.kind is not Kind.SYMLINK or file.target.startswith("/"):
+        return set()
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(file.path), file.target))
+    return {path for path in known if path == target or path.startswith(f"{target}/")}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import FlavourError
-from dibo.flavours.model import ARCHITECTURES, FLAVOUR_NAME
+from dibo.flavours.model import ARCHITECTURES, FLAVOUR_NAME, SECRET_NAME, Secret
 from dibo.layout.parse import Statement, parse_statement
 from dibo.layout.schema import LAYOUT_SCHEMA
 
@@ -22,6 +22,7 @@ _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _DISTRIBUTION = r"^[a-z][a-z0-9.-]*$"
 _NAMES: Final = {"type": "array", "items": {"type": "string", "pattern": f"^{FLAVOUR_NAME.pattern}$"}}
 _PACKAGES: Final = {"type": "array", "items": {"type": "string", "pattern": _PACKAGE}}
+_SECRET_NAME: Final = {"type": "string", "pattern": f"^{SECRET_NAME.pattern}$"}
 
 SCHEMA: Final[dict[str, object]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -57,6 +58,28 @@ SCHEMA: Final[dict[str, object]] = {
                 "not": {"type": "string", "pattern": r"[\n\x00]"},
             },
         },
+        "secrets": {
+            "type": "array",
+            "description": "Values that a step sees at /run/secrets/NAME, and that are nowhere else: names, or "
+            "mappings with `name` and `rebuild`.",
+            "items": {
+                "oneOf": [
+                    _SECRET_NAME,
+                    {
+                        "type": "object",
+                        "required": ["name"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "name": _SECRET_NAME,
+                            "rebuild": {
+                                "type": "boolean",
+                                "description": "Build layers again when the value changes.",
+                            },
+                        },
+                    },
+                ]
+            },
+        },
         "local": {"type": "boolean", "description": "Its layers hold data of this user or machine."},
         "architectures": {"type": "array", "items": {"enum": list(ARCHITECTURES)}, "minItems": 1},
         "disk": {
@@ -77,6 +100,7 @@ class Manifest:
     needs: tuple[str, ...] = ()
     clashes: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Secret, ...] = ()
     local: bool = False
     architectures: tuple[str, ...] = ()
     disk: Statement | None = None
@@ -106,6 +130,7 @@ def parse_manifest(data: object, *, origin: str) -> Manifest:
         needs=_words(data.get("needs", []), f"{origin}: needs", FLAVOUR_NAME.pattern),
         clashes=_words(data.get("clashes", []), f"{origin}: clashes", FLAVOUR_NAME.pattern),
         environment=_environment(data.get("environment", {}), origin),
+        secrets=_secrets(data.get("secrets", []), f"{origin}: secrets"),
         local=_flag(data.get("local", False), f"{origin}: local"),
         architectures=_architectures(data["architectures"], origin) if "architectures" in data else (),
         disk=parse_statement(data["disk"], origin=origin, path="disk") if "disk" in data else None,
@@ -162,6 +187,34 @@ def _text(value: str | float | bool | None) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _secrets(value: object, place: str) -> tuple[Secret, ...]:
+    if not isinstance(value, list):
+        raise FlavourError(f"{place}: expected a list, got {value!r}")
+    secrets: dict[str, Secret] = {}
+    for item in value:
+        secret = _secret(item, place)
+        if secret.name in secrets:
+            raise FlavourError(f"{place}: {secret.name!r} is listed twice")
+        secrets[secret.name] = secret
+    return tuple(sorted(secrets.values()))
+
+
+def _secret(item: object, place: str) -> Secret:
+    fields = {"name": item} if isinstance(item, str) else item
+    if not isinstance(fields, dict) or "name" not in fields or not set(fields) <= {"name", "rebuild"}:
+        raise FlavourError(
+            f"{place}: expected a name or a mapping with `name` and `rebuild`, got {item!r}",
+            hint="secrets: [token], or secrets: [{name: token, rebuild: true}]",
+        )
+    name = fields["name"]
+    if not isinstance(name, str) or SECRET_NAME.fullmatch(name) is None:
+        raise FlavourError(
+            f"{place}: {name!r} cannot be the name of a secret",
+            hint="use letters, digits, '_', '.' and '-', at most 64, and begin with a letter or digit",
+        )
+    return Secret(name=name, rebuild=_flag(fields.get("rebuild", False), f"{place}: {name}: rebuild"))
 
 
 def _flag(value: object, where: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from dibo.errors import StackError
+from dibo.errors import StackError, UnknownFlavour
 from dibo.flavours.model import Flavour
 from dibo.layout.merge import merge
 from dibo.layout.parse import Statement
@@ -71,10 +71,20 @@ def make_stack(asked: Iterable[str], get: Callable[[str], Flavour], *, architect
             )
         if name in done:
             return
-        flavour = get(name)
+        flavour = _get(name, path)
         for need in flavour.needs:
             visit(need, (*path, name))
         done[name] = flavour
+
+    def _get(name: str, path: tuple[str, ...]) -> Flavour:
+        try:
+            return get(name)
+        except UnknownFlavour as error:
+            if not path:
+                raise
+            raise UnknownFlavour(
+                f"the flavour {path[-1]!r} needs {name!r}: {error.message}", hint=error.hint
+            ) from error
 
     for name in asked:
         visit(name, ())

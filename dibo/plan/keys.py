@@ -2,8 +2,10 @@
 
 A key is the sha256 of a JSON document of named ingredients, written in one way only (RFC 8785 in spirit: sorted
 names, no spaces, ASCII): nothing is joined by a separator that a value could hold. The document goes with the layer as
-a label, so that `dibo plan` can say which ingredient made a layer necessary. What it holds, and why nothing else, is
+a label, so that `dibo why` can say which ingredient made a layer necessary. What it holds, and why nothing else, is
 docs/explanation/caching.md; golden files in tests/golden pin it, since a change throws every cache away.
+
+Keys and labels are public: they stand in registries. So values of variables are in them as digests, secrets as names.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from dibo.flavours.model import File, Flavour, Phase
+from dibo.flavours.model import File, Phase, is_seen
 from dibo.plan.base import Ingredients
 from dibo.plan.recipe import Recipe, Step
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KEY_LABEL: Final = "io.dibo.key"
 INGREDIENTS_LABEL: Final = "io.dibo.ingredients"
 LOCAL_LABEL: Final = "io.dibo.local"
@@ -27,6 +30,18 @@ LAYOUT_LABEL: Final = "io.dibo.layout"
 Document = dict[str, object]
 ExtraData = Mapping[str, tuple[File, ...]]
 """What each flavour's extra-data.d hooks made, by the flavour's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyInputs:
+    """What keys cover beside the recipe."""
+
+    runner: str
+    """The digest of the scripts that run hooks."""
+    epoch: str
+    extra: ExtraData = field(default_factory=dict)
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    """Of secrets with `rebuild`, by name: what changes with the value and does not tell it."""
 
 
 def canonical(document: Mapping[str, object]) -> str:
@@ -44,53 +59,61 @@ def base_document(ingredients: Ingredients, *, architecture: str) -> Document:
     return {"format": FORMAT, "architecture": architecture, "base": dict(ingredients)}
 
 
-def step_documents(
-    recipe: Recipe, *, base_key: str, extra: ExtraData, runner: str, epoch: str
-) -> tuple[tuple[str, Document], ...]:
-    """(key, ingredients) of each step. `runner` is the digest of the scripts that run hooks."""
+def step_documents(recipe: Recipe, *, base_key: str, inputs: KeyInputs) -> tuple[tuple[str, Document], ...]:
+    """(key, ingredients) of each step."""
     result = []
     parent = base_key
     for step in recipe.steps:
-        document = _document(step, recipe, parent=parent, extra=extra, runner=runner, epoch=epoch)
+        document = _document(step, recipe, parent=parent, inputs=inputs)
         parent = key_of(document)
         result.append((parent, document))
     return tuple(result)
 
 
-def _document(
-    step: Step, recipe: Recipe, *, parent: str, extra: ExtraData, runner: str, epoch: str
-) -> Document:
+def _document(step: Step, recipe: Recipe, *, parent: str, inputs: KeyInputs) -> Document:
     document: Document = {
         "format": FORMAT,
         "parent": parent,
         "architecture": recipe.architecture,
-        "runner": runner,
+        "runner": inputs.runner,
         "phase": step.phase,
-        "epoch": epoch,
+        "epoch": inputs.epoch,
     }
     if not step.flavour:
         return document
+    phase = Phase(step.phase)
     own = recipe.stack.get(step.flavour)
+    files = {name: recipe.stack.get(name).seen_in(phase) for name in step.seen}
+    extra = {
+        name: [_file(file) for file in inputs.extra.get(name, ()) if is_seen(file.path, phase)]
+        for name in step.seen
+    }
+    hooks = {file.path: file for file in own.files}
     document |= {
         "flavour": step.flavour,
         "packages": [[name, list(words)] for name, words in own.packages] if step.packages else [],
-        "hooks": [_hook(own, f"{step.phase}/{name}") for name in step.hooks],
-        "files": {name: [_file(file) for file in recipe.stack.get(name).files] for name in step.seen},
-        "extra-data": {name: [_file(file) for file in extra[name]] for name in step.seen if extra.get(name)},
-        "environment": dict(step.environment),
+        "hooks": [_file(hooks[f"{step.phase}/{name}"]) for name in step.hooks],
+        "files": {name: [_file(file) for file in seen] for name, seen in files.items()},
+        "extra-data": {name: listed for name, listed in extra.items() if listed},
+        "environment": {name: _digest_of_variable(name, value) for name, value in step.environment},
+        "secrets": {
+            secret.name: inputs.revisions[secret.name] if secret.rebuild else "" for secret in step.secrets
+        },
         "local": step.local,
     }
-    if step.phase == Phase.FIRST_BOOT:
+    if phase is Phase.FIRST_BOOT:
         document["place"] = step.place
     return document
 
 
-def _hook(flavour: Flavour, path: str) -> list[object]:
-    return _file(next(file for file in flavour.files if file.path == path))
+def _digest_of_variable(name: str, value: str) -> str:
+    """The name is in it, so that equal values of two variables do not show."""
+    return key_of({"variable": name, "value": value})
 
 
 def _file(file: File) -> list[object]:
-    return [file.path, file.kind.value, file.executable, file.digest]
+    private = ["private"] if file.private else []
+    return [file.path, file.kind.value, file.executable, file.digest, *private]
 
 
 def difference(wanted: Document, other: Document) -> tuple[str, ...]:
@@ -100,13 +123,26 @@ def difference(wanted: Document, other: Document) -> tuple[str, ...]:
         mine, theirs = wanted.get(name), other.get(name)
         if mine == theirs:
             continue
-        if isinstance(mine, dict) and isinstance(theirs, dict):
+        if name in _TOLD_BY_NAME and isinstance(mine, dict) and isinstance(theirs, dict):
+            lines += _told_by_name(_TOLD_BY_NAME[name], mine, theirs)
+        elif isinstance(mine, dict) and isinstance(theirs, dict):
             lines += [f"{name}.{line}" for line in difference(mine, theirs)]
         elif isinstance(mine, list) and isinstance(theirs, list):
             lines += _list_difference(name, mine, theirs)
         else:
             lines.append(f"{name}: {_short(theirs)} -> {_short(mine)}")
     return tuple(lines)
+
+
+_TOLD_BY_NAME: Final = {"environment": "variable", "secrets": "secret"}
+"""Ingredients whose values are digests, and what one of them is called."""
+
+
+def _told_by_name(kind: str, mine: Mapping[str, object], theirs: Mapping[str, object]) -> list[str]:
+    lines = [f"{kind} {name} is new" for name in sorted(mine.keys() - theirs.keys())]
+    lines += [f"{kind} {name} is gone" for name in sorted(theirs.keys() - mine.keys())]
+    both = sorted(mine.keys() & theirs.keys())
+    return lines + [f"{kind} {name} differs" for name in both if mine[name] != theirs[name]]
 
 
 def _list_difference(name: str, mine: list[object], theirs: list[object]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dibo.plan.base import Ingredients
-from dibo.plan.keys import Document, ExtraData, base_document, canonical, key_of, step_documents
+from dibo.plan.keys import Document, KeyInputs, base_document, canonical, key_of, step_documents
 from dibo.plan.recipe import Recipe, Step
 
 
@@ -62,15 +62,13 @@ def make_plan(
     *,
     base_name: str,
     base_ingredients: Ingredients,
-    extra: ExtraData,
-    runner: str,
-    epoch: str,
+    inputs: KeyInputs,
     held: Callable[[str], bool],
 ) -> Plan:
     """The recipe with its keys, and with what `held` says is there."""
     base: Document = base_document(base_ingredients, architecture=recipe.architecture)
     base_key = key_of(base)
-    documents = step_documents(recipe, base_key=base_key, extra=extra, runner=runner, epoch=epoch)
+    documents = step_documents(recipe, base_key=base_key, inputs=inputs)
     plan = Plan(
         recipe=recipe,
         base_name=base_name,
@@ -82,7 +80,7 @@ def make_plan(
         ),
         base_held=False,
         resume=0,
-        epoch=epoch,
+        epoch=inputs.epoch,
     )
     return with_held(plan, held)
 

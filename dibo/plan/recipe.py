@@ -10,11 +10,11 @@ and removes what no image may hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
-from dibo.flavours.model import Phase
+from dibo.flavours.model import Phase, Secret
 from dibo.flavours.stack import Stack
 
 FINALISE: Final = "finalise"
@@ -33,10 +33,13 @@ class Step:
     """Whether the flavour's packages are installed, and nothing else."""
     hooks: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
-    """Flavours that are seen beside the step's own: all it needs."""
+    """Flavours that are seen beside the step's own: all it needs. A first-boot step, which only copies, sees none."""
     environment: tuple[tuple[str, str], ...] = ()
+    """The variables that the flavours it sees declare, with their values."""
+    secrets: tuple[Secret, ...] = ()
+    """Those that its own flavour declares."""
     local: bool = False
-    """Whether this layer, or one below it, holds data of this user or machine."""
+    """Whether this layer, or one below it, can hold data of this user or machine."""
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -73,10 +76,10 @@ def make_recipe(stack: Stack, *, architecture: str, environment: Mapping[str, st
         *_first_boot(stack),
         Step(phase=FINALISE),
     ]
-    steps, local = [], False
+    steps: list[Step] = []
     for step in bare:
-        local = local or (bool(step.flavour) and stack.get(step.flavour).local)
-        steps.append(_dress(step, stack, environment, local=local))
+        below_is_local = bool(steps) and steps[-1].local
+        steps.append(_with_sight(step, stack, environment, below_is_local=below_is_local))
     return Recipe(stack=stack, architecture=architecture, steps=tuple(steps))
 
 
@@ -109,20 +112,20 @@ def _first_boot(stack: Stack) -> list[Step]:
     return steps
 
 
-def _dress(step: Step, stack: Stack, environment: Mapping[str, str], *, local: bool) -> Step:
-    visible = stack.needed_by(step.flavour) if step.flavour else ()
-    names = {
-        name
-        for flavour in (*visible, *([step.flavour] if step.flavour else []))
-        for name, _ in stack.get(flavour).environment
-    }
-    return Step(
-        phase=step.phase,
-        flavour=step.flavour,
-        place=step.place,
-        packages=step.packages,
-        hooks=step.hooks,
+def _with_sight(step: Step, stack: Stack, environment: Mapping[str, str], *, below_is_local: bool) -> Step:
+    """The step with all that it sees. What it can see it can copy: one that sees anything of a local flavour is local,
+    whoever it belongs to."""
+    if not step.flavour:
+        return replace(step, local=below_is_local)
+    own = stack.get(step.flavour)
+    runs_something = step.phase != Phase.FIRST_BOOT
+    visible = stack.needed_by(step.flavour) if runs_something else ()
+    seen = (*(stack.get(name) for name in visible), own)
+    names = {name for flavour in seen for name, _ in flavour.environment} if runs_something else set()
+    return replace(
+        step,
         visible=visible,
         environment=tuple(sorted((name, environment[name]) for name in names)),
-        local=local,
+        secrets=own.secrets if runs_something else (),
+        local=below_is_local or any(flavour.local for flavour in seen),
     )

@@ -97,8 +97,11 @@ class Process:
         stdout: int | IO[bytes] | None = None,
         on_output: Callable[[str], None] | None = None,
         pass_fds: Sequence[int] = (),
+        umask: int = -1,
     ) -> None:
-        """`stdout` is a file, subprocess.PIPE, or None: then it joins stderr in `on_output` and the tail."""
+        """`umask` is our own where it is -1.
+
+        `stdout` is a file, subprocess.PIPE, or None: then it joins stderr in `on_output` and the tail."""
         self.argv = tuple(argv)
         self._on_output = on_output
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -119,6 +122,7 @@ class Process:
                 stderr=subprocess.STDOUT if merged else subprocess.PIPE,
                 start_new_session=True,
                 pass_fds=tuple(pass_fds),
+                umask=umask,
             )
             _known.add(self._popen.pid)
         lines = self._popen.stdout if merged else self._popen.stderr
@@ -223,6 +227,7 @@ def run(
     check: bool = True,
     timeout: float | None = None,
     pass_fds: Sequence[int] = (),
+    umask: int = -1,
 ) -> Completed:
     """Run to the end. `capture` keeps stdout as text; otherwise it goes to `stdout`, or line by line to `on_output`
     together with stderr. With `check`, a non-zero end raises CommandFailed; a program that does not exist always
@@ -231,7 +236,7 @@ def run(
     feed = PIPE if isinstance(stdin, bytes) else stdin
     target: int | IO[bytes] | None = PIPE if capture else stdout
     with Process(
-        argv, env=env, cwd=cwd, stdin=feed, stdout=target, on_output=on_output, pass_fds=pass_fds
+        argv, env=env, cwd=cwd, stdin=feed, stdout=target, on_output=on_output, pass_fds=pass_fds, umask=umask
     ) as process:
         captured: list[bytes] = []
         helpers = []

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dibo.flavours.model import File, Kind
+from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, describe, make_plan
 from tests.support.flavours import read_recipe
 
@@ -33,9 +34,12 @@ def plan_of(name: str) -> Plan:
         read_recipe(HERE / "flavours", *STACKS[name], PORT="8080"),
         base_name="base.tar",
         base_ingredients=(("kind", "file"), ("sha256", "cd" * 32)),
-        extra=EXTRA if "keys" in STACKS[name] else {},
-        runner="ef" * 32,
-        epoch="2026-11",
+        inputs=KeyInputs(
+            runner="ef" * 32,
+            epoch="2026-11",
+            extra=EXTRA if "keys" in STACKS[name] else {},
+            revisions={"licence": "0123456789abcdef"},
+        ),
         held=lambda key: False,
     )
 

@@ -85,17 +85,26 @@ def test_values_that_may_be_secrets_are_not_told(tmp_path: Path) -> None:
     }
 
 
-def test_a_flavour_s_digest_covers_every_file(tmp_path: Path) -> None:
+def test_a_flavour_s_digest_covers_all_that_can_change_an_image(tmp_path: Path) -> None:
     def digest() -> str:
         return flavour_digest(read_recipe(tmp_path, "one").stack.get("one"))
 
-    write_flavour(tmp_path, "one", ["install.d/10-one", "README.md"])
-    first = digest()
-    assert digest() == first
-    (tmp_path / "one" / "README.md").write_text("other\n")
-    second = digest()
-    (tmp_path / "one" / "README.md").chmod(0o755)
-    assert len({first, second, digest()}) == 3
+    flavour = write_flavour(tmp_path, "one", ["install.d/10-one", "files/data", "modules"])
+    digests = [digest()]
+    assert digest() == digests[0]
+    (flavour / "README.md").write_text("other\n")
+    assert digest() == digests[0]
+    (flavour / "files" / "data").chmod(0o755)
+    digests.append(digest())
+    (flavour / "files" / "data").write_text("other\n")
+    digests.append(digest())
+    (flavour / "modules").write_text("e1000\n")
+    digests.append(digest())
+    (flavour / "flavour.yaml").write_text("packages: [nginx]\n")
+    digests.append(digest())
+    (flavour / "layout.yaml").write_text("table: gpt\n")
+    digests.append(digest())
+    assert len(set(digests)) == 6
 
 
 def test_a_manifest_is_written_in_one_way(tmp_path: Path) -> None:

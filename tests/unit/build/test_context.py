@@ -9,10 +9,12 @@ import pytest
 
 from dibo.build.context import ExtraFiles, Runner, command, mount_point, stage, substitute
 from dibo.errors import FlavourError
-from dibo.flavours.loader import read_tree
+from dibo.flavours.files import read_tree
+from dibo.flavours.loader import Catalogue
 from dibo.flavours.model import File
-from dibo.plan.keys import Document, step_documents
-from dibo.plan.recipe import Recipe, Step
+from dibo.flavours.stack import make_stack
+from dibo.plan.keys import Document, KeyInputs, step_documents
+from dibo.plan.recipe import Recipe, Step, make_recipe
 from tests.support.flavours import read_recipe, write_flavour
 
 TIME = 1_793_491_200
@@ -63,7 +65,8 @@ def made(directory: Path, **files: str) -> tuple[Path, tuple[File, ...]]:
 
 
 def ingredients(recipe: Recipe, title: str, extra: ExtraFiles) -> Document:
-    documents = step_documents(recipe, base_key="", extra=extra.values, runner=Runner().digest, epoch="")
+    inputs = KeyInputs(runner=Runner().digest, epoch="", extra=extra.values)
+    documents = step_documents(recipe, base_key="", inputs=inputs)
     return documents[recipe.steps.index(step_of(recipe, title))][1]
 
 
@@ -149,6 +152,17 @@ def test_a_file_that_changes_between_reading_and_staging(
     (flavours / path).write_text("changed")
     with pytest.raises(FlavourError, match=f"{path} changed while dibo was reading it"):
         staged(recipe, "web install.d: 20", target)
+
+
+def test_a_flavour_that_changes_after_it_was_copied(flavours: Path, tmp_path: Path, target: Path) -> None:
+    stack = make_stack(["web"], Catalogue([flavours], copies=tmp_path / "copies").get, architecture="amd64")
+    recipe = make_recipe(stack, architecture="amd64", environment=stack.environment(lambda _: None))
+    before = (flavours / "web" / "install.d" / "data").read_text()
+    (flavours / "web" / "README.md").write_text("changed")
+    (flavours / "web" / "install.d" / "data").write_text("changed")
+    (flavours / "web" / "install.d" / "20-one").unlink()
+    staged(recipe, "web install.d: 20", target)
+    assert (target / "install.d" / "data").read_text() == before
 
 
 def test_a_file_that_is_gone(recipe: Recipe, target: Path, flavours: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,7 @@ def extra(directory: Path, *asked: str) -> ExtraFiles:
 def test_extra_data_is_what_a_hook_adds_or_changes(tmp_path: Path) -> None:
     text = (
         'cp /etc/hostname "$TMP_HOOKS_PATH/name"; mkdir -p "$TMP_HOOKS_PATH/files"\n'
-        'echo new > "$TMP_HOOKS_PATH/files/data"; rm "$TMP_HOOKS_PATH/README.md"\n'
+        'echo new > "$TMP_HOOKS_PATH/files/data"; rm "$TMP_HOOKS_PATH/same"\n'
     )
     write_flavour(
         tmp_path / "flavours", "a", {"extra-data.d/10-a": SH + text, "files/data": "old", "same": ""}
@@ -154,8 +155,8 @@ def test_extra_data_is_what_a_hook_adds_or_changes(tmp_path: Path) -> None:
     }
     target = tmp_path / "target"
     target.mkdir()
-    made.copy("b", target)
-    assert (target / "l").read_text().split() == ["README.md", "extra-data.d", "l"]
+    made.place("b", made.values["b"], target)
+    assert (target / "l").read_text().split() == ["extra-data.d", "l"]
     assert (tmp_path / "flavours" / "a" / "files" / "data").read_text() == "old"
 
 
@@ -167,7 +168,8 @@ def test_extra_data_hooks_of_one_flavour_see_one_another_s(tmp_path: Path) -> No
     write_flavour(tmp_path / "flavours", "a", hooks)
     target = tmp_path / "target"
     target.mkdir()
-    extra(tmp_path, "a").copy("a", target)
+    made = extra(tmp_path, "a")
+    made.place("a", made.values["a"], target)
     assert (target / "x").read_text() == "1\n2\n"
 
 
@@ -176,6 +178,24 @@ def test_extra_data_is_not_a_hook(tmp_path: Path) -> None:
     write_flavour(tmp_path / "flavours", "a", {"extra-data.d/10-a": text})
     with pytest.raises(FlavourError, match=r"made the hook install\.d/10-new"):
         extra(tmp_path, "a")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_extra_data_for_its_owner_alone_stays_so(tmp_path: Path, umask: int) -> None:
+    text = (
+        'echo s > "$TMP_HOOKS_PATH/key"; chmod 600 "$TMP_HOOKS_PATH/key"; echo p > "$TMP_HOOKS_PATH/key.pub"'
+    )
+    write_flavour(tmp_path / "flavours", "a", {"extra-data.d/10-a": SH + text})
+    before = os.umask(umask)
+    try:
+        made = extra(tmp_path, "a")
+        (tmp_path / "target").mkdir()
+        made.place("a", made.values["a"], tmp_path / "target")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "target").iterdir()}
+    assert modes == {"key": 0o600, "key.pub": 0o644}
+    assert {file.path: file.private for file in made.values["a"]} == {"key": True, "key.pub": False}
 
 
 def test_extra_data_that_leaves(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dibo.flavours.model import File, Kind
 from dibo.plan import keys
-from dibo.plan.keys import base_document, canonical, difference, key_of, step_documents
+from dibo.plan.keys import KeyInputs, base_document, canonical, difference, key_of, step_documents
 from dibo.plan.recipe import Recipe
 from tests.support.flavours import HOOK, read_recipe, write_flavour
 
@@ -30,10 +30,19 @@ def flavours(tmp_path: Path) -> Path:
     write_flavour(
         directory,
         "web",
-        ["install.d/20-one", "install.d/70-two", "install.d/data", "files/x", "first-boot.d/10-boot"],
+        [
+            "install.d/20-one",
+            "install.d/70-two",
+            "install.d/data",
+            "files/x",
+            "first-boot.d/10-boot",
+            "first-boot.d/data",
+            "extra-data.d/10-extra",
+            "block-device.d/10-device",
+        ],
         yaml="needs: [net]\npackages: [nginx]\nenvironment: {PORT: 80}\n",
     )
-    write_flavour(directory, "other", ["install.d/50-other"])
+    write_flavour(directory, "other", ["install.d/50-other", "files/data", "pre-install.d/data"])
     return directory
 
 
@@ -48,9 +57,11 @@ def keys_of(
     runner: str = RUNNER,
     epoch: str = "2026-11",
     extra: dict[str, tuple[File, ...]] | None = None,
+    revisions: dict[str, str] | None = None,
 ) -> list[str]:
     base = base or base_document(BASE, architecture=recipe.architecture)
-    documents = step_documents(recipe, base_key=key_of(base), extra=extra or {}, runner=runner, epoch=epoch)
+    inputs = KeyInputs(runner=runner, epoch=epoch, extra=extra or {}, revisions=revisions or {})
+    documents = step_documents(recipe, base_key=key_of(base), inputs=inputs)
     return [key for key, _ in documents]
 
 
@@ -79,7 +90,7 @@ def test_the_steps_that_the_numbers_below_mean(flavours: Path) -> None:
 
 def test_the_number_of_the_format(flavours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys_of(recipe_in(flavours))
-    monkeypatch.setattr(keys, "FORMAT", 2)
+    monkeypatch.setattr(keys, "FORMAT", 0)
     assert first_change(before, keys_of(recipe_in(flavours))) == 0
 
 
@@ -111,13 +122,18 @@ CHANGES: dict[str, tuple[Change, int]] = {
     "data beside hooks": (edit("web/install.d/data"), 2),
     "any other file": (edit("web/files/x"), 2),
     "a file of a flavour that is needed": (edit("net/files/net.conf"), 1),
-    "a first-boot hook, which install hooks see": (edit("web/first-boot.d/10-boot"), 2),
-    "README.md, which hooks may read": (edit("other/README.md"), 3),
-    "the executable bit of a file": (lambda flavours: (flavours / "other/README.md").chmod(0o755), 3),
-    "a new file": (edit("other/files"), 3),
-    "a file that is gone": (lambda flavours: (flavours / "other/README.md").unlink(), 3),
-    "a file's name": (lambda flavours: (flavours / "other/README.md").rename(flavours / "other/README"), 3),
+    "a first-boot hook, which its own step alone sees": (edit("web/first-boot.d/10-boot"), 5),
+    "data beside first-boot hooks": (edit("web/first-boot.d/data"), 5),
+    "data of another phase in the root": (edit("other/pre-install.d/data"), 3),
+    "the executable bit of a file": (lambda flavours: (flavours / "other/files/data").chmod(0o755), 3),
+    "a new file": (edit("other/files/new"), 3),
+    "a file that is gone": (lambda flavours: (flavours / "other/files/data").unlink(), 3),
+    "a file's name": (lambda flavours: (flavours / "other/files/data").rename(flavours / "other/other"), 3),
     "the target of a link": (lambda flavours: (flavours / "other/link").symlink_to("/x"), 3),
+    "a hook that a link of another phase leads to": (
+        lambda flavours: (flavours / "other/files/boot").symlink_to("../install.d/50-other"),
+        3,
+    ),
     "a hook's name": (
         lambda flavours: (flavours / "other/install.d/50-other").rename(
             flavours / "other/install.d/51-other"
@@ -130,6 +146,7 @@ CHANGES: dict[str, tuple[Change, int]] = {
         ),
         0,
     ),
+    "a secret": (lambda flavours: (flavours / "other/flavour.yaml").write_text("secrets: [token]\n"), 3),
     "becoming local": (lambda flavours: (flavours / "other/flavour.yaml").write_text("local: true\n"), 3),
 }
 
@@ -144,9 +161,9 @@ def test_what_changes_a_key(flavours: Path, what: str) -> None:
 
 def test_the_ingredients_are_these(flavours: Path) -> None:
     recipe = recipe_in(flavours)
-    documents = step_documents(recipe, base_key="0", extra={}, runner=RUNNER, epoch="1")
+    documents = step_documents(recipe, base_key="0", inputs=KeyInputs(runner=RUNNER, epoch="1"))
     always = {"format", "parent", "architecture", "runner", "phase", "epoch"}
-    of_flavours = {"flavour", "packages", "hooks", "files", "extra-data", "environment", "local"}
+    of_flavours = {"flavour", "packages", "hooks", "files", "extra-data", "environment", "secrets", "local"}
     assert set(documents[0][1]) == always | of_flavours
     assert set(documents[-2][1]) == always | of_flavours | {"place"}
     assert set(documents[-1][1]) == always
@@ -222,6 +239,86 @@ def test_times_modes_and_the_place_of_the_checkout(flavours: Path, tmp_path: Pat
     assert keys_of(recipe_in(moved)) == before
 
 
+UNCHANGING: dict[str, Change] = {
+    "README.md": edit("web/README.md"),
+    "summary and comments": lambda flavours: (flavours / "web/flavour.yaml").write_text(
+        "# why\nsummary: another\nneeds: [net]\npackages: [nginx]\nenvironment: {PORT: 80}\n"
+    ),
+    "a layout": lambda flavours: (flavours / "web/layout.yaml").write_text(
+        "partitions: [{name: state, type: linux, size: 1GiB, filesystem: ext4, mount: /srv}]\n"
+    ),
+    "vim's swap file": edit("web/install.d/.20-one.swp"),
+    "an editor's backup": edit("web/install.d/20-one~"),
+    "emacs's autosave": edit("web/install.d/#20-one#"),
+    "emacs's lock": lambda flavours: (flavours / "web/install.d/.#20-one").symlink_to("me@here.1:2"),
+    "git's own": lambda flavours: shutil.copytree(flavours / "net", flavours / "web/.git/objects"),
+    "a worktree's .git": edit("web/.git"),
+    "compiled modules": lambda flavours: shutil.copytree(
+        flavours / "net", flavours / "web/files/__pycache__"
+    ),
+    "macOS's own": edit("web/files/.DS_Store"),
+    "what .dibo-ignore says": lambda flavours: (
+        (flavours / "web/.dibo-ignore").write_text("/tests/\n*.orig\n"),
+        shutil.copytree(flavours / "net", flavours / "web/tests"),
+        (flavours / "web/files/x.orig").write_text(""),
+    ),
+    "a hook on the host": edit("web/extra-data.d/10-extra"),
+    "a hook for block devices": edit("web/block-device.d/10-device"),
+}
+
+
+@pytest.mark.parametrize("name", UNCHANGING)
+def test_what_no_hook_can_be_influenced_by(flavours: Path, name: str) -> None:
+    before = keys_of(recipe_in(flavours))
+    UNCHANGING[name](flavours)
+    assert keys_of(recipe_in(flavours)) == before
+
+
+def test_a_hook_of_another_phase(flavours: Path) -> None:
+    """To change what is configured must not install the kernel again."""
+    write_flavour(flavours, "other", ["pre-install.d/10-kernel"])
+    before = keys_of(recipe_in(flavours))
+    edit("other/install.d/50-other")(flavours)
+    assert titles_of(flavours)[4] == "other install.d: 50-other"
+    assert first_change(before, keys_of(recipe_in(flavours))) == 4
+
+
+def test_a_link_to_a_hook_of_another_phase_brings_it_into_sight(flavours: Path) -> None:
+    write_flavour(flavours, "other", ["pre-install.d/10-kernel"])
+    (flavours / "other" / "install.d" / "helper.sh").symlink_to("../pre-install.d/10-kernel")
+    documents = step_documents(recipe_in(flavours), base_key="0", inputs=KeyInputs(runner=RUNNER, epoch="1"))
+    seen = {
+        str(document["phase"]): [file[0] for file in document["files"]["other"]]  # type: ignore[index]
+        for _, document in documents
+        if document.get("flavour") == "other"
+    }
+    assert "pre-install.d/10-kernel" in seen["install.d"]
+    assert "install.d/50-other" not in seen["pre-install.d"]
+
+
+def test_a_private_file_of_extra_data(flavours: Path) -> None:
+    recipe = recipe_in(flavours)
+    made = File(path="key", kind=Kind.FILE, executable=False, digest="3" * 64)
+    before = keys_of(recipe, extra={"other": (made,)})
+    assert first_change(before, keys_of(recipe, extra={"other": (replace(made, private=True),)})) == 3
+
+
+def test_values_of_variables_are_in_no_ingredient(flavours: Path) -> None:
+    recipe = recipe_in(flavours, PORT="hunter2")
+    documents = step_documents(recipe, base_key="0", inputs=KeyInputs(runner=RUNNER, epoch="1"))
+    texts = "".join(canonical(document) for _, document in documents)
+    assert "PORT" in texts
+    assert "hunter2" not in texts
+
+
+def test_secrets_count_by_name_or_by_revision(flavours: Path) -> None:
+    (flavours / "other" / "flavour.yaml").write_text("secrets: [token, {name: licence, rebuild: true}]\n")
+    recipe = recipe_in(flavours)
+    before = keys_of(recipe, revisions={"licence": "1", "token": "1"})
+    assert keys_of(recipe, revisions={"licence": "1", "token": "2"}) == before
+    assert first_change(before, keys_of(recipe, revisions={"licence": "2"})) == 3
+
+
 def test_empty_directories(flavours: Path) -> None:
     """git has none, and no context has any."""
     before = keys_of(recipe_in(flavours))
@@ -288,18 +385,18 @@ def test_two_documents_never_have_one_text(one: dict[str, Any], other: dict[str,
 def test_a_difference_names_the_ingredient(flavours: Path) -> None:
     def document(**chosen: str) -> keys.Document:
         recipe = recipe_in(flavours, **chosen)
-        documents = step_documents(recipe, base_key="0", extra={}, runner=RUNNER, epoch="1")
+        documents = step_documents(recipe, base_key="0", inputs=KeyInputs(runner=RUNNER, epoch="1"))
         return {name: value for name, value in documents[2][1].items() if name != "parent"}
 
     before = document()
     assert difference(before, document()) == ()
-    assert difference(document(PORT="8080"), before) == ('environment.PORT: "80" -> "8080"',)
+    assert difference(document(PORT="8080"), before) == ("variable PORT differs",)
     edit("web/files/x")(flavours)
-    (flavours / "web" / "README.md").unlink()
+    (flavours / "web" / "install.d" / "data").unlink()
     (flavours / "net" / "new").write_text("")
     assert difference(document(), before) == (
         "files.net: new is new",
-        "files.web: README.md is gone",
+        "files.web: install.d/data is gone",
         "files.web: files/x changed",
     )
 

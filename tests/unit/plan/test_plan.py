@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, describe, make_plan
 from tests.support.flavours import read_recipe, write_flavour
 
@@ -34,9 +35,7 @@ def plan_of(flavours: Path, cache: Cache) -> Plan:
         read_recipe(flavours, "a", "b"),
         base_name="base.tar",
         base_ingredients=(("sha256", "0" * 64),),
-        extra={},
-        runner="1" * 64,
-        epoch="2026-11",
+        inputs=KeyInputs(runner="1" * 64, epoch="2026-11"),
         held=cache,
     )
 

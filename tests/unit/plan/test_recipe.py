@@ -91,6 +91,29 @@ def test_a_local_flavour_without_hooks_makes_nothing_local(tmp_path: Path) -> No
     assert not read_recipe(tmp_path, "keys", "a").local
 
 
+def test_a_step_that_sees_a_local_flavour_is_local(tmp_path: Path) -> None:
+    """Its hooks can copy what the local flavour's extra-data.d hooks made, its packages read its variables."""
+    write_flavour(tmp_path, "keys", ["extra-data.d/10-key"], yaml="local: true\nenvironment: {PROXY: ''}\n")
+    write_flavour(tmp_path, "between", yaml="needs: [keys]\n")
+    write_flavour(tmp_path, "web", ["install.d/20-x"], yaml="needs: [between]\npackages: [x]\n")
+    write_flavour(tmp_path, "a", ["pre-install.d/10-a"], yaml="packages: [a]\n")
+    recipe = read_recipe(tmp_path, "a", "web")
+    assert {step.title: step.local for step in recipe.steps} == {
+        "a pre-install.d: 10-a": False,
+        "a install.d: packages": False,
+        "web install.d: packages": True,
+        "web install.d: 20-x": True,
+        FINALISE: True,
+    }
+
+
+def test_first_boot_hooks_are_only_copied_and_see_nothing_else(tmp_path: Path) -> None:
+    write_flavour(tmp_path, "keys", ["extra-data.d/10-key"], yaml="local: true\nenvironment: {PROXY: ''}\n")
+    write_flavour(tmp_path, "web", ["first-boot.d/20-x"], yaml="needs: [keys]\nsecrets: [token]\n")
+    step = read_recipe(tmp_path, "web").steps[0]
+    assert (step.visible, step.environment, step.secrets, step.local) == ((), (), (), False)
+
+
 HOOKS = st.lists(
     st.tuples(
         st.sampled_from([Phase.PRE_INSTALL, Phase.INSTALL]),

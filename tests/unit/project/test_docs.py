@@ -20,6 +20,7 @@ import pytest
 from dibo import errors
 from dibo.artefacts.converter import Converters
 from dibo.cli.commands import PROGRAMS, parser_of
+from dibo.flavours.ignore import BUILT_IN
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.model import Phase
 from dibo.flavours.schema import SCHEMA
@@ -212,12 +213,20 @@ def _exists(name: str) -> bool:
     return (PROJECT / name).exists() or name.startswith("dibo/share")
 
 
+def test_the_reference_has_every_pattern_that_is_ignored() -> None:
+    section = (
+        (DOCS / "reference/flavour.md").read_text().partition("## `.dibo-ignore`")[2].partition("\n## ")[0]
+    )
+    listed = [word for line in section.splitlines() if line.startswith("    ") for word in line.split()]
+    assert listed == list(BUILT_IN)
+
+
 def test_the_tutorial_writes_the_example() -> None:
     """`make demo` builds the flavour that the tutorial explains."""
     tutorial = (DOCS / "tutorial/first-image.md").read_text()
     flavour = Catalogue([PROJECT / "examples"]).get("web-server")
-    texts = {file.path: (flavour.origin / file.path).read_text() for file in flavour.files}
-    del texts["README.md"]
+    files = (*flavour.files, *flavour.declarations)
+    texts = {file.path: (flavour.origin / file.path).read_text() for file in files}
     assert [path for path, text in texts.items() if indent(text, "    ") not in tutorial] == []
 
 

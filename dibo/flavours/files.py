@@ -1,0 +1,151 @@
+"""Files of flavours, read once: into values, and on the way into a copy of dibo's own.
+
+A file is hashed while it is copied, so what its value says is what the copy has, whatever happens to the original
+meanwhile. Directories are looked at without following symbolic links that leave them. What cannot be right is refused
+with its path: a device node, a name that is not UTF-8, a link that leads out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, Final
+
+from dibo.errors import FlavourError
+from dibo.flavours.model import File, Kind
+
+COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
+_CHUNK: Final = 1 << 20
+_FOR_OTHERS: Final = 0o077
+
+Ignored = Callable[[str], bool]
+"""Whether a path is passed over; the paths of directories end with a slash."""
+
+
+def read_files(
+    directory: Path, *, ignored: Ignored = lambda _: False, copy: Path | None = None, private: bool = False
+) -> tuple[File, ...]:
+    """The files below a directory, sorted. With `copy`, they are in that new directory afterwards. With `private`,
+    files that are for their owner alone stay so; else the umask of a checkout decides nothing. Raises FlavourError."""
+    files = []
+    for path in _walk(directory, ignored):
+        files.append(_read(directory, path, copy, private=private))
+    return tuple(sorted(files))
+
+
+def read_tree(directory: Path) -> tuple[File, ...]:
+    """The files below any directory, as values."""
+    return read_files(directory)
+
+
+def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
+    """Copy files as their values say: four modes only, and the bytes that were read before.
+
+    Raises FlavourError when a file is no longer what it was when it was read.
+    """
+    for file in files:
+        if _read(origin, origin / file.path, target, private=file.private) != file:
+            raise FlavourError(
+                f"{origin / file.path} changed while dibo was reading it", hint="run the command again"
+            )
+
+
+def link_files(origin: Path, files: Iterable[File], target: Path) -> None:
+    """The same for files in a copy of dibo's own, which nobody changes: by hard links, where they can be."""
+    for file in files:
+        _make_parents((target / file.path).parent)
+        try:
+            os.link(origin / file.path, target / file.path, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # another file system
+            copy_files(origin, (file,), target)
+
+
+def _walk(directory: Path, ignored: Ignored) -> Iterator[Path]:
+    for parent, directories, names in os.walk(directory, onerror=_unreadable):
+        prefix = "" if Path(parent) == directory else f"{Path(parent).relative_to(directory).as_posix()}/"
+        links = [name for name in directories if Path(parent, name).is_symlink()]
+        directories[:] = sorted(name for name in directories if not ignored(f"{prefix}{name}/"))
+        yield from (Path(parent, name) for name in names + links if not ignored(f"{prefix}{name}"))
+
+
+def _unreadable(error: OSError) -> None:
+    raise FlavourError(f"cannot read {error.filename}: {error.strerror}")
+
+
+def _read(directory: Path, path: Path, copy: Path | None, *, private: bool) -> File:
+    """The value of one file; with `copy`, it is below that directory afterwards."""
+    relative = path.relative_to(directory).as_posix()
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        raise FlavourError(f"a name in {directory} is not UTF-8: {relative!a}") from None
+    target = None if copy is None else copy / relative
+    try:
+        if target is not None:
+            _make_parents(target.parent)
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return _read_link(directory, path, target)
+        if not stat.S_ISREG(mode):
+            raise FlavourError(f"{path} is neither a file, a directory nor a symbolic link")
+        digest = _digest(path, target)
+    except OSError as error:
+        doing = f"read {path}" if copy is None or error.filename == str(path) else f"copy {path} to {copy}"
+        raise FlavourError(f"cannot {doing}: {error.strerror}") from error
+    file = File(
+        path=relative,
+        kind=Kind.FILE,
+        executable=bool(mode & 0o111),
+        digest=digest,
+        private=private and not mode & _FOR_OTHERS,
+    )
+    if target is not None:
+        target.chmod(file.mode)
+        os.utime(target, (COPY_TIME, COPY_TIME))
+    return file
+
+
+def _digest(path: Path, target: Path | None) -> str:
+    """The sha256 of a file's bytes; those very bytes are in `target` afterwards."""
+    digest = hashlib.sha256()
+    copy: IO[bytes] | nullcontext[None] = nullcontext() if target is None else target.open("xb")
+    with path.open("rb") as stream, copy as written:
+        while data := stream.read(_CHUNK):
+            digest.update(data)
+            if written is not None:
+                written.write(data)
+    return digest.hexdigest()
+
+
+def _read_link(directory: Path, path: Path, copy: Path | None) -> File:
+    target = os.readlink(path)  # noqa: PTH115 (the target as it is written)
+    inside = os.path.normpath(path.parent / target)
+    if not target.startswith("/") and not Path(inside).is_relative_to(directory):
+        raise FlavourError(
+            f"the symbolic link {path} leaves its flavour",
+            hint="copy the file into the flavour, or use `needs`",
+        )
+    if copy is not None:
+        copy.symlink_to(target)
+        os.utime(copy, (COPY_TIME, COPY_TIME), follow_symlinks=False)
+    return File(
+        path=path.relative_to(directory).as_posix(),
+        kind=Kind.SYMLINK,
+        executable=False,
+        digest=hashlib.sha256(os.fsencode(target)).hexdigest(),
+        target=target,
+    )
+
+
+def _make_parents(directory: Path) -> None:
+    """Directories that look the same whatever the umask is."""
+    if not directory.is_dir():
+        _make_parents(directory.parent)
+        directory.mkdir()
+        directory.chmod(0o755)
