@@ -1,6 +1,6 @@
 """Names of images, as people write them.
 
-    [docker://] [HOST[:PORT]/] PATH [:TAG] [@DIGEST]
+    [docker://] [http:// or https://] [HOST[:PORT]/] PATH [:TAG] [@DIGEST]
 
 The grammar is that of distribution/reference (https://github.com/distribution/reference, reference.go): the
 first component is a host only when it has a dot or a colon or is `localhost`; a tag follows a colon in the
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from dibo.errors import UsageError
@@ -36,6 +36,8 @@ class ImageName:
     repository: str
     tag: str | None = None
     digest: str | None = None
+    scheme: str = field(default="", compare=False)
+    """`http` or `https` where it was written; it is no part of the name."""
 
     @property
     def reference(self) -> str:
@@ -58,10 +60,11 @@ class ImageName:
 
 def parse_image_name(text: str) -> ImageName:
     """The image that `text` names, with or without `docker://`. Raises UsageError."""
-    rest, at, digest = text.removeprefix("docker://").partition("@")
+    scheme, rest = _split_scheme(text)
+    rest, at, digest = rest.partition("@")
     if at and _DIGEST.fullmatch(digest) is None:
         raise _not_a_name(text, f"{digest!r} is not a digest")
-    host, path = _split_host(rest)
+    host, path = _split_host(rest, scheme=scheme)
     path, tag = _split_tag(path)
     if _HOST.fullmatch(host) is None:
         raise _not_a_name(text, f"{host!r} is not a host")
@@ -73,29 +76,30 @@ def parse_image_name(text: str) -> ImageName:
         raise _not_a_name(text, f"{tag!r} is not a tag")
     if tag is None and not digest:
         tag = "latest"
-    return ImageName(host=host, repository=path, tag=tag, digest=digest or None)
+    return ImageName(host=host, repository=path, tag=tag, digest=digest or None, scheme=scheme)
 
 
 def parse_repository(text: str) -> ImageName:
     """The repository that `text` names: `HOST[:PORT]/PATH`, no tag and no digest. Raises UsageError."""
-    rest = text.removeprefix("docker://")
+    scheme, rest = _split_scheme(text)
     hint = "write HOST[:PORT]/PATH, such as registry.example:5000/team/cache"
-    if not names_a_host(rest):
+    if not names_a_host(text):
         raise UsageError(f"{text!r} does not say which registry is meant", hint=hint)
-    host, path = _split_host(rest)
+    host, path = _split_host(rest, scheme=scheme)
     if "@" in path or _split_tag(path)[1] is not None:
         raise UsageError(
             f"{text!r} names one image, and a repository is wanted: dibo makes the tags in it itself",
             hint=f"leave out the tag and the digest: {host}/{_split_tag(path.partition('@')[0])[0]}",
         )
-    found = parse_image_name(rest)
-    return ImageName(host=found.host, repository=found.repository)
+    name = parse_image_name(text)
+    return ImageName(host=name.host, repository=name.repository, scheme=scheme)
 
 
 def names_a_host(text: str) -> bool:
-    """Whether the first component of `text` is a host: `localhost/x`, `ghcr.io/x`; not `library/x`."""
-    first, slash, _ = text.partition("/")
-    return bool(slash) and (first == "localhost" or "." in first or ":" in first)
+    """Whether the first component of `text` is a host: `localhost/x`, `ghcr.io/x`, `http://x/y`; not `library/x`."""
+    scheme, rest = _split_scheme(text)
+    first, slash, _ = rest.partition("/")
+    return bool(slash) and (bool(scheme) or first == "localhost" or "." in first or ":" in first)
 
 
 def on_loopback(host: str) -> bool:
@@ -110,8 +114,17 @@ def on_loopback(host: str) -> bool:
         return False
 
 
-def _split_host(text: str) -> tuple[str, str]:
-    if not names_a_host(text):
+def _split_scheme(text: str) -> tuple[str, str]:
+    """`http`, `https` or nothing, and the name after it."""
+    rest = text.removeprefix("docker://")
+    for scheme in ("http", "https"):
+        if rest.startswith(f"{scheme}://"):
+            return scheme, rest.removeprefix(f"{scheme}://")
+    return "", rest
+
+
+def _split_host(text: str, *, scheme: str = "") -> tuple[str, str]:
+    if not scheme and not names_a_host(text):
         return DOCKER_HUB, text
     host, _, path = text.partition("/")
     return (DOCKER_HUB, path) if host == "index.docker.io" else (host, path)

@@ -29,6 +29,7 @@ from types import FrameType, TracebackType
 from typing import IO, Self
 
 from dibo.errors import CommandFailed, Interrupted, ToolMissing
+from dibo.system import waits
 from dibo.system.package_names import how_to_install
 
 log = logging.getLogger("dibo.system.process")
@@ -311,6 +312,7 @@ def interruptible() -> Iterator[None]:
     def raise_once(signum: int, _frame: FrameType | None) -> None:
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
+        waits.stop()
         raise Interrupted(signum)
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -321,13 +323,13 @@ def interruptible() -> Iterator[None]:
         _end_descendants()
         raise
     finally:
+        waits.resume()
         for each, handler in before.items():
             signal.signal(each, handler)
 
 
 def _end_descendants() -> None:
-    """Kill all that is below this process. A signal may come between the start of a child and the line that
-    remembers it; then nobody else would end it."""
+    """Kill all that is below this process, and with it what started just before the signal came."""
     me = os.getpid()
     deadline = time.monotonic() + GRACE_SECONDS
     while time.monotonic() < deadline:

@@ -45,7 +45,7 @@ class RegistryImage:
             speaks_plain_http,  # what has asked the registry has imported it
         )
 
-        plain = speaks_plain_http(self._image.host)
+        plain = speaks_plain_http(self._image)
         return OciImage(reference=f"docker://{self.located()}", plain_http=plain)
 
     def located(self) -> ImageName:

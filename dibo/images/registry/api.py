@@ -29,10 +29,11 @@ from dibo.images.manifest import (
 )
 from dibo.images.reference import ImageName
 from dibo.images.registry.client import CHUNK, OFFLINE, Answer, Body, Client, client
-from dibo.system.retry import Passing
+from dibo.system.retry import Transient
 
 _ACCEPT: Final = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
-_MANY_PAGES: Final = 1000
+_MOST_PAGES: Final = 1000
+_MOST_TAGS: Final = 1_000_000
 
 
 def resolve(name: ImageName, *, architecture: str) -> str:
@@ -116,7 +117,7 @@ def push_blob(
         asked.ask("PUT", name, address, headers=kind, body=body, fine=(201,)).close()
         return True
 
-    return asked.patiently(once)
+    return asked.with_retries(once)
 
 
 def mount(name: ImageName, digest: str, *, mount_from: str) -> bool:
@@ -127,7 +128,7 @@ def mount(name: ImageName, digest: str, *, mount_from: str) -> bool:
         if answer.status == 201:
             return True
         unused = asked.place_of(answer.header("Location"), name)
-    with contextlib.suppress(Passing, RegistryError):  # an upload that nobody will end
+    with contextlib.suppress(Transient, RegistryError):  # an upload that nobody will end
         asked.ask("DELETE", name, unused, fine=(204, 200, 202)).close()
     return False
 
@@ -140,17 +141,35 @@ def push_manifest(name: ImageName, body: bytes, media_type: str) -> str:
 
 
 def tags(name: ImageName) -> tuple[str, ...]:
-    """All tags of a repository; none when there is no such repository."""
-    found: list[str] = []
+    """All tags of a repository; none when there is no such repository. Raises RegistryError for a list that does not
+    end: a page that names itself as the next one, that brings nothing new, or one too many."""
+    listed: dict[str, None] = {}
     path = "tags/list?n=1000"
-    for _ in range(_MANY_PAGES):
+    for _ in range(_MOST_PAGES):
         with _ask("GET", name, path, fine=(200, 404)) as answer:
-            listed = answer.json().get("tags") if answer.status == 200 else None
-            found += [str(tag) for tag in listed] if isinstance(listed, list) else []
+            page = answer.json().get("tags") if answer.status == 200 else None
+            before = len(listed)
+            listed.update((str(tag), None) for tag in (page if isinstance(page, list) else ()))
             if answer.status == 404 or not answer.following:
+                return tuple(listed)
+            path = f"tags/list?{_query(answer.following)}"
+            if len(listed) == before or len(listed) > _MOST_TAGS:
                 break
-            path = f"tags/list?{urlsplit(answer.following).query}"
-    return tuple(dict.fromkeys(found))
+    raise RegistryError(
+        f"registry {name.host} lists the tags of {name.repository} without end: after "
+        f"{len(listed)} tags it names {path[:80]!r} as the next page",
+        hint="tell whoever runs the registry",
+    )
+
+
+def _query(address: str) -> str:
+    try:
+        return urlsplit(address).query
+    except ValueError:
+        raise RegistryError(
+            f"the next page of tags is at {address[:80]!r}, which is no address",
+            hint="tell whoever runs the registry",
+        ) from None
 
 
 def delete(name: ImageName) -> bool:
@@ -162,7 +181,7 @@ def delete(name: ImageName) -> bool:
 
 def _ask(method: str, name: ImageName, path: str, **more: Any) -> Answer:
     asked = client(name)
-    return asked.patiently(lambda: asked.ask(method, name, path, **more))
+    return asked.with_retries(lambda: asked.ask(method, name, path, **more))
 
 
 def _small(name: ImageName, path: str, *, limit: int) -> bytes:
@@ -173,7 +192,7 @@ def _small(name: ImageName, path: str, *, limit: int) -> bytes:
         with asked.ask("GET", name, path, headers=_ACCEPT if path.startswith("manifests/") else {}) as answer:
             return answer.whole(limit + 1)
 
-    return asked.patiently(once)
+    return asked.with_retries(once)
 
 
 class _Blob:
@@ -183,7 +202,6 @@ class _Blob:
         self._client, self._name, self._digest, self._size = asked, name, digest, size
         self._at = self._cut_at = self._cuts = 0
         self._answer: Answer | None = None
-        self._began = asked.patience.clock()
 
     def __enter__(self) -> Reader:
         return self
@@ -199,36 +217,31 @@ class _Blob:
         while not data:
             try:
                 data = self._once(wanted)
-            except Passing as passing:
-                self._cut(passing)
+            except Transient as transient:
+                self._cut(transient)
         self._at += len(data)
-        patience = self._client.patience
-        if patience.clock() - self._began > 2 * patience.read + self._at / patience.slowest:
-            raise Unreachable(
-                f"registry {self._name.host} sends {self._digest} too slowly to wait for it", hint=OFFLINE
-            )
         return data
 
-    def _cut(self, passing: Passing) -> None:
+    def _cut(self, transient: Transient) -> None:
         """Wait before going on, unless there were several cuts in a row with little between them."""
-        if self._at - self._cut_at >= self._client.patience.progress:
+        if self._at - self._cut_at >= self._client.policy.progress:
             self._cuts = 0
         self._cut_at = self._at
         self._cuts += 1
-        self._client.pause(passing, self._cuts - 1)
+        self._client.pause(transient, self._cuts - 1)
 
     def _once(self, size: int) -> bytes:
         try:
             if self._answer is None:
                 self._answer = self._connect()
             data = self._answer.read(size)
-        except Passing:
+        except Transient:
             self._close()
             raise
         if not data:
             self._close()
             what = f"registry {self._name.host} ended {self._digest} after {self._at} of {self._size} bytes"
-            raise Passing(RegistryError(what, hint="the blob there may be damaged; push the image again"))
+            raise Transient(RegistryError(what, hint="the blob there may be damaged; push the image again"))
         return data
 
     def _connect(self) -> Answer:
@@ -249,17 +262,16 @@ class _Blob:
             if not answer.header("Content-Range").startswith(f"bytes {self._at}-"):
                 raise RegistryError(f"registry {host} sent another range of {self._digest} than asked for")
             return
-        length = answer.header("Content-Length")
-        if length.isdigit() and int(length) != self._size:
+        if answer.length is not None and answer.length != self._size:
             raise RegistryError(
-                f"registry {host} has {length} bytes for {self._digest}, wanted {self._size}",
+                f"registry {host} has {answer.length} bytes for {self._digest}, wanted {self._size}",
                 hint="do not use it; push the image again",
             )
         left = self._at
         while left:
             skipped = answer.read(min(left, CHUNK))
             if not skipped:
-                raise Passing(Unreachable(f"registry {host} cut {self._digest} again", hint=OFFLINE))
+                raise Transient(Unreachable(f"registry {host} cut {self._digest} again", hint=OFFLINE))
             left -= len(skipped)
 
     def _close(self) -> None:

@@ -1,177 +1,154 @@
-"""The door to OCI registries: the only file that uses oras and requests. What is asked through it is
-dibo.images.registry.api.
+"""The door to OCI registries: the only file that uses requests. What is asked through it is dibo.images.registry.api.
 
-From oras come logins and tokens (oras.auth), and nothing else: its requests repeat nearly every failure five times,
-sleeping 131 s in all (decorator.py), its uploads read a blob into memory (provider.py, put_upload), its downloads check
+Of oras only logins are used (dibo.images.registry.login): its requests repeat nearly every failure five times, sleeping
+131 s in all (decorator.py), its uploads read a blob into memory (provider.py, put_upload), its downloads check
 no digest, nothing in it has a time-out. Here what may pass (a broken connection, 408, 429, 5xx) is tried again a few
 times, what will not (401 after a login, 403, 404) is not.
 
-Credentials go to the registry's own origin and to the token server it names, over TLS; never along a redirect. Plain
-HTTP is for the loopback interface, as with other tools for containers.
+A login goes to the origin that it was given for, and to the token server that this origin names; what a redirect leads
+to gets none, and may ask for none. On loopback a registry is asked over TLS first, then, where it speaks none, in the
+clear; elsewhere in the clear only where the name begins with `http://`, or DIBO_PLAIN_HTTP has the host.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import os
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import ssl
+import threading
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-import oras.auth.token
-import oras.auth.utils
 import requests
 import requests.adapters
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from dibo import __version__
-from dibo.errors import CommandFailed, RegistryError, ToolMissing, Unreachable
-from dibo.images.image import Reader
+from dibo.errors import RegistryError, Unreachable
 from dibo.images.reference import DOCKER_HUB, ImageName, on_loopback
-from dibo.images.registry import credentials
-from dibo.system import process, resources
-from dibo.system.retry import PATIENCE, Passing, Patience
+from dibo.images.registry.answer import CHUNK, OFFLINE, Answer, Body, cause_of
+from dibo.images.registry.login import answer_challenge
+from dibo.system.proxies import proxy_for
+from dibo.system.retry import (
+    DEFAULT_POLICY,
+    TRANSIENT_STATUS,
+    RetryPolicy,
+    Transient,
+    pause_before_retry,
+    with_retries,
+)
+from dibo.system.waits import WatchedConnection
+
+__all__ = ["CHUNK", "OFFLINE", "Answer", "Body", "Client", "client", "speaks_plain_http"]
 
 _T = TypeVar("_T")
-CHUNK: Final = 1 << 20
-_PASSING_STATUS: Final = (408, 429, 500, 502, 503, 504)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-OFFLINE: Final = "check the network, the name of the registry, and the proxies (https_proxy, no_proxy)"
+_MOST_REDIRECTS: Final = 5
 _LOGIN: Final = "check the name; a private repository wants a login (docker login, buildah login)"
 _BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+_PROBE_SECONDS: Final = 3.0
+"""A server on loopback that speaks TLS shakes hands in this time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """What to send: `size` bytes, opened once for each try."""
-
-    source: Callable[[], AbstractContextManager[Reader]]
-    size: int
-
-    @property
-    def len(self) -> int:
-        """What requests asks for the Content-Length."""
-        return self.size
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = self.size
-        with self.source() as stream:
-            while left and (piece := stream.read(min(CHUNK, left))):
-                left -= len(piece)
-                yield piece
-        if left:
-            raise RegistryError(f"what was to be sent ended {left} bytes early")
+class _Http(WatchedConnection, HTTPConnection):
+    pass
 
 
-class Answer:
-    """A response whose body is read here, and whose faults are Passing."""
+class _Https(WatchedConnection, HTTPSConnection):
+    pass
 
-    def __init__(self, response: requests.Response) -> None:
-        self._response = response
-        self.status = self.status_code = response.status_code
-        self.text = ""  # oras writes it into its log
 
-    def header(self, name: str) -> str:
-        return str(self._response.headers.get(name, ""))
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
 
-    @property
-    def following(self) -> str:
-        """The address of the next page, or nothing (RFC 8288)."""
-        return str(self._response.links.get("next", {}).get("url", ""))
 
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes as they are stored. Raises Passing when the connection breaks."""
-        try:
-            return bytes(self._response.raw.read(size))
-        except (HTTPError, OSError) as error:
-            self.close()
-            host = urlsplit(self._response.url).netloc
-            raise Passing(Unreachable(f"{host} broke off: {_cause(error)}", hint=OFFLINE)) from error
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
 
-    def whole(self, limit: int) -> bytes:
-        """The body, or its first `limit` bytes."""
-        pieces = []
-        while limit > 0 and (piece := self.read(limit)):
-            pieces.append(piece)
-            limit -= len(piece)
-        return b"".join(pieces)
 
-    def json(self) -> dict[str, Any]:
-        """A body of at most 16 MiB; empty when it is no JSON object."""
-        with contextlib.suppress(ValueError, RecursionError):
-            found = json.loads(self.whole(16 << 20))
-            if isinstance(found, dict):
-                return found
-        return {}
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Connections that a signal ends."""
 
-    def close(self) -> None:
-        self._response.close()
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*arguments, **options)
+        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        return manager
 
 
 def client(name: ImageName) -> Client:
     """The client of the registry that has `name`."""
-    return _client_of(name.host, os.environ.get("REGISTRY_AUTH_FILE", ""))
+    return _client_of(name.host, name.scheme, os.environ.get("REGISTRY_AUTH_FILE", ""))
 
 
-def speaks_plain_http(host: str) -> bool:
-    """Whether a registry is asked by plain HTTP: on loopback, or when DIBO_PLAIN_HTTP names it, `HOST[:PORT],…`."""
-    named = os.environ.get("DIBO_PLAIN_HTTP", "").replace(",", " ").split()
-    return on_loopback(host) or host in named
+def speaks_plain_http(name: ImageName) -> bool:
+    """Whether the registry of `name` is asked in the clear. One on loopback is asked for it."""
+    return client(name).is_plain
 
 
 @lru_cache(maxsize=64)
-def _client_of(host: str, _logins: str) -> Client:
-    return Client(host, plain_http=speaks_plain_http(host))
+def _client_of(host: str, scheme: str, _logins: str) -> Client:
+    named = os.environ.get("DIBO_PLAIN_HTTP", "").replace(",", " ").split()
+    if scheme or host in named or not on_loopback(host):
+        return Client(host, plain_http=scheme == "http" or (not scheme and host in named))
+    return Client(host, plain_http=None)
 
 
 class Client:
     """A registry, with its connections and tokens. Threads may share it."""
 
-    def __init__(self, host: str, *, plain_http: bool, patience: Patience = PATIENCE) -> None:
+    def __init__(self, host: str, *, plain_http: bool | None, policy: RetryPolicy = DEFAULT_POLICY) -> None:
+        """`plain_http` is None where the registry has to be asked whether it speaks TLS."""
         self.host = host
-        self.patience = patience
+        self.policy = policy
         self._plain = plain_http
-        address = "registry-1.docker.io" if host == DOCKER_HUB else host
-        self.base = f"{'http' if plain_http else 'https'}://{address}/v2/"
+        self._probing = threading.Lock()
         self._session = requests.Session()
-        self._session.auth = lambda request: request  # else requests sends what ~/.netrc has, to anybody
+        self._session.trust_env = False  # no login of ~/.netrc; proxies by our own rules
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=16))
+            self._session.mount(scheme, _Adapter(pool_maxsize=16))
         own = [os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")]
         bundles = [*own, *(path for path in _BUNDLES if Path(path).exists())]
         self._verify: str | bool = next((path for path in bundles if path), True)
         self._granted: dict[tuple[str, str], str] = {}
         """The Authorization header by (repository, what for)."""
 
-    def patiently(self, once: Callable[[], _T]) -> _T:
-        """`once`, and again while it raises Passing and patience lasts."""
-        for tried in range(1000):
-            try:
-                return once()
-            except Passing as passing:
-                self.pause(passing, tried)
-        raise AssertionError("patience has no end")
+    @property
+    def is_plain(self) -> bool:
+        """Whether requests go in the clear."""
+        with self._probing:
+            if self._plain is None:
+                self._plain = self._lacks_tls()
+            return bool(self._plain)
 
-    def pause(self, passing: Passing, tried: int) -> None:
-        """Wait before the next try, or raise the error when `tried` times were enough."""
-        pauses = self.patience.pauses
-        if tried >= len(pauses) or passing.wait > self.patience.longest_wait:
-            raise passing.error from passing
-        jitter = random.uniform(0.5, 1.5)  # noqa: S311 - so that runners do not come back in step
-        self.patience.sleep(max(passing.wait, pauses[tried] * jitter))
+    @property
+    def base(self) -> str:
+        address = "registry-1.docker.io" if self.host == DOCKER_HUB else self.host
+        return f"{'http' if self.is_plain else 'https'}://{address}/v2/"
+
+    def _lacks_tls(self) -> bool:
+        """Whether the server, on loopback, does not shake hands. A certificate that does not hold is TLS, too."""
+        try:
+            self._request("GET", f"https://{self.host}/v2/", {}, timeout=_PROBE_SECONDS).close()
+        except (requests.RequestException, HTTPError, OSError) as error:
+            return not any(isinstance(reason, ssl.SSLCertVerificationError) for reason in _reasons(error))
+        return False
+
+    def with_retries(self, once: Callable[[], _T]) -> _T:
+        """`once`, and again while it raises Transient and the policy lasts."""
+        return with_retries(once, self.policy)
+
+    def pause(self, transient: Transient, failures: int) -> None:
+        """Wait before the next try, or raise the error after so many `failures` before."""
+        pause_before_retry(transient, failures, self.policy)
 
     def ask(
         self,
@@ -184,14 +161,12 @@ class Client:
         body: bytes | Body | None = None,
     ) -> Answer:
         """One answer whose status is one of `fine`, after a login where one is wanted. `path` is one of the
-        repository's, or a whole address. Raises Passing beside the errors."""
+        repository's, or a whole address. Raises Transient beside the errors."""
         url = path if "://" in path else f"{self.base}{name.repository}/{path}"
-        scope = (
-            name.repository,
-            "pull" if method in ("GET", "HEAD") else "delete" if method == "DELETE" else "push",
-        )
+        action = "pull" if method in ("GET", "HEAD") else "delete" if method == "DELETE" else "push"
+        scope = (name.repository, action)
         answer = self._send(method, url, headers, body, scope)
-        if answer.status == 401 and self._is_ours(url):
+        if answer.status == 401 and self._is_ours(answer.url):
             answer.close()
             if granted := self._log_in(answer.header("WWW-Authenticate"), name):
                 self._granted[scope] = granted
@@ -209,41 +184,73 @@ class Client:
         body: bytes | Body | Mapping[str, str] | None,
         scope: tuple[str, str] | None,
     ) -> Answer:
-        """One request, with what was granted for `scope` while it stays with our origin, and where it is sent on to."""
+        """One request, with what was granted for `scope` while it stays with our origin, and where it is sent on to.
+        Headers and forms with a login are sent on to nobody else."""
         sent = {"User-Agent": f"dibo/{__version__}", "Accept-Encoding": "identity", **(headers or {})}
-        for _ in range(6):
+        origin = urlsplit(url)[:2]
+        for _ in range(_MOST_REDIRECTS + 1):
             self._check_address(url)
             granted = self._granted.get(scope, "") if scope is not None and self._is_ours(url) else ""
+            own = {**sent, **({"Authorization": granted} if granted else {})}
             try:
-                response = self._session.request(
-                    method,
-                    url,
-                    headers={**sent, **({"Authorization": granted} if granted else {})},
-                    data=body,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=(self.patience.connect, self.patience.read),
-                    verify=self._verify,
-                )
+                response = self._request(method, url, own, body=body)
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise self._broken(error) from error
-            kept = method in ("GET", "HEAD") or response.status_code in (307, 308)
-            if response.status_code not in _REDIRECTS or "Location" not in response.headers or not kept:
-                return Answer(response)
+            except ValueError as error:  # requests takes a Location apart, too
+                raise self._no_address(str(error)) from error
+            follows = method in ("GET", "HEAD") or response.status_code in (307, 308)
+            if response.status_code not in _REDIRECTS or "Location" not in response.headers or not follows:
+                return Answer(response, self.policy)
             response.close()
-            url = urljoin(url, response.headers["Location"])
-            sent.pop("Authorization", None)
+            url = self._joined(url, response.headers["Location"])
+            if urlsplit(url)[:2] != origin:
+                sent.pop("Authorization", None)
+                if isinstance(body, Mapping):
+                    raise RegistryError(
+                        f"the token server of registry {self.host} sends a login on to {urlsplit(url).netloc}",
+                        hint="dibo sends no login there; tell whoever runs the registry",
+                    )
         raise RegistryError(f"registry {self.host} sends from one address to the next without end")
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], *, body: Any = None, timeout: float = 0
+    ) -> requests.Response:
+        proxy = proxy_for(url, os.environ)
+        return self._session.request(
+            method,
+            url,
+            headers=dict(headers),
+            data=body,
+            stream=True,
+            allow_redirects=False,
+            timeout=(timeout, timeout) if timeout else (self.policy.connect, self.policy.read),
+            verify=self._verify,
+            proxies={urlsplit(url).scheme: proxy} if proxy else {},
+        )
 
     def _is_ours(self, url: str) -> bool:
         return urlsplit(url)[:2] == urlsplit(self.base)[:2]
+
+    def _joined(self, base: str, location: str) -> str:
+        try:
+            url = urljoin(base, location)
+            _ = urlsplit(url).port
+        except ValueError:
+            raise self._no_address(repr(location[:80])) from None
+        return url
+
+    def _no_address(self, problem: str) -> RegistryError:
+        return RegistryError(
+            f"registry {self.host} sends to what is no address: {problem}",
+            hint="tell whoever runs the registry",
+        )
 
     def _check_address(self, url: str) -> None:
         """No way from TLS to plain HTTP, nor from outside into this machine."""
         parts = urlsplit(url)
         inside, here = on_loopback(parts.netloc), on_loopback(self.host)
         near = parts.netloc == urlsplit(self.base).netloc or (inside and here)
-        allowed = parts.scheme == "https" or (parts.scheme == "http" and self._plain and near)
+        allowed = parts.scheme == "https" or (parts.scheme == "http" and self.is_plain and near)
         if not allowed or "@" in parts.netloc or (inside and not here):
             raise RegistryError(
                 f"registry {self.host} sends to {parts.scheme}://{parts.netloc}, where dibo does not follow",
@@ -252,33 +259,26 @@ class Client:
 
     def place_of(self, location: str, name: ImageName) -> str:
         """Where to upload to, as an address. Registries behind a proxy that ends TLS may name themselves by http."""
-        url = urljoin(f"{self.base}{name.repository}/blobs/uploads/", location)
+        url = self._joined(f"{self.base}{name.repository}/blobs/uploads/", location)
         if urlsplit(url).netloc == urlsplit(self.base).netloc:
             return urlsplit(url)._replace(scheme=urlsplit(self.base).scheme).geturl()
         return url
 
     def _log_in(self, challenge: str, name: ImageName) -> str:
-        """The Authorization header that answers `challenge` (RFC 9110, 11.6.1), or nothing."""
-        login = _Login(lambda method, url, headers, body: self._send(method, url, headers, body, None))
-        login.look_for(name)
-        if challenge.lower().startswith("basic"):
-            return f"Basic {login.basic}" if login.basic else ""
-        asked = oras.auth.utils.parse_auth_header(challenge)
-        if not challenge.lower().startswith("bearer") or not asked.realm or "://" not in asked.realm:
-            return ""
-        token = login.token_for(asked)
-        return f"Bearer {token}" if token else ""
+        return answer_challenge(
+            challenge, name, lambda method, url, headers, body: self._send(method, url, headers, body, None)
+        )
 
     def _broken(self, error: Exception) -> Exception:
         if isinstance(error, requests.exceptions.SSLError):
             return RegistryError(
-                f"the certificate of registry {self.host} does not hold: {_cause(error)}",
+                f"the certificate of registry {self.host} does not hold: {cause_of(error)}",
                 hint="check the clock and the address; SSL_CERT_FILE names a file with further authorities",
             )
-        found = Unreachable(f"registry {self.host} cannot be reached: {_cause(error)}", hint=OFFLINE)
-        return (
-            found if isinstance(error, requests.Timeout) else Passing(found)
+        unreachable = Unreachable(
+            f"registry {self.host} cannot be reached: {cause_of(error)}", hint=OFFLINE
         )  # who is slow once is slow again
+        return unreachable if isinstance(error, requests.Timeout) else Transient(unreachable)
 
     def _refused(self, answer: Answer, name: ImageName) -> Exception:
         hint = "check the name and the tag" if answer.status == 404 else _LOGIN
@@ -287,85 +287,16 @@ class Client:
             hint=hint,
             status=answer.status,
         )
-        if answer.status not in _PASSING_STATUS:
+        if answer.status not in TRANSIENT_STATUS:
             return error
         error.hint = "try again later"
         after = answer.header("Retry-After")
-        return Passing(error, float(after) if after.isdigit() else 0.0)
-
-
-class _Login(oras.auth.token.TokenAuth):  # type: ignore[misc]  # oras has no types
-    """A login and the tokens it gets, as oras.auth does it, over requests that follow our rules."""
-
-    def __init__(self, send: Callable[..., Answer]) -> None:
-        super().__init__()
-        self.basic = ""
-        self._identity = ""
-        self._send = send
-        self._tls_verify = True
-        self.session = self  # oras asks token servers through it
-
-    def look_for(self, name: ImageName) -> None:
-        """Take the first login that is for `name`."""
-        wanted = credentials.keys(name)
-        for path in credentials.files(os.environ, resources.home()):
-            logins = credentials.read(path)
-            if logins is None:
-                continue
-            for entry in (logins.auths.get(key) for key in wanted):
-                if isinstance(entry, dict) and (entry.get("auth") or entry.get("identitytoken")):
-                    self._identity = str(entry.get("identitytoken") or "")
-                    self._take(str(entry.get("auth") or ""))
-                    return
-            self._auth_config = {"auths": {}, "credHelpers": logins.helpers, "credsStore": logins.store}
-            if self._load_auth(wanted[0] if name.host == DOCKER_HUB else name.host):
-                self._take(self._basic_auth)
-                return
-
-    def _take(self, basic: str) -> None:
-        if basic:
-            self.basic = self._basic_auth = basic
-
-    def _get_auth_from_creds_store(self, suffix: str, hostname: str) -> str | None:
-        argv = [f"docker-credential-{suffix}", "get"]
-        try:
-            said = process.run(
-                argv, env=os.environ, stdin=hostname.encode(), capture=True, timeout=30.0
-            ).stdout
-            found = json.loads(said)
-            name, secret = str(found["Username"]), str(found["Secret"])
-        except (CommandFailed, ToolMissing, ValueError, KeyError, TypeError):
-            return None
-        if name == "<token>":  # docker-credential-helpers: the secret is an identity token
-            self._identity = secret
-        return base64.b64encode(f"{name}:{secret}".encode()).decode()
-
-    def token_for(self, asked: Any) -> str:
-        """A token for what a challenge asks (https://distribution.github.io/distribution/spec/auth/token/)."""
-        if self._identity:
-            form = {"grant_type": "refresh_token", "refresh_token": self._identity, "client_id": "dibo"}
-            form |= {"service": asked.service or "", "scope": asked.scope or ""}
-            with self._checked(self._send("POST", asked.realm, {}, form)) as answer:
-                return str(answer.json().get("access_token") or "") if answer.status == 200 else ""
-        return str((self.request_token if self.basic else self.request_anonymous_token)(asked) or "")
-
-    def get(self, url: str, *, headers: Any = None, params: Any = None, **_: Any) -> Answer:
-        address = requests.Request("GET", url, params=params).prepare().url
-        return self._checked(self._send("GET", address, headers, None))
-
-    def request(self, _method: str, url: str, *, params: Any = None, **_: Any) -> Answer:
-        return self.get(url, params=params)
-
-    def _checked(self, answer: Answer) -> Answer:
-        if answer.status in _PASSING_STATUS:
-            what = f"the token server of the registry answered {answer.status}"
-            raise Passing(RegistryError(what, hint="try again later", status=answer.status))
-        return answer
+        return Transient(error, float(after) if after.isdecimal() else 0.0)
 
 
 def _reason(answer: Answer) -> str:
     """What the registry says (distribution specification, error codes)."""
-    with contextlib.suppress(Passing):
+    with contextlib.suppress(Transient, Unreachable):
         errors = answer.json().get("errors")
         if isinstance(errors, list) and errors and isinstance(errors[0], dict):
             text = str(errors[0].get("message") or errors[0].get("code") or "")
@@ -373,15 +304,13 @@ def _reason(answer: Answer) -> str:
     return ""
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost reason: requests and urllib3 wrap it several times, and say where in memory they are."""
-    seen: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and found not in seen:
-        seen.append(found)
-        inner = [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
-        found = next((each for each in inner if isinstance(each, BaseException)), None)
-    for each in seen:
-        if isinstance(each, OSError) and each.strerror:
-            return each.strerror
-    return str(seen[-1]) or type(seen[-1]).__name__
+def _reasons(error: BaseException) -> list[BaseException]:
+    """All that an error was made of."""
+    waiting, chain = [error], list[BaseException]()
+    while waiting:
+        reason = waiting.pop()
+        if reason not in chain:
+            chain.append(reason)
+            inner = [getattr(reason, "reason", None), *reason.args, reason.__cause__, reason.__context__]
+            waiting += [each for each in inner if isinstance(each, BaseException)]
+    return chain

@@ -1,9 +1,10 @@
 """A registry in memory on loopback with injected faults: what a real one does only on bad days.
 
 A fault belongs to the next requests whose "METHOD path" contains a text. It is a status, optionally with headers:
-`429`, `(429, {"Retry-After": "1"})`; or a word: `cut:N` sends N bytes of the body and closes, `wrong` flips its first
-byte, `slow:S` waits S seconds, `drop` closes without an answer, `to:URL` redirects there. Moods are used up one by one;
-one set with `always` stays.
+`429`, `(429, {"Retry-After": "1"})`; or a word: `cut:N` sends N bytes of the body and closes, `trickle:N:S` sends N
+bytes of it, then one each S seconds, `headers:S` sends a byte of a header each S seconds, `wrong` flips the first byte
+of the body, `slow:S` waits S seconds, `drop` closes without an answer, `to:URL` redirects there. Faults are used up one
+by one; one set with `always` stays.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class RegistryState:
     tokens: bool = False
     realm: str = ""
     ranges: bool = True
+    tags_link: str = ""
+    """The header Link of every page of tags, in place of the right one."""
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """(method, path, headers) of every request."""
 
@@ -91,6 +94,14 @@ class _Handler(QuietHandler):
             return
         if fault.startswith("slow:"):
             time.sleep(float(fault[5:]))
+        if fault.startswith("headers:"):
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(float(fault[8:]))
+            self.close_connection = True
+            return
         if fault.startswith("to:"):
             self._send(307, b"", {"Location": fault[3:]})
             return
@@ -158,6 +169,7 @@ class _Handler(QuietHandler):
             after = [tag for tag in tags if tag > query.get("last", "")]
             page = after[:2]
             more = {"Link": f'</v2/{own}/tags/list?n=2&last={page[-1]}>; rel="next"'} if after[2:] else {}
+            more = {"Link": state.tags_link} if state.tags_link else more
             self._send(200, json.dumps({"name": own, "tags": page}).encode(), more)
         else:
             self._send(200 if self.path == "/v2/" else 404, b"{}")
@@ -204,7 +216,21 @@ class _Handler(QuietHandler):
             status, first = 206, int(start)
             headers = {**headers, "Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"}
         cut = int(fault[4:]) if fault.startswith("cut:") else None
+        if fault.startswith("trickle:"):
+            self._trickle(content, *map(float, fault.split(":")[1:]))
+            return
         self._send(status, content[first:], headers, cut)
+
+    def _trickle(self, content: bytes, at_once: float, seconds: float) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: int(at_once)])
+            for at in range(int(at_once), len(content)):
+                time.sleep(seconds)
+                self.wfile.write(content[at : at + 1])
+        self.close_connection = True
 
     def _send(
         self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 import subprocess
 import threading
 from collections import deque
@@ -41,19 +40,11 @@ class FakeWebServer(Loopback):
     def __init__(self) -> None:
         self.site = Site()
         super().__init__(_Handler, site=self.site)
-        self._secure = False
 
     @property
     def url(self) -> str:
         place = "https://localhost" if self._secure else "http://127.0.0.1"
         return f"{place}:{self.port}"
-
-    def secure(self, certificate: Path) -> None:
-        """Speak TLS, with what `make_certificate` made."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, certificate.with_name("key.pem"))
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._secure = True
 
     def close(self) -> None:
         self.site.closed.set()

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import http.server
+import socket
+import ssl
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 
 class QuietHandler(http.server.BaseHTTPRequestHandler):
     """One that writes no log."""
+
+    def handle(self) -> None:
+        """Who greets with TLS (a handshake record begins with 0x16) gets no answer, as from a server that has none."""
+        plain = not isinstance(self.connection, ssl.SSLSocket)
+        if not (plain and self.connection.recv(1, socket.MSG_PEEK) == b"\x16"):
+            super().handle()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -22,6 +31,7 @@ class Loopback:
         own = type("Handler", (handler,), attributes)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), own)
         self._server.daemon_threads = True
+        self._secure = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -32,6 +42,13 @@ class Loopback:
     def host(self) -> str:
         """As references and URLs have it, with the port."""
         return f"127.0.0.1:{self.port}"
+
+    def secure(self, certificate: Path) -> None:
+        """Speak TLS, with what `make_certificate` made."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._secure = True
 
     def close(self) -> None:
         self._server.shutdown()

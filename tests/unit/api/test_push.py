@@ -13,8 +13,6 @@ import pytest
 
 from dibo.artefacts.oci_artefact import format_of
 from dibo.cli.main import dibo
-from dibo.images.registry import client
-from dibo.system.retry import Patience
 from pull.registry import choose
 from tests.support.disks.gpt_disks import make_disk
 from tests.support.servers.fake_registry import FakeRegistry
@@ -24,7 +22,6 @@ QCOW2 = b"QFI\xfb" + bytes(range(256)) * 4000
 
 @pytest.fixture
 def fake_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setattr(client, "PATIENCE", Patience(pauses=(0.0, 0.0)))
     monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nonexistent")
     with FakeRegistry() as server:
         yield server

@@ -26,7 +26,7 @@ from dibo.images.registry import client
 from dibo.images.registry.client import Client
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.system.report import Report
-from dibo.system.retry import Patience
+from dibo.system.retry import RetryPolicy
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.unit.cache.test_secret_scan import KEY as PRIVATE_KEY
 from tests.unit.cache.test_secret_scan import tar
@@ -88,11 +88,11 @@ def item(store: FakeStore, name: str) -> PendingLayer:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    patient = Patience(sleep=lambda _: None, read=5.0)
+    patient = RetryPolicy(sleep=lambda _: None, read=5.0)
     clients: dict[str, Client] = {}
 
-    def client_of(host: str, _: str) -> Client:
-        return clients.setdefault(host, Client(host, plain_http=True, patience=patient))
+    def client_of(host: str, _scheme: str, _logins: str) -> Client:
+        return clients.setdefault(host, Client(host, plain_http=True, policy=patient))
 
     monkeypatch.setattr(client, "_client_of", client_of)
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dibo.errors import UsageError
-from dibo.images.reference import ImageName, names_a_host, parse_image_name
+from dibo.images.reference import ImageName, names_a_host, parse_image_name, parse_repository
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -37,7 +37,7 @@ def test_parts(text: str, host: str, repository: str, tag: str | None, digest: s
 @pytest.mark.parametrize(
     "text",
     ["", ":tag", "Debian", "debian:", "debian:a b", "debian@sha256:12", "debian@", "a//b", "/a", "a/",
-     "-host.x/a", "host.x:port/a", "a:b:c", "../etc", "a" * 300, "docker://", "debian:" + "t" * 129, "http://x/y"],
+     "-host.x/a", "host.x:port/a", "a:b:c", "../etc", "a" * 300, "docker://", "debian:" + "t" * 129, "http://x", "ftp://x/y"],
 )  # fmt: skip
 def test_not_names(text: str) -> None:
     with pytest.raises(UsageError, match="does not name an image"):
@@ -76,3 +76,13 @@ def test_any_text_is_a_name_or_a_usage_error(text: str) -> None:
     except UsageError:
         return
     assert parse_image_name(str(name)) == name
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_scheme_may_be_written(scheme: str) -> None:
+    name = parse_image_name(f"docker://{scheme}://registry/team/app:1")
+    assert (name.scheme, name.host, name.repository, name.tag) == (scheme, "registry", "team/app", "1")
+    assert name == parse_image_name(f"{scheme}://registry/team/app:1")
+    assert str(name) == "registry/team/app:1"
+    assert name.tagged("2").scheme == scheme
+    assert parse_repository(f"{scheme}://registry/team/app").scheme == scheme

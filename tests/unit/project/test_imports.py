@@ -27,13 +27,17 @@ ORDER = listed()
 
 DOORS = {
     "subprocess": {"system.process"},
-    "oras": {"images.registry.client"},
+    "oras": {"images.registry.login"},
     "requests": {"images.registry.client"},
-    "urllib3": {"images.registry.client", "system.docker_api"},  # docker's SDK lets its errors through
+    "urllib3": {
+        "images.registry.answer",
+        "images.registry.client",
+        "system.docker_api",
+    },  # whose errors they see
     "docker": {"system.docker_api"},
     "urllib.request": {"system.http"},
     "http": {"system.http", "deploy.http_server"},  # as a client, and as a server
-    "ssl": {"system.http"},
+    "ssl": {"images.registry.client", "system.http"},
     "socket": {"deploy.http_server", "deploy.notify"},
     "argparse": {"cli"},
     "argcomplete": {"cli"},

@@ -19,22 +19,24 @@ from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
 from dibo.images.registry import client as distribution
 from dibo.images.registry.client import Client
-from dibo.system.retry import Patience
+from dibo.system.retry import RetryPolicy
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
+from tests.support.servers.fake_web_server import make_certificate
 
 CONTENT = bytes(range(256)) * 4096 * 5  # five times what is read at once
 REPO = "team/app"
+client_of = distribution._client_of
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[float]]:
     """No logins of ours, no waiting; what was waited for."""
     waited: list[float] = []
-    patient = Patience(sleep=waited.append, read=5.0)
+    patient = RetryPolicy(sleep=waited.append, read=5.0)
     clients: dict[str, Client] = {}
 
-    def client_of(host: str, _: str) -> Client:
-        return clients.setdefault(host, Client(host, plain_http=True, patience=patient))
+    def client_of(host: str, _scheme: str, _logins: str) -> Client:
+        return clients.setdefault(host, Client(host, plain_http=True, policy=patient))
 
     monkeypatch.setattr(distribution, "_client_of", client_of)
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
@@ -189,10 +191,10 @@ def test_a_blob_of_another_size(state: RegistryState, name: ImageName) -> None:
 
 def test_a_blob_too_slow_to_wait_for(state: RegistryState, name: ImageName) -> None:
     digest = state.put(REPO, CONTENT)
-    clock = iter([0.0, 5000.0])
+    now = iter(range(0, 1_000_000, 1000))
     asked = distribution.client(name)
-    asked.patience = dataclasses.replace(asked.patience, clock=lambda: next(clock))
-    with pytest.raises(Unreachable, match="too slowly"):
+    asked.policy = dataclasses.replace(asked.policy, clock=lambda: next(now), slowest=1 << 20)
+    with pytest.raises(Unreachable, match=r"sends [0-9]+ B/s and is given up"):
         read(name, digest, len(CONTENT))
 
 
@@ -283,7 +285,7 @@ def test_a_registry_that_asks_to_wait(state: RegistryState, name: ImageName, qui
 
 def test_a_registry_that_does_not_answer(state: RegistryState, name: ImageName, quick: list[float]) -> None:
     asked = distribution.client(name)
-    asked.patience = dataclasses.replace(asked.patience, read=0.2)
+    asked.policy = dataclasses.replace(asked.policy, read=0.2)
     state.always("HEAD", "slow:0.6")
     with pytest.raises(Unreachable, match="timed out"):
         api.head(name)
@@ -370,6 +372,49 @@ def test_credentials_do_not_follow_a_redirect(state: RegistryState, name: ImageN
         assert "Authorization" not in other.state.asked[0][2]
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_what_a_redirect_leads_to_asks_for_no_login(
+    state: RegistryState, name: ImageName, tmp_path: Path, status: int
+) -> None:
+    """Neither directly nor by a token server of its own (CVE-2020-15157)."""
+    log_in(tmp_path, name.host, "me:secret")
+    with FakeRegistry() as other:
+        realm = f'Bearer realm="http://{other.host}/token",service="x",scope="y"'
+        other.state.always("/token", 200)
+        other.state.always("/blobs", (401, {"WWW-Authenticate": realm}))
+        state.always("/blobs", (status, {"Location": f"http://{other.host}/v2/{REPO}/blobs/x"}))
+        with pytest.raises(RegistryError, match="answered 401"):
+            read(name, digest_of(b"x"), 1)
+        assert [path for _, path, _ in other.state.asked] == [f"/v2/{REPO}/blobs/x"]
+        assert all("Authorization" not in headers for _, _, headers in other.state.asked)
+
+
+def test_an_identity_token_is_not_sent_on(state: RegistryState, name: ImageName, tmp_path: Path) -> None:
+    auths = {name.host: {"identitytoken": "secret"}}
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": auths}))
+    state.tokens = True
+    with FakeRegistry() as other:
+        state.always("POST /token", f"to:http://{other.host}/token")
+        with pytest.raises(RegistryError, match="sends a login on"):
+            api.head(name)
+        assert other.state.asked == []
+
+
+def test_a_login_is_not_sent_through_a_proxy_to_loopback(
+    state: RegistryState, name: ImageName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    state.login = "me:secret"
+    log_in(tmp_path, name.host, "me:secret")
+    digest = state.put_manifest(REPO, "1", image())
+    with FakeRegistry() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
+        assert api.head(name) == digest
+        assert proxy.state.asked == []
+
+
 def test_netrc_is_nobodys_login(
     state: RegistryState, name: ImageName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +422,39 @@ def test_netrc_is_nobodys_login(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     api.head(name)
     assert "Authorization" not in state.asked[0][2]
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:port/", "//["])
+def test_a_redirect_to_no_address(state: RegistryState, name: ImageName, location: str) -> None:
+    state.always("GET", f"to:{location}")
+    with pytest.raises(RegistryError, match="what is no address"):
+        api.manifest(name)
+
+
+def test_numbers_that_are_none(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+    """`²` is a digit to str.isdigit, and no number to int and float."""
+    digest = state.put_manifest(REPO, "1", image())
+    state.inject("manifests", (429, {"Retry-After": "\xb2"}))
+    assert api.head(name) == digest
+    assert len(quick) == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("<http://[>", "which is no address"),
+        ("</v2/team/app/tags/list?n=1000>", "without end"),
+        ("</v2/team/app/tags/list?n=1000&last=a>", "without end"),
+    ],
+)
+def test_a_list_of_tags_that_does_not_end(
+    state: RegistryState, name: ImageName, link: str, message: str
+) -> None:
+    state.put_manifest(REPO, "a", image())
+    state.tags_link = f'{link}; rel="next"'
+    with pytest.raises(RegistryError, match=message):
+        api.tags(name)
+    assert len(state.asked) <= 3
 
 
 def test_redirects_without_end(server: FakeRegistry, state: RegistryState, name: ImageName) -> None:
@@ -434,30 +512,54 @@ def test_threads_share_a_client(state: RegistryState, name: ImageName) -> None:
     assert [each == CONTENT for each in found] == [True] * 4
 
 
-def test_patience_is_bounded() -> None:
+def test_retries_are_bounded() -> None:
     """At its worst dibo waits for less than half a minute between tries, and not the two minutes of oras."""
-    patience = Patience()
-    assert sum(patience.pauses) * 1.5 < 30
-    assert dataclasses.replace(patience, read=1.0).longest_wait <= 30
+    policy = RetryPolicy()
+    assert sum(policy.pauses) * 1.5 < 30
+    assert policy.longest_wait <= 30
 
 
 @pytest.mark.parametrize(
-    ("host", "plain"),
+    ("name", "plain"),
     [
-        ("registry:5000", True),
-        ("other.example", True),
-        ("registry:5001", False),
-        ("ghcr.io", False),
-        ("localhost", True),
+        ("registry:5000/x", True),
+        ("other.example/x", True),
+        ("registry:5001/x", False),
+        ("ghcr.io/x", False),
+        ("http://registry:5001/x", True),
+        ("https://registry:5000/x", False),
+        ("docker://https://localhost:1/x", False),
     ],
 )
-def test_plain_http_is_spoken_on_loopback_and_where_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, host: str, plain: bool
+def test_plain_http_is_spoken_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, name: str, plain: bool
 ) -> None:
+    monkeypatch.setattr(distribution, "_client_of", client_of.__wrapped__)
     monkeypatch.setenv("DIBO_PLAIN_HTTP", "registry:5000, other.example")
-    assert distribution.speaks_plain_http(host) == plain
+    assert distribution.speaks_plain_http(parse_image_name(name)) == plain
     monkeypatch.delenv("DIBO_PLAIN_HTTP")
-    assert distribution.speaks_plain_http(host) == (host == "localhost")
+    assert distribution.speaks_plain_http(parse_image_name(name)) == name.startswith("http:")
+
+
+def test_a_registry_on_loopback_is_asked_over_tls_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(distribution, "_client_of", client_of.__wrapped__)
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    with FakeRegistry() as server:
+        server.secure(certificate)
+        digest = server.state.put_manifest(REPO, "1", image())
+        assert api.head(parse_image_name(f"localhost:{server.port}/{REPO}:1")) == digest
+        with pytest.raises((RegistryError, Unreachable)):
+            api.head(parse_image_name(f"http://localhost:{server.port}/{REPO}:1"))
+        with pytest.raises(RegistryError, match=r"certificate .* does not hold"):
+            api.head(parse_image_name(f"127.0.0.1:{server.port}/{REPO}:1"))
+    with FakeRegistry() as plain:
+        digest = plain.state.put_manifest(REPO, "1", image())
+        assert api.head(parse_image_name(f"{plain.host}/{REPO}:1")) == digest
 
 
 def test_plain_http_goes_nowhere_but_to_the_registry_itself() -> None:

@@ -13,7 +13,7 @@ from dibo.errors import ImageError, RegistryError, Unreachable, UsageError, Veri
 from dibo.images.image import Image
 from dibo.images.registry import client
 from dibo.images.registry.client import Client
-from dibo.system.retry import Patience
+from dibo.system.retry import RetryPolicy
 from tests.support.servers.fake_registry import FakeRegistry
 from tests.unit.images.sources.sample_images import DOCKER_LIST, Maker, layer_tar, on
 
@@ -26,9 +26,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No logins of ours, no waiting."""
     clients: dict[str, Client] = {}
 
-    def client_of(host: str, _: str) -> Client:
-        patience = Patience(sleep=lambda _: None, read=5.0)
-        return clients.setdefault(host, Client(host, plain_http=True, patience=patience))
+    def client_of(host: str, _scheme: str, _logins: str) -> Client:
+        patience = RetryPolicy(sleep=lambda _: None, read=5.0)
+        return clients.setdefault(host, Client(host, plain_http=True, policy=patience))
 
     monkeypatch.setattr(client, "_client_of", client_of)
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
