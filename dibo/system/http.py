@@ -1,50 +1,53 @@
 """The door to HTTP: the only file that asks web servers for something.
 
 Two questions: `get` for a small text that may not have changed, `download` for a large file whose sha256 is
-known beforehand. A download is kept as `NAME.part` below its final directory and goes on where it broke off
+known beforehand. A download is kept as `NAME.part` beside its final name and goes on where it broke off
 (RFC 9110, Range and If-Range); two processes that want the same file take turns by flock(2); nothing has
 the final name before its sha256 was right.
 
 What may pass (a reset, a time-out while reading, a short read, 408, 429, 5xx) is tried again, three times
 in ten seconds. What will not (other 4xx, a certificate) is not, and neither is a server that nobody can
-reach: offline is a normal state, and callers have an answer to it. Proxies come from the environment
-(http_proxy and its family).
+reach, or that sends too slowly: offline is a normal state, and callers have an answer to it. A download that fails
+leaves nothing; what a killed process left is taken up. Proxies come from the environment (dibo.system.proxies).
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import fcntl
 import hashlib
 import http.client as http_client
 import json
+import os
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from dibo.errors import BaseError, OutputError, Unreachable, VerificationFailed
+from dibo.system.proxies import proxy_for
+from dibo.system.retry import TRANSIENT_STATUS, RateGuard, RetryPolicy, Transient, with_retries
+from dibo.system.waits import WatchedConnection
 from dibo.units import human_size
 
 _CHUNK: Final = 1 << 20
-_PASSING_STATUS: Final = (408, 429, 500, 502, 503, 504)
 _AGENT: Final = "dibo"
 _T = TypeVar("_T")
+Progress = Callable[[int, int | None], None]
+"""Is told bytes so far and, where the server says so, in all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Http:
-    """How patiently to ask: seconds for one answer, and the pauses before each further try."""
-
-    timeout: float = 30.0
-    pauses: tuple[float, ...] = (0.5, 2.0, 6.0)
-    sleep: Callable[[float], None] = time.sleep
+LARGEST_DOWNLOAD: Final = 64 << 30
+"""Bytes; a server that sends more is given up."""
+DOWNLOADS: Final = RetryPolicy(connect=30.0, pauses=(0.5, 2.0, 6.0))
+"""How patiently files are asked for, unless somebody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +64,8 @@ class Text:
     validators: Validators
 
 
-class _Passing(Exception):
-    """Something that may go better the next time."""
-
-
 def get(
-    url: str, *, known: Validators | None = None, limit: int = 4 << 20, http: Http | None = None
+    url: str, *, known: Validators | None = None, limit: int = 4 << 20, policy: RetryPolicy = DOWNLOADS
 ) -> Text | None:
     """The body at `url`, or None when it is still what `known` tells of.
 
@@ -79,15 +78,15 @@ def get(
         headers["If-Modified-Since"] = known.modified
 
     def once() -> Text | None:
-        with _open(url, headers, http) as response:
+        with _open(url, headers, policy) as response:
             if response.status == 304:
                 return None
-            body = _read_whole(response, limit + 1)
+            body = _read_whole(_Body(url, response, policy), limit + 1)
             if len(body) > limit:
                 raise BaseError(f"{url} is larger than {human_size(limit)}", hint="check the address")
             return Text(body=body, validators=_validators(response.headers))
 
-    return _patiently(url, once, http)
+    return with_retries(once, policy)
 
 
 def download(
@@ -95,13 +94,12 @@ def download(
     target: Path,
     *,
     sha256: str,
-    http: Http | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    policy: RetryPolicy = DOWNLOADS,
+    progress: Progress | None = None,
 ) -> None:
     """Make `target` the file at `url`, whose sha256 (hex) is known. A right `target` is left as it is.
 
-    `progress` is told bytes so far and, where the server says so, in all. Raises Unreachable,
-    VerificationFailed, BaseError, OutputError.
+    Raises Unreachable, VerificationFailed, BaseError, OutputError.
     """
     with _writing(target), _turn(target):
         if target.exists():
@@ -109,19 +107,20 @@ def download(
                 return
             target.unlink()
         part = _Part(target.with_name(f"{target.name}.part"))
-        resumed = part.size() > 0
-        found = _patiently(url, lambda: part.fetch(url, http, progress), http)
-        if found != sha256 and resumed:  # what was there before may have been another version
+        try:
+            resumed = part.size() > 0
+            actual = with_retries(lambda: part.fetch(url, policy, progress), policy)
+            if actual != sha256 and resumed:  # what was there before may have been another version
+                part.forget()
+                actual = with_retries(lambda: part.fetch(url, policy, progress), policy)
+            if actual != sha256:
+                raise VerificationFailed(
+                    f"{url} has the sha256 {actual}, wanted {sha256}",
+                    hint="it was changed on its way or on the server; try again, or take another mirror",
+                )
+            part.path.replace(target)
+        finally:
             part.forget()
-            found = _patiently(url, lambda: part.fetch(url, http, progress), http)
-        if found != sha256:
-            part.forget()
-            raise VerificationFailed(
-                f"{url} has the sha256 {found}, wanted {sha256}",
-                hint="it was changed on its way or on the server; try again, or take another mirror",
-            )
-        part.path.replace(target)
-        part.forget()
 
 
 def digest_of(path: Path) -> str:
@@ -154,22 +153,23 @@ class _Part:
         self.path.unlink(missing_ok=True)
         self._version.unlink(missing_ok=True)
 
-    def fetch(self, url: str, http: Http | None, progress: Callable[[int, int | None], None] | None) -> str:
+    def fetch(self, url: str, policy: RetryPolicy, progress: Progress | None) -> str:
         """Get what is missing; the sha256 of the whole."""
         version, have = self._known(url), self.size()
         headers = {"Range": f"bytes={have}-", "If-Range": version} if have and version else {}
-        with _open(url, headers, http) as response:
+        with _open(url, headers, policy) as response:
             if response.status == 416:  # nothing beyond what is here, or less: only a new start tells
                 self.forget()
-                raise _Passing("the server has no such range")
+                raise _transient(url, "the server has no such range", policy)
             start = have if response.status == 206 and _range_start(response.headers) == have else 0
             if response.status == 206 and start != have:
                 self.forget()
-                raise _Passing("the server sent another range than asked for")
+                raise _transient(url, "the server sent another range than asked for", policy)
             with self.path.open("r+b" if start else "wb") as file:
                 digest = _digest_so_far(file) if start else hashlib.sha256()
                 self._remember(url, response.headers)
-                _copy(response, file, digest.update, start, progress)
+                file.seek(start)
+                _copy(_Body(url, response, policy), file, digest.update, progress)
         return digest.hexdigest()
 
     def _known(self, url: str) -> str:
@@ -185,43 +185,61 @@ class _Part:
         self._version.write_text(json.dumps({"url": url, "version": version}))
 
 
-def _copy(
-    response: http_client.HTTPResponse,
-    file: IO[bytes],
-    update: Callable[[bytes], None],
-    start: int,
-    progress: Callable[[int, int | None], None] | None,
-) -> None:
-    """Append the body to `file`, which stands at `start`. Raises _Passing for a body that ends early."""
-    length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdigit() else None
-    done = start
-    while chunk := response.read(_CHUNK):
+class _Body:
+    """The body of a response, read no more slowly than the policy wants, and no further than it may be large."""
+
+    def __init__(self, url: str, response: http_client.HTTPResponse, policy: RetryPolicy) -> None:
+        self._url = url
+        self._response = response
+        self._guard = RateGuard(policy)
+
+    @property
+    def length(self) -> int | None:
+        """Bytes, as the server says."""
+        text = self._response.headers.get("Content-Length", "")
+        return int(text) if text.isdecimal() else None
+
+    def read(self, size: int) -> bytes:
+        """What comes at once, at most `size` bytes; nothing at the end, also where it is too early."""
+        data, too_slow = self._guard.is_too_slow(lambda: self._response.read1(size))
+        if too_slow:
+            raise Unreachable(f"{self._url} comes with {self._guard.rate} and is given up", hint=_OFFLINE)
+        return data
+
+
+def _copy(body: _Body, file: IO[bytes], update: Callable[[bytes], None], progress: Progress | None) -> None:
+    """Append the body to `file`, which stands where it begins. Raises EOFError for a body that ends early."""
+    done = file.tell()
+    total = None if body.length is None else done + body.length
+    while chunk := body.read(_CHUNK):
+        done += len(chunk)
+        if done > LARGEST_DOWNLOAD:
+            raise BaseError(
+                f"the file is larger than {human_size(LARGEST_DOWNLOAD)}", hint="check the address"
+            )
         file.write(chunk)
         update(chunk)
-        done += len(chunk)
         if progress is not None:
             progress(done, total)
     if (
         total is not None and done < total
-    ):  # read(n) ends early in silence: HTTPResponse.read, CPython issue 50386
-        raise _Passing(f"the connection ended after {human_size(done)} of {human_size(total)}")
+    ):  # reads end early in silence: HTTPResponse.read, CPython issue 50386
+        raise EOFError(f"the connection ended after {human_size(done)} of {human_size(total)}")
 
 
 def _range_start(headers: Message) -> int:
     unit, _, span = headers.get("Content-Range", "").partition(" ")
     first = span.partition("-")[0]
-    return int(first) if unit == "bytes" and first.isdigit() else -1
+    return int(first) if unit == "bytes" and first.isdecimal() else -1
 
 
-def _read_whole(response: http_client.HTTPResponse, limit: int) -> bytes:
+def _read_whole(body: _Body, limit: int) -> bytes:
     pieces, size = [], 0
-    while size < limit and (piece := response.read(limit - size)):
+    while size < limit and (piece := body.read(limit - size)):
         pieces.append(piece)
         size += len(piece)
-    length = response.headers.get("Content-Length", "")
-    if length.isdigit() and size < min(int(length), limit):
-        raise _Passing(f"the connection ended after {size} of {length} bytes")
+    if body.length is not None and size < min(body.length, limit):
+        raise EOFError(f"the connection ended after {size} of {body.length} bytes")
     return b"".join(pieces)
 
 
@@ -229,25 +247,79 @@ def _validators(headers: Message) -> Validators:
     return Validators(etag=headers.get("ETag", ""), modified=headers.get("Last-Modified", ""))
 
 
+class _Http(WatchedConnection, http_client.HTTPConnection):
+    pass
+
+
+class _Https(WatchedConnection, http_client.HTTPSConnection):
+    pass
+
+
+class _Connections(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Connections that a signal ends."""
+
+    def __init__(self) -> None:
+        urllib.request.HTTPSHandler.__init__(self)
+
+    def http_open(self, request: urllib.request.Request) -> http_client.HTTPResponse:
+        return self.do_open(_Http, request)
+
+    def https_open(self, request: urllib.request.Request) -> http_client.HTTPResponse:
+        return self.do_open(_Https, request, context=ssl.create_default_context())
+
+
+class _Proxies(urllib.request.BaseHandler):
+    """Chooses the proxy of each request, those that redirects make included."""
+
+    handler_order = 100  # before the connections
+
+    def http_open(self, request: urllib.request.Request) -> None:
+        proxy = proxy_for(request.full_url, os.environ)
+        if proxy is None:
+            return
+        parts = urlsplit(proxy)
+        if parts.username:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            request.add_header("Proxy-Authorization", f"Basic {base64.b64encode(login).decode()}")
+        request.set_proxy(parts.netloc.rpartition("@")[2], "http")
+
+    https_open = http_open
+
+
 @contextlib.contextmanager
-def _open(url: str, headers: dict[str, str], http: Http | None) -> Iterator[http_client.HTTPResponse]:
+def _open(url: str, headers: dict[str, str], policy: RetryPolicy) -> Iterator[http_client.HTTPResponse]:
     """One request; statuses that are answers (200, 206, 304, 416) are returned, all others raised."""
     if not url.startswith(("http://", "https://")):
         raise BaseError(f"{url!r} is neither an http nor an https address")
     agent = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers={**agent, **headers})  # noqa: S310 - the scheme is checked above
-    timeout = (http or Http()).timeout
+    no_other: Any = urllib.request.ProxyHandler({})
+    opener = urllib.request.build_opener(no_other, _Proxies(), _Connections())
     try:
-        with urllib.request.build_opener().open(request, timeout=timeout) as response:  # proxies of now
+        with _opened(opener, request, policy) as response:
             yield response
     except urllib.error.HTTPError as error:
         with error:
             if error.code in (304, 416):
                 yield _as_response(error)
                 return
-            raise _refused(url, error) from error
+            raise _refused(url, error, policy) from error
     except urllib.error.URLError as error:
-        raise _not_reached(url, error.reason) from error
+        raise _not_reached(url, error.reason, policy) from error
+    except (ConnectionError, TimeoutError, http_client.HTTPException, EOFError) as error:
+        raise _transient(url, str(error) or type(error).__name__, policy) from error
+
+
+def _opened(
+    opener: urllib.request.OpenerDirector, request: urllib.request.Request, policy: RetryPolicy
+) -> http_client.HTTPResponse:
+    try:
+        response: http_client.HTTPResponse = opener.open(request, timeout=policy.read)
+    except ValueError as error:  # of an address that the server sends to
+        if isinstance(error, OSError):
+            raise
+        raise BaseError(f"{request.full_url} leads to what is no address: {error}") from error
+    return response
 
 
 def _as_response(error: urllib.error.HTTPError) -> http_client.HTTPResponse:
@@ -255,9 +327,9 @@ def _as_response(error: urllib.error.HTTPError) -> http_client.HTTPResponse:
     return response
 
 
-def _refused(url: str, error: urllib.error.HTTPError) -> Exception:
-    if error.code in _PASSING_STATUS:
-        return _Passing(f"the server answered {error.code} {error.reason}")
+def _refused(url: str, error: urllib.error.HTTPError, policy: RetryPolicy) -> Exception:
+    if error.code in TRANSIENT_STATUS:
+        return _transient(url, f"the server answered {error.code} {error.reason}", policy)
     hint = {
         404: "check the name, the release and the address of the server",
         407: "the proxy wants a login: put it into http_proxy and https_proxy",
@@ -265,33 +337,22 @@ def _refused(url: str, error: urllib.error.HTTPError) -> Exception:
     return BaseError(f"{url}: the server answered {error.code} {error.reason}", hint=hint)
 
 
-def _not_reached(url: str, reason: object) -> Exception:
+def _not_reached(url: str, reason: object, policy: RetryPolicy) -> Exception:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return BaseError(
             f"{url}: the server's certificate does not hold: {reason.verify_message}",
             hint="check the clock and the address; SSL_CERT_FILE names a file with further authorities",
         )
     if isinstance(reason, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLError)):
-        return _Passing(str(reason))
+        return _transient(url, str(reason), policy)
     return Unreachable(f"{url} cannot be reached: {reason}", hint=_OFFLINE)
 
 
+def _transient(url: str, problem: str, policy: RetryPolicy) -> Transient:
+    return Transient(Unreachable(f"{url} failed {policy.tries} times: {problem}", hint=_OFFLINE))
+
+
 _OFFLINE: Final = "check the network, the address, and the proxies (http_proxy, https_proxy, no_proxy)"
-
-
-def _patiently(url: str, once: Callable[[], _T], http: Http | None) -> _T:
-    how = http or Http()
-    pauses = list(how.pauses)
-    while True:
-        try:
-            return once()
-        except (_Passing, ConnectionError, TimeoutError, http_client.HTTPException) as error:
-            if not pauses:
-                why = f"{error}" or type(error).__name__
-                raise Unreachable(
-                    f"{url} failed {len(how.pauses) + 1} times: {why}", hint=_OFFLINE
-                ) from error
-            how.sleep(pauses.pop(0))
 
 
 @contextlib.contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dibo.system.http import Http
+from dibo.system.http import DOWNLOADS
+from dibo.system.retry import RetryPolicy
 
 CLOUD_IMAGES: Final = "https://cloud-images.ubuntu.com"
 
@@ -28,7 +29,7 @@ class BaseSettings:
     fingerprint: str | None = None
     epoch: str = ""
     offline: bool = False
-    http: Http = field(default_factory=Http)
+    policy: RetryPolicy = DOWNLOADS
 
 
 def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseSettings:

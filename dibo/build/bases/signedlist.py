@@ -20,6 +20,7 @@ from pathlib import Path
 from dibo.errors import Unreachable, VerificationFailed
 from dibo.system import http as fetch
 from dibo.system.report import Report
+from dibo.system.retry import RetryPolicy
 
 Check = Callable[[bytes, bytes], None]  # text, signature; raises VerificationFailed
 
@@ -38,7 +39,7 @@ class SignedList:
     url: str
     directory: Path
     check: Check
-    http: fetch.Http
+    policy: RetryPolicy
     report: Report
 
     def current(self, *, offline: bool) -> bytes:
@@ -65,17 +66,17 @@ class SignedList:
         except (
             VerificationFailed
         ):  # the server may have been renewed between the two files: once more, from nothing
-            self.http.sleep(1.0)
+            self.policy.sleep(1.0)
             return self._renew(None)
 
     def _renew(self, kept: _Kept | None) -> bytes:
-        new = fetch.get(self.url, known=kept.validators if kept else None, http=self.http)
+        new = fetch.get(self.url, known=kept.validators if kept else None, policy=self.policy)
         if new is None:
             assert kept is not None
             return kept.text
         if kept is not None and new.body == kept.text:
             return kept.text
-        signature = fetch.get(f"{self.url}.gpg", limit=1 << 16, http=self.http)
+        signature = fetch.get(f"{self.url}.gpg", limit=1 << 16, policy=self.policy)
         assert signature is not None
         self.check(new.body, signature.body)
         self._keep(_Kept(text=new.body, signature=signature.body, validators=new.validators))

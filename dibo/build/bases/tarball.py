@@ -165,7 +165,7 @@ def bring(url: str, target: Path, sha256: str, *, settings: BaseSettings, report
             f"{url} is not here yet, and dibo is told to stay offline", hint="run once without --offline"
         )
     with report.task(f"downloading {file_name(url)}") as task:
-        http.download(url, target, sha256=sha256, http=settings.http, progress=_teller(report))
+        http.download(url, target, sha256=sha256, policy=settings.policy, progress=_teller(report))
         task.note(human_size(target.stat().st_size))
     return target
 

@@ -91,7 +91,7 @@ class Ubuntu:
 
         lists = self._workspace.bases / "lists"
         return SignedList(
-            url=url, directory=lists, check=check, http=self._settings.http, report=self._report
+            url=url, directory=lists, check=check, policy=self._settings.policy, report=self._report
         )
 
     def _keyring(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 import threading
@@ -17,7 +18,8 @@ from tests.support.servers.loopback_http import Loopback, QuietHandler
 class Site:
     """`files` by path. `faults` of a path are used up one by one: a status to answer with, or `cut:N`, which
     sends N bytes of the body and closes, or `hang:N`, which
-    sends N bytes and then nothing until the server is closed. `asked` has (method, path, headers) of each request."""
+    sends N bytes and then nothing until the server is closed, or `trickle:N`, which sends N bytes and then one 20 times
+    a second. `asked` has (method, path, headers) of each request."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, deque[int | str]] = field(default_factory=dict)
@@ -92,6 +94,10 @@ class _Handler(QuietHandler):
         if fault and fault.startswith("hang"):
             self.wfile.flush()
             site.closed.wait()
+        if fault and fault.startswith("trickle"):
+            with contextlib.suppress(ConnectionError):
+                while not site.closed.wait(0.05):
+                    self.wfile.write(b"x")
 
     def _send(self, body: bytes, etag: str, cut: int | None) -> None:
         first, _, last = self.headers.get("Range", "").removeprefix("bytes=").partition("-")

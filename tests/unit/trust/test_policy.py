@@ -24,7 +24,7 @@ MANIFEST = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "layers":
 
 @pytest.fixture(autouse=True)
 def plain_http(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(client, "_client_of", lambda host, _: Client(host, plain_http=True))
+    monkeypatch.setattr(client, "_client_of", lambda host, *_: Client(host, plain_http=True))
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
     monkeypatch.setenv("no_proxy", "*")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dibo.build.bases.settings import BaseSettings
-from dibo.system.http import Http
 from dibo.system.report import Report
+from dibo.system.retry import RetryPolicy
 from dibo.system.workspace import Workspace
 from tests.support.gpg_keys import Keys, two_keys
 from tests.support.requirements import need
@@ -49,4 +49,4 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def settings() -> BaseSettings:
-    return BaseSettings(architecture="amd64", http=Http(timeout=TIMEOUT, sleep=lambda _: None))
+    return BaseSettings(architecture="amd64", policy=RetryPolicy(read=TIMEOUT, sleep=lambda _: None))

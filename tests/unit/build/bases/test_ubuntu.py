@@ -143,8 +143,8 @@ def test_list_renewed_between_list_and_signature(make: Make, web: FakeWebServer,
     old_signature = web.site.files[f"{LIST}.gpg"]
     publish_later = {LIST: new, f"{LIST}.gpg": keys.pinned.sign(new)}
     web.site.files |= {LIST: new, f"{LIST}.gpg": old_signature}
-    http = dataclasses.replace(make.settings.http, sleep=lambda _: web.site.files.update(publish_later))
-    make(http=http).ingredients()
+    policy = dataclasses.replace(make.settings.policy, sleep=lambda _: web.site.files.update(publish_later))
+    make(policy=policy).ingredients()
 
 
 def test_the_first_form_that_is_listed(make: Make, web: FakeWebServer, keys: Keys) -> None:
