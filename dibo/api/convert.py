@@ -1,7 +1,8 @@
-"""From an image to disks: any pushed root to any artefact, with no engine unless the root lacks its boot files.
+"""From an image to disks: any pushed root to any artefact, with no engine.
 
-Nothing of the image is unpacked, no program is started. Only where a root has a kernel and GRUB, but was not prepared
-to be booted, one step of an engine on top of it does that (the flavour `boot-files`), and the result is converted.
+Nothing of the image is unpacked, no program is started: boot files that the root lacks are made of what it has
+(dibo.disk.prepare_root). Where that cannot be, and the user asks for it, one step of an engine on top of the image
+makes them (the flavour `boot-files`), and the result is converted.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Conversion:
     reference: str
     layout_file: Path | None
     bare: bool
+    prepare: bool
+    """Whether an engine may run programs of the image to make boot files."""
     checksums: bool
     limits: Limits
 
@@ -80,7 +83,7 @@ def convert(decided: Settings, wanted: Conversion, report: Report) -> tuple[Path
         try:
             made = _convert(root, order, run=each_run, report=report)
         except RootNotBootable as error:
-            if not error.preparable:
+            if not (wanted.prepare and error.preparable):
                 raise
             made = _prepare_and_convert(
                 image, decided, order, error, workspace=workspace, run=each_run, report=report

@@ -50,7 +50,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="refuse a layer that unpacks to more times its size (1000)",
     )
     parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more (128)")
-    add_engine(parser, "what makes boot files where they are missing (auto)")
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="let an engine run programs of the image, in its sandbox, where boot files cannot be made without that",
+    )
+    add_engine(parser, "what runs them with --prepare (auto)")
     add_cache_directory(parser)
     add_verbose(parser, "show each command that is run")
 
@@ -62,6 +67,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         reference=arguments.reference,
         layout_file=path_of(arguments.layout),
         bare=arguments.bare,
+        prepare=arguments.prepare,
         checksums=arguments.checksum,
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
     )

@@ -1,4 +1,5 @@
-"""Files of a root that say how the disk is laid out: fstab and GRUB's menu, made to speak of the disk at hand."""
+"""Files of a root that change on the way to a disk: what a root that nobody prepared lacks, and those that say how the
+disk is laid out: fstab and GRUB's menu, made to speak of the disk at hand."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from dibo.disk import fstab, grub_cfg
+from dibo.disk.prepare_root import PreparedRoot
+from dibo.errors import LayoutError
 from dibo.layout.placement import Placement
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
@@ -62,12 +65,63 @@ def _replace(
         return
     new = Node(old.mode, old.uid, old.gid, min(old.mtime, epoch * _SECOND))
     new.xattrs, new.size, new.data = old.xattrs, len(data), data
+    _put(tree, (mount, directory, name), new, where)
+
+
+def install(tree: Mounted, prepared: PreparedRoot, where: Where, *, epoch: int) -> None:
+    """Put what was prepared into `tree`, until its end, and take away what is to go. Raises LayoutError where something
+    is in the way."""
+    for path in prepared.removed:
+        if (place := tree.find(path)) is not None and place[2] in (place[1].children or {}):
+            mount, directory, name = place
+            _release(tree, mount, tree.remove(directory, name), where)
+    for mode, files in ((0o644, prepared.files), (0o755, prepared.programs)):
+        for path, data in files.items():
+            node = Node(stat.S_IFREG | mode, mtime=epoch * _SECOND)
+            node.size, node.data = len(data), data
+            _put(tree, _place(tree, path, epoch), node, where)
+    for path, target in prepared.links.items():
+        node = Node(stat.S_IFLNK | 0o777, mtime=epoch * _SECOND)
+        node.target = target
+        _put(tree, _place(tree, path, epoch), node, where)
+
+
+Place = tuple[PurePosixPath, Node, bytes]
+"""The mount of a file's file system, the directory it is in, its name."""
+
+
+def _place(tree: Mounted, path: PurePosixPath, epoch: int) -> Place:
+    made = tree.make_directories(path.parent, mtime=epoch * _SECOND)
+    place = tree.find(path) if made else None
+    old = (place[1].children or {}).get(place[2]) if place is not None else None
+    if place is None or (old is not None and old.is_directory):
+        raise LayoutError(
+            f"cannot write {path} into the root: a file, a link or a directory is in the way",
+            hint="prepare the image itself, with the flavour boot-files",
+        )
+    return place
+
+
+def _put(tree: Mounted, place: Place, new: Node, where: Where) -> None:
+    """`new` in place of what is there, and its bytes to its file system."""
+    mount, directory, name = place
+    old = (directory.children or {}).get(name)
     tree.put(directory, name, new)
+    if old is not None:
+        _release(tree, mount, old, where)
     contents = where(mount)
-    if contents is None:
+    if contents is None or not new.size:
         return
-    if old.content is not None and all(node is not old for node in walk(tree.tops[mount])):
-        contents.release(old.content)
-    new.content = contents.begin(len(data))
-    contents.write(data)
+    assert new.data is not None
+    new.content = contents.begin(new.size)
+    contents.write(new.data)
     contents.flush()
+
+
+def _release(tree: Mounted, mount: PurePosixPath, old: Node, where: Where) -> None:
+    """The space of a file that is in the tree no more."""
+    contents = where(mount)
+    if contents is None or old.content is None:
+        return
+    if all(node is not old for node in walk(tree.tops[mount])):
+        contents.release(old.content)

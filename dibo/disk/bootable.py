@@ -48,7 +48,8 @@ _PACKAGES: Final = {
 
 
 def require_bootable(root: Node, *, architecture: str) -> None:
-    """Raises RootNotBootable unless the tree has boot files; it says what is missing, and in which packages it is."""
+    """Raises RootNotBootable unless the tree has boot files, or what they are made of: a kernel and GRUB. It says what
+    is missing, and in which packages that is."""
     if find(root, str(MANIFEST)) is not None:
         return
     release = os_release(root)
@@ -68,12 +69,6 @@ def require_bootable(root: Node, *, architecture: str) -> None:
             "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
             "or ask for the bare file system: --bare",
         )
-    raise RootNotBootable(
-        f"the root has a kernel and GRUB, but no boot files prepared: {MANIFEST} is not there",
-        hint="where buildah or docker is: dibo build --base IMAGE --no-base boot-files --push IMAGE-BOOTABLE\n"
-        "then convert that image",
-        preparable=True,
-    )
 
 
 def read_boot_files(root: Node) -> BootFiles:

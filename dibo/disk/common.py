@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dibo.build.engine import Root
-from dibo.disk.adapt import Where, adapt
+from dibo.disk.adapt import Where, adapt, install
 from dibo.disk.boot_files import MANIFEST, BootFiles
 from dibo.disk.boot_sectors import wants_boot_files
 from dibo.disk.bootable import KEPT_FILES, read_boot_files, require_bootable
 from dibo.disk.found import placement as found_placement
+from dibo.disk.prepare_root import GRUB_FILES, BootTemplates, PreparedRoot, prepare
 from dibo.disk.request import BARE_LABEL, Order, root_type
 from dibo.errors import ImageTooSmall
 from dibo.formats.open_target import open_target
@@ -23,6 +24,7 @@ from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.load import Tree, load
 from dibo.layout.model import Sizing
 from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place
+from dibo.system import resources
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
@@ -68,7 +70,7 @@ def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tre
         root.layers,
         places,
         limits=order.limits,
-        keep=KEPT_FILES,
+        keep=KEPT_FILES if root.built else (*KEPT_FILES, *GRUB_FILES),
         clamp=order.epoch if order.clamp else None,
         progress=lambda done: report.line(f"{human_size(done)} read"),
         ledger=ledger,
@@ -81,20 +83,35 @@ def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tre
     return tree if ledger is None else replace(tree, digests=tuple(ledger.digests))
 
 
-def boot_files_of(root: Node, order: Order) -> BootFiles:
-    """The boot files, if the disk has a place for any."""
+def boot_files_of(tree: Node, order: Order) -> PreparedRoot:
+    """The boot files, if the disk has a place for any: those that the root brings along, else made of what it has."""
     if order.hooked is not None:
-        if not order.hooked.found.is_to_boot and find(root, str(MANIFEST)) is None:
-            return BootFiles()
+        if not order.hooked.found.is_to_boot and find(tree, str(MANIFEST)) is None:
+            return PreparedRoot(boot=BootFiles())
     elif order.layout is None or not wants_boot_files(order.layout):
-        return BootFiles()
-    require_bootable(root, architecture=order.architecture)
-    return read_boot_files(root)
+        return PreparedRoot(boot=BootFiles())
+    if find(tree, str(MANIFEST)) is not None:
+        return PreparedRoot(boot=read_boot_files(tree))
+    require_bootable(tree, architecture=order.architecture)
+    return prepare(tree, boot_templates(), architecture=order.architecture, options=order.options)
 
 
-def adapt_to(mounted: Mounted, placement: Placement, where: Where, root: Root, order: Order) -> None:
-    """Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk; on a disk that a hook
+def boot_templates() -> BootTemplates:
+    """What dibo has for roots that nobody prepared."""
+    directory = resources.shared("flavours") / "boot-files" / "files"
+    unit = resources.shared("containerfiles") / "runner" / "first-boot" / "dibo-ssh-host-keys.service"
+    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+    return BootTemplates(files=files, host_keys_unit=unit.read_bytes())
+
+
+def adapt_to(
+    mounted: Mounted, placement: Placement, where: Where, root: Root, order: Order, prepared: PreparedRoot
+) -> None:
+    """Put what was prepared into the tree, then make fstab and menu fit.
+
+    Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk; on a disk that a hook
     laid out, it is that of the flavours."""
+    install(mounted, prepared, where, epoch=order.epoch)
     if order.layout is None and order.hooked is None:
         return
     adapt(
@@ -102,7 +119,7 @@ def adapt_to(mounted: Mounted, placement: Placement, where: Where, root: Root, o
         placement,
         where,
         root_type=root_type(order),
-        with_fstab=order.layout is not None and (root.built or order.layout_given),
+        with_fstab=order.layout is not None and (root.built or order.layout_given or bool(prepared.files)),
         epoch=order.epoch,
     )
 

@@ -62,11 +62,11 @@ def fitted(root: Root, order: Order, report: Report) -> tuple[Order, Mapping[str
     }
     systems = FileSystems(_Void(), placement, epoch=order.epoch, others=others)
     tree = load_root(root, fixed, systems.places(None), report)
-    boot = boot_files_of(tree.root, order)
+    prepared = boot_files_of(tree.root, order)
     with systems.mounted(tree.root) as mounted:
-        adapt_to(mounted, placement, systems.where, root, order)
+        adapt_to(mounted, placement, systems.where, root, order, prepared)
         fitting = {
-            part.wish.name: systems.measure(part, mounted, boot)
+            part.wish.name: systems.measure(part, mounted, prepared.boot)
             if part.wish.name not in others
             else _estimate(part, mounted, order)
             for part in placement.partitions

@@ -44,14 +44,14 @@ def write(
     programs = Programs(root, order, placement, run=run, report=report)
     systems = FileSystems(target, placement, epoch=order.epoch, others=programs.places, writers=writers)
     tree = load_root(root, order, systems.places(spool), report)
-    boot = boot_files_of(tree.root, order)
+    prepared = boot_files_of(tree.root, order)
     everywhere: dict[Node, object] = {}
     if spool is not None:
         choose(tree.root, 0, everywhere)
     try:
         with systems.mounted(tree.root) as mounted:
-            adapt_to(mounted, placement, systems.where, root, order)
-            systems.finish(mounted, boot)
+            adapt_to(mounted, placement, systems.where, root, order, prepared)
+            systems.finish(mounted, prepared.boot)
             programs.fill(mounted, target)
     except TooSmall as error:
         raise too_small(error.partition, error.missing, tree, order) from error
@@ -63,9 +63,9 @@ def write(
     if spool is not None:
         choose(tree.root, 1, everywhere)
     if order.hooked is not None:
-        _complete(order.hooked, target, placement, boot)
+        _complete(order.hooked, target, placement, prepared.boot)
     elif order.layout is not None:
-        write_disk(target, placement=placement, boot=boot)
+        write_disk(target, placement=placement, boot=prepared.boot)
     return tree
 
 

@@ -1,7 +1,7 @@
 """GRUB's core image for BIOS, made of the files of its package: what `grub-mkimage -O i386-pc` does, without it.
 
-    diskboot.img            the first sector, which reads the rest; its block list is set where the image is placed
-                            (dibo.formats.grub_images)
+    diskboot.img            the first sector, which reads the rest; u16 at 0x1fc: sectors of the rest. Where they are is
+                            set when the image is placed (dibo.formats.grub_images)
     lzma_decompress.img     u32 at 0x08: bytes of the compressed payload; u32 at 0x0c: bytes of the payload
     payload                 raw LZMA1: lc 3, lp 0, pb 2, dictionary 64 KiB
 
@@ -33,6 +33,8 @@ KERNEL: Final = "kernel.img"
 _LZMA: Final = ({"id": lzma.FILTER_LZMA1, "dict_size": 1 << 16, "lc": 3, "lp": 0, "pb": 2},)
 _SIZES: Final = struct.Struct("<II")
 _SIZES_AT: Final = 0x08
+_LENGTH: Final = struct.Struct("<H")
+_LENGTH_AT: Final = 0x1FC
 _MODULES_MAGIC: Final = 0x676D696D
 _MODULES: Final = struct.Struct("<III")
 _OBJECT: Final = struct.Struct("<II")
@@ -97,7 +99,10 @@ def core_image(
             f"expected {SECTOR}, and more than {_SIZES_AT + _SIZES.size}"
         )
     _SIZES.pack_into(decompressor, _SIZES_AT, len(compressed), len(packed))
-    return disk_boot + bytes(decompressor) + compressed
+    rest = bytes(decompressor) + compressed
+    first = bytearray(disk_boot)
+    _LENGTH.pack_into(first, _LENGTH_AT, -(-len(rest) // SECTOR))
+    return bytes(first) + rest
 
 
 def payload(files: Mapping[str, bytes], *, modules: Sequence[str], prefix: str, config: bytes = b"") -> bytes:

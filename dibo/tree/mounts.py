@@ -80,6 +80,29 @@ class Mounted:
         self._undo.append((directory.children, name, directory.children.get(name)))
         directory.children[name] = node
 
+    def remove(self, directory: Node, name: bytes) -> Node:
+        """Take a file away until the end; the file."""
+        assert directory.children is not None
+        node = directory.children.pop(name)
+        self._undo.append((directory.children, name, node))
+        return node
+
+    def make_directories(self, path: PurePosixPath, *, mtime: int) -> bool:
+        """Make `path` and what is missing above it, with `mtime` in nanoseconds; False where a file is in the way."""
+        for parent in (*reversed(path.parents), path):
+            if parent in self.tops:
+                continue
+            place = self.find(parent)
+            if place is None:
+                return False
+            _, directory, name = place
+            child = (directory.children or {}).get(name)
+            if child is None:
+                self.put(directory, name, Node(stat.S_IFDIR | 0o755, mtime=mtime))
+            elif child.children is None:
+                return False
+        return True
+
     def find(self, path: PurePosixPath) -> tuple[PurePosixPath, Node, bytes] | None:
         """Where a file is: the mount of its file system, the directory it is in, its name. No symlink is followed."""
         mount = next(above for above in path.parents if above in self.tops)

@@ -1,4 +1,4 @@
-"""A root that somebody else made boots: `dibo convert` adds the boot files in a step of an engine."""
+"""A root that somebody else made boots: `dibo convert` makes its boot files, and nothing of it runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,14 @@ def disk() -> Iterator[Path]:
             user.run_as(
                 builder,
                 "dibo",
-                ["convert", f"containers-storage:{IMAGE}", "-o", output],
+                [
+                    "convert",
+                    f"containers-storage:{IMAGE}",
+                    "-o",
+                    output,
+                    "--engine",
+                    "docker",
+                ],  # which is not there
                 timeout=BUILD_SECONDS,
             )
         except CommandFailed as error:

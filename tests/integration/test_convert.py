@@ -185,22 +185,21 @@ def test_a_root_without_grub_names_packages(place: BuildEnv, out: Path) -> None:
     )
 
 
-def test_without_an_engine_it_says_what_prepares_a_root(place: BuildEnv, out: Path) -> None:
-    empty = programs(place.directory / "no-engine")
-    said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out, PATH=str(empty))
-    refused(
-        said,
-        errors.RootNotBootable,
-        "no boot files prepared",
-        "no engine can prepare them here",
-        "dibo build --base IMAGE --no-base boot-files --push IMAGE-BOOTABLE",
-    )
-
-
-def test_what_no_engine_can_prepare_fails_as_a_hook(place: BuildEnv, out: Path) -> None:
-    need("buildah", "newuidmap")
+def test_a_kernel_without_an_initramfs_names_the_option(place: BuildEnv, out: Path) -> None:
     said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out)
+    refused(said, errors.RootNotBootable, "no kernel of the root has an initramfs", "--prepare")
+
+
+def test_an_engine_runs_programs_of_the_image_only_when_asked_to(place: BuildEnv, out: Path) -> None:
+    need("buildah", "newuidmap")
+    said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out, "--prepare")
     refused(said, errors.HookFailed, "80-grub", "of flavour 'boot-files'")
+
+
+def test_without_an_engine_prepare_says_so(place: BuildEnv, out: Path) -> None:
+    empty = programs(place.directory / "no-engine")
+    said = convert(place, image(place, "grub", {**KERNEL, **GRUB}), out, "--prepare", PATH=str(empty))
+    refused(said, errors.RootNotBootable, "no kernel of the root has an initramfs", "no engine can prepare")
 
 
 def test_what_ext4_cannot_hold_is_told(place: BuildEnv, out: Path) -> None:

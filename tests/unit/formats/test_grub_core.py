@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import LayoutError
-from dibo.formats import grub_core
+from dibo.formats import grub_core, grub_images
 from dibo.units import SECTOR
 from tests.support.requirements import need, unmet
 
@@ -73,7 +73,8 @@ def test_the_payload_is_the_one_of_grub_mkimage(files: dict[str, bytes], tmp_pat
         theirs[1]
     )  # grub-mkimage's order of modules is another one that works as well
     assert [kind for kind, _ in ours[1]] == [kind for kind, _ in theirs[1]]
-    assert core[:SECTOR] == files[grub_core.DISK_BOOT]
+    assert core[: SECTOR - 4] == files[grub_core.DISK_BOOT][: SECTOR - 4] == target.read_bytes()[: SECTOR - 4]
+    assert grub_images.core_image(core, lba=2048, available_sectors=2048).startswith(core[: SECTOR - 16])
     assert len(core) < 1.05 * target.stat().st_size
 
 
