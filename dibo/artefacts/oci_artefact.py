@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dibo.formats import magic
 from dibo.images.manifest import OCI_MANIFEST
 
 DISK: Final = "application/vnd.dibo.disk.v1"
@@ -19,21 +20,12 @@ RAMDISK: Final = "application/vnd.dibo.ramdisk.v1"
 EMPTY: Final = b"{}"
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 TITLE: Final = "org.opencontainers.image.title"
-HEAD: Final = 128 << 10
+HEAD: Final = magic.HEAD
 """How much of a file `format_of` looks at."""
-_FORMATS: Final = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"\x1f\x8b", "raw+gzip"),
-    (0, b"\xfd7zXZ\0", "raw+xz"),
-    (0, b"\x28\xb5\x2f\xfd", "raw+zstd"),
-    (512, b"EFI PART", "raw"),
-    (510, b"\x55\xaa", "raw"),
-    (1080, b"\x53\xef", "raw"),  # ext2 to ext4
-    (0, b"XFSB", "raw"),
-    (0x10040, b"_BHRfS_M", "raw"),  # btrfs
-)
+_TAKEN: Final = ("qcow2", "vmdk", "vhdx")
+_COMPRESSIONS: Final = ("gzip", "xz", "zstd")
+_BARE: Final = ("ext", "xfs", "btrfs")
+"""File systems that a disk may be without a partition table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +41,13 @@ class Content:
 def format_of(head: bytes) -> str | None:
     """Of a disk that begins so: `raw`, `qcow2`, `vmdk`, `vhdx`, or `raw+gzip` and its like, which may be anything
     within. None for what is no disk."""
-    return next((kind for at, magic, kind in _FORMATS if head[at:].startswith(magic)), None)
+    if kind := magic.disk_format(head):
+        return kind if kind in _TAKEN else None
+    if kind := magic.compression(head):
+        return f"raw+{kind}" if kind in _COMPRESSIONS else None
+    if magic.has_partition_table(head) or magic.file_system(head) in _BARE:
+        return "raw"
+    return None
 
 
 def compose(kind: str, contents: Sequence[Content], *, empty: str) -> bytes:

@@ -16,13 +16,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dibo.deploy.machines import Place
 from dibo.deploy.write_plan import HEAD, DeploymentFailed, Ends, Range, Writes, plan_writes
-from dibo.errors import CommandFailed
+from dibo.errors import CommandFailed, DiskImageError
+from dibo.inspect.open_image import FileSource, image_format, image_info
 from dibo.system import process
 from dibo.units import MIB
 
@@ -30,13 +32,6 @@ PATIENCE: Final = 120.0
 _PIECE: Final = (
     256 * MIB
 )  # each ends with a flush, which shows no progress; and a machine has memory for gigabytes
-_FORMATS: Final = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"vhdxfile", "vhdx"),
-    (0x40, b"\x7f\x10\xda\xbe", "vdi"),
-)
-_PACKED: Final = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
 
 Node = dict[str, str]
@@ -184,27 +179,12 @@ class Writer:
 def probe(path: Path) -> Image:
     """Look at an image file. Raises DeploymentFailed where it cannot be an image."""
     try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise DeploymentFailed(f"cannot read the image {path}: {error.strerror}") from error
-    for magic, program in _PACKED:
-        if head.startswith(magic):
-            raise DeploymentFailed(f"the image {path} is compressed by {program}: unpack it first")
-    kind = next((kind for at, magic, kind in _FORMATS if head[at:].startswith(magic)), "raw")
-    options = _options(Image(path=path, format=kind, size=0).node)
-    try:
-        said = process.run(
-            ["qemu-img", "info", "--output=json", "--image-opts", options], capture=True, timeout=60
-        )
-        info = json.loads(said.stdout)
-        size = int(info["virtual-size"])
-    except (CommandFailed, ValueError, KeyError) as error:
-        raise DeploymentFailed(f"cannot read the image {path}, a {kind}: {error}") from error
-    if "backing-filename" in info:
-        raise DeploymentFailed(
-            f"the image {path} needs another one: qemu-img convert -O qcow2 makes it whole"
-        )
+        with closing(FileSource(path)) as file:
+            kind = image_format(file, name=f"the image {path}")
+        size = int(image_info(path, kind)["virtual-size"])
+    except DiskImageError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        raise DeploymentFailed(f"{error.message}{hint}") from error
     if size < 512 or size % 512:
         raise DeploymentFailed(f"the image {path} has {size} bytes, which is no whole number of sectors")
     return Image(path=path, format=kind, size=size)

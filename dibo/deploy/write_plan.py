@@ -16,11 +16,10 @@ disk of the same image in the same machine is another disk. A partition that is 
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dibo.errors import LayoutError
+from dibo.formats import magic
 from dibo.formats.partitions import gpt, identifiers
 from dibo.units import MIB, SECTOR, human_size
 
@@ -28,7 +27,7 @@ KEPT_NAME: Final = "persistent-state"
 HEAD: Final = MIB
 _TAIL: Final = 33 * SECTOR
 """Where a second copy is: 128 entries, and a header."""
-_SIGNATURE: Final = b"EFI PART"
+_SIGNATURE: Final = magic.GPT
 _ADVICE: Final = "to lose what is in it, say persistent_state: wipe"
 
 
@@ -55,6 +54,13 @@ class Ends:
     size: int
     head: bytes
     tail: bytes
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the disk; none of what lies between its ends."""
+        if offset + size <= len(self.head):
+            return self.head[offset : offset + size]
+        start = offset - (self.size - len(self.tail))
+        return self.tail[start : start + size] if start >= 0 else b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +107,18 @@ def _final(image: Ends, size: int, length: int, kept: Range | None) -> tuple[tup
     steps: list[tuple[int, bytes]] = []
     if image.head[SECTOR:].startswith(_SIGNATURE):
         try:
-            fitted = gpt.fitted(image.head, size=size)
-        except LayoutError as error:
-            raise DeploymentFailed(f"the image's partition table is damaged: {error.message}") from error
-        ends = max((entry.offset + entry.size for entry in fitted.table.entries), default=0)
-        start, end = fitted.old_tail
+            copy = gpt.read_copy(image.read, lba=1)
+        except gpt.GptError as error:
+            raise DeploymentFailed(f"the image's partition table is damaged: {error}") from error
+        fitted = gpt.fit(copy, size)
+        ends = max((entry.end for entry in copy.table.entries), default=0)
+        start, end = copy.backup
         if ends > image.size:
             raise DeploymentFailed(f"the image ends at byte {image.size}, within a partition: is it whole?")
         if end < size and start >= max(ends, length, kept.end if kept else 0):
             steps.append((start, bytes(end - start)))
-        steps.append((fitted.gpt.tail_offset, fitted.gpt.tail))
-        head = fitted.gpt.head + head[len(fitted.gpt.head) :]
+        steps.append((fitted.tail_offset, fitted.tail))
+        head = fitted.head + head[len(fitted.head) :]
     elif (clear := max(image.size, size - _TAIL)) < size:
         steps.append((clear, bytes(size - clear)))
     return (*steps, (0, head))
@@ -138,12 +145,11 @@ def _named(ends: Ends, what: str) -> gpt.Entry | None:
     """The partition of that name. A table that cannot be read could have one."""
     if not (ends.head[SECTOR:].startswith(_SIGNATURE) or ends.tail[-SECTOR:].startswith(_SIGNATURE)):
         return None
-    sparse = _SparseFile(ends)
     try:
-        table = gpt.decode_either(sparse, last=ends.size // SECTOR - 1)  # type: ignore[arg-type]
-    except LayoutError as error:
+        table = gpt.read_either(ends.read, size=ends.size).table
+    except gpt.GptError as error:
         raise DeploymentFailed(
-            f"{what} may have a partition {KEPT_NAME}, but its partition table is damaged: {error.message}; {_ADVICE}"
+            f"{what} may have a partition {KEPT_NAME}, but its partition table is damaged: {error}; {_ADVICE}"
         ) from error
     found = [entry for entry in table.entries if entry.name == KEPT_NAME]
     if len(found) > 1:
@@ -168,22 +174,3 @@ def _interim(size: int, entry: gpt.Entry | None) -> tuple[tuple[int, bytes], ...
         return ((max(0, size - _TAIL), bytes(min(_TAIL, size))), (0, bytes(min(HEAD, size))))
     both = gpt.encode((replace(entry, number=1),), size=size, disk_guid=entry.guid)
     return ((both.tail_offset, both.tail), (0, both.head))
-
-
-class _SparseFile(io.RawIOBase):
-    """A disk of which both ends are known; elsewhere there is nothing."""
-
-    def __init__(self, ends: Ends) -> None:
-        self._ends, self._at = ends, 0
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        assert whence == io.SEEK_SET
-        self._at = offset
-        return offset
-
-    def read(self, size: int = -1) -> bytes:
-        head, tail = self._ends.head, self._ends.tail
-        if self._at + size <= len(head):
-            return head[self._at : self._at + size]
-        start = self._at - (self._ends.size - len(tail))
-        return tail[start : start + size] if start >= 0 else b""

@@ -17,6 +17,7 @@ from typing import IO, Final
 
 from dibo.errors import FlavourError
 from dibo.flavours.model import File, Kind
+from dibo.system import resources
 
 COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
 _CHUNK: Final = 1 << 20
@@ -90,7 +91,9 @@ def _read(directory: Path, path: Path, copy: Path | None, *, private: bool) -> F
         if target is not None:
             _make_parents(target.parent)
         mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
+        if stat.S_ISLNK(mode) and _leads_to_dibo(directory, path):
+            mode = path.stat().st_mode
+        elif stat.S_ISLNK(mode):
             return _read_link(directory, path, target)
         if not stat.S_ISREG(mode):
             raise FlavourError(f"{path} is neither a file, a directory nor a symbolic link")
@@ -109,6 +112,15 @@ def _read(directory: Path, path: Path, copy: Path | None, *, private: bool) -> F
         target.chmod(file.mode)
         os.utime(target, (COPY_TIME, COPY_TIME))
     return file
+
+
+def _leads_to_dibo(directory: Path, path: Path) -> bool:
+    """Whether a symbolic link of a flavour that comes with dibo leads to a module of dibo: it counts as the file that
+    it leads to, which a wheel has in its place."""
+    if not directory.is_relative_to(resources.shared("flavours")):
+        return False
+    target = path.resolve()
+    return target.suffix == ".py" and target.is_file() and target.is_relative_to(resources.PACKAGE)
 
 
 def _digest(path: Path, target: Path | None) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dibo.errors import LayoutError
+from dibo.formats import magic
 from dibo.units import SECTOR
 
 LIST: Final = "moddep.lst"
@@ -161,7 +162,7 @@ def loaded(elf: bytes) -> bytes:
 
 
 def _loaded_sections(elf: bytes) -> Iterator[_Section]:
-    if len(elf) < _ELF.size or elf[:6] != b"\x7fELF\x01\x01":
+    if len(elf) < _ELF.size or not elf.startswith(magic.ELF + b"\x01\x01"):
         raise LayoutError(f"GRUB's {KERNEL} is no little-endian ELF file of 32 bits")
     header = _ElfHeader(*_ELF.unpack_from(elf))
     for index in range(header.section_header_count):

@@ -24,6 +24,7 @@ from __future__ import annotations
 import struct
 
 from dibo.errors import LayoutError
+from dibo.formats import magic
 from dibo.units import SECTOR
 
 _KERNEL_ADDRESS = 0x5A
@@ -31,7 +32,7 @@ _KERNEL_SECTOR = 0x5C
 _BOOT_DRIVE = 0x64
 _DRIVE_CHECK = 0x66
 _NT_MAGIC = 0x1B8  # where the disk's own bytes start: its signature, then the partition table
-_SIGNATURE = b"\x55\xaa"
+_SIGNATURE = magic.BOOT_SIGNATURE
 _JMP_SHORT = 0xEB
 _NOPS = b"\x90\x90"
 _LOAD_ADDRESS = 0x8000

@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from dibo.errors import LayoutError
+from dibo.formats import magic
 
 PAGE: Final = 4096
 _LEAST: Final = 10
@@ -33,4 +34,4 @@ def swap_header(size: int, *, label: str, uuid: UUID) -> bytes:
     # The kernel counts pages by 32 bits.
     last = min(pages - 1, 0xFFFFFFFF)
     body = bytes(1024) + struct.pack("<III16s16s", 1, last, 0, uuid.bytes, raw)
-    return body.ljust(PAGE - 10, b"\0") + b"SWAPSPACE2"
+    return body.ljust(PAGE - 10, b"\0") + magic.SWAP

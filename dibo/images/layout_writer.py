@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.errors import VerificationFailed
+from dibo.formats import magic
 from dibo.images.image import Image, Layer
 
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 _CHUNK: Final = 1 << 20
-_MAGIC: Final = ((b"\x1f\x8b", "+gzip"), (b"\x28\xb5\x2f\xfd", "+zstd"))
+_SUFFIXES: Final = {"gzip": "+gzip", "zstd": "+zstd"}
 
 
 def save_layout(image: Image, directory: Path) -> str:
@@ -69,7 +70,7 @@ def _layer(layer: Layer, blobs: Path, *, what: str) -> dict[str, Any]:
             hint="do not use it; fetch the image again",
         )
     part.replace(blobs / digest.hexdigest())
-    suffix = next((suffix for magic, suffix in _MAGIC if head.startswith(magic)), "")
+    suffix = _SUFFIXES.get(magic.compression(head), "")
     return {"mediaType": _LAYER + suffix, "digest": name, "size": size}
 
 

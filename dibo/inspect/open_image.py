@@ -9,32 +9,23 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from dibo.errors import CommandFailed, DiskImageError
+from dibo.formats import magic
 from dibo.formats.qcow2 import reader
 from dibo.formats.source import Source, check
 from dibo.system import process
 from dibo.system.report import Report
 from dibo.system.workspace import Run
 
-_FOREIGN: Final = (
-    (0, b"KDMV", "vmdk"),
-    (0, b"COWD", "vmdk"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"conectix", "vpc"),
-    (0x40, b"\x7f\x10\xda\xbe", "vdi"),
-)
-_PACKED: Final = (
-    (b"\x1f\x8b", "gzip"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"BZh", "bzip2"),
-)
-_HEAD: Final = 512
+_CONVERTED: Final = ("vmdk", "vhdx", "vpc", "vdi")
+"""What qemu-img makes raw."""
+_SECONDS: Final = 60.0
+_WHOLE: Final = "if you trust it: qemu-img convert -O qcow2 {} whole.qcow2, and take that"
 
 
 class FileSource:
@@ -80,14 +71,12 @@ def opened(path: Path, *, run: Run, report: Report) -> Iterator[tuple[Source, Pa
     """The disk in an image file; and the file it is in, with its format in QEMU's words, for other programs. Raises
     DiskImageError, and ToolMissing where qemu-img is needed."""
     with _file(path) as file:
-        head = file.read(0, min(_HEAD, file.size))
-        if head.startswith(reader.MAGIC):
-            yield reader.Qcow2Source(file, name=str(path)), path, "qcow2"
+        kind = image_format(file, name=str(path))
+        if kind == "qcow2":
+            yield reader.Qcow2Source(file, name=str(path)), path, kind
             return
-        kind = next((kind for at, magic, kind in _FOREIGN if head[at:].startswith(magic)), None)
-        if kind is None:
-            _refuse(path, head)
-            yield file, path, "raw"
+        if kind == "raw":
+            yield file, path, kind
             return
     raw = run.subdirectory("disk") / "disk.raw"
     _convert(path, kind, raw, report=report)
@@ -107,34 +96,56 @@ def _file(path: Path) -> Iterator[FileSource]:
         file.close()
 
 
-def _refuse(path: Path, head: bytes) -> None:
-    if head.startswith(b"# Disk DescriptorFile"):
+def image_format(file: Source, *, name: str) -> str:
+    """The format of a disk image, in QEMU's words, by its own bytes. Raises DiskImageError for what is none that dibo
+    reads: something compressed, an archive, a list of other files."""
+    head = file.read(0, min(magic.HEAD, file.size))
+    tail = file.read(max(0, file.size - magic.TAIL), min(magic.TAIL, file.size))
+    kind = magic.disk_format(head, tail)
+    if kind == "vmdk descriptor":
         raise DiskImageError(
-            f"{path} only says which files a disk is in",
-            hint=f"if you trust it: qemu-img convert -O qcow2 {path} whole.qcow2, and take that",
+            f"{name} only says which files a disk is in",
+            hint=_WHOLE.format(name),
         )
-    for magic, program in _PACKED:
-        if head.startswith(magic):
-            raise DiskImageError(f"{path} is compressed by {program}", hint="unpack it first")
+    if kind and kind not in ("qcow2", *_CONVERTED):
+        raise DiskImageError(f"{name} is a disk image of the format {kind}", hint=_WHOLE.format(name))
+    if compressed := magic.compression(head):
+        raise DiskImageError(f"{name} is compressed by {compressed}", hint="unpack it first")
+    kept = magic.archive(head)
+    if kept and kept != "iso9660" and not magic.has_partition_table(head):
+        raise DiskImageError(f"{name} is a {kept}, no disk image")
+    return kind or "raw"
+
+
+def image_info(path: Path, kind: str) -> dict[str, Any]:
+    """What `qemu-img info` says of an image of the format `kind` that needs no other file. An image may name any file
+    of this machine, which QEMU would read: raises DiskImageError for one that does."""
+    image = str(path.absolute())  # a name with a colon would be a protocol
+    if kind == "qcow2":
+        with _file(path) as file:
+            reader.check_contained(file, name=str(path))
+    try:
+        answer = process.run(
+            ["qemu-img", "info", "--output=json", "-f", kind, image], capture=True, timeout=_SECONDS
+        )
+        info = json.loads(answer.stdout)
+    except (CommandFailed, ValueError) as error:
+        raise DiskImageError(f"cannot read {path}, a {kind}: {error}") from error
+    if others := _others(info, image):
+        raise DiskImageError(f"{path} refers to other files: {', '.join(others)}", hint=_WHOLE.format(path))
+    return cast("dict[str, Any]", info)
 
 
 def _convert(path: Path, kind: str, raw: Path, *, report: Report) -> None:
-    image = str(path.absolute())  # a name with a colon would be a protocol
+    image_info(path, kind)
     try:
-        said = process.run(["qemu-img", "info", "--output=json", "-f", kind, image], capture=True)
-        others = _others(json.loads(said.stdout), image)
-        if others:
-            raise DiskImageError(
-                f"{path} refers to other files: {', '.join(others)}",
-                hint=f"if you trust it: qemu-img convert -O qcow2 {path} whole.qcow2, and take that",
-            )
         with report.task(f"{kind}: making it raw"):
-            process.run(["qemu-img", "convert", "-f", kind, "-O", "raw", image, str(raw)])
-    except (CommandFailed, ValueError) as error:
+            process.run(["qemu-img", "convert", "-f", kind, "-O", "raw", str(path.absolute()), str(raw)])
+    except CommandFailed as error:
         raise DiskImageError(f"cannot read {path}, a {kind}: {error}") from error
 
 
-def _others(info: dict[str, object], image: str) -> list[str]:
+def _others(info: Mapping[str, Any], image: str) -> list[str]:
     """Files besides the image itself that QEMU would read."""
     named = [info.get("backing-filename")]
     details = info.get("format-specific")

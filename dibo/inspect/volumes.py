@@ -1,18 +1,17 @@
 """The volumes of a disk, and what is on each.
 
 Of xfs and btrfs, which dibo cannot read, label and UUID are read all the same: a root file system is booted by them.
-
-    xfs     byte 0   "XFSB",  32 UUID, 108 label (12)         fs/xfs/libxfs/xfs_format.h
-    btrfs   byte 65536 + 64 "_BHRfS_M", + 32 UUID, + 299 label (256)    fs/btrfs: struct btrfs_super_block
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from dibo.errors import DiskImageError
+from dibo.formats import magic
 from dibo.formats.ext4.reader import Ext, is_ext
 from dibo.formats.fat.reader import Fat, is_fat
 from dibo.formats.filesystem import FileSystem
@@ -21,8 +20,11 @@ from dibo.formats.source import Source, Window
 
 FOREIGN: Final = ("xfs", "btrfs")
 """What needs another program to be read."""
-_BTRFS: Final = 65536
-_NAMED: Final = ((0, b"LUKS\xba\xbe", "LUKS"), (512, b"LABELONE", "LVM"), (0, b"hsqs", "squashfs"))
+_XFS: Final = struct.Struct(">32x16s60x12s")
+"""The superblock up to its label: sb_uuid, sb_fname (fs/xfs/libxfs/xfs_format.h, struct xfs_dsb)."""
+_BTRFS: Final = struct.Struct("<32x16s251x256s")
+"""The superblock up to its label: fsid, label (include/uapi/linux/btrfs_tree.h, struct btrfs_super_block)."""
+_BTRFS_AT: Final = 0x10000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def _volume(disk: Source, place: Place) -> Volume:
     part = Window(disk, place.offset, place.size)
     kind = ""
     try:
-        head = _head(part, 0, 2048)
+        head = _head(part, 0, magic.HEAD)
         kind = "ext" if is_ext(head) else "vfat" if is_fat(head) else ""
         if kind == "ext":
             ext = Ext(part)
@@ -88,13 +90,14 @@ def _volume(disk: Source, place: Place) -> Volume:
 
 
 def _unreadable(part: Source, place: Place, head: bytes) -> Volume:
-    if head.startswith(b"XFSB") and len(head) >= 120:
-        return Volume(place=place, kind="xfs", uuid=_uuid(head[32:48]), label=_text(head[108:120]))
-    block = _head(part, _BTRFS, 1024)
-    if block[64:72] == b"_BHRfS_M":
-        return Volume(place=place, kind="btrfs", uuid=_uuid(block[32:48]), label=_text(block[299:555]))
-    kinds = (kind for at, magic, kind in _NAMED if head[at : at + len(magic)] == magic)
-    return Volume(place=place, kind=next(kinds, ""))
+    kind = magic.file_system(head)
+    if kind == "xfs" and len(head) >= _XFS.size:
+        uuid, label = _XFS.unpack_from(head)
+        return Volume(place=place, kind=kind, uuid=_uuid(uuid), label=_text(label))
+    if kind == "btrfs":
+        uuid, label = _BTRFS.unpack_from(_head(part, _BTRFS_AT, _BTRFS.size).ljust(_BTRFS.size, b"\0"))
+        return Volume(place=place, kind=kind, uuid=_uuid(uuid), label=_text(label))
+    return Volume(place=place, kind=kind)
 
 
 def _head(source: Source, offset: int, size: int) -> bytes:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import UsageError
+from dibo.formats import magic
 from dibo.tree.node import Buffer
 
 LEVELS: Final = {"zstd": range(1, 20), "gzip": range(1, 10), "xz": range(10), "none": range(1)}
@@ -124,7 +125,7 @@ def _gzip(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]
         out = compressor.compress(batch)
         return bytes(out + compressor.flush(zlib_ng.Z_FINISH if last else zlib_ng.Z_FULL_FLUSH))
 
-    yield b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # deflate, no name, no time, an unknown system
+    yield magic.GZIP + b"\x08\0\0\0\0\0\0\xff"  # deflate, no name, no time, an unknown system
     crc, size = 0, 0
     for batch, out in _parallel(deflate, batches, threads):
         crc, size = zlib.crc32(batch, crc), size + len(batch)
@@ -143,7 +144,7 @@ def _xz(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
         return out if last else out[:-1]  # a zero ends the stream of chunks
 
     flags = b"\0\x01"  # check: CRC32
-    yield b"\xfd7zXZ\0" + flags + struct.pack("<I", zlib.crc32(flags))
+    yield magic.XZ + flags + struct.pack("<I", zlib.crc32(flags))
     header = b"\x02\0\x21\x01" + bytes([2 * (dictionary - 12)]) + b"\0\0\0"  # 12 bytes; one filter, LZMA2
     yield header + struct.pack("<I", zlib.crc32(header))
     size, plain, crc = 0, 0, 0

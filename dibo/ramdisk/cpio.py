@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from dibo.errors import RamdiskError
+from dibo.formats import magic
 from dibo.tree.node import Buffer, Node
 
 _LARGEST: Final = 0xFFFFFFFF
@@ -89,7 +90,7 @@ def _header(path: bytes, node: Node, number: int, links: int, size: int, clamp: 
         "namesize": len(path) + 1,
         "check": 0,
     }
-    head = b"070701" + "".join(f"{each & _LARGEST:08x}" for each in numbers.values()).encode() + path + b"\0"
+    head = magic.CPIO + "".join(f"{each & _LARGEST:08x}" for each in numbers.values()).encode() + path + b"\0"
     return head + bytes(-len(head) % 4)
 
 

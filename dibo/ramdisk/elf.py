@@ -11,7 +11,9 @@ import io
 from dataclasses import dataclass
 from typing import Final
 
-MAGIC: Final = b"\x7fELF"
+from dibo.formats import magic
+
+MAGIC: Final = magic.ELF
 _RESOLVERS: Final = (
     b"getaddrinfo",
     b"getnameinfo",

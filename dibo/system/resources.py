@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shared(name: str) -> Path:
     """The directory `flavours`, `containerfiles` or `converters`."""
-    packaged = _PACKAGE / "share" / name
-    return packaged if packaged.is_dir() else _PACKAGE.parent / name
+    packaged = PACKAGE / "share" / name
+    return packaged if packaged.is_dir() else PACKAGE.parent / name
 
 
 def home() -> Path:

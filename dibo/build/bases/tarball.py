@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
+from dibo.formats import magic
 from dibo.plan.base import Ingredients, SquashFs, TarFile
 from dibo.system import http
 from dibo.system.report import Report
@@ -24,9 +25,7 @@ from dibo.system.workspace import Workspace
 from dibo.units import human_size
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_USTAR: Final = (257, b"ustar")  # POSIX pax(1), "ustar Interchange Format": the field `magic`
-_SQUASHFS: Final = b"hsqs"  # linux/magic.h, SQUASHFS_MAGIC, little-endian
-_PACKED: Final = (b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd")  # gzip, xz, bzip2, zstd
+_COMPRESSIONS: Final = ("gzip", "xz", "bzip2", "zstd")
 
 
 class LocalFile:
@@ -177,9 +176,9 @@ def root_file(path: Path) -> TarFile | SquashFs:
             head = file.read(512)
     except OSError as error:
         raise BaseError(f"cannot read {path}: {error.strerror}") from error
-    if head.startswith(_SQUASHFS):
+    if magic.file_system(head) == "squashfs":
         return SquashFs(path=path)
-    if head.startswith(_PACKED) or head[_USTAR[0] :].startswith(_USTAR[1]):
+    if magic.compression(head) in _COMPRESSIONS or magic.archive(head) == "tar":
         return TarFile(path=path)
     raise BaseError(
         f"{path} is neither a tar (plain, gzip, xz, bzip2, zstd) nor a squashfs",

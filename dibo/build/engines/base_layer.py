@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final, cast
 
 from dibo.errors import BaseError
+from dibo.formats import magic
 from dibo.plan.base import TarCommand, TarFile
 from dibo.system import process
 from dibo.system.process import Process
@@ -159,19 +160,19 @@ class _Copy:
 
 def decompressed(source: IO[bytes]) -> IO[bytes]:
     """The stream in a stream: gzip, zstd, xz, bzip2 or none, as its first bytes say."""
-    start: bytes = cast("Any", source).peek(6)[:6]
-    if start.startswith(b"\x1f\x8b"):  # RFC 1952
+    kind = magic.compression(cast("Any", source).peek(6))
+    if kind == "gzip":
         from isal import igzip
 
         return cast("IO[bytes]", igzip.open(source))  # type: ignore[no-untyped-call]
-    if start.startswith(b"\x28\xb5\x2f\xfd"):  # RFC 8878
+    if kind == "zstd":
         import zstandard
 
         reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
         return cast("IO[bytes]", reader)
-    if start.startswith(b"\xfd7zXZ\0"):
+    if kind == "xz":
         return cast("IO[bytes]", lzma.open(source))
-    if start.startswith(b"BZh"):
+    if kind == "bzip2":
         import bz2
 
         return cast("IO[bytes]", bz2.open(source))

@@ -28,12 +28,12 @@ from typing import Final
 from uuid import UUID
 
 from dibo.errors import DiskImageError
+from dibo.formats import magic
 from dibo.formats.ext4.reader_blocks import Run, extents, indirect
 from dibo.formats.filesystem import Entry, Kind, whole
 from dibo.formats.source import PIECE, Source, pieces
 
 _SUPERBLOCK: Final = 1024
-_MAGIC: Final = 0xEF53
 _ROOT: Final = 2
 _JOURNAL: Final = 0x4
 _RECOVER: Final = 0x4
@@ -59,7 +59,7 @@ _KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_I
 
 def is_ext(head: bytes) -> bool:
     """Whether a volume that begins with these 2 KiB has one of them."""
-    return len(head) >= 2 * _SUPERBLOCK and head[_SUPERBLOCK + 0x38 : _SUPERBLOCK + 0x3A] == b"\x53\xef"
+    return len(head) >= 2 * _SUPERBLOCK and head.startswith(magic.EXT, magic.EXT_AT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

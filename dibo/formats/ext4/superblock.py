@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from dibo.formats import magic
 from dibo.formats.ext4.checksum import extend, stored
 from dibo.formats.ext4.layout import BLOCK, DESCRIPTOR, FIRST_INODE, GROUP, INODE, Layout, Parameters
 
@@ -22,6 +23,9 @@ _COMPATIBLE: Final = 0x8 | 0x10 | 0x20
 _INCOMPATIBLE: Final = 0x2 | 0x40 | 0x80 | 0x200
 _READ_ONLY_COMPATIBLE: Final = 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400
 _GROUP_NUMBER: Final = 0x5A
+_CLEAN: Final = 1
+_REMOUNT_READ_ONLY: Final = 2
+"""What the kernel does about errors (s_errors): Debian's and Ubuntu's images say so, where mke2fs says continue."""
 
 
 def superblock(
@@ -50,7 +54,7 @@ def superblock(
     put(
         0x2C, "IIHH", 0, time_low, 0, 0xFFFF
     )  # last mount, last write; mounts so far, and before a check: never
-    put(0x38, "HHHH", 0xEF53, 1, 1, 0)  # magic; clean; on errors continue; minor revision
+    put(0x38, "2sHHH", magic.EXT, _CLEAN, _REMOUNT_READ_ONLY, 0)  # and minor revision
     put(0x40, "IIII", time_low, 0, 0, 1)  # checked, check each; made by Linux; revision
     put(0x54, "IH", FIRST_INODE, INODE)
     put(0x5C, "III", _COMPATIBLE | (_HAS_JOURNAL if journal else 0), _INCOMPATIBLE, _READ_ONLY_COMPATIBLE)

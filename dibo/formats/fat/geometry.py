@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import LayoutError
+from dibo.formats import magic
 from dibo.units import SECTOR, human_size
 
 FATS = 2
@@ -140,10 +141,10 @@ def boot_sector(geometry: Geometry, *, hidden: int, serial: int, label: bytes, r
         head += struct.pack("<IHHIHH12x", geometry.sectors_per_fat, 0, 0, root, FSINFO_SECTOR, BACKUP_SECTOR)
     kind = f"FAT{geometry.bits}".encode().ljust(8)
     tail = struct.pack("<BBBI11s8s", 0x80, 0, 0x29, serial, label, kind) + _CODE
-    return (head + tail).ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
+    return (head + tail).ljust(SECTOR - 2, b"\0") + magic.BOOT_SIGNATURE
 
 
 def fsinfo_sector(*, free: int, next_free: int) -> bytes:
     """FAT32's note of how many clusters are free, and where to look for one."""
     body = struct.pack("<4s480x4sII12x", b"RRaA", b"rrAa", free, next_free)
-    return body + b"\0\0\x55\xaa"
+    return body + b"\0\0" + magic.BOOT_SIGNATURE

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import DiskImageError
+from dibo.formats import magic
 from dibo.formats.fat.geometry import ENTRY
 from dibo.formats.filesystem import Entry, Kind, whole
 from dibo.formats.source import Recent, Source, pieces
@@ -30,7 +31,11 @@ _KEPT: Final = 4 << 20
 
 def is_fat(head: bytes) -> bool:
     """Whether a volume that begins with this sector has a FAT."""
-    if len(head) < 512 or head[510:512] != b"\x55\xaa" or head[0] not in (0xEB, 0xE9):
+    if (
+        len(head) < 512
+        or not head.startswith(magic.BOOT_SIGNATURE, magic.BOOT_SIGNATURE_AT)
+        or head[0] not in (0xEB, 0xE9)
+    ):
         return False
     sector, per_cluster, reserved, fats, *_ = _BPB.unpack_from(head, 11)
     kind = head[54:62], head[82:90]

@@ -1,4 +1,4 @@
-"""The GUID partition table, with its protective MBR, as bytes; and a reader of it.
+"""The GUID partition table, with its protective MBR, as bytes; and readers of it.
 
     sector 0        protective MBR: boot code (left zero here), one partition of type 0xEE over the disk
     sector 1        header: signature, CRCs, where the entries and the other header are, disk GUID
@@ -19,33 +19,42 @@
 
 All little-endian; GUIDs with their first three fields so, too (`UUID.bytes_le`). The CRC is that of zlib,
 of the header with its CRC field zero. UEFI 2.10, 5.2.3 (protective MBR) and 5.3 (GPT).
+
+The ramdisk's pull program bundles this module: standard library and dibo.formats.magic only, as of Python 3.10.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from uuid import UUID
 
-from dibo.errors import LayoutError
-from dibo.units import SECTOR
+from dibo.formats import magic
 
+SECTOR = 512
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY = struct.Struct("<16s16sQQQ72s")
-_SIGNATURE = b"EFI PART"
+_MBR_RECORD = struct.Struct("<B3sB3sII")
 _REVISION = 0x00010000
 _ENTRIES = 128
 ENTRIES_SECTORS = 32
 """128 entries of 128 bytes."""
 FIRST_USABLE = 2 + ENTRIES_SECTORS
 _MAX_ENTRIES_BYTES = 1 << 20  # the specification sets no limit; nobody writes more than a few hundred entries
-
+_LEAST_SECTORS = 2 * (ENTRIES_SECTORS + 1) + 2
 _MBR_TABLE = 446
+_MBR_RECORDS = 4
 _PROTECTIVE = 0xEE
+
+Read = Callable[[int, int], bytes]
+"""`read(offset, size)`: bytes of a disk; fewer where it ends."""
+
+
+class GptError(ValueError):
+    """A table that a careful reader would not use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +84,11 @@ class Entry:
     def size(self) -> int:
         return (self.last_lba - self.first_lba + 1) * SECTOR
 
+    @property
+    def end(self) -> int:
+        """The byte after the last."""
+        return (self.last_lba + 1) * SECTOR
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionTable:
@@ -82,6 +96,62 @@ class PartitionTable:
     first_usable: int
     last_usable: int
     entries: tuple[Entry, ...]
+
+
+class _Header(NamedTuple):
+    """The fields of a header, in their order."""
+
+    signature: bytes
+    revision: int
+    header_size: int
+    header_crc: int
+    reserved: int
+    this_lba: int
+    other_lba: int
+    first_usable: int
+    last_usable: int
+    disk_guid: bytes
+    entries_lba: int
+    entry_count: int
+    entry_size: int
+    entries_crc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One copy of a table as it lies on a disk: what it says, and its bytes, so that whatever else is in them is kept
+    when the table is written for another disk."""
+
+    table: PartitionTable
+    mbr: bytes
+    header: bytes
+    """As long as it says that it is."""
+    raw_entries: bytes
+
+    @property
+    def entries_offset(self) -> int:
+        """Where the first copy has its entries; a second copy does not say, and then they follow the header."""
+        header = self._fields
+        return (header.entries_lba if header.this_lba == 1 else 2) * SECTOR
+
+    @property
+    def other_lba(self) -> int:
+        """The sector of the other copy's header."""
+        return self._fields.other_lba
+
+    @property
+    def backup(self) -> tuple[int, int]:
+        """First byte, and the byte after the last, of the second copy as the first has it."""
+        end = (self.other_lba + 1) * SECTOR
+        return end - SECTOR - self.entries_sectors * SECTOR, end
+
+    @property
+    def entries_sectors(self) -> int:
+        return -(-len(self.raw_entries) // SECTOR)
+
+    @property
+    def _fields(self) -> _Header:
+        return _Header._make(_HEADER.unpack_from(self.header))
 
 
 def last_usable(sectors: int) -> int:
@@ -96,21 +166,80 @@ def encode(entries: Sequence[Entry], *, size: int, disk_guid: UUID) -> Gpt:
     raw = b"".join(map(_encode_entry, entries)).ljust(ENTRIES_SECTORS * SECTOR, b"\0")
 
     def header(*, this: int, other: int, entries_lba: int) -> bytes:
-        return _encode_header(raw, this=this, other=other, entries_lba=entries_lba, last=last, guid=disk_guid)
+        fields = _Header(
+            signature=magic.GPT,
+            revision=_REVISION,
+            header_size=_HEADER.size,
+            header_crc=0,
+            reserved=0,
+            this_lba=this,
+            other_lba=other,
+            first_usable=FIRST_USABLE,
+            last_usable=last_usable(last + 1),
+            disk_guid=disk_guid.bytes_le,
+            entries_lba=entries_lba,
+            entry_count=_ENTRIES,
+            entry_size=_ENTRY.size,
+            entries_crc=zlib.crc32(raw),
+        )
+        return _sealed(fields)
 
     primary = header(this=1, other=last, entries_lba=2)
     backup = header(this=last, other=1, entries_lba=last - ENTRIES_SECTORS)
     return Gpt(
-        head=_protective_mbr(last + 1) + primary + raw,
+        head=protective_mbr(last + 1) + primary + raw,
         tail=raw + backup,
         tail_offset=(last - ENTRIES_SECTORS) * SECTOR,
     )
 
 
-def _protective_mbr(sectors: int) -> bytes:
+def protective_mbr(sectors: int, *, boot_code: bytes = b"") -> bytes:
+    """Sector 0 of a disk of `sectors` sectors."""
     first_chs, last_chs = b"\x00\x02\x00", b"\xff\xff\xff"  # sector 1; "cannot be said in CHS" (table 5.4)
-    record = struct.pack("<B3sB3sII", 0, first_chs, _PROTECTIVE, last_chs, 1, min(sectors - 1, 0xFFFFFFFF))
-    return bytes(_MBR_TABLE) + record.ljust(64, b"\0") + b"\x55\xaa"
+    record = _MBR_RECORD.pack(0, first_chs, _PROTECTIVE, last_chs, 1, min(sectors - 1, 0xFFFFFFFF))
+    return boot_code.ljust(_MBR_TABLE, b"\0") + record.ljust(64, b"\0") + magic.BOOT_SIGNATURE
+
+
+def fit(copy: Copy, size: int) -> Gpt:
+    """The table as it is on a disk of `size` bytes: the second copy at its end, and all up to there usable; on a disk
+    of the same size as it was. Whatever else a header has is kept. `head` is the first two sectors; the entries go to
+    `copy.entries_offset` as they are."""
+    last = size // SECTOR - 1
+    start = last - copy.entries_sectors
+    fields = copy._fields
+    if fields.other_lba != last or fields.this_lba != 1:
+        fields = fields._replace(last_usable=start - 1)
+    rest = copy.header[_HEADER.size :]
+    entries_lba = copy.entries_offset // SECTOR
+    first = _sealed(fields._replace(this_lba=1, other_lba=last, entries_lba=entries_lba), rest)
+    second = _sealed(fields._replace(this_lba=last, other_lba=1, entries_lba=start), rest)
+    return Gpt(
+        head=_stretched(copy.mbr, last) + first,
+        tail=copy.raw_entries.ljust(copy.entries_sectors * SECTOR, b"\0") + second,
+        tail_offset=start * SECTOR,
+    )
+
+
+def only(copy: Copy, entry: Entry, *, boot_code: bytes) -> Copy:
+    """The same table with that one partition, as its first, and with another boot code."""
+    fields = copy._fields
+    start = (entry.number - 1) * fields.entry_size
+    raw = copy.raw_entries[start : start + fields.entry_size].ljust(len(copy.raw_entries), b"\0")
+    fields = fields._replace(entries_crc=zlib.crc32(raw))
+    header = _sealed(fields, copy.header[_HEADER.size :])[: len(copy.header)]
+    table = PartitionTable(
+        disk_guid=copy.table.disk_guid,
+        first_usable=copy.table.first_usable,
+        last_usable=copy.table.last_usable,
+        entries=(_decode_entry(raw, 0, 1) or entry,),
+    )
+    return Copy(table=table, mbr=protective_mbr(1, boot_code=boot_code), header=header, raw_entries=raw)
+
+
+def _sealed(fields: _Header, rest: bytes = b"") -> bytes:
+    """A header with the CRC that goes with it, padded to a sector. `rest` is what it has beyond the known fields."""
+    crc = zlib.crc32(_HEADER.pack(*fields._replace(header_crc=0)) + rest)
+    return (_HEADER.pack(*fields._replace(header_crc=crc)) + rest).ljust(SECTOR, b"\0")
 
 
 def _encode_entry(entry: Entry) -> bytes:
@@ -124,159 +253,108 @@ def _encode_entry(entry: Entry) -> bytes:
     )
 
 
-def _encode_header(
-    entries: bytes, *, this: int, other: int, entries_lba: int, last: int, guid: UUID
-) -> bytes:
-    """`last` is the disk's last sector."""
-
-    def pack(crc: int) -> bytes:
-        return _HEADER.pack(
-            _SIGNATURE,
-            _REVISION,
-            _HEADER.size,
-            crc,
-            0,
-            this,
-            other,
-            FIRST_USABLE,
-            last_usable(last + 1),
-            guid.bytes_le,
-            entries_lba,
-            _ENTRIES,
-            _ENTRY.size,
-            zlib.crc32(entries),
-        )
-
-    return pack(zlib.crc32(pack(0))).ljust(SECTOR, b"\0")
+def _stretched(mbr: bytes, last: int) -> bytes:
+    """The protective MBR of a larger disk. A hybrid one, with other partitions, stays as it is."""
+    kinds = _record_types(mbr)
+    if sorted(kinds) != [0, 0, 0, _PROTECTIVE]:
+        return mbr
+    record_at = _MBR_TABLE + _MBR_RECORD.size * kinds.index(_PROTECTIVE)
+    sectors_at = record_at + _MBR_RECORD.size - 4
+    return mbr[:sectors_at] + struct.pack("<I", min(last, 0xFFFFFFFF)) + mbr[sectors_at + 4 :]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    table: PartitionTable
-    gpt: Gpt
-    """`head` is the first two sectors: entries stay where they are."""
-    old_tail: tuple[int, int]
-    """Where the second copy was, in bytes from and up to."""
+def _record_types(mbr: bytes) -> list[int]:
+    return [
+        _MBR_RECORD.unpack_from(mbr, _MBR_TABLE + _MBR_RECORD.size * index)[2]
+        for index in range(_MBR_RECORDS)
+    ]
 
 
-def fitted(head: bytes, *, size: int) -> Fitted:
-    """The table at the beginning of a disk, as it is on a disk of `size` bytes: the second copy at its end, and all up
-    to there usable; on a disk of the same size as it was. Whatever else a header has is kept. `head` must reach to the
-    end of the entries. Raises LayoutError for a damaged table.
-    """
-    table, other = _decode_copy(io.BytesIO(head), lba=1)
-    sector = head[SECTOR : 2 * SECTOR]
-    fields = list(_HEADER.unpack_from(sector))
-    entries_lba, count, entry_size = fields[10:13]
-    entries = head[entries_lba * SECTOR :][: count * entry_size]
-    entries_sectors = -(-len(entries) // SECTOR)
-    last = size // SECTOR - 1
-
-    def header(*, this: int, that: int, entries_at: int) -> bytes:
-        usable = fields[8] if other == last else last - entries_sectors - 1
-        changed = [
-            *fields[:3],
-            0,
-            fields[4],
-            this,
-            that,
-            fields[7],
-            usable,
-            fields[9],
-            entries_at,
-            *fields[11:],
-        ]
-        rest = sector[_HEADER.size : fields[2]]
-        changed[3] = zlib.crc32(_HEADER.pack(*changed) + rest)
-        return (_HEADER.pack(*changed) + rest).ljust(SECTOR, b"\0")
-
-    start = last - entries_sectors
-    tail = entries.ljust(entries_sectors * SECTOR, b"\0") + header(this=last, that=1, entries_at=start)
-    first = _stretched(head[:SECTOR], last) + header(this=1, that=last, entries_at=entries_lba)
-    return Fitted(
-        table=table,
-        gpt=Gpt(head=first, tail=tail, tail_offset=start * SECTOR),
-        old_tail=((other - entries_sectors) * SECTOR, (other + 1) * SECTOR),
+def is_protective(mbr: bytes) -> bool:
+    """Whether sector 0 says that a GPT follows."""
+    return (
+        len(mbr) >= SECTOR
+        and mbr.startswith(magic.BOOT_SIGNATURE, magic.BOOT_SIGNATURE_AT)
+        and _PROTECTIVE in _record_types(mbr)
     )
 
 
-def _stretched(mbr: bytes, last: int) -> bytes:
-    """The protective MBR of a larger disk. One with other partitions, too, stays as it is."""
-    kinds = mbr[_MBR_TABLE + 4 : -2 : 16]
-    if sorted(kinds) != [0, 0, 0, _PROTECTIVE]:
-        return mbr
-    at = _MBR_TABLE + 16 * kinds.index(_PROTECTIVE) + 12
-    return mbr[:at] + struct.pack("<I", min(last, 0xFFFFFFFF)) + mbr[at + 4 :]
+def claims_one(head: bytes) -> bool:
+    """Whether a disk that begins so claims to have a table, sound or not."""
+    return head.startswith(magic.GPT, SECTOR) or is_protective(head)
 
 
 def decode(source: BinaryIO) -> PartitionTable:
     """The table of a disk image: both copies are read, checked, and must say the same.
 
-    Raises LayoutError for anything that a careful reader would not use.
+    Raises GptError for anything that a careful reader would not use.
     """
-    mbr = _read(source, 0, SECTOR)
-    if mbr[-2:] != b"\x55\xaa" or _PROTECTIVE not in mbr[_MBR_TABLE + 4 : -2 : 16]:
-        raise LayoutError("no GUID partition table: sector 0 holds no protective MBR")
-    primary, other = _decode_copy(source, lba=1)
-    backup, back = _decode_copy(source, lba=other)
-    if back != 1 or backup != primary:
-        raise LayoutError("the two copies of the partition table differ")
-    return primary
+
+    def read(offset: int, size: int) -> bytes:
+        source.seek(offset)
+        return source.read(size)
+
+    if not is_protective(_read(read, 0, SECTOR)):
+        raise GptError("no GUID partition table: sector 0 holds no protective MBR")
+    primary = read_copy(read, lba=1)
+    backup = read_copy(read, lba=primary.other_lba)
+    if backup.other_lba != 1 or backup.table != primary.table:
+        raise GptError("the two copies of the partition table differ")
+    return primary.table
 
 
-def decode_either(source: BinaryIO, *, last: int) -> PartitionTable:
-    """The table of a disk that somebody else made, from whichever copy is sound; `last` is the disk's last sector.
-
-    Raises LayoutError when neither is.
-    """
+def read_either(read: Read, *, size: int) -> Copy:
+    """The table of a disk of `size` bytes that somebody else made, from whichever copy is sound. Raises GptError when
+    neither is."""
     try:
-        return _decode_copy(source, lba=1)[0]
-    except LayoutError as error:
+        return read_copy(read, lba=1)
+    except GptError as error:
         try:
-            return _decode_copy(source, lba=last)[0]
-        except LayoutError:
+            return read_copy(read, lba=max(size // SECTOR - 1, 1))
+        except GptError:
             raise error from None
 
 
-def _decode_copy(source: BinaryIO, *, lba: int) -> tuple[PartitionTable, int]:
-    """One copy, and the sector where it says that the other one is."""
-    sector = _read(source, lba * SECTOR, SECTOR)
-    fields = _HEADER.unpack_from(sector)
-    (
-        signature,
-        _,
-        header_size,
-        crc,
-        _,
-        this,
-        other,
-        first,
-        last,
-        guid,
-        entries_lba,
-        count,
-        size,
-        crc_entries,
-    ) = fields
-    if signature != _SIGNATURE or not _HEADER.size <= header_size <= SECTOR:
-        raise LayoutError(f"no header of a GUID partition table in sector {lba}")
-    if zlib.crc32(sector[:16] + bytes(4) + sector[20:header_size]) != crc or this != lba:
-        raise LayoutError(f"the header of the partition table in sector {lba} is damaged")
+def read_disk(read: Read, *, size: int) -> Copy | None:
+    """The same; None for a disk that does not claim to have a table, or is too small for one."""
+    if size // SECTOR < _LEAST_SECTORS:
+        return None
+    try:
+        return read_either(read, size=size)
+    except GptError as error:
+        if claims_one(read(0, 2 * SECTOR)):
+            raise GptError(f"{error}, and so is its copy at the end") from error
+        return None
+
+
+def read_copy(read: Read, *, lba: int) -> Copy:
+    """The copy whose header is in sector `lba`. Raises GptError unless it is sound."""
+    sector = _read(read, lba * SECTOR, SECTOR)
+    fields = _Header._make(_HEADER.unpack_from(sector))
+    if fields.signature != magic.GPT or not _HEADER.size <= fields.header_size <= SECTOR:
+        raise GptError(f"no header of a GUID partition table in sector {lba}")
+    header = sector[: fields.header_size]
+    if (
+        zlib.crc32(_HEADER.pack(*fields._replace(header_crc=0)) + header[_HEADER.size :]) != fields.header_crc
+        or fields.this_lba != lba
+    ):
+        raise GptError(f"the header of the partition table in sector {lba} is damaged")
+    count, size = fields.entry_count, fields.entry_size
     if size < _ENTRY.size or size % 8 or not 0 < count * size <= _MAX_ENTRIES_BYTES:
-        raise LayoutError(f"the partition table in sector {lba} has {count} entries of {size} bytes")
-    raw = _read(source, entries_lba * SECTOR, count * size)
-    if zlib.crc32(raw) != crc_entries:
-        raise LayoutError(f"the entries of the partition table in sector {lba} are damaged")
-    entries = tuple(
-        entry
-        for number in range(1, count + 1)
-        if (entry := _decode_entry(raw, (number - 1) * size, number)) is not None
-    )
-    _check_entries(entries, first, last)
+        raise GptError(f"the partition table in sector {lba} has {count} entries of {size} bytes")
+    raw = _read(read, fields.entries_lba * SECTOR, count * size)
+    if zlib.crc32(raw) != fields.entries_crc:
+        raise GptError(f"the entries of the partition table in sector {lba} are damaged")
+    decoded = (_decode_entry(raw, (number - 1) * size, number) for number in range(1, count + 1))
+    entries = tuple(entry for entry in decoded if entry is not None)
+    _check_entries(entries, fields.first_usable, fields.last_usable)
     table = PartitionTable(
-        disk_guid=UUID(bytes_le=guid), first_usable=first, last_usable=last, entries=entries
+        disk_guid=UUID(bytes_le=fields.disk_guid),
+        first_usable=fields.first_usable,
+        last_usable=fields.last_usable,
+        entries=entries,
     )
-    return table, other
+    return Copy(table=table, mbr=_read(read, 0, SECTOR), header=header, raw_entries=raw)
 
 
 def _decode_entry(raw: bytes, offset: int, number: int) -> Entry | None:
@@ -298,16 +376,15 @@ def _check_entries(entries: tuple[Entry, ...], first: int, last: int) -> None:
     free = first
     for entry in sorted(entries, key=lambda entry: entry.first_lba):
         if not free <= entry.first_lba <= entry.last_lba <= last:
-            raise LayoutError(
+            raise GptError(
                 f"partition {entry.number} covers sectors {entry.first_lba} to {entry.last_lba},"
                 f" outside of what is usable or inside another partition"
             )
         free = entry.last_lba + 1
 
 
-def _read(source: BinaryIO, offset: int, size: int) -> bytes:
-    source.seek(offset)
-    data = source.read(size)
+def _read(read: Read, offset: int, size: int) -> bytes:
+    data = read(offset, size)
     if len(data) != size:
-        raise LayoutError(f"the disk image ends before byte {offset + size}, inside its partition table")
+        raise GptError(f"the disk ends before byte {offset + size}, inside its partition table")
     return data

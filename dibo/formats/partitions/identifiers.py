@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import UUID, uuid4
 
+from dibo.formats import magic
+
 MARK: Final = b"# dibo: a deployment may replace the identifiers of this disk\n"
 MARK_OFFSET: Final = 2040 * 512
 _HEADER: Final = struct.Struct("<8sIIIIQQQQ16sQIII")
-_SIGNATURE: Final = b"EFI PART"
 _SECTORS: Final = (512, 4096)
 _MBR_SIGNATURE: Final = 440
 _DISK_GUID_OFFSET, _GUID_OFFSET, _GUID_SIZE = 56, 16, 16
@@ -38,9 +39,9 @@ def replaced(
     if not are_replaceable(head):
         return head
     for sector in _SECTORS:
-        if head[sector:].startswith(_SIGNATURE):
+        if head[sector:].startswith(magic.GPT):
             return _of_gpt(bytearray(head), sector, kept or {}, draw)
-    if head[510:512] != b"\x55\xaa":
+    if not head.startswith(magic.BOOT_SIGNATURE, magic.BOOT_SIGNATURE_AT):
         return head
     return head[:_MBR_SIGNATURE] + draw().bytes[:4] + head[_MBR_SIGNATURE + 4 :]
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dibo.formats import magic
 from dibo.units import SECTOR
 
 _ENTRY: Final = struct.Struct("<B3sB3sII").pack
@@ -90,4 +91,4 @@ def _chs(lba: int) -> bytes:
 
 def _sector(entries: list[bytes], signature: int) -> bytes:
     table = b"".join(entries).ljust(64, b"\0")
-    return bytes(_SIGNATURE) + struct.pack("<I2x", signature) + table + b"\x55\xaa"
+    return bytes(_SIGNATURE) + struct.pack("<I2x", signature) + table + magic.BOOT_SIGNATURE

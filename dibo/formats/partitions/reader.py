@@ -10,13 +10,14 @@ A GPT counts if either copy is sound: images are cut, and grown, by tools that l
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Final, cast
+from functools import partial
+from typing import Final
 from uuid import UUID
 
-from dibo.errors import DiskImageError, LayoutError
+from dibo.errors import DiskImageError
+from dibo.formats import magic
 from dibo.formats.partitions import gpt
 from dibo.formats.source import Source
 from dibo.units import SECTOR
@@ -24,7 +25,6 @@ from dibo.units import SECTOR
 _TABLE: Final = 446
 _RECORD: Final = struct.Struct("<B3xB3xII")
 _EXTENDED: Final = (0x05, 0x0F, 0x85)
-_PROTECTIVE: Final = 0xEE
 _ACTIVE: Final = 0x80
 _FIRST_LOGICAL: Final = 5
 _MOST_LOGICAL: Final = 128
@@ -66,9 +66,9 @@ def table(disk: Source) -> Table | None:
         return None
     first = disk.read(0, 2 * SECTOR)
     records = [_RECORD.unpack_from(first, _TABLE + 16 * index) for index in range(4)]
-    if first[SECTOR - 2 : SECTOR] != b"\x55\xaa":
+    if first[SECTOR - 2 : SECTOR] != magic.BOOT_SIGNATURE:
         records = []
-    if first[SECTOR : SECTOR + 8] == b"EFI PART" or any(record[1] == _PROTECTIVE for record in records):
+    if first.startswith(magic.GPT, SECTOR) or gpt.is_protective(first):
         found = _of_gpt(disk)
         return Table(
             is_gpt=True,
@@ -94,9 +94,9 @@ def _on(disk: Source, found: tuple[Place, ...]) -> tuple[Place, ...]:
 
 def _of_gpt(disk: Source) -> list[Place]:
     try:
-        table = gpt.decode_either(cast("BinaryIO", _AsFile(disk)), last=disk.size // SECTOR - 1)
-    except LayoutError as error:
-        raise DiskImageError(f"the partition table is damaged: {error.message}") from error
+        table = gpt.read_either(partial(_read, disk), size=disk.size).table
+    except gpt.GptError as error:
+        raise DiskImageError(f"the partition table is damaged: {error}") from error
     return [
         Place(number=entry.number, offset=entry.offset, size=entry.size, kind=entry.type_guid)
         for entry in table.entries
@@ -124,7 +124,7 @@ def _logical(disk: Source, extended: int) -> list[Place]:
     while here not in seen and len(found) < _MOST_LOGICAL and 0 < here < disk.size // SECTOR:
         seen.add(here)
         sector = disk.read(here * SECTOR, SECTOR)
-        if sector[-2:] != b"\x55\xaa":
+        if sector[-2:] != magic.BOOT_SIGNATURE:
             break
         _, kind, first, sectors = _RECORD.unpack_from(sector, _TABLE)
         if kind:
@@ -136,17 +136,7 @@ def _logical(disk: Source, extended: int) -> list[Place]:
     return found
 
 
-class _AsFile:
-    """As much of a file as the reader of GPTs wants."""
-
-    def __init__(self, source: Source) -> None:
-        self._source, self._at = source, 0
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        assert whence == io.SEEK_SET
-        self._at = offset
-        return offset
-
-    def read(self, size: int) -> bytes:
-        there = max(0, min(size, self._source.size - self._at))
-        return self._source.read(self._at, there) if there else b""
+def _read(disk: Source, offset: int, size: int) -> bytes:
+    """Fewer bytes at the end of the disk."""
+    size = max(0, min(size, disk.size - offset))
+    return disk.read(offset, size) if size else b""

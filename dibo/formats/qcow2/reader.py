@@ -14,22 +14,40 @@ import zlib
 from typing import Final
 
 from dibo.errors import DiskImageError
-from dibo.formats.qcow2.format import DEFLATE, SECTOR, ZSTD
+from dibo.formats.qcow2.format import (
+    HEADER_SIZE,
+    ZSTD,
+    Header,
+    Qcow2Error,
+    extent,
+    is_compressed,
+    parse_header,
+    table_offset,
+)
 from dibo.formats.source import Recent, Source, check
 
-MAGIC: Final = b"QFI\xfb"
-_HEADER: Final = struct.Struct(">4sIQIIQIIQQIIQ")
-_REST: Final = struct.Struct(">QQQII")
-_MOST_L1: Final = 32 << 20  # bytes, as in QEMU's block/qcow2.h (QCOW_MAX_L1_SIZE)
-_DATA_FILE: Final = 1 << 2
-_TYPE: Final = 1 << 3
-_EXTENDED: Final = 1 << 4
-_KNOWN: Final = 0b11 | _TYPE  # dirty and corrupt concern writers
-_OFFSET: Final = (1 << 56) - (1 << 9)
-_COMPRESSED: Final = 1 << 62
-_ZERO: Final = 1
 _KEPT: Final = 8 << 20
 _WINDOW: Final = 8 << 20  # of a zstd frame: four times the largest cluster
+
+
+def header_of(file: Source, *, name: str) -> Header:
+    """Raises DiskImageError for what is no header of a qcow2."""
+    try:
+        return parse_header(file.read(0, min(HEADER_SIZE, file.size)))
+    except Qcow2Error as error:
+        raise _refused(name, error) from error
+
+
+def check_contained(file: Source, *, name: str) -> None:
+    """Raises DiskImageError where a qcow2 names other files."""
+    try:
+        header_of(file, name=name).check_contained()
+    except Qcow2Error as error:
+        raise _refused(name, error) from error
+
+
+def _refused(name: str, error: Qcow2Error) -> DiskImageError:
+    return DiskImageError(f"{name} {error}", hint=f"if you trust it: {error.hint}" if error.hint else "")
 
 
 class Qcow2Source:
@@ -37,52 +55,22 @@ class Qcow2Source:
 
     def __init__(self, file: Source, *, name: str) -> None:
         self._file, self._name = file, name
-        head = file.read(0, _HEADER.size)
-        (_, version, backing, _, bits, size, encryption, l1_entries, l1_offset, *_) = _HEADER.unpack(head)
-        if version not in (2, 3):
-            raise DiskImageError(f"{name} is a qcow2 of version {version}; 2 and 3 are known")
-        if not 9 <= bits <= 21:
-            raise DiskImageError(f"{name}: clusters of 2^{bits} bytes are none of qcow2's")
-        if backing:
-            raise DiskImageError(
-                f"{name} is only the difference to another file, which it names (a backing file)",
-                hint=f"if you trust it: qemu-img convert -O qcow2 {name} whole.qcow2, and take that",
-            )
-        if encryption:
-            raise DiskImageError(f"{name} is encrypted", hint="decrypt it with qemu-img convert")
-        self._zstd = version == 3 and self._compression() == ZSTD
-        self.size = size
-        self._bits, self._cluster = bits, 1 << bits
-        self._entries = self._cluster // 8
-        wanted = -(-size // (self._cluster * self._entries))
-        if l1_entries < wanted or l1_entries * 8 > _MOST_L1:
-            raise DiskImageError(f"{name}: {l1_entries} entries in the L1 table, for a disk of {size} bytes")
-        self._l1 = struct.unpack(f">{wanted}Q", file.read(l1_offset, wanted * 8))
+        header = header_of(file, name=name)
+        try:
+            header.check_readable()
+        except Qcow2Error as error:
+            raise _refused(name, error) from error
+        self._header = header
+        self.size = header.size
+        self._l1 = struct.unpack(f">{header.tables}Q", file.read(header.l1_offset, header.tables * 8))
         self._tables, self._clusters = Recent(_KEPT), Recent(_KEPT)
-
-    def _compression(self) -> int:
-        features, _, _, _, length = _REST.unpack(self._file.read(72, _REST.size))
-        if features & _DATA_FILE:
-            raise DiskImageError(f"{self._name} keeps its data in another file, which it names")
-        if features & ~_KNOWN:
-            what = "extended L2 entries" if features & _EXTENDED else f"features {features & ~_KNOWN:#x}"
-            raise DiskImageError(
-                f"{self._name} has {what}, which dibo does not know",
-                hint=f"qemu-img convert -O qcow2 {self._name} plain.qcow2 makes one without",
-            )
-        if not features & _TYPE:
-            return DEFLATE
-        kind = self._file.read(104, 1)[0] if length > 104 else DEFLATE
-        if kind not in (DEFLATE, ZSTD):
-            raise DiskImageError(f"{self._name}: compression of an unknown type {kind}")
-        return kind
 
     def read(self, offset: int, size: int) -> bytes:
         check(offset, size, self.size)
         found = []
         while size:
-            index, within = divmod(offset, self._cluster)
-            part = min(size, self._cluster - within)
+            index, within = divmod(offset, self._header.cluster_size)
+            part = min(size, self._header.cluster_size - within)
             found.append(self._part(index, within, part))
             offset += part
             size -= part
@@ -90,26 +78,24 @@ class Qcow2Source:
 
     def _part(self, index: int, within: int, size: int) -> bytes:
         """Of one cluster."""
-        above, place = divmod(index, self._entries)
-        table = self._l1[above] & _OFFSET
+        above, place = divmod(index, self._header.entries_per_table)
+        table = table_offset(self._l1[above])
         entry = self._entry(table, place) if table else 0
-        if entry & _COMPRESSED:
+        if is_compressed(entry):
             return self._inflated(entry)[within : within + size]
-        offset = entry & _OFFSET
-        if not offset or entry & _ZERO:
-            return bytes(size)
-        return self._stored(offset + within, size)
+        offset, _ = extent(entry, self._header.cluster_bits)
+        return self._stored(offset + within, size) if offset else bytes(size)
 
     def _entry(self, table: int, place: int) -> int:
         block = self._tables.get(table)
         if block is None:
-            block = self._tables.put(table, self._stored(table, self._cluster))
+            block = self._tables.put(table, self._stored(table, self._header.cluster_size))
         entry: int = struct.unpack_from(">Q", block, place * 8)[0]
         return entry
 
     def _stored(self, offset: int, size: int) -> bytes:
         """Of the file. It may end within its last cluster: the rest reads as zeros."""
-        if offset - offset % self._cluster >= self._file.size:
+        if offset - offset % self._header.cluster_size >= self._file.size:
             raise DiskImageError(f"{self._name} ends before byte {offset}, which it refers to: is it whole?")
         there = max(0, min(size, self._file.size - offset))
         return self._file.read(offset, there).ljust(size, b"\0") if there else bytes(size)
@@ -118,14 +104,13 @@ class Qcow2Source:
         cluster = self._clusters.get(entry)
         if cluster is not None:
             return cluster
-        shift = 62 - (self._bits - 8)
-        offset = entry & ((1 << shift) - 1)
-        size = ((entry >> shift & ((1 << (self._bits - 8)) - 1)) + 1) * SECTOR - offset % SECTOR
+        offset, size = extent(entry, self._header.cluster_bits)
         size = min(size, self._file.size - offset)
         if size <= 0:
             raise DiskImageError(f"{self._name} ends before byte {offset}, which it refers to: is it whole?")
-        cluster = _decompress(self._file.read(offset, size), self._cluster, zstd=self._zstd)
-        if len(cluster) != self._cluster:
+        data = self._file.read(offset, size)
+        cluster = _decompress(data, self._header.cluster_size, zstd=self._header.compression == ZSTD)
+        if len(cluster) != self._header.cluster_size:
             raise DiskImageError(f"{self._name}: the compressed cluster at byte {offset} is damaged")
         return self._clusters.put(entry, cluster)
 

@@ -14,16 +14,9 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from dibo.errors import LayerError
+from dibo.formats import magic
 
 MAGIC_BYTES: Final = 6
-_MAGIC: Final = (
-    ("gzip", b"\x1f\x8b"),
-    ("zstd", b"\x28\xb5\x2f\xfd"),
-    *(("zstd", bytes((first, 0x2A, 0x4D, 0x18))) for first in range(0x50, 0x60)),  # skippable frames
-    ("xz", b"\xfd7zXZ\0"),
-    ("bzip2", b"BZh"),
-    ("lz4", b"\x04\x22\x4d\x18"),
-)
 _READ = 1 << 19
 
 
@@ -39,7 +32,7 @@ class Source(Protocol):
 
 def sniff(start: bytes) -> str:
     """`gzip`, `zstd`, `plain`; or the name of a compression that images do not have."""
-    return next((name for name, magic in _MAGIC if start.startswith(magic)), "plain")
+    return magic.compression(start) or "plain"
 
 
 def contradiction(kind: str, media_type: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from dibo.errors import ImageError, OutputError
+from dibo.formats import magic
 from dibo.images.image import Reader
 from dibo.images.sources.files import Archive
 from dibo.images.sources.tarindex import read_index
@@ -84,19 +85,20 @@ def _next(source: Reader, *, what: str) -> bytes:
 
 def _opener(start: bytes) -> Callable[[IO[bytes]], Any] | None:
     """What decompresses a file that begins so; None for one that is not compressed."""
-    if start.startswith(b"\x1f\x8b"):  # RFC 1952
+    kind = magic.compression(start)
+    if kind == "gzip":
         from isal import igzip
 
         return igzip.open
-    if start.startswith(b"\x28\xb5\x2f\xfd"):  # RFC 8878
+    if kind == "zstd":
         import zstandard
 
         return lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    if start.startswith(b"\xfd7zXZ\0"):
+    if kind == "xz":
         import lzma
 
         return lzma.open
-    if start.startswith(b"BZh"):
+    if kind == "bzip2":
         import bz2
 
         return bz2.open

@@ -8,6 +8,7 @@
     server                 who is told
     main                   the order of all that
 
-It runs in the ramdisk, on the standard library of whatever Python the root has, with no package beside it; install.d
-copies exactly the modules that it imports (bundle.py). So nothing here is shared with dibo.
+It runs in the ramdisk, on the standard library of whatever Python the root has (3.10 or newer), with no package beside
+it; install.d copies exactly the modules that it imports (bundle.py). Partition tables, headers of qcow2 and first bytes
+are read by dibo's own modules, which ../lib leads to: those import nothing but the standard library and each other.
 """

@@ -7,10 +7,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from dibo.formats import magic
 from pull import zstd
 from pull.errors import PullError
 
-_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\0"
+_KNOWN = ("gzip", "xz", "zstd")
+_FIRST = 1 << 10
+"""Bytes that a new member is given at once: what it leaves is copied, so many small members would be copied often."""
 _OUT = 1 << 20
 _XZ_MEMORY = 128 << 20  # xz -9 wants 65 MiB
 _LEFTOVER = b"\0"
@@ -21,10 +24,8 @@ _Codec = Any
 
 def kind_of(head: bytes) -> str:
     """`gzip`, `xz`, `zstd`; empty for anything else."""
-    for magic, kind in ((_GZIP, "gzip"), (_XZ, "xz"), (zstd.MAGIC, "zstd")):
-        if head.startswith(magic):
-            return kind
-    return ""
+    kind = magic.compression(head)
+    return kind if kind in _KNOWN else ""
 
 
 def decompress(kind: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -45,20 +46,31 @@ def _members(
 ) -> Iterator[bytes]:
     """Members of RFC 1952, streams of the .xz file format: one after the other, with zeros between them or none.
     `drain` gives what comes out of some bytes."""
-    codec, begun = new(), False
+    codec, begun, step = new(), False, _FIRST
     for piece in pieces:
-        while piece:
-            piece = piece if begun else piece.lstrip(_LEFTOVER)
-            if not piece:
-                break
-            begun = True
-            yield from drain(codec, piece)
-            piece = b""
+        at = 0
+        while at < len(piece):
+            if not begun:
+                at = _behind_zeros(piece, at)
+                if at == len(piece):
+                    break
+                begun, step = True, _FIRST
+            part = piece[at : at + step]
+            yield from drain(codec, part)
+            at, step = at + len(part), step * 2
             if codec.eof:
-                piece = codec.unused_data
+                at -= len(codec.unused_data)
                 codec, begun = new(), False
     if begun:
         raise ValueError("it ends too early")
+
+
+def _behind_zeros(piece: bytes, at: int) -> int:
+    """Where something else than padding begins."""
+    while at < len(piece) and piece[at] == 0:
+        part = piece[at : at + _FIRST]
+        at += len(part) - len(part.lstrip(_LEFTOVER))
+    return at
 
 
 def _of_gzip(codec: _Codec, data: bytes) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+from dibo.formats import magic
 from pull import compressed, qcow2
 from pull.cmdline import Wish
 from pull.errors import PullError
@@ -18,22 +19,6 @@ from pull.web import CHUNK, Answer, Client, Request, Stream, host_of, ranged, re
 
 Progress = Callable[[int, "int | None"], None]
 """Is told how many bytes have come, and how many there are."""
-_FOREIGN = {
-    b"KDMV": "a VMDK",
-    b"vhdxfile": "a VHDX",
-    b"conectix": "a VHD",
-    b"BZh": "compressed by bzip2",
-    b"PK\3\4": "a zip",
-    b"070701": "a cpio: a ramdisk?",
-}
-_FILE_SYSTEMS = (
-    (1080, b"\x53\xef"),
-    (0, b"XFSB"),
-    (0x10040, b"_BHRfS_M"),
-    (0, b"hsqs"),
-    (1024, b"\xe2\xe1\xf5\xe0"),
-)
-"""(offset, magic): ext2 to ext4, xfs, btrfs, squashfs, erofs."""
 
 
 class Input:
@@ -100,13 +85,13 @@ class Raw:
 class Sparse:
     """A qcow2."""
 
-    def __init__(self, source: Input, progress: Progress) -> None:
+    def __init__(self, source: Input, progress: Progress, *, room: int) -> None:
         if source.size is None:
             raise PullError(
                 "the server does not say how large the file is, which a qcow2 needs: take another server"
             )
         self._source, self._progress = source, progress
-        self._qcow2 = qcow2.Qcow2(source.range, source.size)
+        self._qcow2 = qcow2.Qcow2(source.range, source.size, room=room)
         self.beginning = self._qcow2.beginning(BEGINNING)
         self.size = self.came = self._qcow2.size
 
@@ -127,10 +112,10 @@ def open_input(wish: Wish, client: Client) -> Input:
     )
 
 
-def open_image(source: Input, wish: Wish, progress: Progress) -> Raw | Sparse:
-    """The disk in it. Raises PullError for what is none."""
-    if source.head.startswith(qcow2.MAGIC) and wish.format != "raw":
-        return Sparse(source, progress)
+def open_image(source: Input, wish: Wish, progress: Progress, *, room: int) -> Raw | Sparse:
+    """The disk in it, for a disk of `room` bytes. Raises PullError for what is none."""
+    if magic.disk_format(source.head) == "qcow2" and wish.format != "raw":
+        return Sparse(source, progress, room=room)
     if wish.format == "qcow2":
         raise PullError("the image is no qcow2, and image_format= says so")
     raw = Raw(source, compressed.kind_of(source.head), progress)
@@ -141,15 +126,17 @@ def open_image(source: Input, wish: Wish, progress: Progress) -> Raw | Sparse:
 
 def _check_is_disk(head: bytes) -> None:
     anyway = "image_format=raw writes it nonetheless"
-    if head.startswith(qcow2.MAGIC):
+    if magic.disk_format(head) == "qcow2":
         raise PullError("the image is a qcow2, compressed once more: a qcow2 is compressed within; unpack it")
-    for magic, what in _FOREIGN.items():
-        if head.startswith(magic):
-            raise PullError(f"the image is {what}; raw and qcow2 are known; {anyway}")
-    if head[257:262] == b"ustar":
-        raise PullError(f"the image is a tar, not a disk: `dibo convert` makes disks of roots; {anyway}")
-    has_table = head[510:512] == b"\x55\xaa" or head[512:520] == b"EFI PART"
-    if not has_table and not any(head[at : at + len(magic)] == magic for at, magic in _FILE_SYSTEMS):
+    if kind := magic.disk_format(head):
+        raise PullError(f"the image is a disk of the format {kind}; raw and qcow2 are known; {anyway}")
+    if kind := magic.compression(head):
+        raise PullError(f"the image is compressed by {kind}; gzip, xz and zstd are known; {anyway}")
+    if magic.has_partition_table(head):
+        return
+    if kind := magic.archive(head):
+        raise PullError(f"the image is a {kind}, not a disk: `dibo convert` makes disks of roots; {anyway}")
+    if not magic.file_system(head):
         raise PullError(f"the image has no partition table and no file system that is known; {anyway}")
 
 

@@ -138,7 +138,7 @@ class _Deployment:
         self._say(f"fetching {reference.shown(wish.image)}")
         source = open_input(wish, client)
         try:
-            image = open_image(source, wish, self._progress())
+            image = open_image(source, wish, self._progress(), room=disk.size)
             target = Target(disk, image.beginning, image.size, wipe=wish.wipe)
             try:
                 self._server.started()

@@ -18,98 +18,92 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
+from dibo.formats.qcow2.format import (
+    HEADER_SIZE,
+    ZSTD,
+    Header,
+    Qcow2Error,
+    extent,
+    is_compressed,
+    parse_header,
+    table_offset,
+)
 from pull.errors import PullError
 from pull.zstd import Decompressor
 
-MAGIC = b"QFI\xfb"
-_HEADER = struct.Struct(">4sIQIIQIIQQIIQ")
-_FEATURES = struct.Struct(">Q")
-_OFFSET = (1 << 56) - (1 << 9)
-_COMPRESSED = 1 << 62
-_ZERO = 1
-_KNOWN = 0b1011  # dirty, corrupt, compression type
-_CLAIMS = {1 << 2: "its data in another file", 1 << 4: "extended L2 entries"}
-_LARGEST_L1 = 32 << 20  # bytes, as QEMU's block/qcow2.h has it
 _MOST_CLUSTERS = 1 << 22
 """In use: 256 GiB of data at the usual size, and some 400 MB of memory here."""
+_MOST_REQUESTS = 1 << 16
+"""For L2 tables: 32 TiB at the usual cluster size. Tables that lie side by side are one request."""
+_AT_ONCE = 4 << 20
 _TABLE = 1 << 63
-_SECTOR = 512
 
 
 class Qcow2:
     """`read(offset, size)` gives bytes of the file, of `file_size` bytes. Raises PullError for what is damaged or
     not understood."""
 
-    def __init__(self, read: Callable[[int, int], bytes], file_size: int) -> None:
+    def __init__(self, read: Callable[[int, int], bytes], file_size: int, *, room: int) -> None:
+        """Reads nothing but the header of a disk that is larger than `room` bytes, and raises PullError."""
         self._read, self._file_size = read, file_size
         self._header = self._checked(0, min(4096, file_size))
-        if len(self._header) < 112:
-            raise PullError("the image is damaged: a qcow2 of a few bytes")
-        _, version, backing, _, bits, size, encrypted, l1_entries, l1_offset, *_ = _HEADER.unpack_from(
-            self._header
-        )
-        self._zstd = self._check(version, bits, backing, encrypted)
-        self.size: int = size
-        self.cluster: int = 1 << bits
-        self._bits = bits
+        header = _parsed(self._header)
+        if header.size > room:
+            raise PullError(f"the disk is too small: it has {room} bytes, the image wants {header.size}")
+        self.size = header.size
+        self.cluster = header.cluster_size
+        self._zstd = header.compression == ZSTD
+        self._bits = header.cluster_bits
         self._codec: Decompressor | None = None
-        per_table = self.cluster // 8
-        wanted = -(-size // (self.cluster * per_table))
-        if l1_entries < wanted or wanted * 8 > _LARGEST_L1:
-            raise PullError(f"the image is damaged: {l1_entries} entries in the L1 table, for {size} bytes")
         self._tables = [(0, hashlib.sha256(self._header).digest(), len(self._header))]
         self._places = array("Q")
         self._sizes = array("I")  # of compressed clusters; 0: as it is
         self._what = array("Q")  # a cluster of the disk, or _TABLE and a number
-        self._read_tables(l1_offset, wanted, per_table)
+        self._read_tables(header)
         self._order = array("I", sorted(range(len(self._places)), key=self._places.__getitem__))
-
-    def _check(self, version: int, bits: int, backing: int, encrypted: int) -> bool:
-        """Whether clusters are compressed by zstd."""
-        if version not in (2, 3) or not 9 <= bits <= 21:
-            raise PullError(
-                f"a qcow2 of version {version} with clusters of 2^{bits} bytes: 2 and 3, 9 to 21 are known"
-            )
-        if backing:
-            raise PullError(
-                "the qcow2 is only a difference to another file: `qemu-img convert` makes a whole one"
-            )
-        if encrypted:
-            raise PullError("the qcow2 is encrypted: `qemu-img convert` makes one that is not")
-        if version == 2:
-            return False
-        (features,) = _FEATURES.unpack_from(self._header, 72)
-        if features & ~_KNOWN:
-            what = (
-                ", ".join(name for bit, name in _CLAIMS.items() if features & bit)
-                or f"features {features:#x}"
-            )
-            raise PullError(f"the qcow2 has {what}: `qemu-img convert -O qcow2` makes one without")
-        (length,) = struct.unpack_from(">I", self._header, 100)
-        kind = self._header[104] if features & 0b1000 and length > 104 else 0
-        if kind not in (0, 1):
-            raise PullError(f"the qcow2 is compressed in a way that is not known ({kind})")
-        return kind == 1
 
     def _checked(self, offset: int, size: int) -> bytes:
         if size <= 0 or offset + size > self._file_size:
             raise PullError(f"the image is damaged: it refers to byte {offset + size} of {self._file_size}")
         return self._read(offset, size)
 
-    def _read_tables(self, l1_offset: int, entries: int, per_table: int) -> None:
-        l1 = self._checked(l1_offset, entries * 8) if entries else b""
+    def _read_tables(self, header: Header) -> None:
+        l1 = self._checked(header.l1_offset, header.tables * 8) if header.tables else b""
         if l1:
-            self._note_table(l1_offset, l1)
+            self._note_table(header.l1_offset, l1)
         clusters = -(-self.size // self.cluster)
-        for above, pointer in enumerate(struct.unpack(f">{entries}Q", l1)):
-            if not pointer & _OFFSET:
-                continue
-            table = self._checked(pointer & _OFFSET, self.cluster)
-            self._note_table(pointer & _OFFSET, table)
-            first = above * per_table
-            for place, entry in enumerate(struct.unpack(f">{per_table}Q", table)):
+        offsets = [table_offset(entry) for entry in struct.unpack(f">{header.tables}Q", l1)]
+        count = len(offsets) - offsets.count(0)
+        if count * self.cluster > self._file_size:
+            raise PullError(f"the image is damaged: {count} tables in {self._file_size} bytes")
+        numbers = {offset: number for number, offset in enumerate(offsets) if offset}
+        if len(numbers) < count:
+            raise PullError("the image is damaged: two parts of the disk have one table")
+        for offset, table in self._tables_at(sorted(numbers)):
+            self._note_table(offset, table)
+            first = numbers[offset] * header.entries_per_table
+            for place, entry in enumerate(struct.unpack(f">{header.entries_per_table}Q", table)):
                 if entry and first + place < clusters:
                     self._note(entry, first + place)
+
+    def _tables_at(self, offsets: list[int]) -> Iterator[tuple[int, bytes]]:
+        """Each L2 table with its offset, in the order of the file; neighbours are read at once."""
+        runs: list[tuple[int, int]] = []
+        for offset in offsets:
+            start, end = runs[-1] if runs else (0, 0)
+            if offset == end and end - start < _AT_ONCE:
+                runs[-1] = (start, end + self.cluster)
+            else:
+                runs.append((offset, offset + self.cluster))
+        if len(runs) > _MOST_REQUESTS:
+            raise PullError(
+                f"the qcow2 has its tables in {len(runs)} places, more than {_MOST_REQUESTS}: make it with larger"
+                " clusters (cluster_size), or take a raw image compressed by zstd"
+            )
+        for start, end in runs:
+            data = self._checked(start, end - start)
+            for at in range(0, end - start, self.cluster):
+                yield start + at, data[at : at + self.cluster]
 
     def _note_table(self, offset: int, data: bytes) -> None:
         self._places.append(offset)
@@ -118,16 +112,14 @@ class Qcow2:
         self._tables.append((offset, hashlib.sha256(data).digest(), len(data)))
 
     def _note(self, entry: int, guest: int) -> None:
-        if entry & _COMPRESSED:
-            shift = 62 - (self._bits - 8)
-            offset = entry & ((1 << shift) - 1)
-            sectors = (entry >> shift & ((1 << (self._bits - 8)) - 1)) + 1
-            size = min(sectors * _SECTOR - offset % _SECTOR, self._file_size - offset)
+        offset, size = extent(entry, self._bits)
+        if is_compressed(entry):
+            size = min(size, self._file_size - offset)
+        elif offset:
+            size = 0
         else:
-            offset, size = entry & _OFFSET, 0
-            if not offset or entry & _ZERO:
-                return
-        if offset >= self._file_size or offset < _HEADER.size:
+            return
+        if offset >= self._file_size or offset < HEADER_SIZE:
             raise PullError(f"the image is damaged: it refers to byte {offset} of {self._file_size}")
         if len(self._places) >= _MOST_CLUSTERS:
             raise PullError(
@@ -210,6 +202,15 @@ class Qcow2:
             yield what * self.cluster, self._cluster(index, data)[: self.size - what * self.cluster]
         for _ in feed:
             pass
+
+
+def _parsed(data: bytes) -> Header:
+    try:
+        header = parse_header(data)
+        header.check_readable()
+    except Qcow2Error as error:
+        raise PullError(f"the image {error}{': ' if error.hint else ''}{error.hint}") from error
+    return header
 
 
 def _changed() -> PullError:

@@ -10,6 +10,7 @@ that the next deployment finds it.
 
 from __future__ import annotations
 
+from dibo.formats import magic
 from pull import gpt
 from pull.disk import Disk
 from pull.errors import PullError
@@ -27,7 +28,7 @@ class Target:
         self._disk = disk
         self._beginning = beginning
         self.table = gpt.of_image(beginning)
-        if disk.sector != gpt.SECTOR and (self.table is not None or beginning[510:512] == b"\x55\xaa"):
+        if disk.sector != gpt.SECTOR and (self.table is not None or magic.has_partition_table(beginning)):
             raise PullError(
                 f"the disk {disk.path} has sectors of {disk.sector} bytes, and the image's partition table counts in"
                 f" {gpt.SECTOR}: take another disk"
@@ -49,7 +50,7 @@ class Target:
     def _check_room(self, size: int | None) -> None:
         wanted = size or 0
         if self.table is not None:
-            end = max((part.end for part in self.table.parts), default=0)
+            end = gpt.end_of(self.table)
             if size is not None and size < end:
                 raise PullError(
                     f"the image ends at byte {size}, within a partition that ends at {end}: is it whole?"
@@ -60,12 +61,12 @@ class Target:
                 f"the disk {self._disk.path} is too small: it has {self._disk.size} bytes, the image wants {wanted}"
             )
 
-    def _to_keep(self, *, wipe: bool) -> gpt.Part | None:
+    def _to_keep(self, *, wipe: bool) -> gpt.Entry | None:
         """The disk's persistent-state partition, where the image has it at the same place."""
-        old = self._old.state if self._old is not None else None
+        old = gpt.state_of(self._old) if self._old is not None else None
         if old is None or wipe:
             return None
-        new = self.table.state if self.table is not None else None
+        new = gpt.state_of(self.table) if self.table is not None else None
         if new is None:
             raise PullError(
                 f"the disk has a partition {gpt.STATE}, and the image has none: persistent_state=wipe overwrites it"
@@ -173,7 +174,7 @@ class Target:
             self._disk.zero(self.kept.end, end - self.kept.end)
 
 
-def _old_table(disk: Disk, *, wipe: bool) -> gpt.Table | None:
+def _old_table(disk: Disk, *, wipe: bool) -> gpt.Copy | None:
     if disk.sector != gpt.SECTOR:
         return None
     try:

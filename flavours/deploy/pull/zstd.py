@@ -12,7 +12,6 @@ from typing import Any
 
 from pull.errors import PullError
 
-MAGIC = b"\x28\xb5\x2f\xfd"
 _OUT = 1 << 20
 
 

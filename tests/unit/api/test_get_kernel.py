@@ -133,7 +133,7 @@ def test_what_makes_no_sense(arguments: tuple[str, ...], code: int, words: str, 
     ("head", "words"),
     [
         (b"", "has no kernel"),
-        (b"QFI\xfb", "ends before|are wanted"),
+        (b"QFI\xfb", "ends before"),
         (b"\x1f\x8b\x08", "compressed by gzip"),
         (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
         (b'# Disk DescriptorFile\nRW 2048 FLAT "/etc/shadow" 0\n', "only says which files a disk is in"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import hashlib
 import lzma
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from dibo.flavours.loader import load_flavour
+from dibo.flavours.model import Kind
 from pull import bundle
 from tests.support.disks.gpt_disks import MIB, make_disk, problems_of
 from tests.support.servers.fake_registry import FakeRegistry
@@ -20,6 +23,7 @@ from tests.support.timeouts import TIMEOUT
 from tests.unit.pull.test_qcow2 import made
 from tests.unit.pull.test_registry import put
 
+PROJECT = Path(__file__).parents[3]
 _CALL = """
 import sys
 from pull.main import Machine, deploy
@@ -28,7 +32,8 @@ disk, authorities, *words = sys.argv[1:]
 machine = Machine(disk, "", "192.0.2.7", "", authorities=authorities or None, patience=Patience(pauses=()))
 print(deploy(dict(word.split("=", 1) for word in words), machine, print))
 assert all(path.startswith(sys.prefix) for path in sys.path[1:]), sys.path
-outside = {m.__file__ for m in sys.modules.values() if not getattr(m, "__file__", sys.prefix).startswith(sys.prefix)}
+files = {getattr(m, "__file__", None) or sys.prefix for m in sys.modules.values()}
+outside = {name for name in files if not name.startswith(sys.prefix)}
 assert not outside, outside
 """
 
@@ -56,6 +61,45 @@ def test_it_is_small_and_has_no_more_than_it_needs(home: Path) -> None:
     assert {"main.py", "os.py", "idna.py", "ssl.py"} <= names
     assert not {"bundle.py", "subprocess.py", "argparse.py", "unittest"} & names
     assert not list(home.rglob("*.pyc"))
+
+
+def test_modules_of_dibo_that_go_into_the_ramdisk_import_nothing_else_of_it() -> None:
+    """Nor any package: the ramdisk has none. They are dibo's own, not copies, and run on Python 3.10."""
+    bundled = {path.relative_to(bundle.LIBRARY).as_posix() for path in bundle.LIBRARY.rglob("*.py")}
+    assert bundled >= {
+        "dibo/formats/magic.py",
+        "dibo/formats/partitions/gpt.py",
+        "dibo/formats/qcow2/format.py",
+    }
+    for name in bundled:
+        path = PROJECT / name
+        assert (bundle.LIBRARY / name).read_bytes() == path.read_bytes()
+        tree = ast.parse(path.read_text(), feature_version=(3, 10))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module else []
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            for imported in names:
+                top = imported.partition(".")[0]
+                if top == "dibo":
+                    modules = {imported, imported.rpartition(".")[0]}
+                    paths = {f"{module.replace('.', '/')}.py" for module in modules}
+                    assert paths & bundled, f"{name}: {imported}"
+                else:
+                    assert top in sys.stdlib_module_names, f"{name}: {imported}"
+
+
+def test_the_flavour_has_them_as_files() -> None:
+    """Its key covers their bytes, and a step sees files, not links that lead out of what it is given."""
+    flavour = load_flavour(PROJECT / "flavours/deploy")
+    shared = [file for file in flavour.files if file.path.startswith("lib/")]
+    assert shared and all(file.kind is Kind.FILE for file in shared)
+    for file in shared:
+        data = (PROJECT / file.path.removeprefix("lib/")).read_bytes()
+        assert file.digest == hashlib.sha256(data).hexdigest()
 
 
 @pytest.fixture

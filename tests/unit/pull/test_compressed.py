@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import subprocess
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -69,3 +71,37 @@ def test_flipped_bits_are_found(kind: str) -> None:
 
 def test_others_are_told_apart() -> None:
     assert [compressed.kind_of(head) for head in (b"", b"QFI\xfb", b"\x1f", bytes(512))] == [""] * 4
+
+
+class Counting:
+    """A decompressor that adds up what it is given."""
+
+    given = 0
+
+    def __init__(self) -> None:
+        self._codec = zlib.decompressobj(wbits=31)
+
+    def decompress(self, data: bytes, limit: int) -> bytes:
+        Counting.given += len(data)
+        return self._codec.decompress(data, limit)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._codec, name)
+
+
+def test_small_members_cost_the_same_however_many_follow_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a member leaves is copied."""
+    monkeypatch.setattr(compressed, "_new_gzip", Counting)
+    members = 20_000
+    data = gzip.compress(b"", mtime=0) * members + gzip.compress(b"dibo")
+    assert b"".join(compressed.decompress("gzip", [data])) == b"dibo"
+    assert Counting.given < 1100 * members
+
+
+def test_padding_between_members_across_pieces() -> None:
+    data = gzip.compress(b"a") + bytes(5000) + gzip.compress(b"b" * 100_000) + bytes(3)
+    for size in (1, 7, 4096, len(data)):
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        assert b"".join(compressed.decompress("gzip", pieces)) == b"a" + b"b" * 100_000

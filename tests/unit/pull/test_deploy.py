@@ -374,7 +374,7 @@ def test_a_digest_beside_the_image_counts_where_there_is_tls(
             {},
             "no partition table and no file system that is known",
         ),
-        (b"KDMV" + bytes(4096), {}, "the image is a VMDK"),
+        (b"KDMV" + bytes(4096), {}, "a disk of the format vmdk"),
         (bytes(257) + b"ustar" + bytes(4096), {}, "the image is a tar, not a disk"),
         (gzip.compress(b"QFI\xfb" + bytes(4096)), {}, "a qcow2, compressed once more"),
         (b"\x1f\x8b" + bytes(4096), {}, "it is no sound gzip"),

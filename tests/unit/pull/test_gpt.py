@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,9 @@ def test_a_disk_under_way_has_the_state_and_nothing_that_boots(tmp_path: Path) -
     old, new = tmp_path / "old", tmp_path / "new"
     make_disk(old, 16, PARTS)
     table = gpt.of_disk(read_of(old), 16 * MIB)
-    assert table is not None and table.state is not None
-    put(new, 16 * MIB, gpt.only_state(table, table.state, 16 * MIB))
+    state = gpt.state_of(table) if table is not None else None
+    assert table is not None and state is not None
+    put(new, 16 * MIB, gpt.only_state(table, state, 16 * MIB))
     assert problems_of(new) == ""
     (only,) = table_of(new)["partitions"]
     before = table_of(old)["partitions"][1]
@@ -78,7 +80,7 @@ def test_a_disk_under_way_has_the_state_and_nothing_that_boots(tmp_path: Path) -
     )
     assert new.read_bytes()[5:440] == bytes(435)  # no boot code but what gives up
     again = gpt.of_disk(read_of(new), 16 * MIB)
-    assert again is not None and again.state == table.state
+    assert again is not None and gpt.state_of(again) == replace(state, number=1)
 
 
 @pytest.mark.parametrize("broken", [512 + 20, 2 * 512 + 3], ids=["header", "entries"])
@@ -88,10 +90,12 @@ def test_the_second_copy_counts_where_the_first_is_damaged(tmp_path: Path, broke
     data[broken] ^= 1
     path.write_bytes(data)
     table = gpt.of_disk(read_of(path), 16 * MIB)
-    assert table is not None and table.state is not None and table.state.offset == 3 * MIB
+    assert table is not None
+    state = gpt.state_of(table)
+    assert state is not None and state.offset == 3 * MIB
     with pytest.raises(PullError, match="damaged"):
         gpt.of_image(bytes(data[:MIB]))
-    put(path, 16 * MIB, gpt.only_state(table, table.state, 16 * MIB))
+    put(path, 16 * MIB, gpt.only_state(table, state, 16 * MIB))
     assert problems_of(path) == ""
 
 
@@ -116,14 +120,9 @@ def test_disks_without_a_table(tmp_path: Path) -> None:
 def test_two_states_are_one_too_many(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     make_disk(path, 16, {"a": (1, 2), "b": (3, 2)})
-    table = gpt.of_disk(read_of(path), 16 * MIB)
-    assert table is not None and table.state is None
-    entry = table.parts[0].entry
-    twice = gpt.Table(
-        mbr=table.mbr,
-        header=table.header,
-        entries=table.entries,
-        parts=(gpt.Part(gpt.STATE, 0, 512, entry), gpt.Part(gpt.STATE, 512, 512, entry)),
-    )
+    copy = gpt.of_disk(read_of(path), 16 * MIB)
+    assert copy is not None and gpt.state_of(copy) is None
+    entries = tuple(replace(entry, name=gpt.STATE) for entry in copy.table.entries)
+    twice = replace(copy, table=replace(copy.table, entries=entries))
     with pytest.raises(PullError, match="2 partitions with the name persistent-state"):
-        _ = twice.state
+        gpt.state_of(twice)

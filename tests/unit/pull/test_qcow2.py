@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import subprocess
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def made(tmp_path: Path, data: bytes, *options: str, convert: tuple[str, ...] = 
 
 
 def opened(image: bytes) -> Qcow2:
-    return Qcow2(lambda offset, size: image[offset : offset + size], len(image))
+    return Qcow2(lambda offset, size: image[offset : offset + size], len(image), room=1 << 40)
 
 
 def pieces(image: bytes, seed: int = 7) -> Iterator[bytes]:
@@ -145,7 +146,7 @@ def changed(image: bytes, at: int, form: str, value: int) -> bytes:
     [
         (4, ">I", 4, "version 4"),
         (20, ">I", 30, r"clusters of 2\^30"),
-        (8, ">Q", 4096, "only a difference to another file"),
+        (8, ">Q", 4096, "only the difference to another file"),
         (32, ">I", 2, "encrypted"),
         (72, ">Q", 1 << 2, "its data in another file"),
         (72, ">Q", 1 << 4, "extended L2 entries"),
@@ -187,3 +188,67 @@ def test_too_many_clusters_are_refused_before_memory_ends(
     image = made(tmp_path, disk(7))
     with pytest.raises(PullError, match="more than 10 clusters of 65536 bytes in use"):
         opened(image)
+
+
+def header(*, size: int, bits: int, l1_entries: int, l1_offset: int = 512) -> bytes:
+    return struct.pack(
+        ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, bits, size, 0, l1_entries, l1_offset, 0, 0, 0, 0
+    )
+
+
+def test_sizes_are_compared_before_a_table_is_read() -> None:
+    """A table of 32 MiB has four million pointers, each of which would be a request."""
+    asked = []
+
+    def read(offset: int, size: int) -> bytes:
+        asked.append((offset, size))
+        return header(size=4 << 41, bits=16, l1_entries=1 << 14).ljust(4096, b"\0")[offset : offset + size]
+
+    with pytest.raises(PullError, match="the disk is too small"):
+        Qcow2(read, 100 << 20, room=1 << 30)
+    assert asked == [(0, 4096)]
+
+
+def test_pointers_to_more_tables_than_the_file_has_room_for() -> None:
+    size, entries = 1 << 37, 1 << 22  # clusters of 512 bytes: a table for each 32 KiB
+    pointers = array("Q", range(512, (entries + 1) << 9, 512))
+    pointers.byteswap()
+    l1 = pointers.tobytes()
+    start = header(size=size, bits=9, l1_entries=entries).ljust(512, b"\0")
+    data, asked = start + l1, []
+
+    def read(offset: int, size: int) -> bytes:
+        asked.append(offset)
+        return data[offset : offset + size]
+
+    with pytest.raises(PullError, match="4194304 tables in"):
+        Qcow2(read, len(data), room=size)
+    assert len(asked) == 2
+
+
+def test_tables_are_asked_for_in_few_requests(tmp_path: Path) -> None:
+    """With small clusters there are many, and most of a preallocated image's lie side by side."""
+    image = made(tmp_path, disk(8), "cluster_size=512", "preallocation=metadata")
+    asked = []
+
+    def read(offset: int, size: int) -> bytes:
+        asked.append(offset)
+        return image[offset : offset + size]
+
+    Qcow2(read, len(image), room=SIZE)
+    assert len(asked) < 200
+
+
+def test_tables_in_too_many_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("pull.qcow2._MOST_REQUESTS", 10)
+    image = made(tmp_path, disk(9), "cluster_size=512")
+    with pytest.raises(PullError, match=r"tables in \d+ places, more than 10"):
+        opened(image)
+
+
+def test_two_parts_of_a_disk_with_one_table(tmp_path: Path) -> None:
+    image = bytearray(made(tmp_path, disk(10, 70 << 20), "cluster_size=4k"))
+    (l1,) = struct.unpack_from(">Q", image, 40)
+    image[l1 + 8 : l1 + 16] = image[l1 : l1 + 8]
+    with pytest.raises(PullError, match="two parts of the disk have one table"):
+        opened(bytes(image))

@@ -125,7 +125,7 @@ def test_at_no_moment_before_the_end_is_there_anything_to_boot(tmp_path: Path) -
     def look() -> None:
         head = path.read_bytes()
         table = gpt.of_disk(lambda offset, size: head[offset : offset + size], len(head))
-        tables.append({part.name for part in table.parts} if table else set())
+        tables.append({entry.name for entry in table.table.entries} if table else set())
         assert head[5:440] == bytes(435)
 
     disk.on_write = look

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibo.errors import LayoutError
 from dibo.formats.partitions import gpt
+from dibo.formats.partitions.gpt import GptError
 from dibo.layout.partition_table import encode_gpt
 from dibo.layout.placement import Placement
 from dibo.units import MIB, SECTOR
@@ -105,7 +105,7 @@ def test_any_flipped_bit_of_a_table_is_seen(data: st.DataObject) -> None:
     )
     position, bit = data.draw(places), data.draw(st.integers(0, 7))
     image = Patched(table, placement.size, position, 1 << bit)
-    with pytest.raises(LayoutError):
+    with pytest.raises(GptError):
         gpt.decode(image)
 
 
@@ -133,14 +133,14 @@ class Patched(io.BytesIO):
 
 
 def test_a_disk_without_a_table() -> None:
-    with pytest.raises(LayoutError, match="no GUID partition table"):
+    with pytest.raises(GptError, match="no GUID partition table"):
         gpt.decode(io.BytesIO(bytes(MIB)))
 
 
 def test_a_disk_cut_short() -> None:
     image = disk(placed(size=68 * MIB))
     image.truncate(67 * MIB)
-    with pytest.raises(LayoutError, match="ends before byte"):
+    with pytest.raises(GptError, match="ends before byte"):
         gpt.decode(image)
 
 
@@ -151,7 +151,7 @@ def test_a_header_in_the_wrong_place() -> None:
     header = image.read(SECTOR)
     image.seek(SECTOR)
     image.write(header)
-    with pytest.raises(LayoutError, match="sector 1 is damaged"):
+    with pytest.raises(GptError, match="sector 1 is damaged"):
         gpt.decode(image)
 
 
@@ -160,7 +160,7 @@ def test_partitions_that_overlap_or_leave_the_disk(first_lba: int, sectors: int)
     placement = placed(size=68 * MIB)
     bios, esp, root = placement.partitions
     partitions = (bios, replace(esp, first_lba=first_lba, sectors=sectors), root)
-    with pytest.raises(LayoutError, match="outside of what is usable or inside another partition"):
+    with pytest.raises(GptError, match="outside of what is usable or inside another partition"):
         gpt.decode(disk(replace(placement, partitions=partitions)))
 
 
@@ -169,5 +169,5 @@ def test_two_whole_tables_that_differ() -> None:
     table = encode_gpt(placed(size=68 * MIB, identity="other"))
     image.seek(table.tail_offset)
     image.write(table.tail)
-    with pytest.raises(LayoutError, match="two copies of the partition table differ"):
+    with pytest.raises(GptError, match="two copies of the partition table differ"):
         gpt.decode(image)

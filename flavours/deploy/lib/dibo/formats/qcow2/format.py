@@ -1,0 +1,1 @@
+../../../../../../dibo/formats/qcow2/format.py
