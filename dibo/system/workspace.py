@@ -83,14 +83,14 @@ class Workspace:
         what a journal names that is elsewhere, by its kind."""
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
         directory = self.root / "runs" / identity
+        run = Run(identity, directory)
         with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self._begin(directory, sweepers or {}))
-            except OSError as error:
-                raise _unusable(self.root, error) from error
-            os.environ["DIBO_RUN"] = identity
-            run = Run(identity, directory)
-            try:
+            try:  # a signal may come as soon as the directory is there
+                try:
+                    stack.enter_context(self._begin(directory, sweepers or {}))
+                except OSError as error:
+                    raise _unusable(self.root, error) from error
+                os.environ["DIBO_RUN"] = identity
                 yield run
             finally:
                 if not run.left:

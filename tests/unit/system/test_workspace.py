@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.errors import OutputError
+from dibo.errors import Interrupted, OutputError
 from dibo.system.workspace import Workspace
 from tests.unit.system.test_process import alive, read_pid
 
@@ -30,6 +30,19 @@ def test_the_cache_is_tagged_and_others_are_left_alone(tmp_path: Path) -> None:
     (root / "logs" / "kept").write_text("")
     Workspace(root)
     assert (root / "logs" / "kept").exists()
+
+
+def test_a_signal_while_a_run_begins_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path / "cache")
+
+    def stop(lock: object, operation: int) -> None:
+        if list((workspace.root / "runs").iterdir()):  # the directory is made, and its lock is next
+            raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("fcntl.flock", stop)
+    with pytest.raises(Interrupted), workspace.run():
+        pass
+    assert list((workspace.root / "runs").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be(tmp_path: Path) -> None:
