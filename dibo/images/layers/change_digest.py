@@ -27,7 +27,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from dibo.images.layers.layer_tree import Directory, LayerTree, Link, find
-from dibo.images.layers.tar_reader import Archive, Entry
+from dibo.images.layers.tar_entry import Entry
+from dibo.images.layers.tar_reader import Archive
 from dibo.tree.node import TYPE_NAMES, Buffer, Contents, Node
 
 _ENGINES: Final = (b"run/", b"tmp/", b".dockerenv")

@@ -82,11 +82,20 @@ class Place:
 
 
 def parts_of(path: bytes) -> tuple[bytes, ...]:
-    """Names on the way; leading, double and trailing slashes and `.` say nothing. Raises Malformed at `..`."""
+    """Names on the way, as Go's path.Clean has them: leading, double and trailing slashes and `.` say nothing, `..`
+    takes the name before it away. Raises Malformed where it leads out of the root."""
     parts = tuple(part for part in path.split(b"/") if part not in (b"", b"."))
-    if b".." in parts:
-        raise Malformed("its name or what it links to has a `..`")
-    return parts
+    if b".." not in parts:
+        return parts
+    cleaned: list[bytes] = []
+    for part in parts:
+        if part != b"..":
+            cleaned.append(part)
+        elif cleaned:
+            cleaned.pop()
+        else:
+            raise Malformed("its name or what it links to leads out of the root by a `..`")
+    return tuple(cleaned)
 
 
 class LayerTree:
@@ -99,9 +108,15 @@ class LayerTree:
         """Directories with whiteouts, or opaque: their paths, with a slash at the end."""
         self.aufs: dict[bytes, Node] = {}
         """What aufs keeps beside the tree, by path: in no tree, but hard links may point to it."""
+        self.goes_up = False
+        """Whether a name or a hard link has a `..`."""
         self._limits = limits
         self._mask = mask
         self._places: dict[bytes, Place] = {}
+
+    def _parts(self, path: bytes) -> tuple[bytes, ...]:
+        self.goes_up = self.goes_up or b".." in path.split(b"/")
+        return parts_of(path)
 
     # Where entries go
 
@@ -110,7 +125,7 @@ class LayerTree:
         path = path.rstrip(b"/") if path.endswith(b"/") else path
         parent, _, name = path.rpartition(b"/")
         if name in (b"", b".", b".."):
-            parts = parts_of(path)
+            parts = self._parts(path)
             if not parts:
                 return None
             parent, name = b"/".join(parts[:-1]), parts[-1]
@@ -119,7 +134,7 @@ class LayerTree:
         ghost = name.startswith(WHITEOUT)
         place = self._places.get(parent)
         if place is None or (place.directory.ghost and not ghost):
-            place = self._descend(parts_of(parent), ghost=ghost)
+            place = self._descend(self._parts(parent), ghost=ghost)
             if not ghost:
                 self._places[parent] = place
         if len(place.prefix) + len(name) > self._limits.path_bytes:
@@ -212,7 +227,7 @@ class LayerTree:
 
     def link(self, place: Place, name: bytes, target: bytes) -> None:
         """A hard link: to what this layer has there, or else to what a lower one will have."""
-        parts = parts_of(target)
+        parts = self._parts(target)
         if not parts:
             raise Malformed("it is a hard link to the root")
         node = self.aufs.get(b"/".join(parts)) or find(self.root, parts)

@@ -1,7 +1,8 @@
 """What a layer may ask of us at most. Whoever reads untrusted layers needs numbers, not trust.
 
-The defaults are far above what images have (the largest of public registries have some 30 GiB, 130 layers and
-1,000,000 entries) and far below what hurts for longer than it takes to notice.
+What is kept in memory beside the tree, which has at most `entries` nodes, is bounded by `header_bytes`, `kept_bytes`,
+`window_bytes` and a few MiB of buffers. The defaults are far above what images have (the largest of public registries
+have some 30 GiB, 130 layers and 1,000,000 entries) and far below what hurts for longer than it takes to notice.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ class Limits:
     """Of one file with its holes."""
     ratio: int = 1000
     """Unpacked to stored. Only gzip of nothing but zeros comes to this (1032)."""
-    ratio_from: int = GIB
-    """The ratio counts from so many unpacked bytes on: there are small layers that are all zeros."""
+    ratio_from: int = 8 * GIB
+    """The ratio counts from so many unpacked bytes on: a swap file or a database may be nothing but zeros."""
     window_bytes: int = 128 * MIB
     """Memory that a zstd frame may ask for; `zstd --long` makes 128 MiB, the default at most 8."""
     header_bytes: int = MIB
-    """Of one PAX header, long name or map of a sparse file."""
+    """Of all headers of one entry together, of what global headers say, and of the map of a sparse file."""
+    global_records: int = 128
+    """Records of global PAX headers: each of them costs time at each entry."""
     xattr_bytes: int = 64 * KIB
     """Names and values of one entry; the kernel's own limit of one value (XATTR_SIZE_MAX)."""
     name_bytes: int = 255

@@ -27,9 +27,10 @@ from dibo.images.layers.in_memory_files import Keep, Kept
 from dibo.images.layers.layer_tree import AUFS, OPAQUE, WHITEOUT, LayerTree, Mask
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.split_by_mount import Divided, Skipped
-from dibo.images.layers.stream import Buffers, Stream
+from dibo.images.layers.stream import Buffers, CountedStream, Stream
+from dibo.images.layers.tar_entry import Entry
 from dibo.images.layers.tar_header import Malformed
-from dibo.images.layers.tar_reader import Archive, Entry
+from dibo.images.layers.tar_reader import Archive
 from dibo.images.layers.tree_stats import Survey
 from dibo.tree.node import Contents, Node
 
@@ -172,19 +173,19 @@ class _Loading:
     def _read(self, index: int) -> LayerTree:
         tree = LayerTree(self._mask, self._limits)
         with self._open(index) as stream:
-            chunks = _Counted(stream, self._stored_bytes, self._progress)
+            chunks = CountedStream(stream, self._stored_bytes, self._progress)
             archive = Archive(chunks, self._limits)
             try:
                 number = 0
                 while (entry := archive.next()) is not None:
                     number += 1
-                    if self._entries + number > self._limits.entries:
+                    if self._entries + number + archive.global_headers > self._limits.entries:
                         raise Malformed(f"the image has more than {self._limits.entries} entries")
                     self._apply(entry, archive, tree, index, number)
             except Malformed as error:
                 stream.judge()
                 raise _error(self._layers[index], archive.name, error) from error
-            self._entries += number
+            self._entries += number + archive.global_headers
             self._plain_bytes += stream.plain_bytes
             self._stored_bytes += stream.stored_bytes
             self._note(stream, archive, tree)
@@ -193,10 +194,10 @@ class _Loading:
     def _note(self, stream: Stream, archive: Archive, tree: LayerTree) -> None:
         for warning in stream.warnings:
             self._warnings[warning] = None
-        for kind in sorted(archive.unknown_types):
-            self._warnings[f"{stream.name} has entries of the unknown type {kind!r}: they become files"] = (
-                None
-            )
+        for oddity in sorted(archive.oddities):
+            self._warnings[f"{stream.name} {oddity}"] = None
+        if tree.goes_up:
+            self._warnings[f"{stream.name} has names with `..`: `a/../b` is taken as `b`"] = None
         if tree.aufs:
             self._warnings[f"{stream.name} has files that aufs kept for itself: they are left out"] = None
 
@@ -370,21 +371,6 @@ class _Loading:
             except Malformed as error:
                 stream.judge()
                 raise _error(self._layers[index], archive.name, error) from error
-
-
-class _Counted:
-    """A stream that tells how far it is."""
-
-    def __init__(self, stream: Stream, before: int, progress: Callable[[int], None] | None) -> None:
-        self._stream = stream
-        self._before = before
-        self._progress = progress
-
-    def next(self) -> memoryview | None:
-        chunk = self._stream.next()
-        if self._progress is not None:
-            self._progress(self._before + self._stream.stored_bytes)
-        return chunk
 
 
 def _name(layer: Layer) -> str:

@@ -249,12 +249,12 @@ class Stream:
         if self.plain_bytes > self._limit:
             raise LayerError(
                 f"{self.name} unpacks to more than {human_size(self._limit)}",
-                hint="if the image is meant to be so large, raise the limit",
+                hint="if the image is meant to be so large, raise the limit: --max-size GIB",
             )
         if self.plain_bytes > limits.ratio_from and self.plain_bytes > limits.ratio * self.stored_bytes:
             raise LayerError(
                 f"{self.name} unpacks to more than {limits.ratio} times its size",
-                hint="it may be made to fill disks; if it is meant to be so, raise the limit",
+                hint="it may be made to fill disks; if it is meant to be so, raise the limit: --max-ratio N",
             )
         self._plain.put((buffer, size))
 
@@ -277,6 +277,21 @@ class Stream:
             self._hashed.put(error)
         else:
             self._hashed.put(_END)
+
+
+class CountedStream:
+    """A stream that tells how far it is."""
+
+    def __init__(self, stream: Stream, before: int, progress: Callable[[int], None] | None) -> None:
+        self._stream = stream
+        self._before = before
+        self._progress = progress
+
+    def next(self) -> memoryview | None:
+        chunk = self._stream.next()
+        if self._progress is not None:
+            self._progress(self._before + self._stream.stored_bytes)
+        return chunk
 
 
 class _Source:

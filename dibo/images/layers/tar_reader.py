@@ -4,7 +4,10 @@ Reads v7, ustar, GNU (long names, base-256, sparse), PAX (local and global recor
 Not tarfile: that takes some 100 µs for an entry, unpacks numbers that are none, and loops on others. What it does with
 types follows Go's archive/tar where standards leave room, since what made nearly every layer must read it: entries
 other than files have no data, whatever their size says; an unknown type is a file (POSIX). An archive ends with two
-blocks of zeros, or where the stream ends between entries; after it there are zeros and nothing else.
+blocks of zeros, or where the stream ends between entries; what comes after that is read for its digest, and ignored.
+
+Memory is bounded: the headers of one entry have at most `Limits.header_bytes` together, and of global headers no more
+is remembered than that, in `Limits.global_records` records.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Final, Protocol
 
 from dibo.images.layers import tar_sparse
 from dibo.images.layers.limits import Limits
+from dibo.images.layers.tar_entry import Entry
 from dibo.images.layers.tar_header import (
     BLOCK,
     FIELDS,
@@ -25,7 +29,6 @@ from dibo.images.layers.tar_header import (
     records,
     text,
 )
-from dibo.images.layers.tar_sparse import Map
 from dibo.tree.node import Contents
 
 _ZEROS: Final = bytes(BLOCK)
@@ -33,8 +36,16 @@ _FILES: Final = b"0\x007S"
 _NO_DATA: Final = b"123456"
 _META: Final = b"xgXLKVNAD"
 _REMEMBERED: Final = 8192
+_LONG_NAME: Final = b"\0path"
+_LONG_LINK: Final = b"\0linkpath"
+"""GNU's, among the records of PAX, which count more. No keyword begins with a NUL."""
 _MAX_ID: Final = 0xFFFFFFFE
-_MAX_TIME: Final = (1 << 63) - 1
+_NOBODY: Final = 0xFFFFFFFF
+"""(uid_t)-1, which chown(2) takes for "as it is": whoever unpacks such an entry as root leaves it to root."""
+_MAX_TIME: Final = ((1 << 62) - 1) * 1_000_000_000
+"""No file system has such times; those that a tree or a tar can have are kept."""
+_USED: Final = (b"path", b"linkpath", b"mtime", b"size", b"uid", b"gid")
+_USED_PREFIXES: Final = (b"SCHILY.", b"LIBARCHIVE.", b"GNU.sparse.")
 
 
 class Chunks(Protocol):
@@ -43,35 +54,13 @@ class Chunks(Protocol):
     def next(self) -> memoryview | None: ...
 
 
-class Entry:
-    """One entry. `kind` is the type flag, with `0` for all files, `5` for all directories."""
-
-    __slots__ = ("device", "gid", "kind", "link", "map", "mode", "mtime", "name", "records", "size", "uid")
-
-    def __init__(self) -> None:
-        self.name = b""
-        self.link = b""
-        self.kind = b"0"
-        self.mode = 0
-        """Permissions alone."""
-        self.uid = 0
-        self.gid = 0
-        self.mtime = 0
-        """Nanoseconds since 1970."""
-        self.size = 0
-        """Of a file, with its holes."""
-        self.device = (0, 0)
-        self.records: dict[bytes, bytes] | None = None
-        """Of PAX, where there are any."""
-        self.map: Map | None = None
-        """Of a sparse file: where its data lies."""
-
-
 class Archive:
     """Reads entries from `chunks`. Raises Malformed, and what `chunks` raises."""
 
     def __init__(self, chunks: Chunks, limits: Limits) -> None:
-        self.unknown_types: set[bytes] = set()
+        self.oddities: dict[str, None] = {}
+        """What a user may want to know of the layer, in words that follow its name, each once."""
+        self.global_headers = 0
         self.name = b""
         """Of the entry at hand, for messages."""
         self._chunks = chunks
@@ -84,12 +73,15 @@ class Archive:
         self._padding = 0
         self._numbers: dict[bytes, int] = {}
         self._global: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        """Of the headers before the entry at hand."""
 
     def next(self) -> Entry | None:
         """The next entry, None at the end, when the stream has been read to its end, too."""
         if self._left or self._padding:
             self.skip()
         local: dict[bytes, bytes] = {}
+        self._header_bytes = 0
         while True:
             block = self._block()
             if block is None:
@@ -156,21 +148,35 @@ class Archive:
             self._begin(size)
             self.skip()
             return
-        if size > self._limits.header_bytes:
-            raise Malformed(f"a header has {size} bytes; the limit is {self._limits.header_bytes}")
+        limit = self._limits.header_bytes
+        if kind != b"g":
+            self._header_bytes += size
+        if max(size, self._header_bytes) > limit:
+            raise Malformed(f"its headers have {max(size, self._header_bytes)} bytes; the limit is {limit}")
         data = self._take(size)
         if kind == b"L":
-            local.setdefault(b"path", text(data))
+            local[_LONG_NAME] = text(data)  # of several the last counts, as for GNU tar and Go
         elif kind == b"K":
-            local.setdefault(b"linkpath", text(data))
+            local[_LONG_LINK] = text(data)
         elif kind == b"g":
-            for keyword, value in records(data).items():
-                if value:
-                    self._global[keyword] = value
-                else:
-                    self._global.pop(keyword, None)
+            self._extend_globally(records(data))
         else:
             local.update(records(data))
+
+    def _extend_globally(self, found: dict[bytes, bytes]) -> None:
+        """Remember what all entries that follow have, of what is used at all."""
+        self.global_headers += 1
+        remembered = self._global
+        for keyword, value in found.items():
+            if not value:
+                remembered.pop(keyword, None)
+            elif keyword in _USED or keyword.startswith(_USED_PREFIXES):
+                remembered[keyword] = value
+        limits = self._limits
+        if len(remembered) > limits.global_records:
+            raise Malformed(f"global headers have more than {limits.global_records} records for all entries")
+        if sum(map(len, remembered)) + sum(map(len, remembered.values())) > limits.header_bytes:
+            raise Malformed(f"global headers have more than {limits.header_bytes} bytes for all entries")
 
     def _entry(
         self, kind: bytes, fields: tuple[bytes, ...], block: memoryview, local: dict[bytes, bytes]
@@ -200,6 +206,9 @@ class Archive:
         if local or self._global:
             said = self._override(entry, {**self._global, **local} if self._global else local)
             stored = stored if said is None else said
+        if entry.uid == _NOBODY or entry.gid == _NOBODY:
+            self.oddities[f"has entries of owner {_NOBODY}, which is nobody: they become root's"] = None
+            entry.uid, entry.gid = (0 if owner == _NOBODY else owner for owner in (entry.uid, entry.gid))
         if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
             raise Malformed(f"its owner is {entry.uid}:{entry.gid}; ids go from 0 to {_MAX_ID}")
         if not -_MAX_TIME <= entry.mtime <= _MAX_TIME:
@@ -211,6 +220,8 @@ class Archive:
 
     def _override(self, entry: Entry, records: dict[bytes, bytes]) -> int | None:
         """Put into `entry` what PAX records say, and return the size if they say one."""
+        entry.name = self.name = records.pop(_LONG_NAME, b"") or entry.name
+        entry.link = records.pop(_LONG_LINK, b"") or entry.link
         entry.records = records
         size = None
         for keyword, value in records.items():
@@ -240,7 +251,7 @@ class Archive:
         if kind == b"M":
             raise Malformed("it begins in another volume")
         if kind not in _FILES:
-            self.unknown_types.add(kind)
+            self.oddities[f"has entries of the unknown type {kind!r}: they become files"] = None
         entry.kind = b"0"
         entry.size = stored
         if kind == b"S":
@@ -367,6 +378,6 @@ class Archive:
         while True:
             rest = bytes(self._chunk[self._position : self._end])
             if rest.count(0) != len(rest):
-                raise Malformed("the archive goes on after its end")
+                self.oddities["goes on after the end of its archive: that is ignored"] = None
             if not self._fill():
                 return

@@ -219,7 +219,7 @@ def _all(node: Node) -> Iterator[Node]:
 
 REFUSED: dict[str, tuple[tuple[tuple[bytes, ...], ...], str]] = {
     "climbing name": (((F(b"../a", b"1"),),), "`..`"),
-    "climbing name inside": (((F(b"a/../../b", b"1"),),), "`..`"),
+    "climbing name inside": (((F(b"a/../../b", b"1"),),), "leads out of the root"),
     "only `..`": (((D(b".."),),), "`..`"),
     "no name": (((F(b"", b"1"),),), "no name"),
     "file for a root": (((F(b"./", b"1"),),), "root"),

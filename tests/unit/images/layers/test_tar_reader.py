@@ -11,6 +11,7 @@ import pytest
 from dibo.errors import LayerError
 from dibo.images.layers.limits import KIB, MIB, Limits
 from dibo.images.layers.load import load_tar
+from dibo.images.layers.tar_reader import Archive
 from dibo.images.layers.tar_writer import decimal_seconds
 from dibo.tree.node import Node
 from tests.support.images.tar_layers import (
@@ -41,6 +42,16 @@ def one(*parts: bytes, name: str = "a") -> tuple[Node, bytes]:
 
 def names(*parts: bytes, limits: Limits | None = None) -> dict[str, str]:
     return listing(*load_parts(parts, limits=limits))
+
+
+class Whole:
+    """An archive in one chunk."""
+
+    def __init__(self, data: bytes) -> None:
+        self._chunks = [memoryview(data)]
+
+    def next(self) -> memoryview | None:
+        return self._chunks.pop() if self._chunks else None
 
 
 def refused(words: str, *parts: bytes, limits: Limits | None = None) -> None:
@@ -199,7 +210,7 @@ def test_user_ids_that_are_none(field: bytes) -> None:
     refused("user id|owner", file(b"a", uid=field))
 
 
-@pytest.mark.parametrize("value", [b"-1", b"4294967295", b"1e3", b"1_0", b"0x1", b"9" * 40, b" 1", b"1\xb2"])
+@pytest.mark.parametrize("value", [b"-1", b"4294967296", b"1e3", b"1_0", b"0x1", b"9" * 40, b" 1", b"1\xb2"])
 def test_user_ids_of_pax_that_are_none(value: bytes) -> None:
     refused("user id|owner", pax((b"uid", value)), file(b"a"))
     refused("group id|owner", pax((b"gid", value)), file(b"a"))
@@ -220,7 +231,7 @@ def test_ids_and_modes_of_pax() -> None:
         (b"-0.25", -250_000_000),
         (b"1.", 1_000_000_000),
         (b"12", 12_000_000_000),
-        (b"99999999999999999999", 2**63 - 1),
+        (b"99999999999999999999", (2**62 - 1) * 10**9),
     ],
 )
 def test_times_of_pax(value: bytes, wanted: int) -> None:
@@ -240,13 +251,24 @@ def test_times_that_are_none(value: bytes) -> None:
     [
         (b"\xff" * 12, -1),
         (b"\x80" + bytes(3) + struct.pack(">q", 2**33), 2**33),
-        (struct.pack(">iq", -1, -62135596800), -(2**63) // 10**9 - 0),
+        (struct.pack(">iq", -1, -62135596800), -62135596800),
         (b"77777777777\0", 8**11 - 1),
     ],
 )
 def test_times_of_the_block(field: bytes, wanted: int) -> None:
     node, _ = one(file(b"a", mtime=field))
     assert abs(node.mtime - wanted * 10**9) < 2 * 10**9
+
+
+@pytest.mark.parametrize(
+    "seconds", [2**33, -(2**33), 10**10, 253402300800, -62135596800, 2**61, 2**34 - 2**31 + 1]
+)
+def test_times_far_off_are_kept(seconds: int) -> None:
+    """After 2262 and before 1677 nanoseconds since 1970 do not fit 64 bits."""
+    assert one(pax((b"mtime", b"%d.5" % seconds)), file(b"a"))[0].mtime // 10**8 in (
+        seconds * 10 + 5,
+        seconds * 10 - 5,
+    )
 
 
 def test_times_are_clamped() -> None:
@@ -494,6 +516,59 @@ def test_records_that_are_none(data: bytes) -> None:
     refused("PAX header", header(b"x", b"x", size=len(data)) + padded(data), file(b"a"))
 
 
+def test_of_several_long_names_the_last_counts() -> None:
+    assert names(long(b"L", b"first"), long(b"L", b"second"), file(b"x", b"1", magic=GNU)) == {"second": "1"}
+    links = (long(b"K", b"first"), long(b"K", b"second"), symlink(b"l", b"x"))
+    assert names(*links) == {"l": "-> second"}
+    assert names(long(b"L", b"long"), pax((b"path", b"pax")), file(b"x", b"1")) == {"pax": "1"}
+
+
+def test_all_headers_of_an_entry_have_a_limit_together() -> None:
+    half = pax((b"comment", b"x" * (MIB // 2)))
+    refused("its headers have [0-9]+ bytes; the limit is", half, half, file(b"a"))
+    refused("its headers have", long(b"L", b"x" * (MIB // 2)), long(b"L", b"x" * (MIB // 2 + 1)), file(b"a"))
+    assert names(half, file(b"a", b"1"), half, file(b"b", b"2")) == {"a": "1", "b": "2"}
+
+
+def test_global_headers_take_no_memory_for_what_nobody_reads() -> None:
+    big = pax((b"comment", b"x" * (MIB - 100)), kind=b"g")
+    assert names(*[big] * 20, file(b"a", b"1")) == {"a": "1"}
+    wide = [pax((b"SCHILY.xattr.user.%d" % n, b"x" * (MIB // 8)), kind=b"g") for n in range(9)]
+    refused("global headers have more than 1048576 bytes", *wide, file(b"a"))
+    refused("more than 4 entries", *[big] * 4, file(b"a"), limits=Limits(entries=4))
+
+
+def test_a_global_header_costs_nothing_at_each_entry() -> None:
+    """90,000 keywords that mean nothing are forgotten; those that do are few."""
+    useless = pax(*((b"k%d" % n, b"v") for n in range(90_000)), kind=b"g")
+    archive = Archive(Whole(useless + file(b"a")), Limits(header_bytes=4 * MIB))
+    entry = archive.next()
+    assert entry is not None
+    assert not entry.records
+    many = pax(*((b"SCHILY.xattr.user.%d" % n, b"v") for n in range(129)), kind=b"g")
+    refused("global headers have more than 128 records", many, file(b"a"))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [(b"./a/../b", "b"), (b"a/b/../../c", "c"), (b"a/./../b/", "b"), (b"/a/..//b", "b")],
+)
+def test_names_that_go_up_and_stay_inside(name: bytes, wanted: str) -> None:
+    tree, memory = load_parts((file(name.rstrip(b"/"), b"1"), hardlink(b"h", b"x/../" + wanted.encode())))
+    assert listing(tree, memory)[wanted] == "1"
+    assert [warning for warning in tree.warnings if "`..`" in warning]
+
+
+@pytest.mark.parametrize("fields", [{"uid": 0xFFFFFFFF}, {"gid": 0xFFFFFFFF}, {"uid": 0xFFFFFFFF, "gid": 5}])
+def test_nobody_s_files_are_root_s(fields: dict[str, int]) -> None:
+    """As chown(2) leaves them for whoever unpacks an archive."""
+    records = [(keyword.encode(), b"%d" % value) for keyword, value in fields.items()]
+    tree, _ = load_parts((pax(*records), file(b"a")))
+    node = (tree.root.children or {})[b"a"]
+    assert (node.uid, node.gid) == (0, 5 if fields.get("gid") == 5 else 0)
+    assert [warning for warning in tree.warnings if "owner 4294967295" in warning]
+
+
 def test_headers_have_a_limit() -> None:
     big = pax((b"comment", b"x" * MIB))
     refused("limit", big, file(b"a"))
@@ -582,6 +657,14 @@ def test_ends(end: bytes) -> None:
     assert listing(load_tar(io.BytesIO(file(b"a", b"1") + end), memory), memory) == {"a": "1"}
 
 
+@pytest.mark.parametrize("tail", [b"x", bytes(MIB) + b"x", file(b"b"), b"x" * MIB])
+def test_what_comes_after_the_end_is_ignored(tail: bytes) -> None:
+    memory = MemorySink()
+    tree = load_tar(io.BytesIO(file(b"a", b"1") + END + tail), memory)
+    assert listing(tree, memory) == {"a": "1"}
+    assert [warning for warning in tree.warnings if "goes on after the end" in warning]
+
+
 @pytest.mark.parametrize("size", [515, 700, 1023])
 def test_an_archive_that_nobody_closed_is_whole_when_its_last_file_is(size: int) -> None:
     memory = MemorySink()
@@ -592,9 +675,6 @@ def test_an_archive_that_nobody_closed_is_whole_when_its_last_file_is(size: int)
 @pytest.mark.parametrize(
     ("tail", "words"),
     [
-        (END + b"x", "goes on"),
-        (END + bytes(MIB) + b"x", "goes on"),
-        (END + file(b"b"), "goes on"),
         (bytes(512) + file(b"b"), "zeros"),
         (b"junk", "middle of a header"),
         (bytes(100), "middle of a header"),
