@@ -13,6 +13,8 @@ class DiboError(Exception):
 
     exit_code = 3
     meaning = "dibo failed in a way that has no code of its own"
+    blob = ""
+    """The digest of the blob whose reading failed, where it was that."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

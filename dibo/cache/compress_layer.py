@@ -37,21 +37,31 @@ class _Plain:
 
 
 def compress_layer(
-    layer: Layer, target: Path, *, compression: str, gate: SecretScanner, check_cancelled: Callable[[], None]
+    layer: Layer,
+    target: Path,
+    *,
+    compression: str,
+    variant: int = 0,
+    scanner: SecretScanner,
+    check_cancelled: Callable[[], None],
 ) -> LayerDescriptor:
-    """Write `layer`, whose bytes are a plain tar, to `target`; what it is there. `check_cancelled` is called again and
-    again and may raise. Raises VerificationFailed, OSError, and what opening the layer raises."""
-    squeeze = _compressor(compression)
+    """Write `layer`, whose bytes are a plain tar, to `target`; what it is there. Each `variant` is another file with
+    the same tar in it, of another digest: for registries whose blob of the first is damaged, and which take no other
+    under its digest. `check_cancelled` is called again and again and may raise. Raises VerificationFailed, OSError,
+    and what opening the layer raises."""
+    if variant and compression == "none":
+        compression = "zstd"
+    compressor = _compressor(compression, variant)
     plain, stored, size = hashlib.sha256(), hashlib.sha256(), 0
     with layer.open() as stream, target.open("wb") as file:
         while True:
             data = stream.read(_CHUNK)
             check_cancelled()
             plain.update(data)
-            gate.feed(data)
-            packed = squeeze.compress(data) if data else squeeze.flush()
-            stored.update(packed)
-            size += file.write(packed)
+            scanner.feed(data)
+            compressed = compressor.compress(data) if data else compressor.flush()
+            stored.update(compressed)
+            size += file.write(compressed)
             if not data:
                 break
     if layer.diff_id != f"sha256:{plain.hexdigest()}":
@@ -63,15 +73,15 @@ def compress_layer(
     )
 
 
-def _compressor(compression: str) -> _Compressor:
+def _compressor(compression: str, variant: int) -> _Compressor:
     if compression == "zstd":
         import zstandard
 
         threads = min(4, os.cpu_count() or 1)
-        return zstandard.ZstdCompressor(level=1, threads=threads, write_checksum=True).compressobj()
+        return zstandard.ZstdCompressor(level=1 + variant, threads=threads, write_checksum=True).compressobj()
     if compression == "gzip":
         from zlib_ng import zlib_ng
 
-        packer: _Compressor = zlib_ng.compressobj(level=2, wbits=31)
-        return packer
+        compressor: _Compressor = zlib_ng.compressobj(level=2 + variant, wbits=31)
+        return compressor
     return _Plain()

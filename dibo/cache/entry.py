@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -29,6 +29,8 @@ CREATED: Final = "org.opencontainers.image.created"
 _ENTRY = re.compile(r"k-([0-9a-f]{64})")
 _MARK = re.compile(r"t-([0-9]{8})-([0-9a-f]{64})")
 _KEPT: Final = ("architecture", "os", "variant", "created")
+_BY: Final = "dibo: "
+_LONG_AGO: Final = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class LayerDescriptor:
     size: int
     media_type: str
 
-    def descriptor(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
@@ -49,6 +51,16 @@ class ImageDocuments:
 
     config: bytes
     manifest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What an image is made of: the key of its last layer, the ingredients of that, the titles of the base and of each
+    step."""
+
+    key: str
+    ingredients: str
+    titles: Sequence[str]
 
 
 def tag_of(key: str) -> str:
@@ -78,35 +90,41 @@ def mark_in(tag: str) -> tuple[str, datetime] | None:
 
 def compose(
     config: Mapping[str, Any],
+    provenance: Provenance,
     *,
-    key: str,
-    ingredients: str,
-    titles: Sequence[str],
-    layers: Sequence[LayerDescriptor],
-    diff_ids: Sequence[str],
-    created: str,
+    layers: Sequence[tuple[str, LayerDescriptor]],
+    made: str = "",
+    avoid: Collection[str] = (),
 ) -> ImageDocuments:
-    """An entry of an engine's image. Of its `config` only what says how it is run is kept; the history is written anew
-    from `titles`, those of the last layers, so that nothing of this machine is in it."""
-    titles = titles[-len(layers) :]
+    """An entry of an engine's image, with its `layers` by diff_id. Of its `config` only what says how it is run is
+    kept; the history is written anew, so that nothing of this machine and no time of day is in it. `made` is the
+    entry's own time, for its age. The config gets no digest of `avoid`: what a registry has there is damaged."""
+    titles = provenance.titles[-len(layers) :]
     named = ["base"] * (len(layers) - len(titles)) + list(titles)
     run = dict(config.get("config") or {})
     labels = {str(name): str(value) for name, value in (run.get("Labels") or {}).items()}
     labels.pop(LOCAL_LABEL, None)
-    run["Labels"] = {**labels, KEY_LABEL: key, INGREDIENTS_LABEL: ingredients}
+    run["Labels"] = {**labels, KEY_LABEL: provenance.key, INGREDIENTS_LABEL: provenance.ingredients}
+    created = str(config.get("created") or _LONG_AGO)
     document = {
         **{name: config[name] for name in _KEPT if config.get(name)},
         "config": run,
-        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-        "history": [{"created": created, "created_by": f"dibo: {title}"} for title in named],
+        "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]},
+        "history": [{"created": created, "created_by": f"{_BY}{title}"} for title in named],
     }
     text = _json(document)
+    while digest_of(text) in avoid:
+        text += b"\n"
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": {"mediaType": OCI_CONFIG, "digest": digest_of(text), "size": len(text)},
-        "layers": [layer.descriptor() for layer in layers],
-        "annotations": {KEY_LABEL: key, TITLE: named[-1] if named else "", CREATED: created},
+        "layers": [descriptor.document() for _, descriptor in layers],
+        "annotations": {
+            KEY_LABEL: provenance.key,
+            TITLE: named[-1] if named else "",
+            CREATED: made or created,
+        },
     }
     return ImageDocuments(config=text, manifest=_json(manifest))
 
@@ -125,6 +143,23 @@ def check(config: Mapping[str, Any], *, key: str, where: str) -> str:
     if said.get(LOCAL_LABEL):
         raise VerificationFailed(f"{where} has {key[:12]}, which is local to some machine")
     return ingredients
+
+
+def check_history(config: Mapping[str, Any], titles: Sequence[str], *, name: str) -> None:
+    """Raise VerificationFailed unless an image's layers are those of a base and of the steps `titles`, and no more."""
+    rootfs, history = config.get("rootfs"), config.get("history")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    layers = len(diff_ids) if isinstance(diff_ids, list) else 0
+    lines = history if isinstance(history, list) else []
+    said = [str(line.get("created_by")) if isinstance(line, dict) else "" for line in lines]
+    steps = [f"{_BY}{title}" for title in titles]
+    base = said[: len(said) - len(steps)]
+    of_a_base = all(line == f"{_BY}base" or line.startswith(f"{_BY}base ") for line in base)
+    if len(said) != layers or not base or not of_a_base or said[len(base) :] != steps:
+        raise VerificationFailed(
+            f"the layers of {name} are not those of the recipe: expected a base and {len(steps)} steps, got "
+            f"{layers} layers: {', '.join(line.removeprefix(_BY) for line in said[-3:])}"
+        )
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

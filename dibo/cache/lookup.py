@@ -16,13 +16,16 @@ from typing import Any, Final
 
 from dibo.cache import entry
 from dibo.cache.entry import LayerDescriptor
-from dibo.errors import DiboError, RegistryError, Unreachable
+from dibo.cache.pace import paced
+from dibo.errors import DiboError, RegistryError, SignatureError, Unreachable, VerificationFailed
 from dibo.images import documents
 from dibo.images.image import Image, Layer
 from dibo.images.manifest import OCI_MANIFEST
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
+from dibo.plan.keys import KEY_LABEL
 from dibo.system.report import Report
+from dibo.trust.policy import Trust
 
 _TOGETHER: Final = 8  # requests at the same time
 _MOST_BAD: Final = 3  # entries that turn out bad, each perhaps after most of it was fetched
@@ -33,8 +36,7 @@ class CachedImage:
     """An entry, checked as far as that goes without its layers."""
 
     key: str
-    where: ImageName
-    """The repository."""
+    repository: ImageName
     digest: str
     manifest: Mapping[str, Any]
     image: Image
@@ -42,11 +44,11 @@ class CachedImage:
 
     @property
     def title(self) -> str:
-        return self.note(entry.TITLE)
+        return self.annotation(entry.TITLE)
 
-    def note(self, name: str) -> str:
-        notes = self.manifest.get("annotations")
-        return str(notes.get(name, "")) if isinstance(notes, dict) else ""
+    def annotation(self, name: str) -> str:
+        annotations = self.manifest.get("annotations")
+        return str(annotations.get(name, "")) if isinstance(annotations, dict) else ""
 
     @property
     def stored(self) -> dict[str, LayerDescriptor]:
@@ -60,12 +62,18 @@ class CachedImage:
 
 def read_entry(repository: ImageName, key: str) -> CachedImage:
     """The entry for `key`. Raises RegistryError, Unreachable, VerificationFailed, ImageError."""
-    what = f"{repository.tagged(entry.tag_of(key))}"
-    digest, manifest = api.manifest(repository.tagged(entry.tag_of(key)))
-    image = image_at(repository, digest, manifest, what=what)
+    name = repository.tagged(entry.tag_of(key))
+    digest, manifest = api.manifest(name)
+    image = image_at(repository, digest, manifest, what=str(name))
     ingredients = entry.check(image.config, key=key, where=str(repository))
+    layers = tuple(replace(layer, open=paced(layer.open)) for layer in image.layers)
     return CachedImage(
-        key=key, where=repository, digest=digest, manifest=manifest, image=image, ingredients=ingredients
+        key=key,
+        repository=repository,
+        digest=digest,
+        manifest=manifest,
+        image=replace(image, layers=layers),
+        ingredients=ingredients,
     )
 
 
@@ -73,23 +81,31 @@ def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *,
     """An image in a registry, of whose manifest we have digest and content; its layers are opened when they are read.
     Raises ImageError beside what registries raise."""
     if documents.index_entries(manifest, what=what) is not None:
-        raise RegistryError(f"{what} is an index, where an image is wanted")
+        raise RegistryError(f"{what} is an index, expected an image")
     parsed = documents.parse_manifest(manifest, what=what)
-    text = api.read_small(repository, parsed.config.digest, limit=documents.LARGEST_DOCUMENT)
+    text = _config(repository, parsed.config.digest)
     document = documents.parse(text, what=f"the config of {what}")
     config = documents.parse_config(document, layers=len(parsed.layers), what=f"the config of {what}")
     layers = tuple(
         Layer(
-            open=partial(api.open_blob, repository, each.digest, each.size),
-            digest=each.digest,
-            size=each.size,
+            open=partial(api.open_blob, repository, descriptor.digest, descriptor.size),
+            digest=descriptor.digest,
+            size=descriptor.size,
             diff_id=diff_id,
-            media_type=each.media_type,
+            media_type=descriptor.media_type,
         )
-        for each, diff_id in zip(parsed.layers, config.diff_ids, strict=True)
+        for descriptor, diff_id in zip(parsed.layers, config.diff_ids, strict=True)
     )
     architecture = config.platform.debian if config.platform else ""
     return Image(name=what, digest=digest, architecture=architecture, layers=layers, config=document)
+
+
+def _config(repository: ImageName, digest: str) -> bytes:
+    try:
+        return api.read_small(repository, digest, limit=documents.LARGEST_DOCUMENT)
+    except VerificationFailed as error:
+        error.blob = digest
+        raise
 
 
 @dataclass
@@ -100,6 +116,7 @@ class CacheRepository:
     architecture: str
     """Debian's word: entries for another are not used."""
     report: Report
+    trust: Trust = field(default_factory=Trust)
     reads: bool = True
     writes: bool = True
     off: str = ""
@@ -108,22 +125,33 @@ class CacheRepository:
     """Why it is not asked for anything any more."""
     there: dict[str, str] = field(default_factory=dict)
     """The digest of the entry of each key, empty where the registry does not say it."""
+    titles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By key, the titles of the steps up to that one, where the recipe is known."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By key, why an entry that is there is not used."""
+    damaged: set[str] = field(default_factory=set)
+    """Digests of blobs that are not what they should be."""
+    replaceable: set[str] = field(default_factory=set)
+    """Digests of manifests of entries that cannot be used, and so give way to better ones."""
     _found: dict[str, CachedImage | None] = field(default_factory=dict)
     _bad: int = 0
+    _warned: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def trouble(self, error: DiboError, what: str) -> None:
         """Warn, once for each registry. Trouble that concerns more than one entry, and the third bad entry, end
-        reading; who may not read may still be allowed to write."""
+        reading; who may not read may still be allowed to write. A missing signature says nothing of other entries."""
         with self._lock:
-            if not self.off and not self._bad:
-                self.report.warn(f"the cache {self.name} {what}: {error.message}")
+            if not self.off and not self._warned:
+                self._warned = True
+                hint = f"\n  {error.hint}" if error.hint else ""
+                self.report.warn(f"the cache {self.name} {what}: {error.message}{hint}")
             status = error.status if isinstance(error, RegistryError) else 0
             if isinstance(error, Unreachable) or status not in (0, 401, 403, 404):
                 self.off = self.down = error.message
             elif status in (401, 403):
                 self.off = error.message
-            else:
+            elif not isinstance(error, SignatureError):
                 self._bad += 1
                 self.off = error.message if self._bad >= _MOST_BAD else ""
 
@@ -148,30 +176,56 @@ class CacheRepository:
                 list(pool.map(ask, wanted[1:]))
 
     def find(self, key: str) -> CachedImage | None:
-        """The entry for `key`, when it is there and holds what it says."""
+        """The entry for `key`, when it is there, holds what it says, and is signed where it must be."""
         if key not in self._found:
             self._found[key] = self._read(key) if key in self.there and not self.off else None
-        return self._found[key]
+        found = self._found[key]
+        if found is not None and self.damaged.intersection(
+            layer.digest or "" for layer in found.image.layers
+        ):
+            self._refuse(found, "it has a damaged layer")
+            return None
+        return found
 
     def _read(self, key: str) -> CachedImage | None:
         try:
             found = read_entry(self.name, key)
             if found.image.architecture != self.architecture:
                 raise RegistryError(
-                    f"{key[:12]} there is for {found.image.architecture or 'nobody knows what'}"
+                    f"{key[:12]} there is for {found.image.architecture or 'an unknown architecture'}, "
+                    f"expected {self.architecture}"
                 )
+            if key in self.titles:
+                entry.check_history(found.image.config, self.titles[key], name=f"{self.name} as {key[:12]}")
+            self.trust.verify(self.name.tagged(entry.tag_of(key)), found.digest, annotations={KEY_LABEL: key})
         except DiboError as error:
+            self.refused[key] = error.message
+            self.damaged |= {error.blob} - {""}
+            self.replaceable.add(self.there[key])
             self.trouble(error, "has an entry that cannot be used")
             return None
         return found
 
+    def _refuse(self, found: CachedImage, reason: str) -> None:
+        self._found[found.key] = None
+        self.refused[found.key] = reason
+        self.replaceable |= {found.digest, self.there.get(found.key, found.digest)}
+
     def forget(self, key: str, error: DiboError) -> None:
         """An entry turned out bad while its layers were read."""
-        self._found[key] = None
+        found = self._found.get(key)
+        if found is not None:
+            self._refuse(found, error.message)
+        if error.blob and (not isinstance(error, RegistryError) or error.status in (0, 404)):
+            self.damaged.add(error.blob)
         self.trouble(error, f"has {key[:12]} in a state that cannot be used, so it is built")
 
+    def usable(self, key: str) -> bool:
+        """Whether an entry is there that nothing speaks against."""
+        return key in self.there and key not in self.refused
+
     def mark(self, found: CachedImage) -> None:
-        """Note that an entry was used today. Not worth a warning."""
+        """Note that an entry was used today. It is no more than a note: what goes wrong is not said."""
         if not self.writes or self.down:
             return
         name = self.name.tagged(entry.mark_of(found.key, datetime.now(tz=UTC)))
@@ -190,6 +244,11 @@ class Caches:
     def __init__(self, remotes: Sequence[CacheRepository]) -> None:
         self.remotes = tuple(remotes)
 
+    def expect(self, titles: Mapping[str, tuple[str, ...]]) -> None:
+        """Let entries count only where their history is that of the recipe: the titles of the steps, by key."""
+        for remote in self.remotes:
+            remote.titles |= titles
+
     def look(self, keys: Sequence[str]) -> None:
         """Learn, all at once, which of `keys` are where."""
         for remote in self.remotes:
@@ -202,6 +261,13 @@ class Caches:
             if found is not None:
                 return remote, found
         return None
+
+    def refused(self, key: str) -> str:
+        """Which registry has an entry for `key` that is not used, and why; empty where there is none."""
+        for remote in self.remotes:
+            if key in remote.refused:
+                return f"{remote.name} has it, and it is not used: {remote.refused[key]}"
+        return ""
 
     def image(self, key: str) -> Image | None:
         """The image that ends with the layer `key`, read from where it is cached when its layers are opened."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,9 @@ from dibo.cache.lookup import CacheRepository
 from dibo.cache.upload import BlobOrigin, Uploader
 from dibo.errors import DiboError, Interrupted, LocalLayers
 from dibo.images.image import Image
+from dibo.images.manifest import digest_of
 from dibo.images.registry import api
+from dibo.plan.keys import KEY_LABEL
 from dibo.system.report import Report
 from dibo.units import human_size
 
@@ -88,6 +90,8 @@ class Publisher:
                     directory=directory,
                     compression=compression,
                     origins=origins,
+                    damaged=remote.damaged,
+                    distrusts=refresh,
                     check_cancelled=self._check_cancelled,
                 ),
             )
@@ -107,7 +111,7 @@ class Publisher:
 
     def used(self, key: str) -> None:
         """Note that an entry was used, where it is, soon."""
-        if any(key in target.remote.there for target in self._targets):
+        if any(target.remote.usable(key) for target in self._targets):
             self._begin()
             self._queue.put(key)
 
@@ -168,7 +172,7 @@ class Publisher:
 
     def _store_in(self, target: _Destination, item: PendingLayer) -> None:
         remote = target.remote
-        if item.key in remote.there and not self._refresh:
+        if remote.usable(item.key) and not self._refresh:
             return
         target.failed = target.failed or remote.down
         if target.failed:
@@ -185,7 +189,7 @@ class Publisher:
     def _publish(self, target: _Destination, item: PendingLayer) -> None:
         remote, sender = target.remote, target.sender
         image = self._store.image(item.key)
-        below = next((key for key in reversed(item.below) if key in remote.there), None)
+        below = next((key for key in reversed(item.below) if remote.usable(key)), None)
         found = remote.find(below) if below is not None else None
         if found is not None:
             sender.learn(found.stored)
@@ -193,24 +197,29 @@ class Publisher:
             sender.bring(layer, title=item.title, base=not item.below)
         name = remote.name.tagged(entry.tag_of(item.key))
         first = None if self._refresh else api.head(name)
-        if first is None:
-            first = sender.put(_composed(item, image, sender), name)
+        if first is None or first in remote.replaceable:
+            documents = _documents(item, image, sender, avoid=remote.damaged)
+            digest = digest_of(documents.manifest)
+            remote.trust.sign(
+                name, digest, annotations={KEY_LABEL: item.key}
+            )  # first: nobody sees it unsigned
+            first = sender.put(documents, name)
             target.stored += 1
         remote.there[item.key] = first
+        remote.refused.pop(item.key, None)
 
     def _check_cancelled(self) -> None:
         if self._stop.is_set():
             raise _Stopped
 
 
-def _composed(item: PendingLayer, image: Image, sender: Uploader) -> entry.ImageDocuments:
-    diff_ids = [layer.diff_id or "" for layer in image.layers]
+def _documents(
+    item: PendingLayer, image: Image, sender: Uploader, *, avoid: Collection[str]
+) -> entry.ImageDocuments:
     return entry.compose(
         image.config,
-        key=item.key,
-        ingredients=item.ingredients,
-        titles=item.titles,
-        layers=[sender.have[diff_id] for diff_id in diff_ids],
-        diff_ids=diff_ids,
-        created=f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
+        entry.Provenance(key=item.key, ingredients=item.ingredients, titles=item.titles),
+        layers=sender.stored(image),
+        made=f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
+        avoid=avoid,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from dibo.build.build import Job
@@ -15,11 +14,13 @@ from dibo.cache.lookup import Caches
 from dibo.cache.session import origins
 from dibo.cache.upload import Uploader
 from dibo.errors import LayoutError, LocalLayers, UsageError
+from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.layout.merge import complete, document
 from dibo.plan.keys import LAYOUT_LABEL
 from dibo.system.report import Report
 from dibo.system.workspace import Run
+from dibo.trust.policy import trust_of
 from dibo.units import human_size
 
 
@@ -82,17 +83,13 @@ def push(
                 sender.bring(layer, title=titles[max(0, place - below + 1)], base=place < below)
             else:
                 sender.copy(layer)
-        diff_ids = [layer.diff_id or "" for layer in image.layers]
-        composed = entry.compose(
+        documents = entry.compose(
             _with_layout(image.config, job),
-            key=key,
-            ingredients=job.plan.steps[-1].ingredients,
-            titles=titles,
-            layers=[sender.have[diff_id] for diff_id in diff_ids],
-            diff_ids=diff_ids,
-            created=f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
+            entry.Provenance(key=key, ingredients=job.plan.steps[-1].ingredients, titles=titles),
+            layers=sender.stored(image),
         )
-        digest = sender.put(composed, name)
+        trust_of(settings).sign(name, digest_of(documents.manifest))
+        digest = sender.put(documents, name)
         task.note(f"{human_size(sender.sent)} sent")
     return digest
 

@@ -23,10 +23,12 @@ from dibo.plan.plan import Plan, with_held
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
 from dibo.system.workspace import Run
+from dibo.trust.policy import trust_of
 
 
 def caches_of(settings: Settings, report: Report) -> Caches:
     """The caches that were named: those to read from in the order of asking, then those only to write to."""
+    trust = trust_of(settings)
     names = dict.fromkeys((*settings.caches_from, *settings.caches_to))
     return Caches(
         [
@@ -34,6 +36,7 @@ def caches_of(settings: Settings, report: Report) -> Caches:
                 name=name,
                 architecture=settings.architecture,
                 report=report,
+                trust=trust,
                 reads=name in settings.caches_from and not settings.refresh,
                 writes=name in settings.caches_to,
             )
@@ -44,6 +47,7 @@ def caches_of(settings: Settings, report: Report) -> Caches:
 
 def consult(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
     """The job, planned again with what the caches hold."""
+    caches.expect({key: pending.titles[1:] for key, pending in items(job.plan).items()})
     caches.look(job.plan.keys)
     return _planned_again(job, caches, held)
 
@@ -51,6 +55,12 @@ def consult(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
 def _planned_again(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
     there = {} if job.settings.refresh else held
     return replace(job, plan=with_held(job.plan, lambda key: key in there or caches.find(key) is not None))
+
+
+def refused(plan: Plan, caches: Caches) -> dict[str, str]:
+    """Why entries of caches are not used, by key, for people."""
+    reasons = {key: caches.refused(key) for key in plan.keys}
+    return {key: reason for key, reason in reasons.items() if reason}
 
 
 def places(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, str]:
@@ -82,7 +92,7 @@ def exchange(
         origins=origins(job.base, caches),
     ) as publisher:
         job = bring(job, caches, held, store=store, report=report)
-        there = [key for key in job.plan.keys if any(key in remote.there for remote in caches.remotes)]
+        there = [key for key in job.plan.keys if any(remote.usable(key) for remote in caches.remotes)]
         if there and not settings.refresh:
             publisher.used(there[-1])
         found = items(job.plan)
@@ -128,7 +138,7 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, rep
 def created(found: CachedImage) -> float:
     """When an entry was made, in seconds since 1970; 0 when it does not say."""
     with contextlib.suppress(ValueError):
-        return calendar.timegm(time.strptime(found.note(CREATED), "%Y-%m-%dT%H:%M:%SZ"))
+        return calendar.timegm(time.strptime(found.annotation(CREATED), "%Y-%m-%dT%H:%M:%SZ"))
     return 0.0
 
 

@@ -7,20 +7,24 @@ collect, and never half an image.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from dibo.cache.compress_layer import compress_layer
 from dibo.cache.entry import ImageDocuments, LayerDescriptor
 from dibo.cache.secret_scan import SecretScanner
-from dibo.errors import LocalLayers
+from dibo.errors import LocalLayers, RegistryError
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.manifest import OCI_MANIFEST, digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
+
+_VARIANTS: Final = 4
+_CHUNK: Final = 1 << 20
 
 BlobOrigin = tuple[ImageName, Image]
 """An image in a registry, and its repository: its blobs may be taken over from there."""
@@ -38,9 +42,12 @@ class Uploader:
         compression: str,
         origins: Sequence[BlobOrigin] = (),
         guarded: bool = True,
+        damaged: set[str] | None = None,
+        distrusts: bool = False,
         check_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`guarded`: layers are looked into, and those with secrets are not sent."""
+        """`guarded`: layers are looked into, and those with secrets are not sent. `damaged`: blobs that the repository
+        has and that are not what they should be. `distrusts`: a blob that is there is read before it counts."""
         self.repository = repository
         self.have: dict[str, LayerDescriptor] = {}
         """What the repository has of a layer, by its diff_id."""
@@ -49,11 +56,18 @@ class Uploader:
         self._directory, self._compression = directory, compression
         self._origins = [(place, image) for place, image in origins if place.host == repository.host]
         self._guarded, self._check_cancelled = guarded, check_cancelled
+        self._damaged = damaged if damaged is not None else set()
+        self._distrusts = distrusts
         self._held_back: dict[str, LocalLayers] = {}
 
     def learn(self, stored: Mapping[str, LayerDescriptor]) -> None:
         """Layers that the repository has for sure: an entry there refers to them."""
-        self.have = {**stored, **self.have}
+        whole = {diff_id: layer for diff_id, layer in stored.items() if layer.digest not in self._damaged}
+        self.have = {**whole, **self.have}
+
+    def stored(self, image: Image) -> list[tuple[str, LayerDescriptor]]:
+        """How the repository has the layers of an image, by diff_id, once all of them were brought."""
+        return [(layer.diff_id or "", self.have[layer.diff_id or ""]) for layer in image.layers]
 
     def bring(self, layer: Layer, *, title: str, base: bool) -> None:
         """See to it that the repository has a layer, whose bytes are a plain tar. Raises LocalLayers for one with
@@ -65,21 +79,37 @@ class Uploader:
             return
         path = self._directory / "layer"
         try:
-            gate = SecretScanner(base=base)
-            stored = compress_layer(
-                layer, path, compression=self._compression, gate=gate, check_cancelled=self._check_cancelled
-            )
-            if gate.found and self._guarded:
-                error = LocalLayers(
-                    f"{title} has {gate.found[0]}: this layer and those above it stay on this machine",
-                    hint="take it out, or write `local: true` into the flavour that brings it",
+            for variant in range(_VARIANTS):
+                stored = self._compress(layer, path, variant, title=title, base=base)
+                if self._push(stored, lambda: self._file(path)):
+                    break
+            else:
+                raise RegistryError(
+                    f"{self.repository} has {_VARIANTS} damaged blobs for one layer",
+                    hint="tell whoever runs the registry",
                 )
-                self._held_back[diff_id] = error
-                raise error
-            self._push(stored, lambda: self._file(path))
         finally:
             path.unlink(missing_ok=True)
         self.have[diff_id] = stored
+
+    def _compress(self, layer: Layer, path: Path, variant: int, *, title: str, base: bool) -> LayerDescriptor:
+        scanner = SecretScanner(base=base)
+        stored = compress_layer(
+            layer,
+            path,
+            compression=self._compression,
+            variant=variant,
+            scanner=scanner,
+            check_cancelled=self._check_cancelled,
+        )
+        if scanner.found and self._guarded:
+            error = LocalLayers(
+                f"{title} has {scanner.found[0]}: this layer and those above it stay on this machine",
+                hint="take it out, or write `local: true` into the flavour that brings it",
+            )
+            self._held_back[layer.diff_id or ""] = error
+            raise error
+        return stored
 
     def copy(self, layer: Layer) -> None:
         """See to it that the repository has a layer that lies in a registry, as it is stored there."""
@@ -104,17 +134,38 @@ class Uploader:
         for place, image in self._origins:
             for layer in image.layers:
                 stored = stored_as(layer) if layer.diff_id == diff_id else None
-                if stored is not None and api.mount(
-                    self.repository, stored.digest, mount_from=place.repository
-                ):
+                if stored is None or stored.digest in self._damaged:
+                    continue
+                if api.mount(self.repository, stored.digest, mount_from=place.repository):
                     self.have[diff_id] = stored
                     return True
         return False
 
-    def _push(self, stored: LayerDescriptor, source: Callable[[], AbstractContextManager[Reader]]) -> None:
+    def _push(self, stored: LayerDescriptor, source: Callable[[], AbstractContextManager[Reader]]) -> bool:
+        """Have the repository hold a blob; False where it holds a damaged one under that digest, which no registry
+        replaces."""
+        if stored.digest in self._damaged:
+            return False
         if not api.exists(self.repository, stored.digest):
             api.push_blob(self.repository, stored.digest, stored.size, source)
             self.sent += stored.size
+        elif self._distrusts and not self._is_whole(stored):
+            self._damaged.add(stored.digest)
+            return False
+        return True
+
+    def _is_whole(self, stored: LayerDescriptor) -> bool:
+        digest = hashlib.sha256()
+        try:
+            with api.open_blob(self.repository, stored.digest, stored.size) as stream:
+                while data := stream.read(_CHUNK):
+                    self._check_cancelled()
+                    digest.update(data)
+        except RegistryError as error:
+            if error.status not in (0, 404):
+                raise
+            return False
+        return stored.digest == f"sha256:{digest.hexdigest()}"
 
     def _file(self, path: Path) -> AbstractContextManager[Reader]:
         return _Watched(path, self._check_cancelled)

@@ -23,7 +23,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Final
 
-from dibo.errors import LayerError, VerificationFailed
+from dibo.errors import DiboError, LayerError, VerificationFailed
 from dibo.images.image import Layer, Reader
 from dibo.images.layers import codec
 from dibo.images.layers.limits import MIB, Limits
@@ -145,6 +145,8 @@ class Stream:
             return self._held[:size]
         if isinstance(item, BaseException):
             self._hashed.put(item)
+            if isinstance(item, DiboError):
+                item.blob = self._layer.digest or ""
             raise item
         self._hashed.put(_END)
         return None

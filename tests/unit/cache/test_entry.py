@@ -16,7 +16,11 @@ from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
 
 INGREDIENTS = '{"phase":"install.d"}'
 KEY = hashlib.sha256(INGREDIENTS.encode()).hexdigest()
-LAYERS = [LayerDescriptor(digest=f"sha256:{n * 64}", size=int(n), media_type="x") for n in "123"]
+PROVENANCE = entry.Provenance(key=KEY, ingredients=INGREDIENTS, titles=("base x", "web install.d: 10-site"))
+LAYERS = [
+    (f"sha256:{diff_id * 64}", LayerDescriptor(digest=f"sha256:{n * 64}", size=int(n), media_type="x"))
+    for diff_id, n in zip("abc", "123", strict=True)
+]
 CONFIG = {
     "architecture": "amd64",
     "os": "linux",
@@ -31,12 +35,9 @@ CONFIG = {
 def composed() -> entry.ImageDocuments:
     return entry.compose(
         CONFIG,
-        key=KEY,
-        ingredients=INGREDIENTS,
-        titles=("base x", "web install.d: 10-site"),
+        PROVENANCE,
         layers=LAYERS,
-        diff_ids=[f"sha256:{n * 64}" for n in "abc"],
-        created="2026-11-24T10:00:00Z",
+        made="2026-11-24T10:00:00Z",
     )
 
 
@@ -54,6 +55,58 @@ def test_an_entry_is_an_image_that_says_what_it_is() -> None:
     assert names == ["dibo: base", "dibo: base x", "dibo: web install.d: 10-site"]
     assert manifest["annotations"][entry.TITLE] == "web install.d: 10-site"
     assert entry.check(config, key=KEY, where="here") == INGREDIENTS
+
+
+def test_the_history_has_no_time_of_day() -> None:
+    """An image that is pushed twice has one digest."""
+    first = entry.compose(CONFIG, PROVENANCE, layers=LAYERS)
+    assert first == entry.compose(CONFIG, PROVENANCE, layers=LAYERS)
+    assert {line["created"] for line in json.loads(first.config)["history"]} == {CONFIG["created"]}
+    assert json.loads(first.manifest)["annotations"][entry.CREATED] == CONFIG["created"]
+    assert composed().config == first.config, "the age of an entry is in its manifest alone"
+
+
+def test_a_config_has_no_digest_that_is_damaged_in_the_registry() -> None:
+    first = entry.compose(CONFIG, PROVENANCE, layers=LAYERS)
+    second = entry.compose(CONFIG, PROVENANCE, layers=LAYERS, avoid={digest_of(first.config)})
+    assert digest_of(second.config) != digest_of(first.config)
+    assert json.loads(second.config) == json.loads(first.config)
+
+
+TITLES = ["web install.d: 10-site"]
+
+
+def config(*lines: str, layers: int | None = None) -> dict[str, object]:
+    count = len(lines) if layers is None else layers
+    return {
+        "history": [{"created_by": f"dibo: {line}"} for line in lines],
+        "rootfs": {"diff_ids": [f"sha256:{n:064}" for n in range(count)]},
+    }
+
+
+def test_a_history_of_the_recipe() -> None:
+    entry.check_history(json.loads(composed().config), TITLES, name="it")
+    entry.check_history(config("base x"), [], name="it")
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        config("base x", *TITLES, "one more"),
+        config("base x", "one more", *TITLES),
+        config(*TITLES),
+        config("base x"),
+        config("base x", "other install.d: 10-site"),
+        config("base x", *TITLES, layers=3),
+        {**config("base x", *TITLES), "history": "x"},
+        {**config("base x", *TITLES), "history": [1, 2]},
+        {**config("base x", *TITLES), "rootfs": []},
+        {},
+    ],
+)
+def test_layers_that_are_not_those_of_the_recipe(forged: dict[str, object]) -> None:
+    with pytest.raises(VerificationFailed, match="not those of the recipe"):
+        entry.check_history(forged, TITLES, name="it")
 
 
 def test_nothing_of_this_machine_is_in_it() -> None:
