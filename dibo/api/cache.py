@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from dibo.api.settings import current_settings
 from dibo.build import build as spine
 from dibo.cache import maintenance
+from dibo.cache.verify import verify as verify_cache
 from dibo.errors import UsageError, VerificationFailed
 from dibo.images.reference import parse_repository
-from dibo.settings.settings import Options
+from dibo.settings.settings import Options, Settings
 from dibo.system.report import Report, answer
 from dibo.system.workspace import Workspace
+from dibo.trust.policy import trust_of
 from dibo.units import human_size
 
 
@@ -98,10 +100,12 @@ def _keys_of(options: Options, environment: Mapping[str, str], report: Report) -
         return spine.prepare(settings, workspace=workspace, run=run, report=report, held={}).plan.keys
 
 
-def verify(report: Report, reference: str) -> str:
-    """Read everything, and check every digest. Raises VerificationFailed for damage."""
+def verify(settings: Settings, report: Report, reference: str) -> str:
+    """Read everything, and check every digest and signature. Raises VerificationFailed where something is wrong."""
     repository = parse_repository(reference)
-    count, damaged = maintenance.verify(repository, hear=report.line)
-    if damaged:
-        raise VerificationFailed(f"{repository} has {len(damaged)} damaged layers", hint="\n".join(damaged))
-    return f"{count} layers, all whole"
+    trust = trust_of(settings)
+    count, faults = verify_cache(repository, trust, on_progress=report.line)
+    if faults:
+        raise VerificationFailed(f"{repository} has {len(faults)} faults", hint="\n".join(faults))
+    signed = " and signed" if trust.verifies(repository) else ""
+    return f"{count} layers, all whole{signed}"

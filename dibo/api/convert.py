@@ -32,6 +32,7 @@ from dibo.errors import (
     LayoutError,
     OutputError,
     RootNotBootable,
+    SignatureError,
     ToolMissing,
 )
 from dibo.flavours.epoch import start_of
@@ -39,7 +40,7 @@ from dibo.flavours.loader import read_layout
 from dibo.images.image import Image
 from dibo.images.layers.limits import Limits
 from dibo.images.layout_writer import save_layout
-from dibo.images.sources.choose import choose_image
+from dibo.images.sources.choose import choose_image, registry_name
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
@@ -47,6 +48,8 @@ from dibo.settings.settings import Settings
 from dibo.system import resources
 from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
+from dibo.trust.images import verify_image
+from dibo.trust.policy import trust_of
 from dibo.units import GIB, human_size, parse_gib
 
 _FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
@@ -74,6 +77,7 @@ def convert(decided: Settings, wanted: Conversion, report: Report) -> tuple[Path
             wanted.reference, architecture=decided.architecture, scratch=each_run.subdirectory("source")
         ) as image,
     ):
+        _verify_signature(decided, wanted.reference, image)
         order = _order(decided, image, limits=wanted.limits, checksums=wanted.checksums)
         if not wanted.bare:
             order = _laid_out(order, *_layout(wanted.layout_file, image, decided))
@@ -89,6 +93,20 @@ def convert(decided: Settings, wanted: Conversion, report: Report) -> tuple[Path
                 image, decided, order, error, workspace=workspace, run=each_run, report=report
             )
     return made
+
+
+def _verify_signature(decided: Settings, reference: str, image: Image) -> None:
+    """Raises SignatureError for an image that is not signed by a key that the user trusts, where one is named."""
+    if decided.policy is None and not decided.verify_keys:
+        return
+    name = registry_name(reference)
+    if name is not None:
+        verify_image(trust_of(decided), name, image.digest, architecture=decided.architecture)
+    elif decided.policy is None:
+        raise SignatureError(
+            f"the signature of {reference} cannot be checked: signatures are kept in registries",
+            hint="convert it from its registry, or leave --verify-key (DIBO_VERIFY_KEYS) out",
+        )
 
 
 @contextlib.contextmanager

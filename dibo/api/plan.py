@@ -22,16 +22,17 @@ def show_plan(settings: Settings, report: Report, *, containerfile: Path | None,
         job = session.job()
         if containerfile is not None:
             rendering.write(job, session.held, target=containerfile, report=report)
-        places = session.places(job)
-        return _as_json(job.plan, places) if as_json else describe(job.plan, places)
+        places, refused = session.places(job), session.refused(job)
+        return _as_json(job.plan, places, refused) if as_json else describe(job.plan, places, refused)
 
 
-def _as_json(plan: Plan, places: Mapping[str, str]) -> str:
+def _as_json(plan: Plan, places: Mapping[str, str], refused: Mapping[str, str]) -> str:
     layers = [
         {
             "key": plan.base_key,
             "held": plan.base_held,
             "cache": places.get(plan.base_key),
+            "refused": refused.get(plan.base_key),
             "ingredients": json.loads(plan.base_ingredients),
         }
     ]
@@ -41,6 +42,7 @@ def _as_json(plan: Plan, places: Mapping[str, str]) -> str:
                 "key": planned.key,
                 "held": number < plan.resume,
                 "cache": places.get(planned.key),
+                "refused": refused.get(planned.key),
                 "local": planned.step.local,
                 "title": planned.step.title,
                 "ingredients": json.loads(planned.ingredients),

@@ -17,8 +17,10 @@ from dibo.images.manifest import OCI_MANIFEST, digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
 from dibo.ramdisk.make import kernel_path
+from dibo.settings.settings import Settings
 from dibo.system.http import digest_of as sha256_of
 from dibo.system.report import Report
+from dibo.trust.policy import trust_of
 from dibo.units import human_size
 
 _RAMDISK_NAMES: Final = (".ramdisk", ".initramfs", ".initrd", ".cpio")
@@ -30,10 +32,11 @@ class _File:
     media_type: str
 
 
-def push(report: Report, file: Path, reference: str) -> str:
+def push(settings: Settings, report: Report, file: Path, reference: str) -> str:
     """Push `file` as `reference`; HOST/PATH:TAG@DIGEST. Raises UsageError, DiskImageError, RegistryError,
     Unreachable, VerificationFailed for a file that is not what its .sha256 says."""
     name = target(reference)
+    trust = trust_of(settings)
     kind, files = _artefact(file)
     contents = []
     for part in files:
@@ -45,7 +48,9 @@ def push(report: Report, file: Path, reference: str) -> str:
     empty = digest_of(EMPTY)
     if not api.exists(name, empty):
         api.push_blob(name, empty, len(EMPTY), lambda: contextlib.nullcontext(io.BytesIO(EMPTY)))
-    digest = api.push_manifest(name, compose(kind, contents, empty=empty), OCI_MANIFEST)
+    manifest = compose(kind, contents, empty=empty)
+    trust.sign(name, digest_of(manifest))
+    digest = api.push_manifest(name, manifest, OCI_MANIFEST)
     return f"{name}@{digest}"
 
 

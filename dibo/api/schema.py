@@ -7,9 +7,15 @@ import json
 from dibo.artefacts.manifest_schema import MANIFEST_SCHEMA
 from dibo.flavours.schema import SCHEMA
 from dibo.layout.schema import LAYOUT_SCHEMA
+from dibo.trust.policy import POLICY_SCHEMA
 
 
 def schema(file: str) -> str:
-    """That of a `flavour`, a `layout` or a `manifest`."""
-    schemas = {"flavour": SCHEMA, "layout": LAYOUT_SCHEMA, "manifest": MANIFEST_SCHEMA}
+    """That of a `flavour`, a `layout`, a `manifest` or a `policy`."""
+    schemas = {
+        "flavour": SCHEMA,
+        "layout": LAYOUT_SCHEMA,
+        "manifest": MANIFEST_SCHEMA,
+        "policy": POLICY_SCHEMA,
+    }
     return json.dumps(schemas[file], indent=2)

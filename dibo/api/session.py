@@ -52,6 +52,10 @@ class Session:
             report=self.report,
             held=self.held,
         )
+        if self.settings.policy is not None:
+            from dibo.cache.base_trust import verify_base
+
+            verify_base(job.base, self.settings)
         if self.caches is None:
             return job
         from dibo.cache import session as caching
@@ -92,6 +96,14 @@ class Session:
         from dibo.cache import session as caching
 
         return caching.places(job.plan, self.caches, self.held)
+
+    def refused(self, job: spine.Job) -> Mapping[str, str]:
+        """Why layers that registries have are not used, by key."""
+        if self.caches is None:
+            return {}
+        from dibo.cache import session as caching
+
+        return caching.refused(job.plan, self.caches)
 
     @contextmanager
     def _exchange(self, job: spine.Job) -> Iterator[tuple[spine.Job, Callable[[str], None]]]:

@@ -145,8 +145,9 @@ def check(config: Mapping[str, Any], *, key: str, where: str) -> str:
     return ingredients
 
 
-def check_history(config: Mapping[str, Any], titles: Sequence[str], *, name: str) -> None:
-    """Raise VerificationFailed unless an image's layers are those of a base and of the steps `titles`, and no more."""
+def check_history(config: Mapping[str, Any], titles: Sequence[str], *, name: str, whole: bool = True) -> None:
+    """Raise VerificationFailed unless an image's layers are those of a base and of the steps `titles`, and no more.
+    Where the titles are not the `whole`, but only the last ones, those below may be of anything."""
     rootfs, history = config.get("rootfs"), config.get("history")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     layers = len(diff_ids) if isinstance(diff_ids, list) else 0
@@ -154,7 +155,7 @@ def check_history(config: Mapping[str, Any], titles: Sequence[str], *, name: str
     said = [str(line.get("created_by")) if isinstance(line, dict) else "" for line in lines]
     steps = [f"{_BY}{title}" for title in titles]
     base = said[: len(said) - len(steps)]
-    of_a_base = all(line == f"{_BY}base" or line.startswith(f"{_BY}base ") for line in base)
+    of_a_base = not whole or all(line == f"{_BY}base" or line.startswith(f"{_BY}base ") for line in base)
     if len(said) != layers or not base or not of_a_base or said[len(base) :] != steps:
         raise VerificationFailed(
             f"the layers of {name} are not those of the recipe: expected a base and {len(steps)} steps, got "

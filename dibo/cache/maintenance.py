@@ -1,4 +1,4 @@
-"""What is in a cache, and what should go: list, prune, verify.
+"""What is in a cache, and what should go: list and prune.
 
 An entry's age counts from its last use: the newest of when it was made and its marks (dibo.cache.entry). Only
 tags of dibo's
@@ -18,14 +18,12 @@ from functools import partial
 from typing import Any, Final
 
 from dibo.cache import entry
-from dibo.cache.lookup import CachedImage, read_entry
 from dibo.errors import DiboError, RegistryError, VerificationFailed
 from dibo.images import documents
-from dibo.images.image import Layer
 from dibo.images.manifest import checked
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
-from dibo.images.verify import check
+from dibo.trust import attached
 from dibo.units import human_size
 
 _TOGETHER: Final = 8
@@ -79,7 +77,7 @@ def contents(repository: ImageName, *, now: datetime) -> CacheContents:
     marks: dict[str, datetime] = {}
     for key, day in filter(None, map(entry.mark_in, tags)):
         marks[key] = max(day, marks.get(key, day))
-    others = tuple(tag for tag in tags if entry.key_in(tag) is None and entry.mark_in(tag) is None)
+    others = tuple(tag for tag in tags if not _is_ours(tag))
     with ThreadPoolExecutor(_TOGETHER) as pool:
         read = list(pool.map(partial(_entry, repository, marks=marks, now=now), keys))
         foreign = dict(zip(pool.map(partial(_head, repository), others), others, strict=True))
@@ -135,6 +133,11 @@ def _time(manifest: Mapping[str, Any]) -> datetime | None:
         said = str(notes.get(entry.CREATED, "")) if isinstance(notes, dict) else ""
         return datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     return None
+
+
+def _is_ours(tag: str) -> bool:
+    """Whether it is an entry's, a mark of use, or that of signatures."""
+    return bool(entry.key_in(tag) or entry.mark_in(tag) or attached.digest_in(tag))
 
 
 def _head(repository: ImageName, tag: str) -> str:
@@ -194,6 +197,7 @@ def remove(
     """Delete entries. Raises RegistryError, with what to do where the registry deletes nothing."""
     for each in entries:
         try:
+            _remove_signatures(repository, each.digest)
             api.delete(repository.at(each.digest))
         except RegistryError as error:
             if error.status in _NO_DELETE:
@@ -202,34 +206,7 @@ def remove(
         removed(each)
 
 
-def verify(repository: ImageName, *, hear: Callable[[str], None]) -> tuple[int, tuple[str, ...]]:
-    """Read every entry and every blob of a cache: how many entries there are, and what is damaged.
-
-    `hear` is told what is looked at. Raises RegistryError, Unreachable where the registry cannot be asked at all.
-    """
-    keys = [key for tag in api.tags(repository) if (key := entry.key_in(tag))]
-    damaged: list[str] = []
-    layers: dict[tuple[str | None, str | None], tuple[Layer, str]] = {}
-    for key in keys:
-        hear(f"{key[:12]}")
-        try:
-            found = read_entry(repository, key)
-            _same_platform(found)
-        except DiboError as error:
-            damaged.append(f"{key[:12]}: {error.message}")
-            continue
-        for layer in found.image.layers:
-            layers.setdefault((layer.digest, layer.diff_id), (layer, f"{key[:12]} {found.title}"))
-    for layer, what in layers.values():
-        hear(f"{what}: {layer.digest}")
-        try:
-            check(layer)
-        except DiboError as error:
-            damaged.append(f"{what}: {error.message}")
-    return len(keys), tuple(damaged)
-
-
-def _same_platform(found: CachedImage) -> None:
-    wanted = documents.parse(found.ingredients.encode(), what="the ingredients").get("architecture")
-    if wanted != found.image.architecture:
-        raise VerificationFailed(f"the config says {found.image.architecture}, the key {wanted}")
+def _remove_signatures(repository: ImageName, digest: str) -> None:
+    signatures = api.head(repository.tagged(attached.tag_of(digest)))
+    if signatures:
+        api.delete(repository.at(signatures))

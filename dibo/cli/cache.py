@@ -10,7 +10,9 @@ from dibo.cli.options import (
     add_flavours_path,
     add_machine_options,
     add_verbose,
+    add_verify_key_options,
     options_of,
+    settings_of,
     whole_number,
 )
 from dibo.system.report import Report, answer
@@ -20,7 +22,7 @@ EPILOG: Final = ""
 _ACTIONS: Final = {
     "list": "list the layers with their sizes, ages and use",
     "prune": "remove layers that are old, or that no stack of yours has",
-    "verify": "read every layer, and check every digest",
+    "verify": "read every layer, and check every digest, history and signature",
 }
 
 
@@ -31,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         below.add_argument("repository", metavar="REF", help="the repository, HOST/PATH")
         add_verbose(below, "show what is looked at")
     parsers["list"].add_argument("--json", action="store_true", help="list as JSON")
+    add_verify_key_options(parsers["verify"])
     _add_prune_options(parsers["prune"])
 
 
@@ -65,7 +68,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         case "list":
             answer(cache.list_cache(arguments.repository, as_json=arguments.json))
         case "verify":
-            answer(cache.verify(report, arguments.repository))
+            answer(cache.verify(settings_of(arguments, environment), report, arguments.repository))
         case _:
             wish = cache.Pruning(
                 repository=arguments.repository,

@@ -13,6 +13,7 @@ from dibo.cli.options import (
     add_engine,
     add_layout_option,
     add_verbose,
+    add_verify_key_options,
     file_line,
     path_of,
     settings_of,
@@ -57,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_engine(parser, "what runs them with --prepare (auto)")
     add_cache_directory(parser)
+    add_verify_key_options(parser)
     add_verbose(parser, "show each command that is run")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from dibo.cli.options import add_sign_option, settings_of
 from dibo.system.report import Report, answer
 
 SUMMARY: Final = "put a disk, or a ramdisk with its kernel, into a registry"
@@ -16,10 +17,11 @@ EPILOG: Final = ""
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a raw disk, a qcow2, or a ramdisk")
     parser.add_argument("reference", metavar="REFERENCE", help="where to: HOST[:PORT]/PATH[:TAG]")
+    add_sign_option(parser)
 
 
-def run(arguments: argparse.Namespace, _environment: Mapping[str, str], report: Report) -> int:
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.push import push
 
-    answer(push(report, Path(arguments.file), arguments.reference))
+    answer(push(settings_of(arguments, environment), report, Path(arguments.file), arguments.reference))
     return 0

@@ -68,13 +68,22 @@ def _kind(document: Document) -> object:
     return (document.get("phase"), document.get("flavour"), bool(document.get("packages")), names)
 
 
-def describe(plan: Plan, reasons: Sequence[Reason], *, where: Callable[[str], str]) -> str:
-    """For people. `where` says in which place a kept layer is."""
+def describe(
+    plan: Plan,
+    reasons: Sequence[Reason],
+    *,
+    where: Callable[[str], str],
+    refused: Mapping[str, str] | None = None,
+) -> str:
+    """For people. `where` says in which place a kept layer is, `refused` why one that a registry has is not used."""
     if not reasons:
         return f"nothing is missing: all {len(plan.keys)} layers are kept"
     lines = []
     for reason in reasons:
         lines.append(f"{reason.key[:12]}  {reason.title}")
+        if refused and reason.key in refused:
+            lines.append(f"    {refused[reason.key]}")
+            continue
         lines += [f"    {line}" for line in _told(reason, where)]
     kept = len(plan.keys) - len(reasons)
     return "\n".join([*lines, "", f"{len(plan.keys)} layers: {kept} cached, {len(reasons)} to build"])

@@ -92,9 +92,11 @@ def with_held(plan: Plan, held: Callable[[str], bool]) -> Plan:
     return replace(plan, resume=resume, base_held=resume > 0 or held(plan.base_key))
 
 
-def describe(plan: Plan, where: Mapping[str, str] | None = None) -> str:
+def describe(
+    plan: Plan, where: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
+) -> str:
     """The plan as a table for people: one line a layer, `cached` or `build`. `where` says which registry has a key that
-    is not in the engine's store."""
+    is not in the engine's store, `refused` why a layer that a registry has is not used."""
     lines = [
         f"stack         {' '.join(plan.recipe.stack.names)}",
         f"architecture  {plan.recipe.architecture}",
@@ -108,6 +110,8 @@ def describe(plan: Plan, where: Mapping[str, str] | None = None) -> str:
     for key, state, title in rows:
         place = (where or {}).get(key) if state == "cached" else None
         lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  (in {place})" if place else ""))
+        if state == "build" and refused and key in refused:
+            lines.append(f"{'':22}{refused[key]}")
     run = len(plan.to_run) + (not plan.base_held)
     lines += ["", f"{len(rows)} layers: {len(rows) - run} cached, {run} to build"]
     return "\n".join(lines)

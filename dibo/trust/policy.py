@@ -152,9 +152,7 @@ def trust_of(settings: Settings) -> Trust:
     UsageError."""
     private = None
     if settings.sign_key is not None:
-        words = (settings.environment.get(name) for name in PASSWORD_VARIABLES)
-        password = next((word.encode() for word in words if word is not None), None)
-        private = read_private_key(settings.sign_key, password=password)
+        private = read_private_key(settings.sign_key, password=password_of(settings))
     if settings.policy is not None:
         return Trust(policy=read_policy(settings.policy), sign_key=private)
     keys = tuple(read_public_key(path) for path in settings.verify_keys)
@@ -162,6 +160,12 @@ def trust_of(settings: Settings) -> Trust:
         keys = (private.public(),)
     rule = Rule(keys=keys) if keys else OPEN
     return Trust(policy=Policy(default=rule), sign_key=private)
+
+
+def password_of(settings: Settings) -> bytes | None:
+    """The password of the key to sign with; None where none is given, which is not the empty one."""
+    words = (settings.environment.get(name) for name in PASSWORD_VARIABLES)
+    return next((word.encode() for word in words if word is not None), None)
 
 
 def read_policy(path: Path) -> Policy:

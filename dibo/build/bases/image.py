@@ -37,6 +37,11 @@ class RegistryImage:
     def tools(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def tag(self) -> str | None:
+        """The tag that the user wrote, if any."""
+        return self._image.tag
+
     def ingredients(self) -> Ingredients:
         return (("kind", "image"), ("digest", self.located().digest or ""))
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from dibo.errors import DiboError, UsageError
 from dibo.images.image import Image
-from dibo.images.reference import names_a_host, parse_image_name
+from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.sources.archive import open_archive
 from dibo.images.sources.docker_archive import DockerArchive
 from dibo.images.sources.files import Directory
@@ -33,6 +33,11 @@ FORMS: Final = {
 POSSIBLE: Final = "\n".join(
     ["an image is one of", *(f"  {form:33}  {where.replace('`', '')}" for form, where in FORMS.items())]
 )
+
+
+_ELSEWHERE: Final = frozenset(form.partition(":")[0] for form in FORMS if ":" in form.partition("[")[0]) - {
+    "docker"
+}
 
 
 @contextlib.contextmanager
@@ -79,6 +84,16 @@ def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterato
                 )
             case _:
                 raise UsageError(f"{reference!r} names no image", hint=_hint(reference))
+
+
+def registry_name(reference: str) -> ImageName | None:
+    """The name of an image in a registry; None for one that is somewhere else. Raises UsageError."""
+    kind, colon, _ = reference.partition(":")
+    if colon and kind in _ELSEWHERE:
+        return None
+    if reference.startswith("docker://") or _is_in_a_registry(reference):
+        return parse_image_name(reference)
+    return None
 
 
 def _is_in_a_registry(reference: str) -> bool:

@@ -60,9 +60,12 @@ class RegistryState:
 
     def put_manifest(self, repository: str, tag: str, document: dict[str, Any]) -> str:
         """Put a manifest or index; its digest."""
-        body = json.dumps(document).encode()
+        return self.put_manifest_bytes(repository, tag, json.dumps(document).encode())
+
+    def put_manifest_bytes(self, repository: str, tag: str, body: bytes) -> str:
+        """Put a manifest or index as it is; its digest."""
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        kind = str(document.get("mediaType", "application/vnd.oci.image.manifest.v1+json"))
+        kind = str(json.loads(body).get("mediaType", "application/vnd.oci.image.manifest.v1+json"))
         for reference in {tag, digest} - {""}:
             self.manifests[repository, reference] = (kind, body)
         return digest
@@ -177,7 +180,7 @@ class _Handler(QuietHandler):
     def _manifest(self, repository: str, reference: str, body: bytes, fault: str) -> None:
         held = self.state.manifests
         if self.command == "PUT":
-            digest = self.state.put_manifest(repository, reference, json.loads(body))
+            digest = self.state.put_manifest_bytes(repository, reference, body)
             self._send(201, b"", {"Docker-Content-Digest": digest})
         elif self.command == "DELETE":
             found = held.get((repository, reference))

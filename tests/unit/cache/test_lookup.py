@@ -17,6 +17,7 @@ import pytest
 from dibo.cache import entry, maintenance
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches
 from dibo.cache.publish import PendingLayer, Publisher
+from dibo.cache.verify import verify
 from dibo.errors import EngineError, HookFailed, Interrupted, RegistryError, VerificationFailed
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.layers.limits import Limits
@@ -27,6 +28,7 @@ from dibo.images.registry.client import Client
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
+from dibo.trust.policy import Trust
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.unit.cache.test_secret_scan import KEY as PRIVATE_KEY
 from tests.unit.cache.test_secret_scan import tar
@@ -535,14 +537,14 @@ def test_prune_where_nothing_can_be_deleted(
 
 def test_verify(remote: CacheRepository, state: RegistryState, repository: ImageName, tmp_path: Path) -> None:
     publish(remote, FakeStore(), tmp_path)
-    assert maintenance.verify(repository, hear=lambda _: None) == (3, ())
+    assert verify(repository, Trust(), on_progress=lambda _: None) == (3, ())
     manifest = json.loads(state.manifests["cache", f"k-{key('two')}"][1])
     layer = manifest["layers"][1]["digest"]
     blob = state.blobs["cache", layer]
     state.blobs["cache", layer] = blob[:-1] + bytes([blob[-1] ^ 1])
     config = manifest["config"]["digest"]
     del state.blobs["cache", config]
-    count, damaged = maintenance.verify(repository, hear=lambda _: None)
+    count, damaged = verify(repository, Trust(), on_progress=lambda _: None)
     assert count == 3
     assert len(damaged) == 2
     assert {text.split(":")[0].split(" ")[0] for text in damaged} == {key("one")[:12], key("two")[:12]}
@@ -553,7 +555,7 @@ def test_verify_sees_a_moved_entry(
 ) -> None:
     publish(remote, FakeStore(), tmp_path)
     state.manifests["cache", f"k-{key('x')}"] = state.manifests["cache", f"k-{key('one')}"]
-    _, damaged = maintenance.verify(repository, hear=lambda _: None)
+    _, damaged = verify(repository, Trust(), on_progress=lambda _: None)
     assert len(damaged) == 1
     assert "something else" in damaged[0]
 

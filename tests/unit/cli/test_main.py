@@ -27,6 +27,7 @@ COMMANDS = (
     "verify",
     "why",
     "cache",
+    "key",
     "flavours",
     "shell",
     "boot-server",

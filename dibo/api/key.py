@@ -1,0 +1,57 @@
+"""Key pairs, and signatures of whatever lies in a registry: an image, a disk, a ramdisk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dibo.errors import UsageError
+from dibo.images.reference import ImageName, names_a_host, parse_image_name
+from dibo.images.registry import api
+from dibo.settings.settings import Settings
+from dibo.trust import keys
+from dibo.trust.policy import password_of, trust_of
+
+
+def generate(settings: Settings, prefix: Path) -> str:
+    """Write PREFIX.key and PREFIX.pub; their paths. Raises OutputError, UsageError without a password."""
+    password = password_of(settings)
+    if password is None:
+        raise UsageError(
+            "no password was given for the private key",
+            hint=f"set {keys.PASSWORD_VARIABLES[0]}; an empty one leaves the key to whoever can read the file",
+        )
+    return "\n".join(map(str, keys.write_pair(keys.generate(), prefix, password=password)))
+
+
+def sign(settings: Settings, reference: str) -> str:
+    """Sign what `reference` means now; HOST/PATH:TAG@DIGEST."""
+    trust = trust_of(settings)
+    if trust.sign_key is None:
+        raise UsageError("no key was given to sign with", hint="--sign-key FILE, or DIBO_SIGN_KEY")
+    name = _name(reference)
+    digest, _ = api.manifest(name)
+    trust.sign(name, digest)
+    return _with_digest(name, digest)
+
+
+def verify(settings: Settings, reference: str) -> str:
+    """HOST/PATH:TAG@DIGEST, and who signed it. Raises SignatureError where no key that is trusted did."""
+    if settings.policy is None and not settings.verify_keys:
+        raise UsageError(
+            "no key was given to verify with", hint="--verify-key FILE, --policy FILE, or DIBO_VERIFY_KEYS"
+        )
+    name = _name(reference)
+    digest, _ = api.manifest(name)
+    key = trust_of(settings).verify(name, digest)
+    signer = f"signed by {key.name}" if key is not None else "the policy accepts it unsigned"
+    return f"{_with_digest(name, digest)}  {signer}"
+
+
+def _with_digest(name: ImageName, digest: str) -> str:
+    return str(name) if name.digest is not None else f"{name}@{digest}"
+
+
+def _name(reference: str) -> ImageName:
+    if not names_a_host(reference.removeprefix("docker://")):
+        raise UsageError(f"{reference!r} names nothing in a registry", hint="write HOST[:PORT]/PATH[:TAG]")
+    return parse_image_name(reference)

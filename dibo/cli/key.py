@@ -1,0 +1,45 @@
+"""`dibo key`: key pairs, and signatures in registries."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dibo.cli.options import add_sign_option, add_verify_key_options, settings_of
+from dibo.system.report import Report, answer
+
+SUMMARY: Final = "make a key pair, sign or verify what lies in a registry"
+EPILOG: Final = ""
+_ACTIONS: Final = {
+    "generate": "write a key pair, PREFIX.key and PREFIX.pub, as cosign does",
+    "sign": "sign an image, a disk or a ramdisk that lies in a registry",
+    "verify": "verify the signature of an image, a disk or a ramdisk in a registry",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in _ACTIONS.items()}
+    parsers["generate"].add_argument(
+        "prefix", metavar="PREFIX", nargs="?", default="dibo", help="how the names of the files begin (dibo)"
+    )
+    for name in ("sign", "verify"):
+        parsers[name].add_argument("reference", metavar="REFERENCE", help="HOST[:PORT]/PATH[:TAG]")
+    add_sign_option(parsers["sign"])
+    add_verify_key_options(parsers["verify"])
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], _report: Report) -> int:
+    from dibo.api import key
+
+    settings = settings_of(arguments, environment)
+    match arguments.action:
+        case "generate":
+            answer(key.generate(settings, Path(arguments.prefix)))
+        case "sign":
+            answer(key.sign(settings, arguments.reference))
+        case _:
+            answer(key.verify(settings, arguments.reference))
+    return 0
