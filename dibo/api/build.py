@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dibo.api.session import new_session
+from dibo.api.session import new_session, stack_of
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
 from dibo.settings.settings import Settings
@@ -12,7 +12,7 @@ from dibo.system.report import Report
 def build(settings: Settings, report: Report, *, tag: str | None) -> str:
     """The name of the image that was built."""
     with new_session(settings, report) as session:
-        job = session.job()
+        job = session.job(stack_of(settings, session.run))
         session.build(job)
         if tag is not None:
             session.engine.tag(job.plan.image_key, tag)
@@ -26,7 +26,7 @@ def build_and_push(
     an engine."""
     name = push_image.target(push)
     with new_session(settings, report) as session:
-        job = session.job()
+        job = session.job(stack_of(settings, session.run))
         if not include_local:
             push_image.refuse_local(job)
         caches = session.caches or Caches(())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from dibo.api.session import new_run, stack_of
 from dibo.api.settings import current_settings
 from dibo.build import build as spine
 from dibo.cache import maintenance
@@ -15,7 +16,6 @@ from dibo.errors import UsageError, VerificationFailed
 from dibo.images.reference import parse_repository
 from dibo.settings.settings import Options, Settings
 from dibo.system.report import Report, answer
-from dibo.system.workspace import Workspace
 from dibo.trust.policy import trust_of
 from dibo.units import human_size
 
@@ -95,9 +95,10 @@ def _names(stack: str) -> tuple[str, ...]:
 def _keys_of(options: Options, environment: Mapping[str, str], report: Report) -> tuple[str, ...]:
     """The keys of a stack as it is now."""
     settings = current_settings(options, environment)
-    workspace = Workspace(settings.cache)
-    with workspace.run() as run:
-        return spine.prepare(settings, workspace=workspace, run=run, report=report, held={}).plan.keys
+    with new_run(settings) as (workspace, run):
+        stack = stack_of(settings, run)
+        job = spine.prepare(settings, stack, workspace=workspace, run=run, report=report, held={})
+        return job.plan.keys
 
 
 def verify(settings: Settings, report: Report, reference: str) -> str:

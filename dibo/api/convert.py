@@ -17,15 +17,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dibo.api.session import open_session
+from dibo.api.create import converters_of
+from dibo.api.session import open_session, stack_of
 from dibo.artefacts import manifest
-from dibo.artefacts.converter import Converters
+from dibo.artefacts.converter import Converter
 from dibo.build import build as spine
-from dibo.build.engine import Root
+from dibo.build.engine import Root, Setup
 from dibo.build.engines.choose import sweepers
-from dibo.disk import convert as converting
 from dibo.disk import layout_choice
-from dibo.disk.request import Order, check_order
+from dibo.disk.common import look_for_boot_files, needs_boot_files
+from dibo.disk.convert import convert as make_artefacts
+from dibo.disk.make import plan_disk
+from dibo.disk.plan import DiskSource
+from dibo.disk.request import DiskRequest, check_filesystem, check_outputs, check_request
 from dibo.errors import (
     EngineError,
     ImageTooSmall,
@@ -44,10 +48,9 @@ from dibo.images.sources.choose import choose_image, registry_name
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
-from dibo.settings.settings import Settings
-from dibo.system import resources
+from dibo.settings.settings import DEFAULT_SIZE_SET_BY, Settings
 from dibo.system.report import Report
-from dibo.system.workspace import Run, Workspace
+from dibo.system.workspace import Workspace
 from dibo.trust.images import verify_image
 from dibo.trust.policy import trust_of
 from dibo.units import GIB, human_size, parse_gib
@@ -56,7 +59,7 @@ _FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversion:
+class ConvertRequest:
     """What is wanted of an image, besides what every artefact has."""
 
     reference: str
@@ -68,31 +71,30 @@ class Conversion:
     limits: Limits
 
 
-def convert(decided: Settings, wanted: Conversion, report: Report) -> tuple[Path, ...]:
+def convert(settings: Settings, wanted: ConvertRequest, report: Report) -> tuple[Path, ...]:
     """Make the artefacts; their paths."""
+    converters = converters_of(settings)
+    check_outputs(settings.output, converters)
     with (
-        _workspace(decided) as workspace,
-        workspace.run(sweepers=sweepers()) as each_run,
+        _workspace(settings) as workspace,
+        workspace.run(sweepers=sweepers()) as run,
         choose_image(
-            wanted.reference, architecture=decided.architecture, scratch=each_run.subdirectory("source")
+            wanted.reference, architecture=settings.architecture, scratch=run.subdirectory("source")
         ) as image,
     ):
-        _verify_signature(decided, wanted.reference, image)
-        order = _order(decided, image, limits=wanted.limits, checksums=wanted.checksums)
-        if not wanted.bare:
-            order = _laid_out(order, *_layout(wanted.layout_file, image, decided))
-        check_order(order)
-        order = replace(order, about=_about(image, order, wanted.layout_file))
-        root = Root(name=image.name, layers=image.layers, built=_is_ours(image))
+        _verify_signature(settings, wanted.reference, image)
+        request = _request(settings, wanted, converters, image)
+        check_request(request)
+        source = _source(settings, request, image)
+        setup = Setup(run=run, report=report)
         try:
-            made = _convert(root, order, run=each_run, report=report)
+            return _make(request, source, setup)
         except RootNotBootable as error:
             if not (wanted.prepare and error.preparable):
                 raise
-            made = _prepare_and_convert(
-                image, decided, order, error, workspace=workspace, run=each_run, report=report
+            return _prepare_and_make(
+                Preparation(image=image, reason=error, settings=settings), request, source, setup, workspace
             )
-    return made
 
 
 def _verify_signature(decided: Settings, reference: str, image: Image) -> None:
@@ -110,16 +112,16 @@ def _verify_signature(decided: Settings, reference: str, image: Image) -> None:
 
 
 @contextlib.contextmanager
-def _workspace(decided: Settings) -> Iterator[Workspace]:
+def _workspace(settings: Settings) -> Iterator[Workspace]:
     """The cache; where there can be none and nobody asked for it, a directory beside the output, which goes again: a
     container may give its id no home, and let it write nowhere else."""
     with contextlib.ExitStack() as stack:
         try:
-            workspace = Workspace(decided.cache)
+            workspace = Workspace(settings.cache)
         except OutputError:
-            if decided.cache_named:
+            if settings.cache_named:
                 raise
-            beside = decided.output.absolute().parent
+            beside = settings.output.absolute().parent
             try:
                 place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".dibo-", dir=beside))
             except OSError as error:
@@ -137,63 +139,74 @@ def limits(*, entries: int | None, size: str | None, ratio: int | None) -> Limit
     return replace(Limits(), **given)
 
 
-def _order(decided: Settings, image: Image, *, limits: Limits, checksums: bool) -> Order:
-    converters = Converters((*decided.converters_path, resources.shared("converters")))
-    architecture = image.architecture or decided.architecture
-    epoch, clamp = _epoch(decided, image)
-    return Order(
-        output=decided.output,
-        converters=tuple(converters.get(kind) for kind in decided.types),
-        layout=None,
-        filesystem=decided.filesystem,
-        image_size=decided.image_size,
-        size_set_by=decided.size_set_by,
-        identity=_labels(image).get(KEY_LABEL, image.digest),
-        architecture=architecture,
-        epoch=epoch,
-        clamp=clamp,
-        options={name: value for name, value in decided.environment.items() if name.startswith("DIBO_")},
-        limits=limits,
-        checksums=checksums,
-        loop=decided.loop,
-    )
-
-
-def _laid_out(order: Order, layout: Layout, given: bool) -> Order:
-    size, set_by = layout_choice.start_size(layout, size=order.image_size, set_by=order.size_set_by)
-    return replace(
-        order,
+def _request(
+    settings: Settings, wanted: ConvertRequest, converters: tuple[Converter, ...], image: Image
+) -> DiskRequest:
+    """What is wished for, by options, variables, and the image."""
+    layout, given = (None, True) if wanted.bare else _layout(wanted.layout_file, image, settings)
+    check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
+    size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
+    return DiskRequest(
+        output=settings.output,
+        converters=converters,
         layout=layout_choice.settled(layout, set_by=set_by),
         layout_given=given,
-        image_size=size,
+        layout_of_a_file=wanted.layout_file is not None,
+        filesystem=settings.filesystem,
+        size=size,
         size_set_by=set_by,
+        architecture=image.architecture or settings.architecture,
+        options=settings.converter_options,
+        limits=wanted.limits,
+        checksums=wanted.checksums,
+        loop=settings.loop,
     )
 
 
-def _layout(path: Path | None, image: Image, decided: Settings) -> tuple[Layout, bool]:
+def _source(settings: Settings, request: DiskRequest, image: Image) -> DiskSource:
+    epoch, clamp = _epoch(settings, image)
+    key = _labels(image).get(KEY_LABEL)
+    document = manifest.of_image(
+        image,
+        key=key,
+        architecture=request.architecture,
+        time=epoch if clamp else None,
+        options=request.options,
+    )
+    document |= manifest.of_disk(
+        size=request.size,
+        size_set_by=request.size_set_by,
+        filesystem=request.filesystem,
+        layout=request.layout,
+        layout_of_a_file=request.layout_of_a_file,
+        loop=request.loop,
+    )
+    return DiskSource(
+        root=Root(name=image.name, layers=image.layers, built=_is_ours(image)),
+        identity=key if key is not None else image.digest,
+        epoch=epoch,
+        clamp=clamp,
+        manifest=document,
+    )
+
+
+def _layout(path: Path | None, image: Image, settings: Settings) -> tuple[Layout, bool]:
     """That of the file, else the one that the image brings along, else that of the flavour `vm`; and whether it is for
     this image. Raises LayoutError."""
     if path is not None:
         return complete(read_layout(path)), True
-    said = _labels(image).get(LAYOUT_LABEL)
-    if said is not None:
+    label = _labels(image).get(LAYOUT_LABEL)
+    if label is not None:
         try:
-            return parse_layout(json.loads(said), origin=image.name), True
+            return parse_layout(json.loads(label), origin=image.name), True
         except (ValueError, RecursionError) as error:
             raise LayoutError(
                 f"the layout that {image.name} brings along is not JSON: {error}",
                 hint="say how the disk is laid out: --layout FILE",
             ) from error
-    found = spine.catalogue(decided).get(_FLAVOUR).disk
-    assert found is not None
-    return complete(found), False
-
-
-def _about(image: Image, order: Order, layout: Path | None) -> Mapping[str, Any]:
-    diff_ids = [layer.diff_id for layer in image.layers]
-    key = _labels(image).get(KEY_LABEL)
-    about = manifest.of_image(image.name, image.digest, diff_ids=diff_ids, key=key, order=order)
-    return about | manifest.of_disk(order, layout)
+    statement = spine.catalogue(settings).get(_FLAVOUR).disk
+    assert statement is not None
+    return complete(statement), False
 
 
 def _labels(image: Image) -> Mapping[str, str]:
@@ -203,17 +216,18 @@ def _labels(image: Image) -> Mapping[str, str]:
 
 
 def _is_ours(image: Image) -> bool:
+    """Whether dibo built it, or it is built on what dibo built."""
     return KEY_LABEL in _labels(image)
 
 
-def _epoch(decided: Settings, image: Image) -> tuple[int, bool]:
+def _epoch(settings: Settings, image: Image) -> tuple[int, bool]:
     """The time of the artefact, in seconds since 1970, and whether later times in the root become it.
 
     SOURCE_DATE_EPOCH when the user set it; for an image that dibo built, what its epoch stands for, as in the build;
     for others the time when they were made, and then times in the root stay as they are.
     """
-    if decided.environment.get("SOURCE_DATE_EPOCH"):
-        return decided.source_date_epoch, True
+    if settings.environment.get("SOURCE_DATE_EPOCH"):
+        return settings.source_date_epoch, True
     with contextlib.suppress(ValueError, TypeError):
         ingredients: Any = json.loads(_labels(image).get(INGREDIENTS_LABEL, ""))
         if (epoch := start_of(str(ingredients["epoch"]))) is not None:
@@ -224,49 +238,61 @@ def _epoch(decided: Settings, image: Image) -> tuple[int, bool]:
     return 0, False
 
 
-def _convert(root: Root, order: Order, *, run: Run, report: Report) -> tuple[Path, ...]:
+def _make(request: DiskRequest, source: DiskSource, setup: Setup) -> tuple[Path, ...]:
     """Where nobody set a size, the disk becomes as large as the root needs: that is known when it was read once."""
+    plan = plan_disk(request, source, setup)
+    if not (source.root.built or plan.fitting) and needs_boot_files(request):
+        look_for_boot_files(source.root, request, setup.report)
     try:
-        return converting.convert(root, order, run=run, report=report)
+        return make_artefacts(plan, setup)
     except ImageTooSmall as error:
-        if order.size_set_by != "dibo's default" or not error.enough:
+        if plan.size_set_by != DEFAULT_SIZE_SET_BY or not error.enough:
             raise
         size = math.ceil(error.enough / GIB) * GIB
-        report.say(f"{human_size(order.image_size)} are not enough; again with {human_size(size)}")
-        return converting.convert(root, replace(order, image_size=size), run=run, report=report)
+        setup.report.say(f"{human_size(plan.size)} are not enough; again with {human_size(size)}")
+        return make_artefacts(replace(plan, size=size), setup)
 
 
-def _prepare_and_convert(
-    image: Image,
-    decided: Settings,
-    order: Order,
-    error: RootNotBootable,
-    *,
-    workspace: Workspace,
-    run: Run,
-    report: Report,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """An image that lacks boot files, and why it needs them."""
+
+    image: Image
+    reason: RootNotBootable
+    settings: Settings
+
+
+def _prepare_and_make(
+    preparation: Preparation, request: DiskRequest, source: DiskSource, setup: Setup, workspace: Workspace
 ) -> tuple[Path, ...]:
-    """One more layer with the boot files, made by an engine, and the conversion of that."""
-    report.say(f"{error.message}; making them in a step on top")
-    layout = run.subdirectory("image")
-    save_layout(image, layout)
-    wanted = replace(
-        decided,
+    """One more layer with the boot files, made by an engine, and artefacts of that."""
+    reason = preparation.reason
+    setup.report.say(f"{reason.message}; making them in a step on top")
+    layout = setup.run.subdirectory("image")
+    save_layout(preparation.image, layout)
+    settings = replace(
+        preparation.settings,
         base=f"oci:{layout}",
         flavours=("boot-files",),
-        architecture=order.architecture,
+        architecture=request.architecture,
     )
     with contextlib.ExitStack() as stack:
         try:
-            session = stack.enter_context(open_session(wanted, report, workspace=workspace, run=run))
+            session = stack.enter_context(open_session(settings, setup, workspace=workspace))
             session.engine.check()
-            job = session.job()
+            job = session.job(stack_of(settings, setup.run))
             session.build(job)
         except (ToolMissing, EngineError) as missing:
             raise RootNotBootable(
-                error.message, hint=f"no engine can prepare them here: {missing.message}\n{error.hint}"
+                reason.message, hint=f"no engine can prepare them here: {missing.message}\n{reason.hint}"
             ) from missing
-        if order.about is not None:
-            order = replace(order, about=manifest.of_prepared(order.about, job))
-        with session.engine.root(job.plan.image_key, architecture=order.architecture) as root:
-            return _convert(root, order, run=run, report=report)
+        root = stack.enter_context(session.engine.root(job.plan.image_key, architecture=request.architecture))
+        assert source.manifest is not None
+        prepared = DiskSource(
+            root=root,
+            identity=source.identity,
+            epoch=source.epoch,
+            clamp=source.clamp,
+            manifest=manifest.of_prepared(source.manifest, job),
+        )
+        return _make(request, prepared, setup)

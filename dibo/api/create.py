@@ -2,61 +2,137 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.api.session import new_session
+from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
-from dibo.artefacts.converter import Converters
-from dibo.build import build as spine
+from dibo.artefacts.converter import Converter, Converters
 from dibo.build import host_hooks
+from dibo.build.build import Job, host_environment
+from dibo.build.engine import Root, Setup
 from dibo.disk import layout_choice
 from dibo.disk.convert import convert
-from dibo.disk.request import Order, by_the_way_that_works, check_order, laid_out_by_hooks, needs_directory
-from dibo.flavours.stack import make_stack
+from dibo.disk.device_hooks import HookedDisk, hooked_disk
+from dibo.disk.make import plan_disk
+from dibo.disk.plan import DiskSource
+from dibo.disk.request import (
+    DiskRequest,
+    check_filesystem,
+    check_outputs,
+    check_request,
+    decide_loop,
+    needs_directory,
+)
+from dibo.flavours.stack import Stack
 from dibo.settings.settings import Settings
 from dibo.system import resources
 from dibo.system.report import Report
 
 
-def create(decided: Settings, report: Report, *, layout_file: Path | None) -> tuple[Path, ...]:
+def create(settings: Settings, report: Report, *, layout_file: Path | None) -> tuple[Path, ...]:
     """Make the artefacts; their paths."""
-    converters = Converters((*decided.converters_path, resources.shared("converters")))
-    wanted = tuple(converters.get(kind) for kind in decided.types)
-    stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
-    variables = spine.host_environment(decided, stack)
+    with planned_disk(settings, report, layout_file=layout_file) as planned:
+        return planned.make()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedDisk:
+    """Artefacts whose layers are known, and that can be made."""
+
+    session: Session
+    job: Job
+    request: DiskRequest
+    hooked: HookedDisk | None
+    loop: bool
+
+    def make(self) -> tuple[Path, ...]:
+        """Build the layers that are missing, and make the artefacts; their paths."""
+        return self.session.with_root(
+            self.job, self._make, needs_directory=needs_directory(self.request, loop=self.loop)
+        )
+
+    def _make(self, root: Root) -> tuple[Path, ...]:
+        source = DiskSource(
+            root=root,
+            identity=self.job.plan.image_key,
+            epoch=self.session.settings.source_date_epoch,
+            manifest=self._manifest(),
+        )
+        setup = self.session.setup
+        plan = plan_disk(self.request, source, setup, hooked=self.hooked, loop=self.loop)
+        return convert(plan, setup)
+
+    def _manifest(self) -> manifest.Document:
+        request = self.request
+        build = manifest.of_build(self.job, command="disk-image-create", options=request.options)
+        return build | manifest.of_disk(
+            size=request.size,
+            size_set_by=request.size_set_by,
+            filesystem=request.filesystem,
+            layout=None if self.hooked is not None else request.layout,
+            layout_of_a_file=request.layout_of_a_file,
+            loop=self.loop,
+        )
+
+
+@contextmanager
+def planned_disk(
+    settings: Settings,
+    report: Report,
+    *,
+    layout_file: Path | None,
+    check_stack: Callable[[Stack], None] = lambda _: None,
+) -> Iterator[PlannedDisk]:
+    """Everything up to the plan of layers, with whatever can be refused refused: by `check_stack` before any hook runs.
+    Hooks on the host have run."""
+    converters = converters_of(settings)
+    check_outputs(settings.output, converters)
+    with new_run(settings) as (workspace, run):
+        setup = Setup(run=run, report=report)
+        stack = stack_of(settings, run)
+        check_stack(stack)
+        request = _request(settings, stack, converters, layout_file, report)
+        check_request(request)
+        with open_session(settings, setup, workspace=workspace) as session:
+            loop = decide_loop(request, directory=session.engine.gives_directory, report=report)
+            environment = host_environment(settings, stack)
+            with hooked_disk(stack, request, setup, loop=loop, environment=environment) as hooked:
+                job = session.job(stack)
+                yield PlannedDisk(session=session, job=job, request=request, hooked=hooked, loop=loop)
+
+
+def converters_of(settings: Settings) -> tuple[Converter, ...]:
+    """Those of the types that are wanted. Raises UsageError, ConverterError."""
+    converters = Converters((*settings.converters_path, resources.shared("converters")))
+    return tuple(converters.get(kind) for kind in settings.types)
+
+
+def _request(
+    settings: Settings,
+    stack: Stack,
+    converters: tuple[Converter, ...],
+    layout_file: Path | None,
+    report: Report,
+) -> DiskRequest:
+    """What is wished for, by options, variables, flavours, and hooks of these that set the size."""
     layout = layout_choice.chosen(stack.disk, layout_file)
-    size, set_by = layout_choice.start_size(layout, size=decided.image_size, set_by=decided.size_set_by)
+    check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
+    size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
     size, set_by = host_hooks.image_size(
-        stack, size=size, set_by=set_by, environment=variables, say=report.say
+        stack, size=size, set_by=set_by, environment=host_environment(settings, stack), say=report.say
     )
-    order = Order(
-        output=decided.output,
-        converters=wanted,
+    return DiskRequest(
+        output=settings.output,
+        converters=converters,
         layout=layout_choice.settled(layout, set_by=set_by),
-        filesystem=decided.filesystem,
-        image_size=size,
+        layout_of_a_file=layout_file is not None,
+        filesystem=settings.filesystem,
+        size=size,
         size_set_by=set_by,
-        identity="",
-        architecture=decided.architecture,
-        epoch=decided.source_date_epoch,
-        options={name: value for name, value in decided.environment.items() if name.startswith("DIBO_")},
-        loop=decided.loop,
+        architecture=settings.architecture,
+        options=settings.converter_options,
+        loop=settings.loop,
     )
-    check_order(order)
-    with ExitStack() as undo:
-        session = undo.enter_context(new_session(decided, report))
-        order = by_the_way_that_works(order, directory=session.engine.gives_directory, say=report.say)
-        laid_out = undo.enter_context(
-            laid_out_by_hooks(order, stack, environment=variables, run=session.run, report=report)
-        )
-        job = session.job()
-        about = manifest.of_build(job, command="disk-image-create", options=laid_out.options)
-        about |= manifest.of_disk(laid_out, layout_file)
-        order = replace(laid_out.for_image(job.plan.image_key), about=about)
-        return session.with_root(
-            job,
-            lambda root: convert(root, order, run=session.run, report=report),
-            needs_directory=needs_directory(order),
-        )

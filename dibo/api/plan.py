@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from dibo.api.session import new_session
-from dibo.build import build as spine
+from dibo.api.session import new_session, stack_of
 from dibo.build import containerfile as rendering
 from dibo.disk import layout_choice
-from dibo.flavours.stack import make_stack
+from dibo.disk.request import check_filesystem
 from dibo.plan.plan import Plan, describe
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
@@ -19,7 +18,7 @@ from dibo.system.report import Report
 def show_plan(settings: Settings, report: Report, *, containerfile: Path | None, as_json: bool) -> str:
     """The plan as text, or as JSON. With `containerfile`, a directory, also as a Containerfile there."""
     with new_session(settings, report) as session:
-        job = session.job()
+        job = session.job(stack_of(settings, session.run))
         if containerfile is not None:
             rendering.write(job, session.held, target=containerfile, report=report)
         places, refused = session.places(job), session.refused(job)
@@ -56,9 +55,9 @@ def draw_layout(settings: Settings, *, layout_file: Path | None) -> str:
     """The disk of a stack, or of a file, as a table. Nothing is built, no engine is asked, no hook is run."""
     statement = None
     if layout_file is None:
-        get = spine.catalogue(settings).get
-        statement = make_stack(settings.flavours, get, architecture=settings.architecture).disk
+        statement = stack_of(settings).disk
     layout = layout_choice.chosen(statement, layout_file)
+    check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
     size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
     return layout_choice.table(
         layout_choice.settled(layout, set_by=set_by),

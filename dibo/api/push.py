@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, Content, compose, format_of
+from dibo.artefacts.outputs import verified_sha256
 from dibo.cache.push_image import target
-from dibo.errors import DiskImageError, UsageError, VerificationFailed
+from dibo.errors import DiskImageError, UsageError
 from dibo.images.image import Reader
 from dibo.images.manifest import OCI_MANIFEST, digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
 from dibo.ramdisk.make import kernel_path
 from dibo.settings.settings import Settings
-from dibo.system.http import digest_of as sha256_of
 from dibo.system.report import Report
 from dibo.trust.policy import trust_of
 from dibo.units import human_size
@@ -85,13 +85,7 @@ def _artefact(file: Path) -> tuple[str, tuple[_File, ...]]:
 
 def _described(file: _File) -> Content:
     """With the digest, which is that of the file beside it where there is one."""
-    digest = sha256_of(file.path)
-    beside = file.path.with_name(f"{file.path.name}.sha256")
-    if beside.exists() and digest not in beside.read_text(errors="replace").split():
-        raise VerificationFailed(
-            f"{file.path} has the sha256 {digest}; {beside} says otherwise",
-            hint="build the artefact again, or delete the file with the digest",
-        )
+    digest = verified_sha256(file.path)
     size = file.path.stat().st_size
     return Content(title=file.path.name, media_type=file.media_type, digest=f"sha256:{digest}", size=size)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.api.session import new_session
+from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
-from dibo.build import build as spine
+from dibo.build.build import Job
+from dibo.build.engine import Root, Setup
 from dibo.flavours.loader import load_wishes
 from dibo.flavours.ramdisk_requests import Fragment, Wishes
-from dibo.flavours.stack import make_stack
+from dibo.flavours.stack import Stack
 from dibo.ramdisk.init import Script, assemble
 from dibo.ramdisk.lint import check
 from dibo.ramdisk.make import Order, rules_named
@@ -20,25 +24,60 @@ from dibo.system import resources
 from dibo.system.report import Report
 
 
-def create(decided: Settings, wanted: RamdiskSettings, report: Report) -> tuple[Path, ...]:
+def create(settings: Settings, wanted: RamdiskSettings, report: Report) -> tuple[Path, ...]:
     """Make the initramfs and the kernel; their paths."""
-    check_output(wanted.output)
-    stack = make_stack(decided.flavours, spine.catalogue(decided).get, architecture=decided.architecture)
-    wishes = tuple(load_wishes(flavour) for flavour in stack.flavours)
-    script, fragments = script_of(wishes)
-    with new_session(decided, report) as session:
-        for warning in check(script, fragments, directory=session.run.subdirectory("init")):
-            report.warn(warning)
-        job = session.job()
-        order = make_order(wanted, wishes, script, epoch=decided.source_date_epoch)
-        about = manifest.of_build(job, command="ramdisk-image-create", options={})
-        about |= manifest.of_ramdisk(wanted)
-        return session.with_root(
-            job,
-            lambda root: write_ramdisk(
-                root, order, wanted.output, about=about, run=session.run, report=report
-            ),
+    with planned_ramdisk(settings, wanted, report) as planned:
+        return planned.make()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRamdisk:
+    """A ramdisk whose layers are known, and that can be made."""
+
+    session: Session
+    job: Job
+    wanted: RamdiskSettings
+    order: Order
+
+    def make(self) -> tuple[Path, ...]:
+        """Build the layers that are missing, and make initramfs and kernel; their paths."""
+        return self.session.with_root(self.job, self._make)
+
+    def _make(self, root: Root) -> tuple[Path, ...]:
+        wanted, compression = self.wanted, self.wanted.compression
+        document = manifest.of_build(self.job, command="ramdisk-image-create", options={})
+        document |= manifest.of_ramdisk(
+            kernel_version=wanted.kernel_version,
+            compression=f"{compression.method}:{compression.level}",
+            microcode=wanted.microcode,
+            own_kernel=wanted.module_root is not None,
+            own_busybox=wanted.busybox is not None,
         )
+        return write_ramdisk(root, self.order, wanted.output, self.session.setup, manifest=document)
+
+
+@contextmanager
+def planned_ramdisk(
+    settings: Settings,
+    wanted: RamdiskSettings,
+    report: Report,
+    *,
+    check_stack: Callable[[Stack], None] = lambda _: None,
+) -> Iterator[PlannedRamdisk]:
+    """Everything up to the plan of layers, with whatever can be refused refused: by `check_stack` before any hook
+    runs."""
+    check_output(wanted.output)
+    with new_run(settings) as (workspace, run):
+        setup = Setup(run=run, report=report)
+        stack = stack_of(settings, run)
+        check_stack(stack)
+        wishes = tuple(load_wishes(flavour) for flavour in stack.flavours)
+        script, fragments = script_of(wishes)
+        order = make_order(wanted, wishes, script, epoch=settings.source_date_epoch)
+        with open_session(settings, setup, workspace=workspace) as session:
+            for warning in check(script, fragments, directory=run.subdirectory("init")):
+                report.warn(warning)
+            yield PlannedRamdisk(session=session, job=session.job(stack), wanted=wanted, order=order)
 
 
 def make_order(wanted: RamdiskSettings, wishes: tuple[Wishes, ...], script: Script, *, epoch: int) -> Order:

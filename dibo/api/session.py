@@ -21,6 +21,7 @@ from dibo.errors import (
     Unreachable,
     VerificationFailed,
 )
+from dibo.flavours.stack import Stack, make_stack
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
@@ -44,9 +45,15 @@ class Session:
     caches: Caches | None
     held: dict[str, float]
 
-    def job(self) -> spine.Job:
+    @property
+    def setup(self) -> Setup:
+        return Setup(run=self.run, report=self.report)
+
+    def job(self, stack: Stack) -> spine.Job:
+        """The plan of the layers of `stack`, with what the engine and caches hold of it."""
         job = spine.prepare(
             self.settings,
+            stack,
             workspace=self.workspace,
             run=self.run,
             report=self.report,
@@ -118,13 +125,19 @@ class Session:
             yield exchanged
 
 
-def _engine(
-    stack: ExitStack, decided: Settings, caches: Caches | None, *, run: Run, report: Report
-) -> Engine:
+def stack_of(settings: Settings, run: Run | None = None) -> Stack:
+    """The flavours that were asked for, and those that they need, read once. Within a run, their files are copied, so
+    that whoever works with the stack sees what was read."""
+    copies = run.subdirectory("flavours") if run is not None else None
+    catalogue = spine.catalogue(settings, copies=copies)
+    return make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)
+
+
+def _engine(stack: ExitStack, settings: Settings, caches: Caches | None, setup: Setup) -> Engine:
     """The engine that was asked for. Where there are caches, none that works is no error yet: when they have all, it
     is not needed."""
     try:
-        return stack.enter_context(choose.engine(decided.engine, Setup(run=run, report=report)))
+        return stack.enter_context(choose.engine(settings.engine, setup))
     except (ToolMissing, EngineError) as error:
         if caches is None:
             raise
@@ -142,35 +155,42 @@ def _held(engine: Engine, caches: Caches | None) -> dict[str, float]:
         raise
 
 
-def _caches(decided: Settings, report: Report) -> Caches | None:
-    if not decided.caches_from and not decided.caches_to:
+def _caches(settings: Settings, report: Report) -> Caches | None:
+    if not settings.caches_from and not settings.caches_to:
         return None
     from dibo.cache import session as caching
 
-    return caching.caches_of(decided, report)
+    return caching.caches_of(settings, report)
 
 
 @contextmanager
-def new_session(decided: Settings, report: Report) -> Iterator[Session]:
-    workspace = Workspace(decided.cache)
+def new_run(settings: Settings) -> Iterator[tuple[Workspace, Run]]:
+    """The cache directory, and a run in it: whatever is started from here on belongs to it."""
+    workspace = Workspace(settings.cache)
+    with workspace.run(sweepers=choose.sweepers()) as run:
+        yield workspace, run
+
+
+@contextmanager
+def new_session(settings: Settings, report: Report) -> Iterator[Session]:
     with (
-        workspace.run(sweepers=choose.sweepers()) as run,
-        open_session(decided, report, workspace=workspace, run=run) as session,
+        new_run(settings) as (workspace, run),
+        open_session(settings, Setup(run=run, report=report), workspace=workspace) as session,
     ):
         yield session
 
 
 @contextmanager
-def open_session(decided: Settings, report: Report, *, workspace: Workspace, run: Run) -> Iterator[Session]:
+def open_session(settings: Settings, setup: Setup, *, workspace: Workspace) -> Iterator[Session]:
     """A session within a run that is there already."""
-    caches = _caches(decided, report)
+    caches = _caches(settings, setup.report)
     with ExitStack() as stack:
-        engine = _engine(stack, decided, caches, run=run, report=report)
+        engine = _engine(stack, settings, caches, setup)
         yield Session(
-            settings=decided,
+            settings=settings,
             workspace=workspace,
-            run=run,
-            report=report,
+            run=setup.run,
+            report=setup.report,
             engine=engine,
             caches=caches,
             held=_held(engine, caches),

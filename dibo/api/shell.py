@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dibo.api.session import Session, new_session
+from dibo.api.session import Session, new_session, stack_of
 from dibo.build import context
 from dibo.build.build import Job
 from dibo.errors import UsageError
@@ -24,7 +24,7 @@ def shell(settings: Settings, report: Report, *, at: str | None, command: str | 
         raise UsageError("dibo shell wants flavours, or a layer with --at")
     argv = [*_SHELL, *(["-c", command] if command else ["-l"])]
     with new_session(settings, report) as session:
-        job = session.job() if settings.flavours else None
+        job = session.job(stack_of(settings, session.run)) if settings.flavours else None
         if at is not None:
             name = _one_of(at, session.engine.names())
             directory, mount_point = _context(session, job, name)

@@ -11,23 +11,29 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from dibo.api.session import new_session
+from dibo.api.create import PlannedDisk, planned_disk
+from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
+from dibo.api.session import new_run
 from dibo.api.settings import current_settings
 from dibo.artefacts import manifest as provenance
-from dibo.build import build as spine
+from dibo.artefacts.outputs import sha256_of
 from dibo.errors import CommandFailed, Differs, DiskImageError, ManifestError
+from dibo.flavours.stack import Stack
 from dibo.inspect import compare
 from dibo.inspect.open_image import opened
+from dibo.plan.plan import Plan
 from dibo.ramdisk.compress import parse_compression
 from dibo.ramdisk.settings import RamdiskSettings
-from dibo.settings.settings import VARIABLES, Options
+from dibo.settings.settings import VARIABLES, Options, Settings
 from dibo.system import process
 from dibo.system.report import Report, answer
-from dibo.system.workspace import Run, Workspace
+from dibo.system.workspace import Run
 from dibo.units import format_gib
 
 _MOST_FILES: Final = 20
@@ -62,11 +68,14 @@ def verify(
     for line in tampered:
         report.warn(line)
     options, environment = again(found.manifest, options, environment)
-    check_start(found.manifest, options, environment, report)
-    with Workspace(current_settings(options, environment).cache).run() as each_run:
-        directory = each_run.subdirectory("again")
-        options = replace(options, refresh=not cached, name=str(directory / _output_name(found.manifest)))
-        _build(found.manifest, options, environment, directory, report)
+    settings = current_settings(options, environment)
+    with new_run(settings) as (_, run):
+        directory = run.subdirectory("again")
+        output = directory / _output_name(found.manifest)
+        settings = current_settings(replace(options, refresh=not cached, name=str(output)), environment)
+        with _planned(found.manifest, settings, directory, report) as planned:
+            check_layers(found.manifest, planned.job.plan)
+            planned.make()
         made = json.loads((directory / found.path.name).read_text())
         told = [*_differences(found, made, directory)]
         if not told and not tampered:
@@ -76,7 +85,7 @@ def verify(
         for line in told:
             answer(line)
         for artefact in found.artefacts:
-            _look_closer(found.file(artefact), directory / str(artefact["name"]), artefact, each_run, report)
+            _look_closer(found.file(artefact), directory / str(artefact["name"]), artefact, run, report)
     raise Differs(
         "what was built again is not the same" if told else "a file is not what its manifest says",
         hint="docs/explanation/reproducible.md has what is known to differ",
@@ -122,7 +131,7 @@ def check_files(found: Found) -> list[str]:
         file = found.file(artefact)
         if not file.is_file():
             raise ManifestError(f"{file}, which {found.path.name} names, is not there")
-        if artefact["sha256"] is not None and provenance.sha256_of(file) != artefact["sha256"]:
+        if artefact["sha256"] is not None and sha256_of(file) != artefact["sha256"]:
             told.append(f"{file} is not the file that {found.path.name} describes: its sha256 is another")
     return told
 
@@ -161,11 +170,16 @@ def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple
             epoch=manifest["epoch"],
             types=",".join(each["type"] for each in manifest["artefacts"]) if disk is not None else None,
             image_size=format_gib(disk["size"]) if sized and disk is not None else None,
-            filesystem=disk["filesystem"] if disk is not None else None,
+            filesystem=_named_filesystem(disk),
             loop=bool(disk is not None and disk["loop"]),
         ),
         environment,
     )
+
+
+def _named_filesystem(disk: Mapping[str, Any] | None) -> str | None:
+    """What --fs-type is to say: nothing for dibo's default, which a layout may overrule."""
+    return str(disk["filesystem"]) if disk is not None and disk["filesystem"] != "ext4" else None
 
 
 def _shapes(name: str) -> bool:
@@ -173,12 +187,16 @@ def _shapes(name: str) -> bool:
     return name in _SHAPING or (name.startswith("DIBO_") and name not in VARIABLES)
 
 
-def check_start(manifest: Manifest, options: Options, environment: Mapping[str, str], report: Report) -> None:
-    """Raises ManifestError where a flavour is another one than then, or a layer would be."""
-    decided = current_settings(options, environment)
-    catalogue = spine.catalogue(decided)
+def check_flavours(manifest: Manifest, stack: Stack) -> None:
+    """Raises ManifestError where a flavour is another one than then, or what only another machine has is needed."""
+    flavours = {flavour.name: flavour for flavour in stack.flavours}
     for wanted in manifest["flavours"]:
-        flavour = catalogue.get(wanted["name"])
+        flavour = flavours.get(wanted["name"])
+        if flavour is None:
+            raise ManifestError(
+                f"the flavour {wanted['name']!r} is not part of the stack any more",
+                hint="check out the state of the flavours that the image was built of",
+            )
         if provenance.flavour_digest(flavour) != wanted["digest"]:
             raise ManifestError(
                 f"the flavour {flavour.name!r} in {flavour.origin} is not the one that the image was built of",
@@ -188,8 +206,10 @@ def check_start(manifest: Manifest, options: Options, environment: Mapping[str, 
     ramdisk = manifest.get("ramdisk")
     if ramdisk is not None and (ramdisk["kernel-of-this-machine"] or ramdisk["busybox-of-this-machine"]):
         raise ManifestError("the ramdisk holds parts of the machine that made it, which only that has")
-    with new_session(decided, report) as session:
-        plan = session.job().plan
+
+
+def check_layers(manifest: Manifest, plan: Plan) -> None:
+    """Raises ManifestError where a layer would get another key than then."""
     of_base = max(1, len(manifest["layers"]) - len(plan.steps))  # an image may have several
     keys = [(plan.base_name, plan.base_key)] * of_base
     keys += [(step.step.title, step.key) for step in plan.steps]
@@ -210,30 +230,26 @@ def _output_name(manifest: Manifest) -> str:
     return name if "ramdisk" in manifest else name.removesuffix(f".{first['type']}")
 
 
-def _build(
-    manifest: Manifest, options: Options, environment: Mapping[str, str], directory: Path, report: Report
-) -> None:
+def _planned(
+    manifest: Manifest, settings: Settings, directory: Path, report: Report
+) -> AbstractContextManager[PlannedDisk | PlannedRamdisk]:
+    check = partial(check_flavours, manifest)
     if "ramdisk" in manifest:
-        from dibo.api import ramdisk
-
-        said = manifest["ramdisk"]
+        ramdisk = manifest["ramdisk"]
         wanted = RamdiskSettings(
-            output=Path(str(options.name)),
-            kernel_version=said["kernel-version"],
+            output=settings.output,
+            kernel_version=ramdisk["kernel-version"],
             module_root=None,
             busybox=None,
-            compression=parse_compression(said["compression"]),
-            microcode=said["microcode"],
+            compression=parse_compression(ramdisk["compression"]),
+            microcode=ramdisk["microcode"],
         )
-        ramdisk.create(current_settings(options, environment), wanted, report)
-        return
-    from dibo.api import create
-
+        return planned_ramdisk(settings, wanted, report, check_stack=check)
     layout_file = None
     if manifest["disk"]["layout-of-a-file"]:
         layout_file = directory / "layout.yaml"
         layout_file.write_text(json.dumps(manifest["disk"]["layout"]))
-    create.create(current_settings(options, environment), report, layout_file=layout_file)
+    return planned_disk(settings, report, layout_file=layout_file, check_stack=check)
 
 
 def _differences(found: Found, made: Manifest, directory: Path) -> Iterator[str]:

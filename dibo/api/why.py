@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from dibo.api.session import new_session
+from dibo.api.session import new_session, stack_of
 from dibo.build import ingredients_store
 from dibo.cache.entry import key_in
 from dibo.cache.lookup import Caches, read_entry
@@ -25,7 +25,7 @@ _MOST_UNKNOWN: Final = 300  # entries whose ingredients are fetched in order to 
 def why(settings: Settings, report: Report) -> str:
     """For each layer that a build would make: the most alike layer that is kept, and what differs."""
     with new_session(settings, report) as session:
-        job = session.job()
+        job = session.job(stack_of(settings, session.run))
         place = dict.fromkeys(session.held, "in the engine's store")
         documents = ingredients_store.load(session.workspace.keys, session.held)
         if session.caches is not None:

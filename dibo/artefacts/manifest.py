@@ -10,7 +10,6 @@ name alone. docs/reference/manifest.md says what each part means; SCHEMA is what
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import re
@@ -23,15 +22,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dibo import __version__
 from dibo.build.build import Job
-from dibo.disk.request import Order
 from dibo.flavours.model import Flavour
 from dibo.flavours.stack import Stack
+from dibo.images.image import Image
 from dibo.layout.merge import document
+from dibo.layout.model import Layout
 from dibo.plan import keys
-from dibo.ramdisk.settings import RamdiskSettings
 from dibo.settings.settings import VARIABLES
 from dibo.system import resources
-from dibo.system.workspace import Run
 from dibo.tree.dpkg import Package
 
 FORMAT: Final = 1
@@ -87,14 +85,15 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
 
 
 def of_image(
-    name: str, digest: str, *, diff_ids: Sequence[str | None], key: str | None, order: Order
+    image: Image, *, key: str | None, architecture: str, time: int | None, options: Mapping[str, str]
 ) -> Document:
-    """What is known of an image that was found somewhere, before it is read."""
+    """What is known of an image that was found somewhere, before it is read. `time` is that of the artefacts, in
+    seconds since 1970, where times in the root were clamped to it."""
     return {
-        **_head("dibo convert", architecture=order.architecture, time=order.epoch if order.clamp else None),
-        "image": {"name": public_name(name), "digest": digest, "key": key},
-        "options": shaping(order.options),
-        "layers": [{"diff-id": diff_id} for diff_id in diff_ids],
+        **_head("dibo convert", architecture=architecture, time=time),
+        "image": {"name": public_name(image.name), "digest": image.digest, "key": key},
+        "options": shaping(options),
+        "layers": [{"diff-id": layer.diff_id} for layer in image.layers],
     }
 
 
@@ -104,38 +103,44 @@ def of_prepared(about: Mapping[str, Any], job: Job) -> Document:
     return {**about, "flavours": built["flavours"], "layers": [*about["layers"], *built["layers"][1:]]}
 
 
-def of_disk(order: Order, layout_file: Path | None) -> Document:
-    """What a disk is to be like; whether a file of the user's said how it is laid out."""
+def of_disk(
+    *, size: int, size_set_by: str, filesystem: str, layout: Layout | None, layout_of_a_file: bool, loop: bool
+) -> Document:
+    """What a disk is to be like; `layout_of_a_file`: whether a file of the user's said how it is laid out."""
     return {
         "disk": {
-            "size": order.image_size,
-            "size-set-by": order.size_set_by,
-            "filesystem": order.filesystem,
-            "layout": document(order.layout) if order.layout is not None else None,
-            "layout-of-a-file": layout_file is not None,
-            "loop": order.loop,
+            "size": size,
+            "size-set-by": size_set_by,
+            "filesystem": filesystem,
+            "layout": document(layout) if layout is not None else None,
+            "layout-of-a-file": layout_of_a_file,
+            "loop": loop,
         }
     }
 
 
-def of_ramdisk(settings: RamdiskSettings) -> Document:
+def of_ramdisk(
+    *, kernel_version: str | None, compression: str, microcode: bool, own_kernel: bool, own_busybox: bool
+) -> Document:
     """What a ramdisk is to be like. What it takes from the machine that makes it is said, not where that lies."""
     return {
         "ramdisk": {
-            "kernel-version": settings.kernel_version,
-            "compression": f"{settings.compression.method}:{settings.compression.level}",
-            "microcode": settings.microcode,
-            "kernel-of-this-machine": settings.module_root is not None,
-            "busybox-of-this-machine": settings.busybox is not None,
+            "kernel-version": kernel_version,
+            "compression": compression,
+            "microcode": microcode,
+            "kernel-of-this-machine": own_kernel,
+            "busybox-of-this-machine": own_busybox,
         }
     }
 
 
-def artefacts(kinds: Sequence[str], paths: Sequence[Path], sums: Sequence[str]) -> list[Document]:
+def artefacts(
+    kinds: Sequence[str], paths: Sequence[Path], sizes: Sequence[int], sums: Sequence[str]
+) -> list[Document]:
     """Files that were made: `sums` are their sha256, or none where nobody asked."""
     return [
-        {"type": kind, "name": path.name, "size": path.stat().st_size, "sha256": digest}
-        for kind, path, digest in zip_longest(kinds, paths, sums)
+        {"type": kind, "name": path.name, "size": size, "sha256": digest}
+        for kind, path, size, digest in zip_longest(kinds, paths, sizes, sums)
     ]
 
 
@@ -155,24 +160,9 @@ def complete(about: Mapping[str, Any], facts: Facts, made: Sequence[Document]) -
     return {**about, "layers": layers, "packages": listed, "artefacts": list(made)}
 
 
-def write_manifest(manifest: Mapping[str, Any], target: Path, run: Run) -> None:
+def manifest_text(manifest: Mapping[str, Any]) -> str:
     """As JSON, in one way only."""
-    with run.output(target) as part:
-        part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-
-
-def write_checksum(path: Path, run: Run) -> str:
-    """`NAME.sha256` as sha256sum(1) writes and checks it; the sha256."""
-    digest = sha256_of(path)
-    with run.output(path.with_name(f"{path.name}.sha256")) as part:
-        part.write_text(f"{digest}  {path.name}\n")
-    return digest
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
 
 
 def flavour_digest(flavour: Flavour) -> str:

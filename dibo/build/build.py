@@ -16,7 +16,7 @@ from dibo.build.engine import Engine, StepRun
 from dibo.errors import HookFailed
 from dibo.flavours.epoch import start_of
 from dibo.flavours.loader import Catalogue
-from dibo.flavours.stack import Stack, make_stack
+from dibo.flavours.stack import Stack
 from dibo.plan import keys
 from dibo.plan.base import Base
 from dibo.plan.keys import KeyInputs
@@ -66,11 +66,15 @@ def host_environment(settings: Settings, stack: Stack) -> dict[str, str]:
 
 
 def prepare(
-    settings: Settings, *, workspace: Workspace, run: Run, report: Report, held: Mapping[str, float]
+    settings: Settings,
+    stack: Stack,
+    *,
+    workspace: Workspace,
+    run: Run,
+    report: Report,
+    held: Mapping[str, float],
 ) -> Job:
-    """Everything up to the plan: flavours read, host hooks run, base identified, keys made."""
-    flavours = catalogue(settings, copies=run.subdirectory("flavours"))
-    stack = make_stack(settings.flavours, flavours.get, architecture=settings.architecture)
+    """Everything up to the plan: host hooks run, base identified, keys made."""
     base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
     recipe = make_recipe(
         stack,

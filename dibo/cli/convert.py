@@ -63,9 +63,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.convert import Conversion, convert, limits
+    from dibo.api.convert import ConvertRequest, convert, limits
 
-    conversion = Conversion(
+    request = ConvertRequest(
         reference=arguments.reference,
         layout_file=path_of(arguments.layout),
         bare=arguments.bare,
@@ -73,6 +73,6 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         checksums=arguments.checksum,
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
     )
-    for path in convert(settings_of(arguments, environment), conversion, report):
+    for path in convert(settings_of(arguments, environment), request, report):
         answer(file_line(path))
     return 0

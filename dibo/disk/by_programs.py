@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from dibo.build.engine import Root
-from dibo.disk import fstab, grub_cfg, mke2fs, mkfs
+from dibo.build.engine import Setup
+from dibo.disk import fstab, grub_cfg
 from dibo.disk.filesystem_strategy import Choice, Way
-from dibo.disk.mke2fs import FileSystemWish, check_fits, make_filesystem
-from dibo.disk.numbered_files import Numbered
-from dibo.disk.request import Order, root_type, way_of
+from dibo.disk.plan import DiskPlan
+from dibo.disk.programs import mke2fs, mkfs
+from dibo.disk.programs.mke2fs import FileSystemWish, check_fits, make_filesystem
+from dibo.disk.programs.numbered_files import Numbered
 from dibo.errors import LayoutError
 from dibo.formats.open_target import copy_raw
 from dibo.formats.target import Target
 from dibo.layout.model import FileSystem
 from dibo.layout.placement import PlacedPartition, Placement
-from dibo.system.report import Report
-from dibo.system.workspace import Run
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Buffer, Contents, Node
 from dibo.tree.query import find
@@ -31,23 +30,22 @@ class NeedsLoop(Exception):
 class Programs:
     """Those of `placement` that are not dibo's own work."""
 
-    def __init__(self, root: Root, order: Order, placement: Placement, *, run: Run, report: Report) -> None:
-        self._root = root
-        self._order = order
-        self._placement = placement
-        self._run = run
-        self._report = report
+    def __init__(self, plan: DiskPlan, placement: Placement, setup: Setup) -> None:
+        self._plan = plan
+        self._root = plan.source.root
+        self._run = setup.run
+        self._report = setup.report
         self._choices: list[tuple[PlacedPartition, Choice]] = []
         self.places: dict[str, Contents] = {}
         """Where the bytes of files on them go, by the name of the partition."""
         for part in placement.partitions:
-            choice = way_of(part.wish, order, directory=root.directory is not None)
+            choice = plan.choice_of(part.wish)
             if choice is None or choice.way is not Way.PROGRAM:
                 continue
             self._choices.append((part, choice))
             self.places[part.wish.name] = Nowhere()
             if part.wish.filesystem is FileSystem.XFS and part.wish.mount is not None:
-                self.places[part.wish.name] = Numbered(run.subdirectory(part.wish.name))
+                self.places[part.wish.name] = Numbered(self._run.subdirectory(part.wish.name))
 
     def fill(self, tree: Mounted, target: Target) -> None:
         """Make them, and write them to `target`. Raises NeedsLoop, LayoutError, ConverterError, ImageTooSmall,
@@ -96,23 +94,23 @@ class Programs:
         mkfs.make_xfs(part, file, scratch=scratch, top=top, on_output=self._report.line)
 
     def _ext(self, part: PlacedPartition, top: Node, tree: Mounted, file: Path) -> None:
-        order = self._order
+        plan = self._plan
         if self._root.directory is None:
             raise LayoutError(
-                f"{root_type(order)} is made from a directory, and {self._root.name} is not in one",
+                f"{plan.root_type} is made from a directory, and {self._root.name} is not in one",
                 hint="use ext4, or build with the engine buildah on this machine",
             )
         usage = mke2fs.measure(top)
         wish = FileSystemWish(
-            type=root_type(order), label=part.wish.label, offset=0, size=part.size, ids=part.ids
+            type=plan.root_type, label=part.wish.label, offset=0, size=part.size, ids=part.ids
         )
-        check_fits(usage, wish, image_size=order.image_size, set_by=order.size_set_by)
+        check_fits(usage, wish, image_size=plan.size, set_by=plan.size_set_by)
         with file.open("wb") as stream:
             stream.truncate(part.size)
         with self._root.directory() as directory:
             mkfs.prepare(directory, self._hidden(part, tree), on_output=self._report.line)
             make_filesystem(
-                directory, file, wish=wish, usage=usage, epoch=order.epoch, on_output=self._report.line
+                directory, file, wish=wish, usage=usage, epoch=plan.source.epoch, on_output=self._report.line
             )
 
     def _hidden(self, part: PlacedPartition, tree: Mounted) -> Mapping[str, bytes | None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +13,17 @@ from dibo.disk.adapt import Where, adapt, install
 from dibo.disk.boot_files import MANIFEST, BootFiles
 from dibo.disk.boot_sectors import wants_boot_files
 from dibo.disk.bootable import KEPT_FILES, read_boot_files, require_bootable
+from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.found import placement as found_placement
+from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
 from dibo.disk.prepare_root import GRUB_FILES, BootTemplates, PreparedRoot, prepare
-from dibo.disk.request import BARE_LABEL, Order, root_type
+from dibo.disk.request import BARE_LABEL, DiskRequest
 from dibo.errors import ImageTooSmall
 from dibo.formats.open_target import open_target
 from dibo.formats.target import Target
 from dibo.formats.tee import Tee
 from dibo.images.layers.change_digest import Ledger
+from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import Tree, load
 from dibo.layout.model import Sizing
 from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place
@@ -29,49 +32,52 @@ from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
 from dibo.tree.query import find, tidy
+from dibo.tree.sinks import Nowhere
 from dibo.units import GIB, human_size
 
 
-def placement_of(order: Order, fitting: Mapping[str, int]) -> Placement:
-    """`fitting`: bytes of the partitions that fit, by name."""
-    if order.hooked is not None:
-        return found_placement(order.hooked.found, identity=order.identity, label=BARE_LABEL)
-    if order.layout is None:
-        return bare_placement(order.image_size, identity=order.identity, label=BARE_LABEL)
+def placement_of(plan: DiskPlan) -> Placement:
+    identity = plan.source.identity
+    if plan.hooked is not None:
+        return found_placement(plan.hooked.found, identity=identity, label=BARE_LABEL)
+    if plan.layout is None:
+        return bare_placement(plan.size, identity=identity, label=BARE_LABEL)
     return place(
-        order.layout,
-        size=order.image_size,
-        identity=order.identity,
-        architecture=order.architecture,
-        fitting=fitting,
+        plan.layout,
+        size=plan.size,
+        identity=identity,
+        architecture=plan.request.architecture,
+        fitting=plan.fitting,
     )
 
 
 @contextmanager
-def targets_of(order: Order, raw: Path | None, qcow2: Path | None) -> Iterator[Target]:
+def targets_of(plan: DiskPlan, targets: DiskTargets) -> Iterator[Target]:
     """One target for all the disks that are wanted."""
     with ExitStack() as stack:
-        targets: list[Target] = []
-        for kind, path in (("raw", raw), ("qcow2", qcow2)):
+        opened: list[Target] = []
+        for kind, path in (("raw", targets.raw), ("qcow2", targets.qcow2)):
             if path is not None:
-                targets.append(stack.enter_context(open_disk(order, kind, path)))
-        yield targets[0] if len(targets) == 1 else Tee(*targets)
+                opened.append(stack.enter_context(open_disk(plan, kind, path)))
+        yield opened[0] if len(opened) == 1 else Tee(*opened)
 
 
-def open_disk(order: Order, kind: str, path: Path) -> AbstractContextManager[Target]:
-    return open_target(kind, path, order.image_size, order.options, name=order.path(kind))
+def open_disk(plan: DiskPlan, kind: str, path: Path) -> AbstractContextManager[Target]:
+    request = plan.request
+    return open_target(kind, path, plan.size, request.options, name=request.path(kind))
 
 
-def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tree:
+def load_root(source: DiskSource, limits: Limits, places: Contents, report: Report) -> Tree:
     """Read the root, the bytes of its files to `places`; what engines leave in one that dibo built is taken out. The
     tree has the digests of its layers where a manifest is wanted."""
-    ledger = Ledger(built=True) if root.built and order.about is not None else None
+    root = source.root
+    ledger = Ledger(built=True) if root.built and source.manifest is not None else None
     tree = load(
         root.layers,
         places,
-        limits=order.limits,
+        limits=limits,
         keep=KEPT_FILES if root.built else (*KEPT_FILES, *GRUB_FILES),
-        clamp=order.epoch if order.clamp else None,
+        clamp=source.epoch if source.clamp else None,
         progress=lambda done: report.line(f"{human_size(done)} read"),
         ledger=ledger,
     )
@@ -83,17 +89,57 @@ def load_root(root: Root, order: Order, places: Contents, report: Report) -> Tre
     return tree if ledger is None else replace(tree, digests=tuple(ledger.digests))
 
 
-def boot_files_of(tree: Node, order: Order) -> PreparedRoot:
+def boot_files_of(tree: Node, request: DiskRequest, hooked: HookedDisk | None) -> PreparedRoot:
     """The boot files, if the disk has a place for any: those that the root brings along, else made of what it has."""
-    if order.hooked is not None:
-        if not order.hooked.found.is_to_boot and find(tree, str(MANIFEST)) is None:
+    if hooked is not None:
+        if not hooked.found.is_to_boot and find(tree, str(MANIFEST)) is None:
             return PreparedRoot(boot=BootFiles())
-    elif order.layout is None or not wants_boot_files(order.layout):
+    elif request.layout is None or not wants_boot_files(request.layout):
         return PreparedRoot(boot=BootFiles())
     if find(tree, str(MANIFEST)) is not None:
         return PreparedRoot(boot=read_boot_files(tree))
-    require_bootable(tree, architecture=order.architecture)
-    return prepare(tree, boot_templates(), architecture=order.architecture, options=order.options)
+    require_bootable(tree, architecture=request.architecture)
+    return prepare(tree, boot_templates(), architecture=request.architecture, options=request.options)
+
+
+def needs_boot_files(request: DiskRequest) -> bool:
+    """Whether a disk is wanted that has a place for them."""
+    return request.has_disk and request.layout is not None and wants_boot_files(request.layout)
+
+
+def look_for_boot_files(root: Root, request: DiskRequest, report: Report) -> None:
+    """Read the layers, from the highest on, until it is seen what boot files are made of; nothing is written. Raises
+    RootNotBootable, and what reading layers raises."""
+    with report.task("boot files"), suppress(_Seen):
+        tree = load(
+            root.layers,
+            Nowhere(),
+            limits=request.limits,
+            keep=_Lookout(),
+            progress=lambda done: report.line(f"{human_size(done)} read"),
+        )
+        boot_files_of(tree.root, request, None)
+
+
+class _Seen(Exception):
+    """A root has boot files, or what they are made of: no layer further down counts."""
+
+
+class _Lookout:
+    """Whether a file is wanted for boot files, by its path. Raises _Seen once all that is needed came by."""
+
+    def __init__(self) -> None:
+        self._kinds: set[bytes] = set()
+
+    def __call__(self, path: bytes) -> bool:
+        if path == bytes(MANIFEST.relative_to("/")):
+            raise _Seen
+        for kind in (b"boot/vmlinuz-", b"boot/init", b"usr/lib/grub/"):
+            if path.startswith(kind):
+                self._kinds.add(kind)
+        if len(self._kinds) == 3:
+            raise _Seen
+        return path.startswith((*KEPT_FILES, *GRUB_FILES))
 
 
 def boot_templates() -> BootTemplates:
@@ -105,43 +151,53 @@ def boot_templates() -> BootTemplates:
 
 
 def adapt_to(
-    mounted: Mounted, placement: Placement, where: Where, root: Root, order: Order, prepared: PreparedRoot
+    mounted: Mounted,
+    placement: Placement,
+    where: Where,
+    request: DiskRequest,
+    source: DiskSource,
+    prepared: PreparedRoot,
 ) -> None:
-    """Put what was prepared into the tree, then make fstab and menu fit.
-
-    Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk; on a disk that a hook
-    laid out, it is that of the flavours."""
-    install(mounted, prepared, where, epoch=order.epoch)
-    if order.layout is None and order.hooked is None:
-        return
-    adapt(
-        mounted,
-        placement,
-        where,
-        root_type=root_type(order),
-        with_fstab=order.layout is not None and (root.built or order.layout_given or bool(prepared.files)),
-        epoch=order.epoch,
-    )
+    """Put what was prepared into the tree, then have fstab and GRUB's menu speak of a disk with the layout of
+    `request`. Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk for it."""
+    install(mounted, prepared, where, epoch=source.epoch)
+    if request.layout is not None:
+        adapt(
+            mounted,
+            placement,
+            where,
+            root_type=request.root_type,
+            with_fstab=source.root.built or request.layout_given or bool(prepared.files),
+            epoch=source.epoch,
+        )
 
 
-def too_small(part: PlacedPartition, missing: int, tree: Tree, order: Order) -> ImageTooSmall:
-    if order.layout is not None and part.wish.size is not Sizing.REST:
+def adapt_to_hooked(
+    mounted: Mounted, placement: Placement, where: Where, plan: DiskPlan, prepared: PreparedRoot
+) -> None:
+    """On a disk that a hook laid out, fstab is that of the flavours."""
+    install(mounted, prepared, where, epoch=plan.source.epoch)
+    adapt(mounted, placement, where, root_type=plan.root_type, with_fstab=False, epoch=plan.source.epoch)
+
+
+def too_small(part: PlacedPartition, missing: int, tree: Tree, plan: DiskPlan) -> ImageTooSmall:
+    if plan.layout is not None and part.wish.size is not Sizing.REST:
         return ImageTooSmall(
             f"what belongs to {part.wish.mount or part.wish.name} does not fit the partition {part.wish.name} of"
             f" {human_size(part.size)}: {human_size(missing)} are missing",
             hint="give it more in the layout, or write size: fit",
         )
-    if order.hooked is not None:
+    if plan.hooked is not None:
         return ImageTooSmall(
             f"the root file system ({human_size(tree.bytes)} in {tree.entries} files) does not fit the "
-            f"{human_size(part.size)} that {order.hooked.hook} has for it: {human_size(missing)} are missing",
+            f"{human_size(part.size)} that {plan.hooked.hook} has for it: {human_size(missing)} are missing",
             hint="make the partition larger in the hook, or the disk (--image-size, IMAGE_SIZE) if it takes the rest",
         )
-    enough = math.ceil((order.image_size + missing * 1.02) * 10 / GIB)
+    enough = math.ceil((plan.size + missing * 1.02) * 10 / GIB)
     return ImageTooSmall(
         f"the root file system ({human_size(tree.bytes)} in {tree.entries} files) does not fit an image of "
-        f"{human_size(order.image_size)}: {human_size(missing)} are missing",
-        hint=f"{order.size_set_by} set the size; "
+        f"{human_size(plan.size)}: {human_size(missing)} are missing",
+        hint=f"{plan.size_set_by} set the size; "
         f"--image-size {enough / 10:g} (or IMAGE_SIZE={enough / 10:g}) is enough",
         enough=enough * GIB // 10,
     )

@@ -2,7 +2,7 @@
 
 A root is read once; the bytes of its files go to their places as they stream by: into the file system of every disk
 that is wanted, and into a spool for the converters that take a tar. What takes a raw disk is made of that file
-afterwards.
+afterwards. All files get their names together, at the end.
 """
 
 from __future__ import annotations
@@ -13,73 +13,79 @@ from pathlib import Path
 from uuid import uuid5
 
 from dibo.artefacts.converter import Converter, Takes
-from dibo.artefacts.manifest import Facts, artefacts, complete, write_checksum, write_manifest
-from dibo.build.engine import Root
+from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
+from dibo.artefacts.outputs import Outputs
+from dibo.build.engine import Setup
 from dibo.disk.make import make_disks
-from dibo.disk.request import Order
+from dibo.disk.plan import DiskPlan, DiskTargets
 from dibo.errors import CommandFailed, ConverterError, OutputError
+from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
 from dibo.images.layers.tar_writer import write_tar
 from dibo.layout.identity import NAMESPACE
 from dibo.system import process
 from dibo.system.process import Process
 from dibo.system.report import Report
-from dibo.system.workspace import Run
 from dibo.tree.dpkg import installed
 from dibo.tree.node import Node
 from dibo.units import human_size
 
 
-def convert(root: Root, order: Order, *, run: Run, report: Report) -> tuple[Path, ...]:
+def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
     """Make every artefact; the paths of what was made. Raises what dibo.errors has on layers, layouts and outputs."""
-    with ExitStack() as outputs:
-        parts = {
-            converter.type: outputs.enter_context(run.output(order.path(converter.type)))
-            for converter in order.converters
-        }
-        commands = [converter for converter in order.converters if converter.command]
+    request = plan.request
+    commands = [converter for converter in request.converters if converter.command]
+    with Outputs(setup.run) as outputs, ExitStack() as stack:
+        parts = {kind.type: outputs.artefact(request.path(kind.type)) for kind in request.converters}
         raw = parts.get("raw")
-        if raw is None and any(each.takes is Takes.DISK for each in commands):
-            raw = run.subdirectory("disk") / "disk.raw"
+        if raw is None and any(converter.takes is Takes.DISK for converter in commands):
+            raw = setup.run.subdirectory("disk") / "disk.raw"
         spool = None
-        if any(each.takes is Takes.ROOT for each in commands):
-            spool = Spool(outputs.enter_context(tempfile.TemporaryFile(dir=run.directory)))
-        tree = make_disks(root, order, raw=raw, qcow2=parts.get("qcow2"), spool=spool, run=run, report=report)
+        if any(converter.takes is Takes.ROOT for converter in commands):
+            spool = Spool(stack.enter_context(tempfile.TemporaryFile(dir=setup.run.directory)))
+        targets = DiskTargets(raw=raw, qcow2=parts.get("qcow2"), spool=spool)
+        tree = make_disks(plan, targets, setup)
         for converter in commands:
-            with report.task(converter.type) as task:
-                part = parts[converter.type]
-                try:
-                    if converter.takes is Takes.DISK:
-                        _run_on_disk(converter, part, order, report, raw=raw)
-                    else:
-                        _run_on_tar(converter, part, order, report, tree=tree.root, spool=spool)
-                except CommandFailed as error:
-                    raise _failure(converter, part, error) from error
-                task.note(human_size(part.stat().st_size))
-    made = tuple(order.path(converter.type) for converter in order.converters)
-    sums = tuple(write_checksum(path, run) for path in made) if order.checksums else ()
-    if order.about is not None:
-        kinds = [converter.type for converter in order.converters]
+            _run_converter(converter, parts[converter.type], plan, targets, tree.root, setup.report)
+        _record(plan, tree, parts, outputs)
+        outputs.publish()
+    return request.paths
+
+
+def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs) -> None:
+    """Write checksums and the manifest, where they are wanted."""
+    request = plan.request
+    sums = tuple(map(outputs.checksum, request.paths)) if request.checksums else ()
+    if plan.source.manifest is not None:
         facts = Facts(layers=tree.digests, packages=installed(tree.root))
-        write_manifest(complete(order.about, facts, artefacts(kinds, made, sums)), order.manifest, run)
-    return made
+        sizes = [part.stat().st_size for part in parts.values()]
+        made = artefacts(tuple(parts), request.paths, sizes, sums)
+        outputs.record(request.manifest, manifest_text(complete(plan.source.manifest, facts, made)))
 
 
-def _run_on_disk(
-    converter: Converter, target: Path, order: Order, report: Report, *, raw: Path | None
+def _run_converter(
+    converter: Converter, target: Path, plan: DiskPlan, targets: DiskTargets, root: Node, report: Report
 ) -> None:
-    argv = [*_argv(converter), str(raw), str(target)]
-    process.run(argv, env=_environment(order), on_output=report.line)
+    with report.task(converter.type) as task:
+        try:
+            if converter.takes is Takes.DISK:
+                argv = [*_argv(converter), str(targets.raw), str(target)]
+                process.run(argv, env=_environment(plan), on_output=report.line)
+            else:
+                assert targets.spool is not None
+                _run_on_tar(converter, target, plan, root, targets.spool, report)
+        except CommandFailed as error:
+            raise _failure(converter, target, error) from error
+        task.note(human_size(target.stat().st_size))
 
 
 def _run_on_tar(
-    converter: Converter, target: Path, order: Order, report: Report, *, tree: Node, spool: Spool | None
+    converter: Converter, target: Path, plan: DiskPlan, root: Node, spool: Spool, report: Report
 ) -> None:
-    assert spool is not None
     argv = [*_argv(converter), str(target)]
-    with Process(argv, env=_environment(order), stdin=process.PIPE, on_output=report.line) as running:
+    with Process(argv, env=_environment(plan), stdin=process.PIPE, on_output=report.line) as running:
         try:
-            write_tar(tree, spool, running.stdin)
+            write_tar(root, spool, running.stdin)
             running.stdin.close()
         except BrokenPipeError:  # its exit code says more
             pass
@@ -93,11 +99,11 @@ def _argv(converter: Converter) -> list[str]:
     return [str(converter.path / program) if "/" in program else program, *converter.command[1:]]
 
 
-def _environment(order: Order) -> dict[str, str]:
+def _environment(plan: DiskPlan) -> dict[str, str]:
     return {
-        **order.options,
-        "SOURCE_DATE_EPOCH": str(order.epoch),
-        "DIBO_UUID": str(uuid5(NAMESPACE, order.identity)),
+        **plan.request.options,
+        "SOURCE_DATE_EPOCH": str(plan.source.epoch),
+        "DIBO_UUID": str(uuid5(NAMESPACE, plan.source.identity)),
     }
 
 

@@ -19,10 +19,12 @@ from types import TracebackType
 from typing import Final
 
 from dibo.build import host_hooks
+from dibo.build.engine import Setup
 from dibo.build.host_hooks import Answer
 from dibo.disk import found as disks
 from dibo.disk.found import FoundDisk
 from dibo.disk.loop.fill import data_of
+from dibo.disk.request import DiskRequest, check_disk
 from dibo.errors import DiskImageError, HookFailed, LayoutError, LoopError, OutputError
 from dibo.flavours.stack import Stack
 from dibo.formats.open_target import copy_raw
@@ -32,7 +34,6 @@ from dibo.formats.target import Target
 from dibo.inspect.open_image import FileSource
 from dibo.system.loop.device import LoopDevice
 from dibo.system.loop.holders import lies_on, remove_mappings
-from dibo.system.report import Report
 from dibo.system.workspace import Run
 
 _PARTITION: Final = re.compile(r"p?([0-9]{1,3})")
@@ -62,24 +63,23 @@ class HookedDisk:
 
 @contextmanager
 def hooked_disk(
-    stack: Stack,
-    *,
-    size: int,
-    loop: bool,
-    output: Path,
-    environment: Mapping[str, str],
-    run: Run,
-    report: Report,
+    stack: Stack, request: DiskRequest, setup: Setup, *, loop: bool, environment: Mapping[str, str]
 ) -> Iterator[HookedDisk | None]:
-    """Run the hooks on a disk of `size` bytes; None where they left it alone. With `loop` its file is beside `output`.
+    """Run the hooks on a disk as large as `request` says; None where they left it alone. With `loop` its file is beside
+    the raw disk.
 
-    Raises HookFailed, LayoutError, LoopError, OutputError.
+    Raises HookFailed, LayoutError, LoopError, OutputError, ToolMissing.
     """
+    run, size = setup.run, request.size
     if not host_hooks.has_block_device(stack):
         yield None
         return
     with ExitStack() as undo:
-        file = undo.enter_context(run.beside(output)) if loop else run.subdirectory("device") / "disk"
+        file = (
+            undo.enter_context(run.beside(request.path("raw")))
+            if loop
+            else run.subdirectory("device") / "disk"
+        )
         with file.open("wb") as opened:
             opened.truncate(size)
         device = None
@@ -91,12 +91,18 @@ def hooked_disk(
             stack,
             device=device.path if device is not None else file,
             environment=environment,
-            say=report.say,
+            say=setup.report.say,
             after=lambda: _tell_kernel(device, file),
         )
         made = _judge(answer, file, device, size)
         if made is None:
             undo.close()
+        else:
+            if request.layout is not None:
+                setup.report.say(
+                    f"{made.hook} laid out the disk: what flavours say about partitions is not used"
+                )
+            check_disk(request, None, loop=loop)
         yield made
 
 

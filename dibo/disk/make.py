@@ -6,78 +6,82 @@ directories, the boot files on the other partitions) follows, and the partition 
 not a disk yet.
 
 Where a partition is to be as large as what is in it, that has to be known before: then the layers are read twice, the
-first time for their sizes alone (dibo.disk.sizes). File systems that dibo has no writer for are made by
-programs, or on a
-loop device (dibo.disk.filesystem_strategy).
+first time for their sizes alone (dibo.disk.sizes). File systems that dibo has no writer for are made by programs, or on
+a loop device (dibo.disk.filesystem_strategy).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 
-from dibo.build.engine import Root
+from dibo.build.engine import Setup
 from dibo.disk.by_programs import NeedsLoop
 from dibo.disk.common import load_root, placement_of, targets_of
-from dibo.disk.request import Order, by_the_way_that_works, on_a_loop_device
+from dibo.disk.device_hooks import HookedDisk
+from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
+from dibo.disk.request import DiskRequest, decide_loop, require_loop
 from dibo.disk.sizes import fits_something, fitted
 from dibo.disk.write import write
 from dibo.images.layers.load import Tree
-from dibo.images.layers.spool import Spool
-from dibo.system.report import Report
-from dibo.system.workspace import Run
 from dibo.tree.sinks import Nowhere
 from dibo.units import human_size
 
 
-def make_disks(
-    root: Root,
-    order: Order,
+def plan_disk(
+    request: DiskRequest,
+    source: DiskSource,
+    setup: Setup,
     *,
-    raw: Path | None,
-    qcow2: Path | None,
-    spool: Spool | None,
-    run: Run,
-    report: Report,
-) -> Tree:
-    """Read `root`, and write it to each place that is given. The tree, whose files speak of `spool`.
+    size: int | None = None,
+    hooked: HookedDisk | None = None,
+    loop: bool = False,
+) -> DiskPlan:
+    """Decide how the disk is made of that root. `size`, in bytes, comes before the request's; with `loop` a loop device
+    is decided already. Raises LoopError, LayoutError, ToolMissing, and what reading layers raises."""
+    if hooked is None and not loop:
+        loop = decide_loop(request, directory=source.root.directory is not None, report=setup.report)
+    size, set_by, fitting = size or request.size, request.size_set_by, {}
+    if request.has_disk and hooked is None and fits_something(request):
+        with setup.report.task("sizes") as task:
+            fit = fitted(request, source, loop=loop, report=setup.report)
+            fitting = dict(fit.partitions)
+            if fit.disk is not None:
+                size, set_by = fit.disk, "the layout"
+            task.note(f"a disk of {human_size(size)}")
+    return DiskPlan(
+        request=request,
+        source=source,
+        hooked=hooked,
+        size=size,
+        size_set_by=set_by,
+        fitting=fitting,
+        loop=loop,
+    )
+
+
+def make_disks(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
+    """Read the root, and write it to each place that is given. The tree, whose files speak of the spool.
 
     Raises ImageTooSmall, RootNotBootable, LayoutError, LoopError, OutputError, and what reading layers raises.
     """
-    if raw is None and qcow2 is None:
-        with report.task("root") as task:
-            tree = load_root(root, order, spool or Nowhere(), report)
+    if targets.raw is None and targets.qcow2 is None:
+        with setup.report.task("root") as task:
+            tree = load_root(plan.source, plan.request.limits, targets.spool or Nowhere(), setup.report)
             task.note(f"{human_size(tree.bytes)} in {tree.entries} files")
         return tree
-    order = by_the_way_that_works(order, directory=root.directory is not None, say=report.say)
-    fitting: Mapping[str, int] = {}
-    if fits_something(order):
-        with report.task("sizes") as task:
-            order, fitting = fitted(root, order, report)
-            task.note(f"a disk of {human_size(order.image_size)}")
-    if not order.loop:
+    if not plan.loop:
         try:
-            return _in_one_pass(root, order, fitting, raw, qcow2, spool, run=run, report=report)
+            return _in_one_pass(plan, targets, setup)
         except NeedsLoop as error:
-            order = on_a_loop_device(order, str(error), say=report.say)
+            require_loop(plan.request, str(error), setup.report)
+            plan = replace(plan, loop=True)  # a second attempt
     from dibo.disk.by_loop import by_loop
 
-    return by_loop(root, order, fitting, raw, qcow2, spool, run=run, report=report)
+    return by_loop(plan, targets, setup)
 
 
-def _in_one_pass(
-    root: Root,
-    order: Order,
-    fitting: Mapping[str, int],
-    raw: Path | None,
-    qcow2: Path | None,
-    spool: Spool | None,
-    *,
-    run: Run,
-    report: Report,
-) -> Tree:
-    with report.task("disk") as task, targets_of(order, raw, qcow2) as target:
-        placement = placement_of(order, fitting)
-        tree = write(root, order, placement, target, spool, run=run, report=report)
-        task.note(f"{human_size(tree.bytes)} of files on {human_size(order.image_size)}")
+def _in_one_pass(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
+    with setup.report.task("disk") as task, targets_of(plan, targets) as target:
+        tree = write(plan, placement_of(plan), target, targets.spool, setup)
+        task.note(f"{human_size(tree.bytes)} of files on {human_size(plan.size)}")
     return tree

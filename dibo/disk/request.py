@@ -1,21 +1,18 @@
-"""What artefacts are wanted, and what can be refused before anything is read or built."""
+"""What artefacts are wished for, and what can be refused before anything is read or built."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dibo.artefacts.converter import Converter, Takes
-from dibo.disk.device_hooks import HookedDisk, hooked_disk
-from dibo.disk.filesystem_strategy import Choice, Way, choose_way
+from dibo.artefacts.outputs import check_output_files, check_output_name
+from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
 from dibo.disk.loop.check import check as check_loop
 from dibo.disk.loop.mkfs import TYPES as LOOP_TYPES
-from dibo.errors import LayoutError, LoopError, OutputError, ToolMissing, UsageError
-from dibo.flavours.stack import Stack
+from dibo.errors import LayoutError, LoopError, ToolMissing, UsageError
 from dibo.formats.open_target import qcow2_compression
 from dibo.images.layers.limits import Limits
 from dibo.layout.model import ROOT, FileSystem, Layout, Partition, Sizing
@@ -23,9 +20,8 @@ from dibo.layout.placement import place, smallest_disk
 from dibo.system import process
 from dibo.system.package_names import how_to_install
 from dibo.system.report import Report
-from dibo.system.workspace import Run
 
-TYPES: Final = ("ext4", "ext3", "ext2")
+TYPES: Final = ("ext4", *ELDERS)
 """File systems for a root: the first by dibo's own writer, the others by mke2fs."""
 BY_KERNEL: Final = (FileSystem.EXT4, FileSystem.XFS, FileSystem.BTRFS)
 """What is made, on a loop device, by mkfs and mount."""
@@ -33,50 +29,55 @@ BARE_LABEL: Final = "cloudimg-rootfs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What artefacts are wanted. Sizes in bytes, `epoch` in seconds since 1970."""
+class DiskRequest:
+    """What artefacts are wished for, of whichever root. Sizes in bytes."""
 
     output: Path
     """The path without the type."""
     converters: tuple[Converter, ...]
     layout: Layout | None
     """None makes a bare file system."""
-    filesystem: str
-    image_size: int
-    size_set_by: str
-    identity: str
-    architecture: str
     layout_given: bool = True
     """Whether somebody laid out the disk for this root: flavours, the image itself, or the user."""
-    epoch: int
-    clamp: bool = True
-    """Whether times in the root that are later than `epoch` become `epoch`."""
+    layout_of_a_file: bool = False
+    """Whether a file of the user's said so."""
+    filesystem: str
+    """The root's, where it is bare; of an ext4 root in a layout, which of the ext family it is."""
+    size: int
+    size_set_by: str
+    architecture: str
     options: Mapping[str, str]
     """Variables for converters."""
     limits: Limits = field(default_factory=Limits)
     """What a root may hold at most."""
     checksums: bool = True
     """Whether `NAME.sha256` goes beside each artefact."""
-    about: Mapping[str, Any] | None = None
-    """What the manifest says of the image beside what reading it tells; None writes no manifest."""
     loop: bool = False
-    """Whether disks are made on a loop device."""
-    hooked: HookedDisk | None = None
-    """The disk that hooks of block-device.d laid out; then there is no layout."""
-
-    def for_image(self, identity: str) -> Order:
-        """The same order for an image that is known by now."""
-        return replace(self, identity=identity)
+    """Whether the user wants disks to be made on a loop device."""
 
     def path(self, kind: str) -> Path:
         return output_path(self.output, kind)
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """Of all artefacts."""
+        return tuple(self.path(converter.type) for converter in self.converters)
+
+    @property
     def manifest(self) -> Path:
         """Where the manifest goes: `web.qcow2` and `web` give `web.manifest.json`."""
-        kinds = [f".{each.type}" for each in self.converters if self.output.name.endswith(f".{each.type}")]
-        name = self.output.name.removesuffix(kinds[0]) if kinds else self.output.name
+        kinds = [kind.type for kind in self.converters if self.output.name.endswith(f".{kind.type}")]
+        name = self.output.name.removesuffix(f".{kinds[0]}") if kinds else self.output.name
         return self.output.with_name(f"{name}.manifest.json")
+
+    @property
+    def has_disk(self) -> bool:
+        """Whether any artefact is a disk, or is made of one."""
+        return any(converter.takes is Takes.DISK for converter in self.converters)
+
+    @property
+    def root_type(self) -> str:
+        return root_type(self.layout, self.filesystem)
 
 
 def output_path(output: Path, kind: str) -> Path:
@@ -84,78 +85,70 @@ def output_path(output: Path, kind: str) -> Path:
     return output if output.name.endswith(f".{kind}") else output.with_name(f"{output.name}.{kind}")
 
 
-@contextmanager
-def laid_out_by_hooks(
-    order: Order, stack: Stack, *, environment: Mapping[str, str], run: Run, report: Report
-) -> Iterator[Order]:
-    """Run hooks of block-device.d: the order for the disk that they make, or as it was where they make none. What a
-    hook lays out comes before a layout. Raises what hooked_disk and check_order raise."""
-    with hooked_disk(
-        stack,
-        size=order.image_size,
-        loop=order.loop,
-        output=order.path("raw"),
-        environment=environment,
-        run=run,
-        report=report,
-    ) as hooked:
-        if hooked is not None:
-            if order.layout is not None:
-                report.say(f"{hooked.hook} laid out the disk: what flavours say about partitions is not used")
-            order = replace(order, hooked=hooked, layout=None)
-            check_order(order)
-        yield order
+def root_type(layout: Layout | None, filesystem: str) -> str:
+    """`filesystem` decides for a bare file system, and between those of the ext family on a disk."""
+    kind = layout.root.filesystem if layout is not None else None
+    if kind is None or (kind is FileSystem.EXT4 and filesystem in TYPES):
+        return filesystem
+    return kind.value
 
 
-def check_order(order: Order) -> None:
+def check_filesystem(layout: Layout | None, filesystem: str, *, set_by: str | None) -> None:
+    """Refuse a root file system that dibo does not know, and one that contradicts the layout. `set_by` says who named
+    it, None for dibo's default. Raises LayoutError."""
+    if filesystem not in LOOP_TYPES:
+        raise LayoutError(
+            f"dibo cannot make the file system {filesystem!r}", hint=f"use one of {', '.join(TYPES)}"
+        )
+    if layout is None or set_by is None:
+        return
+    made = root_type(layout, filesystem)
+    if made != filesystem:
+        raise LayoutError(
+            f"{set_by} is {filesystem}, and the layout makes the partition {layout.root.name} {made}",
+            hint=f"leave out {set_by}, or write `filesystem: {filesystem}` for that partition in a layout of your own"
+            " (--layout)",
+        )
+
+
+def check_outputs(output: Path, converters: tuple[Converter, ...]) -> None:
+    """Refuse names that cannot be written. Raises UsageError, OutputError."""
+    check_output_name(output)
+    check_output_files([output_path(output, converter.type) for converter in converters])
+
+
+def check_request(request: DiskRequest) -> None:
     """What can be refused before anything is built. Raises UsageError, OutputError, ToolMissing, LayoutError."""
-    if not order.output.name:
-        raise UsageError(
-            f"{str(order.output)!r} is not the name of a file", hint="-o takes a name: web, or out/web"
-        )
-    paths = [order.path(converter.type) for converter in order.converters]
-    if len(set(paths)) != len(paths):
-        raise UsageError("two types would be written to the same file", hint="give -o a name without a type")
-    directory = order.output.absolute().parent
-    if not directory.is_dir():
-        raise OutputError(
-            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
-        )
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
-    for path in paths:
-        if path.is_dir():
-            raise OutputError(f"{path} is a directory", hint="choose another name with -o")
-    qcow2_compression(order.options)
-    for converter in order.converters:
+    check_outputs(request.output, request.converters)
+    qcow2_compression(request.options)
+    for converter in request.converters:
         for tool in converter.tools:
             if process.find(tool) is None:
                 raise ToolMissing(
                     f"{tool} is not installed, and {converter.type} needs it", hint=how_to_install(tool)
                 )
-    if any(converter.takes is Takes.DISK for converter in order.converters):
-        _check_disk(order)
-    elif order.loop:
+    if request.has_disk:
+        check_disk(request, request.layout, loop=request.loop)
+    elif request.loop:
         raise UsageError(
-            f"--loop makes disks, and none of {', '.join(each.type for each in order.converters)} is one",
+            f"--loop makes disks, and none of {', '.join(kind.type for kind in request.converters)} is one",
             hint="leave out --loop, or add a type: -t raw,tar",
         )
 
 
-def _check_disk(order: Order) -> None:
-    kind = root_type(order)
-    if order.loop:
-        check_loop([kind, *_others(order.layout)], label="" if order.layout is not None else BARE_LABEL)
-    elif order.layout is None or order.layout.root.filesystem is FileSystem.EXT4:
+def check_disk(request: DiskRequest, layout: Layout | None, *, loop: bool) -> None:
+    """Refuse a disk with this layout that cannot be made here. Raises LayoutError, ToolMissing, LoopError."""
+    kind = root_type(layout, request.filesystem)
+    if loop:
+        check_loop([kind, *_others(layout)], label="" if layout is not None else BARE_LABEL)
+    elif layout is None or layout.root.filesystem is FileSystem.EXT4:
         _check_ext(kind)
-    if order.layout is None:
+    if layout is None:
         return
-    size = order.image_size
-    if order.layout.size is Sizing.FIT:
-        size = smallest_disk(order.layout, {})
-    place(order.layout, size=size, identity=order.identity, architecture=order.architecture)
-    for partition in order.layout.partitions:
-        choice = way_of(partition, order)
+    size = smallest_disk(layout, {}) if layout.size is Sizing.FIT else request.size
+    place(layout, size=size, identity="", architecture=request.architecture)
+    for partition in layout.partitions:
+        choice = choice_of(partition, layout, request.filesystem, loop=loop)
         if choice is not None and choice.way is Way.PROGRAM and process.find(choice.program) is None:
             raise ToolMissing(
                 f"{choice.program} is not installed, and the partition {partition.name} needs it",
@@ -180,52 +173,63 @@ def _others(layout: Layout | None) -> list[str]:
     """The file systems besides the root's that a loop device is needed for."""
     partitions = layout.partitions if layout is not None else ()
     return [
-        each.filesystem.value for each in partitions if each.filesystem in BY_KERNEL and each.mount != ROOT
+        partition.filesystem.value
+        for partition in partitions
+        if partition.filesystem in BY_KERNEL and partition.mount != ROOT
     ]
 
 
-def way_of(partition: Partition, order: Order, *, directory: bool = True) -> Choice | None:
-    """Who makes the file system of a partition. None where nothing is made."""
-    is_root = order.layout is None or partition is order.layout.root
-    return choose_way(
-        partition, filesystem=root_type(order) if is_root else "", directory=directory, loop=order.loop
-    )
+def choice_of(
+    partition: Partition,
+    layout: Layout | None,
+    filesystem: str,
+    *,
+    directory: bool = True,
+    loop: bool = False,
+) -> Choice | None:
+    """Who makes the file system of a partition; None where nothing is made. `directory` says whether the root is to be
+    had in one."""
+    is_root = layout is None or partition is layout.root
+    kind = root_type(layout, filesystem) if is_root else ""
+    return choose_way(partition, filesystem=kind, directory=directory, loop=loop)
 
 
-def needs_directory(order: Order) -> bool:
+def needs_directory(request: DiskRequest, *, loop: bool) -> bool:
     """Whether the root is wanted in a directory, besides its layers."""
-    if order.layout is None:
-        return root_type(order) != "ext4" and not order.loop
-    choices = [way_of(partition, order) for partition in order.layout.partitions]
+    if not request.has_disk:
+        return False
+    if request.layout is None:
+        return request.root_type != "ext4" and not loop
+    choices = [
+        choice_of(partition, request.layout, request.filesystem, loop=loop)
+        for partition in request.layout.partitions
+    ]
     return any(choice is not None and choice.needs_directory for choice in choices)
 
 
-def by_the_way_that_works(order: Order, *, directory: bool, say: Callable[[str], None]) -> Order:
-    """The same order, or one for a loop device where nothing less will do. Raises LoopError, and says why, where that
-    would need root and nobody is it; ToolMissing."""
-    if order.loop or order.layout is None or not any(each.takes is Takes.DISK for each in order.converters):
-        return order
-    for partition in order.layout.partitions:
-        choice = way_of(partition, order, directory=directory)
+def decide_loop(request: DiskRequest, *, directory: bool, report: Report) -> bool:
+    """Whether the disk is made on a loop device: where the user wants that, and where nothing less will do, which is
+    said. `directory` says whether the root is to be had in one. Raises LoopError where that needs root, LayoutError for
+    a root that neither way makes, ToolMissing."""
+    if request.loop or not request.has_disk:
+        return request.loop
+    if not directory and request.root_type in ELDERS:
+        raise LayoutError(
+            f"{request.root_type} is made from a directory, and the root is not in one",
+            hint="use ext4, or build with the engine buildah on this machine",
+        )
+    for partition in request.layout.partitions if request.layout is not None else ():
+        choice = choice_of(partition, request.layout, request.filesystem, directory=directory)
         if choice is not None and choice.way is Way.LOOP:
-            return on_a_loop_device(order, f"{partition.name}: {choice.reason}", say=say)
-    return order
+            require_loop(request, f"{partition.name}: {choice.reason}", report)
+            return True
+    return False
 
 
-def on_a_loop_device(order: Order, why: str, *, say: Callable[[str], None]) -> Order:
-    """The same order for a loop device, since nothing less will do. Raises LoopError, ToolMissing."""
-    wanted = replace(order, loop=True)
+def require_loop(request: DiskRequest, reason: str, report: Report) -> None:
+    """Say that a loop device is needed, since nothing less will do. Raises LoopError, ToolMissing, LayoutError."""
     try:
-        check_order(wanted)
+        check_disk(request, request.layout, loop=True)
     except LoopError as error:
-        raise LoopError(f"the disk needs a loop device. {why}", hint=error.hint) from error
-    say(f"a loop device is needed. {why}")
-    return wanted
-
-
-def root_type(order: Order) -> str:
-    """FS_TYPE decides for a bare file system, and between those of the ext family on a disk."""
-    wanted = order.layout.root.filesystem if order.layout is not None else None
-    if wanted is None or (wanted is FileSystem.EXT4 and order.filesystem in TYPES):
-        return order.filesystem
-    return wanted.value
+        raise LoopError(f"the disk needs a loop device. {reason}", hint=error.hint) from error
+    report.say(f"a loop device is needed. {reason}")

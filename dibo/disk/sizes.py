@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from dibo.build.engine import Root
 from dibo.disk.common import adapt_to, boot_files_of, load_root
-from dibo.disk.filesystem_strategy import Way
-from dibo.disk.mke2fs import BLOCK, Usage, measure, smallest
-from dibo.disk.mkfs import LEAST
-from dibo.disk.request import Order, root_type, way_of
+from dibo.disk.filesystem_strategy import Choice, Way
+from dibo.disk.plan import DiskSource
+from dibo.disk.programs.mke2fs import BLOCK, Usage, measure, smallest
+from dibo.disk.programs.mkfs import LEAST
+from dibo.disk.request import DiskRequest, choice_of
 from dibo.disk.streamed import FileSystems
-from dibo.layout.model import DEFAULT_HEADROOM, ROOT, FileSystem, Partition, Sizing
+from dibo.layout.model import DEFAULT_HEADROOM, ROOT, FileSystem, Layout, Partition, Sizing
 from dibo.layout.placement import PlacedPartition, place, smallest_disk
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
@@ -36,59 +36,67 @@ class _Void:
         pass
 
 
-def _fits(wish: Partition, order: Order) -> bool:
-    assert order.layout is not None
-    return wish.size is Sizing.FIT or (wish.size is Sizing.REST and order.layout.size is Sizing.FIT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Bytes: of each partition that fits, by name; and of the disk, where that fits too."""
+
+    partitions: Mapping[str, int]
+    disk: int | None
 
 
-def fits_something(order: Order) -> bool:
-    return order.layout is not None and any(_fits(wish, order) for wish in order.layout.partitions)
+def _fits(wish: Partition, layout: Layout) -> bool:
+    return wish.size is Sizing.FIT or (wish.size is Sizing.REST and layout.size is Sizing.FIT)
 
 
-def fitted(root: Root, order: Order, report: Report) -> tuple[Order, Mapping[str, int]]:
-    """The bytes of each partition that fits, by name; and the order, with the size of the disk."""
-    assert order.layout is not None
-    guess = smallest_disk(order.layout, {}) + 64 * MIB * len(order.layout.partitions)
-    fixed = replace(order, image_size=guess)
+def fits_something(request: DiskRequest) -> bool:
+    layout = request.layout
+    return layout is not None and any(_fits(wish, layout) for wish in layout.partitions)
+
+
+def fitted(request: DiskRequest, source: DiskSource, *, loop: bool, report: Report) -> Fit:
+    """What the parts of a disk must have at least for that root."""
+    layout = request.layout
+    assert layout is not None
     placement = place(
-        order.layout,
-        size=guess,
-        identity=order.identity,
-        architecture=order.architecture,
-        fitting={wish.name: 32 * MIB for wish in order.layout.partitions},
+        layout,
+        size=smallest_disk(layout, {}) + 64 * MIB * len(layout.partitions),
+        identity=source.identity,
+        architecture=request.architecture,
+        fitting={wish.name: 32 * MIB for wish in layout.partitions},
     )
+    directory = source.root.directory is not None
     others: dict[str, Contents] = {
-        part.wish.name: Nowhere() for part in placement.partitions if not _is_own(part.wish, order)
+        part.wish.name: Nowhere()
+        for part in placement.partitions
+        if not _is_own(choice_of(part.wish, layout, request.filesystem, directory=directory, loop=loop))
     }
-    systems = FileSystems(_Void(), placement, epoch=order.epoch, others=others)
-    tree = load_root(root, fixed, systems.places(None), report)
-    prepared = boot_files_of(tree.root, order)
+    systems = FileSystems(_Void(), placement, epoch=source.epoch, others=others)
+    tree = load_root(source, request.limits, systems.places(None), report)
+    prepared = boot_files_of(tree.root, request, None)
     with systems.mounted(tree.root) as mounted:
-        adapt_to(mounted, placement, systems.where, root, order, prepared)
+        adapt_to(mounted, placement, systems.where, request, source, prepared)
         fitting = {
             part.wish.name: systems.measure(part, mounted, prepared.boot)
             if part.wish.name not in others
-            else _estimate(part, mounted, order)
+            else _estimate(part, mounted, request.root_type)
             for part in placement.partitions
-            if _fits(part.wish, order)
+            if _fits(part.wish, layout)
         }
-    if order.layout.size is Sizing.FIT:
-        order = replace(order, image_size=smallest_disk(order.layout, fitting), size_set_by="the layout")
-    return order, fitting
+    disk = smallest_disk(layout, fitting) if layout.size is Sizing.FIT else None
+    return Fit(partitions=fitting, disk=disk)
 
 
-def _is_own(wish: Partition, order: Order) -> bool:
-    choice = way_of(wish, order)
+def _is_own(choice: Choice | None) -> bool:
     return choice is None or choice.way is Way.OWN
 
 
-def _estimate(part: PlacedPartition, mounted: Mounted, order: Order) -> int:
+def _estimate(part: PlacedPartition, mounted: Mounted, root_type: str) -> int:
     """Of what others make, nobody can say exactly what it takes: a little more than was ever seen."""
     top = mounted.tops[part.wish.mount] if part.wish.mount is not None else Node(0o040755)
     usage = measure(top)
     free = (part.wish.headroom or DEFAULT_HEADROOM).of(usage.bytes)
     if part.wish.filesystem is FileSystem.EXT4:
-        kind = root_type(order) if part.wish.mount == ROOT else "ext4"
+        kind = root_type if part.wish.mount == ROOT else "ext4"
         more = Usage(inodes=usage.inodes, blocks=usage.blocks + -(-free // BLOCK))
         return smallest(more, type=kind)
     kind = part.wish.filesystem.value if part.wish.filesystem else ""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dibo.build.engine import Root
+from dibo.build.engine import Setup
 from dibo.disk.boot_files import BootFiles
 from dibo.disk.boot_sectors import write_disk
 from dibo.disk.by_programs import Programs
-from dibo.disk.common import adapt_to, boot_files_of, load_root, too_small
+from dibo.disk.common import adapt_to, adapt_to_hooked, boot_files_of, load_root, too_small
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.found import write_boot
 from dibo.disk.loop.fill import Filling
-from dibo.disk.request import Order
+from dibo.disk.plan import DiskPlan
 from dibo.disk.streamed import FileSystems, TooSmall
 from dibo.errors import ConverterError
 from dibo.formats import ext4
@@ -21,50 +21,50 @@ from dibo.formats.target import Target
 from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
 from dibo.layout.placement import Placement
-from dibo.system.report import Report
-from dibo.system.workspace import Run
 from dibo.tree.node import Node
 from dibo.tree.sinks import choose
 from dibo.units import SECTOR
 
 
 def write(
-    root: Root,
-    order: Order,
+    plan: DiskPlan,
     placement: Placement,
     target: Target,
     spool: Spool | None,
+    setup: Setup,
     *,
-    run: Run,
-    report: Report,
     writers: Mapping[str, Filling] | None = None,
 ) -> Tree:
-    """Read `root` and write the disk; by `writers` the file systems that have one there. Raises NeedsLoop, and what
+    """Read the root and write the disk; by `writers` the file systems that have one there. Raises NeedsLoop, and what
     dibo.disk.make.make_disks raises."""
-    programs = Programs(root, order, placement, run=run, report=report)
-    systems = FileSystems(target, placement, epoch=order.epoch, others=programs.places, writers=writers)
-    tree = load_root(root, order, systems.places(spool), report)
-    prepared = boot_files_of(tree.root, order)
+    source = plan.source
+    programs = Programs(plan, placement, setup)
+    systems = FileSystems(target, placement, epoch=source.epoch, others=programs.places, writers=writers)
+    tree = load_root(source, plan.request.limits, systems.places(spool), setup.report)
+    prepared = boot_files_of(tree.root, plan.request, plan.hooked)
     everywhere: dict[Node, object] = {}
     if spool is not None:
         choose(tree.root, 0, everywhere)
     try:
         with systems.mounted(tree.root) as mounted:
-            adapt_to(mounted, placement, systems.where, root, order, prepared)
+            if plan.hooked is not None:
+                adapt_to_hooked(mounted, placement, systems.where, plan, prepared)
+            else:
+                adapt_to(mounted, placement, systems.where, plan.request, source, prepared)
             systems.finish(mounted, prepared.boot)
             programs.fill(mounted, target)
     except TooSmall as error:
-        raise too_small(error.partition, error.missing, tree, order) from error
+        raise too_small(error.partition, error.missing, tree, plan) from error
     except ext4.Ext4Error as error:
         raise ConverterError(
-            f"{root.name} cannot be an ext4 file system: {error}",
+            f"{source.root.name} cannot be an ext4 file system: {error}",
             hint="change it in the image; -t tar makes an archive of it as it is",
         ) from error
     if spool is not None:
         choose(tree.root, 1, everywhere)
-    if order.hooked is not None:
-        _complete(order.hooked, target, placement, prepared.boot)
-    elif order.layout is not None:
+    if plan.hooked is not None:
+        _complete(plan.hooked, target, placement, prepared.boot)
+    elif plan.layout is not None:
         write_disk(target, placement=placement, boot=prepared.boot)
     return tree
 

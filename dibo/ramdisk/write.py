@@ -7,17 +7,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dibo.artefacts.manifest import SUFFIX, Facts, artefacts, complete, write_checksum, write_manifest
-from dibo.build.engine import Root
+from dibo.artefacts.manifest import SUFFIX, Facts, artefacts, complete, manifest_text
+from dibo.artefacts.outputs import Outputs, check_output_files, check_output_name
+from dibo.build.engine import Root, Setup
 from dibo.disk.bootable import KEPT_FILES
-from dibo.errors import OutputError, UsageError
+from dibo.errors import UsageError
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.load import load
 from dibo.images.layers.spool import Spool
 from dibo.ramdisk.make import Order, kernel_path, make_ramdisk, pack
 from dibo.ramdisk.source import Bytes
-from dibo.system.report import Report
-from dibo.system.workspace import Run
 from dibo.tree.dpkg import installed
 from dibo.tree.node import Buffer
 from dibo.units import human_size
@@ -30,28 +29,19 @@ def check_output(output: Path) -> None:
             f"{str(output)!r} is not the name of an initramfs",
             hint="-o takes a file: deploy.ramdisk; the kernel goes beside it, as deploy.kernel",
         )
-    directory = output.absolute().parent
-    if not directory.is_dir():
-        raise OutputError(
-            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
-        )
-    for path in (output, kernel_path(output)):
-        if path.is_dir():
-            raise OutputError(f"{path} is a directory", hint="choose another name with -o")
+    check_output_name(output)
+    check_output_files((output, kernel_path(output)))
 
 
 def write_ramdisk(
-    root: Root, order: Order, output: Path, *, about: Mapping[str, Any], run: Run, report: Report
+    root: Root, order: Order, output: Path, setup: Setup, *, manifest: Mapping[str, Any]
 ) -> tuple[Path, Path]:
     """Write the initramfs to `output` and the kernel beside it, with the sha256 of each and the manifest of both, which
-    begins with `about`; their paths. Raises RamdiskError, OutputError, and what
-    reading layers raises."""
-    kernel = kernel_path(output)
-    with (
-        run.output(output) as ramdisk_part,
-        run.output(kernel) as kernel_part,
-        tempfile.TemporaryFile(dir=run.directory) as file,
-    ):
+    begins with `manifest`; their paths. Raises RamdiskError, OutputError, and what reading layers raises."""
+    paths = (output, kernel_path(output))
+    run, report = setup.run, setup.report
+    with Outputs(run) as outputs, tempfile.TemporaryFile(dir=run.directory) as file:
+        ramdisk_part, kernel_part = map(outputs.artefact, paths)
         with report.task("root") as task:
             spool, ledger = Spool(file), Ledger(built=root.built)
             tree = load(
@@ -70,14 +60,15 @@ def write_ramdisk(
             ramdisk = make_ramdisk(tree.root, order, contents)
             for name in ramdisk.modules.missing_firmware:
                 report.line(f"firmware that is not in the root: {name}")
-            _write(kernel_part, contents.stream(ramdisk.kernel))
+            kernel_size = _write(kernel_part, contents.stream(ramdisk.kernel))
             size = _write(ramdisk_part, pack(ramdisk, order, contents))
             task.note(f"Linux {ramdisk.version}, {len(ramdisk.modules.modules)} modules, {human_size(size)}")
-    sums = [write_checksum(path, run) for path in (output, kernel)]
-    facts = Facts(layers=tuple(ledger.digests), packages=installed(tree.root))
-    made = artefacts(("initramfs", "kernel"), (output, kernel), sums)
-    write_manifest(complete(about, facts, made), output.with_name(output.name + SUFFIX), run)
-    return output, kernel
+        sums = tuple(map(outputs.checksum, paths))
+        facts = Facts(layers=tuple(ledger.digests), packages=installed(tree.root))
+        made = artefacts(("initramfs", "kernel"), paths, (size, kernel_size), sums)
+        outputs.record(output.with_name(output.name + SUFFIX), manifest_text(complete(manifest, facts, made)))
+        outputs.publish()
+    return paths
 
 
 def _write(path: Path, pieces: Iterable[Buffer]) -> int:

@@ -121,6 +121,8 @@ class Settings:
     image_size: int
     size_set_by: str
     filesystem: str
+    filesystem_set_by: str | None
+    """Which option or variable; None where neither did."""
     flavours_path: tuple[Path, ...]
     converters_path: tuple[Path, ...]
     cache: Path
@@ -148,6 +150,11 @@ class Settings:
     """Whether disks are made on a loop device."""
     environment: Mapping[str, str] = field(repr=False)
     """The user's own variables, for those that flavours declare."""
+
+    @property
+    def converter_options(self) -> dict[str, str]:
+        """Variables for converters."""
+        return {name: value for name, value in self.environment.items() if name.startswith("DIBO_")}
 
 
 def decide(
@@ -181,6 +188,7 @@ def decide(
         image_size=parse_gib(size),
         size_set_by=_who_set_size(options, environment),
         filesystem=given(options.filesystem, "FS_TYPE", "ext4"),
+        filesystem_set_by=_who_set_filesystem(options, environment),
         flavours_path=_flavours_path(options, environment),
         converters_path=_paths(options.converters_path, environment.get("DIBO_CONVERTERS_PATH", "")),
         cache=cache.absolute(),
@@ -227,6 +235,12 @@ def _flavours(options: Options) -> tuple[str, ...]:
     """None where none was named: then there is no stack."""
     first = (options.base_flavour,) if options.with_base and options.flavours else ()
     return first + options.flavours
+
+
+def _who_set_filesystem(options: Options, environment: Mapping[str, str]) -> str | None:
+    if options.filesystem is not None:
+        return "--fs-type"
+    return "FS_TYPE" if environment.get("FS_TYPE") else None
 
 
 def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:

@@ -13,9 +13,8 @@ from typing import IO
 
 import pytest
 
-from dibo.build.engine import Directory, Root
-from dibo.disk.make import make_disks
-from dibo.disk.request import check_order
+from dibo.build.engine import Directory, Root, Setup
+from dibo.disk.request import check_request
 from dibo.errors import LoopError
 from dibo.images.image import Layer
 from dibo.layout.model import Layout
@@ -29,7 +28,7 @@ from tests.support.images.oracle import mounted, require_same
 from tests.support.images.tar_layers import stored_layer
 from tests.support.images.tree_entries import Tree, walk
 from tests.support.requirements import need
-from tests.unit.disk.test_make import order_of
+from tests.unit.disk.test_make import request_of, write_disk
 
 LAYOUT = """
 table: gpt
@@ -103,13 +102,13 @@ def make(tmp_path: Path, tree: Path, text: str, *, in_directory: bool) -> tuple[
         return nullcontext(Local(copy))
 
     root = Root(name="a root", layers=(layer,), built=True, directory=directory if in_directory else None)
-    order = order_of(tmp_path / "disk", text, size=2 * GIB)
-    check_order(order)
+    request = request_of(tmp_path / "disk", text, size=2 * GIB)
+    check_request(request)
     path = tmp_path / "disk.raw"
     with Workspace(tmp_path / "cache").run() as run, (tmp_path / "said").open("w") as said:
-        make_disks(root, order, raw=path, qcow2=None, spool=None, run=run, report=Report(said))
+        write_disk(root, request, path, Setup(run=run, report=Report(said)))
         assert list(run.directory.rglob("filesystem/*")) == []
-    return path, placed(path, order.layout)
+    return path, placed(path, request.layout)
 
 
 def test_the_kernel_reads_what_mkfs_made(tmp_path: Path, tree: Path) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dibo.disk.mke2fs import measure, smallest
+from dibo.disk.programs.mke2fs import measure, smallest
 from dibo.errors import LoopError, OutputError
 from dibo.formats.ext4 import NoSpace
 from dibo.images.layers.tar_writer import shared

@@ -13,13 +13,13 @@ from dibo.artefacts.manifest import (
     artefacts,
     complete,
     flavour_digest,
+    manifest_text,
     public_name,
     shaping,
     told,
     without_login,
-    write_checksum,
-    write_manifest,
 )
+from dibo.artefacts.outputs import Outputs
 from dibo.system.workspace import Workspace
 from dibo.tree.dpkg import Package
 from tests.support.flavours import read_recipe, write_flavour
@@ -109,12 +109,15 @@ def test_a_flavour_s_digest_covers_all_that_can_change_an_image(tmp_path: Path) 
 
 def test_a_manifest_is_written_in_one_way(tmp_path: Path) -> None:
     image = tmp_path / "web.raw"
-    image.write_bytes(b"disk")
     facts = Facts(layers=("sha256:1",), packages=(Package(name="a", version="1", architecture="all"),))
-    with Workspace(tmp_path / "cache").run() as run:
-        digest = write_checksum(image, run)
-        manifest = complete({"layers": [{"title": "base"}]}, facts, artefacts(["raw"], [image], [digest]))
-        write_manifest(manifest, tmp_path / "web.manifest.json", run)
+    with Workspace(tmp_path / "cache").run() as run, Outputs(run) as outputs:
+        outputs.artefact(image).write_bytes(b"disk")
+        digest = outputs.checksum(image)
+        manifest = complete(
+            {"layers": [{"title": "base"}]}, facts, artefacts(["raw"], [image], [4], [digest])
+        )
+        outputs.record(tmp_path / "web.manifest.json", manifest_text(manifest))
+        outputs.publish()
     assert digest == hashlib.sha256(b"disk").hexdigest()
     assert (tmp_path / "web.raw.sha256").read_text() == f"{digest}  web.raw\n"
     assert json.loads((tmp_path / "web.manifest.json").read_text()) == {
@@ -133,7 +136,7 @@ def test_a_manifest_is_written_in_one_way(tmp_path: Path) -> None:
 def test_what_nobody_asked_for_is_null(tmp_path: Path) -> None:
     image = tmp_path / "web.raw"
     image.write_bytes(b"")
-    made = complete({"layers": [{}]}, Facts(layers=(), packages=None), artefacts(["raw"], [image], []))
+    made = complete({"layers": [{}]}, Facts(layers=(), packages=None), artefacts(["raw"], [image], [0], []))
     assert made["packages"] is None
     assert made["artefacts"][0]["sha256"] is None
     assert made["layers"] == [{}]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dibo.build.engine import Setup
 from dibo.disk.device_hooks import HookedDisk, hooked_disk
+from dibo.disk.request import DiskRequest
 from dibo.errors import DiboError, HookFailed, LayoutError
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
@@ -34,12 +36,19 @@ def hooked(directory: Path, *texts: str) -> HookedDisk | None:
         Workspace(directory / "cache").run() as run,
         hooked_disk(
             read_stack(directory / "flavours", *names),
-            size=SIZE,
+            DiskRequest(
+                output=directory / "out",
+                converters=(),
+                layout=None,
+                filesystem="ext4",
+                size=SIZE,
+                size_set_by="",
+                architecture="amd64",
+                options={},
+            ),
+            Setup(run=run, report=Report(io.StringIO())),
             loop=False,
-            output=directory / "out.raw",
             environment={},
-            run=run,
-            report=Report(io.StringIO()),
         ) as made,
     ):
         if made is not None:

@@ -13,14 +13,16 @@ import pytest
 import yaml
 
 from dibo.artefacts.converter import Converter, Takes
-from dibo.build.engine import Root
-from dibo.disk.make import make_disks
-from dibo.disk.request import Order, check_order
+from dibo.build.engine import Root, Setup
+from dibo.disk.make import make_disks, plan_disk
+from dibo.disk.plan import DiskSource, DiskTargets
+from dibo.disk.request import DiskRequest, check_request
 from dibo.errors import ImageTooSmall, LayoutError, OutputError
 from dibo.formats.ext4.reader import Ext
 from dibo.formats.filesystem import find, names_in
 from dibo.formats.source import Window
 from dibo.images.image import Layer
+from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
 from dibo.layout.merge import parse_layout
 from dibo.layout.placement import Placement, place
@@ -47,6 +49,7 @@ partitions:
   - {name: root, type: linux-root, size: rest, filesystem: ext4, label: r, mount: /}
 """
 EPOCH = 1_700_000_000
+IDENTITY = "sha256:disks"
 BIG = bytes(range(256)) * 2000
 LAYERS: tuple[Layer, ...] = (
     layer(
@@ -135,19 +138,26 @@ def _read(disk: io.BufferedReader, offset: int, size: int) -> bytes:
     return disk.read(size)
 
 
-def order_of(output: Path, text: str, *, size: int, filesystem: str = "ext4") -> Order:
-    return Order(
+def request_of(output: Path, text: str, *, size: int, filesystem: str = "ext4") -> DiskRequest:
+    return DiskRequest(
         output=output,
         converters=(Converter(type="raw", path=Path(), summary="", takes=Takes.DISK),),
         layout=parse_layout(yaml.safe_load(text), origin="test"),
         filesystem=filesystem,
-        image_size=size,
+        size=size,
         size_set_by="--image-size",
-        identity="sha256:disks",
         architecture="amd64",
-        epoch=EPOCH,
         options={},
     )
+
+
+def write_disk(
+    root: Root, request: DiskRequest, path: Path, setup: Setup, spool: Spool | None = None
+) -> Tree:
+    """The disk at `path`, and the tree that was read for it."""
+    source = DiskSource(root=root, identity=IDENTITY, epoch=EPOCH, manifest=None)
+    plan = plan_disk(request, source, setup)
+    return make_disks(plan, DiskTargets(raw=path, qcow2=None, spool=spool), setup)
 
 
 def make(
@@ -160,29 +170,22 @@ def make(
     spool: Spool | None = None,
     given: bool = True,
 ) -> Made:
-    order = replace(order_of(tmp_path / "disk", text, size=size), layout_given=given)
-    check_order(order)
+    request = replace(request_of(tmp_path / "disk", text, size=size), layout_given=given)
+    check_request(request)
     stream = io.StringIO()
     path = tmp_path / "disk.raw"
     with Workspace(tmp_path / "cache").run() as run:
-        tree = make_disks(
-            Root(name="made up", layers=tuple(layers), built=built),
-            order,
-            raw=path,
-            qcow2=None,
-            spool=spool,
-            run=run,
-            report=Report(stream),
-        )
-    assert order.layout is not None
+        root = Root(name="made up", layers=tuple(layers), built=built)
+        tree = write_disk(root, request, path, Setup(run=run, report=Report(stream)), spool)
+    assert request.layout is not None
     table = json.loads(output_of("sfdisk", "--json", path))["partitiontable"]["partitions"]
     fitting = {
-        wish.name: each["size"] * 512 for wish, each in zip(order.layout.partitions, table, strict=True)
+        wish.name: each["size"] * 512 for wish, each in zip(request.layout.partitions, table, strict=True)
     }
     placement = place(
-        order.layout,
+        request.layout,
         size=path.stat().st_size,
-        identity=order.identity,
+        identity=IDENTITY,
         architecture="amd64",
         fitting=fitting,
     )
@@ -321,8 +324,6 @@ for _size in ("16MiB", "8MiB, filesystem: vfat"):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Made:
     text = FIT.replace("size: rest", "size: rest, headroom: 3MiB")
-    order = order_of(Path("x"), text, size=GIB)
-    assert order.layout is not None
     return make(tmp_path_factory.mktemp("fitted"), text, size=GIB)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,9 +11,17 @@ import pytest
 
 from dibo.artefacts.converter import Converter, Takes
 from dibo.disk.filesystem_strategy import choose_way
-from dibo.disk.request import Order, by_the_way_that_works, check_order, needs_directory, output_path
+from dibo.disk.request import (
+    DiskRequest,
+    check_filesystem,
+    check_request,
+    decide_loop,
+    needs_directory,
+    output_path,
+)
 from dibo.errors import LayoutError, LoopError, OutputError, ToolMissing, UsageError
 from dibo.layout.model import ROOT, FileSystem, Layout, Partition, PartitionType, Size, Sizing, Table
+from dibo.system.report import Report
 from dibo.units import GIB, MIB
 
 
@@ -26,17 +35,15 @@ def layout(size: Size = Sizing.REST, filesystem: FileSystem = FileSystem.EXT4) -
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> Order:
-    return Order(
+def wish(tmp_path: Path) -> DiskRequest:
+    return DiskRequest(
         output=tmp_path / "web",
         converters=(converter("raw"),),
         layout=None,
         filesystem="ext4",
-        image_size=2 * GIB,
+        size=2 * GIB,
         size_set_by="",
-        identity="",
         architecture="amd64",
-        epoch=0,
         options={},
     )
 
@@ -58,80 +65,76 @@ def test_names(name: str, kind: str, path: str) -> None:
     assert output_path(Path(name), kind) == Path(path)
 
 
-def test_all_is_well(order: Order) -> None:
-    check_order(order)
-    check_order(
-        replace(order, converters=(converter("raw"), converter("tar", takes=Takes.ROOT)), layout=layout())
+def test_all_is_well(wish: DiskRequest) -> None:
+    check_request(wish)
+    check_request(
+        replace(wish, converters=(converter("raw"), converter("tar", takes=Takes.ROOT)), layout=layout())
     )
 
 
-def test_two_types_and_one_file(order: Order) -> None:
+def test_two_types_and_one_file(wish: DiskRequest) -> None:
     both = (converter("gz"), converter("tar.gz"))
     with pytest.raises(UsageError, match="two types would be written to the same file"):
-        check_order(replace(order, converters=both, output=order.output.with_name("web.tar.gz")))
+        check_request(replace(wish, converters=both, output=wish.output.with_name("web.tar.gz")))
 
 
 @pytest.mark.parametrize("name", ["", ".", "/"])
-def test_a_name_that_is_none(order: Order, name: str) -> None:
+def test_a_name_that_is_none(wish: DiskRequest, name: str) -> None:
     with pytest.raises(UsageError, match="is not the name of a file"):
-        check_order(replace(order, output=Path(name)))
+        check_request(replace(wish, output=Path(name)))
 
 
-def test_a_directory_that_is_missing_or_a_file(order: Order, tmp_path: Path) -> None:
+def test_a_directory_that_is_missing_or_a_file(wish: DiskRequest, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=f"the directory {tmp_path}/no does not exist"):
-        check_order(replace(order, output=tmp_path / "no" / "web"))
+        check_request(replace(wish, output=tmp_path / "no" / "web"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="does not exist"):
-        check_order(replace(order, output=tmp_path / "file" / "web"))
+        check_request(replace(wish, output=tmp_path / "file" / "web"))
 
 
-def test_a_directory_in_the_way(order: Order, tmp_path: Path) -> None:
+def test_a_directory_in_the_way(wish: DiskRequest, tmp_path: Path) -> None:
     (tmp_path / "web.raw").mkdir()
     with pytest.raises(OutputError, match=r"web\.raw is a directory"):
-        check_order(order)
+        check_request(wish)
 
 
-def test_a_directory_that_cannot_be_written(order: Order) -> None:
+def test_a_directory_that_cannot_be_written(wish: DiskRequest) -> None:
     with pytest.raises(OutputError, match="cannot write into /proc"):
-        check_order(replace(order, output=Path("/proc/sys/web")))
+        check_request(replace(wish, output=Path("/proc/sys/web")))
 
 
-def test_a_tool_that_is_missing(order: Order) -> None:
+def test_a_tool_that_is_missing(wish: DiskRequest) -> None:
     with pytest.raises(ToolMissing, match="no-such-tool is not installed, and ova needs it"):
-        check_order(replace(order, converters=(converter("ova", tools=("no-such-tool",)),)))
+        check_request(replace(wish, converters=(converter("ova", tools=("no-such-tool",)),)))
 
 
 def test_mke2fs_is_needed_for_the_elders_of_ext4_alone(
-    order: Order, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    wish: DiskRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("dibo.system.process._with_sbin", lambda path: path)
-    check_order(order)
-    check_order(replace(order, filesystem="ext3", converters=(converter("tar", takes=Takes.ROOT),)))
+    check_request(wish)
+    check_request(replace(wish, filesystem="ext3", converters=(converter("tar", takes=Takes.ROOT),)))
     with pytest.raises(ToolMissing, match="mke2fs is not installed, and ext3 needs it"):
-        check_order(replace(order, filesystem="ext3"))
+        check_request(replace(wish, filesystem="ext3"))
 
 
-def test_file_systems(order: Order) -> None:
+def test_file_systems(wish: DiskRequest) -> None:
     for kind in ("ext2", "ext3", "ext4"):
-        check_order(replace(order, filesystem=kind))
+        check_request(replace(wish, filesystem=kind))
     with pytest.raises(LayoutError, match=r"file system 'zfs'$"):
-        check_order(replace(order, filesystem="zfs"))
+        check_request(replace(wish, filesystem="zfs"))
     with pytest.raises(LayoutError, match="cannot make the file system 'xfs' without root"):
-        check_order(replace(order, filesystem="xfs"))
+        check_request(replace(wish, filesystem="xfs"))
     tree = (converter("tar", takes=Takes.ROOT),)
-    check_order(replace(order, filesystem="zfs", converters=tree))  # nobody asks for one
+    check_request(replace(wish, filesystem="zfs", converters=tree))  # nobody asks for one
 
 
-def test_a_layout_that_does_not_fit(order: Order) -> None:
+def test_a_layout_that_does_not_fit(wish: DiskRequest) -> None:
     with pytest.raises(LayoutError, match="are missing"):
-        check_order(replace(order, layout=layout(3 * GIB)))
+        check_request(replace(wish, layout=layout(3 * GIB)))
     with pytest.raises(LayoutError, match="are missing"):
-        check_order(replace(order, layout=layout(), image_size=MIB))
-
-
-def test_the_order_for_an_image(order: Order) -> None:
-    assert order.for_image("abc") == replace(order, identity="abc")
+        check_request(replace(wish, layout=layout(), size=MIB))
 
 
 def part(kind: FileSystem | None, mount: str = "/srv") -> Partition:
@@ -163,23 +166,70 @@ def test_the_way_with_the_fewest_privileges(partition: Partition, options: dict[
     assert choice is None or choice.reason
 
 
-def test_a_directory_is_wanted_only_where_a_program_reads_one(order: Order) -> None:
-    assert not needs_directory(replace(order, layout=layout()))
-    assert not needs_directory(replace(order, layout=layout(filesystem=FileSystem.XFS)))
-    assert needs_directory(replace(order, layout=layout(filesystem=FileSystem.BTRFS)))
-    assert needs_directory(replace(order, filesystem="ext3"))
-    assert not needs_directory(replace(order, filesystem="ext3", loop=True))
+def test_a_directory_is_wanted_only_where_a_program_reads_one(wish: DiskRequest) -> None:
+    assert not needs_directory(replace(wish, layout=layout()), loop=False)
+    assert not needs_directory(replace(wish, layout=layout(filesystem=FileSystem.XFS)), loop=False)
+    assert needs_directory(replace(wish, layout=layout(filesystem=FileSystem.BTRFS)), loop=False)
+    ext3 = replace(wish, filesystem="ext3")
+    assert needs_directory(ext3, loop=False)
+    assert not needs_directory(ext3, loop=True)
+    assert not needs_directory(replace(ext3, converters=(converter("tar", takes=Takes.ROOT),)), loop=False)
 
 
-def test_where_nothing_but_a_loop_device_will_do_that_is_said_or_refused(order: Order) -> None:
-    said: list[str] = []
-    assert (
-        by_the_way_that_works(replace(order, layout=layout()), directory=False, say=said.append).loop is False
-    )
-    xfs = replace(order, layout=layout(filesystem=FileSystem.XFS))
+def test_where_nothing_but_a_loop_device_will_do_that_is_said_or_refused(wish: DiskRequest) -> None:
+    stream = io.StringIO()
+    report = Report(stream)
+    assert decide_loop(replace(wish, layout=layout()), directory=False, report=report) is False
+    xfs = replace(wish, layout=layout(filesystem=FileSystem.XFS))
     try:
-        assert by_the_way_that_works(xfs, directory=True, say=said.append).loop
+        assert decide_loop(xfs, directory=True, report=report)
     except LoopError as error:
-        said.append(error.message)
-    assert len(said) == 1
-    assert "root: without root, mkfs.xfs fills a file system from a list" in said[0]
+        stream.write(f"{error.message}\n")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "root: without root, mkfs.xfs fills a file system from a list" in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["ext3", "ext2"])
+def test_what_is_made_from_a_directory_is_refused_where_there_is_none(wish: DiskRequest, kind: str) -> None:
+    report = Report(io.StringIO())
+    for bare in (None, layout()):
+        old = replace(wish, layout=bare, filesystem=kind)
+        assert decide_loop(old, directory=True, report=report) is False
+        with pytest.raises(LayoutError, match=f"{kind} is made from a directory"):
+            decide_loop(old, directory=False, report=report)
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "root", "refused"),
+    [
+        ("ext4", FileSystem.EXT4, None),
+        ("ext3", FileSystem.EXT4, None),
+        ("xfs", FileSystem.XFS, None),
+        ("xfs", FileSystem.EXT4, "--fs-type is xfs, and the layout makes the partition root ext4"),
+        ("btrfs", FileSystem.EXT4, "makes the partition root ext4"),
+        ("ext3", FileSystem.XFS, "makes the partition root xfs"),
+        ("ext4", FileSystem.BTRFS, "makes the partition root btrfs"),
+    ],
+)
+def test_a_root_file_system_that_contradicts_the_layout(
+    filesystem: str, root: FileSystem, refused: str | None
+) -> None:
+    disk = layout(filesystem=root)
+    check_filesystem(None, filesystem, set_by="--fs-type")
+    check_filesystem(disk, filesystem, set_by=None)
+    if refused is None:
+        check_filesystem(disk, filesystem, set_by="--fs-type")
+        return
+    with pytest.raises(LayoutError, match=refused):
+        check_filesystem(disk, filesystem, set_by="--fs-type")
+
+
+def test_a_root_file_system_that_nobody_knows() -> None:
+    for disk in (None, layout()):
+        with pytest.raises(LayoutError, match="cannot make the file system 'zfs'"):
+            check_filesystem(disk, "zfs", set_by="FS_TYPE")
+
+
+def test_a_name_that_is_not_utf_8(wish: DiskRequest) -> None:
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        check_request(replace(wish, output=wish.output.with_name("\udcff")))

@@ -45,14 +45,6 @@ DOORS = {
 
 PURE = ("errors", "units", "tree", "layout", "plan")
 
-STILL_WRONG: frozenset[tuple[str, str]] = frozenset(
-    {
-        ("artefacts.manifest", "disk.request"),
-        ("artefacts.manifest", "ramdisk.settings"),
-    }
-)
-"""To be mended after the move."""
-
 
 def name_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -93,11 +85,7 @@ def test_the_table_lists_every_folder_and_only_those() -> None:
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {"dibo", "__main__"}))
 def test_a_folder_imports_only_folders_above_it(module: str) -> None:
     place = ORDER.index(folder(module))
-    wrong = {
-        other
-        for other in own(MODULES[module]) - {"dibo"}
-        if ORDER.index(folder(other)) > place and (module, other) not in STILL_WRONG
-    }
+    wrong = {other for other in own(MODULES[module]) - {"dibo"} if ORDER.index(folder(other)) > place}
     assert not wrong, f"{module} imports {sorted(wrong)}, which the table lists further down"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from dibo.disk.mke2fs import measure
+from dibo.disk.programs.mke2fs import measure
 from dibo.tree.node import Node
 from dibo.tree.query import find, kernels, names_in, os_release, tidy, walk
 from dibo.tree.sinks import Several, choose

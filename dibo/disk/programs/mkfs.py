@@ -62,7 +62,7 @@ def _is_plain(name: bytes) -> bool:
 
 
 def proto(top: Node) -> Iterator[str]:
-    """The lines of the list. Contents of files are paths (dibo.disk.numbered_files)."""
+    """The lines of the list. Contents of files are paths (dibo.disk.programs.numbered_files)."""
     yield "/"
     yield "0 0"  # blocks and inodes, which mkfs.xfs reads and does not use
     yield _line(top)

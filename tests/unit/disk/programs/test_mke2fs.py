@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.disk.mke2fs import BLOCK, FileSystemWish, Usage, check_fits, holds, overhead, smallest
+from dibo.disk.programs.mke2fs import BLOCK, FileSystemWish, Usage, check_fits, holds, overhead, smallest
 from dibo.disk.request import TYPES
 from dibo.errors import ImageTooSmall
 from dibo.layout.identity import identify

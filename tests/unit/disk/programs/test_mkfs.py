@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dibo.disk.mkfs import losses, proto
-from dibo.disk.numbered_files import Numbered
+from dibo.disk.programs.mkfs import losses, proto
+from dibo.disk.programs.numbered_files import Numbered
 from dibo.tree.node import Node
 from tests.support.disks.memory_disk import device, directory, file, symlink
 

@@ -1,0 +1,128 @@
+"""The files that one command makes: what can be refused before, and how all of them get their names together.
+
+    web.qcow2  web.raw                                   artefacts
+    web.qcow2.sha256  web.raw.sha256  web.manifest.json  records of them
+
+Everything is whole, under other names beside these, before the first gets its name. Then old records go, artefacts
+come, and new records last: whenever that is interrupted, no record is there that speaks of other files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from dibo.errors import OutputError, UsageError, VerificationFailed
+from dibo.system.workspace import Run
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def check_output_name(output: Path) -> None:
+    """Refuse what names no file that dibo can write. Raises UsageError, OutputError."""
+    if not output.name:
+        raise UsageError(
+            f"{str(output)!r} is not the name of a file", hint="-o takes a name: web, or out/web"
+        )
+    try:
+        str(output.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the path {str(output)!a} is not UTF-8",
+            hint="manifests and checksums contain names as UTF-8; choose another with -o",
+        ) from None
+    directory = output.absolute().parent
+    if not directory.is_dir():
+        raise OutputError(
+            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
+
+
+def check_output_files(paths: Sequence[Path]) -> None:
+    """Refuse names that are taken by a directory, or by two files. Raises UsageError, OutputError."""
+    if len(set(paths)) != len(paths):
+        raise UsageError("two types would be written to the same file", hint="give -o a name without a type")
+    for path in paths:
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory", hint="choose another name with -o")
+
+
+def checksum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def verified_sha256(path: Path) -> str:
+    """The sha256 of a file, compared with the one recorded beside it, if there is one. Raises VerificationFailed."""
+    digest = sha256_of(path)
+    record = checksum_path(path)
+    if record.exists() and digest not in record.read_text(errors="replace").split():
+        raise VerificationFailed(
+            f"{path} has the sha256 {digest}; {record} says otherwise",
+            hint="build the artefact again, or delete the file with the digest",
+        )
+    return digest
+
+
+class Outputs:
+    """The files of one command, as a context manager: what is not published when it ends is removed."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._stack = ExitStack()
+        self._artefacts: dict[Path, Path] = {}
+        self._records: dict[Path, Path] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def artefact(self, path: Path) -> Path:
+        """Where to write what becomes `path`. Raises OutputError."""
+        self._artefacts[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
+        return part
+
+    def record(self, path: Path, text: str) -> None:
+        """Write what becomes `path`: a checksum, a manifest. Raises OutputError."""
+        self._records[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
+        part.write_text(text)
+
+    def checksum(self, path: Path) -> str:
+        """Record the sha256 of the artefact that becomes `path`, as sha256sum(1) writes and checks it; the sha256."""
+        digest = sha256_of(self._artefacts[path.absolute()])
+        self.record(checksum_path(path), f"{digest}  {path.name}\n")
+        return digest
+
+    def publish(self) -> None:
+        """Give all their names. Checksums of former artefacts go, also where no new ones come. Raises OutputError."""
+        with _signals_blocked():
+            for record in {*self._records, *map(checksum_path, self._artefacts)}:
+                record.unlink(missing_ok=True)
+            for path, part in (*self._artefacts.items(), *self._records.items()):
+                part.replace(path)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

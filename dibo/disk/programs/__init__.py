@@ -1,0 +1,1 @@
+"""File systems that programs of this machine make, without root: mke2fs, mkfs.xfs, mkfs.btrfs."""
