@@ -21,7 +21,7 @@ from layers import ENVIRONMENT, dibo_program, store_of_our_own, timed
 from dibo.ramdisk.compress import DEFAULTS, parse_compression
 from dibo.ramdisk.compress import compress as compressed
 from dibo.ramdisk.cpio import archive
-from dibo.ramdisk.source import Bytes, host_node
+from dibo.ramdisk.source import ContentReader, host_node
 from dibo.tree.node import Node
 
 THEIRS = f"find . | cpio --quiet -o -H newc | zstd -q -{DEFAULTS['zstd']} -T0 > ../theirs"
@@ -80,7 +80,7 @@ def main() -> None:
 
 def pack(directory: Path, target: Path) -> float:
     begun = time.monotonic()
-    contents = Bytes(None)  # type: ignore[arg-type]  # all are files of this machine
+    contents = ContentReader(None)  # type: ignore[arg-type]  # all are files of this machine
     packed = compressed(archive(tree(directory), contents.stream, clamp=1 << 31), parse_compression("zstd"))
     with target.open("wb") as file:
         for piece in packed:

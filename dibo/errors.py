@@ -1,6 +1,6 @@
-"""Every way dibo can fail, each with its own exit code.
+"""Every error of dibo, each with its own exit code.
 
-A message says what failed and what was wanted; the hint says what to do next. Exit codes are part of the
+A message says what failed, what was expected and what was found; the hint says what to do. Exit codes are part of the
 interface: docs/reference/exit-codes.md lists them, and a test compares that page with this module.
 Codes 1 and 2 are left to Python and argparse, 126 and above to the shell.
 """
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 
 class DiboError(Exception):
-    """Something dibo can explain. `hint` is what to do next, one or more lines, or empty."""
+    """An error that dibo can explain. `hint` says what to do, in one or more lines, or is empty."""
 
     exit_code = 3
-    meaning = "dibo failed in a way that has no code of its own"
+    meaning = "dibo failed for a reason without an exit code of its own"
     blob = ""
-    """The digest of the blob whose reading failed, where it was that."""
+    """The digest of the blob that could not be read, if that is the cause."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -24,32 +24,32 @@ class DiboError(Exception):
 
 class UsageError(DiboError):
     exit_code = 2
-    meaning = "the command line or a variable makes no sense"
+    meaning = "the command line or an environment variable is invalid"
 
 
 class FlavourError(DiboError):
     exit_code = 10
-    meaning = "a flavour is not well formed"
+    meaning = "a flavour is malformed"
 
 
 class UnknownFlavour(DiboError):
     exit_code = 11
-    meaning = "a flavour that was asked for or needed is nowhere on the search path"
+    meaning = "a requested or required flavour is not on the search path"
 
 
 class StackError(DiboError):
     exit_code = 12
-    meaning = "the flavours do not go together: a circle of needs, a clash, an architecture"
+    meaning = "the flavours are incompatible: circular dependency, conflict, or architecture"
 
 
 class HookFailed(DiboError):
     exit_code = 20
-    meaning = "a hook ran and failed, or printed what dibo cannot use"
+    meaning = "a hook failed, or printed invalid output"
 
 
 class BaseError(DiboError):
     exit_code = 30
-    meaning = "the base root file system could not be had, or is not what it claims to be"
+    meaning = "the base root file system is not available or is invalid"
 
 
 class VerificationFailed(BaseError):
@@ -59,37 +59,37 @@ class VerificationFailed(BaseError):
 
 class SignatureError(VerificationFailed):
     exit_code = 62
-    meaning = "an image in a registry is not signed, or by no key that is trusted for it"
+    meaning = "an image in a registry has no signature by a key trusted for it"
 
 
 class Unreachable(BaseError):
     exit_code = 32
-    meaning = "a server that bases come from does not answer"
+    meaning = "a server that provides bases does not respond"
 
 
 class ImageError(BaseError):
     exit_code = 33
-    meaning = "a container image cannot be read, or is not what it claims to be"
+    meaning = "a container image cannot be read or is invalid"
 
 
 class LayerError(BaseError):
     exit_code = 34
-    meaning = "a layer is no well-formed archive, or goes beyond the limits"
+    meaning = "a layer is a malformed archive or exceeds a limit"
 
 
 class EngineError(DiboError):
     exit_code = 40
-    meaning = "the container engine failed, or cannot work on this machine"
+    meaning = "the container engine failed or does not work on this machine"
 
 
 class ToolMissing(DiboError):
     exit_code = 41
-    meaning = "a program that is needed is missing or too old"
+    meaning = "a required program is missing or too old"
 
 
 class LayoutError(DiboError):
     exit_code = 50
-    meaning = "the disk layout makes no sense, or does not fit the image size"
+    meaning = "the disk layout is invalid or does not fit the image size"
 
 
 class ImageTooSmall(LayoutError):
@@ -99,22 +99,22 @@ class ImageTooSmall(LayoutError):
     def __init__(self, message: str, *, hint: str = "", enough: int = 0) -> None:
         super().__init__(message, hint=hint)
         self.enough = enough
-        """Bytes of an image that it does fit; 0 where nobody knows."""
+        """Bytes of an image that would be large enough; 0 if unknown."""
 
 
 class RootNotBootable(LayoutError):
     exit_code = 54
-    meaning = "the disk is to boot, and the root has no kernel, no boot loader, or no boot files"
+    meaning = "the disk should boot, but the root has no kernel, boot loader or boot files"
 
     def __init__(self, message: str, *, hint: str = "", preparable: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.preparable = preparable
-        """Whether the boot files alone are missing."""
+        """Whether only the boot files are missing."""
 
 
 class OutputError(DiboError):
     exit_code = 52
-    meaning = "the artefact could not be written"
+    meaning = "an artefact cannot be written"
 
 
 class ConverterError(DiboError):
@@ -124,51 +124,51 @@ class ConverterError(DiboError):
 
 class RamdiskError(DiboError):
     exit_code = 55
-    meaning = "a ramdisk cannot be made: something it needs is not in the root, or its init is wrong"
+    meaning = "a ramdisk cannot be made: the root lacks a file it needs, or its /init is invalid"
 
 
 class DiskImageError(DiboError):
     exit_code = 56
-    meaning = "a disk image cannot be read, or holds no kernel of the kind that was asked for"
+    meaning = "a disk image cannot be read or does not contain the requested kernel"
 
 
 class LoopError(DiboError):
     exit_code = 57
-    meaning = "loop devices or mounts are needed, and this machine or this user has them not, or they failed"
+    meaning = "loop devices or mounts failed, or are not available on this machine or to this user"
 
 
 class BootServerError(DiboError):
     exit_code = 58
-    meaning = "the boot server cannot start: its machines file, its port or what it is to serve"
+    meaning = "the boot server cannot start: machines file, port, or files to serve"
 
 
 class RegistryError(DiboError):
     exit_code = 60
-    meaning = "a registry did not give or take what was wanted"
+    meaning = "a registry refused or failed a request"
 
     def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
-        """`status` is that of HTTP where an answer was the reason, else 0."""
+        """`status` is the HTTP status if a response caused the error, else 0."""
         super().__init__(message, hint=hint)
         self.status = status
 
 
 class LocalLayers(DiboError):
     exit_code = 61
-    meaning = "an image with local layers was about to leave this machine"
+    meaning = "an image with local layers must not leave this machine"
 
 
 class ManifestError(DiboError):
     exit_code = 64
-    meaning = "there is no manifest of the image, it is none, or what it names is not what is here"
+    meaning = "the manifest is missing, invalid, or does not match the files present"
 
 
 class Differs(DiboError):
     exit_code = 65
-    meaning = "what was built again is not the same, or a file is not what its manifest says"
+    meaning = "a rebuilt image differs, or a file does not match its manifest"
 
 
 class CommandFailed(DiboError):
-    """A process ended badly. Doors raise it; whoever knows what the process was for gives it a better name."""
+    """A process failed. dibo.system.process raises it; callers translate it into an error that names their task."""
 
     exit_code = 70
     meaning = "a command that dibo ran failed"
@@ -182,10 +182,10 @@ class CommandFailed(DiboError):
 
 
 class Defect(DiboError):
-    """An exception that nobody expected: the last resort, where a program ends."""
+    """An unexpected exception, reported where a program ends."""
 
     exit_code = 71
-    meaning = "a defect of dibo: please report it"
+    meaning = "a defect in dibo: please report it"
 
 
 class Interrupted(BaseException):

@@ -1,7 +1,7 @@
-"""Sizes, as people write them and as bytes.
+"""Sizes as text and as bytes.
 
-A size is an int of bytes everywhere inside dibo. People write `64MiB`, `1.5GiB`, `2G`; a bare number in
-IMAGE_SIZE means GiB, as it always did (`qemu-img create … ${IMAGE_SIZE}G`).
+Inside dibo a size is an int of bytes. Users write `64MiB`, `1.5GiB`, `2G`; a bare number in
+IMAGE_SIZE means GiB (as in `qemu-img create … ${IMAGE_SIZE}G`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def parse_size(text: str) -> int:
     """Bytes of `64MiB`, `64M`, `1.5G` or `4096`. Every prefix is binary. Raises UsageError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is not a size", hint="write a number and a unit: 64MiB, 1.5GiB")
+        raise UsageError(f"{text!r} is not a size", hint="write a number and a unit, such as 64MiB or 1.5GiB")
     return int(Decimal(match["number"]) * _FACTORS[(match["prefix"] or "").upper()])
 
 
@@ -40,7 +40,9 @@ def parse_gib(text: str) -> int:
         )
     size = -(-int(Decimal(text.strip()) * GIB) // MIB) * MIB
     if size == 0:
-        raise UsageError("an image of size 0 holds nothing", hint="IMAGE_SIZE is a number of GiB, such as 2")
+        raise UsageError(
+            "the image size must be larger than 0", hint="IMAGE_SIZE is a number of GiB, such as 2"
+        )
     return size
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, Content, compose, format_of
+from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, ArtefactFile, compose, format_of
 from dibo.artefacts.outputs import verified_sha256
 from dibo.cache.push_image import target
 from dibo.errors import DiskImageError, UsageError
@@ -83,11 +83,13 @@ def _artefact(file: Path) -> tuple[str, tuple[_File, ...]]:
     return DISK, (_File(path=file, media_type=f"{DISK}.{kind}"),)
 
 
-def _described(file: _File) -> Content:
+def _described(file: _File) -> ArtefactFile:
     """With the digest, which is that of the file beside it where there is one."""
     digest = verified_sha256(file.path)
     size = file.path.stat().st_size
-    return Content(title=file.path.name, media_type=file.media_type, digest=f"sha256:{digest}", size=size)
+    return ArtefactFile(
+        title=file.path.name, media_type=file.media_type, digest=f"sha256:{digest}", size=size
+    )
 
 
 def _send(name: ImageName, digest: str, size: int, path: Path) -> bool:

@@ -12,11 +12,11 @@ from dibo.artefacts import manifest
 from dibo.build.build import Job
 from dibo.build.engine import Root, Setup
 from dibo.flavours.loader import load_wishes
-from dibo.flavours.ramdisk_requests import Fragment, Wishes
+from dibo.flavours.ramdisk_requests import Fragment, RamdiskRequests
 from dibo.flavours.stack import Stack
 from dibo.ramdisk.init import Script, assemble
 from dibo.ramdisk.lint import check
-from dibo.ramdisk.make import Order, rules_named
+from dibo.ramdisk.make import RamdiskSpec, rules_named
 from dibo.ramdisk.settings import RamdiskSettings
 from dibo.ramdisk.write import check_output, write_ramdisk
 from dibo.settings.settings import Settings
@@ -37,7 +37,7 @@ class PlannedRamdisk:
     session: Session
     job: Job
     wanted: RamdiskSettings
-    order: Order
+    order: RamdiskSpec
 
     def make(self) -> tuple[Path, ...]:
         """Build the layers that are missing, and make initramfs and kernel; their paths."""
@@ -71,20 +71,22 @@ def planned_ramdisk(
         setup = Setup(run=run, report=report)
         stack = stack_of(settings, run)
         check_stack(stack)
-        wishes = tuple(load_wishes(flavour) for flavour in stack.flavours)
-        script, fragments = script_of(wishes)
-        order = make_order(wanted, wishes, script, epoch=settings.source_date_epoch)
+        requests = tuple(load_wishes(flavour) for flavour in stack.flavours)
+        script, fragments = script_of(requests)
+        order = make_order(wanted, requests, script, epoch=settings.source_date_epoch)
         with open_session(settings, setup, workspace=workspace) as session:
             for warning in check(script, fragments, directory=run.subdirectory("init")):
                 report.warn(warning)
             yield PlannedRamdisk(session=session, job=session.job(stack), wanted=wanted, order=order)
 
 
-def make_order(wanted: RamdiskSettings, wishes: tuple[Wishes, ...], script: Script, *, epoch: int) -> Order:
+def make_order(
+    wanted: RamdiskSettings, requests: tuple[RamdiskRequests, ...], script: Script, *, epoch: int
+) -> RamdiskSpec:
     """What goes in, from the stack and from the converter's own files."""
     own = resources.shared("converters") / "initramfs"
-    return Order(
-        wishes=wishes,
+    return RamdiskSpec(
+        requests=requests,
         init=script.text,
         udhcpc=(own / "udhcpc").read_bytes(),
         rules=rules_named((own / "udev-rules").read_text()),
@@ -97,11 +99,11 @@ def make_order(wanted: RamdiskSettings, wishes: tuple[Wishes, ...], script: Scri
     )
 
 
-def script_of(wishes: tuple[Wishes, ...]) -> tuple[Script, tuple[Fragment, ...]]:
+def script_of(requests: tuple[RamdiskRequests, ...]) -> tuple[Script, tuple[Fragment, ...]]:
     """/init, and the fragments of flavours in it."""
     own = resources.shared("converters") / "initramfs" / "init.d"
     begin, end = (
         Fragment(flavour="", path=str(own / name), text=(own / name).read_text()) for name in ("begin", "end")
     )
-    fragments = tuple(each.init for each in wishes if each.init is not None)
+    fragments = tuple(each.init for each in requests if each.init is not None)
     return assemble(begin, fragments, end), fragments

@@ -40,8 +40,8 @@ class Converters:
         for directory in search_path:
             if not directory.is_dir():
                 raise ConverterError(
-                    f"there is no directory {directory} of converters",
-                    hint="--converters-path and DIBO_CONVERTERS_PATH name it",
+                    f"the converters directory {directory} does not exist",
+                    hint="set --converters-path or DIBO_CONVERTERS_PATH",
                 )
             for path in sorted(directory.iterdir()):
                 if (path / "converter.yaml").is_file():
@@ -55,10 +55,10 @@ class Converters:
         return tuple(sorted(self._found))
 
     def get(self, kind: str) -> Converter:
-        """Raises UsageError for a type that nobody makes, ConverterError for a converter.yaml that is wrong."""
+        """Raises UsageError for an unknown type, ConverterError for an invalid converter.yaml."""
         if kind not in self._found:
             raise UsageError(
-                f"no converter makes {kind!r}{nearest(kind, self._found)}",
+                f"no converter for type {kind!r}{nearest(kind, self._found)}",
                 hint=f"types: {', '.join(self.types)}",
             )
         return load_converter(self._found[kind])
@@ -72,7 +72,7 @@ def load_converter(path: Path) -> Converter:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConverterError(f"cannot read {manifest}: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or data.get("takes") not in tuple(Takes):
-        raise ConverterError(f"{manifest} does not say what it takes", hint=f"takes: {' or '.join(Takes)}")
+        raise ConverterError(f"{manifest}: expected takes: {' or '.join(Takes)}")
     for key in data:
         if key not in ("summary", "takes", "tools", "command"):
             known = ("summary", "takes", "tools", "command")
@@ -89,5 +89,5 @@ def load_converter(path: Path) -> Converter:
 
 def _words(value: object, manifest: Path, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise ConverterError(f"{manifest}: {key} is a list of words, not {value!r}")
+        raise ConverterError(f"{manifest}: {key} must be a list of strings, got {value!r}")
     return tuple(value)

@@ -26,14 +26,14 @@ _LAYER: Final = _object(
         "title": _TEXT,
         "key": _KEY,
         "local": _FLAG,
-        "digest": {**_DIGEST, "description": "of what the layer changes"},
-        "diff-id": {**_MAYBE, "description": "of the layer's tar, in an image that was converted"},
+        "digest": {**_DIGEST, "description": "digest of the layer's changes"},
+        "diff-id": {**_MAYBE, "description": "digest of the layer's tar, in a converted image"},
     },
 )
 _BASE: Final = _object(
     {
         "name": _TEXT,
-        "wanted": {**_MAYBE, "description": "as --base takes it; null for a file of whoever built"},
+        "wanted": {**_MAYBE, "description": "as --base takes it; null for a local file"},
         "release": _MAYBE,
         "mirror": _MAYBE,
         "ingredients": {"type": "object", "additionalProperties": _TEXT},

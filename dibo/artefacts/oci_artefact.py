@@ -29,7 +29,7 @@ _BARE: Final = ("ext", "xfs", "btrfs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class ArtefactFile:
     """A file of an artefact. `digest` is `sha256:…`, `size` in bytes."""
 
     title: str
@@ -50,7 +50,7 @@ def format_of(head: bytes) -> str | None:
     return None
 
 
-def compose(kind: str, contents: Sequence[Content], *, empty: str) -> bytes:
+def compose(kind: str, contents: Sequence[ArtefactFile], *, empty: str) -> bytes:
     """The manifest of an artefact of the type `kind`; `empty` is the digest of its config, EMPTY. The same for the same
     files, whoever composes it and when."""
     manifest: dict[str, Any] = {
@@ -60,12 +60,12 @@ def compose(kind: str, contents: Sequence[Content], *, empty: str) -> bytes:
         "config": {"mediaType": EMPTY_TYPE, "digest": empty, "size": len(EMPTY)},
         "layers": [
             {
-                "mediaType": each.media_type,
-                "digest": each.digest,
-                "size": each.size,
-                "annotations": {TITLE: each.title},
+                "mediaType": file.media_type,
+                "digest": file.digest,
+                "size": file.size,
+                "annotations": {TITLE: file.title},
             }
-            for each in contents
+            for file in contents
         ],
     }
     return json.dumps(manifest, separators=(",", ":")).encode()

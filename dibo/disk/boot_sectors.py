@@ -14,7 +14,7 @@ from dibo.errors import LayoutError
 from dibo.formats import grub_images
 from dibo.formats.sparse import put
 from dibo.formats.target import Target
-from dibo.layout.model import Content, Flag, Layout, Table
+from dibo.layout.model import Flag, Layout, PartitionContent, TableType
 from dibo.layout.partition_table import encode_gpt, encode_mbr
 from dibo.layout.placement import Placement
 from dibo.units import SECTOR
@@ -28,8 +28,8 @@ def wants_boot_files(layout: Layout) -> bool:
     return _wants_core(layout.table, layout) or any(part.content for part in layout.partitions)
 
 
-def _wants_core(table: Table, layout: Layout) -> bool:
-    return table is Table.MBR and any(Flag.BOOTABLE in part.flags for part in layout.partitions)
+def _wants_core(table: TableType, layout: Layout) -> bool:
+    return table is TableType.MBR and any(Flag.BOOTABLE in part.flags for part in layout.partitions)
 
 
 def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None:
@@ -39,7 +39,7 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None
     is written last: a disk without one is not a disk yet.
     """
     _check_wanted(placement, boot)
-    if placement.table is Table.MBR:
+    if placement.table is TableType.MBR:
         *records, (_, first_sector) = encode_mbr(placement)
         rest, tail = b"", b""
         tail_offset = placement.size
@@ -70,10 +70,10 @@ def has_core(placement: Placement) -> bool:
 
 def _core(placement: Placement) -> tuple[int, int] | None:
     """Where GRUB's core image goes, and how many sectors there are."""
-    part = placement.holding(Content.GRUB_CORE)
+    part = placement.holding(PartitionContent.GRUB_CORE)
     if part is not None:
         return part.first_lba, part.sectors
-    if placement.table is Table.MBR and any(
+    if placement.table is TableType.MBR and any(
         Flag.BOOTABLE in part.wish.flags for part in placement.partitions
     ):
         return _GAP_LBA, grub_cfg.EARLY_LBA - _GAP_LBA
@@ -87,7 +87,7 @@ def _check_wanted(placement: Placement, boot: BootFiles) -> None:
     nothing = boot.boot is None and boot.core is None and not boot.esp
     if _core(placement) is not None and not has_bios and not boot.esp:
         raise LayoutError("the layout wants GRUB's images for BIOS, the root has none", hint=hint)
-    if placement.holding(Content.ESP) is not None and nothing:
+    if placement.holding(PartitionContent.ESP) is not None and nothing:
         raise LayoutError("the layout wants files for the EFI system partition, the root has none", hint=hint)
     if (boot.boot is None) != (boot.core is None):
         raise LayoutError("the root has one of GRUB's images for BIOS, and not the other", hint=hint)

@@ -15,7 +15,7 @@ from dibo.disk.programs.numbered_files import Numbered
 from dibo.errors import LayoutError
 from dibo.formats.open_target import copy_raw
 from dibo.formats.target import Target
-from dibo.layout.model import FileSystem
+from dibo.layout.model import FileSystemType
 from dibo.layout.placement import PlacedPartition, Placement
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Buffer, Contents, Node
@@ -44,7 +44,7 @@ class Programs:
                 continue
             self._choices.append((part, choice))
             self.places[part.wish.name] = Nowhere()
-            if part.wish.filesystem is FileSystem.XFS and part.wish.mount is not None:
+            if part.wish.filesystem is FileSystemType.XFS and part.wish.mount is not None:
                 self.places[part.wish.name] = Numbered(self._run.subdirectory(part.wish.name))
 
     def fill(self, tree: Mounted, target: Target) -> None:
@@ -60,7 +60,7 @@ class Programs:
             file.unlink()
 
     def _make(self, part: PlacedPartition, choice: Choice, top: Node, tree: Mounted, file: Path) -> None:
-        if part.wish.filesystem is FileSystem.XFS:
+        if part.wish.filesystem is FileSystemType.XFS:
             self._xfs(part, top, file)
             return
         if choice.program == "mke2fs":

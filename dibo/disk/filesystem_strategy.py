@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from dibo.layout.model import ROOT, Content, FileSystem, Partition
+from dibo.layout.model import ROOT, FileSystemType, Partition, PartitionContent
 
 
 class Way(Enum):
@@ -38,7 +38,7 @@ class Choice:
         return self.program if self.way is Way.PROGRAM else self.way.value
 
 
-_OWN: Final = (FileSystem.EXT4, FileSystem.VFAT, FileSystem.SWAP)
+_OWN: Final = (FileSystemType.EXT4, FileSystemType.VFAT, FileSystemType.SWAP)
 ELDERS: Final = ("ext3", "ext2")
 """What FS_TYPE can make of an ext4 root."""
 
@@ -49,20 +49,20 @@ def choose_way(
     """The way for one partition; None where nothing is made. `filesystem` says what FS_TYPE makes of the root's,
     `directory` whether there can be one with the root in it; `loop` is the user's wish."""
     kind = partition.filesystem
-    if loop and kind not in (None, FileSystem.VFAT, FileSystem.SWAP):
+    if loop and kind not in (None, FileSystemType.VFAT, FileSystemType.SWAP):
         return Choice(way=Way.LOOP, reason="--loop asks for it")
-    if filesystem in ELDERS and kind is FileSystem.EXT4:
+    if filesystem in ELDERS and kind is FileSystemType.EXT4:
         return Choice(
             way=Way.PROGRAM,
             program="mke2fs",
             needs_directory=True,
             reason=f"dibo's own writer makes ext4, not {filesystem}; mke2fs makes it from a directory, without root",
         )
-    if kind is None and partition.content is not Content.GRUB_CORE:
+    if kind is None and partition.content is not PartitionContent.GRUB_CORE:
         return None
-    if kind is FileSystem.XFS:
+    if kind is FileSystemType.XFS:
         return _xfs(partition)
-    if kind is FileSystem.BTRFS:
+    if kind is FileSystemType.BTRFS:
         return _btrfs(partition, directory)
     return Choice(way=Way.OWN, reason="dibo writes it itself, with no privileges")
 

@@ -21,8 +21,8 @@ from dibo.formats import grub_images
 from dibo.formats.partitions.reader import Place, Table
 from dibo.formats.target import Target
 from dibo.layout.identity import disk_guid, identify
-from dibo.layout.model import ROOT, Content, FileSystem, Partition, PartitionType, Sizing
-from dibo.layout.model import Table as TableKind
+from dibo.layout.model import ROOT, FileSystemType, Partition, PartitionContent, PartitionType, Sizing
+from dibo.layout.model import TableType as TableKind
 from dibo.layout.placement import PlacedPartition, Placement
 from dibo.units import MIB, SECTOR, human_size
 
@@ -104,7 +104,7 @@ def placement(found: FoundDisk, *, identity: str, label: str) -> Placement:
         name="root",
         type=PartitionType.LINUX,
         size=Sizing.REST,
-        filesystem=FileSystem.EXT4,
+        filesystem=FileSystemType.EXT4,
         label=label,
         mount=ROOT,
     )
@@ -114,10 +114,10 @@ def placement(found: FoundDisk, *, identity: str, label: str) -> Placement:
             name="esp",
             type=PartitionType.ESP,
             size=found.esp.size,
-            filesystem=FileSystem.VFAT,
+            filesystem=FileSystemType.VFAT,
             label=_ESP_LABEL,
             mount=_ESP_MOUNT,
-            content=Content.ESP,
+            content=PartitionContent.ESP,
         )
         partitions.append(_placed(esp, found.esp, identity))
     return Placement(

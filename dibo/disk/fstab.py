@@ -13,7 +13,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from dibo.layout.model import BOOT, ROOT, FileSystem, Table
+from dibo.layout.model import BOOT, ROOT, FileSystemType, TableType
 from dibo.layout.placement import PlacedPartition, Placement
 
 PATH: Final = "/etc/fstab"
@@ -32,17 +32,17 @@ def source(partition: PlacedPartition) -> str:
 
 def uuid_of(partition: PlacedPartition) -> str:
     """The UUID of the file system, as blkid(8) and GRUB write it."""
-    if partition.wish.filesystem is FileSystem.VFAT:
+    if partition.wish.filesystem is FileSystemType.VFAT:
         serial = f"{partition.ids.fat_serial:08X}"
         return f"{serial[:4]}-{serial[4:]}"
     return str(partition.ids.filesystem_uuid)
 
 
-def _device(partition: PlacedPartition, table: Table) -> str:
+def _device(partition: PlacedPartition, table: TableType) -> str:
     """The same by the disk that / is on."""
     if partition.wish.mount in _EARLY:
         return source(partition)
-    return f"{_LINKS}/{partition.wish.name if table is Table.GPT else f'part{partition.number}'}"
+    return f"{_LINKS}/{partition.wish.name if table is TableType.GPT else f'part{partition.number}'}"
 
 
 def rewritten(old: bytes, placement: Placement, *, root_type: str, by_root_disk: bool = False) -> bytes:
@@ -86,7 +86,7 @@ def _lines(placement: Placement, root_type: str, *, by_root_disk: bool) -> list[
         mount = _escaped(str(part.wish.mount))
         lines.append(f"{device(part)} {mount} {kind} {options} 0 {check}")
     for part in placement.partitions:
-        if part.wish.filesystem is FileSystem.SWAP:
+        if part.wish.filesystem is FileSystemType.SWAP:
             options = ",".join(part.wish.options) or "sw"
             lines.append(f"{device(part)} none swap {options} 0 0")
     return lines

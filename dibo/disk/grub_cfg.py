@@ -20,7 +20,7 @@ from typing import Final
 
 from dibo.disk.fstab import source, uuid_of
 from dibo.formats.partitions.identifiers import MARK, MARK_OFFSET
-from dibo.layout.model import BOOT, Table
+from dibo.layout.model import BOOT, TableType
 from dibo.layout.placement import PlacedPartition, Placement
 from dibo.units import SECTOR
 
@@ -96,7 +96,7 @@ def menu(old: bytes, placement: Placement) -> bytes | None:
 
 def _root_question(placement: Placement) -> str:
     """Lines that set dibo_root to what the kernel finds its root by. $root is where the menu is read from."""
-    scheme = "gpt" if placement.table is Table.GPT else "msdos"
+    scheme = "gpt" if placement.table is TableType.GPT else "msdos"
     partition = f"$dibo_disk,{scheme}{placement.root.number}"
     name = source(placement.root)
     if not _PLAIN.fullmatch(name):

@@ -15,7 +15,7 @@ from dibo.disk.loop.mkfs import TYPES as LOOP_TYPES
 from dibo.errors import LayoutError, LoopError, ToolMissing, UsageError
 from dibo.formats.open_target import qcow2_compression
 from dibo.images.layers.limits import Limits
-from dibo.layout.model import ROOT, FileSystem, Layout, Partition, Sizing
+from dibo.layout.model import ROOT, FileSystemType, Layout, Partition, Sizing
 from dibo.layout.placement import place, smallest_disk
 from dibo.system import process
 from dibo.system.package_names import how_to_install
@@ -23,7 +23,7 @@ from dibo.system.report import Report
 
 TYPES: Final = ("ext4", *ELDERS)
 """File systems for a root: the first by dibo's own writer, the others by mke2fs."""
-BY_KERNEL: Final = (FileSystem.EXT4, FileSystem.XFS, FileSystem.BTRFS)
+BY_KERNEL: Final = (FileSystemType.EXT4, FileSystemType.XFS, FileSystemType.BTRFS)
 """What is made, on a loop device, by mkfs and mount."""
 BARE_LABEL: Final = "cloudimg-rootfs"
 
@@ -88,7 +88,7 @@ def output_path(output: Path, kind: str) -> Path:
 def root_type(layout: Layout | None, filesystem: str) -> str:
     """`filesystem` decides for a bare file system, and between those of the ext family on a disk."""
     kind = layout.root.filesystem if layout is not None else None
-    if kind is None or (kind is FileSystem.EXT4 and filesystem in TYPES):
+    if kind is None or (kind is FileSystemType.EXT4 and filesystem in TYPES):
         return filesystem
     return kind.value
 
@@ -141,7 +141,7 @@ def check_disk(request: DiskRequest, layout: Layout | None, *, loop: bool) -> No
     kind = root_type(layout, request.filesystem)
     if loop:
         check_loop([kind, *_others(layout)], label="" if layout is not None else BARE_LABEL)
-    elif layout is None or layout.root.filesystem is FileSystem.EXT4:
+    elif layout is None or layout.root.filesystem is FileSystemType.EXT4:
         _check_ext(kind)
     if layout is None:
         return

@@ -14,7 +14,7 @@ from dibo.disk.programs.mke2fs import BLOCK, Usage, measure, smallest
 from dibo.disk.programs.mkfs import LEAST
 from dibo.disk.request import DiskRequest, choice_of
 from dibo.disk.streamed import FileSystems
-from dibo.layout.model import DEFAULT_HEADROOM, ROOT, FileSystem, Layout, Partition, Sizing
+from dibo.layout.model import DEFAULT_HEADROOM, ROOT, FileSystemType, Layout, Partition, Sizing
 from dibo.layout.placement import PlacedPartition, place, smallest_disk
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
@@ -95,7 +95,7 @@ def _estimate(part: PlacedPartition, mounted: Mounted, root_type: str) -> int:
     top = mounted.tops[part.wish.mount] if part.wish.mount is not None else Node(0o040755)
     usage = measure(top)
     free = (part.wish.headroom or DEFAULT_HEADROOM).of(usage.bytes)
-    if part.wish.filesystem is FileSystem.EXT4:
+    if part.wish.filesystem is FileSystemType.EXT4:
         kind = root_type if part.wish.mount == ROOT else "ext4"
         more = Usage(inodes=usage.inodes, blocks=usage.blocks + -(-free // BLOCK))
         return smallest(more, type=kind)

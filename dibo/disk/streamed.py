@@ -15,7 +15,7 @@ from dibo.formats import ext4
 from dibo.formats.swap import swap_header
 from dibo.formats.target import Target
 from dibo.images.layers.split_by_mount import MAIN, Divided
-from dibo.layout.model import DEFAULT_HEADROOM, ROOT, Content, FileSystem
+from dibo.layout.model import DEFAULT_HEADROOM, ROOT, FileSystemType, PartitionContent
 from dibo.layout.placement import PlacedPartition, Placement
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
@@ -63,7 +63,7 @@ class FileSystems:
 
     def _writer(self, part: PlacedPartition) -> Writer | None:
         match part.wish.filesystem:
-            case FileSystem.EXT4:
+            case FileSystemType.EXT4:
                 return ext4.Writer(
                     self._target,
                     ext4.Parameters(
@@ -75,7 +75,7 @@ class FileSystems:
                         time=self._epoch,
                     ),
                 )
-            case FileSystem.VFAT:
+            case FileSystemType.VFAT:
                 return FatWriter(
                     self._target,
                     offset=part.offset,
@@ -114,7 +114,7 @@ class FileSystems:
                     writer.finish(top)
                 except ext4.NoSpace as error:
                     raise TooSmall(partition=part, missing=error.missing) from error
-            elif part.wish.filesystem is FileSystem.SWAP:
+            elif part.wish.filesystem is FileSystemType.SWAP:
                 header = swap_header(part.size, label=part.wish.label, uuid=part.ids.filesystem_uuid)
                 self._target.write(part.offset, [header])
 
@@ -144,7 +144,7 @@ class FileSystems:
         )
 
     def _esp(self, part: PlacedPartition, boot: BootFiles) -> Mapping[str, bytes]:
-        return grub_cfg.on_esp(boot.esp, self._placement) if part.wish.content is Content.ESP else {}
+        return grub_cfg.on_esp(boot.esp, self._placement) if part.wish.content is PartitionContent.ESP else {}
 
     def where(self, mount: PurePosixPath) -> Contents | None:
         """What the bytes of files on the file system mounted there go to, once the tree is known."""

@@ -19,7 +19,7 @@ from dibo.flavours import strict_yaml
 from dibo.flavours.files import read_files
 from dibo.flavours.ignore import Ignore
 from dibo.flavours.model import FLAVOUR_NAME, HOOK_NAME, File, Flavour, Hook, Kind, Phase
-from dibo.flavours.ramdisk_requests import Wishes, is_ramdisk_file, parse_wishes
+from dibo.flavours.ramdisk_requests import RamdiskRequests, is_ramdisk_file, parse_wishes
 from dibo.flavours.schema import nearest, parse_manifest
 from dibo.layout.parse import Statement, parse_statement
 
@@ -224,7 +224,7 @@ def _is_executable(directory: Path, file: File) -> bool:
     return target.is_file() and bool(target.stat().st_mode & 0o111)
 
 
-def load_wishes(flavour: Flavour) -> Wishes:
+def load_wishes(flavour: Flavour) -> RamdiskRequests:
     """What a flavour wants in a ramdisk. Raises FlavourError."""
     files = {}
     for file in flavour.ramdisk:

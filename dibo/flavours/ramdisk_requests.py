@@ -30,7 +30,7 @@ def is_ramdisk_file(path: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class RequestedName:
     """A program or module that is wanted, and where that is written."""
 
     text: str
@@ -55,22 +55,22 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class RamdiskRequests:
     """What one flavour wants in a ramdisk."""
 
     flavour: str
-    programs: tuple[Word, ...] = ()
-    modules: tuple[Word, ...] = ()
+    programs: tuple[RequestedName, ...] = ()
+    modules: tuple[RequestedName, ...] = ()
     init: Fragment | None = None
     rules: tuple[tuple[str, bytes], ...] = ()
     """(name, bytes) of udev rules."""
 
 
-def parse_wishes(flavour: str, files: Mapping[str, bytes], *, origin: str) -> Wishes:
+def parse_wishes(flavour: str, files: Mapping[str, bytes], *, origin: str) -> RamdiskRequests:
     """`files` are the flavour's files for ramdisks, by their paths there; `origin` is its directory, for messages.
     Raises FlavourError."""
     init = files.get("init")
-    return Wishes(
+    return RamdiskRequests(
         flavour=flavour,
         programs=_words(flavour, files, "binary-deps", _PROGRAM, origin),
         modules=_words(flavour, files, "modules", _MODULE, origin),
@@ -81,8 +81,8 @@ def parse_wishes(flavour: str, files: Mapping[str, bytes], *, origin: str) -> Wi
 
 def _words(
     flavour: str, files: Mapping[str, bytes], name: str, pattern: re.Pattern[str], origin: str
-) -> tuple[Word, ...]:
-    words: dict[str, Word] = {}
+) -> tuple[RequestedName, ...]:
+    words: dict[str, RequestedName] = {}
     for number, line in enumerate(_text(files.get(name, b""), f"{origin}/{name}").splitlines(), start=1):
         for word in line.partition("#")[0].split():
             if pattern.fullmatch(word) is None:
@@ -90,7 +90,7 @@ def _words(
                     f"{origin}/{name}:{number}: {word!r} cannot stand there",
                     hint="names, divided by blanks or in lines of their own; # begins a comment",
                 )
-            words.setdefault(word, Word(text=word, flavour=flavour, file=name, line=number))
+            words.setdefault(word, RequestedName(text=word, flavour=flavour, file=name, line=number))
     return tuple(words.values())
 
 

@@ -1,7 +1,7 @@
-"""One layout of what several flavours say: where they agree, or speak of different things.
+"""Merges the disk statements of several flavours into one layout; contradictions are errors.
 
-Partitions are the same when their names are. What is said first stays first on the disk, but for the partition with
-the rest, which comes last: so what others add does not move when the disk grows, and the rest can grow into it.
+Partitions with the same name are merged. They keep the order of the statements, except that the partition with size
+`rest` comes last: other partitions do not move when the disk grows, and the last one can grow.
 
     vm                  bios 1MiB | esp 64MiB |                   | root rest
     persistent-state                          | state 1GiB        |
@@ -18,17 +18,17 @@ from uuid import UUID
 from dibo.errors import LayoutError
 from dibo.layout.model import (
     ROOT,
-    Content,
-    FileSystem,
+    FileSystemType,
     Flag,
     Headroom,
     Layout,
     Partition,
+    PartitionContent,
     PartitionType,
     Sizing,
-    Table,
+    TableType,
 )
-from dibo.layout.parse import PartitionStatement, Statement, Where, check_label_length, parse_statement
+from dibo.layout.parse import PartitionStatement, Statement, ValuePath, check_label_length, parse_statement
 from dibo.layout.schema import MAX_PARTITIONS, VFAT_LABEL_PATTERN
 from dibo.units import exact_size
 
@@ -41,61 +41,61 @@ def parse_layout(data: object, *, origin: str, path: str = "layout") -> Layout:
 
 
 def merge(statements: Sequence[tuple[str, Statement]]) -> Statement | None:
-    """What `statements` say together, each with whose it is (`the flavour 'vm'`); None where nobody says anything.
+    """Merge `statements`, each with its owner (`the flavour 'vm'`); None if there are none.
 
-    Raises LayoutError, which names both, where two contradict each other.
+    Raises LayoutError, which names both owners, if two statements contradict each other.
     """
     if len(statements) < 2:
         return statements[0][1] if statements else None
-    own = _Said("the disk")
-    partitions: dict[str, _Said] = {}
-    for who, statement in statements:
-        own.add(who, statement.said)
+    own = _MergedValues("the disk")
+    partitions: dict[str, _MergedValues] = {}
+    for owner, statement in statements:
+        own.add(owner, statement.values)
         for partition in statement.partitions:
-            said = partitions.setdefault(partition.name, _Said(f"the partition {partition.name}"))
-            said.where = said.where or partition.where
-            said.add(who, partition.said)
-    whom = ", ".join(who.removeprefix("the flavour ") for who, _ in statements)
-    where = Where(f"the layout of the flavours {whom}", "layout")
+            values = partitions.setdefault(partition.name, _MergedValues(f"the partition {partition.name}"))
+            values.value_path = values.value_path or partition.value_path
+            values.add(owner, partition.values)
+    owners = ", ".join(owner.removeprefix("the flavour ") for owner, _ in statements)
+    value_path = ValuePath(f"the layout of the flavours {owners}", "layout")
     return Statement(
-        said=own.all(),
+        values=own.all(),
         partitions=tuple(
-            PartitionStatement(name=name, said=said.all(), where=said.where or where)
-            for name, said in partitions.items()
+            PartitionStatement(name=name, values=values.all(), value_path=values.value_path or value_path)
+            for name, values in partitions.items()
         ),
-        where=where,
+        value_path=value_path,
     )
 
 
-class _Said:
-    """What was said about one thing, by whom."""
+class _MergedValues:
+    """The values of one disk or partition, each with the owner that set it first."""
 
-    def __init__(self, what: str) -> None:
-        self.where: Where | None = None
-        self._what = what
-        self._said: dict[str, tuple[object, str]] = {}
+    def __init__(self, subject: str) -> None:
+        self.value_path: ValuePath | None = None
+        self._subject = subject
+        self._values: dict[str, tuple[object, str]] = {}
 
-    def add(self, who: str, said: Iterable[tuple[str, object]]) -> None:
-        for key, value in said:
-            before, first = self._said.setdefault(key, (value, who))
+    def add(self, owner: str, values: Iterable[tuple[str, object]]) -> None:
+        for key, value in values:
+            before, first_owner = self._values.setdefault(key, (value, owner))
             if before != value and not _same(before, value):
                 raise LayoutError(
-                    f"{first} and {who} contradict each other about {self._what}: {key} is {written(before)} in the"
-                    f" one, {written(value)} in the other",
-                    hint="change one of them, leave one out, or say it all in a file of your own: --layout FILE",
+                    f"{first_owner} and {owner} contradict each other about {self._subject}: {key} is"
+                    f" {written(before)} in the first, {written(value)} in the second",
+                    hint="change or remove one of them, or describe the whole disk in a file: --layout FILE",
                 )
 
     def all(self) -> tuple[tuple[str, object], ...]:
-        return tuple((key, value) for key, (value, _) in self._said.items())
+        return tuple((key, value) for key, (value, _) in self._values.items())
 
 
-def _same(one: object, other: object) -> bool:
-    """Mount options have no order that counts between flavours."""
-    return isinstance(one, tuple) and isinstance(other, tuple) and set(one) == set(other)
+def _same(first: object, second: object) -> bool:
+    """Whether two tuples have the same items: the order of mount options does not matter between flavours."""
+    return isinstance(first, tuple) and isinstance(second, tuple) and set(first) == set(second)
 
 
 def written(value: object) -> str:
-    """A value of a statement as people write it."""
+    """A value of a statement as users write it."""
     match value:
         case Enum():
             return str(value.value)
@@ -113,51 +113,55 @@ def written(value: object) -> str:
 
 
 def complete(statement: Statement) -> Layout:
-    """The layout that `statement` is, when it says all that a layout has to. Raises LayoutError."""
-    said: dict[str, Any] = dict(statement.said)
-    if "table" not in said:
-        statement.where.fail(
-            "nobody says which partition table the disk has: the key table is missing",
+    """The layout of a complete `statement`. Raises LayoutError if a key is missing or invalid."""
+    values: dict[str, Any] = dict(statement.values)
+    if "table" not in values:
+        statement.value_path.fail(
+            "the key table is missing: expected gpt or mbr",
             hint=_WHOLE,
         )
     if not statement.partitions:
-        statement.where.fail("the disk has no partitions", hint=_WHOLE)
+        statement.value_path.fail("the disk has no partitions", hint=_WHOLE)
     if len(statement.partitions) > MAX_PARTITIONS:
-        statement.where.fail(f"more than {MAX_PARTITIONS} partitions")
+        statement.value_path.fail(f"more than {MAX_PARTITIONS} partitions")
     partitions = []
-    for each in statement.partitions:
-        partition = _partition(each)
-        _check_alone(partition, each.where, table=said["table"])
-        partitions.append((partition, each.where))
-    _check_together(partitions, statement.where)
-    ordered = sorted((partition for partition, _ in partitions), key=lambda one: one.size is Sizing.REST)
-    layout = Layout(partitions=tuple(ordered), **said)
-    _check_sizes(layout, statement.where)
+    for partition_statement in statement.partitions:
+        partition = _partition(partition_statement)
+        _check_alone(partition, partition_statement.value_path, table=values["table"])
+        partitions.append((partition, partition_statement.value_path))
+    _check_together(partitions, statement.value_path)
+    ordered = sorted(
+        (partition for partition, _ in partitions), key=lambda partition: partition.size is Sizing.REST
+    )
+    layout = Layout(partitions=tuple(ordered), **values)
+    _check_sizes(layout, statement.value_path)
     return layout
 
 
-_WHOLE = (
-    "the flavour `vm` lays out a whole disk, others add to it; or say it all in a file of your own: --layout"
-)
+_WHOLE = "add the flavour `vm`, which describes a whole disk, or pass a file: --layout FILE"
 
 
 def _partition(statement: PartitionStatement) -> Partition:
-    said: dict[str, Any] = dict(statement.said)
+    values: dict[str, Any] = dict(statement.values)
     for key in ("type", "size"):
-        if key not in said:
-            statement.where.fail(f"the key {key} is missing", hint=f"{statement.name} is named nowhere else")
-    if said.get("filesystem") is FileSystem.NONE:
-        del said["filesystem"]
-    return Partition(name=statement.name, **said)
+        if key not in values:
+            statement.value_path.fail(
+                f"the key {key} is missing", hint=f"no other flavour sets it for {statement.name}"
+            )
+    if values.get("filesystem") is FileSystemType.NONE:
+        del values["filesystem"]
+    return Partition(name=statement.name, **values)
 
 
-def _check_alone(partition: Partition, where: Where, *, table: Table) -> None:
-    """What one partition must agree about with itself, and with the table."""
+def _check_alone(partition: Partition, value_path: ValuePath, *, table: TableType) -> None:
+    """Check one partition: its keys against each other and against the partition table."""
     filesystem, kind = partition.filesystem, partition.type
     if kind is PartitionType.BIOS_BOOT and filesystem is not None:
-        where.at(".filesystem").fail("a bios-boot partition has no file system")
-    if kind is PartitionType.ESP and filesystem is not FileSystem.VFAT:
-        where.fail("firmware reads only vfat from an esp", hint="write filesystem: vfat")
+        value_path.at(".filesystem").fail("a bios-boot partition cannot have a file system")
+    if kind is PartitionType.ESP and filesystem is not FileSystemType.VFAT:
+        value_path.fail(
+            "an esp requires filesystem vfat: firmware reads nothing else", hint="write filesystem: vfat"
+        )
     if filesystem is None:
         for key, value in (
             ("label", partition.label),
@@ -165,76 +169,80 @@ def _check_alone(partition: Partition, where: Where, *, table: Table) -> None:
             ("options", partition.options),
         ):
             if value:
-                where.at(f".{key}").fail(
-                    {"label": "only a file system has a label"}.get(
-                        key, "nothing to mount without a file system"
-                    ),
-                    hint=f"add the key filesystem, or leave {key} out",
+                value_path.at(f".{key}").fail(
+                    {"label": "a label requires a file system"}.get(key, "a mount requires a file system"),
+                    hint=f"add the key filesystem, or remove {key}",
                 )
     elif partition.label:
-        check_label_length(partition.label, filesystem, where.at(".label"))
-        if filesystem is FileSystem.VFAT:
-            where.at(".label").text(
-                partition.label, VFAT_LABEL_PATTERN, "a vfat label: capitals, digits and some punctuation"
+        check_label_length(partition.label, filesystem, value_path.at(".label"))
+        if filesystem is FileSystemType.VFAT:
+            value_path.at(".label").text(
+                partition.label, VFAT_LABEL_PATTERN, "a vfat label of capitals, digits and some punctuation"
             )
-    if partition.options and partition.mount is None and filesystem is not FileSystem.SWAP:
-        where.at(".options").fail("options of what is mounted nowhere", hint="add the key mount")
-    if partition.mount == ROOT and filesystem is FileSystem.VFAT:
-        where.at(".filesystem").fail("vfat cannot hold a root: it has no owners, modes or links")
-    if partition.mount is not None and filesystem is FileSystem.SWAP:
-        where.at(".mount").fail("swap is not mounted anywhere", hint="leave mount out")
-    if partition.content is Content.GRUB_CORE and kind is not PartitionType.BIOS_BOOT:
-        where.at(".content").fail("grub-core lies in a partition of type bios-boot")
-    if partition.content is Content.ESP and filesystem is not FileSystem.VFAT:
-        where.at(".content").fail("the content esp is a tree of files for filesystem: vfat")
+    if partition.options and partition.mount is None and filesystem is not FileSystemType.SWAP:
+        value_path.at(".options").fail("options require a mount point", hint="add the key mount")
+    if partition.mount == ROOT and filesystem is FileSystemType.VFAT:
+        value_path.at(".filesystem").fail("vfat cannot be the root: it stores no owners, modes or links")
+    if partition.mount is not None and filesystem is FileSystemType.SWAP:
+        value_path.at(".mount").fail("swap cannot have a mount point", hint="remove mount")
+    if partition.content is PartitionContent.GRUB_CORE and kind is not PartitionType.BIOS_BOOT:
+        value_path.at(".content").fail("the content grub-core requires type bios-boot")
+    if partition.content is PartitionContent.ESP and filesystem is not FileSystemType.VFAT:
+        value_path.at(".content").fail("the content esp requires filesystem vfat")
     if partition.headroom is not None and not isinstance(partition.size, Sizing):
-        where.at(".headroom").fail("a size that is said has no headroom", hint="write size: fit")
-    if partition.size is Sizing.FIT and filesystem in (None, FileSystem.SWAP):
-        where.at(".size").fail("nothing is stored in it that it could fit", hint="write a size")
-    _check_table(partition, where, table)
+        value_path.at(".headroom").fail("headroom requires size fit or rest", hint="write size: fit")
+    if partition.size is Sizing.FIT and filesystem in (None, FileSystemType.SWAP):
+        value_path.at(".size").fail("size fit requires a file system with stored files", hint="write a size")
+    _check_table(partition, value_path, table)
 
 
-def _check_table(partition: Partition, where: Where, table: Table) -> None:
+def _check_table(partition: Partition, value_path: ValuePath, table: TableType) -> None:
     kind = partition.type
-    if table is Table.GPT:
+    if table is TableType.GPT:
         if isinstance(kind, int):
-            where.at(".type").fail("a code is for table: mbr", hint="write a word or a GUID")
+            value_path.at(".type").fail("a type code requires table mbr", hint="write a word or a GUID")
         return
     if isinstance(kind, UUID):
-        where.at(".type").fail("a GUID is for table: gpt", hint="write a word or a code such as 0x83")
+        value_path.at(".type").fail(
+            "a type GUID requires table gpt", hint="write a word or a code such as 0x83"
+        )
     if kind is PartitionType.BIOS_BOOT:
-        where.at(".type").fail(
-            "a disk with an MBR has no bios-boot partition: GRUB lies before the first one",
-            hint="leave it out, and write flags: [bootable] at the partition that /boot is in",
+        value_path.at(".type").fail(
+            "bios-boot requires table gpt: with an MBR, GRUB is stored before the first partition",
+            hint="remove it, and add flags: [bootable] to the partition that contains /boot",
         )
     for flag in sorted(partition.flags - _MBR_FLAGS, key=lambda flag: flag.value):
-        where.at(".flags").fail(f"an MBR cannot say {flag.value}", hint="it can say bootable and hidden")
+        value_path.at(".flags").fail(f"an MBR has no flag {flag.value}", hint="use bootable or hidden")
 
 
-def _check_together(partitions: Sequence[tuple[Partition, Where]], whole: Where) -> None:
-    """What the partitions must agree about with each other."""
-    for index, (partition, where) in enumerate(partitions):
-        before = [other for other, _ in partitions[:index]]
-        if partition.mount is not None and any(other.mount == partition.mount for other in before):
-            where.at(".mount").fail(f"{partition.mount} is mounted from a partition above")
-        if partition.size is Sizing.REST and any(other.size is Sizing.REST for other in before):
-            where.at(".size").fail("only one partition can have the rest")
-        if partition.content is not None and any(other.content is partition.content for other in before):
-            where.at(".content").fail(f"{partition.content.value} is the content of a partition above")
+def _check_together(partitions: Sequence[tuple[Partition, ValuePath]], whole: ValuePath) -> None:
+    """Check the partitions against each other."""
+    for index, (partition, value_path) in enumerate(partitions):
+        before = [earlier for earlier, _ in partitions[:index]]
+        if partition.mount is not None and any(earlier.mount == partition.mount for earlier in before):
+            value_path.at(".mount").fail(f"an earlier partition is already mounted at {partition.mount}")
+        if partition.size is Sizing.REST and any(earlier.size is Sizing.REST for earlier in before):
+            value_path.at(".size").fail("only one partition can have size rest")
+        if partition.content is not None and any(earlier.content is partition.content for earlier in before):
+            value_path.at(".content").fail(
+                f"an earlier partition already has the content {partition.content.value}"
+            )
         if partition.label and any(
-            other.label == partition.label and other.filesystem is not None for other in before
+            earlier.label == partition.label and earlier.filesystem is not None for earlier in before
         ):
-            where.at(".label").fail(f"{partition.label} is the label of a partition above")
+            value_path.at(".label").fail(f"an earlier partition already has the label {partition.label}")
     if not any(partition.mount == ROOT for partition, _ in partitions):
-        whole.at(".partitions").fail("no partition is the root", hint=f"one has the key mount: /\n{_WHOLE}")
+        whole.at(".partitions").fail(
+            "no partition is mounted at /", hint=f"add mount: / to one partition\n{_WHOLE}"
+        )
 
 
-def _check_sizes(layout: Layout, where: Where) -> None:
+def _check_sizes(layout: Layout, value_path: ValuePath) -> None:
     for partition in layout.partitions:
         if partition.size is Sizing.REST and partition.headroom and layout.size is not Sizing.FIT:
-            where.fail(
-                f"headroom of {partition.name}, which has the rest: it counts on a disk that is as small as fits",
-                hint="write size: fit for the disk as well, or leave headroom out",
+            value_path.fail(
+                f"headroom of {partition.name} has no effect: its size is rest, and the disk has a fixed size",
+                hint="set size: fit for the disk as well, or remove headroom",
             )
 
 
@@ -249,7 +257,7 @@ def document(layout: Layout) -> dict[str, object]:
 
 def _document(partition: Partition) -> Mapping[str, object]:
     kind = partition.type
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "name": partition.name,
         "type": f"{kind:#04x}" if isinstance(kind, int) else written(kind),
         "size": written(partition.size),
@@ -257,9 +265,9 @@ def _document(partition: Partition) -> Mapping[str, object]:
     for key in ("headroom", "filesystem", "label", "mount", "content"):
         value = getattr(partition, key)
         if value:
-            found[key] = written(value)
+            fields[key] = written(value)
     if partition.options:
-        found["options"] = list(partition.options)
+        fields["options"] = list(partition.options)
     if partition.flags:
-        found["flags"] = sorted(flag.value for flag in partition.flags)
-    return found
+        fields["flags"] = sorted(flag.value for flag in partition.flags)
+    return fields

@@ -1,7 +1,6 @@
-"""The words of a layout: what a user can ask of a disk and of each of its partitions.
+"""The model of a layout: a disk and its partitions as users describe them.
 
-Values of the enums are the words that people write in a flavour. What they are on a disk, GUIDs and codes, is
-placement's business.
+Values of the enums are the names that users write in a flavour. placement.py translates them into GUIDs and codes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ ROOT = PurePosixPath("/")
 BOOT = PurePosixPath("/boot")
 
 
-class Table(Enum):
+class TableType(Enum):
     GPT = "gpt"
     MBR = "mbr"
 
@@ -49,14 +48,14 @@ class PartitionType(Enum):
     """Microsoft's: what every system reads."""
 
 
-class FileSystem(Enum):
+class FileSystemType(Enum):
     VFAT = "vfat"
     EXT4 = "ext4"
     XFS = "xfs"
     BTRFS = "btrfs"
     SWAP = "swap"
     NONE = "none"
-    """Nothing: the partition reads as zeros. The same as not to say anything, but said."""
+    """No file system: the partition reads as zeros. Same as omitting the key."""
 
     @property
     def label_limit(self) -> int:
@@ -65,24 +64,24 @@ class FileSystem(Enum):
 
 
 _LABEL_LIMITS: Final = {
-    FileSystem.VFAT: 11,
-    FileSystem.EXT4: 16,
-    FileSystem.XFS: 12,
-    FileSystem.BTRFS: 255,
-    FileSystem.SWAP: 15,  # 16 with the NUL that mkswap(8) leaves
-    FileSystem.NONE: 0,
+    FileSystemType.VFAT: 11,
+    FileSystemType.EXT4: 16,
+    FileSystemType.XFS: 12,
+    FileSystemType.BTRFS: 255,
+    FileSystemType.SWAP: 15,  # 16 with the NUL that mkswap(8) leaves
+    FileSystemType.NONE: 0,
 }
 
 
-class Content(Enum):
-    """What fills a partition that is not a mounted tree of the root."""
+class PartitionContent(Enum):
+    """The content of a partition that is not a mounted tree of the root."""
 
     GRUB_CORE = "grub-core"
     ESP = "esp"
 
 
 class Flag(Enum):
-    """Marks of a partition in the table. With an MBR there are the first and the last alone."""
+    """Marks of a partition in the table. An MBR has only the first and the last."""
 
     BOOTABLE = "bootable"
     """GPT: legacy BIOS bootable. MBR: active, and GRUB's core image goes before the first partition."""
@@ -95,7 +94,7 @@ class Flag(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """Free space beside what is stored: a share of it in percent, or bytes."""
+    """Free space beside the stored bytes: a share in percent, or bytes."""
 
     percent: Decimal | None = None
     size: int | None = None
@@ -111,12 +110,12 @@ DEFAULT_HEADROOM: Final = Headroom(percent=Decimal(10))
 
 
 class Sizing(Enum):
-    """Sizes that are no number."""
+    """Sizes that are not numbers."""
 
     FIT = "fit"
-    """As much as what is stored needs, and the headroom."""
+    """The size of the stored files plus the headroom."""
     REST = "rest"
-    """What the others leave."""
+    """The space that the other partitions leave."""
 
 
 Size = int | Sizing
@@ -131,26 +130,26 @@ class Partition:
     type: Type
     size: Size
     headroom: Headroom | None = None
-    """Of `fit`; and of `rest` on a disk that is as small as fits."""
-    filesystem: FileSystem | None = None
+    """For `fit`, and for `rest` on a disk of size `fit`."""
+    filesystem: FileSystemType | None = None
     label: str = ""
     mount: PurePosixPath | None = None
     options: tuple[str, ...] = ()
     """For fstab(5), besides `defaults`."""
     flags: frozenset[Flag] = frozenset()
-    content: Content | None = None
+    content: PartitionContent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """A whole one: it has a root, and every partition says all that it has to."""
+    """A complete layout: it has a root, and every partition has all required values."""
 
-    table: Table
+    table: TableType
     partitions: tuple[Partition, ...]
     alignment: int = MIB
     """Bytes: partitions start at multiples of it."""
     size: int | Sizing | None = None
-    """Of the disk: bytes, Sizing.FIT, or None for whoever asks for the disk to say."""
+    """Of the disk: bytes, Sizing.FIT, or None if the caller decides."""
 
     @property
     def root(self) -> Partition:
@@ -158,7 +157,7 @@ class Layout:
 
     @property
     def boot(self) -> Partition:
-        """Where /boot is."""
+        """The partition that contains /boot."""
         return next(
             (partition for partition in self.partitions if partition.mount == BOOT),
             self.root,

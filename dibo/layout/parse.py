@@ -1,4 +1,4 @@
-"""What one flavour, or one file, says about the disk: under `disk:` in flavour.yaml, or in a layout.yaml.
+"""The disk statement of one flavour or file: under `disk:` in flavour.yaml, or in a layout.yaml.
 
     table: gpt
     partitions:
@@ -6,9 +6,8 @@
       - {name: esp, type: esp, size: 64MiB, filesystem: vfat, label: UEFI, mount: /boot/efi, content: esp}
       - {name: root, type: linux-root, size: rest, filesystem: ext4, label: cloudimg-rootfs, mount: /}
 
-A flavour may leave out whatever another one says (dibo.layout.merge). An error names the file it comes from and the
-path of the value: `disk.partitions[1].size`. LAYOUT_SCHEMA says the same to editors; a test holds the two against each
-other.
+A flavour may omit keys that another flavour sets (dibo.layout.merge). An error names the file it comes from and the
+path of the value: `disk.partitions[1].size`. LAYOUT_SCHEMA describes the same to editors; a test compares the two.
 """
 
 from __future__ import annotations
@@ -24,7 +23,16 @@ from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from dibo.errors import LayoutError, UsageError
-from dibo.layout.model import Content, FileSystem, Flag, Headroom, PartitionType, Sizing, Table, Type
+from dibo.layout.model import (
+    FileSystemType,
+    Flag,
+    Headroom,
+    PartitionContent,
+    PartitionType,
+    Sizing,
+    TableType,
+    Type,
+)
 from dibo.layout.schema import (
     CODE_PATTERN,
     GUID_PATTERN,
@@ -42,21 +50,21 @@ from dibo.layout.schema import (
 )
 from dibo.units import KIB, MIB, parse_size
 
-__all__ = ["LAYOUT_SCHEMA", "PartitionStatement", "Statement", "Where", "parse_statement"]
+__all__ = ["LAYOUT_SCHEMA", "PartitionStatement", "Statement", "ValuePath", "parse_statement"]
 
-Word = TypeVar("Word", bound=Enum)
+EnumType = TypeVar("EnumType", bound=Enum)
 _ALIGNMENTS = (4 * KIB, 1024 * MIB)
 
 
-class Where:
-    """A place in the user's file: it knows its path, and how to complain about what it finds there."""
+class ValuePath:
+    """The path of a value in the user's file, for error messages and typed access."""
 
     def __init__(self, origin: str, path: str) -> None:
         self.origin = origin
         self.path = path
 
-    def at(self, step: str) -> Where:
-        return Where(self.origin, self.path + step)
+    def at(self, step: str) -> ValuePath:
+        return ValuePath(self.origin, self.path + step)
 
     def fail(self, message: str, *, hint: str = "") -> NoReturn:
         raise LayoutError(f"{self.origin}: {self.path}: {message}", hint=hint)
@@ -65,182 +73,192 @@ class Where:
         self, value: object, *, known: Collection[str], required: Collection[str] = ()
     ) -> Mapping[str, object]:
         if not isinstance(value, dict):
-            self.fail(f"a mapping is wanted, with the keys {', '.join(known)}")
+            self.fail(f"expected a mapping with the keys {', '.join(known)}")
         for key in value:
             if key not in known:
-                self.at(f".{key}").fail("no such key", hint=_nearest(str(key), known))
+                self.at(f".{key}").fail("unknown key", hint=_nearest(str(key), known))
         for key in required:
             if key not in value:
                 self.fail(f"the key {key} is missing")
         return value
 
-    def word(self, value: object, words: type[Word]) -> Word:
+    def word(self, value: object, words: type[EnumType]) -> EnumType:
         known = tuple(str(word.value) for word in words)
         if not isinstance(value, str) or value not in known:
-            self.fail(f"{value!r} is none of {', '.join(known)}", hint=_nearest(str(value), known))
+            self.fail(f"expected one of {', '.join(known)}, got {value!r}", hint=_nearest(str(value), known))
         return words(value)
 
-    def text(self, value: object, pattern: str, wanted: str) -> str:
+    def text(self, value: object, pattern: str, expected: str) -> str:
         if not isinstance(value, str) or re.search(pattern, value) is None or value.endswith("\n"):
-            self.fail(f"{value!r} is not {wanted}")
+            self.fail(f"expected {expected}, got {value!r}")
         return value
 
 
 def _nearest(word: str, known: Collection[str]) -> str:
-    found = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {found[0]}?" if found else f"known: {', '.join(known)}"
+    matches = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {matches[0]}?" if matches else f"known: {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionStatement:
-    """What is said about one partition: the keys that are there, with values as in Partition."""
+    """The keys that one flavour or file sets for a partition, with values as in Partition."""
 
     name: str
-    said: tuple[tuple[str, Any], ...]
-    where: Where = field(compare=False, repr=False)
+    values: tuple[tuple[str, Any], ...]
+    value_path: ValuePath = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What is said about a disk; `said` are its own keys, with values as in Layout."""
+    """The keys that one flavour or file sets for a disk; `values` are its own keys, with values as in Layout."""
 
-    said: tuple[tuple[str, Any], ...]
+    values: tuple[tuple[str, Any], ...]
     partitions: tuple[PartitionStatement, ...]
-    where: Where = field(compare=False, repr=False)
+    value_path: ValuePath = field(compare=False, repr=False)
 
 
 def parse_statement(data: object, *, origin: str, path: str = "layout") -> Statement:
     """The statement in a YAML value, which a user finds at `path` of the file `origin`. Raises LayoutError."""
-    where = Where(origin, path)
-    mapping = where.mapping(data, known=LAYOUT_KEYS)
-    said: list[tuple[str, Any]] = []
+    value_path = ValuePath(origin, path)
+    mapping = value_path.mapping(data, known=LAYOUT_KEYS)
+    values: list[tuple[str, Any]] = []
     if "table" in mapping:
-        said.append(("table", where.at(".table").word(mapping["table"], Table)))
+        values.append(("table", value_path.at(".table").word(mapping["table"], TableType)))
     if "alignment" in mapping:
-        said.append(("alignment", _parse_alignment(mapping["alignment"], where.at(".alignment"))))
+        values.append(("alignment", _parse_alignment(mapping["alignment"], value_path.at(".alignment"))))
     if "size" in mapping:
-        said.append(("size", _parse_size(mapping["size"], where.at(".size"), words=(Sizing.FIT,))))
+        values.append(("size", _parse_size(mapping["size"], value_path.at(".size"), words=(Sizing.FIT,))))
     partitions: tuple[PartitionStatement, ...] = ()
     if "partitions" in mapping:
-        partitions = _parse_partitions(mapping["partitions"], where.at(".partitions"))
-    return Statement(said=tuple(said), partitions=partitions, where=where)
+        partitions = _parse_partitions(mapping["partitions"], value_path.at(".partitions"))
+    return Statement(values=tuple(values), partitions=partitions, value_path=value_path)
 
 
-def _parse_partitions(items: object, where: Where) -> tuple[PartitionStatement, ...]:
+def _parse_partitions(items: object, value_path: ValuePath) -> tuple[PartitionStatement, ...]:
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_PARTITIONS:
-        where.fail(f"a list of 1 to {MAX_PARTITIONS} partitions is wanted")
-    found: dict[str, PartitionStatement] = {}
+        value_path.fail(f"expected a list of 1 to {MAX_PARTITIONS} partitions")
+    partitions: dict[str, PartitionStatement] = {}
     for index, item in enumerate(items):
-        partition = _parse_partition(item, where.at(f"[{index}]"))
-        if partition.name in found:
-            where.at(f"[{index}].name").fail(f"{partition.name} is taken by a partition above")
-        found[partition.name] = partition
-    return tuple(found.values())
+        partition = _parse_partition(item, value_path.at(f"[{index}]"))
+        if partition.name in partitions:
+            value_path.at(f"[{index}].name").fail(
+                f"the name {partition.name} is already used by an earlier partition"
+            )
+        partitions[partition.name] = partition
+    return tuple(partitions.values())
 
 
-def _parse_alignment(value: object, where: Where) -> int:
-    alignment = _parse_bytes(value, where)
+def _parse_alignment(value: object, value_path: ValuePath) -> int:
+    alignment = _parse_bytes(value, value_path)
     least, most = _ALIGNMENTS
     if not least <= alignment <= most or alignment & (alignment - 1):
-        where.fail("an alignment is a power of two from 4KiB to 1GiB")
+        value_path.fail("expected a power of two from 4KiB to 1GiB")
     return alignment
 
 
-def _parse_partition(value: object, where: Where) -> PartitionStatement:
-    mapping = where.mapping(value, known=PARTITION_KEYS, required=("name",))
-    name = where.at(".name").text(
-        mapping["name"], NAME_PATTERN, "a name: 1 to 36 of a to z, 0 to 9, dot, dash, underscore"
+def _parse_partition(value: object, value_path: ValuePath) -> PartitionStatement:
+    mapping = value_path.mapping(value, known=PARTITION_KEYS, required=("name",))
+    name = value_path.at(".name").text(
+        mapping["name"], NAME_PATTERN, "a name of 1 to 36 characters: a to z, 0 to 9, dot, dash, underscore"
     )
     filesystem = (
-        where.at(".filesystem").word(mapping["filesystem"], FileSystem) if "filesystem" in mapping else None
+        value_path.at(".filesystem").word(mapping["filesystem"], FileSystemType)
+        if "filesystem" in mapping
+        else None
     )
-    said: list[tuple[str, Any]] = []
+    values: list[tuple[str, Any]] = []
     for key in PARTITION_KEYS[1:]:
         if key in mapping:
-            said.append((key, _parse_value(key, mapping[key], where.at(f".{key}"), filesystem)))
-    return PartitionStatement(name=name, said=tuple(said), where=where)
+            values.append((key, _parse_value(key, mapping[key], value_path.at(f".{key}"), filesystem)))
+    return PartitionStatement(name=name, values=tuple(values), value_path=value_path)
 
 
-def _parse_value(key: str, value: object, where: Where, filesystem: FileSystem | None) -> Any:
+def _parse_value(key: str, value: object, value_path: ValuePath, filesystem: FileSystemType | None) -> Any:
     match key:
         case "type":
-            return _parse_type(value, where)
+            return _parse_type(value, value_path)
         case "size":
-            return _parse_size(value, where, words=tuple(Sizing))
+            return _parse_size(value, value_path, words=tuple(Sizing))
         case "headroom":
-            return _parse_headroom(value, where)
+            return _parse_headroom(value, value_path)
         case "filesystem":
             return filesystem
         case "label":
-            return _parse_label(value, filesystem, where)
+            return _parse_label(value, filesystem, value_path)
         case "mount":
-            wanted = "an absolute path without . and .."
-            return PurePosixPath(where.text(value, MOUNT_PATTERN, wanted))
+            expected = "an absolute path without . and .."
+            return PurePosixPath(value_path.text(value, MOUNT_PATTERN, expected))
         case "options":
-            return _parse_options(value, where)
+            return _parse_options(value, value_path)
         case "flags":
             if not isinstance(value, list):
-                where.fail(f"a list is wanted, of {', '.join(flag.value for flag in Flag)}")
-            return frozenset(where.at(f"[{index}]").word(flag, Flag) for index, flag in enumerate(value))
+                value_path.fail(f"expected a list of {', '.join(flag.value for flag in Flag)}")
+            return frozenset(value_path.at(f"[{index}]").word(flag, Flag) for index, flag in enumerate(value))
         case _:
-            return where.word(value, Content)
+            return value_path.word(value, PartitionContent)
 
 
-def _parse_type(value: object, where: Where) -> Type:
+def _parse_type(value: object, value_path: ValuePath) -> Type:
     if isinstance(value, str):
         if re.search(GUID_PATTERN, value):
             return UUID(value.strip())
         if re.search(CODE_PATTERN, value):
             return int(value, 16)
     elif isinstance(value, int) and not isinstance(value, bool) and 0 < value < 256:
-        where.fail(f"{value} could be in any base", hint=f'write the code as text: "{value:#04x}"')
-    return where.word(value, PartitionType)
+        value_path.fail(
+            f"{value} is ambiguous: its base is unknown", hint=f'write the code as text: "{value:#04x}"'
+        )
+    return value_path.word(value, PartitionType)
 
 
-def _parse_size(value: object, where: Where, *, words: tuple[Sizing, ...]) -> int | Sizing:
+def _parse_size(value: object, value_path: ValuePath, *, words: tuple[Sizing, ...]) -> int | Sizing:
     for word in words:
         if value == word.value:
             return word
     known = " or ".join(word.value for word in words)
-    return _parse_bytes(value, where, f"a size such as 64MiB or 1.5GiB, nor {known}")
+    return _parse_bytes(value, value_path, f"a size such as 64MiB or 1.5GiB, or {known}")
 
 
-def _parse_bytes(value: object, where: Where, wanted: str = "a size such as 64MiB or 1.5GiB") -> int:
-    text = where.text(value, SIZE_PATTERN, wanted)
+def _parse_bytes(
+    value: object, value_path: ValuePath, expected: str = "a size such as 64MiB or 1.5GiB"
+) -> int:
+    text = value_path.text(value, SIZE_PATTERN, expected)
     try:
         return -(-parse_size(text) // KIB) * KIB  # so that it can be written again
     except UsageError as error:
-        where.fail(error.message, hint=error.hint)
+        value_path.fail(error.message, hint=error.hint)
 
 
-def _parse_headroom(value: object, where: Where) -> Headroom:
+def _parse_headroom(value: object, value_path: ValuePath) -> Headroom:
     if isinstance(value, str) and re.search(PERCENT_PATTERN, value) and not value.endswith("\n"):
         return Headroom(percent=Decimal(value.rstrip("%").strip()))
-    return Headroom(size=_parse_bytes(value, where, "a share such as 10%, nor a size such as 200MiB"))
+    return Headroom(size=_parse_bytes(value, value_path, "a share such as 10% or a size such as 200MiB"))
 
 
-def _parse_label(value: object, filesystem: FileSystem | None, where: Where) -> str:
-    if filesystem is FileSystem.NONE:
-        where.fail("only a file system has a label", hint="leave label out")
-    if filesystem is FileSystem.VFAT:
-        label = where.text(value, VFAT_LABEL_PATTERN, "a vfat label: capitals, digits and some punctuation")
+def _parse_label(value: object, filesystem: FileSystemType | None, value_path: ValuePath) -> str:
+    if filesystem is FileSystemType.NONE:
+        value_path.fail("a label requires a file system", hint="remove label")
+    if filesystem is FileSystemType.VFAT:
+        label = value_path.text(
+            value, VFAT_LABEL_PATTERN, "a vfat label of capitals, digits and some punctuation"
+        )
     else:
-        label = where.text(value, LABEL_PATTERN, "a label of printable ASCII characters")
+        label = value_path.text(value, LABEL_PATTERN, "a label of printable ASCII characters")
     if filesystem is not None:
-        check_label_length(label, filesystem, where)
+        check_label_length(label, filesystem, value_path)
     return label
 
 
-def check_label_length(label: str, filesystem: FileSystem, where: Where) -> None:
+def check_label_length(label: str, filesystem: FileSystemType, value_path: ValuePath) -> None:
     if len(label) > filesystem.label_limit:
-        where.fail(
-            f"{label!r} has {len(label)} characters, {filesystem.value} takes {filesystem.label_limit}"
+        value_path.fail(
+            f"{label!r} has {len(label)} characters; {filesystem.value} allows {filesystem.label_limit}"
         )
 
 
-def _parse_options(value: object, where: Where) -> tuple[str, ...]:
+def _parse_options(value: object, value_path: ValuePath) -> tuple[str, ...]:
     words = value.split(",") if isinstance(value, str) else value
     if not isinstance(words, list):
-        where.fail(f"{value!r} is neither a list of mount options nor words with commas between them")
-    wanted = "a mount option: letters, digits and . : / = @ % + -"
-    return tuple(dict.fromkeys(where.text(word, OPTION_PATTERN, wanted) for word in words))
+        value_path.fail(f"expected a list of mount options or text with commas between them, got {value!r}")
+    expected = "a mount option of letters, digits and . : / = @ % + -"
+    return tuple(dict.fromkeys(value_path.text(word, OPTION_PATTERN, expected) for word in words))

@@ -20,7 +20,17 @@ from uuid import UUID
 from dibo.errors import LayoutError
 from dibo.formats.partitions import gpt
 from dibo.layout.identity import Identifiers, disk_guid, identify
-from dibo.layout.model import ROOT, Content, FileSystem, Flag, Layout, Partition, PartitionType, Sizing, Table
+from dibo.layout.model import (
+    ROOT,
+    FileSystemType,
+    Flag,
+    Layout,
+    Partition,
+    PartitionContent,
+    PartitionType,
+    Sizing,
+    TableType,
+)
 from dibo.units import MIB, SECTOR, TIB, human_size
 
 _MBR_ENTRIES: Final = 4
@@ -119,7 +129,7 @@ class Placement:
     """Bytes of the whole disk."""
     disk_guid: UUID
     partitions: tuple[PlacedPartition, ...]
-    table: Table = Table.GPT
+    table: TableType = TableType.GPT
 
     @property
     def sectors(self) -> int:
@@ -135,7 +145,7 @@ class Placement:
         """The partition mounted at /. Its file system is written at its offset, in its size."""
         return next(partition for partition in self.partitions if partition.wish.mount == ROOT)
 
-    def holding(self, content: Content) -> PlacedPartition | None:
+    def holding(self, content: PartitionContent) -> PlacedPartition | None:
         return next((part for part in self.partitions if part.wish.content is content), None)
 
     def named(self, name: str) -> PlacedPartition:
@@ -148,7 +158,7 @@ def bare_placement(size: int, *, identity: str, label: str) -> Placement:
         name="root",
         type=PartitionType.LINUX,
         size=Sizing.REST,
-        filesystem=FileSystem.EXT4,
+        filesystem=FileSystemType.EXT4,
         label=label,
         mount=ROOT,
     )
@@ -173,10 +183,10 @@ def place(
     one MiB. Raises LayoutError when the partitions do not fit, with what is missing.
     """
     if size % SECTOR:
-        raise LayoutError(f"an image of {size} bytes does not end on a sector of {SECTOR} bytes")
-    if layout.table is Table.MBR and size > _MBR_LIMIT:
+        raise LayoutError(f"an image of {size} bytes is not a multiple of the sector size, {SECTOR} bytes")
+    if layout.table is TableType.MBR and size > _MBR_LIMIT:
         raise LayoutError(
-            f"a disk of {human_size(size)}: an MBR counts to {human_size(_MBR_LIMIT)}",
+            f"a disk of {human_size(size)} is too large for an MBR: the limit is {human_size(_MBR_LIMIT)}",
             hint="write table: gpt",
         )
     end = _end(layout, size)
@@ -185,8 +195,8 @@ def place(
         partitions = _taken(layout, fitting or {})
         room = max(end - (needed - partitions), 0)
         raise LayoutError(
-            f"the partitions want {human_size(partitions)}, the image has room for"
-            f" {human_size(room)} of them: {human_size(partitions - room)} are missing",
+            f"the partitions need {human_size(partitions)}, but the image has room for"
+            f" {human_size(room)}: {human_size(partitions - room)} are missing",
             hint="make the image larger (IMAGE_SIZE, --image-size), or a partition smaller in the layout",
         )
     return Placement(
@@ -199,8 +209,8 @@ def place(
                 number=span.number,
                 first_lba=span.start // SECTOR,
                 sectors=(span.end - span.start) // SECTOR,
-                type_guid=_type_guid(wish, architecture) if layout.table is Table.GPT else UUID(int=0),
-                type_code=_type_code(wish) if layout.table is Table.MBR else 0,
+                type_guid=_type_guid(wish, architecture) if layout.table is TableType.GPT else UUID(int=0),
+                type_code=_type_code(wish) if layout.table is TableType.MBR else 0,
                 record_lba=span.record // SECTOR if span.record is not None else None,
                 ids=identify(identity, wish.name),
             )
@@ -213,7 +223,7 @@ def smallest_disk(layout: Layout, fitting: Mapping[str, int]) -> int:
     """Bytes of the smallest disk, in whole MiB, for `layout` with its partitions as small as `fitting` has them: those
     that fit, and the one that has the rest."""
     _, needed = _spans(layout, 0, fitting)
-    return needed + (MIB if layout.table is Table.GPT else 0)  # the other copy of the table
+    return needed + (MIB if layout.table is TableType.GPT else 0)  # the other copy of the table
 
 
 @dataclass(slots=True, kw_only=True)
@@ -234,7 +244,7 @@ def _grain(layout: Layout) -> int:
 def _end(layout: Layout, size: int) -> int:
     """The byte where partitions end on a disk of `size` bytes."""
     sectors = size // SECTOR
-    usable = (gpt.last_usable(sectors) + 1 if layout.table is Table.GPT else sectors) * SECTOR
+    usable = (gpt.last_usable(sectors) + 1 if layout.table is TableType.GPT else sectors) * SECTOR
     return usable // _grain(layout) * _grain(layout)
 
 
@@ -266,7 +276,9 @@ def _row(layout: Layout, fitting: Mapping[str, int], *, extra: int) -> list[_Spa
     """The partitions one after the other, the rest with `extra` bytes more than the least."""
     alignment = layout.alignment
     count = len(layout.partitions)
-    logical_from = _MBR_ENTRIES - 1 if layout.table is Table.MBR and count > _MBR_ENTRIES else count  # index
+    logical_from = (
+        _MBR_ENTRIES - 1 if layout.table is TableType.MBR and count > _MBR_ENTRIES else count
+    )  # index
     spans: list[_Span] = []
     at = MIB
     for index, wish in enumerate(layout.partitions):
@@ -292,13 +304,13 @@ def _type_guid(wish: Partition, architecture: str) -> UUID:
             return _of_architecture(_USRS, architecture, "/usr")
         case PartitionType():
             return _GUIDS[wish.type]
-    raise LayoutError(f"the type {wish.type!r} of {wish.name} is none of a GPT")
+    raise LayoutError(f"the type {wish.type!r} of {wish.name} is not valid in a GPT")
 
 
-def _of_architecture(known: Mapping[str, UUID], architecture: str, what: str) -> UUID:
+def _of_architecture(known: Mapping[str, UUID], architecture: str, part_name: str) -> UUID:
     if architecture not in known:
         raise LayoutError(
-            f"no partition type is known for {what} of architecture {architecture!r}",
+            f"no known partition type for {part_name} of architecture {architecture!r}",
             hint=f"known: {', '.join(known)}; or write type: linux in the layout",
         )
     return known[architecture]
@@ -306,13 +318,13 @@ def _of_architecture(known: Mapping[str, UUID], architecture: str, what: str) ->
 
 def _type_code(wish: Partition) -> int:
     if isinstance(wish.type, UUID):
-        raise LayoutError(f"the type {wish.type} of {wish.name} is none of an MBR")
+        raise LayoutError(f"the type {wish.type} of {wish.name} is not valid in an MBR")
     code = wish.type if isinstance(wish.type, int) else _CODES.get(wish.type, _LINUX_CODE)
     if Flag.HIDDEN not in wish.flags:
         return code
     if code not in _HIDDEN:
         raise LayoutError(
             f"a partition of type {code:#04x} cannot be hidden in an MBR: {wish.name}",
-            hint="those of FAT and NTFS can; leave out hidden",
+            hint="only types of FAT and NTFS can; remove hidden",
         )
     return _HIDDEN[code]

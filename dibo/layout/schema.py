@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from dibo.layout.model import Content, FileSystem, Flag, PartitionType, Sizing, Table
+from dibo.layout.model import FileSystemType, Flag, PartitionContent, PartitionType, Sizing, TableType
 
 MAX_PARTITIONS = 128  # entries in the table that gpt.py writes, and the least that UEFI 2.10, 5.3.1 asks for
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,35}$"  # a GPT name has room for 36 UTF-16 units
@@ -71,30 +71,30 @@ _PARTITION: dict[str, Any] = {
     "additionalProperties": False,
     "required": ["name"],
     "properties": {
-        "name": {"type": "string", "pattern": NAME_PATTERN, "description": "Of the partition."},
+        "name": {"type": "string", "pattern": NAME_PATTERN, "description": "Name of the partition."},
         "type": {
             "type": "string",
             "anyOf": [_words(PartitionType), {"pattern": GUID_PATTERN}, {"pattern": CODE_PATTERN}],
-            "description": "A word, a GUID of a GPT, or a code of an MBR such as 0x83.",
+            "description": "A name, a GUID of a GPT, or a code of an MBR such as 0x83.",
         },
         "size": {**_size(Sizing.FIT, Sizing.REST), "description": "64MiB, fit or rest."},
         "headroom": {
             "type": "string",
             "anyOf": [{"pattern": PERCENT_PATTERN}, {"pattern": SIZE_PATTERN}],
-            "description": "What fit leaves free: 10% of what is stored, or a size.",
+            "description": "Free space that fit adds: a share of the stored bytes such as 10%, or a size.",
         },
-        "filesystem": _words(FileSystem),
-        "label": {"type": "string", "pattern": LABEL_PATTERN, "description": "Of the file system."},
+        "filesystem": _words(FileSystemType),
+        "label": {"type": "string", "pattern": LABEL_PATTERN, "description": "Label of the file system."},
         "mount": {"type": "string", "pattern": MOUNT_PATTERN},
         "options": {
-            "description": "Mount options for fstab: a list, or words with commas.",
+            "description": "Mount options for fstab: a list, or text with commas.",
             "oneOf": [
                 {"type": "string", "pattern": OPTIONS_PATTERN},
                 {"type": "array", "items": {"type": "string", "pattern": OPTION_PATTERN}},
             ],
         },
         "flags": {"type": "array", "items": _words(Flag)},
-        "content": _words(Content),
+        "content": _words(PartitionContent),
     },
     "allOf": [
         *(
@@ -102,8 +102,8 @@ _PARTITION: dict[str, Any] = {
                 _has("filesystem", filesystem.value),
                 {"properties": {"label": {"maxLength": filesystem.label_limit}}},
             )
-            for filesystem in FileSystem
-            if filesystem is not FileSystem.NONE
+            for filesystem in FileSystemType
+            if filesystem is not FileSystemType.NONE
         ),
         _if_then(
             _has("filesystem", "vfat"),
@@ -128,13 +128,13 @@ LAYOUT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "table": _words(Table),
+        "table": _words(TableType),
         "alignment": {
             "type": "string",
             "pattern": SIZE_PATTERN,
-            "description": "Partitions start at multiples of this; 1MiB where nothing is said.",
+            "description": "Partitions start at multiples of this; default 1MiB.",
         },
-        "size": {**_size(Sizing.FIT), "description": "Of the whole disk, or fit: as small as fits."},
+        "size": {**_size(Sizing.FIT), "description": "Size of the whole disk, or fit: as small as possible."},
         "partitions": {
             "type": "array",
             "minItems": 1,
@@ -143,7 +143,7 @@ LAYOUT_SCHEMA: dict[str, Any] = {
             "allOf": [
                 _at_most_one("mount", "/"),
                 _at_most_one("size", Sizing.REST.value),
-                *(_at_most_one("content", content.value) for content in Content),
+                *(_at_most_one("content", content.value) for content in PartitionContent),
             ],
         },
     },

@@ -1,16 +1,15 @@
-"""A ramdisk: the little of a root that a machine needs to run from memory, as an initramfs, and the kernel beside it.
+"""A ramdisk: the part of a root that a machine needs to run from memory, as an initramfs, and the kernel beside it.
 
-    wishes     what the flavours of a stack name: programs, kernel modules, udev rules, fragments of /init
-    harvest    the tree of the ramdisk, as it is picked from the tree of the root
-    elf        what an ELF file says that it needs
-    programs   programs by name, and all that they need
-    depmod     the files by which kmod finds modules
-    modules    kernel modules by name, alias or directory, what they need, and their firmware
-    init       /init, put together of pieces and checked
-    cpio       the archive that the kernel unpacks
-    compress   and its compression, in parallel
-    make       all of it
+    settings   the options of a ramdisk, decided
+    selection  the tree of the ramdisk, selected from the tree of the root
+    elf        the libraries and the interpreter that an ELF file needs
+    programs   programs by name, with everything they need
+    depmod     the index files by which kmod finds modules
+    modules    kernel modules by name, alias or directory, with dependencies and firmware
+    init       /init, assembled from fragments; lint checks it
+    cpio       the archive that the kernel unpacks; compress compresses it in parallel
+    make       selects the whole ramdisk; write puts the files in place
 
-Nothing of the root is executed, and nothing is unpacked: trees are dibo.tree.node's, and bytes are read from where the
-layers were spooled to. So it works for every architecture, on every machine.
+Others use `settings.decide_ramdisk`, `make.RamdiskSpec` and `write.write_ramdisk`. No program of the root is executed
+and nothing is unpacked, so a ramdisk can be made for every architecture on every machine.
 """

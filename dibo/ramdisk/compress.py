@@ -34,26 +34,28 @@ _BATCH: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compression:
+class RamdiskCompression:
     """A method and its level."""
 
     method: str
     level: int
 
 
-def parse_compression(text: str) -> Compression:
+def parse_compression(text: str) -> RamdiskCompression:
     """`zstd`, `zstd:19`, `gzip`, `xz`, `none`. Raises UsageError."""
     method, _, level = text.partition(":")
     if method not in LEVELS:
-        raise UsageError(f"{text!r} is no compression", hint=f"use {', '.join(LEVELS)}, or a level: zstd:19")
+        raise UsageError(
+            f"{text!r} is not a known compression", hint=f"use {', '.join(LEVELS)}, or a level: zstd:19"
+        )
     if level and (not level.isdecimal() or int(level) not in LEVELS[method]):
         levels = LEVELS[method]
         raise UsageError(f"{text!r}: levels of {method} are {levels.start} to {levels.stop - 1}")
-    return Compression(method=method, level=int(level) if level else DEFAULTS[method])
+    return RamdiskCompression(method=method, level=int(level) if level else DEFAULTS[method])
 
 
 def compress(
-    pieces: Iterable[Buffer], compression: Compression, *, threads: int | None = None
+    pieces: Iterable[Buffer], compression: RamdiskCompression, *, threads: int | None = None
 ) -> Iterator[Buffer]:
     """The compressed form of `pieces`, in pieces."""
     count = threads or os.cpu_count() or 1

@@ -72,7 +72,7 @@ def _subdirectories(directory: Node) -> int:
 def _header(path: bytes, node: Node, number: int, links: int, size: int, clamp: int) -> bytes:
     if size > _LARGEST:
         raise RamdiskError(
-            f"{path.decode(errors='replace')} is larger than the 4 GiB that a ramdisk can hold"
+            f"{path.decode(errors='replace')} is larger than 4 GiB, the limit of a cpio archive"
         )
     major, minor = node.device
     numbers: Mapping[str, int] = {
@@ -90,7 +90,8 @@ def _header(path: bytes, node: Node, number: int, links: int, size: int, clamp: 
         "namesize": len(path) + 1,
         "check": 0,
     }
-    head = magic.CPIO + "".join(f"{each & _LARGEST:08x}" for each in numbers.values()).encode() + path + b"\0"
+    fields = "".join(f"{value & _LARGEST:08x}" for value in numbers.values()).encode()
+    head = magic.CPIO + fields + path + b"\0"
     return head + bytes(-len(head) % 4)
 
 
@@ -101,7 +102,7 @@ def _whole(path: bytes, node: Node, contents: Stream) -> Iterator[Buffer]:
         yield piece
     if left:
         raise RamdiskError(
-            f"{path.decode(errors='replace')} has {node.size} bytes, and {node.size - left} were read"
+            f"{path.decode(errors='replace')} has {node.size} bytes, but only {node.size - left} were read"
         )
 
 

@@ -59,7 +59,7 @@ def index(entries: Iterable[tuple[str, str, int]]) -> bytes:
     root = _Branch(b"")
     for key, value, rank in entries:
         branch = _branch(root, key.encode())
-        place = sum(1 for other, _ in branch.values if other < rank)
+        place = sum(1 for other_rank, _ in branch.values if other_rank < rank)
         branch.values.insert(place, (rank, value.encode()))
     out = bytearray(struct.pack(">III", _MAGIC, _VERSION, 0))
     struct.pack_into(">I", out, 8, _write(root, out))

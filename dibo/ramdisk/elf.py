@@ -47,7 +47,7 @@ class Elf:
 
 
 def read_elf(data: bytes) -> Elf:
-    """Raises ValueError for what is not a whole ELF file."""
+    """Raises ValueError for what is incomplete ELF file."""
     from elftools.common.exceptions import ELFError
     from elftools.construct import ConstructError
     from elftools.elf.elffile import ELFFile
@@ -63,7 +63,7 @@ def read_elf(data: bytes) -> Elf:
         AttributeError,
         OverflowError,
     ) as error:
-        raise ValueError(f"not a whole ELF file: {error}") from error
+        raise ValueError(f"incomplete ELF file: {error}") from error
 
 
 def _read(file: object) -> Elf:
@@ -137,10 +137,10 @@ def modinfo(data: bytes) -> dict[str, list[str]]:
         AttributeError,
         OverflowError,
     ) as error:
-        raise ValueError(f"not a whole ELF file: {error}") from error
-    found: dict[str, list[str]] = {}
+        raise ValueError(f"incomplete ELF file: {error}") from error
+    fields: dict[str, list[str]] = {}
     for record in records.split(b"\0"):
         name, sign, value = record.partition(b"=")
         if sign:
-            found.setdefault(name.decode(errors="replace"), []).append(value.decode(errors="replace"))
-    return found
+            fields.setdefault(name.decode(errors="replace"), []).append(value.decode(errors="replace"))
+    return fields

@@ -22,7 +22,7 @@ class Piece:
     lines: int
     fragment: Fragment
 
-    def where(self, line: int) -> str:
+    def location(self, line: int) -> str:
         """For messages: a line of the fragment."""
         flavour = self.fragment.flavour
         return f"{self.fragment.path}:{line}" + (f", of the flavour {flavour!r}" if flavour else "")
@@ -35,11 +35,11 @@ class Script:
     text: str
     pieces: tuple[Piece, ...]
 
-    def where(self, line: int) -> str:
+    def location(self, line: int) -> str:
         """Where a line of the script is from."""
         for piece in self.pieces:
             if piece.first <= line < piece.first + piece.lines:
-                return piece.where(line - piece.first + 1)
+                return piece.location(line - piece.first + 1)
         return f"/init:{line}"
 
 
@@ -79,7 +79,7 @@ def _no_shebang(number: int, line: str) -> str:
 _SYNTAX = re.compile(r": (?:line )?(?P<line>[0-9]+): (?P<text>.*)")
 
 
-def syntax_error(said: str) -> tuple[int, str] | None:
+def syntax_error(message: str) -> tuple[int, str] | None:
     """(line, what is wrong) of a line that `sh -n` printed: dash's, bash's and busybox's forms."""
-    match = _SYNTAX.search(said)
+    match = _SYNTAX.search(message)
     return (int(match["line"]), match["text"]) if match else None

@@ -1,4 +1,4 @@
-"""The checks of /init while it is built: a machine that boots a script with a mistake says nothing anybody hears."""
+"""Checks /init at build time: a machine that boots a broken script has no way to report the error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(script: Script, fragments: Sequence[Fragment], *, directory: Path) -> 
         _syntax(directory / "init", alone)
     _syntax(directory / "init", script)
     if process.find("shellcheck") is None:
-        return ("shellcheck is not installed: /init is checked for its syntax alone",)
+        return ("shellcheck is not installed: only the syntax of /init is checked",)
     return _shellcheck(directory / "init", script)
 
 
@@ -31,12 +31,12 @@ def _syntax(path: Path, script: Script) -> None:
     done = process.run(["sh", "-n", str(path)], check=False)
     if done.returncode == 0:
         return
-    found = next((error for line in done.tail if (error := syntax_error(line)) is not None), None)
-    if found is None:
-        raise RamdiskError(f"sh -n does not take /init: {' '.join(done.tail)}")
+    located = next((error for line in done.tail if (error := syntax_error(line)) is not None), None)
+    if located is None:
+        raise RamdiskError(f"sh -n rejects /init: {' '.join(done.tail)}")
     raise RamdiskError(
-        f"{script.where(found[0])}: {found[1]}",
-        hint="a fragment of /init is POSIX shell; see docs/reference/ramdisk.md",
+        f"{script.location(located[0])}: {located[1]}",
+        hint="fragments of /init must be POSIX shell; see docs/reference/ramdisk.md",
     )
 
 
@@ -48,11 +48,11 @@ def _shellcheck(path: Path, script: Script) -> tuple[str, ...]:
         comments = json.loads(done.stdout)["comments"]
     except (ValueError, KeyError) as error:
         raise RamdiskError(f"shellcheck failed on /init: {' '.join(done.tail)}") from error
-    said = [
-        (each["level"], f"{script.where(each['line'])}: {each['message']} (SC{each['code']})")
-        for each in comments
+    comments_by_level = [
+        (comment["level"], f"{script.location(comment['line'])}: {comment['message']} (SC{comment['code']})")
+        for comment in comments
     ]
-    errors = [text for level, text in said if level == "error"]
+    errors = [text for level, text in comments_by_level if level == "error"]
     if errors:
         raise RamdiskError(errors[0], hint="\n".join(errors[1:_ENOUGH]))
-    return tuple(text for level, text in said if level == "warning")
+    return tuple(text for level, text in comments_by_level if level == "warning")

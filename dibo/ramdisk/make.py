@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.flavours.ramdisk_requests import Wishes, Word
-from dibo.ramdisk.compress import Compression, compress
+from dibo.flavours.ramdisk_requests import RamdiskRequests, RequestedName
+from dibo.ramdisk.compress import RamdiskCompression, compress
 from dibo.ramdisk.cpio import archive
 from dibo.ramdisk.microcode import microcode
-from dibo.ramdisk.modules import ModuleTree, Taken, take_modules
-from dibo.ramdisk.programs import PATH, Programs, applets_of
-from dibo.ramdisk.selection import Found, Harvest, children, resolve
-from dibo.ramdisk.source import Bytes, host_node, host_tree
+from dibo.ramdisk.modules import ModuleTree, SelectedModules, take_modules
+from dibo.ramdisk.programs import PATH, ProgramSelector, applets_of
+from dibo.ramdisk.selection import ResolvedPath, Selection, children, resolve
+from dibo.ramdisk.source import ContentReader, host_node, host_tree
 from dibo.ramdisk.udev import put_rules, take_rules
 from dibo.tree.node import Buffer, Node
 
@@ -57,10 +57,10 @@ _KERNELS: Final = ("/boot/vmlinuz-{}", "/boot/vmlinux-{}", "/boot/Image-{}", "/l
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What ramdisk is wanted."""
+class RamdiskSpec:
+    """Everything that decides the content of a ramdisk."""
 
-    wishes: tuple[Wishes, ...]
+    requests: tuple[RamdiskRequests, ...]
     init: str
     """The text of /init, checked."""
     udhcpc: bytes
@@ -68,7 +68,7 @@ class Order:
     """Names of udev rules of the root."""
     epoch: int
     """Seconds since 1970: no time in the archive is later."""
-    compression: Compression
+    compression: RamdiskCompression
     kernel_version: str | None = None
     module_root: Path | None = None
     busybox: Path | None = None
@@ -77,126 +77,126 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ramdisk:
-    """All that is in it."""
+    """The finished trees, the kernel and the module selection."""
 
     tree: Node
     early: Node | None
-    """What comes before it, without compression."""
+    """An uncompressed archive that precedes the main one: microcode."""
     kernel: Node
     version: str
-    modules: Taken
+    modules: SelectedModules
 
 
-def make_ramdisk(root: Node, order: Order, contents: Bytes) -> Ramdisk:
+def make_ramdisk(root: Node, spec: RamdiskSpec, contents: ContentReader) -> Ramdisk:
     """Pick a ramdisk from a root. Raises RamdiskError."""
-    harvest = Harvest(root, contents.read)
+    selection = Selection(root, contents.read)
     for path in _FROM_ROOT:
-        harvest.take(path)
+        selection.take(path)
     for path in _TREES:
-        harvest.take_all(path)
+        selection.take_all(path)
     for path, mode in _DIRECTORIES.items():
-        harvest.directory(path, mode)
-    harvest.device("/dev/console", stat.S_IFCHR | 0o600, (5, 1))
-    harvest.device("/dev/null", stat.S_IFCHR | 0o666, (1, 3))
+        selection.directory(path, mode)
+    selection.device("/dev/console", stat.S_IFCHR | 0o600, (5, 1))
+    selection.device("/dev/null", stat.S_IFCHR | 0o666, (1, 3))
     for path, text in _TEXTS.items():
-        harvest.put(path, text.encode())
-    _take_programs(harvest, order)
-    modules = _kernel_tree(root, order, contents)
+        selection.put(path, text.encode())
+    _take_programs(selection, spec)
+    modules = _kernel_tree(root, spec, contents)
     kernel = _kernel(modules)
-    taken = take_modules(modules, [word for each in order.wishes for word in each.modules], harvest)
-    harvest.put("/init", order.init.encode(), 0o755)
-    harvest.put("/usr/lib/dibo/udhcpc", order.udhcpc, 0o755)
+    taken = take_modules(modules, [word for request in spec.requests for word in request.modules], selection)
+    selection.put("/init", spec.init.encode(), 0o755)
+    selection.put("/usr/lib/dibo/udhcpc", spec.udhcpc, 0o755)
     return Ramdisk(
-        tree=harvest.tree,
-        early=microcode(root, contents.read) if order.microcode else None,
+        tree=selection.tree,
+        early=microcode(root, contents.read) if spec.microcode else None,
         kernel=kernel,
         version=modules.version,
         modules=taken,
     )
 
 
-def pack(ramdisk: Ramdisk, order: Order, contents: Bytes, *, threads: int | None = None) -> Iterator[Buffer]:
+def pack(
+    ramdisk: Ramdisk, spec: RamdiskSpec, contents: ContentReader, *, threads: int | None = None
+) -> Iterator[Buffer]:
     """The bytes of the initramfs."""
     early: Iterator[Buffer] = iter(())
     if ramdisk.early is not None:
-        early = archive(ramdisk.early, contents.stream, clamp=order.epoch)
-    main = archive(ramdisk.tree, contents.stream, clamp=order.epoch)
-    return itertools.chain(early, compress(main, order.compression, threads=threads))
+        early = archive(ramdisk.early, contents.stream, clamp=spec.epoch)
+    main = archive(ramdisk.tree, contents.stream, clamp=spec.epoch)
+    return itertools.chain(early, compress(main, spec.compression, threads=threads))
 
 
-def _take_programs(harvest: Harvest, order: Order) -> None:
-    busybox = _busybox(harvest, order)
-    applets = applets_of(harvest.read(busybox.node))
+def _take_programs(selection: Selection, spec: RamdiskSpec) -> None:
+    busybox = _busybox(selection, spec)
+    applets = applets_of(selection.read(busybox.node))
     if "sh" not in applets:
         raise RamdiskError(
-            f"{busybox.path} is no busybox with a shell",
-            hint="install busybox-static in the root, or name one of this machine by BUSYBOX",
+            f"{busybox.path} is not a busybox with a shell",
+            hint="install busybox-static in the root, or set BUSYBOX to one on this machine",
         )
-    programs = Programs(harvest, applets=applets)
-    own = Word(text="busybox", flavour="ramdisk-base", file="BUSYBOX", line=1)
-    where = posixpath.dirname(programs.find("sh") or "") or "/bin"
-    if order.busybox is not None:
-        harvest.place(f"{where}/busybox", busybox.node)
+    programs = ProgramSelector(selection, applets=applets)
+    own = RequestedName(text="busybox", flavour="ramdisk-base", file="BUSYBOX", line=1)
+    location = posixpath.dirname(programs.find("sh") or "") or "/bin"
+    if spec.busybox is not None:
+        selection.place(f"{location}/busybox", busybox.node)
         programs.take_needs(busybox, own)
     else:
         programs.take_path(busybox.path, own)
-    for each in order.wishes:
-        for word in each.programs:
+    for request in spec.requests:
+        for word in request.programs:
             programs.take(word)
-    take_rules(order.rules, programs, harvest, own)
-    put_rules(order.wishes, programs, harvest)
-    place = resolve(harvest.tree, where)
+    take_rules(spec.rules, programs, selection, own)
+    put_rules(spec.requests, programs, selection)
+    place = resolve(selection.tree, location)
     for name in applets:
-        if name not in _NO_APPLETS and not any(harvest.has(f"{directory}/{name}") for directory in PATH):
-            harvest.link(f"{place.path if place else where}/{name}", "busybox")
+        if name not in _NO_APPLETS and not any(selection.has(f"{directory}/{name}") for directory in PATH):
+            selection.link(f"{place.path if place else location}/{name}", "busybox")
 
 
-def _busybox(harvest: Harvest, order: Order) -> Found:
-    if order.busybox is not None:
-        return Found(path=str(order.busybox), node=host_node(order.busybox))
-    path = Programs(harvest).find("busybox")
-    found = resolve(harvest.root, path) if path else None
-    if found is None:
+def _busybox(selection: Selection, spec: RamdiskSpec) -> ResolvedPath:
+    if spec.busybox is not None:
+        return ResolvedPath(path=str(spec.busybox), node=host_node(spec.busybox))
+    path = ProgramSelector(selection).find("busybox")
+    resolved = resolve(selection.root, path) if path else None
+    if resolved is None:
         raise RamdiskError(
             "the root has no busybox, which runs /init",
-            hint="the flavour ramdisk-base installs it; or name one of this machine by BUSYBOX",
+            hint="the flavour ramdisk-base installs it; or set BUSYBOX to one on this machine",
         )
-    return found
+    return resolved
 
 
-def _kernel_tree(root: Node, order: Order, contents: Bytes) -> ModuleTree:
+def _kernel_tree(root: Node, spec: RamdiskSpec, contents: ContentReader) -> ModuleTree:
     """Of the root; of another tree where MODULE_ROOT names one; of this machine where a version was asked for that the
     root does not have."""
-    wanted, known = order.kernel_version, []
-    if order.module_root is None:
+    requested, known = spec.kernel_version, []
+    if spec.module_root is None:
         known = list(_versions(root))
-        if version := _choose(wanted, known):
+        if version := _choose(requested, known):
             return ModuleTree(root, version, contents.read)
-    place = order.module_root or Path("/")
-    if order.module_root is not None or wanted is not None:
+    place = spec.module_root or Path("/")
+    if spec.module_root is not None or requested is not None:
         here = _host_versions(place)
-        if version := _choose(wanted, here):
-            kernels = tuple(each.format(version).lstrip("/") for each in _KERNELS)
+        if version := _choose(requested, here):
+            kernels = tuple(pattern.format(version).lstrip("/") for pattern in _KERNELS)
             tree = host_tree(place, (f"lib/modules/{version}", *kernels, "lib/firmware"))
             return ModuleTree(tree, version, contents.read)
         known += here
-    where = (
-        str(order.module_root)
-        if order.module_root
-        else "the root" + (" or on this machine" if wanted else "")
+    location = (
+        str(spec.module_root)
+        if spec.module_root
+        else "the root" + (" or on this machine" if requested else "")
     )
     raise RamdiskError(
-        f"there is no kernel {wanted} with modules in {where}"
-        if wanted
-        else f"there is no kernel in {where}",
-        hint=f"there are: {', '.join(known)}" if known else "the flavour ramdisk-base installs one",
+        f"no kernel {requested} with modules in {location}" if requested else f"no kernel in {location}",
+        hint=f"present: {', '.join(known)}" if known else "the flavour ramdisk-base installs one",
     )
 
 
-def _choose(wanted: str | None, versions: Sequence[str]) -> str | None:
+def _choose(requested: str | None, versions: Sequence[str]) -> str | None:
     """The version that was asked for, else the newest."""
-    if wanted is not None:
-        return wanted if wanted in versions else None
+    if requested is not None:
+        return requested if requested in versions else None
     return versions[-1] if versions else None
 
 
@@ -207,8 +207,8 @@ def _versions(root: Node) -> tuple[str, ...]:
 
 
 def _host_versions(place: Path) -> tuple[str, ...]:
-    found = (path.parent.name for path in place.glob("lib/modules/*/modules.dep"))
-    return tuple(sorted(found, key=by_version))
+    versions = (path.parent.name for path in place.glob("lib/modules/*/modules.dep"))
+    return tuple(sorted(versions, key=by_version))
 
 
 def by_version(text: str) -> list[tuple[int, int, str]]:
@@ -218,12 +218,12 @@ def by_version(text: str) -> list[tuple[int, int, str]]:
 
 def _kernel(modules: ModuleTree) -> Node:
     for place in _KERNELS:
-        found = resolve(modules.root, place.format(modules.version))
-        if found is not None and stat.S_ISREG(found.node.mode):
-            return found.node
+        resolved = resolve(modules.root, place.format(modules.version))
+        if resolved is not None and stat.S_ISREG(resolved.node.mode):
+            return resolved.node
     raise RamdiskError(
-        f"the modules of the kernel {modules.version} are there, the kernel itself is not",
-        hint=f"it was looked for at {', '.join(place.format(modules.version) for place in _KERNELS)}",
+        f"the modules of kernel {modules.version} are present, but the kernel itself is missing",
+        hint=f"paths searched: {', '.join(place.format(modules.version) for place in _KERNELS)}",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from dibo.errors import RamdiskError
 from dibo.ramdisk.modules import decompress
-from dibo.ramdisk.selection import Harvest, Read, files_below, resolve
+from dibo.ramdisk.selection import Read, Selection, files_below, resolve
 from dibo.tree.node import Node
 
 _VENDORS: Final = {
@@ -22,19 +22,19 @@ _VENDORS: Final = {
 
 def microcode(root: Node, read: Read) -> Node:
     """The tree of that archive. Raises RamdiskError where the root has no microcode."""
-    harvest = Harvest(Node(stat.S_IFDIR | 0o755), read)
+    selection = Selection(Node(stat.S_IFDIR | 0o755), read)
     for name, directory in _VENDORS.items():
         pieces = []
         for path in files_below(root, directory):
-            found = resolve(root, path)
-            if found is not None and not path.endswith((".asc", "README", ".txt")):
-                pieces.append(decompress(read(found.node), path))
+            resolved = resolve(root, path)
+            if resolved is not None and not path.endswith((".asc", "README", ".txt")):
+                pieces.append(decompress(read(resolved.node), path))
         if pieces:
-            harvest.put(f"/kernel/x86/microcode/{name}", b"".join(pieces))
-    if not harvest.tree.children:
+            selection.put(f"/kernel/x86/microcode/{name}", b"".join(pieces))
+    if not selection.tree.children:
         raise RamdiskError(
-            "there is no microcode in the root",
+            "the root contains no microcode",
             hint="on Debian: the packages intel-microcode and amd64-microcode of non-free-firmware; "
             "on Ubuntu: the packages of the same names",
         )
-    return harvest.tree
+    return selection.tree

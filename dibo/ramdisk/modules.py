@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.flavours.ramdisk_requests import Word
+from dibo.flavours.ramdisk_requests import RequestedName
 from dibo.flavours.schema import nearest
 from dibo.ramdisk.depmod import COPIED, depmod, module_name, normal
 from dibo.ramdisk.elf import modinfo
-from dibo.ramdisk.selection import Harvest, Read, children, files_below, resolve
+from dibo.ramdisk.selection import Read, Selection, children, files_below, resolve
 from dibo.tree.node import Node
 
 FIRMWARE: Final = "/lib/firmware"
@@ -40,11 +40,11 @@ class ModuleTree:
         names = children(root, self.directory)
         if not {"modules.dep", "modules.alias"} <= set(names):
             raise RamdiskError(
-                f"the modules of the kernel {version} have no index: {self.directory}/modules.dep is not there",
-                hint=f"run depmod {version} where they were installed",
+                f"the modules of kernel {version} have no index: {self.directory}/modules.dep is missing",
+                hint=f"run depmod {version} where the modules are installed",
             )
         self.texts = {
-            name: self._text(name) for name in (f"modules.{each}" for each in _TEXTS) if name in names
+            name: self._text(name) for name in (f"modules.{kind}" for kind in _TEXTS) if name in names
         }
         self.paths: dict[str, str] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
@@ -58,42 +58,42 @@ class ModuleTree:
         self._soft = _soft(self.texts)
 
     def _text(self, name: str) -> str:
-        found = resolve(self.root, f"{self.directory}/{name}")
-        return self.read(found.node).decode(errors="surrogateescape") if found else ""
+        matches = resolve(self.root, f"{self.directory}/{name}")
+        return self.read(matches.node).decode(errors="surrogateescape") if matches else ""
 
-    def named(self, word: Word) -> tuple[str, ...]:
+    def named(self, word: RequestedName) -> tuple[str, ...]:
         """The modules that a word of a flavour means; none where it is built in, or may be missing and is. Raises
         RamdiskError."""
         text = word.text.removeprefix("?")
         if text.startswith("dir:"):
-            found, known = self._below(text.removeprefix("dir:").strip("/") + "/")
+            matches, known = self._below(text.removeprefix("dir:").strip("/") + "/")
         else:
             name = text.replace("-", "_")
-            found, known = ((name,), True) if name in self.paths else self._aliased(text)
+            matches, known = ((name,), True) if name in self.paths else self._aliased(text)
             known = known or name in self.builtin
-        if not found and not known and not word.text.startswith("?"):
+        if not matches and not known and not word.text.startswith("?"):
             raise RamdiskError(
-                f"{word.origin} names the kernel module {text!r}, which the kernel {self.version} does not have"
+                f"{word.origin} names the kernel module {text!r}, which kernel {self.version} does not have"
                 f"{nearest(text.replace('-', '_'), self.paths)}",
-                hint="install the package that has it, or write ?NAME where it may be missing",
+                hint="install the package that contains it, or write ?NAME if it is optional",
             )
-        return found
+        return matches
 
     def _below(self, directory: str) -> tuple[tuple[str, ...], bool]:
         beginnings = tuple(place + directory for place in _PLACES)
-        found = tuple(name for name, path in self.paths.items() if path.startswith(beginnings))
-        return found, any(path.startswith(beginnings) for path in self.builtin.values())
+        matches = tuple(name for name, path in self.paths.items() if path.startswith(beginnings))
+        return matches, any(path.startswith(beginnings) for path in self.builtin.values())
 
     def _aliased(self, alias: str) -> tuple[tuple[str, ...], bool]:
-        wanted = normal(alias)
-        found: dict[str, None] = {}
+        pattern_text = normal(alias)
+        matches: dict[str, None] = {}
         for line in self.texts["modules.alias"].splitlines():
             if line.startswith("alias "):
                 pattern, _, name = line[6:].rpartition(" ")
                 pattern = normal(pattern)
-                if pattern == wanted or fnmatch.fnmatchcase(wanted, pattern):
-                    found[name] = None
-        return tuple(name for name in found if name in self.paths), bool(found)
+                if pattern == pattern_text or fnmatch.fnmatchcase(pattern_text, pattern):
+                    matches[name] = None
+        return tuple(name for name in matches if name in self.paths), bool(matches)
 
     def closure(self, names: Iterable[str]) -> tuple[str, ...]:
         """`names` and all that they need or ask for, sorted."""
@@ -111,19 +111,19 @@ class ModuleTree:
 
 def _soft(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """`softdep NAME pre: a b post: c` and `weakdep NAME a b`."""
-    found: dict[str, tuple[str, ...]] = {}
+    matches: dict[str, tuple[str, ...]] = {}
     for file in ("modules.softdep", "modules.weakdep"):
         for line in texts.get(file, "").splitlines():
             words = line.split()
             if len(words) > 2 and words[0] in ("softdep", "weakdep"):
                 names = tuple(word.replace("-", "_") for word in words[2:] if not word.endswith(":"))
                 name = words[1].replace("-", "_")
-                found[name] = found.get(name, ()) + names
-    return found
+                matches[name] = matches.get(name, ()) + names
+    return matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class SelectedModules:
     """What went into a ramdisk."""
 
     modules: tuple[str, ...]
@@ -132,7 +132,7 @@ class Taken:
     """Named by modules, and not in the root: most of it is for other hardware."""
 
 
-def take_modules(tree: ModuleTree, words: Iterable[Word], harvest: Harvest) -> Taken:
+def take_modules(tree: ModuleTree, words: Iterable[RequestedName], selection: Selection) -> SelectedModules:
     """Put the modules that `words` mean into the ramdisk, with their firmware and indexes. They lie there without
     compression: the ramdisk is compressed as a whole. Raises RamdiskError."""
     names = tree.closure(name for word in words for name in tree.named(word))
@@ -140,28 +140,28 @@ def take_modules(tree: ModuleTree, words: Iterable[Word], harvest: Harvest) -> T
     firmware: dict[str, None] = {}
     for name in names:
         path = tree.paths[name]
-        found = resolve(tree.root, f"{tree.directory}/{path}")
-        if found is None:
+        matches = resolve(tree.root, f"{tree.directory}/{path}")
+        if matches is None:
             raise RamdiskError(
                 f"the kernel module {tree.directory}/{path} is in modules.dep and not in the root",
-                hint=f"run depmod {tree.version} where the modules were installed",
+                hint=f"run depmod {tree.version} where the modules are installed",
             )
         plain = _plain(path)
-        data = decompress(tree.read(found.node), path)
+        data = decompress(tree.read(matches.node), path)
         if plain != path:
             moved[name] = plain
-            harvest.put(f"{tree.directory}/{plain}", data)
+            selection.put(f"{tree.directory}/{plain}", data)
         else:
-            harvest.place(f"{tree.directory}/{plain}", found.node)
+            selection.place(f"{tree.directory}/{plain}", matches.node)
         if b"firmware=" in data:
             firmware.update(dict.fromkeys(_firmware(data, path)))
     for name, data in depmod(tree.texts, names, paths=moved).items():
-        harvest.put(f"{tree.directory}/{name}", data)
+        selection.put(f"{tree.directory}/{name}", data)
     for name in COPIED:
-        if (found := resolve(tree.root, f"{tree.directory}/{name}")) is not None:
-            harvest.place(f"{tree.directory}/{name}", found.node)
-    there, missing = _take_firmware(tree, firmware, harvest)
-    return Taken(modules=names, firmware=there, missing_firmware=missing)
+        if (matches := resolve(tree.root, f"{tree.directory}/{name}")) is not None:
+            selection.place(f"{tree.directory}/{name}", matches.node)
+    present, missing = _take_firmware(tree, firmware, selection)
+    return SelectedModules(modules=names, firmware=present, missing_firmware=missing)
 
 
 def _plain(path: str) -> str:
@@ -197,24 +197,24 @@ def _firmware(module: bytes, path: str) -> list[str]:
 
 
 def _take_firmware(
-    tree: ModuleTree, names: Iterable[str], harvest: Harvest
+    tree: ModuleTree, names: Iterable[str], selection: Selection
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Firmware by name, or by a pattern, as the kernel's loader looks for it (admin-guide, firmware)."""
-    there: list[str] = []
+    taken: list[str] = []
     missing: list[str] = []
     every: tuple[str, ...] | None = None
     for name in names:
         if any(char in name for char in "*?["):
             every = every if every is not None else _all_firmware(tree.root)
-            found = [each for each in every if fnmatch.fnmatchcase(_bare(each), name)]
+            matches = [path for path in every if fnmatch.fnmatchcase(_bare(path), name)]
         else:
-            found = [each for each in _candidates(tree, name) if resolve(tree.root, f"{FIRMWARE}/{each}")]
-        for each in found:
-            _copy_from(tree.root, f"{FIRMWARE}/{each}", harvest)
-        there += found
-        if not found:
+            matches = [path for path in _candidates(tree, name) if resolve(tree.root, f"{FIRMWARE}/{path}")]
+        for path in matches:
+            _copy_from(tree.root, f"{FIRMWARE}/{path}", selection)
+        taken += matches
+        if not matches:
             missing.append(name)
-    return tuple(there), tuple(missing)
+    return tuple(taken), tuple(missing)
 
 
 def _candidates(tree: ModuleTree, name: str) -> list[str]:
@@ -228,17 +228,17 @@ def _bare(path: str) -> str:
 
 
 def _all_firmware(root: Node) -> tuple[str, ...]:
-    found = resolve(root, FIRMWARE)
-    if found is None:
+    matches = resolve(root, FIRMWARE)
+    if matches is None:
         return ()
-    return tuple(path.removeprefix(f"{found.path}/") for path in files_below(root, found.path))
+    return tuple(path.removeprefix(f"{matches.path}/") for path in files_below(root, matches.path))
 
 
-def _copy_from(root: Node, path: str, harvest: Harvest) -> None:
+def _copy_from(root: Node, path: str, selection: Selection) -> None:
     """Of the tree that the modules are from, which need not be the one that the rest is from."""
-    if root is harvest.root:
-        harvest.take(path)
+    if root is selection.root:
+        selection.take(path)
         return
-    found = resolve(root, path)
-    if found is not None and stat.S_ISREG(found.node.mode):
-        harvest.place(path, found.node)
+    matches = resolve(root, path)
+    if matches is not None and stat.S_ISREG(matches.node.mode):
+        selection.place(path, matches.node)

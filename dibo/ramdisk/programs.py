@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import RamdiskError
-from dibo.flavours.ramdisk_requests import Word
+from dibo.flavours.ramdisk_requests import RequestedName
 from dibo.ramdisk.elf import MAGIC, Elf, read_elf
-from dibo.ramdisk.selection import Found, Harvest, children, files_below, resolve
+from dibo.ramdisk.selection import ResolvedPath, Selection, children, files_below, resolve
 from dibo.tree.node import Node
 
 PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -40,19 +40,19 @@ _SHEBANG: Final = re.compile(rb"#![ \t]*([^ \t\r\n\0]+)[ \t]*([^\r\n\0]*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asker:
-    """Who needs a file, for messages and for rpaths."""
+    """The file that needs another one, for messages and for rpaths."""
 
-    word: Word
+    word: RequestedName
     path: str
     rpaths: tuple[str, ...] = ()
     """Of the programs and libraries above that have no DT_RUNPATH."""
 
 
-class Programs:
-    """Fills a harvest with programs. `applets` are the names that its busybox answers to."""
+class ProgramSelector:
+    """Selects programs and everything they need to run. `applets` are the names that busybox provides."""
 
-    def __init__(self, harvest: Harvest, *, applets: Iterable[str] = ()) -> None:
-        self._harvest = harvest
+    def __init__(self, selection: Selection, *, applets: Iterable[str] = ()) -> None:
+        self._selection = selection
         self._applets = frozenset(applets)
         self._done: set[str] = set()
         self._conf: tuple[str, ...] | None = None
@@ -60,9 +60,9 @@ class Programs:
         self.resolves = False
         """Whether anything looks up names."""
 
-    def take(self, word: Word) -> None:
+    def take(self, word: RequestedName) -> None:
         """Pick what a flavour names: a program, a path, a library (`libkmod.so.2`). Raises RamdiskError."""
-        root = self._harvest.root
+        root = self._selection.root
         if word.text.startswith("/"):
             path = word.text if resolve(root, word.text) else None
             if path is not None and self._take_directory(path, word):
@@ -79,60 +79,60 @@ class Programs:
                 hint="name its package under `packages` in flavour.yaml, or install it in a hook of install.d",
             )
 
-    def _take_directory(self, path: str, word: Word) -> bool:
-        found = resolve(self._harvest.root, path)
-        if found is None or found.node.children is None:
+    def _take_directory(self, path: str, word: RequestedName) -> bool:
+        resolved = resolve(self._selection.root, path)
+        if resolved is None or resolved.node.children is None:
             return False
-        self._harvest.take_all(path)
-        for below in files_below(self._harvest.root, found.path):
-            if resolve(self._harvest.root, below) is not None:
+        self._selection.take_all(path)
+        for below in files_below(self._selection.root, resolved.path):
+            if resolve(self._selection.root, below) is not None:
                 self.take_path(below, word)
         return True
 
     def find(self, name: str) -> str | None:
         """Where a shell in the root would find a program."""
         for directory in PATH:
-            found = resolve(self._harvest.root, f"{directory}/{name}")
-            if found is not None and stat.S_ISREG(found.node.mode) and found.node.mode & 0o111:
+            resolved = resolve(self._selection.root, f"{directory}/{name}")
+            if resolved is not None and stat.S_ISREG(resolved.node.mode) and resolved.node.mode & 0o111:
                 return f"{directory}/{name}"
         return None
 
-    def take_path(self, path: str, word: Word) -> None:
+    def take_path(self, path: str, word: RequestedName) -> None:
         """Pick the file at a path of the root, and what it needs."""
         self._take(path, _Asker(word=word, path=path))
 
     def _take(self, path: str, asker: _Asker) -> None:
-        found = self._harvest.take(path)
-        assert found is not None
-        if found.path in self._done or not stat.S_ISREG(found.node.mode):
+        resolved = self._selection.take(path)
+        assert resolved is not None
+        if resolved.path in self._done or not stat.S_ISREG(resolved.node.mode):
             return
-        self._done.add(found.path)
-        self._follow(found, asker)
+        self._done.add(resolved.path)
+        self._follow(resolved, asker)
 
-    def take_needs(self, found: Found, word: Word) -> None:
+    def take_needs(self, resolved: ResolvedPath, word: RequestedName) -> None:
         """Pick what a file needs that is not of the root."""
-        self._follow(found, _Asker(word=word, path=found.path))
+        self._follow(resolved, _Asker(word=word, path=resolved.path))
 
-    def _follow(self, found: Found, asker: _Asker) -> None:
+    def _follow(self, resolved: ResolvedPath, asker: _Asker) -> None:
         try:
-            elf = self._elf(found.node)
+            elf = self._elf(resolved.node)
         except ValueError as error:
             raise RamdiskError(
-                f"{found.path}, which {asker.word.origin} needs, is damaged: {error}"
+                f"{resolved.path}, which {asker.word.origin} needs, is damaged: {error}"
             ) from error
         if elf is not None:
-            self._needs_of_elf(elf, found, asker)
-        elif (shebang := _SHEBANG.match(self._harvest.read(found.node))) is not None:
-            self._needs_of_script(shebang, found, asker)
+            self._needs_of_elf(elf, resolved, asker)
+        elif (shebang := _SHEBANG.match(self._selection.read(resolved.node))) is not None:
+            self._needs_of_script(shebang, resolved, asker)
 
     def _elf(self, node: Node) -> Elf | None:
         """What an ELF file needs; None for another file. Raises ValueError."""
         if node not in self._elves:
-            data = self._harvest.read(node)
+            data = self._selection.read(node)
             self._elves[node] = read_elf(data) if data.startswith(MAGIC) else None
         return self._elves[node]
 
-    def _needs_of_script(self, shebang: re.Match[bytes], found: Found, asker: _Asker) -> None:
+    def _needs_of_script(self, shebang: re.Match[bytes], resolved: ResolvedPath, asker: _Asker) -> None:
         interpreter = shebang[1].decode(errors="surrogateescape")
         words = shebang[2].decode(errors="surrogateescape").split()
         name = posixpath.basename(interpreter)
@@ -141,26 +141,26 @@ class Programs:
             name, interpreter = (rest[0], "") if rest else (name, interpreter)
         if name in self._applets:
             return
-        path = interpreter if interpreter and resolve(self._harvest.root, interpreter) else self.find(name)
+        path = interpreter if interpreter and resolve(self._selection.root, interpreter) else self.find(name)
         if path is None:
             raise RamdiskError(
-                f"{found.path}, which {asker.word.origin} names, is a script for {name}, which is not in the root"
+                f"{resolved.path}, which {asker.word.origin} names, is a script for {name}, which is not in the root"
                 f"{self._who_has(name)}",
                 hint=f"install {name} in the root",
             )
-        self._take(path, _Asker(word=asker.word, path=found.path))
+        self._take(path, _Asker(word=asker.word, path=resolved.path))
 
-    def _needs_of_elf(self, elf: Elf, found: Found, asker: _Asker) -> None:
+    def _needs_of_elf(self, elf: Elf, resolved: ResolvedPath, asker: _Asker) -> None:
         if elf.interpreter is not None:
-            if resolve(self._harvest.root, elf.interpreter) is None:
-                raise self._missing(elf.interpreter, found, asker)
-            self._take(elf.interpreter, _Asker(word=asker.word, path=found.path))
-        rpaths = asker.rpaths if elf.runpath else (*_expand(elf.rpath, found, elf), *asker.rpaths)
-        directories = (*(() if elf.runpath else rpaths), *_expand(elf.runpath, found, elf))
-        below = _Asker(word=asker.word, path=found.path, rpaths=() if elf.runpath else rpaths)
+            if resolve(self._selection.root, elf.interpreter) is None:
+                raise self._missing(elf.interpreter, resolved, asker)
+            self._take(elf.interpreter, _Asker(word=asker.word, path=resolved.path))
+        rpaths = asker.rpaths if elf.runpath else (*_expand(elf.rpath, resolved, elf), *asker.rpaths)
+        directories = (*(() if elf.runpath else rpaths), *_expand(elf.runpath, resolved, elf))
+        below = _Asker(word=asker.word, path=resolved.path, rpaths=() if elf.runpath else rpaths)
         needed = list(elf.needed)
         optional: list[str] = []
-        is_libc = posixpath.basename(found.path).startswith(("libc.so", "libc-", "ld-"))
+        is_libc = posixpath.basename(resolved.path).startswith(("libc.so", "libc-", "ld-"))
         if elf.resolves and not is_libc:
             self.resolves = True
             optional += _RESOLVER
@@ -169,7 +169,7 @@ class Programs:
         for name in needed:
             path = self._library(name, elf, directories)
             if path is None:
-                raise self._missing(name, found, asker)
+                raise self._missing(name, resolved, asker)
             self._take_library(name, path, below, elf, directories)
         for name in optional:
             path = self._library(name, elf, directories)
@@ -184,22 +184,22 @@ class Programs:
         directory = posixpath.dirname(path)
         defaults = _defaults(elf)
         if directory not in (*directories, *defaults) and "/" not in name:
-            where = next((each for each in defaults if self._harvest.has(each)), defaults[-1])
-            if not self._harvest.has(f"{where}/{name}"):
-                self._harvest.link(f"{where}/{name}", path)
+            target = next((path for path in defaults if self._selection.has(path)), defaults[-1])
+            if not self._selection.has(f"{target}/{name}"):
+                self._selection.link(f"{target}/{name}", path)
 
     def _library(self, name: str, elf: Elf, directories: Sequence[str]) -> str | None:
         if "/" in name:
-            return name if resolve(self._harvest.root, name) else None
+            return name if resolve(self._selection.root, name) else None
         for directory in (*directories, *_defaults(elf), *self._configured()):
-            found = resolve(self._harvest.root, f"{directory}/{name}")
-            if found is not None and stat.S_ISREG(found.node.mode) and self._fits(found.node, elf):
+            resolved = resolve(self._selection.root, f"{directory}/{name}")
+            if resolved is not None and stat.S_ISREG(resolved.node.mode) and self._fits(resolved.node, elf):
                 return f"{directory}/{name}"
         return None
 
     def _library_of_any_kind(self, name: str) -> str | None:
         for directory in (*(d for m in _MULTIARCH.values() for d in _places(m, 64)), *self._configured()):
-            if resolve(self._harvest.root, f"{directory}/{name}") is not None:
+            if resolve(self._selection.root, f"{directory}/{name}") is not None:
                 return f"{directory}/{name}"
         return None
 
@@ -218,52 +218,52 @@ class Programs:
         return self._conf
 
     def _read_conf(self, path: str, depth: int) -> list[str]:
-        found = resolve(self._harvest.root, path)
-        if found is None or not stat.S_ISREG(found.node.mode) or depth > 8:
+        resolved = resolve(self._selection.root, path)
+        if resolved is None or not stat.S_ISREG(resolved.node.mode) or depth > 8:
             return []
         directories = []
-        for line in self._harvest.read(found.node).decode(errors="surrogateescape").splitlines():
+        for line in self._selection.read(resolved.node).decode(errors="surrogateescape").splitlines():
             words = line.partition("#")[0].split()
             if words[:1] == ["include"]:
                 for pattern in words[1:]:
                     directory, _, pattern = posixpath.join(posixpath.dirname(path), pattern).rpartition("/")
-                    for name in children(self._harvest.root, directory):
+                    for name in children(self._selection.root, directory):
                         if fnmatch.fnmatchcase(name, pattern):
                             directories += self._read_conf(f"{directory}/{name}", depth + 1)
             elif words[:1] != ["hwcap"]:
                 directories += words
         return directories
 
-    def _missing(self, name: str, found: Found, asker: _Asker) -> RamdiskError:
-        via = f" (for {asker.word.text})" if posixpath.basename(found.path) != asker.word.text else ""
+    def _missing(self, name: str, resolved: ResolvedPath, asker: _Asker) -> RamdiskError:
+        via = f" (for {asker.word.text})" if posixpath.basename(resolved.path) != asker.word.text else ""
         return RamdiskError(
-            f"{asker.word.origin} names {asker.word.text}; {found.path}{via} needs {name}, which is not in the "
+            f"{asker.word.origin} names {asker.word.text}; {resolved.path}{via} needs {name}, which is not in the "
             f"root{self._who_has(name)}",
-            hint="install the package that has it",
+            hint="install the package that contains it",
         )
 
     def _who_has(self, name: str) -> str:
         """What dpkg's lists say of a file that is not where it was looked for."""
-        root, directory, packages = self._harvest.root, "/var/lib/dpkg/info", []
+        root, directory, packages = self._selection.root, "/var/lib/dpkg/info", []
         ending = f"/{posixpath.basename(name)}".encode()
         for file in children(root, directory):
             if file.endswith(".list"):
-                found = resolve(root, f"{directory}/{file}")
-                assert found is not None
-                paths = self._harvest.read(found.node).splitlines()
+                resolved = resolve(root, f"{directory}/{file}")
+                assert resolved is not None
+                paths = self._selection.read(resolved.node).splitlines()
                 packages += [
                     (file.removesuffix(".list"), path.decode()) for path in paths if path.endswith(ending)
                 ]
         if not packages:
             return ""
         package, path = packages[0]
-        return f"; the package {package} has {path}"
+        return f"; the package {package} contains {path}"
 
 
-def _expand(directories: Iterable[str], found: Found, elf: Elf) -> tuple[str, ...]:
+def _expand(directories: Iterable[str], resolved: ResolvedPath, elf: Elf) -> tuple[str, ...]:
     """`$ORIGIN` is the directory of the file, `$LIB` where libraries of its kind are (ld.so(8))."""
     values = {
-        "ORIGIN": posixpath.dirname(found.path),
+        "ORIGIN": posixpath.dirname(resolved.path),
         "LIB": f"lib/{_MULTIARCH[elf.kind[1]]}" if elf.kind[1] in _MULTIARCH else "lib",
     }
 
@@ -271,7 +271,7 @@ def _expand(directories: Iterable[str], found: Found, elf: Elf) -> tuple[str, ..
         return values.get(match[1] or match[2], match[0])
 
     expanded = [re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, directory) for directory in directories]
-    return tuple(posixpath.normpath(each) for each in expanded if each.startswith("/"))
+    return tuple(posixpath.normpath(path) for path in expanded if path.startswith("/"))
 
 
 def _defaults(elf: Elf) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""The tree of a ramdisk, as it is picked from the tree of a root.
+"""The tree of a ramdisk, selected from the tree of a root.
 
-What is taken lies at the same path as in the root. Symbolic links on the way are taken too, so a merged /usr stays
-merged, a soname stays a link, and a hard link stays one inode.
+Selected files keep their paths. Symbolic links on the way are selected too, so a merged /usr stays merged, a soname
+stays a link, and a hard link stays one inode.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MOST_LINKS: Final = 40  # as path_resolution(7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What lies at a path once links are followed."""
+class ResolvedPath:
+    """The inode at a path after following symbolic links."""
 
     path: str
     """From the root, with no link in it."""
@@ -37,14 +37,14 @@ def text(name: bytes) -> str:
 
 def resolve(
     root: Node, path: str, *, visit: Callable[[list[bytes], Node], None] | None = None
-) -> Found | None:
+) -> ResolvedPath | None:
     """What lies at `path` as a chroot would see it; None where nothing does. `visit` is told every step: the path
     without links to it, and the inode, links among them."""
-    wanted = parts(path)
+    remaining = parts(path)
     trail: list[tuple[bytes, Node]] = [(b"", root)]
     followed = 0
-    while wanted:
-        name = wanted.pop(0)
+    while remaining:
+        name = remaining.pop(0)
         if name == b".":
             continue
         if name == b"..":
@@ -54,57 +54,57 @@ def resolve(
         if child is None:
             return None
         if visit is not None:
-            visit([*(each for each, _ in trail[1:]), name], child)
+            visit([*(step for step, _ in trail[1:]), name], child)
         if stat.S_ISLNK(child.mode):
             followed += 1
             if followed > _MOST_LINKS:
                 return None
             if child.target.startswith(b"/"):
                 del trail[1:]
-            wanted = [part for part in child.target.split(b"/") if part] + wanted
+            remaining = [part for part in child.target.split(b"/") if part] + remaining
             continue
         trail.append((name, child))
-    return Found(path="/" + "/".join(text(name) for name, _ in trail[1:]), node=trail[-1][1])
+    return ResolvedPath(path="/" + "/".join(text(name) for name, _ in trail[1:]), node=trail[-1][1])
 
 
 def children(root: Node, path: str) -> tuple[str, ...]:
     """Names in the directory at `path`, sorted; nothing where it is none."""
-    found = resolve(root, path)
-    return tuple(sorted(text(name) for name in found.node.children or {})) if found else ()
+    resolved = resolve(root, path)
+    return tuple(sorted(text(name) for name in resolved.node.children or {})) if resolved else ()
 
 
 def files_below(root: Node, path: str) -> Iterator[str]:
     """Paths, from the root, of all that is no directory below the directory at `path`, sorted."""
-    found = resolve(root, path)
-    if found is None or found.node.children is None:
+    resolved = resolve(root, path)
+    if resolved is None or resolved.node.children is None:
         return
-    for name in sorted(found.node.children):
-        below = f"{found.path.rstrip('/')}/{text(name)}"
-        if found.node.children[name].children is not None:
+    for name in sorted(resolved.node.children):
+        below = f"{resolved.path.rstrip('/')}/{text(name)}"
+        if resolved.node.children[name].children is not None:
             yield from files_below(root, below)
         else:
             yield below
 
 
-class Harvest:
-    """What was picked so far. `root` stays as it is."""
+class Selection:
+    """The tree selected so far; `root` is not changed."""
 
     def __init__(self, root: Node, read: Read) -> None:
         self.root = root
         self.read = read
         self.tree = Node(stat.S_IFDIR | 0o755)
 
-    def take(self, path: str) -> Found | None:
+    def take(self, path: str) -> ResolvedPath | None:
         """Pick what lies at `path` in the root, and the links that lead there. Of a directory, the directory alone.
         None where nothing lies there."""
         return resolve(self.root, path, visit=self._copy)
 
     def take_all(self, path: str) -> bool:
         """Pick a directory with all that is below, or a file; whether there is one."""
-        found = self.take(path)
-        if found is None:
+        resolved = self.take(path)
+        if resolved is None:
             return False
-        for below in files_below(self.root, found.path):
+        for below in files_below(self.root, resolved.path):
             if self.take(below) is None:  # a link that leads nowhere
                 name = parts(below)
                 link = resolve(self.root, "/" + "/".join(map(text, name[:-1])))
@@ -117,7 +117,7 @@ class Harvest:
         assert directory.children is not None
         if node.children is None:
             directory.children[path[-1]] = node
-        elif (there := directory.children.get(path[-1])) is None or there.children is None:
+        elif (existing := directory.children.get(path[-1])) is None or existing.children is None:
             directory.children[path[-1]] = copy = Node(node.mode, node.uid, node.gid, node.mtime)
             copy.xattrs = node.xattrs
 
@@ -128,10 +128,10 @@ class Harvest:
             return here.node
         node = self._directory(path[:-1])
         assert node.children is not None
-        there = node.children.get(path[-1])
-        if there is not None and stat.S_ISLNK(there.mode):  # a link whose end was not picked
-            base = "/" if there.target.startswith(b"/") else "/" + "/".join(map(text, path[:-1])) + "/"
-            return self._directory(parts(base + text(there.target)))
+        existing = node.children.get(path[-1])
+        if existing is not None and stat.S_ISLNK(existing.mode):  # a link whose end was not picked
+            base = "/" if existing.target.startswith(b"/") else "/" + "/".join(map(text, path[:-1])) + "/"
+            return self._directory(parts(base + text(existing.target)))
         node.children[path[-1]] = made = Node(stat.S_IFDIR | 0o755)
         return made
 

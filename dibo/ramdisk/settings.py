@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dibo.ramdisk.compress import Compression, parse_compression
+from dibo.ramdisk.compress import RamdiskCompression, parse_compression
 
 BASE: Final = "ramdisk-base"
 DEFAULT_NAME: Final = "ramdisk"
@@ -21,7 +21,7 @@ class RamdiskSettings:
     kernel_version: str | None
     module_root: Path | None
     busybox: Path | None
-    compression: Compression
+    compression: RamdiskCompression
     microcode: bool
 
 
@@ -34,7 +34,7 @@ def decide_ramdisk(
     compression: str | None,
     microcode: bool,
 ) -> RamdiskSettings:
-    """Raises UsageError for what makes no sense. An empty MODULE_ROOT is none, as it always was."""
+    """Options over environment variables over defaults; an empty variable counts as unset. Raises UsageError."""
 
     def given(option: str | None, variable: str) -> str | None:
         return option or environment.get(variable) or None

@@ -1,4 +1,4 @@
-"""Where the bytes of a ramdisk's files are: in a spool of layers, in memory, in files of this machine."""
+"""Reads the bytes of a ramdisk's files: from a spool of layers, from memory, or from files of this machine."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dibo.tree.node import Buffer, Node
 _PIECE: Final = 1 << 20
 
 
-class Spooled(Protocol):
+class SpoolReader(Protocol):
     """What reads again what was written (dibo.images.layers.spool)."""
 
     def read(self, content: object, offset: int = 0, size: int | None = None) -> Iterator[bytes]: ...
 
 
-class Bytes:
-    """Reads a Node from wherever it is."""
+class ContentReader:
+    """Reads the content of a Node from its storage."""
 
-    def __init__(self, spool: Spooled) -> None:
+    def __init__(self, spool: SpoolReader) -> None:
         self._spool = spool
 
     def stream(self, node: Node) -> Iterator[Buffer]:
@@ -88,11 +88,11 @@ def _fill(directory: Node, path: Path) -> None:
         _fill(node, below)
 
 
-def _merge(into: Node, other: Node) -> None:
-    for name, node in (other.children or {}).items():
+def _merge(into: Node, source_tree: Node) -> None:
+    for name, node in (source_tree.children or {}).items():
         assert into.children is not None
-        there = into.children.get(name)
-        if there is not None and there.children is not None and node.children is not None:
-            _merge(there, node)
+        existing = into.children.get(name)
+        if existing is not None and existing.children is not None and node.children is not None:
+            _merge(existing, node)
         else:
             into.children.setdefault(name, node)

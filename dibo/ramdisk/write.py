@@ -15,8 +15,8 @@ from dibo.errors import UsageError
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.load import load
 from dibo.images.layers.spool import Spool
-from dibo.ramdisk.make import Order, kernel_path, make_ramdisk, pack
-from dibo.ramdisk.source import Bytes
+from dibo.ramdisk.make import RamdiskSpec, kernel_path, make_ramdisk, pack
+from dibo.ramdisk.source import ContentReader
 from dibo.tree.dpkg import installed
 from dibo.tree.node import Buffer
 from dibo.units import human_size
@@ -34,7 +34,7 @@ def check_output(output: Path) -> None:
 
 
 def write_ramdisk(
-    root: Root, order: Order, output: Path, setup: Setup, *, manifest: Mapping[str, Any]
+    root: Root, order: RamdiskSpec, output: Path, setup: Setup, *, manifest: Mapping[str, Any]
 ) -> tuple[Path, Path]:
     """Write the initramfs to `output` and the kernel beside it, with the sha256 of each and the manifest of both, which
     begins with `manifest`; their paths. Raises RamdiskError, OutputError, and what reading layers raises."""
@@ -56,7 +56,7 @@ def write_ramdisk(
                 report.warn(warning)
             task.note(f"{human_size(tree.bytes)} in {tree.entries} files")
         with report.task("ramdisk") as task:
-            contents = Bytes(spool)
+            contents = ContentReader(spool)
             ramdisk = make_ramdisk(tree.root, order, contents)
             for name in ramdisk.modules.missing_firmware:
                 report.line(f"firmware that is not in the root: {name}")

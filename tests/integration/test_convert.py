@@ -221,7 +221,7 @@ def test_what_ext4_cannot_hold_is_told(place: BuildEnv, out: Path) -> None:
     [
         (["oci:/nowhere"], errors.ImageError, ["/nowhere/index.json"]),
         (["-t", "raw", "-o", "/nowhere/x", "TINY"], errors.OutputError, ["/nowhere does not exist"]),
-        (["-t", "floppy", "TINY"], errors.UsageError, ["no converter makes 'floppy'"]),
+        (["-t", "floppy", "TINY"], errors.UsageError, ["no converter for type 'floppy'"]),
         (["--max-entries", "none", "TINY"], errors.UsageError, ["--max-entries: expected a number"]),
         (["--fs-type", "ext3", "--bare", "TINY"], errors.LayoutError, ["is not in one", "use ext4"]),
         (["--layout", "/nowhere", "TINY"], errors.LayoutError, ["cannot read the layout"]),

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
-from dibo.flavours.ramdisk_requests import Word
+from dibo.flavours.ramdisk_requests import RequestedName
 from dibo.ramdisk.compress import compress, parse_compression
 from dibo.ramdisk.cpio import archive
 from dibo.ramdisk.depmod import depmod, module_name
 from dibo.ramdisk.elf import read_elf
-from dibo.ramdisk.programs import Programs, applets_of
-from dibo.ramdisk.selection import Harvest
-from dibo.ramdisk.source import Bytes, host_tree
+from dibo.ramdisk.programs import ProgramSelector, applets_of
+from dibo.ramdisk.selection import Selection
+from dibo.ramdisk.source import ContentReader, host_tree
 from dibo.tree.node import Node
 from tests.support import user
 from tests.support.elf_files import module
@@ -101,9 +101,9 @@ def test_libraries_are_those_that_the_loader_takes() -> None:
     root = host_tree(
         Path("/"), ("usr/lib", "lib", "lib64", "bin", "usr/bin", "etc/ld.so.conf", "etc/ld.so.conf.d")
     )
-    contents = Bytes(None)  # type: ignore[arg-type]
-    harvest = Harvest(root, contents.read)
-    Programs(harvest).take(Word(text="ssh", flavour="web", file="binary-deps", line=1))
+    contents = ContentReader(None)  # type: ignore[arg-type]
+    harvest = Selection(root, contents.read)
+    ProgramSelector(harvest).take(RequestedName(text="ssh", flavour="web", file="binary-deps", line=1))
     found = {f"/{path}" for path, target in listing(harvest.tree) if not isinstance(target, str)}
     assert wanted <= found
     more = {os.path.basename(path) for path in found - wanted - {os.path.realpath(program)}}  # noqa: PTH119
@@ -243,17 +243,21 @@ def test_no_kernel(place: BuildEnv, out: Path) -> None:
         "ramdisk-image-create", "-o", out / "x", "--no-base", "plain", environment={"MODULE_ROOT": ""}
     )
     assert said.code == errors.RamdiskError.exit_code
-    assert "there is no kernel in the root" in said.error
+    assert "no kernel in the root" in said.error
     said = place.run("ramdisk-image-create", "-o", out / "x", "--no-base", "-k", "7.0", "plain")
-    assert "there is no kernel 7.0 with modules in" in said.error
+    assert "no kernel 7.0 with modules in" in said.error
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (["-o", "/nowhere/x"], errors.OutputError.exit_code, "the directory /nowhere does not exist"),
-        (["-o", "/tmp/x.kernel"], errors.UsageError.exit_code, "is not the name of an initramfs"),
-        (["-o", "/tmp/x", "--compress", "lz4"], errors.UsageError.exit_code, "'lz4' is no compression"),
+        (["-o", "/tmp/x.kernel"], errors.UsageError.exit_code, "is not a valid name for an initramfs"),
+        (
+            ["-o", "/tmp/x", "--compress", "lz4"],
+            errors.UsageError.exit_code,
+            "'lz4' is not a known compression",
+        ),
     ],
 )
 def test_what_is_refused_at_once(place: BuildEnv, options: list[str], code: int, message: str) -> None:

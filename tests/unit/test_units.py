@@ -60,7 +60,7 @@ def test_what_is_no_image_size(text: str) -> None:
 
 
 def test_an_image_of_nothing() -> None:
-    with pytest.raises(UsageError, match="size 0 holds nothing"):
+    with pytest.raises(UsageError, match="size must be larger than 0"):
         parse_gib("0.0")
 
 

@@ -40,13 +40,13 @@ def test_a_whole_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "does not say what it takes"),
-        ("takes: tree", "does not say what it takes"),
-        ("takes: [disk]", "does not say what it takes"),
-        ("- takes", "does not say what it takes"),
+        ("", "expected takes: disk or root"),
+        ("takes: tree", "expected takes: disk or root"),
+        ("takes: [disk]", "expected takes: disk or root"),
+        ("- takes", "expected takes: disk or root"),
         ("takes: disk\ncomand: [x]", "unknown key 'comand'; did you mean 'command'"),
-        ("takes: disk\ncommand: ./convert", "command is a list of words"),
-        ("takes: disk\ntools: [1]", "tools is a list of words"),
+        ("takes: disk\ncommand: ./convert", "command must be a list of strings"),
+        ("takes: disk\ntools: [1]", "tools must be a list of strings"),
         ("takes: [", r"cannot read .*converter\.yaml"),
     ],
 )
@@ -67,11 +67,11 @@ def test_the_first_directory_wins(tmp_path: Path) -> None:
 
 def test_an_unknown_type_names_the_nearest(tmp_path: Path) -> None:
     converters = Converters([resources.shared("converters")])
-    with pytest.raises(UsageError, match="no converter makes 'qcow'; did you mean 'qcow2'") as caught:
+    with pytest.raises(UsageError, match="no converter for type 'qcow'; did you mean 'qcow2'") as caught:
         converters.get("qcow")
     assert "squashfs" in caught.value.hint
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConverterError, match=r"there is no directory .*nowhere"):
+    with pytest.raises(ConverterError, match=r"the converters directory .*nowhere does not exist"):
         Converters([tmp_path / "nowhere"])

@@ -15,7 +15,7 @@ from dibo.errors import LayoutError
 from dibo.formats import grub_images
 from dibo.formats.open_target import copy_raw
 from dibo.formats.partitions.reader import Place, Table
-from dibo.layout.model import ROOT, Content
+from dibo.layout.model import ROOT, PartitionContent
 from dibo.units import MIB, SECTOR
 from tests.support.disks.memory_disk import Disk
 from tests.unit.disk.sample_requests import boot_files, core_img
@@ -83,11 +83,12 @@ def test_the_placement_fills_the_root_and_an_empty_esp_in_whole_blocks() -> None
     placement = disks.placement(found, identity=IDENTITY, label="cloudimg-rootfs")
     assert placement.root.wish.mount == ROOT
     assert (placement.root.offset, placement.root.size) == (9 * MIB, 20 * MIB)
-    filled = placement.holding(Content.ESP)
+    filled = placement.holding(PartitionContent.ESP)
     assert filled is not None
     assert (filled.number, filled.offset, filled.size, filled.wish.label) == (1, MIB, 8 * MIB, "UEFI")
     assert (
-        disks.placement(replace(found, esp=None), identity=IDENTITY, label="x").holding(Content.ESP) is None
+        disks.placement(replace(found, esp=None), identity=IDENTITY, label="x").holding(PartitionContent.ESP)
+        is None
     )
 
 

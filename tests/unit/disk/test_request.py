@@ -20,7 +20,7 @@ from dibo.disk.request import (
     output_path,
 )
 from dibo.errors import LayoutError, LoopError, OutputError, ToolMissing, UsageError
-from dibo.layout.model import ROOT, FileSystem, Layout, Partition, PartitionType, Size, Sizing, Table
+from dibo.layout.model import ROOT, FileSystemType, Layout, Partition, PartitionType, Size, Sizing, TableType
 from dibo.system.report import Report
 from dibo.units import GIB, MIB
 
@@ -29,9 +29,9 @@ def converter(kind: str, *, takes: Takes = Takes.DISK, tools: tuple[str, ...] = 
     return Converter(type=kind, path=Path("/nowhere"), summary="", takes=takes, tools=tools)
 
 
-def layout(size: Size = Sizing.REST, filesystem: FileSystem = FileSystem.EXT4) -> Layout:
+def layout(size: Size = Sizing.REST, filesystem: FileSystemType = FileSystemType.EXT4) -> Layout:
     root = Partition(name="root", type=PartitionType.LINUX, size=size, filesystem=filesystem, mount=ROOT)
-    return Layout(table=Table.GPT, partitions=(root,))
+    return Layout(table=TableType.GPT, partitions=(root,))
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_layout_that_does_not_fit(wish: DiskRequest) -> None:
         check_request(replace(wish, layout=layout(), size=MIB))
 
 
-def part(kind: FileSystem | None, mount: str = "/srv") -> Partition:
+def part(kind: FileSystemType | None, mount: str = "/srv") -> Partition:
     where = PurePosixPath(mount) if mount else None
     return Partition(name="p", type=PartitionType.LINUX, size=GIB, filesystem=kind, mount=where)
 
@@ -145,18 +145,18 @@ def part(kind: FileSystem | None, mount: str = "/srv") -> Partition:
 @pytest.mark.parametrize(
     ("partition", "options", "way"),
     [
-        (part(FileSystem.EXT4), {}, "dibo"),
-        (part(FileSystem.VFAT), {}, "dibo"),
-        (part(FileSystem.SWAP, ""), {}, "dibo"),
-        (part(FileSystem.EXT4, "/"), {"filesystem": "ext3"}, "mke2fs"),
-        (part(FileSystem.XFS), {}, "mkfs.xfs"),
-        (part(FileSystem.XFS, ""), {}, "mkfs.xfs"),
-        (part(FileSystem.XFS, "/"), {}, "loop-disk"),
-        (part(FileSystem.BTRFS, "/"), {}, "mkfs.btrfs"),
-        (part(FileSystem.BTRFS, "/"), {"directory": False}, "loop-disk"),
-        (part(FileSystem.BTRFS, ""), {"directory": False}, "mkfs.btrfs"),
-        (part(FileSystem.EXT4), {"loop": True}, "loop-disk"),
-        (part(FileSystem.VFAT), {"loop": True}, "dibo"),
+        (part(FileSystemType.EXT4), {}, "dibo"),
+        (part(FileSystemType.VFAT), {}, "dibo"),
+        (part(FileSystemType.SWAP, ""), {}, "dibo"),
+        (part(FileSystemType.EXT4, "/"), {"filesystem": "ext3"}, "mke2fs"),
+        (part(FileSystemType.XFS), {}, "mkfs.xfs"),
+        (part(FileSystemType.XFS, ""), {}, "mkfs.xfs"),
+        (part(FileSystemType.XFS, "/"), {}, "loop-disk"),
+        (part(FileSystemType.BTRFS, "/"), {}, "mkfs.btrfs"),
+        (part(FileSystemType.BTRFS, "/"), {"directory": False}, "loop-disk"),
+        (part(FileSystemType.BTRFS, ""), {"directory": False}, "mkfs.btrfs"),
+        (part(FileSystemType.EXT4), {"loop": True}, "loop-disk"),
+        (part(FileSystemType.VFAT), {"loop": True}, "dibo"),
         (part(None, ""), {}, "None"),
     ],
 )
@@ -168,8 +168,8 @@ def test_the_way_with_the_fewest_privileges(partition: Partition, options: dict[
 
 def test_a_directory_is_wanted_only_where_a_program_reads_one(wish: DiskRequest) -> None:
     assert not needs_directory(replace(wish, layout=layout()), loop=False)
-    assert not needs_directory(replace(wish, layout=layout(filesystem=FileSystem.XFS)), loop=False)
-    assert needs_directory(replace(wish, layout=layout(filesystem=FileSystem.BTRFS)), loop=False)
+    assert not needs_directory(replace(wish, layout=layout(filesystem=FileSystemType.XFS)), loop=False)
+    assert needs_directory(replace(wish, layout=layout(filesystem=FileSystemType.BTRFS)), loop=False)
     ext3 = replace(wish, filesystem="ext3")
     assert needs_directory(ext3, loop=False)
     assert not needs_directory(ext3, loop=True)
@@ -180,7 +180,7 @@ def test_where_nothing_but_a_loop_device_will_do_that_is_said_or_refused(wish: D
     stream = io.StringIO()
     report = Report(stream)
     assert decide_loop(replace(wish, layout=layout()), directory=False, report=report) is False
-    xfs = replace(wish, layout=layout(filesystem=FileSystem.XFS))
+    xfs = replace(wish, layout=layout(filesystem=FileSystemType.XFS))
     try:
         assert decide_loop(xfs, directory=True, report=report)
     except LoopError as error:
@@ -202,17 +202,17 @@ def test_what_is_made_from_a_directory_is_refused_where_there_is_none(wish: Disk
 @pytest.mark.parametrize(
     ("filesystem", "root", "refused"),
     [
-        ("ext4", FileSystem.EXT4, None),
-        ("ext3", FileSystem.EXT4, None),
-        ("xfs", FileSystem.XFS, None),
-        ("xfs", FileSystem.EXT4, "--fs-type is xfs, and the layout makes the partition root ext4"),
-        ("btrfs", FileSystem.EXT4, "makes the partition root ext4"),
-        ("ext3", FileSystem.XFS, "makes the partition root xfs"),
-        ("ext4", FileSystem.BTRFS, "makes the partition root btrfs"),
+        ("ext4", FileSystemType.EXT4, None),
+        ("ext3", FileSystemType.EXT4, None),
+        ("xfs", FileSystemType.XFS, None),
+        ("xfs", FileSystemType.EXT4, "--fs-type is xfs, and the layout makes the partition root ext4"),
+        ("btrfs", FileSystemType.EXT4, "makes the partition root ext4"),
+        ("ext3", FileSystemType.XFS, "makes the partition root xfs"),
+        ("ext4", FileSystemType.BTRFS, "makes the partition root btrfs"),
     ],
 )
 def test_a_root_file_system_that_contradicts_the_layout(
-    filesystem: str, root: FileSystem, refused: str | None
+    filesystem: str, root: FileSystemType, refused: str | None
 ) -> None:
     disk = layout(filesystem=root)
     check_filesystem(None, filesystem, set_by="--fs-type")

@@ -15,7 +15,7 @@ from dibo.flavours.loader import load_flavour
 from dibo.flavours.model import HOOK_NAME, Phase
 from dibo.flavours.schema import Manifest, parse_manifest
 from dibo.layout.merge import complete
-from dibo.layout.model import Content, Layout, Sizing
+from dibo.layout.model import Layout, PartitionContent, Sizing
 
 FLAVOURS = Path(__file__).parents[3] / "flavours"
 NAMES = sorted(path.parent.name for path in FLAVOURS.glob("*/flavour.yaml"))
@@ -125,7 +125,7 @@ def test_shellcheck() -> None:
 
 def test_layout_of_vm_boots_both_ways() -> None:
     wished = {partition.content for partition in layout("vm").partitions}
-    assert {Content.GRUB_CORE, Content.ESP} <= wished
+    assert {PartitionContent.GRUB_CORE, PartitionContent.ESP} <= wished
     root = next(partition for partition in layout("vm").partitions if str(partition.mount) == "/")
     assert root.label == "cloudimg-rootfs"
     assert root.size is Sizing.REST

@@ -89,7 +89,7 @@ def test_what_is_right(text: str) -> None:
     found = parse(text)
     if expected is None:
         assert found.disk is not None
-        assert dict(found.disk.partitions[-1].said)["label"] == "cloudimg-rootfs"
+        assert dict(found.disk.partitions[-1].values)["label"] == "cloudimg-rootfs"
     else:
         assert found == expected
 

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from dibo.errors import LayoutError
 from dibo.layout.merge import complete, document, merge, parse_layout
 from dibo.layout.model import (
-    Content,
-    FileSystem,
+    FileSystemType,
     Flag,
     Headroom,
     Layout,
     Partition,
+    PartitionContent,
     PartitionType,
     Sizing,
-    Table,
+    TableType,
 )
 from dibo.layout.parse import LAYOUT_SCHEMA, Statement, parse_statement
 from dibo.units import MIB
@@ -45,23 +45,25 @@ def without(index: int, key: str) -> Change:
 
 def test_the_example() -> None:
     assert parse_layout(example(), origin=ORIGIN, path="disk") == Layout(
-        table=Table.GPT,
+        table=TableType.GPT,
         partitions=(
-            Partition(name="bios", type=PartitionType.BIOS_BOOT, size=MIB, content=Content.GRUB_CORE),
+            Partition(
+                name="bios", type=PartitionType.BIOS_BOOT, size=MIB, content=PartitionContent.GRUB_CORE
+            ),
             Partition(
                 name="esp",
                 type=PartitionType.ESP,
                 size=64 * MIB,
-                filesystem=FileSystem.VFAT,
+                filesystem=FileSystemType.VFAT,
                 label="UEFI",
                 mount=PurePosixPath("/boot/efi"),
-                content=Content.ESP,
+                content=PartitionContent.ESP,
             ),
             Partition(
                 name="root",
                 type=PartitionType.LINUX_ROOT,
                 size=Sizing.REST,
-                filesystem=FileSystem.EXT4,
+                filesystem=FileSystemType.EXT4,
                 label="cloudimg-rootfs",
                 mount=PurePosixPath("/"),
             ),
@@ -89,7 +91,7 @@ WRONG: dict[str, tuple[Change, str, str]] = {
     "not a mapping": (
         lambda disk: disk["partitions"].append("swap"),
         "disk.partitions[3]",
-        "a mapping is wanted",
+        "expected a mapping",
     ),
     "misspelt partition key": (
         partition(1, file_system="vfat"),
@@ -97,19 +99,19 @@ WRONG: dict[str, tuple[Change, str, str]] = {
         "did you mean filesystem?",
     ),
     "misspelt type": (partition(0, type="biosboot"), "disk.partitions[0].type", "did you mean bios-boot?"),
-    "type that cannot be hashed": (partition(0, type=[]), "disk.partitions[0].type", "none of"),
+    "type that cannot be hashed": (partition(0, type=[]), "disk.partitions[0].type", "expected one of"),
     "no type": (without(0, "type"), "disk.partitions[0]", "type is missing"),
-    "capital name": (partition(2, name="Root"), "disk.partitions[2].name", "'Root' is not a name"),
+    "capital name": (partition(2, name="Root"), "disk.partitions[2].name", "got 'Root'"),
     "long name": (partition(2, name="r" * 37), "disk.partitions[2].name", "1 to 36"),
-    "size without unit": (partition(1, size="64"), "disk.partitions[1].size", "'64' is not a size"),
-    "size as number": (partition(1, size=64), "disk.partitions[1].size", "64 is not a size"),
-    "no size": (partition(1, size="0MiB"), "disk.partitions[1].size", "is not a size"),
+    "size without unit": (partition(1, size="64"), "disk.partitions[1].size", "got '64'"),
+    "size as number": (partition(1, size=64), "disk.partitions[1].size", "got 64"),
+    "no size": (partition(1, size="0MiB"), "disk.partitions[1].size", "expected a size"),
     "no partition size": (without(2, "size"), "disk.partitions[2]", "size is missing"),
-    "a size of the disk that leaves nothing": (lambda disk: disk.update(size="rest"), "disk.size", "nor fit"),
+    "a size of the disk that leaves nothing": (lambda disk: disk.update(size="rest"), "disk.size", "or fit"),
     "odd alignment": (lambda disk: disk.update(alignment="3MiB"), "disk.alignment", "power of two"),
     "tiny alignment": (lambda disk: disk.update(alignment="1KiB"), "disk.alignment", "4KiB to 1GiB"),
     "headroom of a size": (partition(1, headroom="5%"), "disk.partitions[1].headroom", "size: fit"),
-    "headroom of the rest": (partition(2, headroom="5%"), "disk", "as small as fits"),
+    "headroom of the rest": (partition(2, headroom="5%"), "disk", "has a fixed size"),
     "headroom of what is stored, and more": (
         lambda disk: disk["partitions"][2].update(size="fit", headroom="ten"),
         "disk.partitions[2].headroom",
@@ -125,7 +127,7 @@ WRONG: dict[str, tuple[Change, str, str]] = {
             0, {"name": "x", "type": "linux", "size": "1G", "filesystem": "ext4", "options": "ro"}
         ),
         "disk.partitions[0].options",
-        "mounted nowhere",
+        "require a mount point",
     ),
     "flags that are no list": (partition(2, flags="bootable"), "disk.partitions[2].flags", "a list"),
     "misspelt flag": (
@@ -134,14 +136,14 @@ WRONG: dict[str, tuple[Change, str, str]] = {
         "did you mean bootable?",
     ),
     "code as a number": (partition(2, type=0x83), "disk.partitions[2].type", '"0x83"'),
-    "a code in a gpt": (partition(2, type="0x83"), "disk.partitions[2].type", "for table: mbr"),
+    "a code in a gpt": (partition(2, type="0x83"), "disk.partitions[2].type", "requires table mbr"),
     "a guid in an mbr": (
         lambda disk: disk.update(
             table="mbr",
             partitions=[{**disk["partitions"][2], "type": "0fc63daf-8483-4772-8e79-3d69d8477de4"}],
         ),
         "disk.partitions[0].type",
-        "for table: gpt",
+        "requires table gpt",
     ),
     "bios-boot in an mbr": (
         lambda disk: disk.update(table="mbr"),
@@ -151,61 +153,65 @@ WRONG: dict[str, tuple[Change, str, str]] = {
     "flag of a gpt in an mbr": (
         lambda disk: disk.update(table="mbr", partitions=[{**disk["partitions"][2], "flags": ["no-auto"]}]),
         "disk.partitions[0].flags",
-        "an MBR cannot say no-auto",
+        "an MBR has no flag no-auto",
     ),
     "mounted swap": (
         partition(2, filesystem="swap", mount="/swap"),
         "disk.partitions[2].mount",
-        "not mounted",
+        "cannot have a mount point",
     ),
     "fit of nothing": (
         lambda disk: disk["partitions"].append(
             {"name": "s", "type": "swap", "size": "fit", "filesystem": "swap"}
         ),
         "disk.partitions[3].size",
-        "nothing is stored",
+        "size fit requires",
     ),
     "label of nothing": (
         partition(2, filesystem="none", mount="/x"),
         "disk.partitions[2].label",
-        "only a file system",
+        "a label requires a file system",
     ),
     "same label": (
         lambda disk: disk["partitions"].append(
             {"name": "b", "type": "linux", "size": "1G", "filesystem": "ext4", "label": "cloudimg-rootfs"}
         ),
         "disk.partitions[3].label",
-        "label of a partition above",
+        "an earlier partition already has the label",
     ),
-    "esp without file system": (without(1, "filesystem"), "disk.partitions[1]", "only vfat"),
+    "esp without file system": (without(1, "filesystem"), "disk.partitions[1]", "requires filesystem vfat"),
     "two rests": (partition(1, size="rest"), "disk.partitions[2].size", "only one"),
     "unknown file system": (partition(2, filesystem="ext5"), "disk.partitions[2].filesystem", "ext4"),
-    "label without file system": (partition(0, label="B"), "disk.partitions[0].label", "only a file system"),
+    "label without file system": (
+        partition(0, label="B"),
+        "disk.partitions[0].label",
+        "a label requires a file system",
+    ),
     "small vfat label": (partition(1, label="uefi"), "disk.partitions[1].label", "capitals"),
-    "long vfat label": (partition(1, label="A" * 12), "disk.partitions[1].label", "vfat takes 11"),
-    "long ext4 label": (partition(2, label="a" * 17), "disk.partitions[2].label", "ext4 takes 16"),
+    "long vfat label": (partition(1, label="A" * 12), "disk.partitions[1].label", "vfat allows 11"),
+    "long ext4 label": (partition(2, label="a" * 17), "disk.partitions[2].label", "ext4 allows 16"),
     "relative mount": (partition(1, mount="boot/efi"), "disk.partitions[1].mount", "absolute"),
     "climbing mount": (partition(1, mount="/boot/../etc"), "disk.partitions[1].mount", "absolute"),
     "mount with a line break": (partition(1, mount="/boot/efi\n"), "disk.partitions[1].mount", "absolute"),
     "mount without file system": (partition(0, mount="/x"), "disk.partitions[0].mount", "file system"),
-    "no root": (without(2, "mount"), "disk.partitions", "no partition is the root"),
+    "no root": (without(2, "mount"), "disk.partitions", "no partition is mounted at /"),
     "vfat root": (
         lambda disk: disk.update(
             partitions=[{"name": "r", "type": "linux", "size": "1G", "filesystem": "vfat", "mount": "/"}]
         ),
         "disk.partitions[0].filesystem",
-        "cannot hold a root",
+        "cannot be the root",
     ),
-    "ext4 esp": (partition(1, filesystem="ext4"), "disk.partitions[1]", "only vfat"),
+    "ext4 esp": (partition(1, filesystem="ext4"), "disk.partitions[1]", "requires filesystem vfat"),
     "bios-boot with file system": (
         partition(0, filesystem="ext4"),
         "disk.partitions[0].filesystem",
-        "has no file system",
+        "cannot have a file system",
     ),
     "grub-core elsewhere": (partition(0, type="linux"), "disk.partitions[0].content", "bios-boot"),
     "esp content on ext4": (partition(2, content="esp"), "disk.partitions[2].content", "vfat"),
-    "same name": (partition(2, name="esp"), "disk.partitions[2].name", "esp is taken"),
-    "same mount": (partition(2, mount="/boot/efi"), "disk.partitions[2].mount", "mounted from"),
+    "same name": (partition(2, name="esp"), "disk.partitions[2].name", "the name esp is already used"),
+    "same mount": (partition(2, mount="/boot/efi"), "disk.partitions[2].mount", "already mounted"),
 }
 OF_WHOLE_LAYOUTS = {
     "no table",
@@ -255,7 +261,7 @@ def test_the_schema_refuses_it_as_well(case: str) -> None:
 
 @pytest.mark.parametrize("data", [None, [], "gpt", 1])
 def test_only_a_mapping_is_a_layout(data: object) -> None:
-    with pytest.raises(LayoutError, match="layout: a mapping is wanted"):
+    with pytest.raises(LayoutError, match="layout: expected a mapping"):
         parse_layout(data, origin=ORIGIN)
     assert not by_schema(data)
 
@@ -263,7 +269,9 @@ def test_only_a_mapping_is_a_layout(data: object) -> None:
 def test_two_contents_of_one_kind() -> None:
     disk = example()
     disk["partitions"].append({**disk["partitions"][0], "name": "bios2"})
-    with pytest.raises(LayoutError, match=r"partitions\[3\]\.content: grub-core is the content"):
+    with pytest.raises(
+        LayoutError, match=r"partitions\[3\]\.content: an earlier partition already has the content grub-core"
+    ):
         parse_layout(disk, origin=ORIGIN)
     assert not by_schema(disk)
 
@@ -332,12 +340,12 @@ def test_what_another_flavour_may_say_is_no_error_yet(case: str) -> None:
 # Together
 
 
-def said(text: str, name: str = "x") -> tuple[str, Statement]:
+def values(text: str, name: str = "x") -> tuple[str, Statement]:
     return f"the flavour {name!r}", parse_statement(yaml.safe_load(text), origin=f"{name}/layout.yaml")
 
 
-VM = said(EXAMPLE, "vm")
-STATE = said(
+VM = values(EXAMPLE, "vm")
+STATE = values(
     "partitions: [{name: persistent-state, type: linux, size: 1GiB, filesystem: ext4, label: state, mount: /srv}]",
     "persistent-state",
 )
@@ -364,7 +372,7 @@ def test_a_flavour_adds_a_partition_and_the_rest_stays_last() -> None:
 def test_what_agrees_is_said_once_and_what_is_new_is_added() -> None:
     layout = together(
         VM,
-        said(
+        values(
             """
             table: gpt
             alignment: 4MiB
@@ -382,21 +390,24 @@ def test_what_agrees_is_said_once_and_what_is_new_is_added() -> None:
 
 
 CONTRADICTIONS = {
-    "table": ("table: mbr", "the disk: table is gpt in the one, mbr in the other"),
+    "table": ("table: mbr", "the disk: table is gpt in the first, mbr in the second"),
     "size": (
         "partitions: [{name: esp, size: 1GiB}]",
-        "partition esp: size is 64MiB in the one, 1GiB in the other",
+        "partition esp: size is 64MiB in the first, 1GiB in the second",
     ),
     "type": (
         "partitions: [{name: root, type: linux}]",
-        "partition root: type is linux-root in the one, linux in the other",
+        "partition root: type is linux-root in the first, linux in the second",
     ),
     "file system": (
         "partitions: [{name: root, filesystem: xfs}]",
-        "filesystem is ext4 in the one, xfs in the other",
+        "filesystem is ext4 in the first, xfs in the second",
     ),
-    "mount": ("partitions: [{name: root, mount: /srv}]", "mount is / in the one, /srv in the other"),
-    "label": ("partitions: [{name: root, label: r}]", "label is cloudimg-rootfs in the one, r in the other"),
+    "mount": ("partitions: [{name: root, mount: /srv}]", "mount is / in the first, /srv in the second"),
+    "label": (
+        "partitions: [{name: root, label: r}]",
+        "label is cloudimg-rootfs in the first, r in the second",
+    ),
 }
 
 
@@ -404,13 +415,13 @@ CONTRADICTIONS = {
 def test_a_contradiction_names_both(case: str) -> None:
     text, words = CONTRADICTIONS[case]
     with pytest.raises(LayoutError, match="the flavour 'vm' and the flavour 'other' contradict") as caught:
-        merge([VM, said(text, "other")])
+        merge([VM, values(text, "other")])
     assert words in caught.value.message
 
 
 def test_options_in_another_order_agree() -> None:
-    one = said("partitions: [{name: a, options: 'ro,noatime'}]", "one")
-    assert merge([one, said("partitions: [{name: a, options: [noatime, ro]}]", "two")]) is not None
+    one = values("partitions: [{name: a, options: 'ro,noatime'}]", "one")
+    assert merge([one, values("partitions: [{name: a, options: [noatime, ro]}]", "two")]) is not None
 
 
 def test_flavours_that_only_add_make_no_disk() -> None:
@@ -424,9 +435,9 @@ def test_two_flavours_cannot_both_have_the_rest_or_the_same_place() -> None:
     with pytest.raises(
         LayoutError, match=r"data/layout.yaml: layout.partitions\[0\].size: only one"
     ) as caught:
-        together(VM, said(data, "data"))
-    with pytest.raises(LayoutError, match="is mounted from a partition above"):
-        together(VM, said(data.replace("rest", "1GiB").replace("/srv", "/"), "data"))
+        together(VM, values(data, "data"))
+    with pytest.raises(LayoutError, match="an earlier partition is already mounted"):
+        together(VM, values(data.replace("rest", "1GiB").replace("/srv", "/"), "data"))
     assert "rest" in caught.value.message
 
 
@@ -464,7 +475,7 @@ def test_merging(parts: list[list[dict[str, Any]]]) -> None:
     for _, statement in called:
         for each in statement.partitions:
             before = values.setdefault(each.name, {})
-            for key, value in each.said:
+            for key, value in each.values:
                 same = before.setdefault(key, value)
                 agree &= same == value or (isinstance(value, tuple) and set(same) == set(value))
     if not agree:
@@ -473,7 +484,7 @@ def test_merging(parts: list[list[dict[str, Any]]]) -> None:
         return
     merged_statement = merge([*called, ("g", parse_statement({"table": "gpt"}, origin="g"))])
     assert merged_statement is not None
-    assert {each.name: dict(each.said) for each in merged_statement.partitions} == values
+    assert {each.name: dict(each.values) for each in merged_statement.partitions} == values
     layout = complete(merged_statement)
     assert [each.name for each in layout.partitions] == [*(name for name in values if name != "root"), "root"]
     assert parse_layout(json.loads(json.dumps(document(layout))), origin="label") == layout

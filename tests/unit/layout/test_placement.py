@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dibo.errors import LayoutError
 from dibo.layout.merge import parse_layout
-from dibo.layout.model import Content, Sizing
+from dibo.layout.model import PartitionContent, Sizing
 from dibo.layout.placement import Placement, place
 from dibo.units import GIB, KIB, MIB, SECTOR
 from tests.unit.disk.sample_requests import example, placed
@@ -61,7 +61,7 @@ def test_the_example_in_bytes() -> None:
         (66, 1024 - 66 - 1),
     ]
     assert placement.root.wish.name == "root"
-    esp = placement.holding(Content.ESP)
+    esp = placement.holding(PartitionContent.ESP)
     assert esp is not None
     assert esp.number == 2
 
@@ -123,7 +123,7 @@ def test_an_unknown_architecture_has_no_root_type() -> None:
 
 @pytest.mark.parametrize(("size", "missing"), [(67, "1 MiB"), (66, "2 MiB"), (1, "66 MiB"), (0, "66 MiB")])
 def test_what_is_missing_is_said(size: int, missing: str) -> None:
-    with pytest.raises(LayoutError, match=f"want 66 MiB.* {missing} are missing") as caught:
+    with pytest.raises(LayoutError, match=f"need 66 MiB.* {missing} are missing") as caught:
         placed(size=size * MIB)
     assert "IMAGE_SIZE" in caught.value.hint
     assert "--image-size" in caught.value.hint
@@ -134,5 +134,5 @@ def test_the_smallest_image_that_fits() -> None:
 
 
 def test_half_a_sector() -> None:
-    with pytest.raises(LayoutError, match="does not end on a sector"):
+    with pytest.raises(LayoutError, match="is not a multiple of the sector size"):
         placed(size=GIB + 100)

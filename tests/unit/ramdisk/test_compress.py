@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from dibo.errors import UsageError
-from dibo.ramdisk.compress import Compression, compress, parse_compression
+from dibo.ramdisk.compress import RamdiskCompression, compress, parse_compression
 
 TEXT = b"".join(b"%d\n" % number for number in range(400_000))
 
@@ -60,8 +60,8 @@ def test_gzip_is_one_member_and_xz_one_stream() -> None:
 
 
 def test_what_can_be_asked_for() -> None:
-    assert parse_compression("zstd") == Compression(method="zstd", level=9)
-    assert parse_compression("xz:9") == Compression(method="xz", level=9)
+    assert parse_compression("zstd") == RamdiskCompression(method="zstd", level=9)
+    assert parse_compression("xz:9") == RamdiskCompression(method="xz", level=9)
     for text in ("lz4", "", "zstd:20", "zstd:x", "gzip:10", "zstd:-1"):
         with pytest.raises(UsageError):
             parse_compression(text)

@@ -67,12 +67,12 @@ def test_the_end_is_where_the_kernel_looks() -> None:
 def test_what_the_format_cannot_say() -> None:
     large = node(b"")
     large.size = 1 << 32
-    with pytest.raises(RamdiskError, match=r"b/large is larger than the 4 GiB"):
+    with pytest.raises(RamdiskError, match=r"b/large is larger than 4 GiB"):
         members(tree({"b/large": large}))
 
 
 def test_bytes_that_are_not_there() -> None:
     short = node(b"1234")
     short.size = 5
-    with pytest.raises(RamdiskError, match=r"short has 5 bytes, and 4 were read"):
+    with pytest.raises(RamdiskError, match=r"short has 5 bytes, but only 4 were read"):
         members(tree({"short": short}))

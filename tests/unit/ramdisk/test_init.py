@@ -28,15 +28,15 @@ def test_lines_are_known_by_their_file() -> None:
     script = assemble(BEGIN, [fragment("#!/bin/sh\nfirst\nsecond"), fragment("third\n", "b")], END)
     lines = script.text.splitlines()
     assert lines[:2] == ["#!/bin/sh", "begin() { :; }"] and lines[-1] == "echo end"
-    assert script.where(lines.index("second") + 1) == "/f/web/init:3, of the flavour 'web'"
-    assert script.where(lines.index("third") + 1) == "/f/b/init:1, of the flavour 'b'"
-    assert script.where(2) == "begin:2" and script.where(len(lines)) == "end:1"
-    assert script.where(lines.index("fragment_1() {") + 1).startswith("/init:")
+    assert script.location(lines.index("second") + 1) == "/f/web/init:3, of the flavour 'web'"
+    assert script.location(lines.index("third") + 1) == "/f/b/init:1, of the flavour 'b'"
+    assert script.location(2) == "begin:2" and script.location(len(lines)) == "end:1"
+    assert script.location(lines.index("fragment_1() {") + 1).startswith("/init:")
     assert "#!/bin/sh" not in lines[2:]
 
 
 @pytest.mark.parametrize(
-    ("said", "found"),
+    ("message", "found"),
     [
         ('/t/init: 3: Syntax error: "}" unexpected', (3, 'Syntax error: "}" unexpected')),
         (
@@ -47,8 +47,8 @@ def test_lines_are_known_by_their_file() -> None:
         ("killed", None),
     ],
 )
-def test_what_shells_say(said: str, found: tuple[int, str] | None) -> None:
-    assert syntax_error(said) == found
+def test_what_shells_say(message: str, found: tuple[int, str] | None) -> None:
+    assert syntax_error(message) == found
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_exported_stays_and_nothing_else() -> None:
-    said = run(
+    message = run(
         "own=1\nexport shared='a b'\\''c'\ncd /\nhelper() { :; }\n",
         'echo "<${own-}> <$shared> $PWD"\ncommand -v helper || echo none\nexport shared=second',
         'echo "<$shared>"',
     )
-    assert "<> <a b'c> " + str(Path.cwd()) in said
-    assert "none" in said and "<second>" in said and said[-1] == "end"
+    assert "<> <a b'c> " + str(Path.cwd()) in message
+    assert "none" in message and "<second>" in message and message[-1] == "end"
 
 
 @pytest.mark.parametrize("ending", ["exit 0", "return 0", "true", "export x=1; exit"])
@@ -103,9 +103,9 @@ def test_a_fragment_that_ends_well(ending: str) -> None:
     ],
 )
 def test_a_fragment_that_fails_ends_it_all(text: str, reason: str) -> None:
-    said = run("true", text, "echo not reached")
-    assert said[-1] == f"dibo: FAILED: f1: {reason}"
-    assert "not reached" not in said
+    message = run("true", text, "echo not reached")
+    assert message[-1] == f"dibo: FAILED: f1: {reason}"
+    assert "not reached" not in message
 
 
 def test_shellcheck_warns_and_refuses(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_our_own_is_right(tmp_path: Path) -> None:
 def test_fragments_that_come_with_dibo_are_right(tmp_path: Path) -> None:
     need_shellcheck()
     catalogue = Catalogue([resources.shared("flavours")])
-    wishes = tuple(load_wishes(catalogue.get(found.name)) for found in catalogue)
-    script, fragments = script_of(wishes)
+    requests = tuple(load_wishes(catalogue.get(found.name)) for found in catalogue)
+    script, fragments = script_of(requests)
     assert {each.flavour for each in fragments} >= {"deploy", "hwburnin", "hwdiscovery", "ramdisk-base"}
     assert check(script, fragments, directory=tmp_path) == ()
 

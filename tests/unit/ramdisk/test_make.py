@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import RamdiskError
-from dibo.flavours.ramdisk_requests import Wishes, parse_wishes
+from dibo.flavours.ramdisk_requests import RamdiskRequests, parse_wishes
 from dibo.ramdisk.compress import parse_compression
-from dibo.ramdisk.make import Order, by_version, kernel_path, make_ramdisk, pack, rules_named
-from dibo.ramdisk.source import Bytes, host_tree
+from dibo.ramdisk.make import RamdiskSpec, by_version, kernel_path, make_ramdisk, pack, rules_named
+from dibo.ramdisk.source import ContentReader, host_tree
 from dibo.tree.node import Node
 from tests.support.elf_files import elf, module
 from tests.support.node_trees import Content, Program, listing, tree
@@ -50,8 +50,8 @@ ROOT: dict[str, Content | Node] = {
 WISHES = parse_wishes(
     "web", {"binary-deps": b"wget cat", "modules": b"card", "udev/60-web.rules": b""}, origin="/f/web"
 )
-ORDER = Order(
-    wishes=(WISHES,),
+ORDER = RamdiskSpec(
+    requests=(WISHES,),
     init="#!/bin/sh\n",
     udhcpc=b"#!/bin/sh\n",
     rules=("50-own.rules", "51-gone.rules"),
@@ -65,10 +65,10 @@ class NoSpool:
         raise AssertionError("nothing is there")
 
 
-CONTENTS = Bytes(NoSpool())  # type: ignore[arg-type]
+CONTENTS = ContentReader(NoSpool())  # type: ignore[arg-type]
 
 
-def made(order: Order = ORDER, entries: dict[str, Content | Node] = ROOT) -> dict[str, Content]:
+def made(order: RamdiskSpec = ORDER, entries: dict[str, Content | Node] = ROOT) -> dict[str, Content]:
     return dict(listing(make_ramdisk(tree(entries), order, CONTENTS).tree))
 
 
@@ -152,16 +152,16 @@ def test_a_busybox_of_this_machine(tmp_path: Path) -> None:
     own = tmp_path / "busybox"
     own.write_bytes(elf() + b"[\0[[\0dd\0sh\0\0")
     entries = {path: content for path, content in ROOT.items() if path != "usr/bin/busybox"}
-    wishes = replace(WISHES, programs=())
-    found = make_ramdisk(tree(entries), replace(ORDER, busybox=own, wishes=(wishes,)), CONTENTS)
+    requests = replace(WISHES, programs=())
+    found = make_ramdisk(tree(entries), replace(ORDER, busybox=own, requests=(requests,)), CONTENTS)
     listed = dict(listing(found.tree))
     assert listed["usr/bin/dd"] == "busybox" and "usr/bin/cat" not in listed
     members = {each.name: each for each in read_newc(b"".join(map(bytes, pack(found, ORDER, CONTENTS))))}
     assert members["usr/bin/busybox"].data == own.read_bytes()
     with pytest.raises(RamdiskError, match=r"the root has no busybox"):
-        made(replace(ORDER, wishes=(wishes,)), entries)
+        made(replace(ORDER, requests=(requests,)), entries)
     own.write_bytes(b"#!/bin/sh\n")
-    with pytest.raises(RamdiskError, match=rf"{own} is no busybox with a shell"):
+    with pytest.raises(RamdiskError, match=rf"{own} is not a busybox with a shell"):
         made(replace(ORDER, busybox=own), entries)
 
 
@@ -184,31 +184,31 @@ def test_microcode_comes_first() -> None:
     assert early["kernel/x86/microcode/AuthenticAMD.bin"] == b"123"
     assert early["kernel/x86/microcode/GenuineIntel.bin"] == b"intel early"
     assert read_newc(data[end:])[0].name == "."
-    with pytest.raises(RamdiskError, match=r"there is no microcode in the root"):
+    with pytest.raises(RamdiskError, match=r"the root contains no microcode"):
         made(order)
 
 
 def test_two_flavours_with_rules_of_one_name() -> None:
-    other = Wishes(flavour="other", rules=(("60-web.rules", b"x"),))
+    other = RamdiskRequests(flavour="other", rules=(("60-web.rules", b"x"),))
     with pytest.raises(RamdiskError, match=r"'web' and 'other' both have udev/60-web.rules"):
-        made(replace(ORDER, wishes=(WISHES, other)))
-    same = Wishes(flavour="other", rules=(("60-web.rules", b""),))
-    assert made(replace(ORDER, wishes=(WISHES, same)))["usr/lib/udev/rules.d/60-web.rules"] == b""
+        made(replace(ORDER, requests=(WISHES, other)))
+    same = RamdiskRequests(flavour="other", rules=(("60-web.rules", b""),))
+    assert made(replace(ORDER, requests=(WISHES, same)))["usr/lib/udev/rules.d/60-web.rules"] == b""
 
 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"usr/bin/busybox": BUSYBOX}, "there is no kernel in the root"),
+        ({"usr/bin/busybox": BUSYBOX}, "no kernel in the root"),
         (
             {"lib": "usr/lib", "usr/bin/busybox": BUSYBOX, **kernel("1"), "boot/vmlinuz-1": "gone"},
-            "the kernel itself is not",
+            "the kernel itself is missing",
         ),
     ],
 )
 def test_roots_without_a_kernel(entries: dict[str, Content | Node], message: str) -> None:
     with pytest.raises(RamdiskError, match=message):
-        made(replace(ORDER, wishes=()), entries)
+        made(replace(ORDER, requests=()), entries)
 
 
 def test_versions_are_sorted_as_numbers() -> None:

@@ -9,9 +9,9 @@ import pytest
 import zstandard
 
 from dibo.errors import RamdiskError
-from dibo.flavours.ramdisk_requests import Word
-from dibo.ramdisk.modules import ModuleTree, Taken, decompress, take_modules
-from dibo.ramdisk.selection import Harvest
+from dibo.flavours.ramdisk_requests import RequestedName
+from dibo.ramdisk.modules import ModuleTree, SelectedModules, decompress, take_modules
+from dibo.ramdisk.selection import Selection
 from dibo.tree.node import Node
 from tests.support.elf_files import module
 from tests.support.node_trees import Content, listing, read, tree
@@ -39,8 +39,8 @@ ENTRIES: dict[str, Content | Node] = {
 }
 
 
-def word(text: str) -> Word:
-    return Word(text=text, flavour="web", file="modules", line=1)
+def word(text: str) -> RequestedName:
+    return RequestedName(text=text, flavour="web", file="modules", line=1)
 
 
 def modules(entries: dict[str, Content | Node] = ENTRIES) -> ModuleTree:
@@ -82,11 +82,11 @@ def test_a_misspelt_module() -> None:
         modules().named(word("crad"))
 
 
-def take(*names: str) -> tuple[Taken, dict[str, Content]]:
+def take(*names: str) -> tuple[SelectedModules, dict[str, Content]]:
     some = modules()
-    harvest = Harvest(some.root, read)
-    harvest.take("/lib")
-    return take_modules(some, [word(name) for name in names], harvest), dict(listing(harvest.tree))
+    selection = Selection(some.root, read)
+    selection.take("/lib")
+    return take_modules(some, [word(name) for name in names], selection), dict(listing(selection.tree))
 
 
 def test_all_that_a_module_needs() -> None:
@@ -139,16 +139,16 @@ def test_a_module_that_is_no_elf_file() -> None:
     entries = {**ENTRIES, f"{PLACE}/kernel/drivers/net/other.ko": b"firmware=x"}
     some = modules(entries)
     with pytest.raises(RamdiskError, match=r"other.ko is damaged"):
-        take_modules(some, [word("other")], Harvest(some.root, read))
+        take_modules(some, [word("other")], Selection(some.root, read))
 
 
 def test_an_index_without_its_module() -> None:
     entries = {path: content for path, content in ENTRIES.items() if not path.endswith("soft.ko")}
     some = modules(entries)
     with pytest.raises(RamdiskError, match=r"kernel/fs/soft.ko is in modules.dep and not in the root"):
-        take_modules(some, [word("soft")], Harvest(some.root, read))
+        take_modules(some, [word("soft")], Selection(some.root, read))
 
 
 def test_no_index() -> None:
-    with pytest.raises(RamdiskError, match=r"6.2 have no index: /lib/modules/6.2/modules.dep is not there"):
+    with pytest.raises(RamdiskError, match=r"6.2 have no index: /lib/modules/6.2/modules.dep is missing"):
         ModuleTree(tree(ENTRIES), "6.2", read)

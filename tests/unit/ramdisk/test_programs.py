@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dibo.errors import RamdiskError
-from dibo.flavours.ramdisk_requests import Word
+from dibo.flavours.ramdisk_requests import RequestedName
 from dibo.ramdisk.elf import read_elf
-from dibo.ramdisk.programs import Programs, applets_of
-from dibo.ramdisk.selection import Harvest
+from dibo.ramdisk.programs import ProgramSelector, applets_of
+from dibo.ramdisk.selection import Selection
 from dibo.tree.node import Node
 from tests.support.elf_files import AARCH64, elf
 from tests.support.node_trees import Content, Program, listing, read, tree
@@ -24,19 +24,19 @@ BASE: dict[str, Content | Node] = {
 }
 
 
-def word(text: str) -> Word:
-    return Word(text=text, flavour="web", file="binary-deps", line=3)
+def word(text: str) -> RequestedName:
+    return RequestedName(text=text, flavour="web", file="binary-deps", line=3)
 
 
 def taken(
     entries: dict[str, Content | Node], *names: str, applets: tuple[str, ...] = ()
 ) -> dict[str, Content]:
     """What is picked for some names, without what every program needs."""
-    harvest = Harvest(tree({**BASE, **entries}), read)
-    programs = Programs(harvest, applets=applets)
+    selection = Selection(tree({**BASE, **entries}), read)
+    programs = ProgramSelector(selection, applets=applets)
     for name in names:
         programs.take(word(name))
-    return {path: content for path, content in listing(harvest.tree) if path not in BASE}
+    return {path: content for path, content in listing(selection.tree) if path not in BASE}
 
 
 def program(*needed: str, **more: object) -> Program:
@@ -56,7 +56,7 @@ def test_what_an_elf_file_says() -> None:
 
 @pytest.mark.parametrize("size", [4, 20, 63, 64, 100, 180])
 def test_part_of_an_elf_file(size: int) -> None:
-    with pytest.raises(ValueError, match=r"not a whole ELF file"):
+    with pytest.raises(ValueError, match=r"incomplete ELF file"):
         read_elf(program()[:size])
 
 
@@ -183,14 +183,14 @@ def test_what_is_missing_names_flavour_and_package() -> None:
         taken(entries, "lshw")
     assert caught.value.message == (
         "binary-deps:3 of the flavour 'web' names lshw, which is not in the root; "
-        "the package lshw has /usr/lib/lshw/lshw"
+        "the package lshw contains /usr/lib/lshw/lshw"
     )
     assert "packages" in caught.value.hint
     with pytest.raises(
         RamdiskError, match=r"names x; /usr/bin/x needs libgone.so.1, which is not in the root$"
     ):
         taken(entries, "x")
-    with pytest.raises(RamdiskError, match=r"/usr/bin/y.* is damaged: not a whole ELF file"):
+    with pytest.raises(RamdiskError, match=r"/usr/bin/y.* is damaged: incomplete ELF file"):
         taken({"usr/bin/y": Program(elf()[:70])}, "y")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dibo.ramdisk.selection import Harvest, children, files_below, resolve
+from dibo.ramdisk.selection import Selection, children, files_below, resolve
 from dibo.tree.node import Node
 from tests.support.node_trees import Content, listing, read, tree
 
@@ -24,12 +24,12 @@ MERGED: dict[str, Content | Node] = {
 }
 
 
-def harvest(entries: dict[str, Content | Node] | None = None) -> Harvest:
-    return Harvest(tree(entries or MERGED), read)
+def selection(entries: dict[str, Content | Node] | None = None) -> Selection:
+    return Selection(tree(entries or MERGED), read)
 
 
 def test_links_on_the_way_are_taken() -> None:
-    some = harvest()
+    some = selection()
     found = some.take("/bin/awk")
     assert found is not None and found.path == "/usr/bin/mawk" and read(found.node) == b"mawk"
     assert dict(listing(some.tree)) == {
@@ -42,18 +42,18 @@ def test_links_on_the_way_are_taken() -> None:
 
 @pytest.mark.parametrize("path", ["/loop", "/loop/x", "/nowhere", "/usr/bin/dash/x", "/usr/gone"])
 def test_nothing_there(path: str) -> None:
-    some = harvest()
+    some = selection()
     assert some.take(path) is None
     assert resolve(some.root, path) is None
 
 
 def test_links_cannot_leave_the_root() -> None:
-    found = harvest().take("/out")
+    found = selection().take("/out")
     assert found is not None and found.path == "/usr/bin/dash"
 
 
 def test_directories_are_copies() -> None:
-    some = harvest()
+    some = selection()
     some.take("/usr/share/doc")
     some.put("/usr/share/doc/new", b"new")
     assert dict(listing(some.tree)) == {"usr/share/doc/new": b"new"}
@@ -64,7 +64,7 @@ def test_files_are_the_same_inode() -> None:
     entries: dict[str, Content | Node] = {**MERGED}
     entries["usr/bin/bash"] = shared = tree({"x": b"x"}).children[b"x"]  # type: ignore[index]
     entries["usr/bin/rbash"] = shared
-    some = harvest(entries)
+    some = selection(entries)
     some.take("/bin/bash")
     some.take("/bin/rbash")
     one, other = resolve(some.tree, "/bin/bash"), resolve(some.tree, "/bin/rbash")
@@ -72,14 +72,14 @@ def test_files_are_the_same_inode() -> None:
 
 
 def test_put_goes_where_links_lead() -> None:
-    some = harvest()
+    some = selection()
     some.take("/bin")
     some.put("/bin/new", b"new", 0o755)
     assert dict(listing(some.tree)) == {"bin": "usr/bin", "usr/bin/new": b"new"}
 
 
 def test_a_link_whose_end_was_not_picked() -> None:
-    some = harvest()
+    some = selection()
     some.link("/lib", "usr/lib")
     some.link("/abs", "/var/abs")
     some.put("/lib/x", b"x")
@@ -93,12 +93,12 @@ def test_a_link_whose_end_was_not_picked() -> None:
 
 
 def test_whole_directories() -> None:
-    some = harvest()
+    some = selection()
     assert some.take_all("/bin")
     assert some.has("/usr/bin/mawk") and some.has("/bin/sh")
     assert not some.take_all("/gone")
     entries: dict[str, Content | Node] = {"d/dangling": "gone", "d/e/f": b"f"}
-    some = harvest(entries)
+    some = selection(entries)
     assert some.take_all("/d")
     assert dict(listing(some.tree)) == entries
 
@@ -111,7 +111,7 @@ def test_looking() -> None:
 
 
 def test_a_directory_that_is_there_keeps_its_mode() -> None:
-    some = harvest()
+    some = selection()
     some.directory("/tmp", 0o1777)
     some.directory("/tmp")
     found = resolve(some.tree, "/tmp")

@@ -97,7 +97,7 @@ def test_types() -> None:
 
 
 def test_what_an_mbr_cannot_say() -> None:
-    with pytest.raises(LayoutError, match="an MBR counts to 2 TiB"):
+    with pytest.raises(LayoutError, match="is too large for an MBR: the limit is 2 TiB"):
         place(layout(partitions(1)), size=2 * TIB + MIB, identity="x", architecture="amd64")
     hidden = layout(partitions(1, flags=["hidden"]))
     with pytest.raises(LayoutError, match="type 0x83 cannot be hidden"):
