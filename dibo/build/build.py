@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dibo.build import context, host_hooks
@@ -13,6 +13,7 @@ from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import CLOUD_IMAGES, BaseSettings
 from dibo.build.context import ExtraFiles, Runner
 from dibo.build.engine import Engine, StepRun
+from dibo.build.secrets import SecretValues, read_secrets
 from dibo.errors import HookFailed
 from dibo.flavours.epoch import start_of
 from dibo.flavours.loader import Catalogue
@@ -39,6 +40,7 @@ class Job:
     base: Base
     extra: ExtraFiles
     runner: Runner
+    secrets: SecretValues = field(default_factory=SecretValues)
 
     @property
     def stack(self) -> Stack:
@@ -75,6 +77,10 @@ def prepare(
     held: Mapping[str, float],
 ) -> Job:
     """Everything up to the plan: host hooks run, base identified, keys made."""
+    secrets = read_secrets(settings.secrets, settings.environment)
+    for warning in secrets.undeclared(stack):
+        report.warn(warning)
+    revisions = secrets.revisions(stack, workspace.keys)
     base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
     recipe = make_recipe(
         stack,
@@ -92,10 +98,10 @@ def prepare(
         recipe,
         base_name=base.name,
         base_ingredients=base.ingredients(),
-        inputs=KeyInputs(runner=runner.digest, epoch=settings.epoch, extra=extra.values),
+        inputs=KeyInputs(runner=runner.digest, epoch=settings.epoch, extra=extra.values, revisions=revisions),
         held=lambda key: not settings.refresh and key in held,
     )
-    return Job(settings=settings, plan=plan, base=base, extra=extra, runner=runner)
+    return Job(settings=settings, plan=plan, base=base, extra=extra, runner=runner, secrets=secrets)
 
 
 def base_settings(settings: Settings) -> BaseSettings:
@@ -124,8 +130,9 @@ def build(
     on_layer: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Make the layers that are not there yet; `on_layer` gets the key of each. Raises HookFailed, EngineError,
-    BaseError."""
+    BaseError, and UsageError for a secret that is missing."""
     plan = job.plan
+    job.secrets.require_for(planned.step for planned in plan.to_run)
     if not plan.base_held:
         with report.task(f"base {plan.base_name}"):
             labels = {keys.KEY_LABEL: plan.base_key, keys.INGREDIENTS_LABEL: plan.base_ingredients}
@@ -159,17 +166,19 @@ def _run_step(
         planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=directory
     )
     fresh = {"DIBO_FRESH": "1"} if time.time() - made[parent] < _FRESH_SECONDS else {}
-    step = StepRun(
-        planned=planned,
-        parent=parent,
-        context=directory,
-        environment={**process.proxies(), **fresh},
-        log=workspace.logs / f"{planned.key}.log",
-        on_output=report.line,
-        on_hook=lambda hook: report.line(f"{planned.step.flavour or 'dibo'}: {hook}"),
-    )
     failed = f"failed-{planned.key}"
-    with report.task(title):
+    with report.task(title), job.secrets.files(planned.step.secrets, run) as secrets:
+        step = StepRun(
+            planned=planned,
+            parent=parent,
+            context=directory,
+            environment={**process.proxies(), **fresh},
+            secrets=secrets,
+            mask=job.secrets.mask,
+            log=workspace.logs / f"{planned.key}.log",
+            on_output=report.line,
+            on_hook=lambda hook: report.line(f"{planned.step.flavour or 'dibo'}: {hook}"),
+        )
         try:
             engine.run_step(step)
         except HookFailed as error:

@@ -43,6 +43,7 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
                 key=planned.key,
                 source=name,
                 target=context.mount_point(planned.step),
+                secrets="".join(f"--mount=type=secret,id={s.name},mode=0400 " for s in planned.step.secrets),
                 command=" ".join(context.command(planned.step)),
             )
         )

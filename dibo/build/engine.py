@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Final, Protocol
 
 from dibo.build.finding import Finding
 from dibo.errors import DiboError
@@ -19,6 +19,9 @@ from dibo.plan.plan import PlannedStep
 from dibo.system.process import Process
 from dibo.system.report import Report
 from dibo.system.workspace import Run
+
+SECRETS: Final = "/run/secrets"
+"""Where a step sees its secrets, each a file of mode 0400 on a file system in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,8 @@ class StepRun:
     """For the run only: proxies. In neither key nor layer, and, since a proxy's address may hold a password, in no
     argument of a command."""
     secrets: Mapping[str, Path] = field(default_factory=dict)
-    """Files of mode 0400 in one directory of a tmpfs, by name: the engine binds each, read-only, at /run/secrets/NAME.
-    In neither key nor layer."""
+    """Files of mode 0400 in one directory of a tmpfs, by name: the step sees each at SECRETS/NAME. In neither key nor
+    layer."""
     mask: Callable[[str], str] = str
     """Applied to each line of output before anybody sees it: replaces the values of secrets."""
     log: Path

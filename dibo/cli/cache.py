@@ -9,6 +9,7 @@ from typing import Final
 from dibo.cli.options import (
     add_flavours_path,
     add_machine_options,
+    add_secret_option,
     add_verbose,
     add_verify_key_options,
     options_of,
@@ -54,6 +55,7 @@ def _add_prune_options(parser: argparse.ArgumentParser) -> None:
     )
     answers.add_argument("--yes", action="store_true", help="remove it")
     add_machine_options(parser)
+    add_secret_option(parser)
     parser.add_argument("--epoch", metavar="NAME", help="of the stacks that are kept (this month)")
     parser.add_argument(
         "--no-base", action="store_false", dest="with_base", help="stacks that are kept are without `base`"

@@ -115,6 +115,7 @@ def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base
     add_verbose(parser)
     parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
     parser.add_argument("--refresh", action="store_true", help="build every layer anew")
+    add_secret_option(parser)
     add_cache_options(parser)
     parser.add_argument(
         "--no-base",
@@ -124,6 +125,17 @@ def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base
     )
     add_flavours_path(parser)
     add_flavours(parser, nargs=nargs)
+
+
+def add_secret_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--secret",
+        metavar="NAME=FILE",
+        dest="secrets",
+        action="append",
+        default=[],
+        help="a secret that a flavour declares, or NAME=env:VARIABLE; may be repeated",
+    )
 
 
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
@@ -221,6 +233,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         sign_key=text("sign_key"),
         verify_keys=tuple(given.get("verify_keys") or ()),
         policy=text("policy"),
+        secrets=tuple(given.get("secrets") or ()),
         sha256=text("sha256"),
         keyring=text("keyring"),
         offline=bool(given.get("offline")),

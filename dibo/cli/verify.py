@@ -14,6 +14,7 @@ from dibo.cli.options import (
     add_converters_path,
     add_engine,
     add_flavours_path,
+    add_secret_option,
     add_verbose,
     options_of,
 )
@@ -35,6 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     add_cache_directory(parser)
     add_cache_options(parser)
+    add_secret_option(parser)
     add_flavours_path(parser)
     add_converters_path(parser)
     add_verbose(parser)

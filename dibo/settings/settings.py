@@ -17,6 +17,7 @@ from dibo.errors import UsageError
 from dibo.flavours.epoch import start_of
 from dibo.flavours.model import ARCHITECTURES
 from dibo.images.reference import ImageName, parse_repository
+from dibo.settings.secrets import SecretSource, parse_secrets
 from dibo.units import parse_gib
 
 VARIABLES: Final = {
@@ -95,6 +96,7 @@ class Options:
     sign_key: str | None = None
     verify_keys: tuple[str, ...] = ()
     policy: str | None = None
+    secrets: tuple[str, ...] = ()
     sha256: str | None = None
     keyring: str | None = None
     offline: bool = False
@@ -140,6 +142,8 @@ class Settings:
     sign_key: Path | None
     verify_keys: tuple[Path, ...]
     policy: Path | None
+    secrets: tuple[SecretSource, ...]
+    """Where values come from that steps see and nothing keeps."""
     sha256: str | None
     keyring: Path | None
     fingerprint: str | None
@@ -203,6 +207,7 @@ def decide(
         sign_key=Path(sign_key).expanduser() if sign_key else None,
         verify_keys=verify_keys,
         policy=policy,
+        secrets=parse_secrets(options.secrets),
         sha256=options.sha256,
         keyring=Path(keyring) if keyring else None,
         fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,

@@ -220,9 +220,10 @@ class Daemon:
         volume: tuple[str, str, bool] | None = None,
         environment: Mapping[str, str] | None = None,
         terminal: bool | None = None,
+        tmpfs: Mapping[str, str] | None = None,
     ) -> None:
         """`volume` is its name, where it is mounted, and whether it is read-only. `terminal` says whether there is
-        one; with None standard input is closed."""
+        one; with None standard input is closed. `tmpfs` are file systems in memory: mount options by path."""
         from docker.types import LogConfig, Mount, Ulimit
 
         mounts = [Mount(volume[1], volume[0], read_only=volume[2], no_copy=True)] if volume else []
@@ -230,6 +231,7 @@ class Daemon:
             host = self._client.create_host_config(
                 network_mode="host",
                 mounts=mounts,
+                tmpfs=dict(tmpfs or {}),
                 cap_drop=list(_DROPPED),
                 # What programs of a distribution expect; some close every number they could have.
                 ulimits=[Ulimit(name="nofile", soft=1024, hard=4096)],
@@ -287,6 +289,12 @@ class Daemon:
         socket = getattr(attached, "_sock", attached)
         socket.settimeout(None)
         return socket
+
+    def attach_input(self, container: str) -> Any:
+        """The socket of the standard input of a container that was made with it open, and is not started yet."""
+        with self._asking("to attach to a container"):
+            attached = self._client.attach_socket(container, {"stdin": 1, "stream": 1})
+        return getattr(attached, "_sock", attached)
 
     def begin(self, container: str) -> None:
         """Start a container that is attached to already."""

@@ -42,6 +42,7 @@ from dibo.errors import DiboError, OutputError
 from dibo.system import process
 
 _PRIVATE: Final = 0o700
+_IN_MEMORY: Final = ("tmpfs", "ramfs")
 _OTHERS_MAY_WRITE: Final = 0o022
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
 
@@ -157,6 +158,21 @@ class Run:
         finally:
             _remove(path)
 
+    @contextlib.contextmanager
+    def in_memory(self) -> Iterator[Path]:
+        """A directory on a tmpfs, for this user alone, for what may be on no disk. Raises OutputError."""
+        self._count += 1
+        path = memory_directory() / f"dibo-{self.identity}-{self._count}"
+        self._note("tree", str(path))
+        try:
+            path.mkdir(mode=_PRIVATE)
+        except OSError as error:
+            raise OutputError(f"cannot make {path}: {error.strerror}") from error
+        try:
+            yield path
+        finally:
+            _remove(path)
+
     def container(self) -> str:
         """A name for a new container; the journal has it before the engine does."""
         self._count += 1
@@ -215,6 +231,34 @@ class Run:
     def _note(self, kind: str, value: str) -> None:
         with (self.directory / "journal").open("a") as journal:
             journal.write(json.dumps([kind, value]) + "\n")
+
+
+def memory_directory() -> Path:
+    """Where files can be that are on no disk: XDG_RUNTIME_DIR, else /dev/shm. Raises OutputError."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    candidates = [Path(own)] if own else []
+    for directory in (*candidates, Path("/dev/shm")):  # noqa: S108 (names there are the run's, mode 0700)
+        if _file_system(directory) in _IN_MEMORY and os.access(directory, os.W_OK | os.X_OK):
+            return directory
+    raise OutputError(
+        "no file system in memory can be written to, so there is no safe place for secrets",
+        hint="set XDG_RUNTIME_DIR to a directory on a tmpfs",
+    )
+
+
+def _file_system(directory: Path) -> str:
+    """The type of the file system that a directory is on, as proc(5) says in /proc/self/mountinfo."""
+    try:
+        device = directory.stat().st_dev
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        head, _, tail = line.partition(" - ")
+        if head.split()[2] == wanted:
+            return tail.split()[0]
+    return ""
 
 
 def _undo(kind: str, value: str, sweepers: Mapping[str, Callable[[str], None]]) -> bool:

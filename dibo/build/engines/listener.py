@@ -28,6 +28,7 @@ class Listener:
         self._lines: list[str] = []
 
     def handle(self, line: str, log: IO[str]) -> None:
+        line = self._step.mask(line)
         if not line.startswith(MARK):
             log.write(f"{line}\n")
             self._lines = [*self._lines[-2 * process.TAIL_LINES :], line]

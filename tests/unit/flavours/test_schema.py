@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dibo.errors import FlavourError, LayoutError
+from dibo.flavours.model import Secret
 from dibo.flavours.schema import SCHEMA, Manifest, parse_manifest
 
 DISK = """\
@@ -127,3 +128,31 @@ def test_the_schema_takes_what_the_reader_takes(text: str) -> None:
 @pytest.mark.parametrize("text", [text for text in BAD if text != "1: 2"])  # JSON has no such keys
 def test_the_schema_refuses_what_the_reader_refuses(text: str) -> None:
     assert not valid(yaml.safe_load(text))
+
+
+def test_secrets() -> None:
+    manifest = parse_manifest(
+        {"secrets": ["token", {"name": "a", "rebuild": True}, {"name": "b"}]}, origin="f"
+    )
+    assert manifest.secrets == (
+        Secret(name="a", rebuild=True),
+        Secret(name="b"),
+        Secret(name="token"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("token", "expected a list"),
+        (["../x"], "cannot be the name of a secret"),
+        ([{"rebuild": True}], "expected a name or a mapping"),
+        ([{"name": "a", "value": "x"}], "expected a name or a mapping"),
+        ([{"name": "a", "rebuild": "yes"}], "rebuild is true or false"),
+        (["a", {"name": "a"}], "'a' is listed twice"),
+        ([3], "expected a name or a mapping"),
+    ],
+)
+def test_secrets_that_are_none(value: object, message: str) -> None:
+    with pytest.raises(FlavourError, match=message):
+        parse_manifest({"secrets": value}, origin="f")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from dibo.build.context import command, mount_point
-from dibo.build.engine import Root, Setup, StepRun
+from dibo.build.engine import SECRETS, Root, Setup, StepRun
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.buildah import checks, scripts
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base
@@ -143,7 +143,10 @@ class Buildah:
         }
         mounted = mount_point(planned.step)
         options = [f"--volume={step.context}:{mounted}:ro"]
-        options += [f"--env={name}={value}" for name, value in sorted(step.environment.items())]
+        options += [f"--volume={path.parent}:{SECRETS}:ro" for path in list(step.secrets.values())[:1]]
+        options += [
+            f"--env={name}" for name in sorted(step.environment)
+        ]  # values are not for lists of processes
         listener = Listener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
             arguments = [container, f"{LAYERS}:k-{step.parent}", f"{LAYERS}:k-{planned.key}"]
@@ -152,7 +155,7 @@ class Buildah:
             arguments += [*options, "--", *command(planned.step)]
             with Process(
                 self._inside_argv(scripts.STEP, arguments),
-                env=self._environment,
+                env={**self._environment, **step.environment},
                 on_output=lambda line: listener.handle(line, log),
             ) as running:
                 code = running.wait()
@@ -160,7 +163,7 @@ class Buildah:
                 raise listener.failed()
             if code != 0:
                 raise EngineError(
-                    f"buildah failed at {planned.step.title}: {' '.join(running.tail[-2:])}",
+                    f"buildah failed at {planned.step.title}: {step.mask(' '.join(running.tail[-2:]))}",
                     hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
                 )
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log

@@ -51,7 +51,7 @@ stub=$root/run/systemd/resolve # where the link of systemd-resolved leads
 for file in "$root"/etc/{hostname,hosts,resolv.conf} "$stub/stub-resolv.conf"; do
     [ -e "$file" ] || [ -L "$file" ] || missing+=("$file")
 done
-for directory in "$stub" "$root/run/systemd"; do
+for directory in "$stub" "$root/run/systemd" "$root/run/secrets"; do
     [ -e "$directory" ] || missing+=("$directory")
 done
 options=()

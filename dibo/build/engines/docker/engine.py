@@ -10,18 +10,20 @@ Layers and failed states have the same names as buildah's, the same labels, and 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import re
 import tarfile
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
 from dibo.build.context import command, mount_point
-from dibo.build.engine import Root, Setup, StepRun
+from dibo.build.engine import SECRETS, Root, Setup, StepRun
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.docker import terminal as docker_terminal
 from dibo.build.engines.docker.image import Blob, archive, config_on, new_config
@@ -37,6 +39,21 @@ from dibo.system.docker_api import Daemon, connected
 OLDEST: Final = (20, 10)
 UNFINISHED: Final = "localhost/dibo/unfinished"
 _SWEEP_SECONDS: Final = 5
+# Secrets come in lines NAME BASE64, and an empty line ends them. `printf` is the shell's own: no list of processes
+# shows its arguments.
+_WITH_SECRETS: Final = (
+    "sh",
+    "-c",
+    f"""umask 0377
+while read -r name value && [ -n "$name" ]; do
+    printf %s "$value" | base64 -d > {SECRETS}/"$name" || exit
+done
+umask 0022
+unset name value
+exec "$@" < /dev/null""",
+    "dibo",
+)
+_SECRETS_OPTIONS: Final = "mode=0700,size=64m,noexec,nosuid,nodev"
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as a shell says it (POSIX sh, 2.8.2)
 
 
@@ -143,10 +160,18 @@ class Docker:
         listener = Listener(step)
         with self._container() as name, step.log.open("w") as log:
             volume = self._volume(name, parent, step.context, mount_point(planned.step))
+            argv = command(planned.step)
             self._daemon.make_container(
-                name, parent, command(planned.step), volume=volume, environment=step.environment
+                name,
+                parent,
+                (*_WITH_SECRETS, *argv) if step.secrets else argv,
+                volume=volume,
+                environment=step.environment,
+                terminal=False if step.secrets else None,
+                tmpfs={SECRETS: _SECRETS_OPTIONS} if step.secrets else {},
             )
-            code = self._attend(name, listener, log)
+            with self._feed(name, step.secrets):
+                code = self._attend(name, listener, log)
             if code != 0:
                 listener.handle(f"{MARK}failed {code}", log)
             self._keep(name, parent, layer(planned.key) if code == 0 else failed(planned.key), labels)
@@ -166,6 +191,24 @@ class Docker:
             self._daemon.put(name, place, file)
         self._daemon.remove_container(name)
         return name, place, True
+
+    @contextlib.contextmanager
+    def _feed(self, container: str, secrets: Mapping[str, Path]) -> Iterator[None]:
+        """Have a container read secrets on its standard input: nothing at the daemon keeps what goes by there."""
+        if not secrets:
+            yield
+            return
+        lines = [f"{name} {base64.b64encode(path.read_bytes()).decode()}\n" for name, path in secrets.items()]
+        data = "".join([*lines, "\n"]).encode()
+        socket = self._daemon.attach_input(container)
+
+        def send() -> None:
+            with contextlib.suppress(OSError):  # a container that ends early says itself why
+                socket.sendall(data)
+
+        with contextlib.closing(socket):
+            threading.Thread(target=send, daemon=True).start()
+            yield
 
     def _attend(self, container: str, listener: Listener, log: IO[str]) -> int:
         """Run a container to its end; its exit code."""
