@@ -16,17 +16,16 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from dibo.errors import EngineError
+from dibo.system.docker_container import ContainerRequest
 from dibo.system.ssh_tunnel import forwarded
 
 USUAL_SOCKET: Final = Path("/var/run/docker.sock")
 _ANSWER_SECONDS: Final = 120
-# Capabilities that docker gives and buildah does not: what a hook may do must not depend on the engine.
-_DROPPED: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW")
 _NOBODY_THERE: Final = {
     errno.ECONNREFUSED,
     errno.ENOENT,
@@ -211,47 +210,11 @@ class Daemon:
         with contextlib.suppress(NotThere), self._asking(f"to remove the volume {name}"):
             _surely(lambda: self._client.remove_volume(name, force=True))
 
-    def make_container(
-        self,
-        name: str,
-        image: str,
-        argv: Sequence[str],
-        *,
-        volume: tuple[str, str, bool] | None = None,
-        environment: Mapping[str, str] | None = None,
-        terminal: bool | None = None,
-        tmpfs: Mapping[str, str] | None = None,
-    ) -> None:
-        """`volume` is its name, where it is mounted, and whether it is read-only. `terminal` says whether there is
-        one; with None standard input is closed. `tmpfs` are file systems in memory: mount options by path."""
-        from docker.types import LogConfig, Mount, Ulimit
+    def make_container(self, request: ContainerRequest) -> None:
+        from docker import types
 
-        mounts = [Mount(volume[1], volume[0], read_only=volume[2], no_copy=True)] if volume else []
         with self._asking("to make a container"):
-            host = self._client.create_host_config(
-                network_mode="host",
-                mounts=mounts,
-                tmpfs=dict(tmpfs or {}),
-                cap_drop=list(_DROPPED),
-                # What programs of a distribution expect; some close every number they could have.
-                ulimits=[Ulimit(name="nofile", soft=1024, hard=4096)],
-                log_config=LogConfig(type=LogConfig.types.NONE),
-            )
-            _surely(
-                lambda: self._client.create_container(
-                    image,
-                    list(argv),
-                    name=name,
-                    entrypoint=[],
-                    user="0:0",
-                    working_dir="/",
-                    host_config=host,
-                    environment=dict(environment or {}),
-                    tty=bool(terminal),
-                    stdin_open=terminal is not None,
-                    healthcheck={"test": ["NONE"]},
-                )
-            )
+            _surely(lambda: self._client.create_container(**request.arguments(self._client, types)))
 
     def put(self, container: str, directory: str, tar: bytes | Iterable[bytes]) -> None:
         """Unpack a tar in a directory of a container, which need not run."""

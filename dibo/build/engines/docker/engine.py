@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -35,6 +36,7 @@ from dibo.images.image import Image
 from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.system.docker_api import Daemon, connected
+from dibo.system.docker_container import ContainerRequest
 
 OLDEST: Final = (20, 10)
 UNFINISHED: Final = "localhost/dibo/unfinished"
@@ -161,15 +163,10 @@ class Docker:
         with self._container() as name, step.log.open("w") as log:
             volume = self._volume(name, parent, step.context, mount_point(planned.step))
             argv = command(planned.step)
-            self._daemon.make_container(
-                name,
-                parent,
-                (*_WITH_SECRETS, *argv) if step.secrets else argv,
-                volume=volume,
-                environment=step.environment,
-                terminal=False if step.secrets else None,
-                tmpfs={SECRETS: _SECRETS_OPTIONS} if step.secrets else {},
+            request = ContainerRequest(
+                name=name, image=parent, argv=argv, volume=volume, environment=step.environment
             )
+            self._daemon.make_container(_with_secrets(request) if step.secrets else request)
             with self._feed(name, step.secrets):
                 code = self._attend(name, listener, log)
             if code != 0:
@@ -183,7 +180,9 @@ class Docker:
         """Fill a volume with a step's context. A container that never runs stands between, since only containers
         take files."""
         self._daemon.make_volume(name)
-        self._daemon.make_container(name, image, ["true"], volume=(name, place, False))
+        self._daemon.make_container(
+            ContainerRequest(name=name, image=image, argv=["true"], volume=(name, place, False))
+        )
         with tempfile.TemporaryFile(dir=self._run.directory) as file:
             with tarfile.open(fileobj=file, mode="w") as tar:
                 tar.add(context, ".", filter=_of_root)
@@ -247,12 +246,14 @@ class Docker:
         with self._container() as container:
             volume = self._volume(container, image, context, mount_point) if context else None
             self._daemon.make_container(
-                container,
-                image,
-                argv,
-                volume=volume,
-                environment={"TERM": os.environ.get("TERM", "dumb")} if terminal else {},
-                terminal=terminal,
+                ContainerRequest(
+                    name=container,
+                    image=image,
+                    argv=argv,
+                    volume=volume,
+                    environment={"TERM": os.environ.get("TERM", "dumb")} if terminal else {},
+                    terminal=terminal,
+                )
             )
             return docker_terminal.run(self._daemon, container, terminal=terminal)
 
@@ -315,6 +316,13 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
             yield line.decode(errors="replace").rstrip("\r")
     if rest:
         yield rest.decode(errors="replace").rstrip("\r")
+
+
+def _with_secrets(request: ContainerRequest) -> ContainerRequest:
+    """The same container, which first reads secrets from its standard input into memory."""
+    return replace(
+        request, argv=(*_WITH_SECRETS, *request.argv), terminal=False, tmpfs={SECRETS: _SECRETS_OPTIONS}
+    )
 
 
 def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -14,6 +14,7 @@ from typing import Final
 from dibo.build.engines.docker.engine import UNFINISHED, forget, require_version
 from dibo.build.engines.docker.image import Blob, archive, new_config
 from dibo.system.docker_api import Daemon, connected
+from dibo.system.docker_container import ContainerRequest
 
 _IMAGE: Final = "localhost/dibo/doctor"
 
@@ -37,7 +38,8 @@ def _try(daemon: Daemon, name: str) -> None:
     try:
         daemon.load(archive(config, name=image, layers=[blob]))
         daemon.make_volume(name)
-        daemon.make_container(name, image, ["true"], volume=(name, "/tmp/volume", False))  # noqa: S108 (inside)
+        volume = (name, "/tmp/volume", False)  # noqa: S108 (inside)
+        daemon.make_container(ContainerRequest(name=name, image=image, argv=["true"], volume=volume))
         daemon.put(name, "/tmp/volume", _tar("file", b"content"))  # noqa: S108 (inside)
         daemon.commit(name, UNFINISHED, name)
     finally:
