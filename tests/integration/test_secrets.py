@@ -47,7 +47,7 @@ SEES = """
 mount | grep ' /run/secrets' | grep -q tmpfs
 sha256sum < /run/secrets/token > /sum-of-token
 [ "$(stat -c %a /tmp/in_target.d/private-file)" = 600 ]
-[ -n "$PLANTED" ]
+[ -n "$PLANTED_TOKEN" ]
 cat /run/secrets/token /run/secrets/certificate; echo
 base64 /run/secrets/token
 base64 < /run/secrets/certificate
@@ -60,10 +60,11 @@ def write_flavours(directory: Path) -> None:
         directory,
         "secretive",
         {
-            "extra-data.d/10-file": SH + 'umask 077; echo "$EXTRA_VALUE" > "$TMP_HOOKS_PATH/private-file"\n',
+            "extra-data.d/10-file": SH
+            + 'umask 077; echo "$EXTRA_PASSWORD" > "$TMP_HOOKS_PATH/private-file"\n',
             "install.d/10-sees": SH + SEES,
         },
-        yaml="secrets: [token, certificate]\nenvironment: {PLANTED: '', EXTRA_VALUE: ''}\n",
+        yaml="secrets: [token, certificate]\nenvironment: {PLANTED_TOKEN: '', EXTRA_PASSWORD: ''}\n",
     )
     write_flavour(
         directory,
@@ -166,8 +167,8 @@ def planted(place: BuildEnv) -> dict[str, str]:
     os.chown(certificate, place.user.pw_uid, place.user.pw_gid)
     return {
         "MY_TOKEN": TOKEN,
-        "PLANTED": VARIABLE,
-        "EXTRA_VALUE": EXTRA,
+        "PLANTED_TOKEN": VARIABLE,
+        "EXTRA_PASSWORD": EXTRA,
         "http_proxy": f"http://user:{PROXY_PASSWORD}@127.0.0.1:9",
         "no_proxy": "127.0.0.1",
     }
