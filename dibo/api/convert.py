@@ -79,7 +79,7 @@ def convert(settings: Settings, wanted: ConvertRequest, report: Report) -> tuple
         _workspace(settings) as workspace,
         workspace.run(sweepers=sweepers()) as run,
         choose_image(
-            wanted.reference, architecture=settings.architecture, scratch=run.subdirectory("source")
+            wanted.reference, architecture=settings.platform, scratch=run.subdirectory("source")
         ) as image,
     ):
         _verify_signature(settings, wanted.reference, image)
@@ -103,7 +103,7 @@ def _verify_signature(decided: Settings, reference: str, image: Image) -> None:
         return
     name = registry_name(reference)
     if name is not None:
-        verify_image(trust_of(decided), name, image.digest, architecture=decided.architecture)
+        verify_image(trust_of(decided), name, image.digest, architecture=decided.platform)
     elif decided.policy is None:
         raise SignatureError(
             f"the signature of {reference} cannot be checked: signatures are kept in registries",

@@ -107,6 +107,7 @@ def prepare(
 def base_settings(settings: Settings) -> BaseSettings:
     return BaseSettings(
         architecture=settings.architecture,
+        variant=settings.variant,
         release=settings.release,
         cloud_images=settings.cloud_images or CLOUD_IMAGES,
         base_image_file=settings.base_image_file,

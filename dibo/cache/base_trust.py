@@ -17,5 +17,5 @@ def verify_base(base: Base, settings: Settings) -> None:
             trust_of(settings),
             located.tagged(base.tag) if base.tag else located,
             located.digest or "",
-            architecture=settings.architecture,
+            architecture=settings.platform,
         )

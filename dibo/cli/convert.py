@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "containers-storage:NAME, docker-daemon:NAME",
     )
     add_artefact_options(parser)
-    add_architecture(parser, "which image of several (this machine's)")
+    add_architecture(parser, "which image of several, such as amd64 or amd64/v2 (this machine's)")
     layout = parser.add_mutually_exclusive_group()
     add_layout_option(layout, "lay the disk out as this YAML says (as the image does, or flavour vm)")
     layout.add_argument(

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dibo.errors import ImageError, VerificationFailed
-from dibo.images.manifest import DIGEST, INDEX_TYPES, LARGEST_MANIFEST, MANIFEST_TYPES, PLATFORMS
+from dibo.images.manifest import DIGEST, INDEX_TYPES, LARGEST_MANIFEST, MANIFEST_TYPES
+from dibo.images.platforms import Platform, preference
 from dibo.units import human_size
 
 LARGEST_DOCUMENT: Final = LARGEST_MANIFEST  # configs are held to it, too
@@ -37,35 +38,7 @@ _LAYER_TYPE: Final = re.compile(
     r"|application/vnd\.docker\.image\.rootfs\.diff\.tar(\.gzip|\.zstd)?"
 )
 
-# Variants that Debian's code runs on as well, after the one that is its own.
-_ALSO: Final = {"amd64": ("v1",), "arm64": ("",), "armhf": ("",)}
-_PLATFORMS: Final = {
-    word: (architecture, (variant, *_ALSO.get(word, ())))
-    for word, (architecture, variant) in PLATFORMS.items()
-}
-
 Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
-    """In the words of OCI, which are those of Go."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    @property
-    def debian(self) -> str:
-        """Debian's word for the architecture, or OCI's where Debian has none: `arm/v6`."""
-        alike = [word for word, (architecture, _) in _PLATFORMS.items() if architecture == self.architecture]
-        exact = [word for word in alike if self.variant in _PLATFORMS[word][1]]
-        if exact or (alike and self.architecture != "arm"):  # elsewhere a variant is but a newer processor
-            return (exact or alike)[0]
-        return f"{self.architecture}/{self.variant}" if self.variant else self.architecture
-
-    def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,22 +164,14 @@ def parse_config(document: Document, *, layers: int, what: str) -> Config:
 
 
 def by_preference(entries: Sequence[Descriptor], *, architecture: str) -> tuple[Descriptor, ...]:
-    """Those that may be for `architecture` (Debian's word): the best variant first, at the end those that do not
-    say."""
-    variants = _PLATFORMS[architecture][1] if architecture in _PLATFORMS else None
-
-    def place(each: Descriptor) -> int | None:
-        """Among the variants; None when it is for something else."""
-        platform = each.platform
-        if platform is None or platform.os != "linux" or platform.debian != architecture:
-            return None
-        if variants is None:
-            return 0
-        return variants.index(platform.variant) if platform.variant in variants else None
-
-    found = [(rank, each) for each in entries if (rank := place(each)) is not None]
-    sure = (each for _, each in sorted(found, key=lambda pair: pair[0]))
-    return (*sure, *(each for each in entries if each.platform is None))
+    """Those that may be for `architecture`: the best variant first, at the end those that do not say."""
+    ranked = [
+        (place, entry)
+        for entry in entries
+        if entry.platform is not None and (place := preference(entry.platform, architecture)) is not None
+    ]
+    certain = (entry for _, entry in sorted(ranked, key=lambda pair: pair[0]))
+    return (*certain, *(entry for entry in entries if entry.platform is None))
 
 
 def _layer(value: Any, *, what: str) -> Descriptor:

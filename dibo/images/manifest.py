@@ -26,17 +26,6 @@ MANIFEST_TYPES: Final = (OCI_MANIFEST, "application/vnd.docker.distribution.mani
 LARGEST_MANIFEST: Final = 4 << 20
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
-# Debian's word for an architecture → GOARCH and variant, the words of the OCI specification
-PLATFORMS: Final = {
-    "amd64": ("amd64", ""),
-    "arm64": ("arm64", "v8"),
-    "armhf": ("arm", "v7"),
-    "i386": ("386", ""),
-    "ppc64el": ("ppc64le", ""),
-    "riscv64": ("riscv64", ""),
-    "s390x": ("s390x", ""),
-}
-
 
 def digest_of(body: bytes, algorithm: str = "sha256") -> str:
     """As descriptors have it: `sha256:…`."""
@@ -60,48 +49,3 @@ def checked(body: bytes, *, what: str, wanted: str | None = None) -> tuple[str, 
     if not isinstance(manifest, dict):
         raise RegistryError(f"what came for {what} is no manifest", hint="is this a registry?")
     return digest, manifest
-
-
-def is_image(manifest: dict[str, Any]) -> bool:
-    """Whether it is one image's manifest, not an index; the type is optional in OCI's."""
-    return manifest.get("mediaType") in MANIFEST_TYPES or (
-        "layers" in manifest and "mediaType" not in manifest
-    )
-
-
-def pick(manifest: dict[str, Any], digest: str, *, architecture: str, what: str) -> str:
-    """The digest for `architecture`: `digest` itself unless `manifest` is an index. Raises RegistryError."""
-    if manifest.get("mediaType") in MANIFEST_TYPES or "layers" in manifest:
-        return digest
-    entries = manifest.get("manifests")
-    if not isinstance(entries, list):
-        raise RegistryError(
-            f"{what} is neither an image nor an index of images", hint="name a container image"
-        )
-    found = [entry for entry in entries if _is_for(entry, architecture)]
-    if not found:
-        have = sorted({_platform(entry) for entry in entries} - {"unknown/unknown"})
-        raise RegistryError(
-            f"{what} has no image for {architecture}; it has {', '.join(have) or 'none at all'}",
-            hint="choose another architecture with -a, or another image",
-        )
-    return str(found[0]["digest"])
-
-
-def _is_for(entry: Any, architecture: str) -> bool:
-    platform = entry.get("platform", {}) if isinstance(entry, dict) else {}
-    if not isinstance(platform, dict) or not DIGEST.fullmatch(str(entry.get("digest"))):
-        return False
-    wanted, variant = PLATFORMS.get(architecture, (architecture, ""))
-    return (
-        platform.get("os", "linux") == "linux"
-        and platform.get("architecture") == wanted
-        and platform.get("variant", variant) in ("", variant)
-    )
-
-
-def _platform(entry: Any) -> str:
-    platform = entry.get("platform", {}) if isinstance(entry, dict) else {}
-    if not isinstance(platform, dict):
-        return "unknown/unknown"
-    return f"{platform.get('os', 'unknown')}/{platform.get('architecture', 'unknown')}"

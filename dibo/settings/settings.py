@@ -16,6 +16,7 @@ from typing import Final
 from dibo.errors import UsageError
 from dibo.flavours.epoch import start_of
 from dibo.flavours.model import ARCHITECTURES
+from dibo.images.platforms import split_architecture
 from dibo.images.reference import ImageName, parse_repository
 from dibo.settings.secrets import SecretSource, parse_secrets
 from dibo.units import parse_gib
@@ -154,6 +155,13 @@ class Settings:
     """Whether disks are made on a loop device."""
     environment: Mapping[str, str] = field(repr=False)
     """The user's own variables, for those that flavours declare."""
+    variant: str = ""
+    """Of the architecture, such as `v2`: which image of several is taken."""
+
+    @property
+    def platform(self) -> str:
+        """Which image of several is meant: `amd64`, `amd64/v2`."""
+        return f"{self.architecture}/{self.variant}" if self.variant else self.architecture
 
     @property
     def converter_options(self) -> dict[str, str]:
@@ -174,6 +182,9 @@ def decide(
         raise UsageError(
             f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7"
         )
+    architecture, variant = _architecture(
+        given(options.architecture, "ARCH", _MACHINES.get(machine, machine))
+    )
     both = _repositories(options.caches, environment, "DIBO_CACHE")
     size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
     cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
@@ -182,7 +193,8 @@ def decide(
     keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
     return Settings(
         flavours=_flavours(options),
-        architecture=_architecture(given(options.architecture, "ARCH", _MACHINES.get(machine, machine))),
+        architecture=architecture,
+        variant=variant,
         output=Path(given(options.name, "IMAGE_NAME", DEFAULT_NAME)),
         types=_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
         base=given(options.base, "DIBO_BASE", DEFAULT_BASE),
@@ -273,12 +285,15 @@ def _compression(name: str) -> str:
     return name
 
 
-def _architecture(name: str) -> str:
-    if name not in ARCHITECTURES:
+def _architecture(name: str) -> tuple[str, str]:
+    """Debian's word, and the variant: `amd64`, `x86_64`, `amd64/v2`."""
+    architecture, variant = split_architecture(name)
+    if architecture not in ARCHITECTURES:
         raise UsageError(
-            f"{name!r} is no architecture dibo knows", hint=f"-a takes {', '.join(ARCHITECTURES)}"
+            f"{name!r} is no architecture dibo knows",
+            hint=f"-a takes {', '.join(ARCHITECTURES)}, and a variant after a slash: amd64/v2",
         )
-    return name
+    return architecture, variant
 
 
 def _types(text: str) -> tuple[str, ...]:

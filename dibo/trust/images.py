@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dibo.errors import SignatureError
-from dibo.images.manifest import pick
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
+from dibo.images.sources.registry import resolve
 from dibo.trust.policy import Trust
 
 
@@ -15,7 +15,7 @@ def verify_image(trust: Trust, name: ImageName, digest: str, *, architecture: st
     try:
         trust.verify(name, digest)
     except SignatureError:
-        top, document = api.manifest(name)
-        if top == digest or pick(document, top, architecture=architecture, what=str(name)) != digest:
+        top, _ = api.manifest(name)
+        if top == digest or resolve(name.at(top), architecture=architecture) != digest:
             raise
         trust.verify(name, top)

@@ -15,9 +15,9 @@ import pytest
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.debian import Debian
 from dibo.build.bases.settings import BaseSettings
-from dibo.errors import BaseError, RegistryError, Unreachable, VerificationFailed
+from dibo.errors import BaseError, ImageError, RegistryError, Unreachable, VerificationFailed
 from dibo.images.reference import parse_image_name
-from dibo.images.registry.api import resolve
+from dibo.images.sources.registry import resolve
 from dibo.plan.base import OciImage, TarCommand
 from dibo.system import process
 from dibo.system.report import Report
@@ -61,7 +61,7 @@ def test_an_index_is_followed_by_architecture(hub: Registry) -> None:
     )
     for name in (f"{hub.host}/multi:all", f"{hub.host}/multi@{index}"):
         assert resolve(parse_image_name(name), architecture="arm64") == entries[1]["digest"]
-    with pytest.raises(RegistryError, match=r"has no image for s390x; it has linux/amd64, linux/arm64"):
+    with pytest.raises(ImageError, match=r"has no image for s390x; it has linux/amd64, linux/arm64"):
         resolve(parse_image_name(f"{hub.host}/multi:all"), architecture="s390x")
 
 
@@ -93,7 +93,7 @@ def test_a_registry_that_lies(tmp_path: Path) -> None:
         digest = started.push_image("app", "1")
         (blob,) = (tmp_path / "data").glob(f"**/blobs/sha256/*/{digest[7:]}/data")
         blob.write_bytes(json.dumps({"schemaVersion": 2, "layers": ["other"]}).encode())
-        with pytest.raises((VerificationFailed, RegistryError)):
+        with pytest.raises((VerificationFailed, ImageError)):
             resolve(parse_image_name(f"{started.host}/app@{digest}"), architecture="amd64")
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import Unreachable, UsageError
 from dibo.images.reference import ImageName, parse_image_name
-from dibo.images.registry import api
 from dibo.images.sources.files import Directory
 from dibo.images.sources.layout import Layout
+from dibo.images.sources.registry import resolve
 from dibo.plan.base import Ingredients, OciImage
 
 
@@ -61,7 +61,7 @@ class RegistryImage:
                     f"what {self._image} means now only its registry knows, and dibo is told to stay offline",
                     hint="name the image by its digest: …@sha256:…",
                 )
-            self._digest = api.resolve(self._image, architecture=self.architecture)
+            self._digest = resolve(self._image, architecture=self._settings.platform)
         return self._image.at(self._digest)
 
 
@@ -95,7 +95,7 @@ class OciLayout:
         layout = Layout(
             Directory(self._directory), name=f"oci:{self._directory}{self._suffix}", reference=self._tag
         )
-        return (("kind", "image"), ("digest", layout.digest(architecture=self.architecture)))
+        return (("kind", "image"), ("digest", layout.digest(architecture=self._settings.platform)))
 
     def source(self) -> OciImage:
         self.ingredients()

@@ -20,6 +20,7 @@ class BaseSettings:
     the key that signs lists of Ubuntu images, in place of Ubuntu's own."""
 
     architecture: str
+    variant: str = ""
     release: str | None = None
     cloud_images: str = CLOUD_IMAGES
     base_image_file: str | None = None
@@ -30,6 +31,11 @@ class BaseSettings:
     epoch: str = ""
     offline: bool = False
     policy: RetryPolicy = DOWNLOADS
+
+    @property
+    def platform(self) -> str:
+        """Which image of several is meant: `amd64`, `amd64/v2`."""
+        return f"{self.architecture}/{self.variant}" if self.variant else self.architecture
 
 
 def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseSettings:

@@ -24,8 +24,6 @@ from dibo.images.manifest import (
     MANIFEST_TYPES,
     checked,
     digest_of,
-    is_image,
-    pick,
 )
 from dibo.images.reference import ImageName
 from dibo.images.registry.client import CHUNK, OFFLINE, Answer, Body, Client, client
@@ -34,23 +32,6 @@ from dibo.system.retry import Transient
 _ACCEPT: Final = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
 _MOST_PAGES: Final = 1000
 _MOST_TAGS: Final = 1_000_000
-
-
-def resolve(name: ImageName, *, architecture: str) -> str:
-    """The digest of the manifest that `name` means for `architecture` (Debian's word): `sha256:…`."""
-    digest, found = manifest(name)
-    return pick(found, digest, architecture=architecture, what=str(name))
-
-
-def fetch(name: ImageName, *, architecture: str) -> tuple[str, dict[str, Any]]:
-    """The digest and the manifest of the image that `name` means for `architecture`; an index is followed."""
-    digest, found = manifest(name)
-    wanted = pick(found, digest, architecture=architecture, what=str(name))
-    if wanted != digest:
-        digest, found = manifest(name.at(wanted))
-    if not is_image(found):
-        raise RegistryError(f"{name} is not an image", hint="name a container image")
-    return digest, found
 
 
 def manifest(name: ImageName) -> tuple[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from dibo.errors import ImageError
 from dibo.images import documents
 from dibo.images.documents import Config, Descriptor, Document, Manifest
 from dibo.images.image import Image, Layer, Reader
+from dibo.images.platforms import preference
 
 _MOST_DOCUMENTS: Final = 64  # read to find one image: indexes can be nested, and wide
 _DEEPEST: Final = 4
@@ -43,7 +44,7 @@ def find_image(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str
     descriptor, document = search.manifest(entries)
     parsed, config = search.parsed(document)
     platform = descriptor.platform or config.platform
-    if platform is not None and platform.debian != architecture:
+    if platform is not None and preference(platform, architecture) is None:
         raise not_for(architecture, [str(platform)], name=name)
     for layer in parsed.layers:
         blobs.require(layer)
@@ -116,7 +117,7 @@ class _Search:
         if platform is None:
             return True
         self._seen.add(str(platform))
-        return platform.debian == self._architecture
+        return preference(platform, self._architecture) is not None
 
     def _document(self, descriptor: Descriptor, *, what: str) -> Document:
         """A checked JSON object."""
@@ -142,7 +143,8 @@ def _checked(blobs: Blobs, descriptor: Descriptor, *, what: str) -> Document:
 
 
 def not_for(architecture: str, have: Sequence[str], *, name: str) -> ImageError:
+    """`have` are platforms."""
     return ImageError(
         f"{name} has no image for {architecture}; it has {', '.join(have) or 'none at all'}",
-        hint="choose another architecture with -a, or another image",
+        hint="choose another architecture with -a, such as amd64/v2, or another image",
     )

@@ -29,6 +29,7 @@ from dibo.errors import CommandFailed, ImageError
 from dibo.images import documents
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.manifest import digest_of
+from dibo.images.platforms import preference
 from dibo.images.sources import tarsplit
 from dibo.images.sources.blobs import not_for
 from dibo.images.sources.buildah_environment import engine_environment
@@ -62,7 +63,7 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
     manifest = documents.parse(str(said.get("Manifest") or "").encode(), what=f"the manifest of {reference}")
     count = len(documents.parse_manifest(manifest, what=reference).layers)
     config = documents.parse_config(document, layers=count, what=f"the config of {reference}")
-    if config.platform is not None and config.platform.debian != architecture:
+    if config.platform is not None and preference(config.platform, architecture) is None:
         raise not_for(architecture, [str(config.platform)], name=reference)
     try:
         root, driver = _store()

@@ -20,6 +20,7 @@ from dibo.errors import ImageError, UsageError
 from dibo.images import documents
 from dibo.images.image import Image, Layer
 from dibo.images.manifest import digest_of
+from dibo.images.platforms import preference
 from dibo.images.reference import parse_image_name
 from dibo.images.sources.blobs import not_for
 from dibo.images.sources.files import Files
@@ -50,7 +51,7 @@ class DockerArchive:
         if claimed:
             documents.verify(data, f"sha256:{claimed[1]}", what=what)
         config = documents.parse_config(documents.parse(data, what=what), layers=len(layers), what=what)
-        if config.platform is not None and config.platform.debian != architecture:
+        if config.platform is not None and preference(config.platform, architecture) is None:
             raise not_for(architecture, [str(config.platform)], name=self._name)
         return Image(
             name=self._name,

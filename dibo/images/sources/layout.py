@@ -10,6 +10,7 @@ whole name of the image is in the annotation io.containerd.image.name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -59,22 +60,47 @@ class Layout:
             raise ImageError(f"{what} is the manifest of an image, not an index", hint=_HINT)
         wanted = self._reference
         if wanted.startswith("@"):
-            found = [each for each in entries if each.digest == wanted[1:]] or self._unlisted(wanted[1:])
+            found = [entry for entry in entries if entry.digest == wanted[1:]] or self._unlisted(wanted[1:])
         elif wanted:
-            found = [each for each in entries if wanted in each.names]
+            found = [entry for entry in entries if wanted in entry.names]
         else:
             found = list(entries)
-        if len({each.digest for each in found}) == 1:
+        if len({entry.digest for entry in found}) > 1:
+            found = [entry for entry in found if self._is_image(entry)]
+        if len({entry.digest for entry in found}) == 1:
             return found[:1]
-        if found and len({each.platform for each in found} - {None}) == len(found):
+        if found and len({entry.platform for entry in found} - {None}) == len(found):
             return found
-        problem = "several images" if found else f"no image {wanted}".rstrip()
-        tags = sorted({name for each in entries for name in each.names})
+        raise self._unclear(entries, found)
+
+    def _is_image(self, entry: Descriptor) -> bool:
+        """Whether it is an image or an index of images, and no signature, chart or other artefact beside them. What
+        cannot be read counts: whoever reads it says why."""
+        try:
+            document = documents.parse(self.read(entry), what=entry.digest)
+            if documents.index_entries(document, media_type=entry.media_type, what=entry.digest) is not None:
+                return "subject" not in document
+        except ImageError:
+            return True
+        config = document.get("config")
+        return not isinstance(config, dict) or config.get("mediaType") in documents.CONFIG_TYPES
+
+    def _unclear(self, entries: Sequence[Descriptor], found: Sequence[Descriptor]) -> ImageError:
+        """The error where `found`, of all `entries`, is not one image."""
+        wanted = self._reference
         place = self._name.removesuffix(f":{wanted}").removesuffix(wanted)
-        raise ImageError(
-            f"{place} has {problem}",
-            hint=f"write {place}:TAG; tags are {', '.join(tags[:20])}" if tags else _HINT,
-        )
+        problem = "several images" if found else f"no image {wanted}".rstrip()
+        if found and wanted:
+            problem += f" of the name {wanted}"
+        images = found or entries
+        tags = sorted({name for entry in images for name in entry.names})
+        ways = []
+        if tags and not (found and wanted):
+            ways.append(f"write {place}:TAG; tags are {', '.join(tags[:20])}")
+        if images:
+            ways.append(f"write {place}@DIGEST; digests are")
+            ways += [f"  {entry.digest} {' '.join(entry.names)}".rstrip() for entry in images[:20]]
+        return ImageError(f"{place} has {problem}", hint="\n".join(ways) or _HINT)
 
     def _unlisted(self, digest: str) -> list[Descriptor]:
         """A manifest that index.json does not name, such as one of an inner index."""

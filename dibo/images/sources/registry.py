@@ -11,7 +11,7 @@ from dibo.images.image import Image, Reader
 from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
-from dibo.images.sources.blobs import find_image
+from dibo.images.sources.blobs import find_image, find_manifest
 
 
 def registry_image(text: str, *, reference: str, architecture: str) -> Image:
@@ -21,15 +21,26 @@ def registry_image(text: str, *, reference: str, architecture: str) -> Image:
     """
     name = parse_image_name(text)
     try:
-        body = api.read_manifest(name)
+        blobs = _opened(name, reference)
     except (RegistryError, Unreachable) as error:
         if name.host == "localhost":  # where buildah says images are that were never pushed
             error.hint = f"if it is in the store of buildah: containers-storage:{text}\n{error.hint}"
         raise
+    return find_image(blobs, [blobs.top], architecture=architecture, name=reference)
+
+
+def resolve(name: ImageName, *, architecture: str) -> str:
+    """The digest of the manifest that `name` means for `architecture`: `sha256:…`. Raises as `registry_image` does."""
+    blobs = _opened(name, str(name))
+    return find_manifest(blobs, [blobs.top], architecture=architecture, name=str(name)).digest
+
+
+def _opened(name: ImageName, reference: str) -> _Blobs:
+    body = api.read_manifest(name)
     if name.digest is not None:
         documents.verify(body, name.digest, what=f"what {name.host} sent for {reference}")
     top = Descriptor(digest=name.digest or digest_of(body), size=len(body), media_type="")
-    return find_image(_Blobs(name, top, body), [top], architecture=architecture, name=reference)
+    return _Blobs(name, top, body)
 
 
 class _Blobs:
@@ -37,11 +48,11 @@ class _Blobs:
 
     def __init__(self, name: ImageName, top: Descriptor, body: bytes) -> None:
         self._name = name
-        self._top = top
+        self.top = top
         self._body = body
 
     def read(self, descriptor: Descriptor) -> bytes:
-        if descriptor == self._top:
+        if descriptor == self.top:
             return self._body
         if descriptor.media_type in CONFIG_TYPES:
             return api.read_small(self._name, descriptor.digest, limit=descriptor.size)

@@ -138,7 +138,8 @@ def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
-        ({"ARCH": "x86_64"}, "'x86_64' is no architecture dibo knows"),
+        ({"ARCH": "sparc"}, "'sparc' is no architecture dibo knows"),
+        ({"ARCH": "arm/v6"}, "'arm/v6' is no architecture dibo knows"),
         ({"IMAGE_SIZE": "abc"}, "'abc' is not an image size"),
         ({"IMAGE_SIZE": "0"}, "size 0"),
         ({"IMAGE_TYPE": " , "}, "no type of artefact"),
@@ -180,3 +181,12 @@ def test_types_once_each_in_order() -> None:
 
 def test_without_the_flavour_base() -> None:
     assert settings(flavours=("vm",), with_base=False).flavours == ("vm",)
+
+
+@pytest.mark.parametrize(
+    ("words", "architecture", "platform"),
+    [("x86_64", "amd64", "amd64"), ("aarch64", "arm64", "arm64"), ("amd64/v2", "amd64", "amd64/v2")],
+)
+def test_names_of_architectures(words: str, architecture: str, platform: str) -> None:
+    decided = settings(environment={"ARCH": words})
+    assert (decided.architecture, decided.platform) == (architecture, platform)

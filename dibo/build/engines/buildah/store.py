@@ -25,7 +25,8 @@ from dibo.build.engines.base_layer import Written
 from dibo.build.engines.docker.image import new_config
 from dibo.errors import CommandFailed, EngineError
 from dibo.images.image import Image, Layer
-from dibo.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, PLATFORMS, digest_of
+from dibo.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
+from dibo.images.platforms import PLATFORMS
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import store_image, stored_diff_ids
 from dibo.images.verify import save

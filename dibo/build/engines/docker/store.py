@@ -20,10 +20,10 @@ from typing import IO, Any
 from dibo.build.engines.docker.image import Blob, Document, archive, config_on, with_config
 from dibo.build.engines.image_names import LAYERS
 from dibo.errors import ImageError, OutputError
-from dibo.images.documents import Platform
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.stream import Stream
+from dibo.images.platforms import Platform
 from dibo.images.sources.docker_archive import DockerArchive
 from dibo.images.sources.files import Archive
 from dibo.images.sources.tarindex import read_index

@@ -14,7 +14,7 @@ import pytest
 
 from dibo.errors import RegistryError, Unreachable, VerificationFailed
 from dibo.images.image import Reader
-from dibo.images.manifest import OCI_INDEX, OCI_MANIFEST, digest_of
+from dibo.images.manifest import OCI_MANIFEST, digest_of
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
 from dibo.images.registry import client as distribution
@@ -72,33 +72,10 @@ def image(*layers: str) -> dict[str, object]:
 # Manifests
 
 
-def test_an_image_and_an_index(state: RegistryState, name: ImageName) -> None:
-    amd, arm = (state.put_manifest(REPO, "", image(digest_of(word))) for word in (b"amd", b"arm"))
-    entries = [
-        {"digest": digest, "platform": {"os": "linux", "architecture": each}}
-        for digest, each in ((amd, "amd64"), (arm, "arm64"))
-    ]
-    whole = state.put_manifest(REPO, "1", {"mediaType": OCI_INDEX, "manifests": entries})
-    assert api.fetch(name, architecture="arm64")[0] == arm
-    assert api.fetch(name.at(whole), architecture="amd64") == (amd, image(digest_of(b"amd")))
-    assert api.resolve(name, architecture="amd64") == amd
-    assert api.head(name) == whole
-    with pytest.raises(RegistryError, match="no image for s390x"):
-        api.fetch(name, architecture="s390x")
-
-
-def test_an_index_of_indexes_is_not_an_image(state: RegistryState, name: ImageName) -> None:
-    inner = state.put_manifest(REPO, "", {"mediaType": OCI_INDEX, "manifests": []})
-    entries = [{"digest": inner, "platform": {"architecture": "amd64"}}]
-    state.put_manifest(REPO, "1", {"mediaType": OCI_INDEX, "manifests": entries})
-    with pytest.raises(RegistryError, match="is not an image"):
-        api.fetch(name, architecture="amd64")
-
-
 def test_no_manifest(state: RegistryState, name: ImageName, quick: list[float]) -> None:
     assert api.head(name) is None
     with pytest.raises(RegistryError, match="answered 404") as caught:
-        api.fetch(name, architecture="amd64")
+        api.manifest(name)
     assert caught.value.status == 404
     assert quick == []
 
@@ -107,20 +84,20 @@ def test_no_manifest(state: RegistryState, name: ImageName, quick: list[float]) 
 def test_what_is_no_manifest(state: RegistryState, name: ImageName, body: bytes) -> None:
     state.manifests[REPO, "1"] = (OCI_MANIFEST, body)
     with pytest.raises(RegistryError):
-        api.fetch(name, architecture="amd64")
+        api.manifest(name)
 
 
 def test_a_manifest_of_other_bytes(state: RegistryState, name: ImageName) -> None:
     digest = state.put_manifest(REPO, "1", image())
     state.manifests[REPO, digest] = (OCI_MANIFEST, b'{"layers": []}')
     with pytest.raises(VerificationFailed):
-        api.fetch(name.at(digest), architecture="amd64")
+        api.manifest(name.at(digest))
 
 
 def test_a_manifest_too_large(state: RegistryState, name: ImageName) -> None:
     state.manifests[REPO, "1"] = (OCI_MANIFEST, b" " * (5 << 20))
     with pytest.raises(RegistryError, match="larger than any manifest"):
-        api.fetch(name, architecture="amd64")
+        api.manifest(name)
 
 
 def test_tags_come_in_pages(state: RegistryState, name: ImageName) -> None:
@@ -209,7 +186,7 @@ def test_push(state: RegistryState, name: ImageName) -> None:
     assert api.push_blob(name, digest_of(b""), 0, lambda: content(b""))
     body = json.dumps(image(digest)).encode()
     assert api.push_manifest(name, body, OCI_MANIFEST) == digest_of(body)
-    assert api.fetch(name, architecture="amd64") == (digest_of(body), image(digest))
+    assert api.manifest(name) == (digest_of(body), image(digest))
 
 
 def test_a_push_is_tried_again_from_the_start(state: RegistryState, name: ImageName) -> None:

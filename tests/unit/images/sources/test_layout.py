@@ -133,7 +133,61 @@ def test_the_best_variant(maker: Maker, tmp_path: Path, read: Read) -> None:
         for variant in ("v3", "v1", "")
     }
     maker.top(maker.index_of(*entries.values()))
-    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == maker.id_of(entries[""])
+    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == maker.id_of(entries["v1"]), (
+        "which is the same as none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "variants", "taken"),
+    [
+        ("amd64", ("v2", ""), ""),
+        ("amd64/v2", ("v2", ""), "v2"),
+        ("amd64/v3", ("", "v2"), "v2"),
+        ("amd64/v3", ("v4", "v1"), "v1"),
+        ("amd64/v2", ("v3", "v2"), "v2"),
+        ("x86_64", ("v2", ""), ""),
+    ],
+)
+def test_variants(
+    maker: Maker, tmp_path: Path, read: Read, architecture: str, variants: tuple[str, ...], taken: str
+) -> None:
+    entries = {
+        variant: {**maker.image(variant=variant, names=[variant or "-"]), **on("amd64", variant)}
+        for variant in variants
+    }
+    maker.top(maker.index_of(*entries.values()))
+    image = read(f"oci:{maker.write(tmp_path / 'x')}", architecture=architecture)[0]
+    assert (image.digest, image.architecture) == (maker.id_of(entries[taken]), "amd64")
+
+
+def test_a_newer_processor_than_was_asked_for(maker: Maker, tmp_path: Path, read: Read) -> None:
+    maker.top(maker.index_of({**maker.image(variant="v2"), **on("amd64", "v2")}))
+    with pytest.raises(ImageError, match="no image for amd64; it has linux/amd64/v2") as caught:
+        read(f"oci:{maker.write(tmp_path / 'x')}")
+    assert "amd64/v2" in caught.value.hint
+
+
+def test_an_artefact_beside_an_image(maker: Maker, tmp_path: Path, read: Read) -> None:
+    """A signature, without a name, as ORAS and cosign put it there."""
+    wanted = maker.image()
+    config = maker.blob(b"{}", "application/vnd.oci.empty.v1+json")
+    signature = maker.image(names=["sig"], manifest={"config": config})
+    maker.top(signature, wanted)
+    assert read(f"oci:{maker.write(tmp_path / 'x')}")[0].digest == maker.id_of(wanted)
+
+
+def test_several_images_are_listed_by_digest(maker: Maker, tmp_path: Path, read: Read) -> None:
+    first, second = maker.image(names=["a"]), maker.image(names=["b"])
+    for entries, reference in (((first, second), ""), ((tagged(first, "1"), tagged(second, "1")), ":1")):
+        maker.top(*entries)
+        place = maker.write(tmp_path / f"x{len(reference)}")
+        with pytest.raises(ImageError, match="several images") as caught:
+            read(f"oci:{place}{reference}")
+        assert f"oci:{place}@DIGEST" in caught.value.hint
+        assert first["digest"] in caught.value.hint
+        assert second["digest"] in caught.value.hint
+        assert read(f"oci:{place}@{second['digest']}")[0].digest == maker.id_of(second)
 
 
 def test_an_index_in_an_index(maker: Maker, tmp_path: Path, read: Read) -> None:
