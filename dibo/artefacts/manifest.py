@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dibo import __version__
 from dibo.build.build import Job
+from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import Flavour
 from dibo.flavours.stack import Stack
 from dibo.images.image import Image
@@ -34,7 +34,6 @@ from dibo.tree.dpkg import Package
 
 FORMAT: Final = 1
 SUFFIX: Final = ".manifest.json"
-_SECRET: Final = re.compile(r"pass|secret|token|credential|private|(^|_)key($|_)|proxy", re.IGNORECASE)
 _SHAPES: Final = ("DIBO_QCOW2_COMPRESSION",)
 
 Document = dict[str, Any]
@@ -179,7 +178,9 @@ def shaping(options: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(options.items())
-        if (name in _SHAPES or name not in VARIABLES) and name != "DIBO_RUN" and not _SECRET.search(name)
+        if (name in _SHAPES or name not in VARIABLES)
+        and name != "DIBO_RUN"
+        and not SPEAKS_OF_SECRET.search(name)
     }
 
 
@@ -229,7 +230,7 @@ def told(stack: Stack, chosen: Callable[[str], str | None]) -> dict[str, str | N
     values: dict[str, str | None] = dict(sorted(stack.environment(chosen).items()))
     for flavour in stack.flavours:
         for name, default in flavour.environment:
-            if values[name] not in (None, "", default) and (flavour.local or _SECRET.search(name)):
+            if values[name] not in (None, "", default) and (flavour.local or SPEAKS_OF_SECRET.search(name)):
                 values[name] = None
     return values
 

@@ -16,6 +16,7 @@ from dibo.build.engine import Engine, StepRun
 from dibo.build.secrets import SecretValues, read_secrets
 from dibo.errors import HookFailed
 from dibo.flavours.epoch import start_of
+from dibo.flavours.lint import lint
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack
 from dibo.plan import keys
@@ -78,7 +79,7 @@ def prepare(
 ) -> Job:
     """Everything up to the plan: host hooks run, base identified, keys made."""
     secrets = read_secrets(settings.secrets, settings.environment)
-    for warning in secrets.undeclared(stack):
+    for warning in (*lint(stack, settings.environment.get), *secrets.undeclared(stack)):
         report.warn(warning)
     revisions = secrets.revisions(stack, workspace.keys)
     base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from dibo.errors import FlavourError
 from dibo.flavours.files import copy_files, link_files, read_tree
+from dibo.flavours.lint import VARIABLE
 from dibo.flavours.model import File, Phase, is_seen
 from dibo.plan import keys
 from dibo.plan.recipe import FINALISE, Recipe, Step
@@ -28,8 +29,6 @@ from dibo.system import resources
 
 MOUNT = "/tmp/in_target.d"  # noqa: S108 (inside the root)
 FINALISE_MOUNT = "/mnt"
-
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 class Runner:
@@ -188,4 +187,4 @@ def substitute(words: tuple[str, ...], variables: Mapping[str, str]) -> list[str
             )
         return variables[name]
 
-    return [word for each in words for word in _VARIABLE.sub(value, each).split()]
+    return [word for each in words for word in VARIABLE.sub(value, each).split()]
