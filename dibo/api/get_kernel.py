@@ -63,6 +63,11 @@ def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> Ta
                 f"{kernel.volume.name} was not unmounted; what its journal alone has is not seen: "
                 "the kernel may be older than the machine's, or incomplete"
             )
+        if kernel.missing and request.with_cmdline:
+            names = ", ".join(f"${name}" for name in kernel.missing)
+            report.warn(
+                f"the boot loader gives the kernel {names} as well, which nothing in the image defines"
+            )
         words = cmdline(kernel, there) if request.with_cmdline else None
         _write(kernel, outputs, run=run)
     report.say(f"kernel {kernel.version} of {kernel.volume.name} ({kernel.volume.kind})")

@@ -54,6 +54,8 @@ class FileSystems:
         self._placement = placement
         self._epoch = epoch
         self._others = dict(others or {})
+        self.clamped_times = 0
+        """Files whose time their file system cannot say, once `finish` was called."""
         self.writers: dict[str, Writer] = {**(writers or {})}
         for part in placement.partitions:
             if part.wish.name in self._others or part.wish.name in self.writers:
@@ -111,7 +113,10 @@ class FileSystems:
                 writer.finish(top, self._esp(part, boot))
             elif writer is not None:
                 try:
-                    writer.finish(top)
+                    if isinstance(writer, ext4.Writer):
+                        self.clamped_times += writer.finish(top).clamped_times
+                    else:
+                        writer.finish(top)
                 except ext4.NoSpace as error:
                     raise TooSmall(partition=part, missing=error.missing) from error
             elif part.wish.filesystem is FileSystemType.SWAP:

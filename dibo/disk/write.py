@@ -52,6 +52,11 @@ def write(
             else:
                 adapt_to(mounted, placement, systems.where, plan.request, source, prepared)
             systems.finish(mounted, prepared.boot)
+            if systems.clamped_times:
+                setup.report.warn(
+                    f"{systems.clamped_times} files are from before 1901 or after 2446, which ext4 cannot say:"
+                    " they get the nearest time that it can"
+                )
             programs.fill(mounted, target)
     except TooSmall as error:
         raise too_small(error.partition, error.missing, tree, plan) from error

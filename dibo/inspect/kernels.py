@@ -4,10 +4,13 @@
                               initramfs-VERSION.img         Fedora and its kin, Arch
                               initrd-VERSION                SUSE
                               initramfs-VERSION             Alpine
+    /boot/vmlinuz             initrd.img, initramfs.img     where none has a version
     /boot/loader/entries/*.conf: linux, initrd, options     Boot Loader Specification, type 1
+    /EFI/Linux/*.efi                                        the same, type 2: dibo/inspect/unified.py
+    /usr/lib/modules/VERSION/vmlinuz                        where nothing else has that version
 
 /boot may be a volume of its own; then all of it lies at its top. Names that are not plain, printable ASCII are left
-out: no kernel is called so, and they go to a terminal.
+out: no kernel is called so, and they go to a terminal. What the boot loader names counts before names that go together.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dibo.errors import DiskImageError
-from dibo.formats.filesystem import Entry, FileSystem, Kind, find, names_in, read_text
+from dibo.formats.filesystem import Entry, FileSystem, Kind, find, names_in
+from dibo.inspect.boot_loader import PLACES, BootEntry, Grub, specified_entries, version_of
+from dibo.inspect.unified import Unified, unified_images
 from dibo.inspect.volumes import Volume
-from dibo.tree.query import by_version
+from dibo.tree.kernel_versions import grub_order, sort_key
 
 LIMIT: Final = 1 << 30
 """Bytes of a kernel or a ramdisk."""
@@ -35,11 +40,11 @@ _RAMDISKS: Final = (
     "initramfs-{}",
     "initramfs.img-{}",
 )
-_PLACES: Final = ("/boot", "/")
-_GRUB: Final = ("grub/grub.cfg", "grub2/grub.cfg")
-_MOST_CONFIG: Final = 1 << 20
-_MOST_ENTRIES: Final = 256
-_PLAIN: Final = re.compile(r"[!-~]+")
+_UNVERSIONED: Final = ("vmlinuz", "vmlinux", "Image")
+_UNVERSIONED_RAMDISKS: Final = ("initrd.img", "initramfs.img", "initrd", "initramfs")
+_MODULES: Final = "/usr/lib/modules"
+_MOST_MODULES: Final = 64
+_PLAIN: Final = re.compile(rb"[!-.0-~]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,8 @@ class Kernel:
     kernel: File
     ramdisks: tuple[File, ...]
     arguments: tuple[str, ...] | None = None
+    missing: tuple[str, ...] = ()
+    """Variables of the boot loader that have more arguments, and cannot be read."""
 
     @property
     def system(self) -> FileSystem:
@@ -68,16 +75,21 @@ def kernels(volumes: Sequence[Volume]) -> tuple[Kernel, ...]:
     """All that are there, the newest last. Raises DiskImageError for a file system that turns out to be damaged when
     no other has a kernel."""
     found: list[Kernel] = []
+    order: list[str] = []
     trouble: DiskImageError | None = None
-    for volume in volumes:
-        if volume.system is not None:
+    for look in (_of_volume, _of_modules):
+        for volume in volumes:
+            if volume.system is None:
+                continue
             try:
-                found += _of_volume(volume, volume.system)
+                known = {kernel.version for kernel in found} if look is _of_modules else set()
+                found += [kernel for kernel in look(volume, volume.system) if kernel.version not in known]
+                order += grub_order(Grub(volume.system).config)
             except DiskImageError as error:
                 trouble = DiskImageError(f"{volume.name}: {error.message}", hint=error.hint)
     if not found and trouble is not None:
         raise trouble
-    return tuple(sorted(found, key=lambda kernel: by_version(kernel.version)))
+    return tuple(sorted(found, key=lambda kernel: sort_key(kernel.version, default_order=order)))
 
 
 def choose(found: Sequence[Kernel], version: str | None) -> Kernel:
@@ -93,7 +105,7 @@ def choose(found: Sequence[Kernel], version: str | None) -> Kernel:
     if not complete:
         raise DiskImageError(
             f"there is a kernel, but no ramdisk that belongs to it: {_enumerated(found)}",
-            hint="wanted beside it: " + ", ".join(name.format("VERSION") for name in _RAMDISKS[:3]),
+            hint="expected beside it: " + ", ".join(name.format("VERSION") for name in _RAMDISKS[:3]),
         )
     return complete[-1]
 
@@ -103,20 +115,49 @@ def _enumerated(found: Sequence[Kernel]) -> str:
 
 
 def _of_volume(volume: Volume, system: FileSystem) -> Iterator[Kernel]:
-    by_name: dict[str, Kernel] = {}
-    for place in _PLACES:
+    grub = Grub(system)
+    by_version: dict[str, Kernel] = {}
+    for place in PLACES:
         for kernel in _by_name(volume, system, place):
-            by_name.setdefault(kernel.version, kernel)
-        for kernel in _by_entry(volume, system, place):
-            known = by_name.get(kernel.version, kernel)
-            by_name[kernel.version] = replace(
-                known, ramdisks=known.ramdisks or kernel.ramdisks, arguments=kernel.arguments
-            )
-    loader = _grub(system)
-    for kernel in by_name.values():
-        if kernel.arguments is None and loader:
-            kernel = replace(kernel, arguments=_arguments_of(loader, kernel.kernel.path))
-        yield kernel
+            by_version.setdefault(kernel.version, _as_loaded(kernel, grub))
+    for place in PLACES:
+        for entry in specified_entries(system, place, grub.variables):
+            specified = _by_entry(volume, system, entry)
+            if specified is not None:
+                by_version[specified.version] = _merged(by_version.get(specified.version), specified)
+    for image in unified_images(system):
+        version = image.version if _PLAIN.fullmatch(image.version.encode()) else image.name
+        by_version.setdefault(version, _unified(volume, image, version))
+    if not by_version:
+        unversioned = (_unversioned(volume, system, place) for place in PLACES)
+        first = next((kernel for kernel in unversioned if kernel is not None), None)
+        if first is not None:
+            by_version[first.version] = _as_loaded(first, grub)
+    yield from by_version.values()
+
+
+def _merged(known: Kernel | None, specified: Kernel) -> Kernel:
+    """An entry names the kernel, its ramdisks and arguments. Of one that was found by name, too, it is the same file:
+    an entry without a ramdisk leaves it the one beside it."""
+    if known is None or specified.ramdisks:
+        return specified
+    return replace(specified, ramdisks=known.ramdisks)
+
+
+def _as_loaded(kernel: Kernel, grub: Grub) -> Kernel:
+    """With the arguments of GRUB's configuration, and its ramdisks where all of them are there: their order counts."""
+    entry = grub.entry_of(kernel.kernel.path)
+    if entry is None:
+        return kernel
+    above = entry.kernel.removesuffix(kernel.kernel.path)
+    ramdisks = [_file(kernel.system, path.removeprefix(above)) for path in entry.ramdisks]
+    complete = tuple(file for file in ramdisks if file is not None)
+    return replace(
+        kernel,
+        arguments=entry.arguments,
+        missing=entry.missing,
+        ramdisks=complete if complete and len(complete) == len(ramdisks) else kernel.ramdisks,
+    )
 
 
 def _by_name(volume: Volume, system: FileSystem, place: str) -> Iterator[Kernel]:
@@ -129,39 +170,72 @@ def _by_name(volume: Volume, system: FileSystem, place: str) -> Iterator[Kernel]
             continue
         kernel = _file(system, f"{place.rstrip('/')}/{name.decode()}")
         if kernel is not None:
-            ramdisks = (
-                _file(system, f"{place.rstrip('/')}/{pattern.format(version)}") for pattern in _RAMDISKS
-            )
-            ramdisk = next((file for file in ramdisks if file is not None), None)
-            yield Kernel(
-                version=version, volume=volume, kernel=kernel, ramdisks=(ramdisk,) if ramdisk else ()
-            )
+            ramdisks = _first_of(system, place, [pattern.format(version) for pattern in _RAMDISKS])
+            yield Kernel(version=version, volume=volume, kernel=kernel, ramdisks=ramdisks)
 
 
-def _by_entry(volume: Volume, system: FileSystem, place: str) -> Iterator[Kernel]:
-    directory = f"{place.rstrip('/')}/loader/entries"
-    entries = [name for name in names_in(system, directory) if name.endswith(b".conf")]
-    for name in entries[:_MOST_ENTRIES]:
-        text = read_text(system, f"{directory}/{name.decode(errors='replace')}", limit=_MOST_CONFIG) or ""
-        lines = [line.split(None, 1) for line in text.splitlines() if not line.startswith("#")]
-        pairs = [(words[0], words[1].strip()) for words in lines if len(words) == 2]
-        keys = dict(pairs)
-        path = keys.get("linux", "")
-        kernel = _file(system, path) if _PLAIN.fullmatch(path) else None
-        version = keys.get("version") or path.rpartition("-")[2]
-        if (match := _KERNEL.fullmatch(path.rpartition("/")[2].encode())) is not None:
-            version = match[2].decode()
-        if kernel is None or _PLAIN.fullmatch(version) is None:
+def _unversioned(volume: Volume, system: FileSystem, place: str) -> Kernel | None:
+    for name in _UNVERSIONED:
+        kernel = _file(system, f"{place.rstrip('/')}/{name}")
+        if kernel is not None:
+            ramdisks = _first_of(system, place, _UNVERSIONED_RAMDISKS)
+            return Kernel(version=name, volume=volume, kernel=kernel, ramdisks=ramdisks)
+    return None
+
+
+def _of_modules(volume: Volume, system: FileSystem) -> Iterator[Kernel]:
+    """Kernels beside their modules: /boot is filled from there when the machine is installed or booted."""
+    for name in names_in(system, _MODULES)[:_MOST_MODULES]:
+        if _PLAIN.fullmatch(name) is None:
             continue
-        paths = [word for key, value in pairs if key == "initrd" for word in value.split() if "$" not in word]
-        ramdisks = [_file(system, each) for each in paths if _PLAIN.fullmatch(each)]
-        yield Kernel(
-            version=version,
-            volume=volume,
-            kernel=kernel,
-            ramdisks=tuple(file for file in ramdisks if file) if all(ramdisks) else (),
-            arguments=_plain(keys.get("options", "").split()),
-        )
+        version = name.decode()
+        directory = f"{_MODULES}/{version}"
+        kernel = _file(system, f"{directory}/vmlinuz")
+        if kernel is not None:
+            beside = _first_of(system, directory, ("initramfs.img", "initrd"))
+            named = (
+                _first_of(system, place, [pattern.format(version) for pattern in _RAMDISKS])
+                for place in PLACES
+            )
+            ramdisks = beside or next((files for files in named if files), ())
+            yield Kernel(version=version, volume=volume, kernel=kernel, ramdisks=ramdisks)
+
+
+def _by_entry(volume: Volume, system: FileSystem, entry: BootEntry) -> Kernel | None:
+    kernel = _file(system, entry.kernel)
+    if kernel is None:
+        return None
+    match = _KERNEL.fullmatch(entry.kernel.rpartition("/")[2].encode())
+    version = match[2].decode() if match else version_of(entry)
+    if not version:
+        return None
+    ramdisks = [_file(system, path) for path in entry.ramdisks]
+    return Kernel(
+        version=version,
+        volume=volume,
+        kernel=kernel,
+        ramdisks=tuple(file for file in ramdisks if file) if all(ramdisks) else (),
+        arguments=entry.arguments,
+        missing=entry.missing,
+    )
+
+
+def _unified(volume: Volume, image: Unified, version: str) -> Kernel:
+    ramdisks = tuple(File(path=f"{image.path}:{name}", entry=entry) for name, entry in image.ramdisks)
+    return Kernel(
+        version=version,
+        volume=replace(volume, system=image),
+        kernel=File(path=f"{image.path}:.linux", entry=image.kernel),
+        ramdisks=ramdisks,
+        arguments=image.arguments,
+    )
+
+
+def _first_of(system: FileSystem, place: str, names: Sequence[str]) -> tuple[File, ...]:
+    """The first of these files that is there."""
+    files = (_file(system, f"{place.rstrip('/')}/{name}") for name in names)
+    first = next((file for file in files if file is not None), None)
+    return () if first is None else (first,)
 
 
 def _file(system: FileSystem, path: str) -> File | None:
@@ -172,31 +246,3 @@ def _file(system: FileSystem, path: str) -> File | None:
     if entry.size > LIMIT:
         raise DiskImageError(f"{path} claims to have {entry.size} bytes; more than {LIMIT} are not believed")
     return File(path=path, entry=entry)
-
-
-def _grub(system: FileSystem) -> str:
-    for place in _PLACES:
-        for name in _GRUB:
-            text = read_text(system, f"{place.rstrip('/')}/{name}", limit=_MOST_CONFIG)
-            if text:
-                return text
-    return ""
-
-
-def _arguments_of(loader: str, path: str) -> tuple[str, ...] | None:
-    """What grub.cfg gives the kernel at `path` where it names it first."""
-    for line in loader.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] in ("linux", "linux16", "linuxefi") and words[1].endswith(path):
-            return _plain(words[2:])
-    return None
-
-
-def _plain(words: list[str]) -> tuple[str, ...]:
-    """Without what is a variable of the boot loader's, or of its own business."""
-    own = ("BOOT_IMAGE=", "initrd=")
-    return tuple(
-        word
-        for word in words
-        if _PLAIN.fullmatch(word) and "$" not in word and not word.startswith((*own, '"', "'"))
-    )

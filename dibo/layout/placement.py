@@ -18,6 +18,7 @@ from typing import Final
 from uuid import UUID
 
 from dibo.errors import LayoutError
+from dibo.formats.ext4.layout import BLOCK, MAX_BLOCKS
 from dibo.formats.partitions import gpt
 from dibo.layout.identity import Identifiers, disk_guid, identify
 from dibo.layout.model import (
@@ -33,6 +34,7 @@ from dibo.layout.model import (
 )
 from dibo.units import MIB, SECTOR, TIB, human_size
 
+EXT4_LIMIT: Final = (MAX_BLOCKS + 1) * BLOCK
 _MBR_ENTRIES: Final = 4
 _MBR_LIMIT: Final = 2 * TIB
 
@@ -162,6 +164,7 @@ def bare_placement(size: int, *, identity: str, label: str) -> Placement:
         label=label,
         mount=ROOT,
     )
+    _check_file_system(root, size)
     everything = PlacedPartition(
         wish=root,
         number=0,
@@ -199,6 +202,8 @@ def place(
             f" {human_size(room)}: {human_size(partitions - room)} are missing",
             hint="make the image larger (IMAGE_SIZE, --image-size), or a partition smaller in the layout",
         )
+    for wish, span in zip(layout.partitions, spans, strict=True):
+        _check_file_system(wish, span.end - span.start)
     return Placement(
         size=size,
         disk_guid=disk_guid(identity),
@@ -217,6 +222,15 @@ def place(
             for wish, span in zip(layout.partitions, spans, strict=True)
         ),
     )
+
+
+def _check_file_system(wish: Partition, size: int) -> None:
+    if wish.filesystem is FileSystemType.EXT4 and size >= EXT4_LIMIT:
+        raise LayoutError(
+            f"the partition {wish.name} has {human_size(size)}, expected less than {human_size(EXT4_LIMIT)}:"
+            " dibo's ext4 counts blocks by 32 bits",
+            hint="give it a size below that, or filesystem: xfs",
+        )
 
 
 def smallest_disk(layout: Layout, fitting: Mapping[str, int]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import posixpath
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from dibo.ramdisk.programs import PATH, ProgramSelector, applets_of
 from dibo.ramdisk.selection import ResolvedPath, Selection, children, resolve
 from dibo.ramdisk.source import ContentReader, host_node, host_tree
 from dibo.ramdisk.udev import put_rules, take_rules
+from dibo.tree.kernel_versions import newest_last
 from dibo.tree.node import Buffer, Node
+from dibo.tree.query import default_order
 
 _DIRECTORIES: Final = {
     "/boot": 0o755,
@@ -203,17 +204,12 @@ def _choose(requested: str | None, versions: Sequence[str]) -> str | None:
 def _versions(root: Node) -> tuple[str, ...]:
     """Kernels with modules, the newest last."""
     names = children(root, "/lib/modules")
-    return tuple(sorted((n for n in names if resolve(root, f"/lib/modules/{n}/modules.dep")), key=by_version))
+    complete = (name for name in names if resolve(root, f"/lib/modules/{name}/modules.dep"))
+    return newest_last(complete, default_order=default_order(root))
 
 
 def _host_versions(place: Path) -> tuple[str, ...]:
-    versions = (path.parent.name for path in place.glob("lib/modules/*/modules.dep"))
-    return tuple(sorted(versions, key=by_version))
-
-
-def by_version(text: str) -> list[tuple[int, int, str]]:
-    """For sorting: numbers in a name count as numbers."""
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|\D+", text)]
+    return newest_last(path.parent.name for path in place.glob("lib/modules/*/modules.dep"))
 
 
 def _kernel(modules: ModuleTree) -> Node:

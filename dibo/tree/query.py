@@ -11,11 +11,11 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
+from dibo.tree.kernel_versions import grub_order, newest_last
 from dibo.tree.node import Node
 
 _MOST_LINKS: Final = 40  # as path_resolution(7)
 _KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image)-(.+)")
-_BEFORE: Final = ("~", "-rc")
 _STUB: Final = b"../run/systemd/resolve/stub-resolv.conf"
 
 
@@ -58,16 +58,15 @@ def kernels(root: Node) -> tuple[str, ...]:
         for name in names_in(root, "/boot")
         if (match := _KERNEL.match(name))
     }
-    return tuple(sorted(found, key=by_version))
+    return newest_last(found, default_order=default_order(root))
 
 
-def by_version(text: str) -> list[tuple[int, int | str]]:
-    """A key to sort versions by: numbers as numbers, and what is not finished (`~`, `-rc`) before what is."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return [
-        (2, int(part)) if "0" <= part[0] <= "9" else (0 if part.startswith(_BEFORE) else 3, part)
-        for part in parts
-    ] + [(1, "")]
+def default_order(root: Node) -> tuple[str, ...]:
+    """Versions of kernels as the boot loader of the tree offers them, where its configuration is at hand."""
+    node = find(root, "/boot/grub/grub.cfg")
+    return (
+        grub_order(node.data.decode(errors="replace")) if node is not None and node.data is not None else ()
+    )
 
 
 def os_release(root: Node) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dibo.formats.ext4.inode import (
     MAX_LINKS,
     NO_XATTRS,
     device_block,
+    holds_time,
     put_inode,
 )
 from dibo.formats.ext4.layout import BLOCK, FIRST_INODE, GROUP, INODE, INODES_PER_BLOCK, Layout, Parameters
@@ -51,6 +52,8 @@ class Summary:
     free_inodes: int
     directories: int
     journal_blocks: int
+    clamped_times: int
+    """Inodes whose time ext4 cannot say: it became the nearest that it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class Finish:
         self._each = each
         self._table = bytearray(min(each, self._numbering.last) * INODE)
         self._group = 0
+        self._clamped_times = 0
         self._directories = [0] * (self._numbering.last // each + 1)
         self._types = [0] * 16
         for kind, number in FILE_TYPES.items():
@@ -116,6 +120,7 @@ class Finish:
             free_inodes=groups.free_inodes,
             directories=sum(self._directories),
             journal_blocks=self._layout.journal_blocks,
+            clamped_times=self._clamped_times,
         )
 
     def measure(self) -> Needs:
@@ -254,6 +259,7 @@ class Finish:
             block = device_block(*node.device) if kind in (stat.S_IFCHR, stat.S_IFBLK) else bytes(60)
             flags = 0
         at = self._slot(number)
+        self._clamped_times += not holds_time(node.mtime)
         put_inode(
             self._table, at, seed, mode=node.mode, uid=node.uid, gid=node.gid, size=size, time=node.mtime, links=links,
             sectors=(sum([count for _, _, count in runs]) + more) * _SECTORS, flags=flags, block=block,

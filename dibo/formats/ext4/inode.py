@@ -36,6 +36,11 @@ _LATEST: Final = (2**34 - 2**31) * 10**9 - 1
 assert _RECORD.size == INODE
 
 
+def holds_time(time: int) -> bool:
+    """Whether an inode can say `time`, in nanoseconds since 1970: from 1901 to 2446."""
+    return _EARLIEST <= time <= _LATEST
+
+
 def put_inode(
     table: bytearray,
     at: int,
@@ -55,7 +60,7 @@ def put_inode(
 ) -> None:
     """Pack an inode into `table` at byte `at`. `time` in nanoseconds since 1970, of all four times; clamped to what
     ext4 can say, as the kernel does. `seed` is where the inode's checksums start. Raises Ext4Error."""
-    if not _EARLIEST <= time <= _LATEST:
+    if not holds_time(time):
         time = min(max(time, _EARLIEST), _LATEST)
     whole, nanoseconds = divmod(time, 1_000_000_000)
     seconds = whole & 0xFFFFFFFF

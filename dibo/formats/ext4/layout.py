@@ -18,6 +18,7 @@ from typing import Final
 from uuid import UUID
 
 from dibo.formats.ext4.errors import Ext4Error
+from dibo.formats.ext4.structures import LABEL_BYTES
 
 BLOCK: Final = 4096
 GROUP: Final = 32768
@@ -64,8 +65,8 @@ class Parameters:
     def __post_init__(self) -> None:
         if self.size % BLOCK or self.size <= 0 or self.size // BLOCK > MAX_BLOCKS:
             raise Ext4Error(f"a size of {self.size} bytes is not a multiple of {BLOCK} below 16 TiB")
-        if len(self.label.encode()) > 16 or "\0" in self.label:
-            raise Ext4Error(f"the label {self.label!r} is longer than 16 bytes, or contains NUL")
+        if len(self.label.encode()) > LABEL_BYTES or "\0" in self.label:
+            raise Ext4Error(f"the label {self.label!r} is longer than {LABEL_BYTES} bytes, or contains NUL")
         if not 0 <= self.reserved_percent <= 50:
             raise Ext4Error(f"{self.reserved_percent} % of blocks reserved: more than half makes no sense")
         if self.journal is not True and self.journal and not 1024 <= self.journal <= 10240000:

@@ -18,9 +18,13 @@ from typing import Final
 from dibo.formats.ext4.checksum import extend, stored
 from dibo.formats.ext4.errors import Ext4Error
 from dibo.formats.ext4.layout import BLOCK
+from dibo.formats.ext4.structures import ATTRIBUTE, ATTRIBUTES_MAGIC
 
-_MAGIC: Final = 0xEA020000
-_ENTRY: Final = struct.Struct("<BBHIII").pack
+_MAGIC: Final = ATTRIBUTES_MAGIC
+_ENTRY: Final = ATTRIBUTE.pack
+_SYSTEM: Final = 7
+_INLINE: Final = b"data"
+"""`system.data`: what a file within its inode has beyond its first 60 bytes."""
 _HEADER: Final = struct.Struct("<IIIII12x").pack
 _IN_INODE: Final = 96 - 4
 _IN_BLOCK: Final = BLOCK - 32
@@ -48,9 +52,10 @@ def attributes(xattrs: Mapping[bytes, bytes]) -> tuple[bytes, list[Attribute]]:
             outside.append(attribute)
     if sum(map(_size, outside)) + _END > _IN_BLOCK:
         names = b", ".join(sorted(xattrs)).decode(errors="backslashreplace")
-        total = sum(len(value) for value in xattrs.values())
+        total = _END + sum(map(_size, outside))
         raise Ext4Error(
-            f"extended attributes of {total} bytes ({names}) are more than ext4 holds: a block of {BLOCK}"
+            f"{len(outside)} extended attributes take {total} bytes with their names and padding, expected at most"
+            f" {_IN_BLOCK} beside those in the inode: {names}"
         )
     return struct.pack("<I", _MAGIC) + _pack(inside, _IN_INODE, 0, hashed=False), outside
 
@@ -63,6 +68,20 @@ def attribute_block(outside: list[Attribute], seed: int, block: int) -> bytes:
         total = (total << 16 ^ total >> 16 ^ _hash(attribute)) & 0xFFFFFFFF
     crc = extend(extend(seed, block.to_bytes(8, "little")), _HEADER(_MAGIC, 1, 1, total, 0) + body)
     return _HEADER(_MAGIC, 1, 1, total, stored(crc)) + body
+
+
+def inline_attribute(body: bytes) -> bytes:
+    """`system.data` of the attributes in an inode's body; nothing where there is none, or it does not fit there."""
+    if body[:4] != struct.pack("<I", _MAGIC):
+        return b""
+    first = at = 4
+    while at + ATTRIBUTE.size <= len(body) and any(body[at : at + 4]):
+        length, prefix, offset, _, size, _ = ATTRIBUTE.unpack_from(body, at)
+        name = body[at + ATTRIBUTE.size : at + ATTRIBUTE.size + length]
+        if (prefix, name) == (_SYSTEM, _INLINE):
+            return body[first + offset : first + offset + size]
+        at += ATTRIBUTE.size + (length + 3 & ~3)
+    return b""
 
 
 def _attribute(name: bytes, value: bytes) -> Attribute:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from dibo.inspect.cmdline import cmdline
 from dibo.inspect.guestfish import HostTree
 from dibo.inspect.kernels import Kernel, choose, kernels
 from dibo.inspect.volumes import Volume
-from dibo.tree.query import by_version
 
 
 def volume(directory: Path, files: Mapping[str, str], *, number: int = 1, label: str = "root") -> Volume:
@@ -65,7 +65,7 @@ def test_names_of_distributions(tmp_path: Path, place: str, kernel: str, ramdisk
 
 def test_what_is_no_kernel(tmp_path: Path) -> None:
     names: tuple[str, ...] = (
-        "vmlinuz",
+        "vmlinuz.old",
         "vmlinuz-6.1.old",
         "vmlinuz-6.1.dpkg-new",
         "vmlinux-6.4-default.gz",
@@ -95,28 +95,6 @@ def test_links_are_followed_within_the_image(tmp_path: Path) -> None:
         },
     )
     assert found(there) == {"6.4": ("/boot/vmlinuz-6.4", "/boot/initrd-6.4")}
-
-
-def test_newest() -> None:
-    ordered = [
-        "0-rescue-ab12",
-        "5.10.0-8",
-        "6.1.0-rc1",
-        "6.1.0~rc2",
-        "6.1.0-9-amd64",
-        "6.1.0-13-amd64",
-        "6.11.4-301.fc41",
-    ]
-    backwards = ordered[::-1]
-    assert sorted(backwards, key=by_version) == ordered
-    assert sorted(["6.2", "6.2-rc1", "6.2.1", "6.10", "6.2~x"], key=by_version) == [
-        "6.2-rc1",
-        "6.2~x",
-        "6.2",
-        "6.2.1",
-        "6.10",
-    ]
-    by_version("²-٣-6")  # digits that int() does not know
 
 
 def test_the_choice(tmp_path: Path) -> None:
@@ -160,11 +138,12 @@ def test_boot_entries(tmp_path: Path) -> None:
         },
     )
     assert found(boot) == {
-        "6.11": ("/vmlinuz-6.11", "/initramfs-6.11.img"),
+        "6.11": ("/vmlinuz-6.11", "/microcode.img", "/initramfs-6.11.img"),
         "6.12": ("/0123abcd/6.12/linux", "/0123abcd/6.12/initrd"),
     }
     first = kernels([boot])[0]
     assert first.arguments == ("root=UUID=12", "ro", "rootflags=subvol=root", "quiet")
+    assert first.missing == ("kernelopts",)
     assert cmdline(first, [boot]) == "root=UUID=12 ro rootflags=subvol=root quiet"
 
 
@@ -226,3 +205,159 @@ def test_kernels_are_values(tmp_path: Path) -> None:
     (kernel,) = kernels([volume(tmp_path, {"boot/vmlinuz-6.1": "k"})])
     assert isinstance(kernel, Kernel)
     assert kernel == replace(kernel)
+
+
+def test_an_entry_whose_version_is_a_sentence(tmp_path: Path) -> None:
+    """NixOS says "NixOS 24.05 (Linux 6.6.63)"; its kernels have names of their own."""
+    kernel, ramdisk = (
+        "EFI/nixos/0a1b-linux-6.6.63-bzImage.efi",
+        "EFI/nixos/0a1b-initrd-linux-6.6.63-initrd.efi",
+    )
+    version = "version Generation 9 NixOS 24.05 (Linux 6.6.63)"
+    entry = f"title NixOS\n{version}\nlinux /{kernel}\ninitrd /{ramdisk}\noptions init=/x\n"
+    odd = "version No Number At All\nlinux /odd\ninitrd /odd-initrd\n"
+    there = volume(
+        tmp_path,
+        {
+            kernel: "k",
+            ramdisk: "r",
+            "loader/entries/nixos-generation-9.conf": entry,
+            "loader/entries/odd.conf": odd,
+            "odd": "k",
+            "odd-initrd": "r",
+        },
+    )
+    assert found(there) == {"6.6.63": (f"/{kernel}", f"/{ramdisk}"), "odd": ("/odd", "/odd-initrd")}
+    assert choose(kernels([there]), None).arguments == ("init=/x",)
+
+
+def test_of_two_entries_with_one_kernel_version_the_later_counts_whole(tmp_path: Path) -> None:
+    def entry(number: int) -> str:
+        return f"version a b\nlinux /{number}-linux-6.6.63\ninitrd /{number}-initrd\noptions generation={number}\n"
+
+    files = {f"{number}-{kind}": "x" for number in (9, 10) for kind in ("linux-6.6.63", "initrd")}
+    entries = {f"loader/entries/nixos-generation-{number}.conf": entry(number) for number in (9, 10)}
+    there = volume(tmp_path, {**files, **entries})
+    assert found(there) == {"6.6.63": ("/10-linux-6.6.63", "/10-initrd")}
+    assert kernels([there])[0].arguments == ("generation=10",)
+
+
+def test_several_lines_of_options_are_one(tmp_path: Path) -> None:
+    entry = "linux /vmlinuz-6.11\ninitrd /i\noptions root=x ro\noptions quiet\noptions console=ttyS0\n"
+    there = volume(tmp_path, {"loader/entries/one.conf": entry, "vmlinuz-6.11": "k", "i": "r"})
+    assert kernels([there])[0].arguments == ("root=x", "ro", "quiet", "console=ttyS0")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "grub2/grubenv": "# GRUB Environment Block\nsaved_entry=0\nkernelopts=root=/dev/sda1 ro crash=\\\\x \n####"
+        },
+        {"grub2/grub.cfg": 'if x; then\n  set kernelopts="root=/dev/sda1 ro crash=\\x"\nfi\nblscfg\n'},
+    ],
+    ids=["grubenv", "grub.cfg"],
+)
+def test_kernel_options_of_the_environment_of_grub(tmp_path: Path, files: Mapping[str, str]) -> None:
+    entry = "linux /vmlinuz-6.11\ninitrd /i\noptions $kernelopts $tuned_params quiet\n"
+    there = volume(tmp_path, {"loader/entries/one.conf": entry, "vmlinuz-6.11": "k", "i": "r", **files})
+    (kernel,) = kernels([there])
+    assert kernel.arguments == ("root=/dev/sda1", "ro", "crash=\\x", "quiet")
+    assert kernel.missing == ()
+
+
+MICROCODE = (
+    "menuentry x {\n linux {0}/vmlinuz-linux root=x rw\n"
+    " initrd {0}/intel-ucode.img {0}/initramfs-linux.img\n}\n"
+)
+
+
+@pytest.mark.parametrize(("place", "seen"), [("boot/", "/boot"), ("", ""), ("boot/", "/@/boot")])
+def test_microcode_comes_first_as_grub_loads_it(tmp_path: Path, place: str, seen: str) -> None:
+    names = ("vmlinuz-linux", "intel-ucode.img", "initramfs-linux.img")
+    files = {f"{place}{name}": "x" for name in names}
+    there = volume(tmp_path, {**files, f"{place}grub/grub.cfg": MICROCODE.replace("{0}", seen)})
+    kernel, *ramdisks = (f"/{place}{name}" for name in names)
+    assert found(there) == {"linux": (kernel, *ramdisks)}
+
+
+def test_ramdisks_of_grub_that_are_gone_are_not_taken_in_part(tmp_path: Path) -> None:
+    files = {"vmlinuz-linux": "k", "initramfs-linux.img": "r", "grub/grub.cfg": MICROCODE.replace("{0}", "")}
+    assert found(volume(tmp_path, files)) == {"linux": ("/vmlinuz-linux", "/initramfs-linux.img")}
+
+
+def test_a_kernel_without_a_version(tmp_path: Path) -> None:
+    files = {"boot/vmlinuz": "k", "boot/initrd.img": "r", "boot/vmlinuz.old": "k"}
+    assert found(volume(tmp_path, files)) == {"vmlinuz": ("/boot/vmlinuz", "/boot/initrd.img")}
+    versioned = {**files, "boot/vmlinuz-6.1": "k", "boot/initrd.img-6.1": "r"}
+    assert list(found(volume(tmp_path, versioned, number=2))) == ["6.1"]
+
+
+def test_kernels_beside_their_modules(tmp_path: Path) -> None:
+    root = volume(
+        tmp_path,
+        {
+            "usr/lib/modules/6.11/vmlinuz": "k",
+            "usr/lib/modules/6.11/initramfs.img": "r",
+            "usr/lib/modules/6.12/vmlinuz": "k",
+            "usr/lib/modules/6.13/vmlinuz": "k",
+            "boot/initrd-6.12": "r",
+        },
+    )
+    boot = volume(tmp_path, {"vmlinuz-6.13": "k", "initrd-6.13": "r"}, number=2)
+    assert found(root, boot) == {
+        "6.11": ("/usr/lib/modules/6.11/vmlinuz", "/usr/lib/modules/6.11/initramfs.img"),
+        "6.12": ("/usr/lib/modules/6.12/vmlinuz", "/boot/initrd-6.12"),
+        "6.13": ("/vmlinuz-6.13", "/initrd-6.13"),
+    }
+
+
+def test_builds_of_one_release_are_ordered_as_the_boot_loader_offers_them(tmp_path: Path) -> None:
+    builds = ("amd64", "cloud-amd64", "rt-amd64")
+    files = {f"boot/{kind}-6.1.0-13-{build}": "x" for build in builds for kind in ("vmlinuz", "initrd.img")}
+    assert choose(kernels([volume(tmp_path, files)]), None).version == "6.1.0-13-amd64"
+    config = "linux /boot/vmlinuz-6.1.0-13-rt-amd64 ro\nlinux /boot/vmlinuz-6.1.0-13-amd64 ro\n"
+    there = volume(tmp_path, {**files, "boot/grub/grub.cfg": config}, number=2)
+    assert choose(kernels([there]), None).version == "6.1.0-13-rt-amd64"
+
+
+def unified(**sections: bytes) -> bytes:
+    """As little of a program for UEFI as has sections."""
+    start = 0x40 + 24 + len(sections) * 40
+    headers, bodies = b"", b""
+    for name, data in sections.items():
+        at = start + len(bodies)
+        headers += struct.pack(
+            "<8sIIII16x", f".{name}".encode(), len(data), 0x1000, -(-len(data) // 512) * 512, at
+        )
+        bodies += data.ljust(-(-len(data) // 512) * 512, b"\0")
+    coff = struct.pack("<4sHH12xHH", b"PE\0\0", 0x8664, len(sections), 0, 0)
+    return b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40) + coff + headers + bodies
+
+
+def test_a_unified_kernel_image(tmp_path: Path) -> None:
+    """systemd-boot's: the kernel, its ramdisk and its arguments are one file of the EFI system partition."""
+    image = unified(
+        osrel=b"ID=x",
+        cmdline=b"root=LABEL=x ro quiet\0",
+        uname=b"6.12.1-arch1",
+        ucode=b"micro",
+        linux=b"kernel" * 200_000,
+        initrd=b"ramdisk",
+    )
+    there = volume(tmp_path, {"EFI/Linux/x": "", "EFI/Linux/other.efi": "text"})
+    (tmp_path / "1/EFI/Linux/arch.efi").write_bytes(image)
+    assert found(there) == {
+        "6.12.1-arch1": (
+            "/EFI/Linux/arch.efi:.linux",
+            "/EFI/Linux/arch.efi:.ucode",
+            "/EFI/Linux/arch.efi:.initrd",
+        )
+    }
+    (kernel,) = kernels([there])
+    assert kernel.arguments == ("root=LABEL=x", "ro", "quiet")
+    contents = [b"".join(kernel.system.content(file.entry)) for file in (kernel.kernel, *kernel.ramdisks)]
+    assert contents == [b"kernel" * 200_000, b"micro", b"ramdisk"]
+    (tmp_path / "1/EFI/Linux/arch.efi").write_bytes(image[:-1024])
+    with pytest.raises(DiskImageError, match="ends before byte"):
+        kernels([there])

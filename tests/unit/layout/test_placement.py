@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from dibo.errors import LayoutError
 from dibo.layout.merge import parse_layout
 from dibo.layout.model import PartitionContent, Sizing
-from dibo.layout.placement import Placement, place
-from dibo.units import GIB, KIB, MIB, SECTOR
+from dibo.layout.placement import Placement, bare_placement, place
+from dibo.units import GIB, KIB, MIB, SECTOR, TIB
 from tests.unit.disk.sample_requests import example, placed
 
 
@@ -136,3 +136,13 @@ def test_the_smallest_image_that_fits() -> None:
 def test_half_a_sector() -> None:
     with pytest.raises(LayoutError, match="is not a multiple of the sector size"):
         placed(size=GIB + 100)
+
+
+def test_an_ext4_that_is_larger_than_dibo_writes() -> None:
+    partitions = [{"name": "root", "type": "linux", "size": "rest", "filesystem": "ext4", "mount": "/"}]
+    layout = parse_layout({"table": "gpt", "partitions": partitions}, origin="test")
+    with pytest.raises(LayoutError, match="root has 16 TiB, expected less than 16 TiB"):
+        place(layout, size=16 * TIB + 2 * MIB, identity="x", architecture="amd64")
+    with pytest.raises(LayoutError, match="root has 17 TiB"):
+        bare_placement(17 * TIB, identity="x", label="root")
+    assert place(layout, size=16 * TIB, identity="x", architecture="amd64").root.size < 16 * TIB

@@ -103,7 +103,15 @@ class TestXattrs:
         made(lambda contents: directory(a=self.node({b"user.a": b"v" * size})))
 
     def test_that_do_not(self) -> None:
-        refuse(directory(a=self.node({b"user.a": b"v" * 4041})), "^/a: extended attributes of 4041 bytes")
+        refuse(directory(a=self.node({b"user.a": b"v" * 4041})), "^/a: 1 extended attributes take 4068 bytes")
+
+    def test_the_sum_that_counts(self) -> None:
+        """Of many small ones, names and padding are most of it."""
+        many = {b"user.%02d" % number: b"v" * 50 for number in range(60)}
+        refuse(
+            directory(a=self.node(many)),
+            "take 4[0-9]{3} bytes with their names and padding, expected at most 4064",
+        )
 
     def test_in_both_places(self) -> None:
         made(lambda contents: directory(a=self.node({b"user.%d" % n: b"v" * 11 * n for n in range(20)})))
@@ -140,3 +148,14 @@ def test_a_deep_tree() -> None:
         return root
 
     made(build, 32 * MIB)
+
+
+def test_times_that_ext4_cannot_say_are_counted() -> None:
+    latest = (2**34 - 2**31) * SECOND - 1
+    earliest = -(2**31) * SECOND
+    times = {"new": latest, "later": latest + 1, "old": earliest, "older": earliest - 1}
+    root = directory()
+    assert root.children is not None
+    root.children |= {name.encode(): directory(mtime=time) for name, time in times.items()}
+    disk = Disk(8 * MIB)
+    assert Writer(disk, parameters(8 * MIB)).finish(root).clamped_times == 2

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from dibo.formats.filesystem import Kind, find, names_in
 from dibo.tree.node import Contents, Node
 from tests.support.disks.boot_disks import FILES, KERNEL, UUID, Bytes, ext4, read, survives
 from tests.support.disks.memory_disk import directory, file, symlink
+from tests.support.requirements import need
 
 DISK = ext4()
 
@@ -90,7 +94,7 @@ def test_an_encrypted_file_and_one_within_its_inode() -> None:
     entry = find(system, "/vmlinuz")
     assert entry is not None
     number = entry.where.number  # type: ignore[attr-defined]
-    for flag, words in ((0x800, "encrypted"), (0x10000000, "inline_data")):
+    for flag, words in ((0x800, "encrypted"), (0x10000000, "less in it than its size says")):
         disk = bytearray(DISK)
         at = system._table(0) * 4096 + (number - 1) * 256 + 0x20
         disk[at : at + 4] = (struct.unpack_from("<I", disk, at)[0] | flag).to_bytes(4, "little")
@@ -142,3 +146,51 @@ def test_whatever_is_broken_is_an_error_or_none() -> None:
     places.append(range(DISK.index(b"grub.cfg") - 40, DISK.index(b"grub.cfg") + 20))
     places.append(range(DISK.index(b"initrd.img-6.1.0-13") - 100, DISK.index(b"initrd.img-6.1.0-13") + 200))
     assert survives(DISK, use, times=400, near=places) > 20
+
+
+def by_mke2fs(directory: Path, path: Path, *options: str) -> Path:
+    need("mke2fs")
+    argv = ["mke2fs", "-q", "-F", "-t", "ext4", *options, "-d", str(directory), str(path), "64M"]
+    subprocess.run(argv, check=True, capture_output=True)
+    return path
+
+
+def test_files_and_directories_within_their_inodes(tmp_path: Path) -> None:
+    """inline_data: up to 60 bytes, and with what an attribute holds."""
+    top = tmp_path / "top"
+    texts = {f"boot/grub/{size}": "x" * (size - 1) + "y" for size in (1, 59, 60, 61, 100, 150, 3000)}
+    for name, text in texts.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(text)
+    (top / "boot/link").symlink_to("grub/" + "./" * 40 + "100")
+    image = by_mke2fs(top, tmp_path / "image", "-O", "inline_data", "-I", "256")
+    system = Ext(Bytes(image.read_bytes()))
+    grub = find(system, "boot")
+    assert grub is not None and grub.where.flags & 0x10000000  # type: ignore[attr-defined]
+    assert {name: read(system, name).decode() for name in texts} == texts
+    assert read(system, "boot/link").decode() == texts["boot/grub/100"]
+    assert names_in(system, "boot") == (b"grub", b"link")
+
+
+@pytest.mark.parametrize("options", [("-O", "bigalloc", "-C", "16384"), ("-O", "ea_inode"), ()])
+def test_short_links_with_attributes_in_a_block(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Their block counts as one of the inode, as a cluster, or is another inode."""
+    need("debugfs")
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "real").write_text("text")
+    (top / "link").symlink_to("real")
+    image = by_mke2fs(top, tmp_path / "image", *options)
+    value = tmp_path / "value"
+    value.write_bytes(b"v" * 3000)
+    command = f"ea_set -f {value} /link user.large"
+    subprocess.run(["debugfs", "-w", "-R", command, str(image)], check=True, capture_output=True)
+    assert read(Ext(Bytes(image.read_bytes())), "link") == b"text"
+
+
+@pytest.mark.parametrize("year", [1902, 1969, 2030, 2100, 2400])
+def test_times_are_read_as_they_were_written(year: int) -> None:
+    seconds = int(datetime(year, 1, 2, tzinfo=UTC).timestamp())
+    system = Ext(Bytes(ext4(build=lambda contents: directory(a=directory(mtime=seconds * 10**9)))))
+    entry = find(system, "a")
+    assert entry is not None and entry.attributes[3] == seconds

@@ -1,0 +1,130 @@
+"""Unified kernel images: a kernel, its ramdisk and its command line in the sections of one program for UEFI.
+
+    0x3c u32 offset of "PE\\0\\0"     COFF header       u16 machine, u16 sections, 12 bytes, u16 optional header, u16
+                                     optional header   so many bytes
+                                     sections          8s name, u32 size, u32 address, u32 bytes in the file, u32 where
+
+    .linux   .initrd   .cmdline   .uname   .ucode (microcode, which comes before the ramdisk)
+
+They are /EFI/Linux/*.efi of the EFI system partition. UAPI Group Specifications, "Unified Kernel Image"; PE Format
+(Microsoft), "COFF File Header", "Section Table".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dibo.errors import DiskImageError
+from dibo.formats import magic
+from dibo.formats.filesystem import Entry, FileSystem, Kind, find, names_in
+
+_PLACES: Final = ("/EFI/Linux", "/boot/efi/EFI/Linux", "/efi/EFI/Linux")
+_MOST_IMAGES: Final = 64
+_MOST_SECTIONS: Final = 96
+_MOST_TEXT: Final = 64 << 10
+_HEAD: Final = 64 << 10
+_NEW_HEADER_AT: Final = struct.Struct("<60xI")
+_COFF: Final = struct.Struct("<4sHH12xHH")
+_SECTION: Final = struct.Struct("<8sIIII")
+_SECTION_SIZE: Final = 40
+_PE: Final = b"PE\0\0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A section: where it is in the file."""
+
+    offset: int
+
+
+class Unified:
+    """An image, as a FileSystem of the volume that it is on: its sections can be read like files."""
+
+    def __init__(self, system: FileSystem, path: str, file: Entry, sections: dict[str, Entry]) -> None:
+        self._system, self._file = system, file
+        self.path = path
+        self.name = path.rpartition("/")[2].removesuffix(".efi")
+        self.kernel = sections[".linux"]
+        self.ramdisks = tuple((name, sections[name]) for name in (".ucode", ".initrd") if name in sections)
+        self.version = self._text(sections.get(".uname"))
+        self.arguments = tuple(self._text(sections.get(".cmdline")).split())
+
+    @property
+    def root(self) -> Entry:
+        return self._system.root
+
+    def names(self, directory: Entry) -> tuple[bytes, ...]:
+        return self._system.names(directory)
+
+    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+        return self._system.lookup(directory, name)
+
+    def target(self, link: Entry) -> bytes:
+        return self._system.target(link)
+
+    def content(self, file: Entry) -> Iterator[bytes]:
+        if not isinstance(file.where, _Part):
+            yield from self._system.content(file)
+            return
+        skip, left = file.where.offset, file.size
+        for piece in self._system.content(self._file):
+            part = piece[skip : skip + left]
+            skip = max(0, skip - len(piece))
+            left -= len(part)
+            yield part
+            if not left:
+                return
+
+    def _text(self, section: Entry | None) -> str:
+        if section is None or section.size > _MOST_TEXT:
+            return ""
+        return b"".join(self.content(section)).split(b"\0")[0].decode(errors="replace").strip()
+
+
+def unified_images(system: FileSystem) -> Iterator[Unified]:
+    """Those of a volume that have a kernel in them."""
+    for place in _PLACES:
+        names = [name for name in names_in(system, place) if name.lower().endswith(b".efi")]
+        for name in names[:_MOST_IMAGES]:
+            path = f"{place}/{name.decode(errors='replace')}"
+            file = find(system, path)
+            if file is None or file.kind is not Kind.FILE:
+                continue
+            sections = _sections(system, file)
+            if ".linux" in sections:
+                yield Unified(system, path, file, sections)
+
+
+def _sections(system: FileSystem, file: Entry) -> dict[str, Entry]:
+    """By name; none for what is no program for UEFI. Raises DiskImageError for one that is cut short."""
+    head = _head(system, file)
+    if not head.startswith(magic.PE) or len(head) < _NEW_HEADER_AT.size:
+        return {}
+    (at,) = _NEW_HEADER_AT.unpack_from(head)
+    if at + _COFF.size > len(head):
+        return {}
+    signature, _, count, optional, _ = _COFF.unpack_from(head, at)
+    start = at + _COFF.size + optional
+    if signature != _PE or count > _MOST_SECTIONS or start + count * _SECTION_SIZE > len(head):
+        return {}
+    sections: dict[str, Entry] = {}
+    for number in range(count):
+        raw, size, _, stored, offset = _SECTION.unpack_from(head, start + number * _SECTION_SIZE)
+        length = min(size, stored) or stored
+        if offset + length > file.size:
+            raise DiskImageError(f"a unified kernel image ends before byte {offset + length}: is it whole?")
+        name = raw.rstrip(b"\0").decode(errors="replace")
+        sections.setdefault(name, Entry(kind=Kind.FILE, size=length, where=_Part(offset)))
+    return sections
+
+
+def _head(system: FileSystem, file: Entry) -> bytes:
+    head = b""
+    for piece in system.content(file):
+        head += piece
+        if len(head) >= _HEAD:
+            break
+    return head[:_HEAD]
