@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -262,3 +265,83 @@ def test_nobody_but_root(place: Path) -> None:
     finally:
         shutil.rmtree(directory)
     refused(done, errors.LoopError, "--loop needs root", "with sudo")
+
+
+def test_a_relative_output(place: Path) -> None:
+    """Leaving a mount namespace leaves the current directory, too."""
+    done = subprocess.run(
+        argv(place, Path("relative"), "--checksum", "--bare"),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("relative.qcow2 ")
+    names = ("relative.qcow2", "relative.qcow2.sha256", "relative.manifest.json")
+    assert [name for name in names if not (place / name).is_file()] == []
+
+
+BOOT_APART = """
+table: gpt
+partitions:
+  - {{name: boot, type: xbootldr, size: 32MiB, filesystem: {kind}, label: boot, mount: /boot}}
+  - {{name: srv, type: linux, size: 64MiB, filesystem: {kind}, label: srv, mount: /srv}}
+  - {{name: root, type: linux-root, size: rest, filesystem: {kind}, label: r, mount: /}}
+"""
+
+
+def test_boot_apart(place: Path) -> None:
+    """Files are numbered on each file system, and two of them have the same numbers."""
+    first = place / "first.tar"
+    with tarfile.open(first, "w") as tar:
+        for name in ("boot/one", "srv/one", "usr-one", "boot/two", "srv/two", "usr-two"):
+            data = name.encode() * 1000
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+        hard = tarfile.TarInfo("srv/one-again")
+        hard.type, hard.linkname = tarfile.LNKTYPE, "boot/one"
+        tar.addfile(hard)
+    second = place / "second.tar"
+    with tarfile.open(second, "w") as tar:
+        for name in ("boot/two", "srv/.wh.two"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 3 if "wh" not in name else 0
+            tar.addfile(entry, io.BytesIO(b"new"[: entry.size]))
+    layout = OciLayout(place / "apart")
+    layout.write_index({"1": layout.image([LayerTar(tar=first), LayerTar(tar=second)])})
+    (place / "apart.yaml").write_text(BOOT_APART.format(kind="ext4"))
+    trees = []
+    for name, more in (("by-dibo", ()), ("by-loop", ("--loop",))):
+        command = [sys.executable, "-m", "dibo", "convert", f"oci:{place}/apart:1", "-t", "raw", "-o"]
+        command += [str(place / name), "--layout", str(place / "apart.yaml"), "--image-size", "0.25", *more]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+        assert done.returncode == 0, done.stderr
+        trees.append(_contents(place / f"{name}.raw"))
+    assert trees[0] == trees[1]
+    assert trees[1]["boot"]["one"] == b"boot/one" * 1000
+    assert trees[1]["boot"]["two"] == b"new"
+    assert trees[1]["srv"]["one-again"] == b"boot/one" * 1000
+    assert "two" not in trees[1]["srv"]
+
+
+def _contents(disk: Path) -> dict[str, dict[str, bytes]]:
+    """The files at the top of each file system, by the partition's name."""
+    text = subprocess.run(["sfdisk", "--json", disk], capture_output=True, check=True).stdout
+    found = {}
+    for part in json.loads(text)["partitiontable"]["partitions"]:
+        image = f"{disk}?offset={part['start'] * 512}"
+        names = subprocess.run(
+            ["debugfs", "-R", "ls -p /", image], capture_output=True, text=True, check=True
+        )
+        rows = [line.split("/") for line in names.stdout.splitlines() if line.startswith("/")]
+        files = [row[5] for row in rows if row[2].startswith("100")]
+        found[part["name"]] = {
+            name: subprocess.run(
+                ["debugfs", "-R", f"cat /{name}", image], capture_output=True, check=True
+            ).stdout
+            for name in sorted(files)
+        }
+    return found

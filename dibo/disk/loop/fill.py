@@ -35,6 +35,18 @@ _SECOND: Final = 1_000_000_000
 _MANY: Final = 512  # below IOV_MAX, 1024
 
 
+class Waiting:
+    """A file of one file system that has no name yet; equal to itself alone, since others have the same numbers."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
 class Filling:
     """Contents (dibo.tree.node) in the file system mounted at `top`, which is empty and has `size` bytes. `epoch`
     is the time of what mkfs left there, in seconds since 1970. Raises LoopError.
@@ -72,17 +84,17 @@ class Filling:
 
     # Contents
 
-    def begin(self, size: int) -> object:
+    def begin(self, size: int) -> Waiting:
         self.flush()
         self._end()
-        number = self._next
+        waiting = Waiting(self._next)
         self._next += 1
         self._left = size
         if not self.full:
             with self._unless_full():
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._file = os.open(str(number), flags, 0o600, dir_fd=self._waiting)
-        return number
+                self._file = os.open(str(waiting), flags, 0o600, dir_fd=self._waiting)
+        return waiting
 
     def write(self, data: Buffer) -> None:
         self._left -= len(data)

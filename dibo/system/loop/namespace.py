@@ -54,6 +54,7 @@ def private_mounts() -> Iterator[Mounts]:
     directories away can walk into it, and is an error.
     """
     before = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    current = os.open(".", os.O_PATH | os.O_CLOEXEC)
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None):
@@ -68,8 +69,10 @@ def private_mounts() -> Iterator[Mounts]:
         finally:
             # Refused while a thread that was started meanwhile lives: then the copy, which holds no mounts of ours any
             # more, is what the rest of this process sees.
-            libc.setns(before, _CLONE_NEWNS)
+            if not libc.setns(before, _CLONE_NEWNS):
+                os.fchdir(current)  # setns(2) goes to the root directory of the namespace
     finally:
+        os.close(current)
         os.close(before)
 
 
