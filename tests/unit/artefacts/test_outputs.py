@@ -1,0 +1,143 @@
+"""Artefacts and their records: whenever their naming is interrupted, no record speaks of another file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dibo.artefacts.outputs import (
+    Outputs,
+    check_output_files,
+    check_output_name,
+    checksum_path,
+    verified_sha256,
+)
+from dibo.errors import Interrupted, OutputError, UsageError, VerificationFailed
+from dibo.system.process import interruptible
+from dibo.system.workspace import Workspace
+
+
+class Killed(BaseException):
+    """In place of SIGKILL."""
+
+
+def publish(directory: Path, text: str, *, checksums: bool = True) -> None:
+    with Workspace(directory / "cache").run() as run, Outputs(run) as outputs:
+        for name in ("web.raw", "web.qcow2"):
+            outputs.artefact(directory / name).write_text(f"{name} {text}")
+            if checksums:
+                outputs.checksum(directory / name)
+        outputs.record(directory / "web.manifest.json", text)
+        outputs.publish()
+
+
+def check_records(directory: Path) -> set[str]:
+    """The names that are there; what records say must be so."""
+    disks = {path.read_text().split()[1] for path in (directory / "web.raw", directory / "web.qcow2")}
+    for name in ("web.raw", "web.qcow2"):
+        record = checksum_path(directory / name)
+        if record.exists():
+            assert verified_sha256(directory / name) in record.read_text()
+    manifest = directory / "web.manifest.json"
+    if manifest.exists():
+        assert disks == {manifest.read_text()}
+    return {path.name for path in directory.iterdir()} - {"cache"}
+
+
+ALL = {
+    "web.raw",
+    "web.raw.sha256",
+    "web.qcow2",
+    "web.qcow2.sha256",
+    "web.manifest.json",
+}
+
+
+def test_all_get_their_names(tmp_path: Path) -> None:
+    publish(tmp_path, "old")
+    publish(tmp_path, "new")
+    assert check_records(tmp_path) == ALL
+    assert (tmp_path / "web.raw").read_text() == "web.raw new"
+    digest = hashlib.sha256(b"web.raw new").hexdigest()
+    assert (tmp_path / "web.raw.sha256").read_text() == f"{digest}  web.raw\n"
+
+
+def test_checksums_of_former_artefacts_go(tmp_path: Path) -> None:
+    publish(tmp_path, "old")
+    publish(tmp_path, "new", checksums=False)
+    assert check_records(tmp_path) == {"web.raw", "web.qcow2", "web.manifest.json"}
+
+
+@pytest.mark.parametrize("steps", range(9))
+def test_naming_that_is_killed_between_any_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    publish(tmp_path, "old")
+    left = iter(range(steps))
+
+    def counted(change: Callable[..., object]) -> Callable[..., object]:
+        def step(path: Path, *arguments: object, **options: object) -> object:
+            if (path.name.startswith("web.") or arguments) and next(left, None) is None:
+                raise Killed
+            return change(path, *arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", counted(Path.replace))
+        patch.setattr(Path, "unlink", counted(Path.unlink))
+        try:
+            publish(tmp_path, "new")
+        except Killed:
+            pass
+        else:
+            assert steps == 8
+    assert check_records(tmp_path) <= ALL
+
+
+def test_a_signal_waits_until_all_have_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path, "old")
+    replace = Path.replace
+
+    def with_signal(path: Path, target: Path) -> Path:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return replace(path, target)
+
+    with pytest.raises(Interrupted), monkeypatch.context() as patch, interruptible():
+        patch.setattr(Path, "replace", with_signal)
+        publish(tmp_path, "new")
+    assert check_records(tmp_path) == ALL
+    assert (tmp_path / "web.manifest.json").read_text() == "new"
+
+
+def test_what_is_not_published_goes(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "cache").run() as run, Outputs(run) as outputs:
+        outputs.artefact(tmp_path / "web.raw").write_text("new")
+        outputs.checksum(tmp_path / "web.raw")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_checksum_that_does_not_match(tmp_path: Path) -> None:
+    publish(tmp_path, "old")
+    (tmp_path / "web.raw").write_text("changed")
+    with pytest.raises(VerificationFailed, match="has the sha256"):
+        verified_sha256(tmp_path / "web.raw")
+
+
+def test_names_that_cannot_be_written(tmp_path: Path) -> None:
+    check_output_name(tmp_path / "web")
+    with pytest.raises(UsageError, match="is not the name of a file"):
+        check_output_name(Path("/"))
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        check_output_name(tmp_path / "\udcff")
+    with pytest.raises(OutputError, match="does not exist"):
+        check_output_name(tmp_path / "no" / "web")
+    with pytest.raises(OutputError, match="is a directory"):
+        check_output_files([tmp_path])
+    with pytest.raises(UsageError, match="two types"):
+        check_output_files([tmp_path / "web", tmp_path / "web"])
