@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from dibo.errors import ConverterError, UsageError
+from dibo.flavours import strict_yaml
 from dibo.flavours.schema import nearest
 
 
@@ -68,7 +69,7 @@ def load_converter(path: Path) -> Converter:
     """Read one converter.yaml. Raises ConverterError."""
     manifest = path / "converter.yaml"
     try:
-        data = yaml.safe_load(manifest.read_text())
+        data = strict_yaml.load(manifest.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConverterError(f"cannot read {manifest}: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or data.get("takes") not in tuple(Takes):

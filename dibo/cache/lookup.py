@@ -27,6 +27,7 @@ from dibo.plan.keys import KEY_LABEL
 from dibo.system.report import Report
 from dibo.trust.policy import Trust
 
+_SLOWEST: Final = 64 << 10  # bytes a second: what comes more slowly is built sooner
 _TOGETHER: Final = 8  # requests at the same time
 _MOST_BAD: Final = 3  # entries that turn out bad, each perhaps after most of it was fetched
 
@@ -88,7 +89,7 @@ def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *,
     config = documents.parse_config(document, layers=len(parsed.layers), what=f"the config of {what}")
     layers = tuple(
         Layer(
-            open=partial(api.open_blob, repository, descriptor.digest, descriptor.size),
+            open=partial(api.open_blob, repository, descriptor.digest, descriptor.size, slowest=_SLOWEST),
             digest=descriptor.digest,
             size=descriptor.size,
             diff_id=diff_id,

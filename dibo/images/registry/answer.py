@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -49,6 +49,7 @@ class Answer:
 
     def __init__(self, response: Any, policy: RetryPolicy) -> None:
         self._response = response
+        self._policy = policy
         self._guard = RateGuard(policy)
         self.status = self.status_code = int(response.status_code)
         self.text = ""  # oras writes it into its log
@@ -71,6 +72,10 @@ class Answer:
     def following(self) -> str:
         """The address of the next page, or nothing (RFC 8288)."""
         return str(self._response.links.get("next", {}).get("url", ""))
+
+    def require_rate(self, slowest: int) -> None:
+        """Give the transfer up where it is slower than so many bytes a second."""
+        self._guard = RateGuard(replace(self._policy, slowest=max(slowest, self._policy.slowest)))
 
     def read(self, size: int, /) -> bytes:
         """`size` bytes as they are stored, fewer at the end. Raises Transient when the connection breaks, Unreachable

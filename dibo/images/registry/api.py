@@ -63,9 +63,10 @@ def read_small(name: ImageName, digest: str, *, limit: int) -> bytes:
     return body
 
 
-def open_blob(name: ImageName, digest: str, size: int) -> AbstractContextManager[Reader]:
-    """The `size` bytes of a blob as a stream, unchecked; never more, and an error rather than fewer."""
-    return _Blob(client(name), name, digest, size)
+def open_blob(name: ImageName, digest: str, size: int, *, slowest: int = 0) -> AbstractContextManager[Reader]:
+    """The `size` bytes of a blob as a stream, unchecked; never more, and an error rather than fewer, or when they come
+    more slowly than `slowest` bytes a second (or what DEFAULT_POLICY has)."""
+    return _Blob(client(name), name, digest, size, slowest)
 
 
 def exists(name: ImageName, digest: str) -> bool:
@@ -179,7 +180,8 @@ def _small(name: ImageName, path: str, *, limit: int) -> bytes:
 class _Blob:
     """A download that goes on after a cut; a context manager and a Reader."""
 
-    def __init__(self, asked: Client, name: ImageName, digest: str, size: int) -> None:
+    def __init__(self, asked: Client, name: ImageName, digest: str, size: int, slowest: int) -> None:
+        self._slowest = slowest
         self._client, self._name, self._digest, self._size = asked, name, digest, size
         self._at = self._cut_at = self._cuts = 0
         self._answer: Answer | None = None
@@ -229,6 +231,7 @@ class _Blob:
         span = {"Range": f"bytes={self._at}-{self._size - 1}"} if self._at else {}
         fine = (200, 206) if self._at else (200,)
         answer = self._client.ask("GET", self._name, f"blobs/{self._digest}", headers=span, fine=fine)
+        answer.require_rate(self._slowest)
         try:
             self._find_place(answer)
         except BaseException:

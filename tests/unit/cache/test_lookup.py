@@ -315,6 +315,7 @@ def test_a_registry_that_cannot_be_read_is_one_warning(
     assert caches.image(key("1")) is None
     publish(remote, FakeStore(), tmp_path)
     assert said.getvalue().count("the cache") == 1
+    assert ("docker login" in said.getvalue()) == (fault in (401, 403))
     assert len(state.requests("HEAD /v2/cache/manifests")) <= 6
 
 

@@ -74,6 +74,18 @@ def test_a_transfer_that_becomes_slow(server: FakeRegistry, name: ImageName) -> 
             pass
 
 
+def test_a_rate_that_the_caller_wants(server: FakeRegistry, name: ImageName) -> None:
+    """A cache at 5 kB/s is slower than building: what is fast enough for others is not for it."""
+    digest = server.state.put("team/app", CONTENT)
+    registry_client.client(name).policy = RetryPolicy(read=0.4, slowest=1)
+    server.state.always("GET", SLOW)
+    with api.open_blob(name, digest, len(CONTENT)) as stream:
+        assert len(stream.read(150)) == 150
+    cache = api.open_blob(name, digest, len(CONTENT), slowest=64 << 10)
+    with pytest.raises(Unreachable, match="is given up"), cache as stream:
+        stream.read(len(CONTENT))
+
+
 def test_headers_that_trickle(server: FakeRegistry, name: ImageName, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "ANSWER_SECONDS", 0.2)
     registry_client.client(name).policy = RetryPolicy(read=TIMEOUT)
