@@ -108,7 +108,8 @@ def _looked_into(
             found = kernels(there)
         if not found:
             raise DiskImageError(
-                f"{image} has no kernel: no vmlinuz-VERSION in /boot, nor at the top of a volume",
+                f"{image} has no kernel: no vmlinuz-VERSION in /boot, nor at the top of a volume,"
+                " and no unified kernel image",
                 hint="it has " + "; ".join(map(str, there)),
             )
         yield found, there

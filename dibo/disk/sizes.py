@@ -10,10 +10,11 @@ from typing import Final
 from dibo.disk.common import adapt_to, boot_files_of, load_root
 from dibo.disk.filesystem_strategy import Choice, Way
 from dibo.disk.plan import DiskSource
-from dibo.disk.programs.mke2fs import BLOCK, Usage, measure, smallest
+from dibo.disk.programs.mke2fs import Usage, measure, smallest
 from dibo.disk.programs.mkfs import LEAST
 from dibo.disk.request import DiskRequest, choice_of
 from dibo.disk.streamed import FileSystems
+from dibo.formats.ext4.layout import BLOCK
 from dibo.layout.model import DEFAULT_HEADROOM, ROOT, FileSystemType, Layout, Partition, Sizing
 from dibo.layout.placement import PlacedPartition, place, smallest_disk
 from dibo.system.report import Report

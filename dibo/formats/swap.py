@@ -16,6 +16,7 @@ from uuid import UUID
 
 from dibo.errors import LayoutError
 from dibo.formats import magic
+from dibo.formats.labels import LIMITS
 
 PAGE: Final = 4096
 _LEAST: Final = 10
@@ -29,8 +30,10 @@ def swap_header(size: int, *, label: str, uuid: UUID) -> bytes:
     if pages < _LEAST:
         raise LayoutError(f"a swap space has at least {_LEAST} pages of 4 KiB, not {pages}")
     raw = label.encode()
-    if len(raw) > 15:
-        raise LayoutError(f"{label!r} is longer than the 15 bytes that a swap space takes as its label")
+    if len(raw) > LIMITS["swap"]:
+        raise LayoutError(
+            f"{label!r} is longer than the {LIMITS['swap']} bytes that a swap space takes as its label"
+        )
     # The kernel counts pages by 32 bits.
     last = min(pages - 1, 0xFFFFFFFF)
     body = bytes(1024) + struct.pack("<III16s16s", 1, last, 0, uuid.bytes, raw)

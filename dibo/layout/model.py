@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from uuid import UUID
 
+from dibo.formats import labels
 from dibo.units import MIB
 
 ROOT = PurePosixPath("/")
@@ -60,17 +61,7 @@ class FileSystemType(Enum):
     @property
     def label_limit(self) -> int:
         """Bytes that a label may have, from each format's superblock."""
-        return _LABEL_LIMITS[self]
-
-
-_LABEL_LIMITS: Final = {
-    FileSystemType.VFAT: 11,
-    FileSystemType.EXT4: 16,
-    FileSystemType.XFS: 12,
-    FileSystemType.BTRFS: 255,
-    FileSystemType.SWAP: 15,  # 16 with the NUL that mkswap(8) leaves
-    FileSystemType.NONE: 0,
-}
+        return labels.LIMITS.get(self.value, 0)
 
 
 class PartitionContent(Enum):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from dibo.disk.loop.mkfs import LABELS, TYPES, program
+from dibo.disk.loop.mkfs import TYPES, program
 from dibo.errors import LayoutError, LoopError, ToolMissing
+from dibo.formats.labels import LIMITS
 from dibo.system import process
 from dibo.system.loop.device import CONTROL
 from dibo.system.package_names import how_to_install
@@ -20,9 +21,9 @@ def check(kinds: Sequence[str], *, label: str) -> None:
             raise LayoutError(
                 f"dibo cannot make the file system {kind!r}", hint=f"use one of {', '.join(TYPES)}"
             )
-        if len(label) > LABELS[kind]:
+        if len(label) > LIMITS[kind]:
             raise LayoutError(
-                f"{kind} takes labels of {LABELS[kind]} characters, and a bare root is found by {label!r}",
+                f"{kind} takes labels of {LIMITS[kind]} characters, and a bare root is found by {label!r}",
                 hint="lay the disk out with a partition for it, which has a label of your choice (--layout)",
             )
     if os.geteuid() != 0:

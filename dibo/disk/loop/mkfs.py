@@ -18,7 +18,6 @@ from dibo.units import human_size
 
 EXT: Final = ("ext4", "ext3", "ext2")
 TYPES: Final = (*EXT, "xfs", "btrfs")
-LABELS: Final = {**dict.fromkeys(EXT, 16), "xfs": 12, "btrfs": 255}
 """Bytes that a label may have, from each format's superblock."""
 _SHOWN: Final = 6
 

@@ -1,7 +1,7 @@
 """An ext2 or ext3 root file system, filled from a root by `mke2fs -d` inside the engine's namespace.
 
-ext4, which is what nearly everybody wants, dibo writes itself (dibo.ext4); its elders have neither extents nor flexible
-block groups, and are not worth a second writer.
+ext4, which is what nearly everybody wants, dibo writes itself (dibo.formats.ext4); its elders have neither extents nor
+flexible block groups, and are not worth a second writer.
 
 It is written in place, at its offset in the disk, so nothing is copied afterwards. What the file system is made of
 does not depend on the host: features come from converters/raw/mke2fs.conf, identifiers from the image, the time
@@ -14,20 +14,28 @@ import math
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from dibo.build.engine import Directory
 from dibo.errors import ConverterError, ImageTooSmall, OutputError
+from dibo.formats.ext4.layout import (
+    BLOCK,
+    BYTES_PER_INODE,
+    DESCRIPTOR,
+    GROUP,
+    INODES_PER_BLOCK,
+    LEAST_IN_LAST_GROUP,
+    journal_blocks,
+    reserved_descriptor_blocks,
+    sparse_groups,
+)
 from dibo.layout.identity import Identifiers
 from dibo.system import process, resources
 from dibo.tree.node import Node
 from dibo.tree.query import walk
 from dibo.units import GIB, MIB, human_size
 
-BLOCK = 4096
-_INODE_SIZE = 256
-_INODE_RATIO = 16384
-_GROUP = 32768  # blocks in a block group: the bits of one block of bitmap
 _FAST_SYMLINK = 60  # shorter targets live in the inode (kernel documentation, ext4/dynamic.rst, i_block)
 
 
@@ -73,49 +81,31 @@ def overhead(size: int, *, inodes: int, type: str = "ext4") -> int:
     descriptors with room to grow, journal, and a last group too small to be one. Right within a few blocks for
     ext4, a little high for its elders, as long as groups are whole: at most 32768 `inodes` each."""
     blocks = size // BLOCK
+    copies = set(takewhile(lambda group: group <= blocks // GROUP, sparse_groups()))
     lost = 0
     while True:
-        groups = math.ceil((blocks - lost) / _GROUP)
-        table = math.ceil(inodes / groups / (BLOCK // _INODE_SIZE))
-        descriptors = math.ceil(groups * 64 / BLOCK)
-        # resize_inode: room for 1024 times the size
-        copy = 1 + descriptors + min(1024, blocks * 1024 * 64 // _GROUP // BLOCK + 1)
-        last = (blocks - lost) % _GROUP
-        # ext2fs_initialize() (e2fsprogs, lib/ext2fs/initialize.c) drops a last group with under 50 blocks for data.
-        if groups == 1 or last == 0 or last >= 2 + table + 50 + (copy if _has_superblock(groups - 1) else 0):
+        groups = math.ceil((blocks - lost) / GROUP)
+        table = math.ceil(inodes / groups / INODES_PER_BLOCK)
+        descriptors = math.ceil(groups * DESCRIPTOR / BLOCK)
+        copy = 1 + descriptors + reserved_descriptor_blocks(blocks, descriptors)
+        last = (blocks - lost) % GROUP
+        least = 2 + table + LEAST_IN_LAST_GROUP + (copy if groups - 1 in copies else 0)
+        if groups == 1 or last == 0 or last >= least:
             break
         lost += last
-    metadata = groups * (table + 2) + copy * sum(1 for group in range(groups) if _has_superblock(group))
-    return (lost + metadata + (0 if type == "ext2" else _journal_blocks(blocks)) + 64) * BLOCK
+    metadata = groups * (table + 2) + copy * sum(1 for group in copies if group < groups)
+    return (lost + metadata + (0 if type == "ext2" else journal_blocks(blocks)) + 64) * BLOCK
 
 
 def inode_count(size: int, usage: Usage) -> int:
     """How many inodes a file system of `size` bytes is given: the usual number, or what `usage` takes and a quarter."""
-    return max(size // _INODE_RATIO, usage.inodes * 5 // 4 + 1024)
-
-
-def _has_superblock(group: int) -> bool:
-    """sparse_super: groups 0, 1 and powers of 3, 5 and 7 (kernel documentation, ext4/blockgroup.rst)."""
-    if group <= 1:
-        return True
-    return any(base ** round(math.log(group, base)) == group for base in (3, 5, 7))
-
-
-def _journal_blocks(blocks: int) -> int:
-    """ext2fs_default_journal_size() of e2fsprogs' lib/ext2fs/mkjournal.c."""
-    for limit, journal in (
-        (2048, 0), (32768, 1024), (256 * 1024, 4096), (512 * 1024, 8192),
-        (4096 * 1024, 16384), (8192 * 1024, 32768), (16384 * 1024, 65536), (32768 * 1024, 131072),
-    ):  # fmt: skip
-        if blocks < limit:
-            return journal
-    return 262144
+    return max(size // BYTES_PER_INODE, usage.inodes * 5 // 4 + 1024)
 
 
 def holds(size: int, usage: Usage, *, type: str = "ext4") -> bool:
     """Whether a file system of `size` bytes has room for `usage`, and a little more."""
     inodes = inode_count(size, usage)
-    if inodes > max(1, size // BLOCK // _GROUP) * _GROUP:
+    if inodes > max(1, size // BLOCK // GROUP) * GROUP:
         return False
     room = size - overhead(size, inodes=inodes, type=type)
     return room >= usage.bytes + usage.bytes // 50

@@ -1,4 +1,8 @@
-"""ext4 file systems, written once, in a stream: see README.md beside this file."""
+"""ext4 file systems, written once, in a stream: README.md beside this file says how; and read, with ext2 and ext3.
+
+Others use the names below to write, and `reader.Ext`, a FileSystem, to read. `structures` has what both know: fields,
+features, flags. `layout` has the geometry that follows from a size, for whoever must know it beforehand.
+"""
 
 from dibo.formats.ext4.data import Content
 from dibo.formats.ext4.errors import Ext4Error, NoSpace

@@ -36,7 +36,7 @@ BYTES_PER_INODE: Final = 16384
 """mke2fs' inode_ratio."""
 MAX_BLOCKS: Final = 2**32 - 1
 """The resize inode knows its blocks by 32 bits. 16 TiB."""
-_LEAST_IN_LAST_GROUP: Final = 50
+LEAST_IN_LAST_GROUP: Final = 50
 """ext2fs_initialize() of e2fsprogs' lib/ext2fs/initialize.c drops a last group that has fewer blocks for data."""
 
 
@@ -99,7 +99,7 @@ class Layout:
 
     def copies(self) -> list[int]:
         """The groups that begin with a copy."""
-        return [group for group in _sparse_groups() if group < self.groups]
+        return [group for group in sparse_groups() if group < self.groups]
 
     def gaps(self) -> list[tuple[int, int]]:
         """What is between the copies: first block, and the one after the last."""
@@ -132,14 +132,14 @@ def layout_of(blocks: int, parameters: Parameters) -> Layout:
             blocks=blocks,
             groups=groups,
             descriptor_blocks=descriptors,
-            reserved_descriptor_blocks=_reserved(blocks, descriptors),
-            journal_blocks=_journal_blocks(blocks, parameters.journal),
+            reserved_descriptor_blocks=reserved_descriptor_blocks(blocks, descriptors),
+            journal_blocks=journal_blocks(blocks, parameters.journal),
             least_inodes=max(given * BLOCK // BYTES_PER_INODE, parameters.inodes or 0),
         )
         table = result.inodes_per_group(result.least_inodes) // INODES_PER_BLOCK
         taken = 2 + table + (result.copy if groups - 1 in result.copies() else 0)
         last = result.group_size(groups - 1)
-        if last == GROUP or last >= taken + _LEAST_IN_LAST_GROUP:
+        if last == GROUP or last >= taken + LEAST_IN_LAST_GROUP:
             return result
         if groups == 1:
             # NoSpace would need to know how much; nobody makes file systems as small as this by intent.
@@ -149,13 +149,13 @@ def layout_of(blocks: int, parameters: Parameters) -> Layout:
         blocks -= last
 
 
-def _reserved(blocks: int, descriptors: int) -> int:
+def reserved_descriptor_blocks(blocks: int, descriptors: int) -> int:
     """calc_reserved_gdt_blocks() of e2fsprogs' lib/ext2fs/initialize.c."""
     groups = -(-min(blocks * 1024, MAX_BLOCKS) // GROUP)
     return max(0, min(1024, -(-groups * DESCRIPTOR // BLOCK) - descriptors))
 
 
-def _journal_blocks(blocks: int, wish: bool | int) -> int:
+def journal_blocks(blocks: int, wish: bool | int = True) -> int:
     """ext2fs_default_journal_size() of e2fsprogs' lib/ext2fs/mkjournal.c."""
     if wish is not True:
         return int(wish)
@@ -168,7 +168,7 @@ def _journal_blocks(blocks: int, wish: bool | int) -> int:
     return 262144
 
 
-def _sparse_groups() -> Iterator[int]:
+def sparse_groups() -> Iterator[int]:
     """Groups with a copy, in order, as far as file systems go."""
     powers = {
         base**power for base in (3, 5, 7) for power in range(1, 12) if base**power <= MAX_BLOCKS // GROUP

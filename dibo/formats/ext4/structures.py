@@ -8,9 +8,11 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+from dibo.formats.labels import LIMITS
+
 SUPERBLOCK_AT: Final = 1024
 SUPERBLOCK_SIZE: Final = 1024
-LABEL_BYTES: Final = 16
+LABEL_BYTES: Final = LIMITS["ext4"]
 
 
 class Compatible:

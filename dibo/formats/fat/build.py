@@ -34,6 +34,7 @@ from dibo.formats.fat.geometry import (
     fsinfo_sector,
 )
 from dibo.formats.fat.names import check_name, fold, long_entries, short_names
+from dibo.formats.labels import LIMITS
 from dibo.formats.sparse import put
 from dibo.formats.target import Target
 from dibo.units import SECTOR, human_size
@@ -129,8 +130,14 @@ def write_tree(
 
 def _encode_label(label: str) -> bytes:
     raw = label.encode("ascii", errors="replace")
-    if len(raw) > 11 or raw.translate(None, b'"*+,./:;<=>?[\\]|') != raw or label != label.upper().strip():
-        raise LayoutError(f"{label!r} cannot be the label of a FAT: at most 11 capitals, digits and signs")
+    if (
+        len(raw) > LIMITS["vfat"]
+        or raw.translate(None, b'"*+,./:;<=>?[\\]|') != raw
+        or label != label.upper().strip()
+    ):
+        raise LayoutError(
+            f"{label!r} cannot be the label of a FAT: at most {LIMITS['vfat']} capitals, digits and signs"
+        )
     return raw.ljust(11) if raw else b""
 
 

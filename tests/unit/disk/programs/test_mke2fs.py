@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dibo.disk.programs.mke2fs import BLOCK, FileSystemWish, Usage, check_fits, holds, overhead, smallest
+from dibo.disk.programs.mke2fs import FileSystemWish, Usage, check_fits, holds, overhead, smallest
 from dibo.disk.request import TYPES
 from dibo.errors import ImageTooSmall
+from dibo.formats.ext4.layout import BLOCK
 from dibo.layout.identity import identify
 from dibo.system import process, resources
 from dibo.units import GIB, MIB
