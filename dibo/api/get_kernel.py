@@ -43,9 +43,9 @@ def list_kernels(settings: Settings, report: Report, image: Path) -> tuple[str, 
     """A line for each kernel, the newest first."""
     with (
         Workspace(settings.cache).run() as run,
-        _looked_into(image, run=run, report=report) as (found, _),
+        _looked_into(image, run=run, report=report) as (present, _),
     ):
-        return tuple(_line(kernel) for kernel in reversed(found))
+        return tuple(_line(kernel) for kernel in reversed(present))
 
 
 def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> TakenKernel:
@@ -53,11 +53,11 @@ def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> Ta
     outputs = _outputs(request)
     with (
         Workspace(settings.cache).run() as run,
-        _looked_into(request.image, run=run, report=report) as (found, there),
+        _looked_into(request.image, run=run, report=report) as (present, there),
     ):
-        kernel = choose(found, request.version)
-        if request.version is None and kernel is not found[-1]:
-            report.warn(f"kernel {found[-1].version} is newer, but has no ramdisk")
+        kernel = choose(present, request.version)
+        if request.version is None and kernel is not present[-1]:
+            report.warn(f"kernel {present[-1].version} is newer, but has no ramdisk")
         if kernel.volume.needs_recovery:
             report.warn(
                 f"{kernel.volume.name} was not unmounted; what its journal alone has is not seen: "
@@ -100,19 +100,19 @@ def _looked_into(
     """The kernels, at least one, and the volumes; files can be read as long as the context lasts."""
     with opened(image, run=run, report=report) as (disk, file, kind):
         there = volumes(disk)
-        found = kernels(there)
-        if not found and any(volume.kind in FOREIGN for volume in there):
+        present = kernels(there)
+        if not present and any(volume.kind in FOREIGN for volume in there):
             from dibo.inspect import guestfish
 
             there = guestfish.copied(there, file, kind, run=run, report=report)
-            found = kernels(there)
-        if not found:
+            present = kernels(there)
+        if not present:
             raise DiskImageError(
                 f"{image} has no kernel: no vmlinuz-VERSION in /boot, nor at the top of a volume,"
                 " and no unified kernel image",
                 hint="it has " + "; ".join(map(str, there)),
             )
-        yield found, there
+        yield present, there
 
 
 def _line(kernel: Kernel) -> str:

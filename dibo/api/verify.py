@@ -48,7 +48,7 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class RecordedImage:
     """A manifest, and the artefacts beside it that are to be compared."""
 
     path: Path
@@ -63,47 +63,47 @@ def verify(
     options: Options, environment: Mapping[str, str], report: Report, *, path: Path, cached: bool
 ) -> None:
     """Raises Differs, ManifestError, and what a build raises."""
-    found = find(path)
-    tampered = check_files(found)
+    recorded = find(path)
+    tampered = check_files(recorded)
     for line in tampered:
         report.warn(line)
-    options, environment = again(found.manifest, options, environment)
+    options, environment = again(recorded.manifest, options, environment)
     settings = current_settings(options, environment)
     with new_run(settings) as (_, run):
         directory = run.subdirectory("again")
-        output = directory / _output_name(found.manifest)
+        output = directory / _output_name(recorded.manifest)
         settings = current_settings(replace(options, refresh=not cached, name=str(output)), environment)
-        with _planned(found.manifest, settings, directory, report) as planned:
-            check_layers(found.manifest, planned.job.plan)
+        with _planned(recorded.manifest, settings, directory, report) as planned:
+            check_layers(recorded.manifest, planned.job.plan)
             planned.make()
-        made = json.loads((directory / found.path.name).read_text())
-        told = [*_differences(found, made, directory)]
-        if not told and not tampered:
-            layers = len(found.manifest["layers"])
-            answer(f"{found.path}: {layers} layers and {len(found.artefacts)} artefacts are the same")
+        made = json.loads((directory / recorded.path.name).read_text())
+        differences = [*_differences(recorded, made, directory)]
+        if not differences and not tampered:
+            layers = len(recorded.manifest["layers"])
+            answer(f"{recorded.path}: {layers} layers and {len(recorded.artefacts)} artefacts are the same")
             return
-        for line in told:
+        for line in differences:
             answer(line)
-        for artefact in found.artefacts:
-            _look_closer(found.file(artefact), directory / str(artefact["name"]), artefact, run, report)
+        for artefact in recorded.artefacts:
+            _look_closer(recorded.file(artefact), directory / str(artefact["name"]), artefact, run, report)
     raise Differs(
-        "what was built again is not the same" if told else "a file is not what its manifest says",
+        "what was built again is not the same" if differences else "a file is not what its manifest says",
         hint="docs/explanation/reproducible.md has what is known to differ",
     )
 
 
-def find(path: Path) -> Found:
+def find(path: Path) -> RecordedImage:
     """The manifest at `path`, or the one beside the artefact there. Raises ManifestError."""
     if not path.is_file():
         raise ManifestError(f"{path} is no file", hint="name an image, or its manifest")
     if path.name.endswith(provenance.SUFFIX):
         manifest = _read(path)
-        return Found(path=path, manifest=manifest, artefacts=tuple(manifest["artefacts"]))
+        return RecordedImage(path=path, manifest=manifest, artefacts=tuple(manifest["artefacts"]))
     for candidate in sorted(path.absolute().parent.glob(f"*{provenance.SUFFIX}")):
         manifest = _read(candidate)
-        named = tuple(each for each in manifest["artefacts"] if each["name"] == path.name)
+        named = tuple(artefact for artefact in manifest["artefacts"] if artefact["name"] == path.name)
         if named:
-            return Found(path=candidate, manifest=manifest, artefacts=named)
+            return RecordedImage(path=candidate, manifest=manifest, artefacts=named)
     raise ManifestError(
         f"no manifest beside {path} names it",
         hint=f"dibo writes NAME{provenance.SUFFIX} beside what it makes: keep them together",
@@ -117,23 +117,25 @@ def _read(path: Path) -> Manifest:
             raise ManifestError(
                 f"{path} has the format {manifest['format']}; this dibo knows {provenance.FORMAT}"
             )
-        if not all("/" not in each["name"] for each in manifest["artefacts"]):
+        if not all("/" not in artefact["name"] for artefact in manifest["artefacts"]):
             raise ManifestError(f"{path} names files elsewhere")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ManifestError(f"{path} is no manifest: {error!r}") from error
     return dict(manifest)
 
 
-def check_files(found: Found) -> list[str]:
+def check_files(recorded: RecordedImage) -> list[str]:
     """What is not as the manifest says. Raises ManifestError where a file is missing."""
-    told = []
-    for artefact in found.artefacts:
-        file = found.file(artefact)
+    tampered = []
+    for artefact in recorded.artefacts:
+        file = recorded.file(artefact)
         if not file.is_file():
-            raise ManifestError(f"{file}, which {found.path.name} names, is not there")
+            raise ManifestError(f"{file}, which {recorded.path.name} names, is not there")
         if artefact["sha256"] is not None and sha256_of(file) != artefact["sha256"]:
-            told.append(f"{file} is not the file that {found.path.name} describes: its sha256 is another")
-    return told
+            tampered.append(
+                f"{file} is not the file that {recorded.path.name} describes: its sha256 is another"
+            )
+    return tampered
 
 
 def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple[Options, dict[str, str]]:
@@ -168,7 +170,9 @@ def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple
             release=base["release"],
             mirror=options.mirror or base["mirror"],
             epoch=manifest["epoch"],
-            types=",".join(each["type"] for each in manifest["artefacts"]) if disk is not None else None,
+            types=",".join(artefact["type"] for artefact in manifest["artefacts"])
+            if disk is not None
+            else None,
             image_size=format_gib(disk["size"]) if sized and disk is not None else None,
             filesystem=_named_filesystem(disk),
             loop=bool(disk is not None and disk["loop"]),
@@ -252,52 +256,54 @@ def _planned(
     return planned_disk(settings, report, layout_file=layout_file, check_stack=check)
 
 
-def _differences(found: Found, made: Manifest, directory: Path) -> Iterator[str]:
+def _differences(recorded: RecordedImage, made: Manifest, directory: Path) -> Iterator[str]:
     """Lines about layers, packages and artefacts."""
-    for old, new in zip(found.manifest["layers"], made["layers"], strict=True):
+    for old, new in zip(recorded.manifest["layers"], made["layers"], strict=True):
         if old.get("digest") != new.get("digest"):
             yield f"the first layer that differs: {old['title']}"
             break
-    yield from _packages(found.manifest["packages"] or (), made["packages"] or ())
-    for artefact in found.artefacts:
-        one, other = found.file(artefact), directory / str(artefact["name"])
-        if (at := compare.first_difference(one, other)) is not None:
-            yield f"{one} differs from byte {at} on"
+    yield from _packages(recorded.manifest["packages"] or (), made["packages"] or ())
+    for artefact in recorded.artefacts:
+        expected, actual = recorded.file(artefact), directory / str(artefact["name"])
+        if (at := compare.first_difference(expected, actual)) is not None:
+            yield f"{expected} differs from byte {at} on"
 
 
 def _packages(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    before, after = ({(p["name"], p["architecture"]): p["version"] for p in each} for each in (old, new))
+    before, after = (
+        {(p["name"], p["architecture"]): p["version"] for p in packages} for packages in (old, new)
+    )
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield f"package {name[0]}: {before.get(name, 'none')} then, {after.get(name, 'none')} now"
 
 
-def _look_closer(one: Path, other: Path, artefact: Mapping[str, Any], run: Run, report: Report) -> None:
+def _look_closer(expected: Path, actual: Path, artefact: Mapping[str, Any], run: Run, report: Report) -> None:
     """The files that differ between two disks; what diffoscope says of these, where it is installed."""
-    if compare.first_difference(one, other) is None:
+    if compare.first_difference(expected, actual) is None:
         return
     if artefact["type"] not in _DISKS:
-        _diffoscope(one, other, report)
+        _diffoscope(expected, actual, report)
         return
     before, after = run.subdirectory("then"), run.subdirectory("now")
     try:
         with (
-            opened(one, run=run, report=report) as (mine, *_),
-            opened(other, run=run, report=report) as (theirs, *_),
+            opened(expected, run=run, report=report) as (mine, *_),
+            opened(actual, run=run, report=report) as (theirs, *_),
         ):
             for line in compare.identifiers(mine, theirs):
                 answer(f"  {line}")
-            found = compare.differences(mine, theirs)
-            some = list(itertools.islice(found, _MOST_FILES))
+            differences = compare.differences(mine, theirs)
+            some = list(itertools.islice(differences, _MOST_FILES))
             for number, difference in enumerate(some):
                 answer(f"  {difference}")
                 name = f"{number:02}-{difference.path.rpartition(b'/')[2].decode(errors='replace')}"
                 for place, side in ((before, difference.one), (after, difference.other)):
                     if side is not None:
                         compare.extract(side, place / name, most=_MOST_BYTES)
-            more = sum(1 for _ in found)
+            more = sum(1 for _ in differences)
     except DiskImageError as error:
-        report.warn(f"{one.name} cannot be looked into: {error.message}")
+        report.warn(f"{expected.name} cannot be looked into: {error.message}")
         return
     if more:
         answer(f"  and {more} more")
@@ -306,13 +312,15 @@ def _look_closer(one: Path, other: Path, artefact: Mapping[str, Any], run: Run, 
     _diffoscope(before, after, report)
 
 
-def _diffoscope(one: Path, other: Path, report: Report) -> None:
+def _diffoscope(expected: Path, actual: Path, report: Report) -> None:
     if process.find("diffoscope") is None:
         report.say("diffoscope, which would show more, is not installed")
         return
     try:
-        said = process.run(["diffoscope", "--text", "-", str(one), str(other)], capture=True, check=False)
+        done = process.run(
+            ["diffoscope", "--text", "-", str(expected), str(actual)], capture=True, check=False
+        )
     except CommandFailed as error:
         report.warn(error.message)
         return
-    answer(said.stdout.rstrip())
+    answer(done.stdout.rstrip())

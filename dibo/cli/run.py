@@ -6,8 +6,6 @@ import argparse
 import os
 import shlex
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -72,6 +70,9 @@ def _forget_output() -> None:
 
 def _defect(error: Exception, argv: Sequence[str]) -> Defect:
     """What is nobody's fault but dibo's. The traceback goes to a file: it helps whoever mends it, and nobody else."""
+    import tempfile
+    import traceback
+
     kept = ""
     with (
         suppress(OSError),
@@ -84,9 +85,9 @@ def _defect(error: Exception, argv: Sequence[str]) -> Defect:
         log.write(f"dibo {__version__}, Python {sys.version}\n$ {shlex.join(argv)}\n\n")
         log.write("".join(traceback.format_exception(error)))
         kept = log.name
-    said = " ".join(str(error).split())[:200]
+    text = " ".join(str(error).split())[:200]
     return Defect(
-        f"a defect of dibo: {type(error).__name__}{f': {said}' if said else ''}",
+        f"a defect of dibo: {type(error).__name__}{f': {text}' if text else ''}",
         hint=f"please report it to the developers of dibo, with {kept or 'the command'}"
         "; look through the file first: it has the command line",
     )
