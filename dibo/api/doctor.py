@@ -18,7 +18,7 @@ from uuid import UUID
 
 from dibo.artefacts.converter import Converters
 from dibo.build.bases.choose import choose_base
-from dibo.build.build import base_settings
+from dibo.build.build import base_settings, confinement_of
 from dibo.build.engines import choose
 from dibo.build.finding import Finding, try_check
 from dibo.errors import DiboError, EngineError
@@ -37,7 +37,7 @@ def examine(settings: Settings, report: Report) -> list[Finding]:
     """Every finding, in the order that a build would meet them."""
     checks: list[Callable[[], Iterator[Finding]]] = [
         _conversion,
-        lambda: choose.examine(settings.engine),
+        lambda: choose.examine(settings.engine, confinement_of(settings)),
         lambda: _base(settings, report),
         lambda: _cache(settings),
         lambda: _types(settings),

@@ -13,6 +13,7 @@ from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import CLOUD_IMAGES, BaseSettings
 from dibo.build.context import ExtraFiles, Runner
 from dibo.build.engine import Engine, StepRun
+from dibo.build.sandbox import Confinement
 from dibo.build.secrets import SecretValues, read_secrets
 from dibo.errors import HookFailed
 from dibo.flavours.epoch import start_of
@@ -103,6 +104,11 @@ def prepare(
         held=lambda key: not settings.refresh and key in held,
     )
     return Job(settings=settings, plan=plan, base=base, extra=extra, runner=runner, secrets=secrets)
+
+
+def confinement_of(settings: Settings) -> Confinement:
+    """How far the settings want steps shut off."""
+    return Confinement(isolation=settings.isolation, network=settings.network)
 
 
 def base_settings(settings: Settings) -> BaseSettings:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from dibo.build.finding import Finding
+from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError
 from dibo.images.image import Image, Layer
 from dibo.plan.base import Source
@@ -134,6 +135,8 @@ class Setup:
 
     run: Run
     report: Report
+    confinement: Confinement = field(default_factory=Confinement)
+    """How far steps are shut off from the machine."""
 
 
 class EngineKind(Protocol):
@@ -149,11 +152,11 @@ class EngineKind(Protocol):
     def seems_there(self) -> bool:
         """Whether this machine shows a sign of the engine, which costs nothing to look for."""
 
-    def why_not(self, *, alternatives: bool) -> DiboError | None:
+    def why_not(self, confinement: Confinement, *, alternatives: bool) -> DiboError | None:
         """What can be seen at once to keep the engine from building. With `alternatives`, other engines could build
         instead, so that a closer look is worth its time."""
 
-    def examine(self) -> Iterator[Finding]:
+    def examine(self, confinement: Confinement) -> Iterator[Finding]:
         """Try what a build takes, for `dibo doctor`; change nothing."""
 
     def sweep(self, value: str) -> None:

@@ -96,6 +96,11 @@ def add_engine(
     parser: argparse.ArgumentParser, text: str = "what builds: buildah, docker, auto (auto)"
 ) -> None:
     parser.add_argument("--engine", metavar="NAME", help=text)
+    parser.add_argument("--isolation", metavar="HOW", help="what shuts steps off: bwrap, chroot (bwrap)")
+    parser.add_argument("--network", metavar="HOW", help="network of steps: host, none (host)")
+    parser.add_argument(
+        "--host-hooks", metavar="HOW", dest="host_hooks", help="hooks on the host: run, sandbox, none (run)"
+    )
 
 
 def add_cache_directory(parser: argparse.ArgumentParser) -> None:
@@ -226,6 +231,9 @@ def options_of(arguments: argparse.Namespace) -> Options:
         mirror=text("mirror"),
         epoch=text("epoch"),
         engine=text("engine"),
+        isolation=text("isolation"),
+        network=text("network"),
+        host_hooks=text("host_hooks"),
         caches=tuple(given.get("caches") or ()),
         caches_from=tuple(given.get("caches_from") or ()),
         caches_to=tuple(given.get("caches_to") or ()),

@@ -36,6 +36,9 @@ VARIABLES: Final = {
     "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
     "DIBO_BASE": "what to start from: ubuntu, debian, an image, a tarball (ubuntu)",
     "DIBO_ENGINE": "what builds: buildah, docker, or auto, the first of them that works (auto)",
+    "DIBO_ISOLATION": "what shuts steps off from this machine: bwrap, or chroot, which does not (bwrap)",
+    "DIBO_NETWORK": "network of steps: host, or none (host)",
+    "DIBO_HOST_HOOKS": "hooks on the host: run, run in a sandbox, or refuse flavours with any: none (run)",
     "DIBO_MIRROR": "Debian mirror to build from",
     "DIBO_UBUNTU_KEYRING": "keyring that holds the key of the Ubuntu images",
     "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
@@ -68,6 +71,13 @@ DEFAULT_SIZE_SET_BY: Final = "dibo's default"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
 AUTO: Final = "auto"
+BWRAP: Final = "bwrap"
+CHROOT: Final = "chroot"
+HOST: Final = "host"
+NONE: Final = "none"
+ISOLATIONS: Final = (BWRAP, CHROOT)
+NETWORKS: Final = (HOST, NONE)
+HOST_HOOKS: Final = ("run", "sandbox", NONE)
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 
@@ -90,6 +100,9 @@ class Options:
     mirror: str | None = None
     epoch: str | None = None
     engine: str | None = None
+    isolation: str | None = None
+    network: str | None = None
+    host_hooks: str | None = None
     caches: tuple[str, ...] = ()
     caches_from: tuple[str, ...] = ()
     caches_to: tuple[str, ...] = ()
@@ -134,6 +147,12 @@ class Settings:
     mirror: str | None
     epoch: str
     engine: str
+    isolation: str
+    """What shuts steps off: bwrap or chroot."""
+    network: str
+    """Of steps: host or none."""
+    host_hooks: str
+    """What becomes of hooks on the host: run, sandbox or none."""
     source_date_epoch: int
     caches_from: tuple[ImageName, ...]
     """Repositories that layers are read from, in the order in which they are asked."""
@@ -212,6 +231,9 @@ def decide(
         mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
         epoch=epoch,
         engine=given(options.engine, "DIBO_ENGINE", AUTO),
+        isolation=_one_of("--isolation", given(options.isolation, "DIBO_ISOLATION", BWRAP), ISOLATIONS),
+        network=_one_of("--network", given(options.network, "DIBO_NETWORK", HOST), NETWORKS),
+        host_hooks=_one_of("--host-hooks", given(options.host_hooks, "DIBO_HOST_HOOKS", "run"), HOST_HOOKS),
         source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
         caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
         caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
@@ -294,6 +316,12 @@ def _architecture(name: str) -> tuple[str, str]:
             hint=f"-a takes {', '.join(ARCHITECTURES)}, and a variant after a slash: amd64/v2",
         )
     return architecture, variant
+
+
+def _one_of(option: str, value: str, possible: Sequence[str]) -> str:
+    if value not in possible:
+        raise UsageError(f"{value!r} is no value of {option}", hint=f"{option} takes {', '.join(possible)}")
+    return value
 
 
 def _types(text: str) -> tuple[str, ...]:

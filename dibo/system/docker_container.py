@@ -22,6 +22,8 @@ class ContainerRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     terminal: bool | None = None
     """Whether there is one; with None standard input is closed."""
+    network: str = "host"
+    hostname: str | None = None
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     """File systems in memory: mount options by path."""
 
@@ -29,7 +31,9 @@ class ContainerRequest:
         """For create_container of the SDK's client; `types` are the SDK's."""
         volumes = [self.volume] if self.volume else []
         host = client.create_host_config(
-            network_mode="host",
+            network_mode=self.network,
+            ipc_mode="private",
+            security_opt=["no-new-privileges"],
             mounts=[types.Mount(place, name, read_only=read, no_copy=True) for name, place, read in volumes],
             tmpfs=dict(self.tmpfs),
             cap_drop=list(_DROPPED),
@@ -45,6 +49,7 @@ class ContainerRequest:
             "user": "0:0",
             "working_dir": "/",
             "host_config": host,
+            "hostname": self.hostname,
             "environment": dict(self.environment),
             "tty": bool(self.terminal),
             "stdin_open": self.terminal is not None,

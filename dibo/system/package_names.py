@@ -10,6 +10,8 @@ from typing import Final
 PACKAGES: Final = {
     "buildah": "buildah",
     "newuidmap": "uidmap",
+    "bwrap": "bubblewrap",
+    "arch-test": "arch-test",
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",

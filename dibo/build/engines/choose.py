@@ -10,6 +10,7 @@ from typing import NoReturn, cast
 from dibo.build.engine import Engine, EngineKind, Setup
 from dibo.build.engines.table import ENGINES
 from dibo.build.finding import Finding
+from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError, EngineError, ToolMissing, UsageError
 from dibo.settings.settings import AUTO
 from dibo.system.loop.sweep import sweep as sweep_loop
@@ -48,7 +49,7 @@ def engine(name: str, setup: Setup) -> Iterator[Engine]:
 def _first_that_works(setup: Setup, stack: contextlib.ExitStack) -> Engine:
     reasons: list[tuple[str, DiboError]] = []
     for kind in ENGINES:
-        reason = kind.why_not(alternatives=_has_alternatives(kind))
+        reason = kind.why_not(setup.confinement, alternatives=_has_alternatives(kind))
         if reason is None:
             try:
                 opened = stack.enter_context(kind.open(setup))
@@ -68,16 +69,18 @@ def _has_alternatives(kind: EngineKind) -> bool:
     return any(other.seems_there() for other in ENGINES if other is not kind)
 
 
-def examine(name: str) -> Iterator[Finding]:
+def examine(name: str, confinement: Confinement) -> Iterator[Finding]:
     """What the chosen engine needs; with `auto` what the first needs, unless another would take its place."""
     if name != AUTO:
         require_known(name)
-        yield from next(kind for kind in ENGINES if kind.name == name).examine()
+        yield from next(kind for kind in ENGINES if kind.name == name).examine(confinement)
         return
     there = [kind for kind in ENGINES if kind.seems_there()]
-    chosen = next((kind for kind in there if kind.why_not(alternatives=len(there) > 1) is None), ENGINES[0])
+    chosen = next(
+        (kind for kind in there if kind.why_not(confinement, alternatives=len(there) > 1) is None), ENGINES[0]
+    )
     for kind in there:
-        for finding in kind.examine():
+        for finding in kind.examine(confinement):
             yield replace(finding, needed=finding.needed and kind is chosen)
 
 

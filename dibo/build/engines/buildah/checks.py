@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from dibo.build import sandbox
 from dibo.build.finding import Finding, try_check, try_command
-from dibo.errors import CommandFailed, EngineError, ToolMissing
+from dibo.build.sandbox import Confinement
+from dibo.errors import CommandFailed, EngineError, ToolMissing, UsageError
 from dibo.images.sources.buildah_environment import engine_environment
+from dibo.settings.settings import BWRAP, HOST
 from dibo.system import process, resources
 from dibo.system.package_names import how_to_install
 
@@ -36,10 +39,33 @@ _NEWUIDMAP = (
 )
 
 
-def examine() -> Iterator[Finding]:
+def examine(confinement: Confinement) -> Iterator[Finding]:
     """Every finding, in the order in which a build would meet them."""
-    for check in (_user_namespace, _engine, _overlay, _isolation):
+    for check in (_user_namespace, _engine, _overlay):
         yield from check()
+    if confinement.isolation == BWRAP:
+        yield from try_check("sandbox for steps, by bubblewrap", lambda: require_sandbox(confinement))
+    else:
+        yield from _isolation()
+
+
+def enter_namespace() -> tuple[str, ...]:
+    """What the engine's commands are run by: a user namespace, or, as root, one of mounts, so that no mount of the
+    store is ever seen on the host."""
+    if os.geteuid() == 0:
+        return ("unshare", "--mount", "--propagation", "private", "--")
+    return ("buildah", "unshare")
+
+
+def require_sandbox(confinement: Confinement) -> None:
+    """Raises ToolMissing or EngineError where steps cannot be shut off as they should be."""
+    if confinement.isolation == BWRAP:
+        sandbox.require(enter_namespace(), engine_environment())
+    elif confinement.network != HOST:
+        raise UsageError(
+            f"--network {confinement.network} needs the sandbox",
+            hint="leave out --isolation chroot, or --network",
+        )
 
 
 def require_version() -> tuple[int, ...]:
@@ -132,12 +158,6 @@ def _user_namespace() -> Iterator[Finding]:
         "write of uid_map and gid_map, ranges by newuidmap",
         ["buildah", "unshare", "sh", "-c", script],
         advice=_NEWUIDMAP,
-    )
-    yield try_command(
-        "mount of a new /proc",
-        [*enter, "--mount", "--pid", "--fork", "mount", "-t", "proc", "proc", "/proc"],
-        advice="a container masks parts of its own /proc; BUILDAH_ISOLATION=chroot, the default here, does without",
-        needed=os.environ.get("BUILDAH_ISOLATION", "chroot") != "chroot",
     )
 
 

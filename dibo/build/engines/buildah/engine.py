@@ -1,8 +1,9 @@
-"""Buildah, through its commands: rootless, isolation chroot, native overlay.
+"""Buildah, through its commands: rootless, native overlay. It keeps images and commits; steps run in dibo's sandbox.
 
-A step is `from`, `config`, `run`, `commit` in one shell inside one `buildah unshare`: the user namespace is entered
-once for the four, which halves what a layer costs. As root there is no user namespace to enter; a private mount
-namespace takes its place, so that no mount of the store is ever seen on the host.
+A step is `from`, `config`, a run in the sandbox, `commit` in one shell (containerfiles/buildah) inside one
+`buildah unshare`: the user namespace is entered once for all, which halves what a layer costs. As root there is no
+user namespace to enter; a private mount namespace takes its place, so that no mount of the store is ever seen on the
+host. With --isolation chroot buildah runs the step itself, which shuts nothing off.
 
 Layers are images `localhost/dibo/layer:k-KEY`, each complete. When a hook fails, what it left is committed as
 `localhost/dibo/failed:KEY`, so that a shell can be opened in that very state although no container is left behind.
@@ -18,26 +19,31 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
+from dibo.build import sandbox
 from dibo.build.context import command, mount_point
 from dibo.build.engine import SECRETS, Root, Setup, StepRun
+from dibo.build.engines import image_names
 from dibo.build.engines.base_layer import base_layer
-from dibo.build.engines.buildah import checks, scripts
+from dibo.build.engines.buildah import checks
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base
 from dibo.build.engines.image_names import FAILED, LAYERS, image_of
 from dibo.build.engines.listener import Listener
+from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import store_image
 from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
-from dibo.system import process
+from dibo.settings.settings import CHROOT
+from dibo.system import process, resources
 from dibo.system.process import Process
 
 # What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
 _OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
-_STEP_FAILED = 100
+_STEP_FAILED, _NO_SANDBOX = 100, 101  # containerfiles/buildah/step.sh
+_SCRIPTS: Final = resources.shared("containerfiles") / "buildah"
 
 
 class Buildah:
@@ -49,6 +55,9 @@ class Buildah:
     def __init__(self, setup: Setup) -> None:
         self._run = setup.run
         self._report = setup.report
+        self._confinement = setup.confinement
+        self._variables: dict[str, Mapping[str, str]] = {}
+        """Of the images with these keys, as their configs have them."""
         # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
         self._environment = {**engine_environment(), "TMPDIR": str(setup.run.subdirectory("buildah"))}
 
@@ -58,6 +67,7 @@ class Buildah:
             checks.require_subordinate_ids()
         if checks.require_driver() == "vfs":
             self._report.warn(checks.VFS)
+        checks.require_sandbox(self._confinement)
 
     def held(self) -> Mapping[str, float]:
         return {
@@ -113,11 +123,11 @@ class Buildah:
     def _import(self, source: SquashFs | OciImage, arguments: list[str]) -> None:
         match source:
             case SquashFs(path=path):
-                self._inside(scripts.IMPORT_SQUASHFS, [*arguments[:2], str(path), *arguments[2:]])
+                self._inside("import-squashfs", [*arguments[:2], str(path), *arguments[2:]])
             case OciImage(reference=reference, plain_http=plain):
                 verify = f"--tls-verify={'false' if plain else 'true'}"
                 with self._named_by_buildah(reference) as named:
-                    self._inside(scripts.IMPORT_IMAGE, [*arguments[:2], named, verify, *arguments[2:]])
+                    self._inside("import-image", [*arguments[:2], named, verify, *arguments[2:]])
 
     @contextlib.contextmanager
     def _named_by_buildah(self, reference: str) -> Iterator[str]:
@@ -141,32 +151,62 @@ class Buildah:
             keys.INGREDIENTS_LABEL: planned.ingredients,
             keys.LOCAL_LABEL: "true" if planned.step.local else "",
         }
-        mounted = mount_point(planned.step)
-        options = [f"--volume={step.context}:{mounted}:ro"]
-        options += [f"--volume={path.parent}:{SECRETS}:ro" for path in list(step.secrets.values())[:1]]
-        options += [
-            f"--env={name}" for name in sorted(step.environment)
-        ]  # values are not for lists of processes
         listener = Listener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
-            arguments = [container, f"{LAYERS}:k-{step.parent}", f"{LAYERS}:k-{planned.key}"]
-            written = _labels(labels)
-            arguments += [f"{FAILED}:{planned.key}", str(len(written)), *written]
-            arguments += [*options, "--", *command(planned.step)]
+            argv, environment = self._step_argv(step, container, _labels(labels))
             with Process(
-                self._inside_argv(scripts.STEP, arguments),
-                env={**self._environment, **step.environment},
+                argv,
+                env={**self._environment, **environment},
+                stdin=process.PIPE,  # ends when dibo does, whatever ends it
                 on_output=lambda line: listener.handle(line, log),
             ) as running:
                 code = running.wait()
             if code == _STEP_FAILED:
                 raise listener.failed()
+            if code == _NO_SANDBOX:
+                raise sandbox.refused(running.tail)
             if code != 0:
                 raise EngineError(
                     f"buildah failed at {planned.step.title}: {step.mask(' '.join(running.tail[-2:]))}",
                     hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
                 )
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
+
+    def _step_argv(
+        self, step: StepRun, container: str, labels: Sequence[str]
+    ) -> tuple[list[str], Mapping[str, str]]:
+        """The command that runs a step, and the variables that it needs itself."""
+        planned = step.planned
+        target = mount_point(planned.step)
+        images = [image_names.layer(key) for key in (step.parent, planned.key)]
+        arguments = [container, *images, image_names.failed(planned.key)]
+        if self._confinement.isolation == CHROOT:
+            options = [f"--volume={step.context}:{target}:ro"]
+            options += [f"--env={name}" for name in sorted(step.environment)]
+            arguments += [*options, "--", *labels, "--", *command(planned.step)]
+            return self._inside_argv("step-chroot", arguments), step.environment
+        variables = self._variables_of(step.parent)
+        self._variables[planned.key] = variables
+        directory = self._sandbox(
+            {**variables, **step.environment}, [Mount(source=step.context, target=target)]
+        )
+        arguments += [str(directory), *labels, "--", *command(planned.step)]
+        return self._inside_argv("step", arguments), {}
+
+    def _sandbox(self, environment: Mapping[str, str], mounts: Sequence[Mount]) -> Path:
+        """A directory that describes a sandbox to the scripts."""
+        directory = self._run.subdirectory("sandbox")
+        Sandbox(network=self._confinement.network, mounts=mounts, environment=environment).write(directory)
+        return directory
+
+    def _variables_of(self, name: str) -> Mapping[str, str]:
+        """The variables in the config of an image; layers that a run made have those of their parent."""
+        if name not in self._variables:
+            template = r'{{range .OCIv1.Config.Env}}{{printf "%x" .}}{{"\n"}}{{end}}'
+            output = self._buildah("inspect", "--type", "image", "--format", template, image_of(name)).stdout
+            words = (os.fsdecode(bytes.fromhex(line)) for line in output.split())
+            self._variables[name] = dict(word.split("=", 1) for word in words if "=" in word)
+        return self._variables[name]
 
     def tag(self, key: str, name: str) -> None:
         self._buildah("tag", f"{LAYERS}:k-{key}", name)
@@ -187,7 +227,7 @@ class Buildah:
     @contextlib.contextmanager
     def _directory(self, image: str) -> Iterator[BuildahDirectory]:
         with self._container() as container:
-            self._inside(scripts.PREPARE_ROOT, [container, image])
+            self._inside("prepare-root", [container, image])
             yield BuildahDirectory(self, container)
             remove_container(container)
 
@@ -202,7 +242,7 @@ class Buildah:
         on_output: Callable[[str], None] | None,
     ) -> Process:
         return Process(
-            self._inside_argv(scripts.IN_ROOT, [container, *argv]),
+            self._inside_argv("in-root", [container, *argv]),
             env=self._environment,
             stdin=stdin,
             stdout=stdout,
@@ -212,11 +252,18 @@ class Buildah:
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
         image = image_of(name)
-        options = [f"--volume={context}:{mount_point}:ro"] if context else []
-        tty = ["--tty"] if os.isatty(0) else []
         with self._container() as container:
-            arguments = [container, image, *tty, *options, "--", *argv]
-            return process.run_in_terminal(self._inside_argv(scripts.SHELL, arguments), env=self._environment)
+            if self._confinement.isolation == CHROOT:
+                options = [f"--volume={context}:{mount_point}:ro"] if context else []
+                options += ["--tty"] if os.isatty(0) else []
+                script, arguments = "shell-chroot", [container, image, *options, "--", *argv]
+            else:
+                checks.require_sandbox(self._confinement)
+                environment = {**self._variables_of(name), "TERM": os.environ.get("TERM", "dumb")}
+                mounts = [Mount(source=context, target=mount_point)] if context else []
+                directory = self._sandbox(environment, mounts)
+                script, arguments = "shell", [container, image, str(directory), *argv]
+            return process.run_in_terminal(self._inside_argv(script, arguments), env=self._environment)
 
     def store(self, *, architecture: str) -> BuildahStore:
         directory = self._run.subdirectory("images")
@@ -241,20 +288,15 @@ class Buildah:
     def _buildah(self, *arguments: str, check: bool = True) -> process.Completed:
         return process.run(["buildah", *arguments], env=self._environment, capture=True, check=check)
 
-    def _inside(self, script: str, arguments: Sequence[str], *, stdin: IO[bytes] | None = None) -> None:
+    def _inside(self, script: str, arguments: Sequence[str]) -> None:
         process.run(
             self._inside_argv(script, arguments),
             env={**process.proxies(), **self._environment},
-            stdin=stdin,
             on_output=self._report.line,
         )
 
     def _inside_argv(self, script: str, arguments: Sequence[str]) -> list[str]:
-        if os.geteuid() == 0:
-            enter = ["unshare", "--mount", "--propagation", "private", "--"]
-        else:
-            enter = ["buildah", "unshare"]
-        return [*enter, "bash", "-c", script, "dibo", *arguments]
+        return [*checks.enter_namespace(), "bash", str(_SCRIPTS / f"{script}.sh"), *arguments]
 
 
 class BuildahDirectory:

@@ -10,6 +10,7 @@ from dibo.build.engine import Engine, Setup
 from dibo.build.engines.buildah import checks
 from dibo.build.engines.buildah.engine import Buildah, remove_container
 from dibo.build.finding import Finding
+from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError
 
 
@@ -26,7 +27,7 @@ class BuildahKind:
     def seems_there(self) -> bool:
         return True
 
-    def why_not(self, *, alternatives: bool) -> DiboError | None:
+    def why_not(self, confinement: Confinement, *, alternatives: bool) -> DiboError | None:
         """What else can be wrong, a build meets with a better error than this could be."""
         try:
             checks.require_version()
@@ -34,12 +35,13 @@ class BuildahKind:
                 checks.require_subordinate_ids()
             if alternatives:
                 checks.require_namespace()
+                checks.require_sandbox(confinement)
         except DiboError as error:
             return error
         return None
 
-    def examine(self) -> Iterator[Finding]:
-        return checks.examine()
+    def examine(self, confinement: Confinement) -> Iterator[Finding]:
+        return checks.examine(confinement)
 
     def sweep(self, value: str) -> None:
         remove_container(value)

@@ -31,6 +31,7 @@ from dibo.build.engines.docker.image import Blob, archive, config_on, new_config
 from dibo.build.engines.docker.store import DockerStore
 from dibo.build.engines.image_names import FAILED, LAYERS, failed, image_of, layer
 from dibo.build.engines.listener import MARK, Listener
+from dibo.build.sandbox import HOST_NAME
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
 from dibo.plan import keys
@@ -69,6 +70,7 @@ class Docker:
         self._daemon = daemon
         self._run = setup.run
         self._report = setup.report
+        self._network = setup.confinement.network
         self._store = DockerStore(daemon, setup.run.directory)
 
     def check(self) -> None:
@@ -164,7 +166,13 @@ class Docker:
             volume = self._volume(name, parent, step.context, mount_point(planned.step))
             argv = command(planned.step)
             request = ContainerRequest(
-                name=name, image=parent, argv=argv, volume=volume, environment=step.environment
+                name=name,
+                image=parent,
+                argv=argv,
+                volume=volume,
+                environment=step.environment,
+                network=self._network,
+                hostname=HOST_NAME,
             )
             self._daemon.make_container(_with_secrets(request) if step.secrets else request)
             with self._feed(name, step.secrets):
@@ -253,6 +261,8 @@ class Docker:
                     volume=volume,
                     environment={"TERM": os.environ.get("TERM", "dumb")} if terminal else {},
                     terminal=terminal,
+                    network=self._network,
+                    hostname=HOST_NAME,
                 )
             )
             return docker_terminal.run(self._daemon, container, terminal=terminal)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dibo.build.engine import Engine, Setup
 from dibo.build.finding import Finding, try_check
+from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError
 from dibo.system import docker_api
 
@@ -27,10 +28,10 @@ class DockerKind:
     def seems_there(self) -> bool:
         return docker_api.seems_there()
 
-    def why_not(self, *, alternatives: bool) -> DiboError | None:  # noqa: ARG002 (opening it tells)
+    def why_not(self, confinement: Confinement, *, alternatives: bool) -> DiboError | None:  # noqa: ARG002 (opening it tells)
         return None
 
-    def examine(self) -> Iterator[Finding]:
+    def examine(self, confinement: Confinement) -> Iterator[Finding]:  # noqa: ARG002 (it always shuts off)
         from dibo.build.engines.docker.trial import try_daemon
 
         return try_check("docker", try_daemon)

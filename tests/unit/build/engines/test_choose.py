@@ -14,6 +14,7 @@ from dibo.build.engine import Engine, EngineKind, Setup
 from dibo.build.engines import choose
 from dibo.build.engines.table import ENGINES
 from dibo.build.finding import Finding
+from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError, EngineError, ToolMissing, UsageError
 from dibo.system.report import Report
 from dibo.system.workspace import Run
@@ -37,11 +38,11 @@ class Kind:
     def seems_there(self) -> bool:
         return True
 
-    def why_not(self, *, alternatives: bool) -> DiboError | None:
+    def why_not(self, confinement: Confinement, *, alternatives: bool) -> DiboError | None:
         assert alternatives
         return self._reason
 
-    def examine(self) -> Iterator[Finding]:
+    def examine(self, confinement: Confinement) -> Iterator[Finding]:
         yield Finding(what=self.name, works=True)
 
     def sweep(self, value: str) -> None: ...
@@ -99,8 +100,8 @@ def test_none_that_works(monkeypatch: pytest.MonkeyPatch, setup: Setup) -> None:
 
 def test_what_doctor_needs_is_what_auto_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Kind("one", reason=EngineError("no room")), Kind("two"))
-    assert [finding.needed for finding in choose.examine("auto")] == [False, True]
-    assert [finding.what for finding in choose.examine("one")] == ["one"]
+    assert [finding.needed for finding in choose.examine("auto", Confinement())] == [False, True]
+    assert [finding.what for finding in choose.examine("one", Confinement())] == ["one"]
 
 
 def test_an_absent_engine_says_why_and_gives_no_directory() -> None:

@@ -1,0 +1,145 @@
+"""The sandbox in which steps run: bubblewrap, with the tree of a container as its root.
+
+A command in it sees that tree, an own /proc, a /dev of seven harmless devices, the machine's /sys read-only, and what
+dibo mounts for it. It has process ids, shared memory, System V IPC and a host name of its own, the host's network or
+none, and of the capabilities those that installing packages takes. When bwrap ends, so does all that it started
+(bwrap(1), --die-with-parent; pid_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dibo.errors import DiboError, EngineError, ToolMissing
+from dibo.settings.settings import BWRAP, HOST
+from dibo.system import process
+from dibo.system.package_names import how_to_install
+
+HOST_NAME: Final = "dibo"
+"""What a step sees as the name of its machine, whichever machine builds."""
+
+CAPABILITIES: Final = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+_MASKED: Final = ("/sys/firmware", "/sys/devices/virtual/powercap")  # as docker does
+_NAMESPACES: Final = (
+    *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+    *("--hostname", HOST_NAME, "--die-with-parent"),
+)
+_SYSTEM: Final = ("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm")  # noqa: S108 (inside)
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """How far steps are shut off: the values of --isolation and --network."""
+
+    isolation: str = BWRAP
+    network: str = HOST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file or directory of the host that a command sees, read-only, at `target`."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """What is particular to one command."""
+
+    network: str
+    mounts: Sequence[Mount] = ()
+    environment: Mapping[str, str]
+
+    def write(self, directory: Path) -> None:
+        """Have in `directory` the files that containerfiles/buildah/sandbox.sh reads. They hold values of variables, so
+        that no list of processes shows them."""
+        targets = ["/proc", "/dev", "/sys", *(mount.target for mount in self.mounts)]
+        (directory / "mount-points").write_text("".join(f"{target}\n" for target in targets))
+        file = directory / "arguments"
+        file.touch(mode=0o600)
+        file.write_bytes(b"".join(os.fsencode(word) + b"\0" for word in self._arguments()))
+        if self.network == HOST:
+            _copy_resolv_conf(directory / "resolv.conf")
+
+    def _arguments(self) -> list[str]:
+        words = [*_SYSTEM, "--ro-bind", "/sys", "/sys"]
+        for path in _MASKED:
+            words += ["--tmpfs", path] if Path(path).is_dir() else []
+        for mount in self.mounts:
+            words += ["--ro-bind", str(mount.source), mount.target]
+        words += [*_NAMESPACES, *([] if self.network == HOST else ["--unshare-net"])]
+        words += ["--chdir", "/", "--clearenv"]
+        for name, value in {"PATH": _PATH, "HOME": "/root", **self.environment}.items():
+            words += ["--setenv", name, value]
+        words += ["--cap-drop", "ALL"]
+        for name in CAPABILITIES:
+            words += ["--cap-add", name]
+        return words
+
+
+def _copy_resolv_conf(target: Path) -> None:
+    """The host's, which answers on the host's network; where there is none, steps have none either."""
+    try:
+        target.write_bytes(Path("/etc/resolv.conf").read_bytes())
+    except OSError:
+        return
+    target.chmod(0o644)
+
+
+def require(enter: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raises ToolMissing without bubblewrap, EngineError where it cannot shut a command off. `enter` is the command
+    that enters the engine's namespace."""
+    if process.find("bwrap") is None:
+        raise ToolMissing(
+            "bubblewrap is not installed, and steps run in its sandbox",
+            hint=f"{how_to_install('bwrap')}\n{without()}",
+        )
+    argv = [*enter, "bwrap", "--bind", "/", "/", *_SYSTEM, *_NAMESPACES, "--cap-drop", "ALL", "true"]
+    done = process.run(argv, env=environment, capture=True, check=False)
+    if done.returncode != 0:
+        raise refused(done.tail)
+
+
+def refused(tail: Sequence[str]) -> DiboError:
+    """The error for a sandbox that the machine does not let dibo have; `tail` is what bwrap said."""
+    reason = " ".join(tail[-1:]) or "bwrap did not say why"
+    advice = []
+    if "mount proc" in reason:
+        advice.append(
+            "this container masks parts of its /proc, and so forbids an own one: Kubernetes allows it with "
+            "procMount: Unmasked (and hostUsers: false), docker with --security-opt systempaths=unconfined"
+        )
+    return EngineError(
+        f"the sandbox for steps cannot be set up here: {reason}", hint="\n".join([*advice, without()])
+    )
+
+
+def without() -> str:
+    """What it means to go on without the sandbox."""
+    reach = (
+        "could then read and write every file of this machine and its disks"
+        if os.geteuid() == 0
+        else "could then read and write the files of this user"
+    )
+    return (
+        f"to build without it: --isolation chroot. A hook, or a script of any package, {reach}, "
+        "see and signal processes, and use /dev/shm of this machine"
+    )

@@ -1,0 +1,263 @@
+"""What a step can reach: a hook that tries each way out, with every engine, as an ordinary user and as root.
+
+The hook is a flavour like any other. What it tried and saw is in its output; what it left outside is looked for there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import user
+from tests.support.docker_lab import docker_lab
+from tests.support.host import processes
+from tests.support.lab import Lab, Said, lab
+from tests.support.parts import need, unmet
+
+pytestmark = pytest.mark.integration
+
+SECRET = "the-key-of-the-user"
+ROOT = pwd.getpwuid(0)
+
+# The classic break-out (chroot(2)): a descriptor of the old root, another root below, fchdir, up, chroot.
+BREAK_OUT = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+    mkdir("/break", 0755);
+    int old = open("/", O_RDONLY | O_DIRECTORY);
+    if (chroot("/break") != 0) return 1;
+    if (fchdir(old) != 0) return 2;
+    for (int i = 0; i < 64; i++) if (chdir("..") != 0) return 3;
+    if (chroot(".") != 0) return 4;
+    char buffer[64] = "";
+    int file = open(argv[1], O_RDONLY);
+    if (file < 0) { puts("break-out: nothing"); return 0; }
+    if (read(file, buffer, sizeof buffer - 1) < 0) return 5;
+    printf("break-out: %s\n", buffer);
+    file = open(argv[2], O_WRONLY | O_CREAT, 0644);
+    if (file >= 0) puts("break-out: wrote");
+    return 0;
+}
+"""
+
+HOOK = """#!/bin/sh
+# Each line that is printed is an answer: what was tried, and what came of it.
+here=$TMP_HOOKS_PATH
+[ -n "$here" ] || here=/tmp/in_target.d
+tried() { name=$1; shift; if "$@" > /dev/null 2>&1; then echo "$name: yes"; else echo "$name: no"; fi; }
+
+$here/break-out SECRET WRITTEN
+echo "processes: $(ls /proc | grep -c '^[0-9]')"
+for entry in /proc/[0-9]*; do
+    grep -q SLEEPER $entry/cmdline 2> /dev/null && [ $entry != /proc/$$ ] && echo "victim: seen"
+    [ -e "$entry/rootSECRET" ] && echo "root of another: seen"
+    [ -e "$entry/cwdSECRET" ] && echo "root of another: seen"
+done
+kill -9 PID 2> /dev/null && echo "kill: done"
+for file in /dev/shm/*; do [ -e "$file" ] && echo "shm: $file"; done
+echo hook > /dev/shm/of-the-hook
+tried "mknod of a disk" mknod /tmp/disk b 254 0
+tried "mknod of memory" mknod /tmp/memory c 1 1
+tried "mount of a tmpfs" mount -t tmpfs tmpfs /mnt
+tried "mount of a proc" mount -t proc proc /mnt
+tried "remount of /sys" mount -o remount,rw /sys
+tried "write to /proc/sys" sh -c 'echo x > /proc/sys/kernel/hostname'
+tried "sysrq" sh -c 'echo h > /proc/sysrq-trigger'
+tried "host name" hostname changed
+tried "docker socket" test -e /var/run/docker.sock -o -e /run/docker.sock
+for device in $(find /dev -type b) $(find /dev -type c); do
+    case $device in
+        /dev/null | /dev/zero | /dev/full | /dev/random | /dev/urandom) ;;
+        /dev/tty | /dev/console | /dev/ptmx | /dev/pts/*) ;;
+        *) echo "device: $device" ;;
+    esac
+done
+for file in /proc/self/fd/* /proc/1/fd/*; do
+    target=$(readlink "$file" 2> /dev/null)
+    case $target in pipe:* | /dev/null | '' | /proc/*/fd | HOOKS/*) ;; *) echo "descriptor: $target" ;; esac
+done
+echo "my host: $(hostname)"
+tried "loopback" nc -w 2 127.0.0.1 PORT
+tried "chown" sh -c 'touch /owned && chown 12345:54321 /owned'
+[ "$(stat -c %u:%g /owned)" = 12345:54321 ] && echo "ids: many"
+(sleep 5000 > /dev/null 2>&1 &)
+echo "127.0.0.1 mine" > /etc/hosts && sed -i s/mine/changed/ /etc/hosts && echo "hosts: changed"
+echo wanted > /etc/hostname && sed -i s/wanted/kept/ /etc/hostname && echo "hostname: changed"
+true
+"""
+
+
+class Prey:
+    """What a hook might reach outside: a file, a process, shared memory, a port."""
+
+    def __init__(self, place: Lab) -> None:
+        self.secret = place.directory / "secret"
+        self.secret.write_text(SECRET)
+        shutil.chown(self.secret, place.user.pw_uid, place.user.pw_gid)
+        self.written = place.directory / "written"
+        self.shm = Path(f"/dev/shm/dibo-test-{os.getpid()}")
+        self.shm.write_text("of the host")
+        self.sleeper = subprocess.Popen(place.argv(["sleep", "987654"]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def _count(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._listener.accept()[0].close()
+                self.connections += 1
+
+    def close(self) -> None:
+        self.sleeper.kill()
+        self.sleeper.wait()
+        self._listener.close()
+        self.shm.unlink(missing_ok=True)
+        Path("/dev/shm/of-the-hook").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def prey(place: Lab) -> Iterator[Prey]:
+    made = Prey(place)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def write_flavour(place: Lab, there: Prey) -> None:
+    flavour = place.flavours / "escape"
+    (flavour / "install.d").mkdir(parents=True, exist_ok=True)
+    text = HOOK
+    for word, value in (
+        ("SECRET", there.secret),
+        ("WRITTEN", there.written),
+        ("SLEEPER", "987654"),
+        ("PID", there.sleeper.pid),
+        ("PORT", there.port),
+        ("HOOKS", "/tmp/in_target.d"),
+    ):
+        text = text.replace(word, str(value))
+    hook = flavour / "install.d" / "10-escape"
+    hook.write_text(text)
+    hook.chmod(0o755)
+    source = place.directory / "break-out.c"
+    source.write_text(BREAK_OUT)
+    argv = ["cc", "-static", "-o", str(flavour / "break-out"), str(source)]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+def build(place: Lab, *options: str) -> Said:
+    said = place.run("dibo", "build", "-x", "--no-base", "--refresh", *options, "escape")
+    assert said.code == 0, said.err
+    return said
+
+
+def answers(said: Said) -> dict[str, str]:
+    lines = [line.strip() for line in said.err.splitlines()]
+    pairs = [line.split(": ", 1) for line in lines if ": " in line]
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+FORBIDDEN = (
+    "mknod of a disk", "mknod of memory", "mount of a tmpfs", "mount of a proc", "remount of /sys",
+    "write to /proc/sys", "sysrq", "host name", "docker socket",
+)  # fmt: skip
+
+
+def assert_contained(place: Lab, there: Prey, said: Said) -> None:
+    told = answers(said)
+    assert told["break-out"] == "nothing"
+    assert {name: told[name] for name in FORBIDDEN} == dict.fromkeys(FORBIDDEN, "no")
+    assert not told.keys() & {"victim", "kill", "root of another", "shm", "device", "descriptor"}, said.err
+    assert int(told["processes"]) < 12
+    assert told["my host"] == "dibo"
+    assert told["chown"] == "yes"
+    assert told["ids"] == "many"
+    assert SECRET not in said.err
+    assert there.sleeper.poll() is None
+    assert there.shm.read_text() == "of the host"
+    assert not Path("/dev/shm/of-the-hook").exists()
+    assert not there.written.exists()
+    assert not [line for line in processes(place.directory) if "5000" in line]
+
+
+@pytest.fixture(scope="module")
+def builder() -> pwd.struct_passwd:
+    need("buildah", "newuidmap", "busybox", "setpriv", "bwrap", "cc")
+    try:
+        return user.ordinary_user()
+    except user.NoOrdinaryUser as error:
+        unmet(str(error))
+
+
+@pytest.fixture(params=["user", "root"])
+def place(request: pytest.FixtureRequest, builder: pwd.struct_passwd) -> Iterator[Lab]:
+    if request.param == "root" and os.geteuid() != 0:
+        unmet("root builds only where root runs the tests")
+    with lab(builder if request.param == "user" else ROOT) as made:
+        yield made
+
+
+def test_each_way_out_is_shut(place: Lab) -> None:
+    with prey(place) as there:
+        write_flavour(place, there)
+        said = build(place)
+        assert_contained(place, there, said)
+        told = answers(said)
+        assert (told["hosts"], told["hostname"]) == ("changed", "changed")
+        assert (told["loopback"], there.connections > 0) == ("yes", True)
+        image = said.out.strip()
+        tar = place.tree(image)
+        listing = subprocess.run(
+            ["tar", "-xOf", tar, "./etc/hosts", "./etc/hostname"], capture_output=True, text=True
+        )
+        assert listing.stdout == "127.0.0.1 changed\nkept\n"
+        names = subprocess.run(["tar", "-tf", tar], capture_output=True, text=True, check=True).stdout.split()
+        assert "./etc/resolv.conf" not in names  # there was none, and dibo's own does not stay
+    assert place.left() == []
+
+
+def test_no_network(place: Lab) -> None:
+    with prey(place) as there:
+        write_flavour(place, there)
+        told = answers(build(place, "--network", "none"))
+        assert (told["loopback"], there.connections) == ("no", 0)
+
+
+def test_without_the_sandbox_the_classic_break_out_succeeds(place: Lab) -> None:
+    """So the tests above can fail."""
+    with prey(place) as there:
+        write_flavour(place, there)
+        told = answers(build(place, "--isolation", "chroot"))
+        assert told["break-out"] in (SECRET, "wrote")
+        assert there.written.exists()
+        assert there.sleeper.wait(5) == -9
+
+
+@pytest.mark.parametrize("network", ["host", "none"])
+def test_docker_is_held_to_the_same(network: str) -> None:
+    if os.geteuid() != 0:
+        unmet("dockerd must be started by root")
+    need("cc")
+    with docker_lab(user.ordinary_user()) as (place, _), prey(place) as there:
+        write_flavour(place, there)
+        said = build(place, "--network", network)
+        assert_contained(place, there, said)
+        told = answers(said)
+        assert told["loopback"] == ("yes" if network == "host" else "no")
