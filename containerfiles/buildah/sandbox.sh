@@ -108,10 +108,13 @@ enter_sandbox() {
 # Run the command to its end; sets `code`. Standard input is a pipe that dibo holds: it ends when dibo does, and then so
 # do the command and this script, whatever ended dibo. Fails where bwrap could not start the command.
 run_in_sandbox() {
-    local alive command watcher
+    local alive command errors teeing watcher
     exec {alive}<&0 < /dev/null
-    (enter_sandbox "$@" 2> "$directory/errors") &
+    exec {errors}> >(tee "$directory/errors")
+    teeing=$!
+    (enter_sandbox "$@" 2>&"$errors") &
     command=$!
+    exec {errors}>&-
     {
         read -r -u "$alive" || true
         kill -KILL "$command" $$
@@ -121,7 +124,7 @@ run_in_sandbox() {
     wait "$command" || code=$?
     kill "$watcher"
     wait "$watcher" 2> /dev/null || true
-    cat "$directory/errors"
+    wait "$teeing" || true
     if ! grep -q exit-code "$directory/status"; then
         grep -q '^bwrap: execvp ' "$directory/errors" || return 1
         code=127 # as a shell says that there is no such command (POSIX sh, 2.8.2)

@@ -27,7 +27,7 @@ buildah config "${labels[@]}" "$container"
 mount_root "$container"
 missing=()
 for path in /etc/hostname /etc/hosts /etc/resolv.conf /run/systemd/resolve/stub-resolv.conf /run/systemd/resolve \
-    /run/systemd; do
+    /run/systemd /run/secrets; do
     within "${path%/*}" || continue
     path=$REPLY/${path##*/}
     [ -e "$path" ] || [ -L "$path" ] || missing+=("$path")

@@ -35,12 +35,18 @@ CAPABILITIES: Final = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
-_MASKED: Final = ("/sys/firmware", "/sys/devices/virtual/powercap")  # as docker does
+# What root could change, or learn, of the machine by an own /proc and its /sys (OCI runtime specification;
+# docker and podman mask and protect the same).
+_PROTECTED: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_MASKED: Final = (
+    *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
+    *("/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats"),
+    *("/sys/firmware", "/sys/devices/virtual/powercap"),
+)
 _NAMESPACES: Final = (
     *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
     *("--hostname", HOST_NAME, "--die-with-parent"),
 )
-_SYSTEM: Final = ("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm")  # noqa: S108 (inside)
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -80,9 +86,7 @@ class Sandbox:
             _copy_resolv_conf(directory / "resolv.conf")
 
     def _arguments(self) -> list[str]:
-        words = [*_SYSTEM, "--ro-bind", "/sys", "/sys"]
-        for path in _MASKED:
-            words += ["--tmpfs", path] if Path(path).is_dir() else []
+        words = _system()
         for mount in self.mounts:
             words += ["--ro-bind", str(mount.source), mount.target]
         words += [*_NAMESPACES, *([] if self.network == HOST else ["--unshare-net"])]
@@ -93,6 +97,20 @@ class Sandbox:
         for name in CAPABILITIES:
             words += ["--cap-add", name]
         return words
+
+
+def _system() -> list[str]:
+    """What stands for the machine: arguments of bwrap."""
+    words = ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 (inside)
+    words += ["--ro-bind", "/sys", "/sys"]
+    for path in _PROTECTED:
+        words += ["--ro-bind-try", path, path]
+    for path in _MASKED:
+        if Path(path).is_dir():
+            words += ["--tmpfs", path]
+        elif Path(path).exists():
+            words += ["--ro-bind", "/dev/null", path]
+    return words
 
 
 def _copy_resolv_conf(target: Path) -> None:
@@ -112,7 +130,7 @@ def require(enter: Sequence[str], environment: Mapping[str, str]) -> None:
             "bubblewrap is not installed, and steps run in its sandbox",
             hint=f"{how_to_install('bwrap')}\n{without()}",
         )
-    argv = [*enter, "bwrap", "--bind", "/", "/", *_SYSTEM, *_NAMESPACES, "--cap-drop", "ALL", "true"]
+    argv = [*enter, "bwrap", "--bind", "/", "/", *_system(), *_NAMESPACES, "--cap-drop", "ALL", "true"]
     done = process.run(argv, env=environment, capture=True, check=False)
     if done.returncode != 0:
         raise refused(done.tail)

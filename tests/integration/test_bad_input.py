@@ -286,7 +286,7 @@ def test_a_signal_while_a_hook_runs(place: BuildEnv, sleeper: str, signum: signa
 
 
 def test_a_killed_build_is_cleaned_up_by_the_next(place: BuildEnv, sleeper: str) -> None:
-    running = begin(place, "plain", sleeper)
+    running = begin(place, "--isolation", "chroot", "plain", sleeper)
     wait_until(sleeping, "the hook sleeps")
     running.kill()
     assert running.stderr is not None

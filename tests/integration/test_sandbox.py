@@ -17,11 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from dibo.errors import ToolMissing
 from tests.support import user
-from tests.support.docker_lab import docker_lab
-from tests.support.host import processes
-from tests.support.lab import Lab, Said, lab
-from tests.support.parts import need, unmet
+from tests.support.flavours import write_flavour
+from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.host.docker_build_env import docker_build_env
+from tests.support.host.host_state import processes
+from tests.support.requirements import need, unmet
+from tests.support.timeouts import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -56,18 +59,16 @@ int main(int argc, char **argv) {
 
 HOOK = """#!/bin/sh
 # Each line that is printed is an answer: what was tried, and what came of it.
-here=$TMP_HOOKS_PATH
-[ -n "$here" ] || here=/tmp/in_target.d
 tried() { name=$1; shift; if "$@" > /dev/null 2>&1; then echo "$name: yes"; else echo "$name: no"; fi; }
 
-$here/break-out SECRET WRITTEN
+/tmp/in_target.d/break-out @SECRET@ @WRITTEN@
 echo "processes: $(ls /proc | grep -c '^[0-9]')"
 for entry in /proc/[0-9]*; do
-    grep -q SLEEPER $entry/cmdline 2> /dev/null && [ $entry != /proc/$$ ] && echo "victim: seen"
-    [ -e "$entry/rootSECRET" ] && echo "root of another: seen"
-    [ -e "$entry/cwdSECRET" ] && echo "root of another: seen"
+    grep -q @SLEEPER@ $entry/cmdline 2> /dev/null && [ $entry != /proc/$$ ] && echo "victim: seen"
+    [ -e "$entry/root@SECRET@" ] && echo "root of another: seen"
+    [ -e "$entry/cwd@SECRET@" ] && echo "root of another: seen"
 done
-kill -9 PID 2> /dev/null && echo "kill: done"
+kill -9 @PID@ 2> /dev/null && echo "kill: done"
 for file in /dev/shm/*; do [ -e "$file" ] && echo "shm: $file"; done
 echo hook > /dev/shm/of-the-hook
 tried "mknod of a disk" mknod /tmp/disk b 254 0
@@ -75,7 +76,7 @@ tried "mknod of memory" mknod /tmp/memory c 1 1
 tried "mount of a tmpfs" mount -t tmpfs tmpfs /mnt
 tried "mount of a proc" mount -t proc proc /mnt
 tried "remount of /sys" mount -o remount,rw /sys
-tried "write to /proc/sys" sh -c 'echo x > /proc/sys/kernel/hostname'
+tried "write to /proc/sys" sh -c 'cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern'
 tried "sysrq" sh -c 'echo h > /proc/sysrq-trigger'
 tried "host name" hostname changed
 tried "docker socket" test -e /var/run/docker.sock -o -e /run/docker.sock
@@ -88,10 +89,13 @@ for device in $(find /dev -type b) $(find /dev -type c); do
 done
 for file in /proc/self/fd/* /proc/1/fd/*; do
     target=$(readlink "$file" 2> /dev/null)
-    case $target in pipe:* | /dev/null | '' | /proc/*/fd | HOOKS/*) ;; *) echo "descriptor: $target" ;; esac
+    case $target in
+        pipe:* | anon_inode:* | /dev/null | '' | /proc/*/fd | /tmp/in_target.d/*) ;;
+        *) echo "descriptor: $target" ;;
+    esac
 done
 echo "my host: $(hostname)"
-tried "loopback" nc -w 2 127.0.0.1 PORT
+tried "loopback" nc -w 2 127.0.0.1 @PORT@
 tried "chown" sh -c 'touch /owned && chown 12345:54321 /owned'
 [ "$(stat -c %u:%g /owned)" = 12345:54321 ] && echo "ids: many"
 (sleep 5000 > /dev/null 2>&1 &)
@@ -104,7 +108,7 @@ true
 class Prey:
     """What a hook might reach outside: a file, a process, shared memory, a port."""
 
-    def __init__(self, place: Lab) -> None:
+    def __init__(self, place: BuildEnv) -> None:
         self.secret = place.directory / "secret"
         self.secret.write_text(SECRET)
         shutil.chown(self.secret, place.user.pw_uid, place.user.pw_gid)
@@ -132,7 +136,7 @@ class Prey:
 
 
 @contextlib.contextmanager
-def prey(place: Lab) -> Iterator[Prey]:
+def prey(place: BuildEnv) -> Iterator[Prey]:
     made = Prey(place)
     try:
         yield made
@@ -140,7 +144,7 @@ def prey(place: Lab) -> Iterator[Prey]:
         made.close()
 
 
-def write_flavour(place: Lab, there: Prey) -> None:
+def write_escape(place: BuildEnv, there: Prey) -> None:
     flavour = place.flavours / "escape"
     (flavour / "install.d").mkdir(parents=True, exist_ok=True)
     text = HOOK
@@ -150,9 +154,8 @@ def write_flavour(place: Lab, there: Prey) -> None:
         ("SLEEPER", "987654"),
         ("PID", there.sleeper.pid),
         ("PORT", there.port),
-        ("HOOKS", "/tmp/in_target.d"),
     ):
-        text = text.replace(word, str(value))
+        text = text.replace(f"@{word}@", str(value))
     hook = flavour / "install.d" / "10-escape"
     hook.write_text(text)
     hook.chmod(0o755)
@@ -162,13 +165,13 @@ def write_flavour(place: Lab, there: Prey) -> None:
     subprocess.run(argv, check=True, capture_output=True)
 
 
-def build(place: Lab, *options: str) -> Said:
+def build(place: BuildEnv, *options: str) -> CommandResult:
     said = place.run("dibo", "build", "-x", "--no-base", "--refresh", *options, "escape")
     assert said.code == 0, said.err
     return said
 
 
-def answers(said: Said) -> dict[str, str]:
+def answers(said: CommandResult) -> dict[str, str]:
     lines = [line.strip() for line in said.err.splitlines()]
     pairs = [line.split(": ", 1) for line in lines if ": " in line]
     return {pair[0]: pair[1] for pair in pairs}
@@ -180,7 +183,7 @@ FORBIDDEN = (
 )  # fmt: skip
 
 
-def assert_contained(place: Lab, there: Prey, said: Said) -> None:
+def assert_contained(place: BuildEnv, there: Prey, said: CommandResult) -> None:
     told = answers(said)
     assert told["break-out"] == "nothing"
     assert {name: told[name] for name in FORBIDDEN} == dict.fromkeys(FORBIDDEN, "no")
@@ -201,22 +204,27 @@ def assert_contained(place: Lab, there: Prey, said: Said) -> None:
 def builder() -> pwd.struct_passwd:
     need("buildah", "newuidmap", "busybox", "setpriv", "bwrap", "cc")
     try:
-        return user.ordinary_user()
+        found = user.ordinary_user()
     except user.NoOrdinaryUser as error:
         unmet(str(error))
+    return found
+
+
+def write(place: BuildEnv, name: str, hook: str) -> None:
+    write_flavour(place.flavours, name, {f"install.d/10-{name}": hook})
 
 
 @pytest.fixture(params=["user", "root"])
-def place(request: pytest.FixtureRequest, builder: pwd.struct_passwd) -> Iterator[Lab]:
+def place(request: pytest.FixtureRequest, builder: pwd.struct_passwd) -> Iterator[BuildEnv]:
     if request.param == "root" and os.geteuid() != 0:
         unmet("root builds only where root runs the tests")
-    with lab(builder if request.param == "user" else ROOT) as made:
+    with build_env(builder if request.param == "user" else ROOT) as made:
         yield made
 
 
-def test_each_way_out_is_shut(place: Lab) -> None:
+def test_each_way_out_is_shut(place: BuildEnv) -> None:
     with prey(place) as there:
-        write_flavour(place, there)
+        write_escape(place, there)
         said = build(place)
         assert_contained(place, there, said)
         told = answers(said)
@@ -233,17 +241,17 @@ def test_each_way_out_is_shut(place: Lab) -> None:
     assert place.left() == []
 
 
-def test_no_network(place: Lab) -> None:
+def test_no_network(place: BuildEnv) -> None:
     with prey(place) as there:
-        write_flavour(place, there)
+        write_escape(place, there)
         told = answers(build(place, "--network", "none"))
         assert (told["loopback"], there.connections) == ("no", 0)
 
 
-def test_without_the_sandbox_the_classic_break_out_succeeds(place: Lab) -> None:
+def test_without_the_sandbox_the_classic_break_out_succeeds(place: BuildEnv) -> None:
     """So the tests above can fail."""
     with prey(place) as there:
-        write_flavour(place, there)
+        write_escape(place, there)
         told = answers(build(place, "--isolation", "chroot"))
         assert told["break-out"] in (SECRET, "wrote")
         assert there.written.exists()
@@ -255,9 +263,50 @@ def test_docker_is_held_to_the_same(network: str) -> None:
     if os.geteuid() != 0:
         unmet("dockerd must be started by root")
     need("cc")
-    with docker_lab(user.ordinary_user()) as (place, _), prey(place) as there:
-        write_flavour(place, there)
+    with docker_build_env(user.ordinary_user()) as (place, _), prey(place) as there:
+        write_escape(place, there)
         said = build(place, "--network", network)
         assert_contained(place, there, said)
         told = answers(said)
         assert told["loopback"] == ("yes" if network == "host" else "no")
+
+
+def test_nothing_of_a_step_outlives_a_dibo_that_is_killed(place: BuildEnv) -> None:
+    seconds = "987655"
+    write(place, "long", f"#!/bin/sh\n(setsid sleep {seconds} &)\necho it sleeps\nsleep {seconds}\n")
+    running = place.start("dibo", "build", "--no-base", "-x", "long")
+    assert running.stderr is not None
+    next(line for line in running.stderr if line.strip() == "it sleeps")
+    assert sleeping(seconds)
+    running.kill()
+    running.wait()
+    running.stderr.close()
+    wait_until(lambda: not sleeping(seconds), "the step has ended with dibo")
+    said = place.run("dibo", "flavours")
+    assert said.code == 0
+    assert place.run("dibo", "plan", "--no-base", "long").code == 0
+    assert place.left() == []
+
+
+def sleeping(seconds: str) -> list[str]:
+    table = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in table.splitlines() if line == f"sleep {seconds}"]
+
+
+def test_without_bubblewrap_dibo_says_what_a_hook_could_reach(place: BuildEnv) -> None:
+    write(place, "plain", "#!/bin/sh\ntrue\n")
+    around = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    hide = 'mount --bind /dev/null /usr/bin/bwrap && exec "$@"'
+    if os.geteuid() != 0:
+        unmet("hiding a program takes root")
+    said = place.run("dibo", "build", "--no-base", "plain", around=[*around, hide, "sh"])
+    assert said.code == ToolMissing.exit_code, said.err
+    assert "bubblewrap is not installed" in said.err
+    assert "apt-get install bubblewrap" in said.err
+    assert "--isolation chroot" in said.err
+    reach = "every file of this machine" if place.user.pw_uid == 0 else "the files of this user"
+    assert reach in said.err
+    said = place.run(
+        "dibo", "build", "--no-base", "--isolation", "chroot", "plain", around=[*around, hide, "sh"]
+    )
+    assert said.code == 0, said.err

@@ -164,7 +164,7 @@ class Buildah:
             if code == _STEP_FAILED:
                 raise listener.failed()
             if code == _NO_SANDBOX:
-                raise sandbox.refused(running.tail)
+                raise sandbox.refused([step.mask(line) for line in running.tail])
             if code != 0:
                 raise EngineError(
                     f"buildah failed at {planned.step.title}: {step.mask(' '.join(running.tail[-2:]))}",
@@ -182,14 +182,15 @@ class Buildah:
         arguments = [container, *images, image_names.failed(planned.key)]
         if self._confinement.isolation == CHROOT:
             options = [f"--volume={step.context}:{target}:ro"]
+            options += [f"--volume={path.parent}:{SECRETS}:ro" for path in list(step.secrets.values())[:1]]
             options += [f"--env={name}" for name in sorted(step.environment)]
             arguments += [*options, "--", *labels, "--", *command(planned.step)]
             return self._inside_argv("step-chroot", arguments), step.environment
         variables = self._variables_of(step.parent)
         self._variables[planned.key] = variables
-        directory = self._sandbox(
-            {**variables, **step.environment}, [Mount(source=step.context, target=target)]
-        )
+        mounts = [Mount(source=step.context, target=target)]
+        mounts += [Mount(source=path.parent, target=SECRETS) for path in list(step.secrets.values())[:1]]
+        directory = self._sandbox({**variables, **step.environment}, mounts)
         arguments += [str(directory), *labels, "--", *command(planned.step)]
         return self._inside_argv("step", arguments), {}
 

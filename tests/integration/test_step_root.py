@@ -1,0 +1,134 @@
+"""What a step finds in its root and leaves there: names that engines usually mount over, and links that lead out."""
+
+from __future__ import annotations
+
+import pwd
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import user
+from tests.support.flavours import write_flavour
+from tests.support.host.build_env import BuildEnv, build_env
+from tests.support.requirements import need, unmet
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def builder() -> pwd.struct_passwd:
+    need("buildah", "newuidmap", "busybox", "setpriv", "bwrap")
+    try:
+        found = user.ordinary_user()
+    except user.NoOrdinaryUser as error:
+        unmet(str(error))
+    return found
+
+
+def write(place: BuildEnv, name: str, hook: str) -> None:
+    write_flavour(place.flavours, name, {f"install.d/10-{name}": hook})
+
+
+@pytest.mark.parametrize(
+    ("before", "hook", "after"),
+    [
+        ("", "echo nameserver 192.0.2.7 > /etc/resolv.conf", "nameserver 192.0.2.7\n"),
+        ("nameserver 192.0.2.1\n", "true", "nameserver 192.0.2.1\n"),
+        (
+            "nameserver 192.0.2.1\n",
+            "sed -i '$a search x' /etc/resolv.conf; grep -q 'search x' /etc/resolv.conf",
+            None,
+        ),
+        ("-> ../run/resolver/stub.conf", "test -s /etc/resolv.conf", "-> ../run/resolver/stub.conf"),
+        (
+            "-> ../run/resolver/stub.conf",
+            "echo nameserver 192.0.2.7 > /etc/resolv.conf",
+            "nameserver 192.0.2.7\n",
+        ),
+        (
+            "-> /run/resolver/stub.conf",
+            "rm /etc/resolv.conf && echo own > /etc/resolv.conf",
+            "own\n",
+        ),
+        (
+            "",
+            "ln -s ../run/x /etc/resolv.conf.new && mv /etc/resolv.conf.new /etc/resolv.conf",
+            "-> ../run/x",
+        ),
+    ],
+)
+def test_what_a_hook_made_of_resolv_conf_stays_and_nothing_else(
+    builder: pwd.struct_passwd, before: str, hook: str, after: str | None
+) -> None:
+    with build_env(builder) as place:
+        write(place, "before", f"#!/bin/sh\nset -e\n{put_resolv_conf(before)}\n")
+        said = place.run("dibo", "build", "--no-base", "before")
+        assert said.code == 0, said.err
+        write(place, "hook", f"#!/bin/sh\nset -e\n{hook}\n")
+        said = place.run("dibo", "build", "--no-base", "before", "hook")
+        assert said.code == 0, said.err
+        tree = place.directory / "tree"
+        tree.mkdir()
+        tar = place.tree(said.out.strip())
+        subprocess.run(["tar", "-C", tree, "-xf", tar, "./etc", "./run"], check=True)
+        file = tree / "etc/resolv.conf"
+        if after is None:
+            assert "search x" in file.read_text()
+        elif after.startswith("-> "):
+            assert str(file.readlink()) == after.removeprefix("-> ")
+        else:
+            assert (file.is_symlink(), file.read_text()) == (False, after)
+        assert not any((tree / "run").iterdir())
+
+
+def put_resolv_conf(content: str) -> str:
+    """The line of a hook that has /etc/resolv.conf be this: a text, a link, or nothing."""
+    if content.startswith("-> "):
+        return f"rm -f /etc/resolv.conf; ln -s {content.removeprefix('-> ')} /etc/resolv.conf"
+    return f"printf '{content}' > /etc/resolv.conf" if content else "true"
+
+
+@pytest.mark.parametrize("link", ["etc", "run", "dev", "usr", "tmp", "proc"])
+def test_links_of_an_image_lead_nowhere_outside(builder: pwd.struct_passwd, link: str) -> None:
+    """A base whose directory is a link to one of the host: nothing is made, changed or removed there."""
+    with build_env(builder) as place:
+        victim = place.directory / "victim"
+        for name in ("systemd", "lib/systemd", "in_target.d"):
+            (victim / name).mkdir(parents=True)
+        for name in ("resolv.conf", "hosts", ".containerenv"):
+            (victim / name).write_text("of the host")
+        subprocess.run(["chown", "-R", f"{builder.pw_uid}:{builder.pw_gid}", victim], check=True)
+        before = sorted((path, path.lstat().st_mtime_ns) for path in victim.rglob("*"))
+        layout = image_with_link(place, link, victim)
+        write(place, "hook", "#!/bin/sh\ntrue\n")
+        said = place.run("dibo", "build", "--no-base", "--base", f"oci:{layout}", "hook")
+        assert "Traceback" not in said.err
+        assert sorted((path, path.lstat().st_mtime_ns) for path in victim.rglob("*")) == before, said.err
+        if link in ("dev", "tmp", "proc"):
+            assert "is a symbolic link" in said.err
+
+
+def image_with_link(place: BuildEnv, link: str, target: Path) -> Path:
+    """An OCI layout of the base, where one directory of the root is a link out of it."""
+    layout = place.directory / "image"
+    script = """set -e
+    cp -a "$1" "$2/root.tar"; mkdir "$2/root"; tar -C "$2/root" -xf "$2/root.tar"
+    mkdir -p "$2/root/usr/lib/systemd"; cp "$2/root/bin/busybox" "$2/root/usr/lib/systemd/systemd-resolved"
+    rm -rf "$2/root/$3"; ln -s "$4" "$2/root/$3"
+    c=$(buildah from scratch); buildah add -q $c "$2/root" / > /dev/null
+    buildah commit -q --rm $c "oci:$2/image:it" > /dev/null"""
+    said = place.run(
+        "buildah",
+        "unshare",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        place.environment["DIBO_BASE"],
+        place.directory,
+        link,
+        target,
+    )
+    assert said.code == 0, said.err
+    return layout
