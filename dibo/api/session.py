@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +137,8 @@ def _engine(stack: ExitStack, settings: Settings, caches: Caches | None, setup: 
     """The engine that was asked for. Where there are caches, none that works is no error yet: when they have all, it
     is not needed."""
     try:
-        return stack.enter_context(choose.engine(settings.engine, setup))
+        confined = replace(setup, confinement=spine.confinement_of(settings))
+        return stack.enter_context(choose.engine(settings.engine, confined))
     except (ToolMissing, EngineError) as error:
         if caches is None:
             raise
