@@ -144,7 +144,7 @@ def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
         ({"ARCH": "sparc"}, "'sparc' is no architecture dibo knows"),
         ({"ARCH": "arm/v6"}, "'arm/v6' is no architecture dibo knows"),
         ({"IMAGE_SIZE": "abc"}, "'abc' is not an image size"),
-        ({"IMAGE_SIZE": "0"}, "size 0"),
+        ({"IMAGE_SIZE": "0"}, "larger than 0"),
         ({"DIBO_ISOLATION": "oci"}, "'oci' is no value of --isolation"),
         ({"DIBO_NETWORK": "bridge"}, "'bridge' is no value of --network"),
         ({"DIBO_HOST_HOOKS": "no"}, "'no' is no value of --host-hooks"),
