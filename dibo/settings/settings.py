@@ -196,11 +196,7 @@ def decide(
     def given(option: str | None, variable: str, default: str) -> str:
         return option if option is not None else environment.get(variable) or default
 
-    epoch = given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}")
-    if _EPOCH.fullmatch(epoch) is None:
-        raise UsageError(
-            f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7"
-        )
+    epoch = _epoch(given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}"))
     architecture, variant = _architecture(
         given(options.architecture, "ARCH", _MACHINES.get(machine, machine))
     )
@@ -316,6 +312,14 @@ def _architecture(name: str) -> tuple[str, str]:
             hint=f"-a takes {', '.join(ARCHITECTURES)}, and a variant after a slash: amd64/v2",
         )
     return architecture, variant
+
+
+def _epoch(epoch: str) -> str:
+    if _EPOCH.fullmatch(epoch) is None:
+        raise UsageError(
+            f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7"
+        )
+    return epoch
 
 
 def _one_of(option: str, value: str, possible: Sequence[str]) -> str:
