@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Protocol
 
 from dibo.errors import DiskImageError
-
-_MOST_LINKS: Final = 40  # as path_resolution(7)
-_MOST_STEPS: Final = 4096
+from dibo.formats import paths
 
 
 class Kind(Enum):
@@ -50,32 +48,13 @@ class FileSystem(Protocol):
 
 def find(system: FileSystem, path: str | bytes) -> Entry | None:
     """What lies at `path`, symbolic links followed as a chroot would; None where nothing does."""
-    wanted = [part for part in (path.encode() if isinstance(path, str) else path).split(b"/") if part]
-    wanted.reverse()
-    trail, followed, steps = [system.root], 0, 0
-    while wanted:
-        name, steps = wanted.pop(), steps + 1
-        if steps > _MOST_STEPS:
-            return None
-        if name in (b".", b".."):
-            if name == b".." and len(trail) > 1:
-                trail.pop()
-            continue
-        here = trail[-1]
-        child = system.lookup(here, name) if here.kind is Kind.DIRECTORY else None
-        if child is None:
-            return None
-        if child.kind is Kind.LINK:
-            followed += 1
-            if followed > _MOST_LINKS:
-                return None
-            target = system.target(child)
-            if target.startswith(b"/"):
-                trail = [system.root]
-            wanted += [part for part in reversed(target.split(b"/")) if part]
-            continue
-        trail.append(child)
-    return trail[-1]
+
+    def lookup(trail: paths.Trail[Entry], name: bytes) -> Entry | bytes | None:
+        directory = trail[-1][1]
+        child = system.lookup(directory, name) if directory.kind is Kind.DIRECTORY else None
+        return system.target(child) if child is not None and child.kind is Kind.LINK else child
+
+    return paths.find(system.root, path, lookup)
 
 
 def names_in(system: FileSystem, path: str) -> tuple[bytes, ...]:

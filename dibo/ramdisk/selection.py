@@ -9,13 +9,12 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
+from dibo.formats import paths
 from dibo.tree.node import Node
 
 Read = Callable[[Node], bytes]
 """All bytes of a file."""
-_MOST_LINKS: Final = 40  # as path_resolution(7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,30 +39,19 @@ def resolve(
 ) -> ResolvedPath | None:
     """What lies at `path` as a chroot would see it; None where nothing does. `visit` is told every step: the path
     without links to it, and the inode, links among them."""
-    remaining = parts(path)
-    trail: list[tuple[bytes, Node]] = [(b"", root)]
-    followed = 0
-    while remaining:
-        name = remaining.pop(0)
-        if name == b".":
-            continue
-        if name == b"..":
-            del trail[max(1, len(trail) - 1) :]
-            continue
+
+    def visited(trail: paths.Trail[Node], name: bytes) -> Node | bytes | None:
         child = (trail[-1][1].children or {}).get(name)
-        if child is None:
-            return None
-        if visit is not None:
+        if child is not None and visit is not None:
             visit([*(step for step, _ in trail[1:]), name], child)
-        if stat.S_ISLNK(child.mode):
-            followed += 1
-            if followed > _MOST_LINKS:
-                return None
-            if child.target.startswith(b"/"):
-                del trail[1:]
-            remaining = [part for part in child.target.split(b"/") if part] + remaining
-            continue
-        trail.append((name, child))
+        return child.target if child is not None and stat.S_ISLNK(child.mode) else child
+
+    try:
+        trail = paths.follow(root, parts(path), visited)
+    except paths.TooManyLinks:
+        return None
+    if trail is None:
+        return None
     return ResolvedPath(path="/" + "/".join(text(name) for name, _ in trail[1:]), node=trail[-1][1])
 
 

@@ -11,38 +11,23 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
+from dibo.formats import paths
 from dibo.tree.kernel_versions import grub_order, newest_last
 from dibo.tree.node import Node
 
-_MOST_LINKS: Final = 40  # as path_resolution(7)
 _KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image)-(.+)")
 _STUB: Final = b"../run/systemd/resolve/stub-resolv.conf"
 
 
+def lookup(trail: paths.Trail[Node], name: bytes) -> Node | bytes | None:
+    """How a name is found in a tree, for dibo.formats.paths."""
+    child = (trail[-1][1].children or {}).get(name)
+    return child.target if child is not None and stat.S_ISLNK(child.mode) else child
+
+
 def find(root: Node, path: str | bytes) -> Node | None:
     """What lies at `path`, symbolic links followed; None where nothing does."""
-    wanted = [part for part in (path.encode() if isinstance(path, str) else path).split(b"/") if part]
-    trail, followed = [root], 0
-    while wanted:
-        name = wanted.pop(0)
-        here = trail[-1]
-        if name in (b".", b".."):
-            if name == b".." and len(trail) > 1:
-                trail.pop()
-            continue
-        child = here.children.get(name) if here.children is not None else None
-        if child is None:
-            return None
-        if stat.S_ISLNK(child.mode):
-            followed += 1
-            if followed > _MOST_LINKS:
-                return None
-            if child.target.startswith(b"/"):
-                trail = [root]
-            wanted = [part for part in child.target.split(b"/") if part] + wanted
-            continue
-        trail.append(child)
-    return trail[-1]
+    return paths.find(root, path, lookup)
 
 
 def names_in(root: Node, path: str) -> tuple[bytes, ...]:

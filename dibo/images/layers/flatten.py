@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import stat
 
-from dibo.images.layers.layer_tree import HIDDEN, SYMLINKS, Directory, LayerTree, Link, Mask, find
+from dibo.formats.paths import MOST_LINKS, TooManyLinks, Trail, follow
+from dibo.images.layers.layer_tree import HIDDEN, Directory, LayerTree, Link, Mask, find
 from dibo.images.layers.tar_header import Malformed
 from dibo.tree.node import Node
 
@@ -126,38 +127,25 @@ class _Stacking:
                 self.merge(upper, *end)
 
     def _descend(self, path: _Path, *, make: bool) -> tuple[Node, _Path] | None:
-        way = [self._root]
-        names: list[bytes] = []
-        todo = list(reversed(path))
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == b"..":
-                if names:
-                    way.pop()
-                    names.pop()
-                continue
-            children = way[-1].children
+        def enter(trail: Trail[Node], part: bytes) -> Node | bytes | None:
+            children = trail[-1][1].children
             assert children is not None
             node = children.get(part)
             if node is not None and stat.S_ISLNK(node.mode):
-                links += 1
-                if links > SYMLINKS:
-                    raise Malformed(
-                        f"{b'/'.join(path)!r} leads through more than {SYMLINKS} symlinks of lower layers"
-                    )
-                if node.target.startswith(b"/"):
-                    del way[1:]
-                    names.clear()
-                todo.extend(reversed([name for name in node.target.split(b"/") if name not in (b"", b".")]))
-                continue
+                return node.target
             if node is None or node.children is None:
                 if not make:
                     return None
                 node = children[part] = Node(stat.S_IFDIR | 0o755)
-            way.append(node)
-            names.append(part)
-        return way[-1], tuple(names)
+            return node
+
+        try:
+            trail = follow(self._root, path, enter)
+        except TooManyLinks:
+            raise Malformed(
+                f"{b'/'.join(path)!r} leads through more than {MOST_LINKS} symlinks of lower layers"
+            ) from None
+        return None if trail is None else (trail[-1][1], tuple(name for name, _ in trail[1:]))
 
     def finish_links(self) -> None:
         """Hard links to nothing below: what this layer has by now, by a later entry, will do."""

@@ -15,17 +15,16 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
+from dibo.formats.paths import MOST_LINKS, TooManyLinks, Trail, follow
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.tar_header import Malformed
 from dibo.tree.node import Node
+from dibo.tree.query import lookup
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
 AUFS: Final = b".wh..wh."
 """Begins what aufs keeps for itself, but for the opaque marker; `.wh..wh.plnk` holds what hard links point to."""
-
-SYMLINKS: Final = 40
-"""Symlinks on one way, as in the kernel (MAXSYMLINKS)."""
 
 
 class Directory(Node):
@@ -143,27 +142,14 @@ class LayerTree:
 
     def _descend(self, parts: Sequence[bytes], *, ghost: bool) -> Place:
         """Walk `parts` from the root as a process would, and make what is missing."""
-        way = [Place(self.root, self._mask, b"")]
-        todo = list(reversed(parts))
-        links = 0
-        while todo:
-            part = todo.pop()
-            here = way[-1]
-            if part == b"..":
-                if len(way) > 1:
-                    way.pop()
-                continue
+
+        def enter(trail: Trail[Place], part: bytes) -> Place | bytes:
+            here = trail[-1][1]
             if part.startswith(WHITEOUT):
                 raise Malformed("it lies in a whiteout")
             node = here.directory.children.get(part)
             if node is not None and stat.S_ISLNK(node.mode):
-                links += 1
-                if links > SYMLINKS:
-                    raise Malformed(f"more than {SYMLINKS} symlinks are on its way")
-                if node.target.startswith(b"/"):
-                    del way[1:]
-                todo.extend(reversed([name for name in node.target.split(b"/") if name not in (b"", b".")]))
-                continue
+                return node.target
             if not isinstance(node, Directory):
                 if len(part) > self._limits.name_bytes:
                     raise Malformed(
@@ -176,10 +162,16 @@ class LayerTree:
                 node = here.directory.children[part] = Directory(ghost=ghost)
             elif node.ghost and not ghost:
                 node.ghost = False
-            if len(way) > self._limits.depth:
+            if len(trail) > self._limits.depth:
                 raise Malformed(f"it lies deeper than {self._limits.depth} directories")
-            way.append(Place(node, _below(here.mask, part), here.prefix + part + b"/"))
-        return way[-1]
+            return Place(node, _below(here.mask, part), here.prefix + part + b"/")
+
+        try:
+            trail = follow(Place(self.root, self._mask, b""), parts, enter)
+        except TooManyLinks:
+            raise Malformed(f"more than {MOST_LINKS} symlinks are on its way") from None
+        assert trail is not None, "what is missing was made"
+        return trail[-1][1]
 
     # What happens there
 
@@ -241,31 +233,11 @@ class LayerTree:
 
 def find(root: Node, parts: Sequence[bytes]) -> Node | None:
     """What `parts` lead to in a tree, symlinks followed but for the last part. None where they lead nowhere."""
-    way = [root]
-    todo = list(reversed(parts))
-    links = 0
-    while todo:
-        part = todo.pop()
-        children = way[-1].children
-        if children is None:
-            return None
-        if part == b"..":
-            if len(way) > 1:
-                way.pop()
-            continue
-        node = children.get(part)
-        if node is None:
-            return None
-        if todo and stat.S_ISLNK(node.mode):
-            links += 1
-            if links > SYMLINKS:
-                return None
-            if node.target.startswith(b"/"):
-                del way[1:]
-            todo.extend(reversed([name for name in node.target.split(b"/") if name not in (b"", b".")]))
-            continue
-        way.append(node)
-    return way[-1]
+    try:
+        trail = follow(root, parts[:-1], lookup)
+    except TooManyLinks:
+        return None
+    return (trail[-1][1].children or {}).get(parts[-1]) if trail is not None else None
 
 
 def _below(mask: Mask | None, name: bytes) -> Mask | None:

@@ -38,6 +38,14 @@ def text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
+def full_name(block: memoryview, fields: tuple[bytes, ...]) -> bytes:
+    """The name in a header whose FIELDS are unpacked, with the prefix of ustar and star."""
+    name, magic, prefix = text(fields[0]), fields[9], fields[12]
+    if not prefix[0] or magic == GNU or not magic.startswith(b"ustar\0"):
+        return name
+    return text(prefix[:131] if bytes(block[508:512]) == b"tar\0" else prefix) + b"/" + name
+
+
 def number(field: bytes, what: str) -> int:
     """The value of a numeric field; an empty one is 0."""
     if field[0] & 0x80:

@@ -20,10 +20,10 @@ from dibo.images.layers.tar_entry import Entry
 from dibo.images.layers.tar_header import (
     BLOCK,
     FIELDS,
-    GNU,
     Malformed,
     checksum_fits,
     decimal,
+    full_name,
     nanoseconds,
     number,
     records,
@@ -181,19 +181,13 @@ class Archive:
     def _entry(
         self, kind: bytes, fields: tuple[bytes, ...], block: memoryview, local: dict[bytes, bytes]
     ) -> Entry:
-        name, mode, uid, gid, size, mtime, _, _, link, magic, major, minor, prefix = fields
+        name, mode, uid, gid, size, mtime, _, _, link, _, major, minor, _ = fields
         number = self._number
         entry = Entry()
-        entry.name = name = name.partition(b"\0")[0]
-        if prefix[0] and magic != GNU and magic.startswith(b"ustar\0"):
-            entry.name = (
-                (prefix[:131] if bytes(block[508:512]) == b"tar\0" else prefix).partition(b"\0")[0]
-                + b"/"
-                + name
-            )
+        entry.name = full_name(block, fields)
         self.name = entry.name
         if kind == b"\0":
-            kind = b"5" if name.endswith(b"/") else b"0"
+            kind = b"5" if text(name).endswith(b"/") else b"0"
         entry.mode = number(mode, "mode") & 0o7777
         entry.uid = number(uid, "user id")
         entry.gid = number(gid, "group id")

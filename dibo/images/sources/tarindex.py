@@ -11,17 +11,26 @@ from __future__ import annotations
 
 import os
 import posixpath
-import tarfile
 from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import ImageError
+from dibo.formats.paths import MOST_LINKS
+from dibo.images.layers.tar_header import (
+    BLOCK,
+    FIELDS,
+    Malformed,
+    checksum_fits,
+    decimal,
+    full_name,
+    number,
+    records,
+    text,
+)
 
-_BLOCK: Final = 512
 _MOST_MEMBERS: Final = 100_000
 _LARGEST_EXTENSION: Final = 1 << 20  # bytes of a long name or of pax records
-_MOST_LINKS: Final = 16
-_FILES: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_FILES: Final = (b"0", b"\0", b"7")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +49,7 @@ class Index:
 
     def find(self, name: str) -> Member | None:
         """The plain file of that name, links followed; None when there is none. Raises ImageError."""
-        for _ in range(_MOST_LINKS):
+        for _ in range(MOST_LINKS):
             found = self._members.get(posixpath.normpath(name))
             if found is None or not found.link:
                 return found
@@ -53,72 +62,85 @@ def read_index(fd: int, *, what: str) -> Index:
     size = os.fstat(fd).st_size
     members: dict[str, Member] = {}
     at, count = 0, 0
-    extended: dict[str, str] = {}
+    names: dict[bytes, bytes] = {}  # GNU's, which count less than the records of PAX
+    pax: dict[bytes, bytes] = {}
     while True:
-        block = os.pread(fd, _BLOCK, at)
+        block = os.pread(fd, BLOCK, at)
         if not any(block):
-            if len(block) < _BLOCK and (at == 0 or block):
+            if len(block) < BLOCK and (at == 0 or block):
                 raise ImageError(f"{what} is no tar archive" if at == 0 else f"{what} is cut short")
             return Index(members, what=what)
         header = _header(block, at, what=what)
-        length = int(extended.get("size") or header.size)
-        data = at + _BLOCK
+        try:
+            length = decimal(pax[b"size"], "size") if pax.get(b"size") else header.size
+        except Malformed as error:
+            raise ImageError(f"{what} is damaged: {error}") from error
+        data = at + BLOCK
         if not 0 <= length <= size - data:
             raise ImageError(f"{what} is cut short, or damaged: {header.name!r} does not fit into it")
-        at = data - -length // _BLOCK * _BLOCK
+        at = data - -length // BLOCK * BLOCK
         count += 1
         if count > _MOST_MEMBERS:
             raise ImageError(f"{what} has more than {_MOST_MEMBERS} members: it is no archive of an image")
-        if header.type in (b"L", b"K", b"x"):
-            extended |= _extension(header, _read(fd, data, length, what=what), what=what)
-            continue
-        if header.type != b"g":
-            _enter(members, header, data, length, extended)
-            extended = {}
+        if header.kind == b"x":
+            pax |= _records(_read(fd, data, length, what=what), what=what)
+        elif header.kind in (b"L", b"K"):
+            key = b"path" if header.kind == b"L" else b"linkpath"
+            names[key] = text(_read(fd, data, length, what=what))
+        elif header.kind != b"g":
+            _enter(members, header, Member(offset=data, size=length), {**names, **pax})
+            names, pax = {}, {}
 
 
-def _enter(
-    members: dict[str, Member], header: tarfile.TarInfo, data: int, length: int, extended: dict[str, str]
-) -> None:
-    name = posixpath.normpath(extended.get("path", header.name))
-    target = extended.get("linkpath", header.linkname)
-    sparse = any(key.startswith("GNU.sparse") for key in extended)
-    if header.type in _FILES and not sparse:
-        members[name] = Member(offset=data, size=length)
-    elif header.type == tarfile.SYMTYPE:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    kind: bytes
+    name: bytes
+    link: bytes
+    size: int
+
+
+def _enter(members: dict[str, Member], header: _Header, member: Member, extended: dict[bytes, bytes]) -> None:
+    name = posixpath.normpath(_text(extended.get(b"path") or header.name))
+    target = _text(extended.get(b"linkpath") or header.link)
+    sparse = any(keyword.startswith(b"GNU.sparse") for keyword in extended)
+    if header.kind in _FILES and not sparse:
+        members[name] = member
+    elif header.kind == b"2":
         members[name] = Member(offset=0, size=0, link=posixpath.join(posixpath.dirname(name), target))
-    elif header.type == tarfile.LNKTYPE:
+    elif header.kind == b"1":
         members[name] = Member(offset=0, size=0, link=target)
     else:
         members.pop(name, None)
 
 
-def _header(block: bytes, at: int, *, what: str) -> tarfile.TarInfo:
+def _header(block: bytes, at: int, *, what: str) -> _Header:
+    view = memoryview(block)
+    problem = "is no tar archive" if at == 0 else f"is damaged, or not a tar archive, at byte {at}"
+    if len(block) < BLOCK:
+        raise ImageError(f"{what} {problem}")
+    fields = FIELDS.unpack_from(block)
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except (tarfile.HeaderError, ValueError) as error:
-        problem = "is no tar archive" if at == 0 else f"is damaged, or not a tar archive, at byte {at}"
-        raise ImageError(f"{what} {problem}") from error
+        size = number(fields[4], "size") if checksum_fits(view, fields[6]) else None
+    except Malformed as error:
+        raise ImageError(f"{what} {problem}: {error}") from error
+    if size is None:
+        raise ImageError(f"{what} {problem}")
+    name, kind = full_name(view, fields), fields[7]
+    if kind == b"\0" and name.endswith(b"/"):
+        kind = b"5"
+    return _Header(kind=kind, name=name, link=text(fields[8]), size=size)
 
 
-def _extension(header: tarfile.TarInfo, data: bytes, *, what: str) -> dict[str, str]:
-    """What the member before a member says of it."""
-    if header.type != b"x":
-        text = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
-        return {"path" if header.type == b"L" else "linkpath": text}
-    found = {}
-    while data:
-        # "%d %s=%s\n": the length of the record, a keyword, its value
-        digits, _, _ = data.partition(b" ")
-        length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
-        key, equals, value = data[len(digits) + 1 : length].partition(b"=")
-        if not equals or value[-1:] != b"\n" or length > len(data):
-            raise ImageError(f"{what} is damaged: it has pax records that make no sense")
-        found[key.decode("utf-8", "replace")] = value[:-1].decode("utf-8", "surrogateescape")
-        data = data[length:]
-    if not found.get("size", "0").isdecimal() or len(found.get("size", "0")) > 19:
-        raise ImageError(f"{what} is damaged: {found['size'][:40]!r} is no size")
-    return found
+def _records(data: bytes, *, what: str) -> dict[bytes, bytes]:
+    try:
+        return records(data)
+    except Malformed as error:
+        raise ImageError(f"{what} is damaged: {error}") from error
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _read(fd: int, at: int, length: int, *, what: str) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 from dibo.errors import ImageError, OutputError
 from dibo.images.sources.archive import open_archive, spooled
 from dibo.images.sources.tarindex import read_index
+from tests.support.images.tar_layers import END, file, long, pax
 from tests.unit.images.sources.sample_images import layer_tar, tar_of
 
 LONG = "/".join(["long-" * 20] * 5)
@@ -69,12 +70,12 @@ def with_pax(records: bytes) -> bytes:
         (damaged(size=-512), "cut short, or damaged"),
         (damaged(size=-(1 << 60)), "cut short, or damaged"),
         (damaged(size=1 << 70), "cut short, or damaged"),
-        (with_pax(b"13 size=-512\n"), "is no size"),
-        (with_pax(b"10 size=x\n"), "is no size"),
-        (with_pax(b"12 size=99\n"), "pax records that make no sense"),
-        (with_pax(b"0 a=b\n"), "pax records that make no sense"),
-        (with_pax(b"99999999999 a=b\n"), "pax records that make no sense"),
-        (with_pax(b"junk"), "pax records that make no sense"),
+        (with_pax(b"13 size=-512\n"), "cut short, or damaged"),
+        (with_pax(b"10 size=x\n"), "which is no number"),
+        (with_pax(b"12 size=99\n"), "wrong length"),
+        (with_pax(b"0 a=b\n"), "wrong length"),
+        (with_pax(b"99999999999 a=b\n"), "wrong length"),
+        (with_pax(b"junk"), "without a length"),
         (with_pax(b"18 size=123456789\n"), "cut short, or damaged"),
     ],
 )
@@ -137,3 +138,20 @@ def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(gzip.compress(bytes(8 << 20)))
     with pytest.raises(ImageError, match="unpacks to more than 1"), open_archive(path, scratch=tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        ((long(b"L", b"first"), long(b"L", b"second")), "second"),
+        ((long(b"L", b"long"), pax((b"path", b"pax"))), "pax"),
+        ((pax((b"path", b"pax")), long(b"L", b"long")), "pax"),
+    ],
+)
+def test_long_names_as_in_layers(tmp_path: Path, parts: tuple[bytes, ...], name: str) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"".join((*parts, file(b"short", b"1"), END)))
+    with path.open("rb") as opened:
+        index = read_index(opened.fileno(), what="x.tar")
+    assert index.find(name) is not None
+    assert index.find("short") is None
