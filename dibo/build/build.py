@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from dibo.plan.plan import Plan, PlannedStep, make_plan
 from dibo.plan.recipe import Recipe, make_recipe
 from dibo.settings.settings import Settings
 from dibo.system import process, resources
+from dibo.system.exclusive import exclusive
 from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
 
@@ -141,20 +143,40 @@ def build(
     BaseError, and UsageError for a secret that is missing."""
     plan = job.plan
     job.secrets.require_for(planned.step for planned in plan.to_run)
-    if not plan.base_held:
-        with report.task(f"base {plan.base_name}"):
-            labels = {keys.KEY_LABEL: plan.base_key, keys.INGREDIENTS_LABEL: plan.base_ingredients}
-            engine.import_base(job.base.source(), key=plan.base_key, labels=labels)
-        on_layer(plan.base_key)
     made = dict(held)
+    if not plan.base_held:
+        with _alone(plan.base_key, f"base {plan.base_name}", engine, workspace, report) as made_by_another:
+            if not made_by_another:
+                with report.task(f"base {plan.base_name}"):
+                    labels = {keys.KEY_LABEL: plan.base_key, keys.INGREDIENTS_LABEL: plan.base_ingredients}
+                    engine.import_base(job.base.source(), key=plan.base_key, labels=labels)
+        on_layer(plan.base_key)
     parent = plan.start
     made.setdefault(parent, time.time())
     for number, planned in enumerate(plan.to_run, start=plan.resume + 1):
         title = f"[{number}/{len(plan.steps)}] {planned.step.title}"
-        _run_step(job, engine, planned, parent, title, made, workspace=workspace, run=run, report=report)
+        with _alone(planned.key, title, engine, workspace, report) as made_by_another:
+            if not made_by_another:
+                _run_step(
+                    job, engine, planned, parent, title, made, workspace=workspace, run=run, report=report
+                )
         parent = planned.key
         made[parent] = time.time()
         on_layer(parent)
+
+
+@contextlib.contextmanager
+def _alone(key: str, title: str, engine: Engine, workspace: Workspace, report: Report) -> Iterator[bool]:
+    """Let no other build on this machine make the layer `key` meanwhile; whether one has just made it."""
+
+    def tell(holder: str) -> None:
+        report.say(f"{title}: waiting for {holder}, which builds this layer")
+
+    with exclusive(workspace.locks, key, on_wait=tell) as waited:
+        there = waited and key in engine.held()
+        if there:
+            report.say(f"{title}: another build has made it")
+        yield there
 
 
 def _run_step(

@@ -78,6 +78,11 @@ class Workspace:
     def keys(self) -> Path:
         return self.root / "keys"
 
+    @property
+    def locks(self) -> Path:
+        """A file for each layer that is being built (dibo.system.exclusive)."""
+        return self.root / "locks"
+
     @contextlib.contextmanager
     def run(self, *, sweepers: Mapping[str, Callable[[str], None]] | None = None) -> Iterator[Run]:
         """One run of dibo: first cleans up after runs that were killed, at the end after itself. `sweepers` remove

@@ -1,0 +1,62 @@
+"""One process at a time does a thing that has a name: builds the layer of a key, say. Others wait, and say for whom.
+
+A file of the name is locked (flock(2)), so that whoever holds it gives it up when it ends, however it ends. It is
+removed before that; whoever waited for a file that is gone by then takes a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+_PRIVATE: Final = 0o700
+_MOST: Final = 300
+"""Characters that are shown of another process's command."""
+
+
+@contextlib.contextmanager
+def exclusive(directory: Path, name: str, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
+    """Hold `name` of `directory`; whether somebody else held it before. `on_wait` gets the holder, as `process 17
+    (command)`, once. May raise OSError."""
+    directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    path, waited = directory / name, False
+    while True:
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not waited:
+                    on_wait(_holder(file))
+                waited = True
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file, path):
+                continue
+            file.truncate(0)
+            file.write(
+                f"process {os.getpid()} ({shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:_MOST]})"
+            )
+            file.flush()
+            try:
+                yield waited
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether `path` is still the file that is open."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    return " ".join(file.read(2 * _MOST).split()) or "another process"
