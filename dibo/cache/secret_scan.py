@@ -1,15 +1,7 @@
-"""What no layer may take along when it leaves this machine: a look at its tar as it goes by.
+"""A look at a layer's tar as it goes by on its way to a registry: secrets stay on this machine.
 
 Flavours that install secrets say so (`local: true`), and their layers stay. This is for those that forgot. It looks at
-names first, and reads only files that are small enough to be a secret:
-
-    private keys      any file that begins with a PEM or PuTTY header, outside /usr/{lib,share,src}, where packages
-                      keep test keys that everybody has
-    logins            authorized_keys, .netrc, .git-credentials, .aws/credentials, apt's auth.conf, docker's
-                      config.json and podman's auth.json with an `auth` in it
-    password hashes   in /etc/shadow and its kin: crypt(5), whether or not the account is locked
-    identities        SSH host keys and machine-id, in a base, which may have been a machine. In later layers packages
-                      make them while they are installed; the last step takes them out, and no machine has them
+names first, and reads only files that are small enough to be a secret; what is one: dibo.cache.secret_rules.
 
 The tar is what an engine writes: ustar headers, PAX names, GNU long names (POSIX pax; GNU tar manual, "Standard").
 What cannot be read as one is held back too.
@@ -17,34 +9,13 @@ What cannot be read as one is held back too.
 
 from __future__ import annotations
 
-import fnmatch
-import re
-from functools import lru_cache
 from typing import Final
+
+from dibo.cache.secret_rules import is_suspicious, secret_in
 
 _BLOCK: Final = 512
 _SMALL: Final = 256 << 10
 _META: Final = b"xgLK"  # headers that belong to the entry after them
-_KEY: Final = re.compile(rb"\s*(?:-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|PuTTY-User-Key-File-)")
-_HASH: Final = re.compile(
-    rb"^[^:\n]+:[!*]*(?:\$[0-9a-z]|_[./0-9A-Za-z]{19}|[./0-9A-Za-z]{13}:)", re.MULTILINE
-)
-_LOGIN: Final = re.compile(rb'"(?:auth|identitytoken|password)"\s*:\s*"[^"]')
-_PACKAGED: Final = ("usr/lib/", "usr/share/", "usr/src/", "lib/")
-_WHOLE: Final = {
-    "authorized_keys": ("*/authorized_keys", "*/authorized_keys2", "*/.ssh/authorized_keys*"),
-    "a login": (
-        "*/.netrc",
-        "*/.git-credentials",
-        "*/.aws/credentials",
-        "/etc/apt/auth.conf",
-        "/etc/apt/auth.conf.d/*",
-    ),
-}
-_SHADOW: Final = ("etc/shadow", "etc/shadow-", "etc/gshadow", "etc/gshadow-")
-_REGISTRY: Final = ("*/.docker/config.json", "*/.dockercfg", "*/containers/auth.json", "*/.dockerconfigjson")
-_NAMED: Final = (*(pattern for patterns in _WHOLE.values() for pattern in patterns), *_REGISTRY)
-_IDENTITY: Final = ("/etc/ssh/ssh_host_*_key", "/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
 class SecretScanner:
@@ -111,14 +82,7 @@ class SecretScanner:
         if self._kind not in (b"0", b"\0", b"7"):
             self._size = 0
             return False
-        return 0 < self._size <= _SMALL and self._suspicious()
-
-    def _suspicious(self) -> bool:
-        """Files whose content is looked at: by name, or any outside of what packages bring."""
-        return not self._name[1:].startswith(_PACKAGED) or self._named()
-
-    def _named(self) -> bool:
-        return _is(self._name, _NAMED)
+        return 0 < self._size <= _SMALL and is_suspicious(self._name)
 
     def _content(self, content: bytes) -> None:
         if self._kind == b"L":
@@ -132,36 +96,9 @@ class SecretScanner:
             self._judge(content)
 
     def _judge(self, content: bytes) -> None:
-        name = self._name
-        if self._base and _is(name, _IDENTITY):
-            if content.strip() not in (b"", b"uninitialized"):
-                self._say("the identity of a machine")
-        elif _is(name, ("/etc/ssh/ssh_host_*_key",)):
-            return
-        elif _KEY.match(content):
-            self._say("a private key")
-        elif name[1:] in _SHADOW:
-            if _HASH.search(content):
-                self._say("a password hash")
-        elif _is(name, _REGISTRY):
-            if _LOGIN.search(content):
-                self._say("a login of a registry")
-        else:
-            for what, patterns in _WHOLE.items():
-                if _is(name, patterns) and content.strip():
-                    self._say(what)
-
-    def _say(self, what: str) -> None:
-        self.found.append(f"{self._name}: {what}")
-
-
-@lru_cache
-def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
-
-
-def _is(name: str, patterns: tuple[str, ...]) -> bool:
-    return _pattern(patterns).match(name) is not None
+        secret = secret_in(self._name, content, base=self._base)
+        if secret:
+            self.found.append(f"{self._name}: {secret}")
 
 
 def _number(field: bytes) -> int:

@@ -12,6 +12,11 @@ from dibo.cache.secret_scan import SecretScanner
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n"
 
 
+CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----\n"
+WIREGUARD = b"[Interface]\nPrivateKey = " + b"A" * 43 + b"=\n"
+IN_ADDRESS = "a password in an address"
+
+
 def tar(*members: tuple[str, bytes | None], kind: int = tarfile.PAX_FORMAT) -> bytes:
     """A tar of files, and of directories where there is no content."""
     out = io.BytesIO()
@@ -50,6 +55,20 @@ def found(data: bytes, *, base: bool = False, piece: int = 1 << 20) -> list[str]
         ("etc/apt/auth.conf.d/90-esm", b"machine esm login bearer password x", "a login"),
         ("root/.docker/config.json", b'{"auths": {"h": {"auth": "bWU6eA=="}}}', "a login of a registry"),
         ("run/containers/auth.json", b'{"auths": {"h": {"auth": "bWU6eA=="}}}', "a login of a registry"),
+        ("etc/ssl/both.pem", CERTIFICATE + KEY, "a private key"),
+        ("root/.pgpass", b"# me\nhost:5432:db:me:hunter2\n", "a login"),
+        ("root/.my.cnf", b"[client]\nuser=me\npassword = hunter2\n", "a login"),
+        ("root/.npmrc", b"//registry.example/:_authToken=0123\n", "a login"),
+        ("root/.pypirc", b"[pypi]\nusername: me\npassword: hunter2\n", "a login"),
+        ("etc/pip.conf", b"[global]\nindex-url = https://me:hunter2@pypi.example/simple\n", IN_ADDRESS),
+        ("etc/apt/sources.list", b"deb https://me:hunter2@deb.example/debian x main\n", IN_ADDRESS),
+        ("etc/apt/sources.list.d/a.list", b"# a\ndeb https://me:hunter2@deb.example x y\n", IN_ADDRESS),
+        ("root/.kube/config", b"users:\n- user:\n    client-key-data: LS0t\n", "a login of a cluster"),
+        ("root/.vault-token", b"hvs.0123\n", "a login"),
+        ("etc/wireguard/wg0.conf", WIREGUARD, "a private key"),
+        ("root/.config/gh/hosts.yml", b"github.com:\n    oauth_token: x\n", "a token"),
+        ("opt/app/.env", b"TOKEN=ghp_" + b"0aZ" * 12 + b"\n", "a token of GitHub"),
+        ("opt/app/.env", b"ID=AKIAIOSFODNN7EXAMPLE\n", "a key of AWS"),
     ],
 )
 @pytest.mark.parametrize("base", [False, True])
@@ -73,6 +92,17 @@ def test_secrets(name: str, content: bytes, what: str, base: bool) -> None:
         ("etc/ssl/certs/x.pem", b"-----BEGIN CERTIFICATE-----\nMIIE"),
         ("root/.ssh/id.pub", b"ssh-ed25519 AAAA me\n"),
         ("opt/big", KEY + bytes(1 << 20)),
+        ("etc/ssl/chain.pem", CERTIFICATE * 3),
+        ("root/.pgpass", b"# nothing yet\n"),
+        ("root/.my.cnf", b"[client]\nuser=me\n"),
+        ("root/.npmrc", b"registry=https://registry.example/\n"),
+        ("etc/pip.conf", b"[global]\n# index-url = https://me:hunter2@pypi.example/simple\n"),
+        ("etc/pip.conf", b"[global]\nindex-url = https://user:password@pypi.example/simple\n"),
+        ("etc/pip.conf", b"[global]\nindex-url = https://me:${PASSWORD}@pypi.example/simple\n"),
+        ("etc/apt/sources.list", b"deb http://deb.example:80/debian@x main\n"),
+        ("root/.kube/config", b"clusters: []\n"),
+        ("etc/wireguard/wg0.conf", b"[Peer]\nPublicKey = AAAA\n"),
+        ("usr/bin/tool", b"\x7fELF\0\0 https://me:hunter2@pypi.example"),
     ],
 )
 def test_no_secrets(name: str, content: bytes) -> None:
