@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from dibo.cache import entry
 from dibo.cache.entry import LayerDescriptor
-from dibo.cache.pace import paced
 from dibo.errors import DiboError, RegistryError, SignatureError, Unreachable, VerificationFailed
 from dibo.images import documents
 from dibo.images.image import Image, Layer
@@ -67,13 +66,12 @@ def read_entry(repository: ImageName, key: str) -> CachedImage:
     digest, manifest = api.manifest(name)
     image = image_at(repository, digest, manifest, what=str(name))
     ingredients = entry.check(image.config, key=key, where=str(repository))
-    layers = tuple(replace(layer, open=paced(layer.open)) for layer in image.layers)
     return CachedImage(
         key=key,
         repository=repository,
         digest=digest,
         manifest=manifest,
-        image=replace(image, layers=layers),
+        image=image,
         ingredients=ingredients,
     )
 

@@ -14,10 +14,9 @@ import pytest
 
 from dibo.cache import entry
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches
-from dibo.cache.pace import Pace, paced
 from dibo.cache.publish import PendingLayer, Publisher
 from dibo.cache.verify import verify
-from dibo.errors import DiboError, Unreachable
+from dibo.errors import DiboError
 from dibo.images.image import Image
 from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, parse_repository
@@ -337,33 +336,7 @@ def test_a_damaged_config_is_sent_again(cache: Cache, monkeypatch: pytest.Monkey
     assert usable(cache.runner(), "two") is not None
 
 
-# Slow ones
-
-
-class Dripping(io.BytesIO):
-    """Gives 5,000 bytes a second, by a clock of its own."""
-
-    now = 0.0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.now += 1.0
-        return super().read(5000)
-
-
-def read_slowly(length: int) -> float:
-    """Read so many bytes; the seconds that it took. Raises Unreachable."""
-    dripping = Dripping(bytes(length))
-    pace = Pace(slowest=256 << 10, grace=15.0, clock=lambda: dripping.now)
-    with paced(lambda: dripping, pace)() as stream:
-        while stream.read(1 << 20):
-            pass
-    return dripping.now
-
-
-def test_what_is_slower_than_building_is_not_waited_for() -> None:
-    with pytest.raises(Unreachable, match="sends 5 kB/s"):
-        read_slowly(1 << 30)
-    assert read_slowly(20_000) == 5.0, "what is small may be slow"
+# What to do
 
 
 def test_a_login_that_is_missing_says_what_to_do(cache: Cache) -> None:
