@@ -11,7 +11,7 @@ from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter, Converters
 from dibo.build import host_hooks
-from dibo.build.build import Job, host_environment
+from dibo.build.build import Job, host_run
 from dibo.build.engine import Root, Setup
 from dibo.disk import layout_choice
 from dibo.disk.convert import convert
@@ -98,8 +98,8 @@ def planned_disk(
         check_request(request)
         with open_session(settings, setup, workspace=workspace) as session:
             loop = decide_loop(request, directory=session.engine.gives_directory, report=report)
-            environment = host_environment(settings, stack)
-            with hooked_disk(stack, request, setup, loop=loop, environment=environment) as hooked:
+            host = host_run(settings, stack, report)
+            with hooked_disk(stack, request, setup, loop=loop, host=host) as hooked:
                 job = session.job(stack)
                 yield PlannedDisk(session=session, job=job, request=request, hooked=hooked, loop=loop)
 
@@ -122,7 +122,7 @@ def _request(
     check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
     size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
     size, set_by = host_hooks.image_size(
-        stack, size=size, set_by=set_by, environment=host_environment(settings, stack), say=report.say
+        stack, size=size, set_by=set_by, host=host_run(settings, stack, report)
     )
     return DiskRequest(
         output=settings.output,

@@ -24,7 +24,8 @@ def _lines(settings: Settings) -> Iterator[str]:
     rows = [(found, catalogue.get(found.name)) for found in catalogue]
     width = max((len(found.name) for found, _ in rows), default=0)
     for found, flavour in rows:
-        yield f"{found.name:{width}}  {flavour.summary}  ({found.path})".replace("    (", "  (")
+        mark = "  [hooks on this machine]" if flavour.host_phases else ""
+        yield f"{found.name:{width}}  {flavour.summary}  ({found.path}){mark}".replace("    (", "  (")
         for shadowed in found.shadows:
             yield f"{'':{width}}  shadows {shadowed}"
 

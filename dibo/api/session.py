@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dibo.build import build as spine
-from dibo.build import ingredients_store
+from dibo.build import host_hooks, ingredients_store
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
 from dibo.errors import (
@@ -127,10 +127,12 @@ class Session:
 
 def stack_of(settings: Settings, run: Run | None = None) -> Stack:
     """The flavours that were asked for, and those that they need, read once. Within a run, their files are copied, so
-    that whoever works with the stack sees what was read."""
+    that whoever works with the stack sees what was read. Raises UsageError where --host-hooks forbids a flavour."""
     copies = run.subdirectory("flavours") if run is not None else None
     catalogue = spine.catalogue(settings, copies=copies)
-    return make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)
+    stack = make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)
+    host_hooks.require_allowed(stack, settings.host_hooks)
+    return stack
 
 
 def _engine(stack: ExitStack, settings: Settings, caches: Caches | None, setup: Setup) -> Engine:

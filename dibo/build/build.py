@@ -14,6 +14,7 @@ from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import CLOUD_IMAGES, BaseSettings
 from dibo.build.context import ExtraFiles, Runner
 from dibo.build.engine import Engine, StepRun
+from dibo.build.host_hooks import HostRun
 from dibo.build.sandbox import Confinement
 from dibo.build.secrets import SecretValues, read_secrets
 from dibo.errors import HookFailed
@@ -94,8 +95,7 @@ def prepare(
     extra = host_hooks.extra_data(
         stack,
         directory=run.subdirectory("extra-data"),
-        environment=host_environment(settings, stack),
-        say=report.say,
+        host=host_run(settings, stack, report),
     )
     runner = Runner()
     plan = make_plan(
@@ -106,6 +106,13 @@ def prepare(
         held=lambda key: not settings.refresh and key in held,
     )
     return Job(settings=settings, plan=plan, base=base, extra=extra, runner=runner, secrets=secrets)
+
+
+def host_run(settings: Settings, stack: Stack, report: Report) -> HostRun:
+    """What hooks on the host run with."""
+    return HostRun(
+        environment=host_environment(settings, stack), on_output=report.say, policy=settings.host_hooks
+    )
 
 
 def confinement_of(settings: Settings) -> Confinement:

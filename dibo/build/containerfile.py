@@ -99,6 +99,7 @@ def describe_flavour(flavour: Flavour, entry: CatalogueEntry) -> str:
     lines += [f"  variable  {name}={value}" for name, value in flavour.environment]
     lines += ["  local     its layers hold data of this user or machine"] if flavour.local else []
     lines += [f"  hook      {hook.path}" for hook in flavour.hooks]
+    lines += [f"  host      its hooks of {phase} run on this machine" for phase in flavour.host_phases]
     lines += [f"  data      {path}" for path in flavour.data]
     lines += [f"  ramdisk   {file.path}" for file in flavour.ramdisk]
     if flavour.disk is not None:

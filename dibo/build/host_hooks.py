@@ -1,7 +1,7 @@
 """Hooks that run on the host, as the user: block-device-size.d, block-device.d and extra-data.d.
 
 The first two answer on stdout, in lines `NAME=value`; the last such line wins, other lines are shown and ignored.
-Answers are parsed, never evaluated.
+Answers are parsed, never evaluated. --host-hooks says whether they run as they are, under bubblewrap, or not at all.
 """
 
 from __future__ import annotations
@@ -11,28 +11,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.build import sandbox
 from dibo.build.context import ExtraFiles
 from dibo.errors import FlavourError, HookFailed, UsageError
 from dibo.flavours.files import copy_files, read_files
 from dibo.flavours.model import HOOK_NAME, File, Flavour, Phase
 from dibo.flavours.stack import Stack
+from dibo.settings.settings import NONE
 from dibo.system import process
 from dibo.units import format_gib, parse_gib
 
 _ANSWERS: Final = {Phase.BLOCK_DEVICE_SIZE: "IMAGE_SIZE", Phase.BLOCK_DEVICE: "IMAGE_BLOCK_DEVICE"}
 _UMASK: Final = 0o022  # so that a file of mode 0600 is one that its hook made so
 
-Say = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRun:
+    """What every hook on the host runs with."""
+
+    environment: Mapping[str, str]
+    on_output: Callable[[str], None]
+    policy: str
+    """The value of --host-hooks."""
 
 
-def image_size(
-    stack: Stack, *, size: int, set_by: str, environment: Mapping[str, str], say: Say
-) -> tuple[int, str]:
+def require_allowed(stack: Stack, policy: str) -> None:
+    """Raises UsageError where --host-hooks none forbids a flavour."""
+    if policy != NONE:
+        return
+    for flavour in stack.flavours:
+        if flavour.host_phases:
+            phases = ", ".join(flavour.host_phases)
+            raise UsageError(
+                f"the flavour {flavour.name!r} has hooks that run on this machine ({phases}), and --host-hooks is none",
+                hint=f"look at them in {flavour.origin}, then allow them: --host-hooks run, or --host-hooks sandbox",
+            )
+
+
+def image_size(stack: Stack, *, size: int, set_by: str, host: HostRun) -> tuple[int, str]:
     """Bytes of the image, and who set them: `size` and `set_by`, unless block-device-size.d hooks make something else
     of it. Raises HookFailed."""
     for flavour, name in _in_order(stack, Phase.BLOCK_DEVICE_SIZE):
-        given = {**environment, "IMAGE_SIZE": format_gib(size)}
-        answer = _ask(flavour, Phase.BLOCK_DEVICE_SIZE, name, given, say)
+        given = {"IMAGE_SIZE": format_gib(size)}
+        answer = _ask(_Hook(flavour, Phase.BLOCK_DEVICE_SIZE, name), given, host, None)
         if answer is not None:
             try:
                 size = parse_gib(answer)
@@ -57,22 +78,20 @@ def has_block_device(stack: Stack) -> bool:
     return bool(_in_order(stack, Phase.BLOCK_DEVICE))
 
 
-def block_device(
-    stack: Stack, *, device: Path, environment: Mapping[str, str], say: Say, after: Callable[[], None]
-) -> Answer:
+def block_device(stack: Stack, *, device: Path, host: HostRun, after: Callable[[], None]) -> Answer:
     """Run block-device.d hooks on `device`, which stands for the disk; there is at least one. Each is given the whole
     device; `after` is called after each. Raises HookFailed."""
     last = Answer(text=None, hook=Path())
     for flavour, name in _in_order(stack, Phase.BLOCK_DEVICE):
-        given = {**environment, "IMAGE_BLOCK_DEVICE": str(device)}
-        text = _ask(flavour, Phase.BLOCK_DEVICE, name, given, say)
+        given = {"IMAGE_BLOCK_DEVICE": str(device)}
+        text = _ask(_Hook(flavour, Phase.BLOCK_DEVICE, name), given, host, device)
         if text is not None or not last.hook.name:
             last = Answer(text=text, hook=flavour.origin / Phase.BLOCK_DEVICE / name)
         after()
     return last
 
 
-def extra_data(stack: Stack, *, directory: Path, environment: Mapping[str, str], say: Say) -> ExtraFiles:
+def extra_data(stack: Stack, *, directory: Path, host: HostRun) -> ExtraFiles:
     """Run extra-data.d hooks. Each flavour's TMP_HOOKS_PATH begins as a copy of the flavour, below `directory`;
     what is new or changed in it afterwards is its extra data."""
     made: dict[str, tuple[Path, tuple[File, ...]]] = {}
@@ -82,8 +101,8 @@ def extra_data(stack: Stack, *, directory: Path, environment: Mapping[str, str],
             places[flavour.name] = directory / flavour.name
             places[flavour.name].mkdir()
             copy_files(flavour.directory, flavour.files, places[flavour.name])
-        given = {**environment, "TMP_HOOKS_PATH": str(places[flavour.name])}
-        _run(flavour, Phase.EXTRA_DATA, name, given, say)
+        given = {"TMP_HOOKS_PATH": str(places[flavour.name])}
+        _run(_Hook(flavour, Phase.EXTRA_DATA, name), given, host, places[flavour.name])
     for flavour_name, place in places.items():
         before = {file.path: file for file in stack.get(flavour_name).files}
         files = tuple(file for file in read_files(place, private=True) if before.get(file.path) != file)
@@ -112,37 +131,52 @@ def _in_order(stack: Stack, phase: Phase) -> list[tuple[Flavour, str]]:
     return [(stack.flavours[place], name) for name, place in sorted(entries)]
 
 
-def _ask(flavour: Flavour, phase: Phase, name: str, environment: Mapping[str, str], say: Say) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    """One hook of one flavour."""
+
+    flavour: Flavour
+    phase: Phase
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.flavour.origin / self.phase / self.name
+
+
+def _ask(hook: _Hook, environment: Mapping[str, str], host: HostRun, writable: Path | None) -> str | None:
     answer = None
-    for line in _run(flavour, phase, name, environment, say).splitlines():
+    for line in _run(hook, environment, host, writable).splitlines():
         key, separator, value = line.strip().partition("=")
-        if separator and key == _ANSWERS[phase]:
+        if separator and key == _ANSWERS[hook.phase]:
             answer = value.strip()
         elif line.strip():
-            say(line)
+            host.on_output(line)
     return answer
 
 
-def _run(flavour: Flavour, phase: Phase, name: str, environment: Mapping[str, str], say: Say) -> str:
-    path = flavour.origin / phase / name
+def _run(hook: _Hook, environment: Mapping[str, str], host: HostRun, writable: Path | None) -> str:
+    origin = hook.flavour.origin.absolute()
+    around = sandbox.around_host_hook(writable, origin) if host.policy == "sandbox" else []
     try:
         done = process.run(
-            [str(path)],
-            env={**process.proxies(), **environment},
-            cwd=flavour.origin,
+            [*around, str(hook.path)],
+            env={**process.proxies(), **host.environment, **environment},
+            cwd=hook.flavour.origin,
             capture=True,
-            on_output=say,
-            check=False,
+            on_output=host.on_output,
             umask=_UMASK,
+            check=False,
         )
     except OSError as error:
         raise HookFailed(
-            f"the hook {path} cannot be run: {error.strerror}",
+            f"the hook {hook.path} cannot be run: {error.strerror}",
             hint="does its first line name an interpreter?",
         ) from error
     if done.returncode != 0:
         raise HookFailed(
-            f"the hook {name} of flavour {flavour.name!r} in {phase} {process.describe_exit(done.returncode)}",
-            hint="\n".join([f"it is {path}", *(f"| {line}" for line in done.tail)]),
+            f"the hook {hook.name} of flavour {hook.flavour.name!r} in {hook.phase} "
+            f"{process.describe_exit(done.returncode)}",
+            hint="\n".join([f"it is {hook.path}", *(f"| {line}" for line in done.tail)]),
         )
     return done.stdout

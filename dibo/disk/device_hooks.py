@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Final
 
 from dibo.build import host_hooks
 from dibo.build.engine import Setup
-from dibo.build.host_hooks import Answer
+from dibo.build.host_hooks import Answer, HostRun
 from dibo.disk import found as disks
 from dibo.disk.found import FoundDisk
 from dibo.disk.loop.fill import data_of
@@ -63,7 +63,7 @@ class HookedDisk:
 
 @contextmanager
 def hooked_disk(
-    stack: Stack, request: DiskRequest, setup: Setup, *, loop: bool, environment: Mapping[str, str]
+    stack: Stack, request: DiskRequest, setup: Setup, *, loop: bool, host: HostRun
 ) -> Iterator[HookedDisk | None]:
     """Run the hooks on a disk as large as `request` says; None where they left it alone. With `loop` its file is beside
     the raw disk.
@@ -90,8 +90,7 @@ def hooked_disk(
         answer = host_hooks.block_device(
             stack,
             device=device.path if device is not None else file,
-            environment=environment,
-            say=setup.report.say,
+            host=host,
             after=lambda: _tell_kernel(device, file),
         )
         made = _judge(answer, file, device, size)

@@ -139,6 +139,11 @@ class Flavour:
     disk: Statement | None = None
     """What it says about the disk: under `disk`, or in layout.yaml."""
 
+    @property
+    def host_phases(self) -> tuple[Phase, ...]:
+        """Those of its phases whose hooks run on the machine that builds."""
+        return tuple(phase for phase in HOST_PHASES if self.hooks_of(phase))
+
     def hooks_of(self, phase: Phase) -> tuple[Hook, ...]:
         """The hooks of one phase, in the order of their names."""
         return tuple(hook for hook in self.hooks if hook.phase is phase)

@@ -101,7 +101,11 @@ def describe(
         f"stack         {' '.join(plan.recipe.stack.names)}",
         f"architecture  {plan.recipe.architecture}",
     ]
-    lines += [f"epoch         {plan.epoch}", ""]
+    lines.append(f"epoch         {plan.epoch}")
+    on_host = [flavour for flavour in plan.recipe.stack.flavours if flavour.host_phases]
+    for title, flavour in zip(["host hooks", *[""] * len(on_host)], on_host, strict=False):
+        lines.append(f"{title:12}  {flavour.name}: {', '.join(flavour.host_phases)}, on this machine")
+    lines.append("")
     rows = [(plan.base_key, "cached" if plan.base_held else "build", f"base {plan.base_name}")]
     for number, planned in enumerate(plan.steps):
         state = "cached" if number < plan.resume else "build"

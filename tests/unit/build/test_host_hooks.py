@@ -9,9 +9,11 @@ import pytest
 
 from dibo.build import host_hooks
 from dibo.build.context import ExtraFiles
-from dibo.errors import FlavourError, HookFailed
+from dibo.build.host_hooks import HostRun
+from dibo.errors import FlavourError, HookFailed, UsageError
 from dibo.units import GIB, MIB
 from tests.support.flavours import read_stack, write_flavour
+from tests.support.requirements import need
 
 SH = "#!/bin/sh\n"
 
@@ -24,8 +26,7 @@ def size_of(
         read_stack(directory, *asked),
         size=size,
         set_by="IMAGE_SIZE",
-        environment={"DECLARED": "yes"},
-        say=heard.append,
+        host=HostRun(environment={"DECLARED": "yes"}, on_output=heard.append, policy="run"),
     )
 
 
@@ -119,8 +120,7 @@ def test_block_device_hooks_are_given_the_whole_disk_and_the_last_answer_wins(tm
     answer = host_hooks.block_device(
         read_stack(tmp_path, "a", "b", "c"),
         device=Path("/the/disk"),
-        environment={},
-        say=said.append,
+        host=HostRun(environment={}, on_output=said.append, policy="run"),
         after=lambda: times.append(1),
     )
     assert answer == host_hooks.Answer(text="$(touch trap)", hook=tmp_path / "b" / "block-device.d" / "10-b")
@@ -129,12 +129,12 @@ def test_block_device_hooks_are_given_the_whole_disk_and_the_last_answer_wins(tm
     assert not list(tmp_path.rglob("trap"))
 
 
-def extra(directory: Path, *asked: str) -> ExtraFiles:
+def extra(directory: Path, *asked: str, policy: str = "run", said: list[str] | None = None) -> ExtraFiles:
     place = directory / "extra"
     place.mkdir()
-    return host_hooks.extra_data(
-        read_stack(directory / "flavours", *asked), directory=place, environment={}, say=lambda _: None
-    )
+    output: list[str] = [] if said is None else said
+    host = HostRun(environment={}, on_output=output.append, policy=policy)
+    return host_hooks.extra_data(read_stack(directory / "flavours", *asked), directory=place, host=host)
 
 
 def test_extra_data_is_what_a_hook_adds_or_changes(tmp_path: Path) -> None:
@@ -203,3 +203,42 @@ def test_extra_data_that_leaves(tmp_path: Path) -> None:
     write_flavour(tmp_path / "flavours", "a", {"extra-data.d/10-a": text})
     with pytest.raises(FlavourError, match="leaves its flavour"):
         extra(tmp_path, "a")
+
+
+def test_a_hook_in_the_sandbox_writes_to_its_place_alone_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    need("bwrap")
+    outside = tmp_path / "outside"
+    outside.write_text("as it was")
+    text = (
+        f"echo changed > {outside} || echo home: read-only\n"
+        'echo data > "$TMP_HOOKS_PATH/data"; echo x > /tmp/of-the-hook; cat "$TMP_HOOKS_PATH/beside"\n'
+        "sleep 987656 & disown 2> /dev/null; true\n"
+    )
+    write_flavour(tmp_path / "flavours", "a", {"extra-data.d/10-a": SH + text, "beside": "seen\n"})
+    made = extra(tmp_path, "a", policy="sandbox")
+    assert [file.path for file in made.values["a"]] == ["data"]
+    assert outside.read_text() == "as it was"
+    assert not Path("/tmp/of-the-hook").exists()
+    commands = [
+        path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)
+    ]
+    assert not [command for command in commands if b"987656" in command]
+
+
+def test_the_same_hook_without_the_sandbox_does_all_of_it(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("as it was")
+    write_flavour(tmp_path / "flavours", "a", {"extra-data.d/10-a": SH + f"echo changed > {outside}\n"})
+    extra(tmp_path, "a")
+    assert outside.read_text() == "changed\n"
+
+
+def test_none_refuses_a_stack_with_hooks_on_the_host(tmp_path: Path) -> None:
+    write_flavour(tmp_path, "a", {"install.d/10-a": SH})
+    write_flavour(tmp_path, "b", {"extra-data.d/10-b": SH, "block-device.d/10-b": SH})
+    host_hooks.require_allowed(read_stack(tmp_path, "a"), "none")
+    host_hooks.require_allowed(read_stack(tmp_path, "a", "b"), "sandbox")
+    with pytest.raises(
+        UsageError, match=r"'b' has hooks that run on this machine \(block-device.d, extra-data.d\)"
+    ):
+        host_hooks.require_allowed(read_stack(tmp_path, "a", "b"), "none")

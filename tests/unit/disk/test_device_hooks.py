@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dibo.build.engine import Setup
+from dibo.build.host_hooks import HostRun
 from dibo.disk.device_hooks import HookedDisk, hooked_disk
 from dibo.disk.request import DiskRequest
 from dibo.errors import DiboError, HookFailed, LayoutError
@@ -48,7 +49,7 @@ def hooked(directory: Path, *texts: str) -> HookedDisk | None:
             ),
             Setup(run=run, report=Report(io.StringIO())),
             loop=False,
-            environment={},
+            host=HostRun(environment={}, on_output=lambda _: None, policy="run"),
         ) as made,
     ):
         if made is not None:
