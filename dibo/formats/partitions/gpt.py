@@ -20,7 +20,7 @@
 All little-endian; GUIDs with their first three fields so, too (`UUID.bytes_le`). The CRC is that of zlib,
 of the header with its CRC field zero. UEFI 2.10, 5.2.3 (protective MBR) and 5.3 (GPT).
 
-The ramdisk's pull program bundles this module: standard library and dibo.formats.magic only, as of Python 3.10.
+The ramdisk's pull program bundles this module: standard library, magic and protective only, as of Python 3.10.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from typing import BinaryIO, NamedTuple
 from uuid import UUID
 
 from dibo.formats import magic
+from dibo.formats.partitions.protective import is_protective, protective_mbr, stretched
 
 SECTOR = 512
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY = struct.Struct("<16s16sQQQ72s")
-_MBR_RECORD = struct.Struct("<B3sB3sII")
 _REVISION = 0x00010000
 _ENTRIES = 128
 ENTRIES_SECTORS = 32
@@ -45,9 +45,6 @@ ENTRIES_SECTORS = 32
 FIRST_USABLE = 2 + ENTRIES_SECTORS
 _MAX_ENTRIES_BYTES = 1 << 20  # the specification sets no limit; nobody writes more than a few hundred entries
 _LEAST_SECTORS = 2 * (ENTRIES_SECTORS + 1) + 2
-_MBR_TABLE = 446
-_MBR_RECORDS = 4
-_PROTECTIVE = 0xEE
 
 Read = Callable[[int, int], bytes]
 """`read(offset, size)`: bytes of a disk; fewer where it ends."""
@@ -193,13 +190,6 @@ def encode(entries: Sequence[Entry], *, size: int, disk_guid: UUID) -> Gpt:
     )
 
 
-def protective_mbr(sectors: int, *, boot_code: bytes = b"") -> bytes:
-    """Sector 0 of a disk of `sectors` sectors."""
-    first_chs, last_chs = b"\x00\x02\x00", b"\xff\xff\xff"  # sector 1; "cannot be said in CHS" (table 5.4)
-    record = _MBR_RECORD.pack(0, first_chs, _PROTECTIVE, last_chs, 1, min(sectors - 1, 0xFFFFFFFF))
-    return boot_code.ljust(_MBR_TABLE, b"\0") + record.ljust(64, b"\0") + magic.BOOT_SIGNATURE
-
-
 def fit(copy: Copy, size: int) -> Gpt:
     """The table as it is on a disk of `size` bytes: the second copy at its end, and all up to there usable; on a disk
     of the same size as it was. Whatever else a header has is kept. `head` is the first two sectors; the entries go to
@@ -214,7 +204,7 @@ def fit(copy: Copy, size: int) -> Gpt:
     first = _sealed(fields._replace(this_lba=1, other_lba=last, entries_lba=entries_lba), rest)
     second = _sealed(fields._replace(this_lba=last, other_lba=1, entries_lba=start), rest)
     return Gpt(
-        head=_stretched(copy.mbr, last) + first,
+        head=stretched(copy.mbr, last) + first,
         tail=copy.raw_entries.ljust(copy.entries_sectors * SECTOR, b"\0") + second,
         tail_offset=start * SECTOR,
     )
@@ -236,6 +226,36 @@ def only(copy: Copy, entry: Entry, *, boot_code: bytes) -> Copy:
     return Copy(table=table, mbr=protective_mbr(1, boot_code=boot_code), header=header, raw_entries=raw)
 
 
+def with_guids(
+    head: bytes, *, sector: int, of_partition: Callable[[int], UUID], of_disk: Callable[[], UUID]
+) -> bytes:
+    """`head` reaches to the end of the table's entries on a disk with sectors of `sector` bytes: the same with other
+    GUIDs, `of_partition` by number, and the checksums that go with them. A header that makes no sense stays as it
+    is."""
+    fields = _Header._make(_HEADER.unpack_from(head, sector))
+    if not _HEADER.size <= fields.header_size <= SECTOR or not _are_plausible(fields):
+        return head
+    changed = bytearray(head)
+    start = fields.entries_lba * sector
+    end = start + fields.entry_count * fields.entry_size
+    if end > len(head):
+        return head
+    for number, offset in enumerate(range(start, end, fields.entry_size), 1):
+        kind, _, *rest = _ENTRY.unpack_from(head, offset)
+        if any(kind):
+            _ENTRY.pack_into(changed, offset, kind, of_partition(number).bytes_le, *rest)
+    fields = fields._replace(disk_guid=of_disk().bytes_le, entries_crc=zlib.crc32(changed[start:end]))
+    header = _sealed(fields, head[sector + _HEADER.size : sector + fields.header_size])
+    changed[sector : sector + fields.header_size] = header[: fields.header_size]
+    return bytes(changed)
+
+
+def _are_plausible(fields: _Header) -> bool:
+    """Whether the entries have a size that a reader takes."""
+    count, size = fields.entry_count, fields.entry_size
+    return size >= _ENTRY.size and not size % 8 and 0 < count * size <= _MAX_ENTRIES_BYTES
+
+
 def _sealed(fields: _Header, rest: bytes = b"") -> bytes:
     """A header with the CRC that goes with it, padded to a sector. `rest` is what it has beyond the known fields."""
     crc = zlib.crc32(_HEADER.pack(*fields._replace(header_crc=0)) + rest)
@@ -250,32 +270,6 @@ def _encode_entry(entry: Entry) -> bytes:
         entry.last_lba,
         entry.attributes,
         entry.name.encode("utf-16-le"),
-    )
-
-
-def _stretched(mbr: bytes, last: int) -> bytes:
-    """The protective MBR of a larger disk. A hybrid one, with other partitions, stays as it is."""
-    kinds = _record_types(mbr)
-    if sorted(kinds) != [0, 0, 0, _PROTECTIVE]:
-        return mbr
-    record_at = _MBR_TABLE + _MBR_RECORD.size * kinds.index(_PROTECTIVE)
-    sectors_at = record_at + _MBR_RECORD.size - 4
-    return mbr[:sectors_at] + struct.pack("<I", min(last, 0xFFFFFFFF)) + mbr[sectors_at + 4 :]
-
-
-def _record_types(mbr: bytes) -> list[int]:
-    return [
-        _MBR_RECORD.unpack_from(mbr, _MBR_TABLE + _MBR_RECORD.size * index)[2]
-        for index in range(_MBR_RECORDS)
-    ]
-
-
-def is_protective(mbr: bytes) -> bool:
-    """Whether sector 0 says that a GPT follows."""
-    return (
-        len(mbr) >= SECTOR
-        and mbr.startswith(magic.BOOT_SIGNATURE, magic.BOOT_SIGNATURE_AT)
-        and _PROTECTIVE in _record_types(mbr)
     )
 
 
@@ -340,7 +334,7 @@ def read_copy(read: Read, *, lba: int) -> Copy:
     ):
         raise GptError(f"the header of the partition table in sector {lba} is damaged")
     count, size = fields.entry_count, fields.entry_size
-    if size < _ENTRY.size or size % 8 or not 0 < count * size <= _MAX_ENTRIES_BYTES:
+    if not _are_plausible(fields):
         raise GptError(f"the partition table in sector {lba} has {count} entries of {size} bytes")
     raw = _read(read, fields.entries_lba * SECTOR, count * size)
     if zlib.crc32(raw) != fields.entries_crc:

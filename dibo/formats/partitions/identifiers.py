@@ -8,20 +8,17 @@ derives the PARTUUID of each partition from it.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import UUID, uuid4
 
 from dibo.formats import magic
+from dibo.formats.partitions import gpt
+from dibo.formats.partitions.mbr import SIGNATURE_AT
 
 MARK: Final = b"# dibo: a deployment may replace the identifiers of this disk\n"
 MARK_OFFSET: Final = 2040 * 512
-_HEADER: Final = struct.Struct("<8sIIIIQQQQ16sQIII")
 _SECTORS: Final = (512, 4096)
-_MBR_SIGNATURE: Final = 440
-_DISK_GUID_OFFSET, _GUID_OFFSET, _GUID_SIZE = 56, 16, 16
 
 
 def are_replaceable(head: bytes) -> bool:
@@ -38,25 +35,19 @@ def replaced(
     """
     if not are_replaceable(head):
         return head
+    unchanged = kept or {}
+
+    def guid_of(number: int) -> UUID:
+        return unchanged[number] if number in unchanged else draw()
+
     for sector in _SECTORS:
         if head[sector:].startswith(magic.GPT):
-            return _of_gpt(bytearray(head), sector, kept or {}, draw)
+            return gpt.with_guids(
+                head,
+                sector=sector,
+                of_partition=guid_of,
+                of_disk=draw,
+            )
     if not head.startswith(magic.BOOT_SIGNATURE, magic.BOOT_SIGNATURE_AT):
         return head
-    return head[:_MBR_SIGNATURE] + draw().bytes[:4] + head[_MBR_SIGNATURE + 4 :]
-
-
-def _of_gpt(head: bytearray, sector: int, kept: Mapping[int, UUID], draw: Callable[[], UUID]) -> bytes:
-    fields = _HEADER.unpack_from(head, sector)
-    header_size, (entries_lba, count, entry_size) = fields[2], fields[10:13]
-    start = entries_lba * sector
-    for number in range(1, count + 1):
-        offset = start + (number - 1) * entry_size
-        if any(head[offset : offset + _GUID_SIZE]):
-            guid = kept[number] if number in kept else draw()
-            head[offset + _GUID_OFFSET : offset + _GUID_OFFSET + _GUID_SIZE] = guid.bytes_le
-    head[sector + _DISK_GUID_OFFSET : sector + _DISK_GUID_OFFSET + _GUID_SIZE] = draw().bytes_le
-    struct.pack_into("<I", head, sector + 88, zlib.crc32(head[start : start + count * entry_size]))
-    struct.pack_into("<I", head, sector + 16, 0)
-    struct.pack_into("<I", head, sector + 16, zlib.crc32(head[sector : sector + header_size]))
-    return bytes(head)
+    return head[:SIGNATURE_AT] + draw().bytes[:4] + head[SIGNATURE_AT + 4 :]

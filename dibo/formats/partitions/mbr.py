@@ -26,9 +26,13 @@ from typing import Final
 from dibo.formats import magic
 from dibo.units import SECTOR
 
-_ENTRY: Final = struct.Struct("<B3sB3sII").pack
-_TABLE: Final = 446
-_SIGNATURE: Final = 440
+RECORD: Final = struct.Struct("<B3sB3sII")
+"""Mark, first sector and type, last sector as cylinder, head and sector; first sector, sectors."""
+RECORDS: Final = 4
+TABLE_AT: Final = 446
+SIGNATURE_AT: Final = 440
+ACTIVE: Final = 0x80
+EXTENDED_TYPES: Final = (0x05, 0x0F, 0x85)
 _EXTENDED: Final = 0x0F  # addressed by LBA
 _LINK: Final = 0x05
 """Of the chain within it."""
@@ -71,14 +75,14 @@ def encode(entries: Sequence[Entry], *, signature: int) -> list[tuple[int, bytes
 
 
 def _entry(entry: Entry, relative: int) -> bytes:
-    active = 0x80 if entry.active else 0
+    active = ACTIVE if entry.active else 0
     return _record(
         active, entry.type_code, entry.first_lba, entry.sectors, seen_from=entry.first_lba - relative
     )
 
 
 def _record(active: int, code: int, start: int, sectors: int, *, seen_from: int) -> bytes:
-    return _ENTRY(active, _chs(start), code, _chs(start + sectors - 1), start - seen_from, sectors)
+    return RECORD.pack(active, _chs(start), code, _chs(start + sectors - 1), start - seen_from, sectors)
 
 
 def _chs(lba: int) -> bytes:
@@ -90,5 +94,5 @@ def _chs(lba: int) -> bytes:
 
 
 def _sector(entries: list[bytes], signature: int) -> bytes:
-    table = b"".join(entries).ljust(64, b"\0")
-    return bytes(_SIGNATURE) + struct.pack("<I2x", signature) + table + magic.BOOT_SIGNATURE
+    table = b"".join(entries).ljust(RECORDS * RECORD.size, b"\0")
+    return bytes(SIGNATURE_AT) + struct.pack("<I2x", signature) + table + magic.BOOT_SIGNATURE

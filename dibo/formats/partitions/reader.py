@@ -1,16 +1,11 @@
 """Where the volumes of a disk are: in a GUID partition table, in an MBR, or the disk itself is one.
 
-    MBR: 16 bytes each from 446 on           extended (0x05, 0x0f, 0x85): a chain of sectors like it
-      0 u8 0x80 or 0: active                   1st record: a logical partition, from this sector on
-      4 u8 type, 0: unused                     2nd record: the next of the chain, from the first one on
-      8 u32 first sector, 12 u32 sectors       numbered from 5
-
-A GPT counts if either copy is sound: images are cut, and grown, by tools that leave the second where it was.
+Records of an MBR are drawn in mbr.py. A GPT counts if either copy is sound: images are cut, and grown, by tools that
+leave the second where it was.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -19,13 +14,11 @@ from uuid import UUID
 from dibo.errors import DiskImageError
 from dibo.formats import magic
 from dibo.formats.partitions import gpt
+from dibo.formats.partitions.mbr import ACTIVE, EXTENDED_TYPES, RECORD, RECORDS, TABLE_AT
+from dibo.formats.partitions.protective import is_protective
 from dibo.formats.source import Source
 from dibo.units import SECTOR
 
-_TABLE: Final = 446
-_RECORD: Final = struct.Struct("<B3xB3xII")
-_EXTENDED: Final = (0x05, 0x0F, 0x85)
-_ACTIVE: Final = 0x80
 _FIRST_LOGICAL: Final = 5
 _MOST_LOGICAL: Final = 128
 
@@ -65,10 +58,10 @@ def table(disk: Source) -> Table | None:
     if disk.size < 2 * SECTOR:
         return None
     first = disk.read(0, 2 * SECTOR)
-    records = [_RECORD.unpack_from(first, _TABLE + 16 * index) for index in range(4)]
+    records = [_record(first, index) for index in range(RECORDS)]
     if first[SECTOR - 2 : SECTOR] != magic.BOOT_SIGNATURE:
         records = []
-    if first.startswith(magic.GPT, SECTOR) or gpt.is_protective(first):
+    if first.startswith(magic.GPT, SECTOR) or is_protective(first):
         found = _of_gpt(disk)
         return Table(
             is_gpt=True,
@@ -103,14 +96,20 @@ def _of_gpt(disk: Source) -> list[Place]:
     ]
 
 
-def _of_mbr(disk: Source, records: list[tuple[int, ...]]) -> list[Place]:
+def _of_mbr(disk: Source, records: list[tuple[int, int, int, int]]) -> list[Place]:
     found = []
     for number, (mark, kind, first, sectors) in enumerate(records, 1):
-        if kind in _EXTENDED:
+        if kind in EXTENDED_TYPES:
             found += _logical(disk, first)
         elif kind:
-            found.append(_place(number, kind, first, sectors, active=mark == _ACTIVE))
+            found.append(_place(number, kind, first, sectors, active=mark == ACTIVE))
     return found
+
+
+def _record(sector: bytes, index: int) -> tuple[int, int, int, int]:
+    """Mark, type, first sector, sectors."""
+    mark, _, kind, _, first, sectors = RECORD.unpack_from(sector, TABLE_AT + RECORD.size * index)
+    return mark, kind, first, sectors
 
 
 def _place(number: int, kind: int, first: int, sectors: int, *, active: bool = False) -> Place:
@@ -126,11 +125,11 @@ def _logical(disk: Source, extended: int) -> list[Place]:
         sector = disk.read(here * SECTOR, SECTOR)
         if sector[-2:] != magic.BOOT_SIGNATURE:
             break
-        _, kind, first, sectors = _RECORD.unpack_from(sector, _TABLE)
+        _, kind, first, sectors = _record(sector, 0)
         if kind:
             found.append(_place(_FIRST_LOGICAL + len(found), kind, here + first, sectors))
-        _, kind, following, _ = _RECORD.unpack_from(sector, _TABLE + 16)
-        if kind not in _EXTENDED:
+        _, kind, following, _ = _record(sector, 1)
+        if kind not in EXTENDED_TYPES:
             break
         here = extended + following
     return found

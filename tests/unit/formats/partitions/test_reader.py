@@ -101,7 +101,11 @@ def test_volumes_that_others_read() -> None:
     xfs[32:48], xfs[108:112] = bytes(range(16)), b"data"
     (volume,) = volumes(Bytes(xfs))
     assert (volume.kind, volume.label, volume.uuid) == ("xfs", "data", "00010203-0405-0607-0809-0a0b0c0d0e0f")
-    for magic, at, kind in ((b"LUKS\xba\xbe", 0, "LUKS"), (b"LABELONE", 512, "LVM")):
+    for magic, at, kind in (
+        (b"LUKS\xba\xbe", 0, "LUKS"),
+        (b"LABELONE", 512, "LVM"),
+        (b"CD001", 0x8001, "iso9660"),
+    ):
         disk = bytearray(MIB)
         disk[at : at + len(magic)] = magic
         assert [volume.kind for volume in volumes(Bytes(disk))] == [kind]
