@@ -14,7 +14,7 @@ import pytest
 from dibo.cli import main
 from dibo.errors import DiskImageError, ToolMissing
 from dibo.formats.ext4.reader import Ext
-from dibo.formats.filesystem import find, names_in
+from dibo.formats.filesystem import names_in
 from dibo.inspect.open_image import FileSource
 from dibo.inspect.volumes import volumes
 from tests.support.disks.boot_disks import KERNEL, RAMDISK, read
@@ -121,12 +121,10 @@ def test_a_tree_that_is_deep(tmp_path: Path, root: Path) -> None:
     assert len(names_in(system, "boot")) == 705
 
 
-def test_inline_data_is_refused(tmp_path: Path, root: Path) -> None:
+def test_inline_data_is_read(tmp_path: Path, root: Path) -> None:
     image = file_system(tmp_path / "disk.raw", root, "-O", "inline_data", "-I", "256")
     system = Ext(FileSource(image))
-    assert find(system, "/etc") is not None
-    with pytest.raises(DiskImageError, match="inline_data"):
-        read(system, "/etc/fstab")
+    assert read(system, "/etc/fstab") == (root / "etc/fstab").read_bytes()
 
 
 @pytest.mark.parametrize(
