@@ -103,7 +103,7 @@ def _verify_signature(decided: Settings, reference: str, image: Image) -> None:
         return
     name = registry_name(reference)
     if name is not None:
-        verify_image(trust_of(decided), name, image.digest, architecture=decided.platform)
+        verify_image(trust_of(decided), name, image.manifest_digest, architecture=decided.platform)
     elif decided.policy is None:
         raise SignatureError(
             f"the signature of {reference} cannot be checked: signatures are kept in registries",

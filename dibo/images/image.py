@@ -50,3 +50,5 @@ class Image:
     layers: tuple[Layer, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
     """The image's configuration (OCI image specification, config.md)."""
+    manifest_digest: str = ""
+    """Of its manifest, which signatures are of; empty where it comes without one."""

@@ -51,7 +51,7 @@ def _entry(line: bytes) -> tuple[int, int, int] | None:
             bits = sum(bit for letter, bit in ((b"r", 4), (b"w", 2), (b"x", 1)) if letter in permissions)
             if not who:
                 return tag, bits, _ANY
-            if who.isdigit() and int(who) < _ANY:
+            if who.isdigit() and len(who) <= len(str(_ANY)) and int(who) < _ANY:
                 return tag, bits, int(who)
     return None
 

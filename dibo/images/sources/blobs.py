@@ -63,6 +63,7 @@ def find_image(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str
             for layer, diff_id in zip(parsed.layers, config.diff_ids, strict=True)
         ),
         config=config.document,
+        manifest_digest=descriptor.digest,
     )
 
 

@@ -70,7 +70,7 @@ class Answer:
     def length(self) -> int | None:
         """Bytes of the body, where the server says so."""
         text = self.header("Content-Length")
-        return int(text) if text.isdigit() else None
+        return int(text) if text.isdecimal() else None
 
     @property
     def span(self) -> tuple[int, int | None] | None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -158,3 +159,10 @@ def test_certificates_are_checked(tmp_path: Path) -> None:
 def test_names_that_nobody_knows() -> None:
     with pytest.raises(Passing, match=r"nowhere\.invalid:\d+ cannot be reached: its name is not known"):
         Client(QUICK).ask("GET", f"http://nowhere.invalid:{free_port()}/")
+
+
+def test_a_length_that_is_no_number() -> None:
+    """`²` is a digit to str.isdigit, and no number to int."""
+    answer = Answer.__new__(Answer)
+    answer._response = SimpleNamespace(headers={"Content-Length": "\xb2"})  # type: ignore[assignment]
+    assert answer.length is None

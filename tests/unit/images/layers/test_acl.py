@@ -40,6 +40,12 @@ def test_what_is_no_acl_is_refused(value: bytes) -> None:
         xattrs.settle_acl(0o100644, {xattrs.ACL: value})
 
 
+@pytest.mark.parametrize("who", [b"9" * 5000, b"4294967295", b"root", b"-1"])
+def test_who_is_no_id(who: bytes) -> None:
+    """Also a number of more digits than Python reads (sys.set_int_max_str_digits)."""
+    assert acl.from_text(b"user::rwx,user:%s:r--,group::r-x,other::r--" % who) is None
+
+
 def test_an_acl_that_comes_as_text_and_as_bytes_is_one_and_no_name_in_the_text_matters() -> None:
     dropped: set[bytes] = set()
     value = packed(b"user::rwx,user:5:r-x,group::r-x,mask::r-x,other::---")

@@ -60,6 +60,7 @@ def test_an_image(server: FakeRegistry, read: Read) -> None:
         image, layers = read(reference)
         assert [gzip.decompress(layer) for layer in layers] == TARS
         assert (image.digest, image.name) == (maker.id_of(entry), reference)
+        assert image.manifest_digest == entry["digest"]
 
 
 def test_an_index_in_an_index(server: FakeRegistry, read: Read) -> None:
