@@ -33,7 +33,7 @@ def why(settings: Settings, report: Report) -> str:
                 place.setdefault(key, f"in {repository}")
             documents |= ingredients_store.load(session.workspace.keys, place)
         reasons = explain.explain(job.plan, documents)
-        return explain.describe(job.plan, reasons, where=place.__getitem__, refused=session.refused(job))
+        return explain.describe(job.plan, reasons, place_of=place.__getitem__, refused=session.refused(job))
 
 
 def _remote_keys(caches: Caches, workspace: Workspace) -> dict[str, ImageName]:

@@ -56,7 +56,7 @@ def lint(stack: Stack, chosen: Callable[[str], str | None]) -> tuple[str, ...]:
 
 def _refuse_undeclared(flavour: Flavour, stack: Stack) -> None:
     seen = (*(stack.get(name) for name in stack.needed_by(flavour.name)), flavour)
-    declared = {_BUILT_IN, *(name for each in seen for name, _ in each.environment)}
+    declared = {_BUILT_IN, *(name for provider in seen for name, _ in provider.environment)}
     for distribution, words in flavour.packages:
         for word in words:
             for match in VARIABLE.finditer(word):

@@ -121,7 +121,7 @@ def load_flavour(directory: Path, *, copy: Path | None = None) -> Flavour:
         name=directory.name,
         origin=directory,
         copy=copy,
-        declarations=tuple(each.file for each in declared.values() if each.file is not None),
+        declarations=tuple(part.file for part in declared.values() if part.file is not None),
         files=tuple(file for file in files if file not in ramdisk),
         ramdisk=ramdisk,
         hooks=hooks,
@@ -138,11 +138,11 @@ def load_flavour(directory: Path, *, copy: Path | None = None) -> Flavour:
     )
 
 
-def _disk(directory: Path, said: Statement | None, data: object) -> Statement | None:
+def _disk(directory: Path, under_disk: Statement | None, data: object) -> Statement | None:
     """What the flavour says about the disk: under `disk`, or as `data` in layout.yaml."""
     if data is None:
-        return said
-    if said is not None:
+        return under_disk
+    if under_disk is not None:
         raise FlavourError(
             f"{directory} says twice how the disk is laid out: under `disk` in {_MANIFEST}, and in {_LAYOUT}",
             hint="keep one of them",

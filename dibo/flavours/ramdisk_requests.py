@@ -111,7 +111,7 @@ def _text(data: bytes, path: str) -> str:
 
 
 def _rules(files: Mapping[str, bytes], origin: str) -> tuple[tuple[str, bytes], ...]:
-    found = []
+    rules = []
     for path, data in sorted(files.items()):
         if not path.startswith(f"{UDEV}/"):
             continue
@@ -121,5 +121,5 @@ def _rules(files: Mapping[str, bytes], origin: str) -> tuple[tuple[str, bytes], 
                 f"{origin}/{path} is not a file of udev rules",
                 hint="udev/ holds rules only, with names such as 81-my-card.rules",
             )
-        found.append((name, data))
-    return tuple(found)
+        rules.append((name, data))
+    return tuple(rules)

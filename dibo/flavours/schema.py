@@ -144,41 +144,41 @@ def _summary(value: object, origin: str) -> str:
 
 
 def _packages(value: object, origin: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    where = f"{origin}: packages"
+    place = f"{origin}: packages"
     if isinstance(value, list):
-        return (("default", _words(value, where, _PACKAGE)),) if value else ()
+        return (("default", _words(value, place, _PACKAGE)),) if value else ()
     if not isinstance(value, dict):
-        raise FlavourError(f"{where} is a list, or lists by distribution, not {value!r}")
+        raise FlavourError(f"{place} is a list, or lists by distribution, not {value!r}")
     for name in value:
         if not isinstance(name, str) or re.fullmatch(_DISTRIBUTION, name) is None:
             raise FlavourError(
-                f"{where}: {name!r} is no distribution", hint="such as debian, ubuntu-noble, default"
+                f"{place}: {name!r} is no distribution", hint="such as debian, ubuntu-noble, default"
             )
-    return tuple((name, _words(value[name], f"{where}.{name}", _PACKAGE)) for name in sorted(value))
+    return tuple((name, _words(value[name], f"{place}.{name}", _PACKAGE)) for name in sorted(value))
 
 
-def _words(value: object, where: str, pattern: str) -> tuple[str, ...]:
+def _words(value: object, place: str, pattern: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise FlavourError(f"{where} is a list, not {value!r}")
+        raise FlavourError(f"{place} is a list, not {value!r}")
     for word in value:
         if not isinstance(word, str) or re.fullmatch(pattern, word) is None:
-            raise FlavourError(f"{where}: {word!r} is not a name that can stand there")
+            raise FlavourError(f"{place}: {word!r} is not a name that can stand there")
     return tuple(dict.fromkeys(value))
 
 
 def _environment(value: object, origin: str) -> tuple[tuple[str, str], ...]:
-    where = f"{origin}: environment"
+    place = f"{origin}: environment"
     if not isinstance(value, dict):
-        raise FlavourError(f"{where} maps names to defaults; it is not {value!r}")
+        raise FlavourError(f"{place} maps names to defaults; it is not {value!r}")
     result = {}
     for name, default in value.items():
         if not isinstance(name, str) or re.fullmatch(_VARIABLE, name) is None:
-            raise FlavourError(f"{where}: {name!r} is not the name of a variable")
+            raise FlavourError(f"{place}: {name!r} is not the name of a variable")
         if not isinstance(default, str | int | float | bool | None):
-            raise FlavourError(f"{where}.{name}: the default is text, not {default!r}")
+            raise FlavourError(f"{place}.{name}: the default is text, not {default!r}")
         result[name] = _text(default)
         if "\n" in result[name] or "\0" in result[name]:
-            raise FlavourError(f"{where}.{name}: the default is one line")
+            raise FlavourError(f"{place}.{name}: the default is one line")
     return tuple(sorted(result.items()))
 
 
@@ -217,9 +217,9 @@ def _secret(item: object, place: str) -> Secret:
     return Secret(name=name, rebuild=_flag(fields.get("rebuild", False), f"{place}: {name}: rebuild"))
 
 
-def _flag(value: object, where: str) -> bool:
+def _flag(value: object, place: str) -> bool:
     if not isinstance(value, bool):
-        raise FlavourError(f"{where} is true or false, not {value!r}")
+        raise FlavourError(f"{place} is true or false, not {value!r}")
     return value
 
 

@@ -64,7 +64,7 @@ def _kind(document: Document) -> object:
         base = document["base"]
         return ("base", base.get("kind") if isinstance(base, dict) else None)
     hooks = document.get("hooks")
-    names = tuple(str(each[0]) for each in hooks if isinstance(each, list)) if isinstance(hooks, list) else ()
+    names = tuple(str(hook[0]) for hook in hooks if isinstance(hook, list)) if isinstance(hooks, list) else ()
     return (document.get("phase"), document.get("flavour"), bool(document.get("packages")), names)
 
 
@@ -72,10 +72,10 @@ def describe(
     plan: Plan,
     reasons: Sequence[Reason],
     *,
-    where: Callable[[str], str],
+    place_of: Callable[[str], str],
     refused: Mapping[str, str] | None = None,
 ) -> str:
-    """For people. `where` says in which place a kept layer is, `refused` why one that a registry has is not used."""
+    """For people. `place_of` says in which place a kept layer is, `refused` why one that a registry has is not used."""
     if not reasons:
         return f"nothing is missing: all {len(plan.keys)} layers are kept"
     lines = []
@@ -84,16 +84,16 @@ def describe(
         if refused and reason.key in refused:
             lines.append(f"    {refused[reason.key]}")
             continue
-        lines += [f"    {line}" for line in _told(reason, where)]
+        lines += [f"    {line}" for line in _reason_lines(reason, place_of)]
     kept = len(plan.keys) - len(reasons)
     return "\n".join([*lines, "", f"{len(plan.keys)} layers: {kept} cached, {len(reasons)} to build"])
 
 
-def _told(reason: Reason, where: Callable[[str], str]) -> Iterable[str]:
+def _reason_lines(reason: Reason, place_of: Callable[[str], str]) -> Iterable[str]:
     if reason.nearest is None:
         yield "no layer like it is kept"
         return
-    yield f"most alike: {reason.nearest[:12]} {where(reason.nearest)}"
+    yield f"most alike: {reason.nearest[:12]} {place_of(reason.nearest)}"
     yield from reason.lines[:_MOST_LINES]
     if len(reason.lines) > _MOST_LINES:
         yield f"and {len(reason.lines) - _MOST_LINES} more"

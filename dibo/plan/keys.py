@@ -120,37 +120,37 @@ def difference(wanted: Document, other: Document) -> tuple[str, ...]:
     """What differs between two documents, one line each, by the names of the ingredients."""
     lines = []
     for name in sorted(wanted.keys() | other.keys()):
-        mine, theirs = wanted.get(name), other.get(name)
-        if mine == theirs:
+        expected, actual = wanted.get(name), other.get(name)
+        if expected == actual:
             continue
-        if name in _TOLD_BY_NAME and isinstance(mine, dict) and isinstance(theirs, dict):
-            lines += _told_by_name(_TOLD_BY_NAME[name], mine, theirs)
-        elif isinstance(mine, dict) and isinstance(theirs, dict):
-            lines += [f"{name}.{line}" for line in difference(mine, theirs)]
-        elif isinstance(mine, list) and isinstance(theirs, list):
-            lines += _list_difference(name, mine, theirs)
+        if name in _NAMED and isinstance(expected, dict) and isinstance(actual, dict):
+            lines += _named_difference(_NAMED[name], expected, actual)
+        elif isinstance(expected, dict) and isinstance(actual, dict):
+            lines += [f"{name}.{line}" for line in difference(expected, actual)]
+        elif isinstance(expected, list) and isinstance(actual, list):
+            lines += _list_difference(name, expected, actual)
         else:
-            lines.append(f"{name}: {_short(theirs)} -> {_short(mine)}")
+            lines.append(f"{name}: {_short(actual)} -> {_short(expected)}")
     return tuple(lines)
 
 
-_TOLD_BY_NAME: Final = {"environment": "variable", "secrets": "secret"}
+_NAMED: Final = {"environment": "variable", "secrets": "secret"}
 """Ingredients whose values are digests, and what one of them is called."""
 
 
-def _told_by_name(kind: str, mine: Mapping[str, object], theirs: Mapping[str, object]) -> list[str]:
-    lines = [f"{kind} {name} is new" for name in sorted(mine.keys() - theirs.keys())]
-    lines += [f"{kind} {name} is gone" for name in sorted(theirs.keys() - mine.keys())]
-    both = sorted(mine.keys() & theirs.keys())
-    return lines + [f"{kind} {name} differs" for name in both if mine[name] != theirs[name]]
+def _named_difference(kind: str, expected: Mapping[str, object], actual: Mapping[str, object]) -> list[str]:
+    lines = [f"{kind} {name} is new" for name in sorted(expected.keys() - actual.keys())]
+    lines += [f"{kind} {name} is gone" for name in sorted(actual.keys() - expected.keys())]
+    both = sorted(expected.keys() & actual.keys())
+    return lines + [f"{kind} {name} differs" for name in both if expected[name] != actual[name]]
 
 
-def _list_difference(name: str, mine: list[object], theirs: list[object]) -> list[str]:
+def _list_difference(name: str, expected: list[object], actual: list[object]) -> list[str]:
     """Of lists of files, by path; of other lists, as a whole."""
-    new = {str(each[0]): each[1:] for each in mine if isinstance(each, list) and each}
-    old = {str(each[0]): each[1:] for each in theirs if isinstance(each, list) and each}
-    if len(new) != len(mine) or len(old) != len(theirs):
-        return [f"{name}: {_short(theirs)} -> {_short(mine)}"]
+    new = {str(entry[0]): entry[1:] for entry in expected if isinstance(entry, list) and entry}
+    old = {str(entry[0]): entry[1:] for entry in actual if isinstance(entry, list) and entry}
+    if len(new) != len(expected) or len(old) != len(actual):
+        return [f"{name}: {_short(actual)} -> {_short(expected)}"]
     added = [f"{name}: {path} is new" for path in sorted(new.keys() - old.keys())]
     removed = [f"{name}: {path} is gone" for path in sorted(old.keys() - new.keys())]
     changed = [

@@ -93,9 +93,9 @@ def with_held(plan: Plan, held: Callable[[str], bool]) -> Plan:
 
 
 def describe(
-    plan: Plan, where: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
+    plan: Plan, places: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
 ) -> str:
-    """The plan as a table for people: one line a layer, `cached` or `build`. `where` says which registry has a key that
+    """The plan as a table for people: one line a layer, `cached` or `build`. `places` say which registry has a key that
     is not in the engine's store, `refused` why a layer that a registry has is not used."""
     lines = [
         f"stack         {' '.join(plan.recipe.stack.names)}",
@@ -112,7 +112,7 @@ def describe(
         local = "  (local)" if planned.step.local else ""
         rows.append((planned.key, state, planned.step.title + local))
     for key, state, title in rows:
-        place = (where or {}).get(key) if state == "cached" else None
+        place = (places or {}).get(key) if state == "cached" else None
         lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  (in {place})" if place else ""))
         if state == "build" and refused and key in refused:
             lines.append(f"{'':22}{refused[key]}")
