@@ -36,23 +36,27 @@ from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
 from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.system import process
 from dibo.system.docker_api import Daemon, connected
 from dibo.system.docker_container import ContainerRequest
 
 OLDEST: Final = (20, 10)
 UNFINISHED: Final = "localhost/dibo/unfinished"
 _SWEEP_SECONDS: Final = 5
-# Secrets come in lines NAME BASE64, and an empty line ends them. `printf` is the shell's own: no list of processes
-# shows its arguments.
-_WITH_SECRETS: Final = (
+# What nothing at the daemon may keep comes in lines, `variable NAME VALUE` and `secret NAME BASE64`; an empty one ends
+# them. `printf` is the shell's own: no list of processes shows its arguments.
+_FROM_INPUT: Final = (
     "sh",
     "-c",
     f"""umask 0377
-while read -r name value && [ -n "$name" ]; do
-    printf %s "$value" | base64 -d > {SECRETS}/"$name" || exit
+while read -r kind name value && [ -n "$kind" ]; do
+    case $kind in
+        variable) export "$name=$value" ;;
+        secret) printf %s "$value" | base64 -d > {SECRETS}/"$name" || exit ;;
+    esac
 done
 umask 0022
-unset name value
+unset kind name value
 exec "$@" < /dev/null""",
     "dibo",
 )
@@ -170,12 +174,10 @@ class Docker:
                 image=parent,
                 argv=argv,
                 volume=volume,
-                environment=step.environment,
                 network=self._network,
                 hostname=HOST_NAME,
             )
-            self._daemon.make_container(_with_secrets(request) if step.secrets else request)
-            with self._feed(name, step.secrets):
+            with self._made(request, step):
                 code = self._attend(name, listener, log)
             if code != 0:
                 listener.handle(f"{MARK}failed {code}", log)
@@ -200,18 +202,21 @@ class Docker:
         return name, place, True
 
     @contextlib.contextmanager
-    def _feed(self, container: str, secrets: Mapping[str, Path]) -> Iterator[None]:
-        """Have a container read secrets on its standard input: nothing at the daemon keeps what goes by there."""
-        if not secrets:
+    def _made(self, request: ContainerRequest, step: StepRun) -> Iterator[None]:
+        """Make a step's container. Secrets, and proxies, which may have passwords, reach it on its standard input: the
+        daemon writes the environment of a container into its databases, and what goes by there nowhere."""
+        if not step.secrets and step.environment.keys().isdisjoint(process.PROXIES):
+            self._daemon.make_container(replace(request, environment=step.environment))
             yield
             return
-        lines = [f"{name} {base64.b64encode(path.read_bytes()).decode()}\n" for name, path in secrets.items()]
-        data = "".join([*lines, "\n"]).encode()
-        socket = self._daemon.attach_input(container)
+        tmpfs = {SECRETS: _SECRETS_OPTIONS} if step.secrets else {}
+        argv = (*_FROM_INPUT, *request.argv)
+        self._daemon.make_container(replace(request, argv=argv, terminal=False, tmpfs=tmpfs))
+        socket = self._daemon.attach_input(request.name)
 
         def send() -> None:
             with contextlib.suppress(OSError):  # a container that ends early says itself why
-                socket.sendall(data)
+                socket.sendall(_private_input(step))
 
         with contextlib.closing(socket):
             threading.Thread(target=send, daemon=True).start()
@@ -328,11 +333,12 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace").rstrip("\r")
 
 
-def _with_secrets(request: ContainerRequest) -> ContainerRequest:
-    """The same container, which first reads secrets from its standard input into memory."""
-    return replace(
-        request, argv=(*_WITH_SECRETS, *request.argv), terminal=False, tmpfs={SECRETS: _SECRETS_OPTIONS}
-    )
+def _private_input(step: StepRun) -> bytes:
+    """What _FROM_INPUT reads."""
+    lines = [f"variable {name} {value}\n" for name, value in step.environment.items()]
+    for name, path in step.secrets.items():
+        lines.append(f"secret {name} {base64.b64encode(path.read_bytes()).decode()}\n")
+    return "".join([*lines, "\n"]).encode(errors="surrogateescape")
 
 
 def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
