@@ -97,6 +97,10 @@ def describe_flavour(flavour: Flavour, entry: CatalogueEntry) -> str:
             subsequent_indent=" " * 14,
         )
     lines += [f"  variable  {name}={value}" for name, value in flavour.environment]
+    lines += [
+        f"  secret    {secret.name}" + (", builds again when it changes" if secret.rebuild else "")
+        for secret in flavour.secrets
+    ]
     lines += ["  local     its layers hold data of this user or machine"] if flavour.local else []
     lines += [f"  hook      {hook.path}" for hook in flavour.hooks]
     lines += [f"  host      its hooks of {phase} run on this machine" for phase in flavour.host_phases]

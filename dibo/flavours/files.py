@@ -7,11 +7,11 @@ with its path: a device node, a name that is not UTF-8, a link that leads out.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,6 +21,7 @@ from dibo.system import resources
 
 COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
 _CHUNK: Final = 1 << 20
+_FICLONE: Final = 0x40049409  # linux/fs.h; ioctl_ficlone(2)
 _FOR_OTHERS: Final = 0o077
 
 Ignored = Callable[[str], bool]
@@ -125,14 +126,32 @@ def _leads_to_dibo(directory: Path, path: Path) -> bool:
 
 def _digest(path: Path, target: Path | None) -> str:
     """The sha256 of a file's bytes; those very bytes are in `target` afterwards."""
+    if target is None:
+        return _copy_digest(path, None)
+    with target.open("xb") as copy:
+        if not _clone(path, copy):
+            return _copy_digest(path, copy)
+    return _copy_digest(target, None)
+
+
+def _copy_digest(path: Path, copy: IO[bytes] | None) -> str:
     digest = hashlib.sha256()
-    copy: IO[bytes] | nullcontext[None] = nullcontext() if target is None else target.open("xb")
-    with path.open("rb") as stream, copy as written:
+    with path.open("rb") as stream:
         while data := stream.read(_CHUNK):
             digest.update(data)
-            if written is not None:
-                written.write(data)
+            if copy is not None:
+                copy.write(data)
     return digest.hexdigest()
+
+
+def _clone(path: Path, copy: IO[bytes]) -> bool:
+    """Let the copy share the original's blocks until one of them is written to, where the file system can."""
+    with path.open("rb") as stream:
+        try:
+            fcntl.ioctl(copy, _FICLONE, stream.fileno())
+        except OSError:
+            return False
+    return True
 
 
 def _read_link(directory: Path, path: Path, copy: Path | None) -> File:

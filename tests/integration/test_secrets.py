@@ -48,6 +48,7 @@ mount | grep ' /run/secrets' | grep -q tmpfs
 sha256sum < /run/secrets/token > /sum-of-token
 [ "$(stat -c %a /tmp/in_target.d/private-file)" = 600 ]
 [ -n "$PLANTED_TOKEN" ]
+[ "$http_proxy" ] && [ "$no_proxy" = 127.0.0.1 ]
 cat /run/secrets/token /run/secrets/certificate; echo
 base64 /run/secrets/token
 base64 < /run/secrets/certificate
