@@ -222,12 +222,12 @@ def test_killed_while_its_daemon_is_away(place: BuildEnv, daemon: Docker) -> Non
     """What cannot be removed now waits."""
     journal = place.cache / "runs" / "20200101000000-00000000" / "journal"
     journal.parent.mkdir()
-    journal.write_text("docker unix:///nowhere/sock dibo-20200101000000-00000000-1\n")
+    journal.write_text('["docker", "unix:///nowhere/sock dibo-20200101000000-00000000-1"]\n')
     for path in (journal.parent, journal):
         shutil.chown(path, place.user.pw_uid, place.user.pw_gid)
     ok(place.run("dibo", "plan", "--no-base", "many"))
     assert journal.exists()
-    journal.write_text(f"docker {daemon.host} dibo-20200101000000-00000000-1\n")
+    journal.write_text(f'["docker", "{daemon.host} dibo-20200101000000-00000000-1"]\n')
     ok(place.run("dibo", "plan", "--no-base", "many"))
     assert not journal.exists()
 

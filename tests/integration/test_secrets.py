@@ -182,7 +182,7 @@ def options(place: BuildEnv) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module", params=["buildah", "docker"])
+@pytest.fixture(scope="module", params=["buildah", "chroot", "docker"])
 def place(request: pytest.FixtureRequest) -> Iterator[tuple[BuildEnv, tuple[Path, ...]]]:
     """An environment, and where its engine keeps images."""
     need("buildah", "newuidmap", "busybox", "setpriv")
@@ -196,6 +196,8 @@ def place(request: pytest.FixtureRequest) -> Iterator[tuple[BuildEnv, tuple[Path
             yield made, (daemon.directory,)
         return
     with build_env(builder) as made:
+        if request.param == "chroot":
+            made.environment["DIBO_ISOLATION"] = "chroot"
         write_flavours(made.flavours)
         yield made, (made.directory / "data",)
 

@@ -24,7 +24,7 @@ from typing import IO, Final
 from dibo.build import sandbox
 from dibo.build.context import command, mount_point
 from dibo.build.engine import SECRETS, Root, Setup, StepRun
-from dibo.build.engines import image_names
+from dibo.build.engines import image_names, private_input
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.buildah import checks
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base
@@ -153,13 +153,14 @@ class Buildah:
         }
         listener = Listener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
-            argv, environment = self._step_argv(step, container, _labels(labels))
             with Process(
-                argv,
-                env={**self._environment, **environment},
+                self._step_argv(step, container, _labels(labels)),
+                env=self._environment,
                 stdin=process.PIPE,  # ends when dibo does, whatever ends it
                 on_output=lambda line: listener.handle(line, log),
             ) as running:
+                if self._confinement.isolation == CHROOT:
+                    _feed(running, private_input.private_input(step.environment, {}))
                 code = running.wait()
             if code == _STEP_FAILED:
                 raise listener.failed()
@@ -172,10 +173,8 @@ class Buildah:
                 )
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
 
-    def _step_argv(
-        self, step: StepRun, container: str, labels: Sequence[str]
-    ) -> tuple[list[str], Mapping[str, str]]:
-        """The command that runs a step, and the variables that it needs itself."""
+    def _step_argv(self, step: StepRun, container: str, labels: Sequence[str]) -> list[str]:
+        """The command that runs a step."""
         planned = step.planned
         target = mount_point(planned.step)
         images = [image_names.layer(key) for key in (step.parent, planned.key)]
@@ -183,16 +182,16 @@ class Buildah:
         if self._confinement.isolation == CHROOT:
             options = [f"--volume={step.context}:{target}:ro"]
             options += [f"--volume={path.parent}:{SECRETS}:ro" for path in list(step.secrets.values())[:1]]
-            options += [f"--env={name}" for name in sorted(step.environment)]
-            arguments += [*options, "--", *labels, "--", *command(planned.step)]
-            return self._inside_argv("step-chroot", arguments), step.environment
+            argv = (*private_input.READER, *command(planned.step))
+            arguments += [*options, "--", *labels, "--", *argv]
+            return self._inside_argv("step-chroot", arguments)
         variables = self._variables_of(step.parent)
         self._variables[planned.key] = variables
         mounts = [Mount(source=step.context, target=target)]
         mounts += [Mount(source=path.parent, target=SECRETS) for path in list(step.secrets.values())[:1]]
         directory = self._sandbox({**variables, **step.environment}, mounts)
         arguments += [str(directory), *labels, "--", *command(planned.step)]
-        return self._inside_argv("step", arguments), {}
+        return self._inside_argv("step", arguments)
 
     def _sandbox(self, environment: Mapping[str, str], mounts: Sequence[Mount]) -> Path:
         """A directory that describes a sandbox to the scripts."""
@@ -298,6 +297,12 @@ class Buildah:
 
     def _inside_argv(self, script: str, arguments: Sequence[str]) -> list[str]:
         return [*checks.enter_namespace(), "bash", str(_SCRIPTS / f"{script}.sh"), *arguments]
+
+
+def _feed(running: Process, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # a step that ended early says itself why
+        running.stdin.write(data)
+        running.stdin.flush()
 
 
 class BuildahDirectory:

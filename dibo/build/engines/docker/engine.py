@@ -10,7 +10,6 @@ Layers and failed states have the same names as buildah's, the same labels, and 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -25,6 +24,7 @@ from typing import IO, Final
 
 from dibo.build.context import command, mount_point
 from dibo.build.engine import SECRETS, Root, Setup, StepRun
+from dibo.build.engines import private_input
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.docker import terminal as docker_terminal
 from dibo.build.engines.docker.image import Blob, archive, config_on, new_config
@@ -43,23 +43,6 @@ from dibo.system.docker_container import ContainerRequest
 OLDEST: Final = (20, 10)
 UNFINISHED: Final = "localhost/dibo/unfinished"
 _SWEEP_SECONDS: Final = 5
-# What nothing at the daemon may keep comes in lines, `variable NAME VALUE` and `secret NAME BASE64`; an empty one ends
-# them. `printf` is the shell's own: no list of processes shows its arguments.
-_FROM_INPUT: Final = (
-    "sh",
-    "-c",
-    f"""umask 0377
-while read -r kind name value && [ -n "$kind" ]; do
-    case $kind in
-        variable) export "$name=$value" ;;
-        secret) printf %s "$value" | base64 -d > {SECRETS}/"$name" || exit ;;
-    esac
-done
-umask 0022
-unset kind name value
-exec "$@" < /dev/null""",
-    "dibo",
-)
 _SECRETS_OPTIONS: Final = "mode=0700,size=64m,noexec,nosuid,nodev"
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as a shell says it (POSIX sh, 2.8.2)
 
@@ -210,13 +193,13 @@ class Docker:
             yield
             return
         tmpfs = {SECRETS: _SECRETS_OPTIONS} if step.secrets else {}
-        argv = (*_FROM_INPUT, *request.argv)
+        argv = (*private_input.READER, *request.argv)
         self._daemon.make_container(replace(request, argv=argv, terminal=False, tmpfs=tmpfs))
         socket = self._daemon.attach_input(request.name)
 
         def send() -> None:
             with contextlib.suppress(OSError):  # a container that ends early says itself why
-                socket.sendall(_private_input(step))
+                socket.sendall(private_input.private_input(step.environment, step.secrets))
 
         with contextlib.closing(socket):
             threading.Thread(target=send, daemon=True).start()
@@ -331,14 +314,6 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
             yield line.decode(errors="replace").rstrip("\r")
     if rest:
         yield rest.decode(errors="replace").rstrip("\r")
-
-
-def _private_input(step: StepRun) -> bytes:
-    """What _FROM_INPUT reads."""
-    lines = [f"variable {name} {value}\n" for name, value in step.environment.items()]
-    for name, path in step.secrets.items():
-        lines.append(f"secret {name} {base64.b64encode(path.read_bytes()).decode()}\n")
-    return "".join([*lines, "\n"]).encode(errors="surrogateescape")
 
 
 def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
