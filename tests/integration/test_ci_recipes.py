@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from dibo.errors import EngineError
 from tests.support.ci_recipes import container, docker_options
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import busybox_root
@@ -33,6 +34,8 @@ BUILD = (
     "--no-base",
     "--flavours-path",
     "/build",
+    "--isolation",
+    "chroot",  # as the page says where /proc is masked, as Docker does
 )
 
 
@@ -82,7 +85,7 @@ def test_the_context_for_building_builds(box: HostContainer) -> None:
     assert (box.work / "root.tar").stat().st_uid == ID
 
 
-DOCTOR = dibo("doctor", "--base", "/build/base.tar")
+DOCTOR = dibo("doctor", "--base", "/build/base.tar", "--isolation", "chroot")
 
 
 def test_doctor_finds_nothing_missing_there(box: HostContainer) -> None:
@@ -145,3 +148,21 @@ def test_the_context_for_converting_forbids_building(box: HostContainer) -> None
     done = box.run(options_of("disk"), dibo(*BUILD, "tiny", command="disk-image-create"))
     assert done.returncode != 0
     assert "dibo: error: " in done.stderr
+
+
+SANDBOXED = tuple(word for word in BUILD if word not in ("--isolation", "chroot"))
+
+
+def test_with_proc_masked_there_is_no_sandbox_and_dibo_says_so_before_it_builds(box: HostContainer) -> None:
+    done = box.run(options_of("layers"), dibo(*SANDBOXED, "tiny", command="disk-image-create"))
+    assert done.returncode == EngineError.exit_code, done.stderr
+    assert "the sandbox for steps cannot be set up here" in done.stderr
+    assert "procMount: Unmasked" in done.stderr
+    assert "--isolation chroot" in done.stderr
+    assert "base.tar: done" not in done.stderr
+
+
+def test_with_proc_whole_steps_run_in_the_sandbox(box: HostContainer) -> None:
+    options = [*options_of("layers"), "--security-opt", "systempaths=unconfined"]
+    done = box.run(options, dibo(*SANDBOXED, "tiny", command="disk-image-create"))
+    assert done.returncode == 0, done.stderr
