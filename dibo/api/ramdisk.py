@@ -102,8 +102,10 @@ def make_order(
 def script_of(requests: tuple[RamdiskRequests, ...]) -> tuple[Script, tuple[Fragment, ...]]:
     """/init, and the fragments of flavours in it."""
     own = resources.shared("converters") / "initramfs" / "init.d"
-    begin, end = (
-        Fragment(flavour="", path=str(own / name), text=(own / name).read_text()) for name in ("begin", "end")
-    )
+    begin = [_own(path) for path in sorted((own / "begin.d").iterdir())]
     fragments = tuple(each.init for each in requests if each.init is not None)
-    return assemble(begin, fragments, end), fragments
+    return assemble(begin, fragments, _own(own / "end")), fragments
+
+
+def _own(path: Path) -> Fragment:
+    return Fragment(flavour="", path=str(path), text=path.read_text())

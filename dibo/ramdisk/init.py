@@ -1,8 +1,8 @@
 """/init of a ramdisk: a common beginning, the fragments of flavours in the order of the stack, a common end.
 
 Each fragment is a function that runs in a shell of its own, so that variables, functions and directories of one do
-not leak into the next; what it exports is carried over (run_fragment in converters/initramfs/init.d/begin). Where each
-line is from is remembered, so that an error names the flavour and the line in its file.
+not leak into the next; what it exports is carried over (run_fragment in converters/initramfs/init.d/begin.d). Where
+each line is from is remembered, so that an error names the flavour and the line in its file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Script:
         return f"/init:{line}"
 
 
-def assemble(begin: Fragment, fragments: Sequence[Fragment], end: Fragment) -> Script:
+def assemble(begin: Sequence[Fragment], fragments: Sequence[Fragment], end: Fragment) -> Script:
     """The script of all pieces. `begin` and `end` are put in as they are."""
     lines: list[str] = []
     pieces: list[Piece] = []
@@ -52,7 +52,8 @@ def assemble(begin: Fragment, fragments: Sequence[Fragment], end: Fragment) -> S
         pieces.append(Piece(first=len(lines) + 1, lines=len(text), fragment=fragment))
         lines.extend(text)
 
-    add(begin, begin.text.splitlines())
+    for part in begin:
+        add(part, part.text.splitlines())
     for number, fragment in enumerate(fragments, start=1):
         lines.append("")
         lines.append(f"# init fragment from flavour {fragment.flavour}")

@@ -30,7 +30,7 @@ from tests.support import user
 from tests.support.host import confine
 from tests.support.machines.cloud_init_seed import make_seed
 from tests.support.machines.direct_boot import TOOLS as RAMDISK_TOOLS
-from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf, other_disk
 from tests.support.requirements import need, unmet
 from tests.support.servers.registry import registry
 
@@ -57,7 +57,11 @@ QUESTIONS = {
     "root": "findmnt -no FSTYPE,LABEL /",
     "root size": "df --output=size -B1 / | tail -n 1",
     "esp": "findmnt -no FSTYPE,LABEL /boot/efi",
-    "partition table": "sudo sfdisk --verify /dev/vda 2>&1",
+    "partition table": "sudo sfdisk --verify /dev/disk/by-id/virtio-own 2>&1",
+    "disks of mounts": "for source in $(findmnt -rno SOURCE -t ext4,vfat) $(swapon --noheadings --show=NAME); do "
+    "lsblk -dno SERIAL /dev/$(lsblk -no PKNAME $source); done | sort -u",
+    "disks": "lsblk -dno SERIAL,PTUUID | sort",
+    "command line": "cat /proc/cmdline",
     "mounts": "findmnt -rno TARGET,FSTYPE,LABEL -t ext4,vfat",
     "swap": "sudo swapon --noheadings --bytes --show=TYPE,SIZE,LABEL",
     "fstab": "cat /etc/fstab",
@@ -215,7 +219,8 @@ def built(variable: str, *flavours: str) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def machines(disks: Disks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Firmware, Machine]]:
     """Both machines, started. The BIOS machine has a larger disk, and the token that a first-boot hook
-    wants; that of the UEFI machine is laid out in another way.
+    wants; that of the UEFI machine is laid out in another way. Each has a second disk of its image, of
+    another deployment, and finds that one first.
     """
     try:
         find_ovmf(Firmware.UEFI)
@@ -225,9 +230,21 @@ def machines(disks: Disks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     top = tmp_path_factory.mktemp("boot")
     bios_seed = make_seed(top / "bios", hostname="probe-bios", files=[(TOKEN, "\n")])
     uefi_seed = make_seed(top / "uefi", hostname="probe-uefi")
-    bios = Machine(disks.converted, directory=top / "bios", seed=bios_seed, grow_to=GROWN, name="bios")
+    bios = Machine(
+        disks.converted,
+        directory=top / "bios",
+        seed=bios_seed,
+        grow_to=GROWN,
+        before=other_disk(disks.converted, top / "bios" / "other.qcow2"),
+        name="bios",
+    )
     uefi = Machine(
-        disks.apart, directory=top / "uefi", seed=uefi_seed, firmware=Firmware.SECURE_BOOT, name="uefi"
+        disks.apart,
+        directory=top / "uefi",
+        seed=uefi_seed,
+        firmware=Firmware.SECURE_BOOT,
+        before=other_disk(disks.apart, top / "uefi" / "other.qcow2"),
+        name="uefi",
     )
     with bios, uefi:
         yield {Firmware.BIOS: bios, Firmware.UEFI: uefi}

@@ -107,10 +107,24 @@ def test_each_file_system_of_the_layout_is_where_it_belongs(first: Stage) -> Non
 
 def test_fstab_follows_from_the_layout(first: Stage) -> None:
     by_mount = {line.split()[1]: line.split() for line in first.of(UEFI).lines("fstab")}
-    assert by_mount["/boot"][0] == "LABEL=boot"
-    assert by_mount["/var"][0].startswith("UUID=")
+    assert by_mount["/boot"][0] == "/dev/disk/by-root-disk/boot"
     assert by_mount["/var"][3].startswith("noatime,nodev,")
-    assert by_mount["none"][:1] == ["LABEL=swap"]
+    assert by_mount["none"][:1] == ["/dev/disk/by-root-disk/swap"]
+
+
+@BOTH
+def test_beside_a_disk_of_the_same_image_everything_is_on_its_own(first: Stage, firmware: Firmware) -> None:
+    seen = first.of(firmware)
+    assert [line.split()[0] for line in seen.lines("disks") if line.split()[1:]] == ["other", "own"]
+    assert seen["disks of mounts"] == "own"
+    assert "root=PARTUUID=" in seen["command line"]
+
+
+@BOTH
+def test_so_it_is_by_the_menu_that_update_grub_wrote(second: Stage, firmware: Firmware) -> None:
+    seen = second.of(firmware)
+    assert seen["disks of mounts"] == "own"
+    assert "root=PARTUUID=" in seen["command line"]
 
 
 def test_a_disk_with_an_mbr_starts_its_kernel(disks: Disks, tmp_path: Path) -> None:
@@ -118,7 +132,7 @@ def test_a_disk_with_an_mbr_starts_its_kernel(disks: Disks, tmp_path: Path) -> N
     where its root is."""
     with Machine(disks.mbr, directory=tmp_path) as machine:
         machine.wait_for_console("Command line: ")
-        machine.wait_for_console("root=LABEL=mbr-root")
+        machine.wait_for_console("root=PARTUUID=")
         assert "BOOT_IMAGE=/vmlinuz-" in machine.console_text()
 
 

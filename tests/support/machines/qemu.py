@@ -39,6 +39,7 @@ from types import TracebackType
 from typing import Self
 
 from dibo.errors import CommandFailed
+from dibo.formats.partitions import gpt, identifiers
 from dibo.system import process
 from tests.support.machines.cloud_init_seed import MARKER_PORT, Seed
 from tests.support.machines.console import CrashDetector, clean
@@ -92,12 +93,13 @@ class Machine:
         network: str = "",
         network_boot: bool = False,
         extra: Sequence[str] = (),
+        before: Sequence[str] = (),
         name: str = "machine",
     ) -> None:
         """`disk` is any image that qemu-img knows. `directory` takes overlay, console and known_hosts.
         `memory` is in MiB. `grow_to` makes the disk that the guest sees larger, in qemu-img's words ("6G").
         `network` is for QEMU's user network; with `network_boot` the machine tries that first, by iPXE, at each boot.
-        `extra` goes to QEMU.
+        `extra` goes to QEMU, `before` as well, before the disk.
         """
         self.name = name
         self._disk = disk
@@ -110,6 +112,7 @@ class Machine:
         self._network = f",{network}" if network else ""
         self._network_boot = network_boot
         self._extra = tuple(extra)
+        self._before = tuple(before)
         self.console = directory / f"{name}.console"
         self.overlay = directory / f"{name}.qcow2"
         self._known_hosts = directory / f"{name}.known_hosts"
@@ -168,8 +171,9 @@ class Machine:
             *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=marker,fd={marker_fd}"),
             *("-device", f"virtserialport,chardev=marker,name={MARKER_PORT}"),
+            *self._before,
             *("-drive", f"if=none,id=root,format=qcow2,cache=unsafe,file={_escaped(self.overlay)}"),
-            *("-device", "virtio-blk-pci,drive=root,bootindex=1"),
+            *("-device", "virtio-blk-pci,drive=root,bootindex=1,serial=own"),
             *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22{self._network}"),
             *(
                 "-device",
@@ -368,6 +372,30 @@ def make_overlay(disk: Path, overlay: Path, size: str = "") -> None:
     kind = json.loads(info.stdout)["format"]
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(disk.resolve()), str(overlay)]
     process.run([*argv, size] if size else argv)
+
+
+def other_disk(disk: Path, overlay: Path) -> tuple[str, ...]:
+    """Options for QEMU that add a disk of the same image, as another deployment would have made it: the same bytes but
+    for the identifiers of disk and partitions. `overlay` is made, on top of `disk`.
+    """
+    make_overlay(disk, overlay)
+    head, tail = overlay.with_suffix(".head"), overlay.with_suffix(".tail")
+    argv = ["qemu-img", "dd", "-O", "raw", "bs=1M", "count=1", f"if={overlay}", f"of={head}"]
+    process.run(argv)
+    data = identifiers.replaced(head.read_bytes())
+    assert data != head.read_bytes(), "the image does not allow other identifiers"
+    head.write_bytes(data)
+    info = process.run(["qemu-img", "info", "--output=json", str(overlay)], capture=True)
+    fitted = gpt.fitted(data, size=json.loads(info.stdout)["virtual-size"]).gpt
+    tail.write_bytes(fitted.tail)
+    for path, offset in ((head, 0), (tail, fitted.tail_offset)):
+        command = f"write -s {path} {offset} {path.stat().st_size}"
+        process.run(["qemu-io", "-f", "qcow2", "-c", command, str(overlay)])
+        path.unlink()
+    return (
+        *("-drive", f"if=none,id=other,format=qcow2,cache=unsafe,file={_escaped(overlay)}"),
+        *("-device", "virtio-blk-pci,drive=other,serial=other"),
+    )
 
 
 def check_file_system(overlay: Path, scratch: Path) -> None:

@@ -14,10 +14,11 @@ from dibo.flavours.ramdisk_requests import Fragment
 from dibo.ramdisk.init import Script, assemble, syntax_error
 from dibo.ramdisk.lint import check
 from dibo.system import resources
+from tests.support.init_functions import init_functions
+from tests.support.timeouts import TIMEOUT
 
 BEGIN = Fragment(flavour="", path="begin", text="#!/bin/sh\nbegin() { :; }\n")
 END = Fragment(flavour="", path="end", text="echo end\n")
-OWN = resources.shared("converters") / "initramfs"
 
 
 def fragment(text: str, flavour: str = "web") -> Fragment:
@@ -25,7 +26,7 @@ def fragment(text: str, flavour: str = "web") -> Fragment:
 
 
 def test_lines_are_known_by_their_file() -> None:
-    script = assemble(BEGIN, [fragment("#!/bin/sh\nfirst\nsecond"), fragment("third\n", "b")], END)
+    script = assemble([BEGIN], [fragment("#!/bin/sh\nfirst\nsecond"), fragment("third\n", "b")], END)
     lines = script.text.splitlines()
     assert lines[:2] == ["#!/bin/sh", "begin() { :; }"] and lines[-1] == "echo end"
     assert script.location(lines.index("second") + 1) == "/f/web/init:3, of the flavour 'web'"
@@ -58,16 +59,15 @@ def test_what_shells_say(message: str, found: tuple[int, str] | None) -> None:
 def test_a_mistake_is_found_in_its_flavour(text: str, line: int, tmp_path: Path) -> None:
     pieces = [fragment("true\n", "a"), fragment(text)]
     with pytest.raises(RamdiskError, match=rf"^/f/web/init:{line}, of the flavour 'web': "):
-        check(assemble(BEGIN, pieces, END), pieces, directory=tmp_path)
+        check(assemble([BEGIN], pieces, END), pieces, directory=tmp_path)
 
 
 def run(*texts: str) -> list[str]:
     """What fragments say when the real beginning's run_fragment runs them, without the rest of it."""
-    begin = (OWN / "init.d/begin").read_text()
-    functions = begin[: begin.index("\nmount_file_systems\nstart_log")]
+    functions = init_functions()
     own = "LOG=/dev/null\npost_log() { :; }\ntroubleshoot() { :; }\nfinish() { exit 9; }\n"
     pieces = [fragment(text, f"f{number}") for number, text in enumerate(texts)]
-    whole = assemble(Fragment(flavour="", path="b", text=functions + "\n" + own), pieces, END).text
+    whole = assemble([Fragment(flavour="", path="b", text=functions + "\n" + own)], pieces, END).text
     return subprocess.run(
         ["sh", "-c", whole.replace("/run/dibo/", f"{Path.cwd()}/")], capture_output=True, text=True
     ).stdout.splitlines()
@@ -111,11 +111,11 @@ def test_a_fragment_that_fails_ends_it_all(text: str, reason: str) -> None:
 def test_shellcheck_warns_and_refuses(tmp_path: Path) -> None:
     need_shellcheck()
     pieces = [fragment("true\n\ncd /x\n")]
-    (warning,) = check(assemble(BEGIN, pieces, END), pieces, directory=tmp_path)
+    (warning,) = check(assemble([BEGIN], pieces, END), pieces, directory=tmp_path)
     assert warning.startswith("/f/web/init:3, of the flavour 'web': Use 'cd ... ||") and "SC2164" in warning
     pieces = [fragment("x=(1 2)\n")]
     with pytest.raises(RamdiskError, match=r"^/f/web/init:1, of the flavour 'web'"):
-        check(assemble(BEGIN, pieces, END), pieces, directory=tmp_path)
+        check(assemble([BEGIN], pieces, END), pieces, directory=tmp_path)
 
 
 def need_shellcheck() -> None:
@@ -140,10 +140,25 @@ def test_fragments_that_come_with_dibo_are_right(tmp_path: Path) -> None:
     assert check(script, fragments, directory=tmp_path) == ()
 
 
+def test_a_console_that_is_slow_gets_everything() -> None:
+    """It takes a line every fifth of a second, for longer than any fixed time to wait; a pipe holds the last 16."""
+    script = (
+        "mkdir dev; mkfifo dev/slow; mkdir run; CONSOLES=slow LOG=log\n"
+        "( exec 9<dev/slow; while IFS= read -r line <&9; do sleep 0.2; echo . >>shown; done ) &\n"
+        "exec 8>dev/slow; mkfifo run/lines; log_lines <run/lines & exec 3>&1 >run/lines\n"
+        "for n in $(seq 40); do printf '%04080d\\n' $n; done; flush_log; exec 1>&3; grep -c . shown\n"
+        "kill %1 %2 2>/dev/null; exit 0"
+    )
+    text = init_functions().replace("/dev/$console", "dev/$console").replace("/run/dibo/", "run/")
+    done = subprocess.run(
+        ["bash", "-c", f"{text}\n{script}"], capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert int(done.stdout) >= 22, done.stderr
+
+
 def functions(script: str, cmdline: str = "") -> list[str]:
     """What some shell says that has the functions of the real beginning."""
-    begin = (OWN / "init.d/begin").read_text()
-    text = begin[: begin.index("\nmount_file_systems\nstart_log")].replace("/proc/cmdline", "./cmdline")
+    text = init_functions().replace("/proc/cmdline", "./cmdline")
     Path("cmdline").write_text(cmdline + "\n")
     done = subprocess.run(["sh", "-c", f"{text}\n{script}"], capture_output=True, text=True)
     assert done.stderr == ""
@@ -165,16 +180,50 @@ def test_kernel_parameters() -> None:
         "gone 1 <>",
         "isk 1 <>",
     ]
-    fields = 'for n in 1 2 3 4 5 6 7 8 9; do echo "$n $(ip_field $n)"; done'
-    assert functions(fields, line) == [
-        "1 10.0.0.2", "2 10.0.0.1", "3 10.0.0.254", "4 255.255.255.0", "5 ", "6 eth0", "7 off", "8 ", "9 ",
-    ]  # fmt: skip
-    assert functions(fields, "ip=[fd00::2]:[fd00::1]::64:::none:[fd00::53]")[:4] == [
-        "1 fd00::2", "2 fd00::1", "3 ", "4 64",
-    ]  # fmt: skip
-    assert functions(fields, "ip=[fd00::2]:[fd00::1]::64:::none:[fd00::53]")[7] == "8 fd00::53"
-    assert functions("ip_field 1", "ip=dhcp") == ["dhcp"]
     assert functions("set_variables; echo $BOOT_MAC", "BOOTIF=01-52-54-00-AB-cd-ef") == ["52:54:00:ab:cd:ef"]
+
+
+NAMES = ("client", "server", "gateway", "netmask", "interface", "method", "dns1", "dns2")
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        (
+            "ip=10.0.0.2:10.0.0.1:10.0.0.254:255.255.255.0::eth0:off",
+            ["10.0.0.2", "10.0.0.1", "10.0.0.254", "255.255.255.0", "eth0", "off", "", ""],
+        ),
+        (
+            "ip=[fd00::2]:[fd00::1]::64:::none:[fd00::53]",
+            ["fd00::2", "fd00::1", "", "64", "", "none", "fd00::53", ""],
+        ),
+        ("ip=dhcp", ["", "", "", "", "", "dhcp", "", ""]),
+        ("ip=ens3:dhcp", ["", "", "", "", "ens3", "dhcp", "", ""]),
+        ("ip=eth0.5:auto6:9000", ["", "", "", "", "eth0.5", "auto6", "", ""]),
+        ("ip=::::host:ens4:dhcp", ["", "", "", "", "ens4", "dhcp", "", ""]),
+        ("quiet", [""] * 8),
+    ],
+)
+def test_forms_of_ip(line: str, values: list[str]) -> None:
+    """Those of the kernel and of dracut. The name of an interface is no address."""
+    said = functions(f'for n in {" ".join(NAMES)}; do echo "$n $(ip_parameter $n)"; done', line)
+    assert said == [f"{name} {value}" for name, value in zip(NAMES, values, strict=True)]
+
+
+def test_an_interface_that_is_not_there_is_named() -> None:
+    (said,) = functions("network_interfaces() { echo ens3; }; no_link", "ip=10.0.0.2::::host:eth99:off")
+    assert said == "ip= names the interface eth99, which is not there; there are: ens3 "
+
+
+def test_a_switch_that_forwards_nothing_for_a_while_is_waited_for() -> None:
+    """Spanning tree: each round takes half a minute and fails until the port forwards."""
+    script = (
+        "sleep() { :; }; clock=0; uptime_seconds() { cat clock; }; echo 0 >clock\n"
+        "try_network() { echo $(($(cat clock) + 27)) >clock; [ $(cat clock) -gt 60 ]; }\n"
+        "wait_for_address && cat clock"
+    )
+    assert functions(script)[-1] == "81"
+    assert functions(script, "network_seconds=20") == []
 
 
 @pytest.mark.parametrize(

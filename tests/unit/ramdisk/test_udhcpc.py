@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dibo.system import resources
+from tests.support.init_functions import init_functions
 from tests.support.programs import fake
 from tests.support.timeouts import TIMEOUT
 
@@ -119,8 +120,7 @@ def use_ipv6(tmp_path: Path, *, address: str = "", client: str | None) -> list[s
     fake(tmp_path, "sleep", "exec /bin/sleep 0.02")
     if client is not None:
         fake(tmp_path, "udhcpc6", f'echo "$@" >> {tmp_path}/log\ncd {tmp_path}\n{client}')
-    begin = moved((OWN / "init.d/begin").read_text(), tmp_path)
-    functions = begin[: begin.index("\nmount_file_systems\nstart_log")].replace("export PATH", ": PATH", 1)
+    functions = moved(init_functions(), tmp_path).replace("export PATH", ": PATH", 1)
     return run(
         tmp_path, f'{functions}\nuse_ipv6 eth0 || echo none\necho "$BOOT_IP_ADDRESS,$BOOT_SERVER"'
     ).split()
