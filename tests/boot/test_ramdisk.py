@@ -41,8 +41,16 @@ def disk(tmp_path: Path) -> Path:
     return path
 
 
+def usb_stick(path: Path) -> list[str]:
+    drive = f"if=none,id=stick,format=raw,cache=unsafe,file={path}"
+    return ["-device", "qemu-xhci", "-drive", drive, "-device", "usb-storage,drive=stick"]
+
+
 def test_a_deployment(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
-    """The server writes over iSCSI; the machine hears that it is done, and ends."""
+    """The server writes over iSCSI; the machine hears that it is done, and ends. A USB stick, which is sda, is not what
+    is written to."""
+    stick = tmp_path / "stick.raw"
+    stick.write_bytes(data := random.Random(9).randbytes(8 << 20))
     need("qemu-img")
     if "iscsi" not in subprocess.run(["qemu-img", "--help"], capture_output=True, text=True).stdout:
         unmet("qemu-img knows no iSCSI; install it: sudo apt-get install qemu-block-extra")
@@ -62,11 +70,12 @@ def test_a_deployment(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
         DirectMachine(
             kernel_path(ramdisk),
             ramdisk,
-            cmdline=f"disk=cciss/c0d0,sda,vda {PARAMETERS}",
+            cmdline=PARAMETERS,
             directory=tmp_path,
             disks=[disk],
             server=(10000, server.port),
             ports=[3260, 10000],
+            extra=usb_stick(stick),
         ) as machine,
     ):
         machine.wait_for("/dev/vda is written")
@@ -75,12 +84,17 @@ def test_a_deployment(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
     assert server.bodies == [f"i=7&k={KEY}&a=10.0.2.15&n={IQN}"]  # as the form always was, byte for byte
     with disk.open("rb") as written:
         assert written.read(16 << 20) == image.read_bytes()
+    assert stick.read_bytes() == data
+    assert "sda (usb," in machine.text
     assert KEY not in machine.text
 
 
 def test_a_server_that_refuses_and_a_shell_for_whoever_is_there(
     ramdisk: Path, disk: Path, tmp_path: Path
 ) -> None:
+    """The disk has sectors of 4096 bytes, which the server is told."""
+    drive = f"if=none,id=large,format=raw,cache=unsafe,file={disk}"
+    device = "virtio-blk-pci,drive=large,logical_block_size=4096,physical_block_size=4096"
     with (
         FormServer(status=400) as server,
         DirectMachine(
@@ -88,8 +102,8 @@ def test_a_server_that_refuses_and_a_shell_for_whoever_is_there(
             ramdisk,
             cmdline=f"disk=vda {PARAMETERS}",
             directory=tmp_path,
-            disks=[disk],
             server=(10000, server.port),
+            extra=["-drive", drive, "-device", device],
         ) as machine,
     ):
         machine.wait_for(f"FAILED: deploy: the boot server {SERVER} refused this machine")
@@ -99,7 +113,7 @@ def test_a_server_that_refuses_and_a_shell_for_whoever_is_there(
         machine.wait_for("shell-42")
         machine.type("exit")
         machine.wait_until_off()
-    assert len(server.forms) == 1
+    assert [form["z"] for form in server.forms] == ["4096"]
     assert KEY not in machine.text.replace("grep -c open-sesame", "")
 
 
@@ -214,6 +228,21 @@ def between(text: str, what: str) -> Any:
     return json.loads(text.partition(f"-----BEGIN {what}-----\n")[2].partition(f"-----END {what}-----")[0])
 
 
+def scsi_disk_and_cd_drive(directory: Path) -> list[str]:
+    """A disk with a serial number, a WWN and sectors of 4096 bytes; a drive with a disc."""
+    for name in ("scsi.raw", "disc.iso"):
+        with (directory / name).open("wb") as file:
+            file.truncate(8 << 20)
+    return [
+        *("-device", "virtio-scsi-pci"),
+        *("-drive", f"if=none,id=scsi,format=raw,cache=unsafe,file={directory / 'scsi.raw'}"),
+        "-device",
+        "scsi-hd,drive=scsi,serial=REAL-7,wwn=0x5000c500a1b2c3d4,logical_block_size=4096,physical_block_size=4096",
+        *("-drive", f"if=none,id=disc,format=raw,readonly=on,file={directory / 'disc.iso'}"),
+        *("-device", "ide-cd,drive=disc"),
+    ]
+
+
 def test_inventory_and_burn_in(examiner: Path, disk: Path, tmp_path: Path) -> None:
     """One disk may be overwritten, and is; the other must not be."""
     kept = tmp_path / "kept.raw"
@@ -227,6 +256,7 @@ def test_inventory_and_burn_in(examiner: Path, disk: Path, tmp_path: Path) -> No
         directory=tmp_path,
         disks=[disk, kept],
         processors=2,
+        extra=scsi_disk_and_cd_drive(tmp_path),
     ) as machine:
         machine.wait_for("-----END INVENTORY-----")
         machine.wait_for("burn-in passed")
@@ -235,7 +265,12 @@ def test_inventory_and_burn_in(examiner: Path, disk: Path, tmp_path: Path) -> No
     disks = {each["name"]: each for each in found["disks"]}
     assert disks["/dev/vda"]["size"] == 512 << 20 and disks["/dev/vda"]["serial"] == "dibo-test-0"
     assert disks["/dev/vdb"]["size"] == 32 << 20 and disks["/dev/vdb"]["serial"] == "dibo-test-1"
+    scsi = disks["/dev/sda"]
+    assert (scsi["serial"], scsi["wwn"]) == ("REAL-7", "5000c500a1b2c3d4")
+    assert (scsi["bus"], scsi["sector_size"], scsi["removable"]) == ("scsi", 4096, 0)
+    assert set(disks) == {"/dev/vda", "/dev/vdb", "/dev/sda"}
     (interface,) = found["interfaces"]
+    assert interface["speed"] is None
     assert (interface["mac"], interface["link"], interface["driver"]) == (MAC, True, "virtio_net")
     assert found["boot"] == {"mac": MAC, "address": "10.0.2.15"}
     assert found["cpu"]["threads"] == 2 and 800 << 20 < found["memory"] < 1024 << 20
@@ -248,6 +283,7 @@ def test_inventory_and_burn_in(examiner: Path, disk: Path, tmp_path: Path) -> No
     assert [(each["test"], each["passed"]) for each in verdict["tests"]] == [
         ("memory", True),
         ("processors", True),
+        ("disk /dev/sda", True),
         ("disk /dev/vda", True),
         ("disk /dev/vdb", True),
     ]
@@ -321,11 +357,12 @@ def test_no_network_is_no_silence(ramdisk: Path, tmp_path: Path) -> None:
     with DirectMachine(
         kernel_path(ramdisk),
         ramdisk,
-        cmdline=f"troubleshoot=off {PARAMETERS}",
+        cmdline=f"troubleshoot=off network_seconds=1 {PARAMETERS}",
         directory=tmp_path,
         link=False,
     ) as machine:
         machine.wait_for("no network")
+        machine.wait_for("trying again")
         machine.wait_for("FAILED: deploy: there is no network")
         machine.wait_until_off()
 

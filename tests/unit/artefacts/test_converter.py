@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from dibo.artefacts.converter import Converters, Takes, load_converter
 from dibo.errors import ConverterError, UsageError
 from dibo.system import package_names, resources
+from tests.support.requirements import need
 
 
 def write(directory: Path, kind: str, text: str) -> Path:
@@ -75,3 +79,22 @@ def test_an_unknown_type_names_the_nearest(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConverterError, match=r"the converters directory .*nowhere does not exist"):
         Converters([tmp_path / "nowhere"])
+
+
+def test_a_squashfs_by_whichever_mksquashfs_is_here(tmp_path: Path) -> None:
+    """Debian 12's takes the time by the variable or by an option, not by both."""
+    need("mksquashfs", "unsquashfs", "tar")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_text("x")
+    tar = subprocess.run(["tar", "-C", str(tmp_path / "tree"), "-c", "."], capture_output=True, check=True)
+    convert = resources.shared("converters") / "squashfs" / "convert"
+    made = []
+    for name in ("one", "other"):
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
+        output = tmp_path / name
+        subprocess.run([convert, output], input=tar.stdout, env=environment, check=True)
+        made.append(output.read_bytes())
+        time.sleep(1.1)  # squashfs counts seconds
+    assert made[0] == made[1]
+    listed = subprocess.run(["unsquashfs", "-l", str(tmp_path / "one")], capture_output=True, text=True)
+    assert "squashfs-root/file" in listed.stdout

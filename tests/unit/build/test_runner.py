@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dibo.system import resources
+from tests.support.programs import fake
 from tests.support.requirements import need
 
 RUNNER = resources.shared("containerfiles") / "runner"
@@ -207,3 +208,81 @@ def test_the_unit_runs_before_rc_local_after_network_and_metadata() -> None:
     assert "network-online.target" in unit
     assert "cloud-config.service" in unit
     assert "ExecStart=/usr/lib/dibo/first-boot\n" in unit
+
+
+# settle
+
+
+@in_each_shell
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("touch: setting times of '/usr/x': No space left on device", 1),
+        ("touch: setting times of '/usr/x': Disk quota exceeded", 1),
+        ("touch: setting times of '/etc/hosts': Read-only file system", 0),
+        ("", 0),
+    ],
+)
+def test_a_full_store_fails_the_step_instead_of_making_another_layer(
+    shell: str, message: str, code: int, tmp_path: Path
+) -> None:
+    text = (RUNNER / "settle").read_text()
+    function = text[text.index("turn_back_time() {") : text.rindex("remove_traces\nturn_back_time")]
+    fake(tmp_path, "find", f'[ -z "{message}" ] || {{ echo "{message}" >&2; exit 1; }}')
+    fake(tmp_path, "touch", "exit 0")
+    clock = tmp_path / "time"
+    clock.touch()
+    environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    script = f"clock={clock}; context=/nowhere\n{function}\nturn_back_time"
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == code
+    assert ("the times of files cannot be set" in done.stderr) == bool(code)
+    assert not code or message in done.stderr
+
+
+@in_each_shell
+def test_a_step_fails_when_its_end_does(shell: str) -> None:
+    """The code of what a trap runs is not that of the shell."""
+    text = (RUNNER / "run").read_text()
+    leave = text[text.index("leave() {") : text.index("sources_digest() {")]
+    script = f"made_policy=; settle() {{ return 7; }}\n{leave}\ntrap leave EXIT; true"
+    done = subprocess.run([shell, "-c", script.replace('"$dibo/settle"', "settle")])
+    assert done.returncode == 1
+
+
+# finalise
+
+
+@pytest.mark.parametrize(
+    ("programs", "calls", "code"),
+    [
+        (("update-initramfs", "dracut"), "update-initramfs", 0),
+        (("dracut",), "dracut --force --regenerate-all --no-hostonly", 0),
+        ((), "", 1),
+    ],
+)
+def test_the_initramfs_is_made_again_by_whatever_makes_it(
+    programs: tuple[str, ...], calls: str, code: int, tmp_path: Path
+) -> None:
+    text = (RUNNER / "finalise").read_text()
+    functions = text[text.index("make_initramfs() {") : text.index("index_manuals() {")]
+    for path in ("lib/modules/6.1", "boot", "state"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "boot/vmlinuz-6.1").touch()
+    (tmp_path / "state/initramfs").touch()
+    for name in programs:
+        fake(tmp_path, name, f'echo {name} "$@"')
+    fake(tmp_path, "nothing", "")
+    for place in ("/lib/modules", "/boot"):
+        functions = functions.replace(f"{place}/", f"{tmp_path}{place}/")
+    script = (
+        f"state={tmp_path}/state; tell() {{ :; }}; PATH={tmp_path}/bin:/nowhere\n{functions}\nmake_initramfs"
+    )
+    environment = {"PATH": os.environ["PATH"]}
+    for tool in ("ls", "basename", "echo"):
+        program = shutil.which(tool)
+        assert program is not None
+        (tmp_path / "bin" / tool).symlink_to(program)
+    done = subprocess.run(["dash", "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.startswith(calls)

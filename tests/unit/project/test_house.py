@@ -85,11 +85,13 @@ WITHOUT_A_MODULE = frozenset(
         "disk/test_disk_texts.py",  # flavours/boot-files
         "flavours/test_builtin_flavours.py",
         "flavours/test_persistent_state.py",
+        "flavours/test_grow_root.py",
         "flavours/test_root_disk.py",
         "formats/ext4/test_directories.py",
         "formats/ext4/test_limits.py",
         "images/sources/test_bad_layouts.py",
-        "ramdisk/test_udhcpc.py",  # flavours/dhcp-all-interfaces
+        "ramdisk/test_init_disks.py",  # converters/initramfs/init.d
+        "ramdisk/test_udhcpc.py",  # converters/initramfs/udhcpc
     }
 )
 """Unit tests of what is no module of dibo: shipped flavours, scripts, aspects of a whole folder."""

@@ -95,7 +95,8 @@ def test_nothing_but_removable_disks_is_no_disk(tmp_path: Path) -> None:
     machine.disk("pci0000:00/host1/block/sdc", 32 * GB, removable=1)
     machine.disk("pci0000:00/ata3/host2/block/sr0", 4 * GB)
     assert machine.run("find_disk '' || no_disk") == (
-        "none of these disks is there: any that is not removable (disk= names others); there are: mmcblk0 (sd, 32000 MB, serial unknown, removable);"
+        "none of these disks is there: any that is not removable (disk= names others); there are: "
+        "mmcblk0 (sd, 32000 MB, serial unknown, removable);"
         " sda (usb, 32000 MB, serial unknown, removable); sdc (scsi, 32000 MB, serial unknown, removable)"
     )
 
