@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import secrets
+import ssl
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from dibo.deploy.iscsi import driver_problem
 from dibo.deploy.machines import Machine, Method, parse_machines
 from dibo.deploy.server import BootServer, Settings
 from dibo.errors import BootServerError, DiboError, ToolMissing
 from dibo.flavours import strict_yaml
 from dibo.ramdisk.make import kernel_path
-from dibo.system import process
 from dibo.system.report import Report
 
 
@@ -29,14 +35,16 @@ class BootServerRequest:
     workers: int
     patience: int
     boot_patience: int
+    token_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
 
 def serve(report: Report, request: BootServerRequest) -> None:
     """Serve until a signal comes."""
     machines = MachinesFile(request.machines, report)
     settings = _settings(request)
-    if any(machine.method is Method.ISCSI for machine in machines().values()):
-        _need_iscsi()
+    _check_methods(machines().values(), settings)
     lock = threading.Lock()
 
     def say(text: str) -> None:
@@ -46,7 +54,9 @@ def serve(report: Report, request: BootServerRequest) -> None:
     with BootServer(settings, machines, say) as server:
         say(f"boot server: port {server.port} of {settings.listen}; machines: {', '.join(machines())}")
         if settings.ramdisk is not None:
-            say(f"iPXE: http://ADDRESS:{server.port}/boot.ipxe")
+            scheme = "http" if settings.tls is None else "https"
+            say(f"iPXE: {scheme}://ADDRESS:{server.port}/boot.ipxe")
+        say(f"GET /machines: with the token in {_token_file(request)}")
         server.wait()
 
 
@@ -100,6 +110,8 @@ def _settings(request: BootServerRequest) -> Settings:
         listen=request.listen,
         port=request.port,
         state_file=request.state or request.machines.with_name(f"{request.machines.name}.state"),
+        token=_token(_token_file(request)),
+        tls=_tls(request),
         kernel=kernel,
         ramdisk=request.ramdisk,
         workers=request.workers,
@@ -109,9 +121,49 @@ def _settings(request: BootServerRequest) -> Settings:
     )
 
 
-def _need_iscsi() -> None:
-    """Raises ToolMissing. QEMU's drivers are files of their own in some distributions."""
-    help_text = process.run(["qemu-img", "--help"], capture=True, check=False).stdout
-    formats = help_text.partition("Supported formats:")[2].split()
-    if "iscsi" not in formats:
-        raise ToolMissing("qemu-img has no iSCSI", hint="sudo apt-get install qemu-block-extra")
+def _check_methods(machines: Iterable[Machine], settings: Settings) -> None:
+    """Raises ToolMissing and BootServerError for machines that cannot be deployed by their method."""
+    exports = [machine.id for machine in machines if machine.method is Method.ISCSI]
+    if exports and settings.tls is not None:
+        raise BootServerError(
+            f"with --tls-cert machines fetch their images, but these have method iscsi: {', '.join(exports)}",
+            hint="say method: pull; over iSCSI everything goes in the clear",
+        )
+    if exports and (problem := driver_problem()):
+        message, _, hint = problem.partition(": ")
+        raise ToolMissing(message, hint=hint)
+
+
+def _token_file(request: BootServerRequest) -> Path:
+    return request.token_file or request.machines.with_name(f"{request.machines.name}.token")
+
+
+def _token(path: Path) -> str:
+    """The token in the file, which is made where there is none, for its owner alone. Raises BootServerError."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{secrets.token_hex(32)}\n")
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BootServerError(f"cannot read or make {path}: {error}", hint="--token-file") from error
+    if re.fullmatch(r"[!-~]{16,}", token) is None:
+        raise BootServerError(
+            f"{path} has no token: expected at least 16 printable characters without blanks"
+        )
+    return token
+
+
+def _tls(request: BootServerRequest) -> ssl.SSLContext | None:
+    """Raises BootServerError."""
+    if request.tls_cert is None:
+        if request.tls_key is not None:
+            raise BootServerError("--tls-key goes with --tls-cert")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(request.tls_cert, request.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise BootServerError(f"cannot use the certificate {request.tls_cert}: {error}") from error
+    return context

@@ -54,6 +54,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=900,
         help="fail a machine that booted the ramdisk and stays silent for SECONDS (900)",
     )
+    parser.add_argument(
+        "--token-file",
+        metavar="TOKEN",
+        help="the token that lists the machines, made where it is not there (FILE.token)",
+    )
+    parser.add_argument("--tls-cert", metavar="PEM", help="speak TLS, with this certificate")
+    parser.add_argument("--tls-key", metavar="PEM", help="its key, where it is not in the same file")
     add_verbose(parser, "show each command that is run")
 
 
@@ -69,6 +76,9 @@ def run(arguments: argparse.Namespace, _environment: Mapping[str, str], report: 
         workers=arguments.workers,
         patience=arguments.patience,
         boot_patience=arguments.boot_patience,
+        token_file=path_of(arguments.token_file),
+        tls_cert=path_of(arguments.tls_cert),
+        tls_key=path_of(arguments.tls_key),
     )
     serve(report, request)
     return 0

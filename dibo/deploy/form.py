@@ -35,6 +35,8 @@ class Form:
     iqn: str = ""
     port: int = PORT
     lun: int = LUN
+    sector_size: int = 512
+    """Of the disk on offer."""
     error: str = ""
     state: str = ""
     """Of a pull: one of started, writing, done, failed."""
@@ -74,6 +76,7 @@ def parse_form(body: bytes) -> Form:
         iqn=iqn if IQN.fullmatch(iqn) else "",
         port=_number(given, "p", 1, 65535) or PORT,
         lun=LUN if (lun := _number(given, "l", 0, 16383)) is None else lun,
+        sector_size=_number(given, "z", 512, 1 << 16) or 512,
         error=error,
         state=state,
         image=_line(given.get("m", "")),

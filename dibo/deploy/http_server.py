@@ -7,18 +7,33 @@ keep one for ever; and so would many clients keep many.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import shutil
 import socket
+import ssl
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
 SEND_SECONDS: Final = 60.0
 """Within which a client must take something of an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What clients may use."""
+
+    connections: int
+    """At once; more are closed."""
+    connections_per_address: int
+    request_seconds: float
+    """Within which a request must be here."""
 
 
 class Listener(ThreadingHTTPServer):
@@ -33,12 +48,14 @@ class Listener(ThreadingHTTPServer):
         port: int,
         handler: type[Handler],
         *,
-        connections: int,
-        request_seconds: float,
+        limits: Limits,
         say: Callable[[str], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.request_seconds, self._say = request_seconds, say
-        self._free = threading.BoundedSemaphore(connections)
+        self.request_seconds, self.tls, self._say = limits.request_seconds, tls, say
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._connections: Counter[str] = Counter()
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         super().__init__((address, port), handler)
 
@@ -50,16 +67,28 @@ class Listener(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._take(client_address[0]):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
+
+    def _take(self, address: str) -> bool:
+        """Whether there is room for one more connection of that address."""
+        with self._lock:
+            busy = self._connections.total() >= self._limits.connections
+            if busy or self._connections[address] >= self._limits.connections_per_address:
+                return False
+            self._connections[address] += 1
+            return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            with self._lock:
+                self._connections[client_address[0]] -= 1
+                if not self._connections[client_address[0]]:
+                    del self._connections[client_address[0]]
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (its signature)
         """A connection that broke, or was too slow, is nothing to tell."""
@@ -76,6 +105,12 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def setup(self) -> None:
+        if (
+            self.server.tls is not None
+        ):  # the handshake comes with the first byte that is read: the alarm covers it
+            self.request = self.server.tls.wrap_socket(
+                self.request, server_side=True, do_handshake_on_connect=False
+            )
         super().setup()
         self._alarm = threading.Timer(self.server.request_seconds, self._too_slow)
         self._alarm.daemon = True
@@ -88,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         self._alarm.cancel()
         super().finish()
+        if self.server.tls is not None:
+            self.connection.close()
 
     def heard(self) -> None:
         """The request is here; now the answer may take its time, as long as it goes on."""
@@ -97,6 +134,12 @@ class Handler(BaseHTTPRequestHandler):
     def own_address(self) -> str:
         """Of this side."""
         return str(self.connection.getsockname()[0])
+
+    def has_token(self, token: str) -> bool:
+        """Whether the client shows it. An empty one is nobody's."""
+        given = self.headers.get("Authorization", "")
+        wanted = f"Bearer {token}".encode()
+        return bool(token) and hmac.compare_digest(wanted, given.encode("utf-8", "replace"))
 
     def answer(self, status: int, text: str, *, kind: str = "text/plain; charset=utf-8") -> None:
         body = f"{text}\n".encode() if text and not text.endswith("\n") else text.encode()

@@ -31,21 +31,25 @@ def local(why: str) -> str:
     return LOCAL.format(why)
 
 
-def deploy(machine: Machine, *, boot_server: str) -> str:
-    """Boot the ramdisk `deploy`. `boot_server` is the address that the machine reaches this server by."""
+def deploy(machine: Machine, *, key: str, boot_server: str, tls: bool = False) -> str:
+    """Boot the ramdisk `deploy`. `boot_server` is the address that the machine reaches this server by, `key` that of
+    this deployment."""
+    line = command_line(machine, key=key, boot_server=boot_server, tls=tls)
     return (
         f"#!ipxe\necho dibo: machine {machine.id}: booting to be deployed\n"
-        f"kernel kernel initrd=ramdisk {command_line(machine, boot_server=boot_server)}\n"
+        f"kernel kernel initrd=ramdisk {line}\n"
         "initrd --name ramdisk ramdisk\nboot\n"
     )
 
 
-def command_line(machine: Machine, *, boot_server: str) -> str:
+def command_line(machine: Machine, *, key: str, boot_server: str, tls: bool = False) -> str:
     """Of the ramdisk: docs/reference/ramdisk.md and the flavour deploy. `quiet` keeps the kernel from printing it."""
     words = ["quiet"]
     if machine.mac:
         words.append(f"BOOTIF=01-{machine.mac.replace(':', '-')}")
     words.append(f"boot_server={boot_server}")
+    if tls:
+        words.append("boot_server_tls")
     if machine.disk:
         words.append(f"disk={machine.disk}")
     if machine.method is Method.PULL:
@@ -54,7 +58,7 @@ def command_line(machine: Machine, *, boot_server: str) -> str:
             words.append("persistent_state=wipe")
     else:
         words.append(f"iscsi_target_iqn={target_name(machine)}")
-    words += [f"deployment_id={machine.id}", f"deployment_key={machine.key}"]
+    words += [f"deployment_id={machine.id}", f"deployment_key={key}"]
     return " ".join((*words, machine.cmdline)).strip()
 
 

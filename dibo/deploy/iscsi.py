@@ -23,7 +23,7 @@ from typing import Final
 
 from dibo.deploy.machines import Place
 from dibo.deploy.write_plan import HEAD, DeploymentFailed, Ends, Range, Writes, plan_writes
-from dibo.errors import CommandFailed, DiskImageError
+from dibo.errors import CommandFailed, DiskImageError, ToolMissing
 from dibo.inspect.open_image import FileSource, image_format, image_info
 from dibo.system import process
 from dibo.units import MIB
@@ -174,6 +174,21 @@ class Writer:
             if code != 0:
                 raise DeploymentFailed(_reason(running.tail, code))
         return kept
+
+
+def driver_problem() -> str:
+    """Why qemu-img cannot write over iSCSI, or empty. `qemu-img --help` lists drivers that are in packages of their
+    own, and perhaps not there: only one that is used shows."""
+    node = Target(portal=Place(host="127.0.0.1", port=1), iqn="iqn.2026-11.dibo:probe", lun=1).node
+    argv = ["qemu-img", "info", "--output=json", "--image-opts", _options({**node, "timeout": "1"})]
+    try:
+        process.run(argv, capture=True, timeout=30)
+    except ToolMissing as error:
+        return f"{error.message}: {error.hint}"
+    except CommandFailed as error:  # nothing listens on that port
+        if re.search(r"Unknown driver|module", "\n".join(error.tail)):
+            return "qemu-img has no driver for iSCSI: sudo apt-get install qemu-block-extra"
+    return ""
 
 
 def probe(path: Path) -> Image:

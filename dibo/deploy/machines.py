@@ -28,16 +28,16 @@ IQN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,222}")
 DEFAULT_IQN: Final = "iqn.2026-11.dibo:{}"
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 _MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
-_DISKS: Final = re.compile(r"[A-Za-z0-9/._!-]+(?:,[A-Za-z0-9/._!-]+)*")
+_DISKS: Final = re.compile(r"[A-Za-z0-9/._!:=+-]+(?:,[A-Za-z0-9/._!:=+-]+)*")
 _KEYS: Final = {
-    "key": "what the machine proves itself with; the only key that is needed beside `image`",
+    "key": "what the machine proves itself with where no script of this server gave it a key of its own",
     "image": "a disk image; for method pull what `image=` of the ramdisk takes",
     "method": "iscsi or pull",
     "mac": "the network interface that the machine boots by",
     "address": "what the machine may say its address is, where that is not the one it is seen to have",
     "deployment": "a number; another one than that of the last deployment has the machine deployed again",
     "persistent_state": "keep or wipe",
-    "disk": "names of disks, divided by commas; the first that is there is written to",
+    "disk": "disks by name, serial=, wwn=, path=, id= or size=, divided by commas; the first one there is written to",
     "iqn": "the name of the iSCSI target",
     "cmdline": "more words for the kernel's command line",
     "portal": "HOST:PORT of the iSCSI target, where it is not the address of the machine",
@@ -67,7 +67,7 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     id: str
-    key: str = field(repr=False)
+    key: str = field(default="", repr=False)
     image: str
     """A path, absolute; with Method.PULL whatever the ramdisk takes."""
     method: Method = Method.ISCSI
@@ -147,9 +147,8 @@ _PLAIN: Final = "of printable ASCII without blanks and \" ' \\ $ #"
 
 
 def _machine(identity: str, given: Mapping[str, object], where: _Where, directory: Path) -> Machine:
-    for key in ("key", "image"):
-        if key not in given:
-            where.fail(f"{key} is missing", hint=_KEYS[key])
+    if "image" not in given:
+        where.fail("image is missing", hint=_KEYS["image"])
     method = where.at("method").text(given.get("method", "iscsi"), re.compile("iscsi|pull"), "iscsi or pull")
     state = where.at("persistent_state").text(
         given.get("persistent_state", "keep"), re.compile("keep|wipe"), "keep or wipe"
@@ -167,7 +166,7 @@ def _machine(identity: str, given: Mapping[str, object], where: _Where, director
     mac = str(given.get("mac", "")).lower().replace("-", ":")
     return Machine(
         id=identity,
-        key=where.at("key").text(given["key"], _WORD, f"a text {_PLAIN}"),
+        key=where.at("key").text(given["key"], _WORD, f"a text {_PLAIN}") if "key" in given else "",
         image=source,
         method=Method(method),
         mac=where.at("mac").text(mac, _MAC, "a MAC address such as 52:54:00:12:34:56")

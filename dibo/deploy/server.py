@@ -12,36 +12,52 @@
 Whoever connects has little to spend: a request of at most MOST_BODY bytes, within seconds, on one of so many
 connections (dibo/deploy/http_server.py).
 
-Keys are compared in constant time, and are in no message, no answer and no argument of a program. A script for iPXE
-has the key of a machine that is to be deployed in it: it has to come to the machine somehow.
+Keys are compared in constant time, and are in no message, no argument of a program, and no answer but one: a script for
+iPXE has a key in it. It is drawn for that deployment, counts from the address alone that asked for it, and as long as a
+deployment is under way no other address gets one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import json
 import queue
 import re
+import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from dibo.deploy import ipxe, notify
 from dibo.deploy.form import BadForm, Form, normal_address, parse_form
-from dibo.deploy.http_server import Handler, Listener
-from dibo.deploy.iscsi import Cancelled, Target, Writer, check_digest, probe
+from dibo.deploy.http_server import Handler, Limits, Listener
+from dibo.deploy.iscsi import Cancelled, Target, Writer, check_digest, driver_problem, probe
 from dibo.deploy.machines import Machine, Place
 from dibo.deploy.state_file import recall, remember
-from dibo.deploy.status import SETTLED, Refused, State, Status, document, judge, line, percent, reported
+from dibo.deploy.status import (
+    SETTLED,
+    Refused,
+    State,
+    Status,
+    check_peer,
+    document,
+    has_key,
+    judge,
+    line,
+    percent,
+    reported,
+)
 from dibo.deploy.write_plan import DeploymentFailed
 from dibo.errors import BootServerError, DiboError
+from dibo.units import SECTOR
 
 PORT: Final = 10000
+LIMITS: Final = Limits(connections=128, connections_per_address=16, request_seconds=20.0)
 MOST_BODY: Final = 16 << 10
 _STEP: Final = 10  # per cent between two lines on the terminal
 _MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
@@ -61,10 +77,10 @@ class Settings:
     """Of one step over iSCSI that shows no progress; of the connection that gives word."""
     boot_seconds: float = 900.0
     pull_seconds: float = 120.0
-    request_seconds: float = 20.0
-    """Within which a request must be here."""
-    connections: int = 128
-    """At once; more are closed."""
+    limits: Limits = LIMITS
+    token: str = field(default="", repr=False)
+    """Who shows it may list the machines; nobody, where it is empty."""
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +172,8 @@ class BootServer:
 
     # What machines ask.
 
-    def script(self, mac: str, *, host: str) -> str:
-        """For iPXE."""
+    def script(self, mac: str, *, host: str, peer: str) -> str:
+        """For iPXE, asked for by the address `peer`. Raises Refused."""
         mac = mac.lower().replace("-", ":")
         if _MAC.fullmatch(mac) is None:
             raise Refused(400, "mac= is no MAC address")
@@ -170,21 +186,39 @@ class BootServer:
                 return ipxe.local(f"machine {machine.id}: deployment {machine.deployment} is done")
             if self._settings.kernel is None:
                 return ipxe.local(f"machine {machine.id} is to be deployed, but there is no ramdisk to boot")
-            if status.state in SETTLED:  # anybody can ask this; only forms end what is under way
-                self._set(machine.id, status.to(State.BOOTING, time.time()))
-        return ipxe.deploy(machine, boot_server=host)
+            status = self._issue(machine, status, peer)
+        tls = self._settings.tls is not None
+        return ipxe.deploy(machine, key=status.issued_key, boot_server=host, tls=tls)
+
+    def _issue(self, machine: Machine, status: Status, peer: str) -> Status:
+        """The machine's status with a key for `peer`. Anybody can ask for one; only forms end what is under way."""
+        known = status.issued_to or status.address
+        if status.is_under_way and known and known != peer:
+            self._say(
+                f"refused: {peer} asks for the script of machine {machine.id}, which {known} is under way with"
+            )
+            raise Refused(403, f"machine {machine.id} is under way at another address")
+        if not status.is_under_way or not status.issued_key:
+            status = replace(status, issued_key=secrets.token_hex(16), issued_to=peer)
+        if status.state in SETTLED:
+            status = status.to(State.BOOTING, time.time())
+        self._set(machine.id, status)
+        self._keep()
+        return status
 
     def take(self, form: Form, *, peer: str) -> None:
         """A form that was posted. Raises Refused."""
         with self._lock:
             machine = self._machines().get(form.id)
-            key = (machine.key if machine else "no machine").encode()
-            if not hmac.compare_digest(key, form.key.encode(errors="replace")) or machine is None:
+            status = self._status(form.id)
+            if machine is None or not has_key(form, machine, status):
                 self._say(f"refused: a form from {peer}, for its id or its key is not right")
                 raise Refused(400, "key is not match")
-            status = self._status(machine.id)
             try:
+                check_peer(form, machine, status, peer=peer)
                 judge(form, machine, status, peer=peer)
+                if not form.state and not form.error:
+                    self._check_export(form, machine)
             except Refused as error:
                 self._say(f"refused: {error.text}")
                 raise
@@ -203,6 +237,18 @@ class BootServer:
                 machine.id, status.to(State.QUEUED, time.time(), address=form.address, written=0, total=0)
             )
         self._jobs.put(_Job(form=form, machine=machine, writer=writer, before=before))
+
+    def _check_export(self, form: Form, machine: Machine) -> None:
+        """What would be found out only once the machine waits. Raises Refused, and says so of the machine."""
+        problem = driver_problem()
+        if form.sector_size != SECTOR:
+            problem = (
+                f"the disk has sectors of {form.sector_size} bytes, and images have partition tables and file systems"
+                f" for {SECTOR}: take another disk, or set it to {SECTOR} (nvme format, sg_format)"
+            )
+        if problem:
+            self._set(machine.id, self._status(machine.id).to(State.FAILED, time.time(), error=problem))
+            raise Refused(409 if form.sector_size != SECTOR else 503, f"machine {machine.id}: {problem}")
 
     def _cancel(self, identity: str) -> Writer | None:
         if (writer := self._writers.pop(identity, None)) is not None:
@@ -242,7 +288,15 @@ class BootServer:
         if writes.kept is not None:
             self._say(f"{machine.id}: the partition persistent-state was kept")
         # Deployed from here on: should the word get lost, the machine boots from its disk when it is switched on again.
-        self._move(machine.id, writer, State.TELLING, digest=digest, deployed=machine.deployment)
+        self._move(
+            machine.id,
+            writer,
+            State.TELLING,
+            digest=digest,
+            deployed=machine.deployment,
+            issued_key="",
+            issued_to="",
+        )
         notify.give_word(
             machine.word or Place(host=form.address, port=notify.PORT), patience=self._settings.patience
         )
@@ -280,15 +334,15 @@ class BootServer:
 
 class _Listener(Listener):
     def __init__(self, settings: Settings, server: BootServer, say: Callable[[str], None]) -> None:
-        self.boot_server = server
+        self.boot_server, self.token = server, settings.token
         self.files = {"/kernel": settings.kernel, "/ramdisk": settings.ramdisk}
         super().__init__(
             settings.listen,
             settings.port,
             _Handler,
-            connections=settings.connections,
-            request_seconds=settings.request_seconds,
+            limits=settings.limits,
             say=say,
+            tls=settings.tls,
         )
 
 
@@ -318,6 +372,8 @@ class _Handler(Handler):
         self.heard()
         url = urlsplit(self.path)
         match url.path:
+            case "/machines" if not self.has_token(self.server.token):
+                return self.answer(401, "the listing needs the server's token: Authorization: Bearer TOKEN")
             case "/machines":
                 text = json.dumps({"machines": self.server.boot_server.documents()}, indent=1)
                 return self.answer(200, text, kind="application/json")
@@ -326,9 +382,10 @@ class _Handler(Handler):
                 # The address that the machine reaches this server by is that of its request: it may be translated.
                 host = ipxe.host_of(self.headers.get("Host", "")) or normal_address(self.own_address())
                 try:
-                    return self.answer(
-                        200, self.server.boot_server.script(mac[0], host=host) if mac else ipxe.ASK
-                    )
+                    if not mac:
+                        return self.answer(200, ipxe.ASK)
+                    peer = normal_address(self.client_address[0])
+                    return self.answer(200, self.server.boot_server.script(mac[0], host=host, peer=peer))
                 except Refused as error:
                     return self.answer(error.status, error.text)
             case "/kernel" | "/ramdisk" if (path := self.server.files[url.path]) is not None:

@@ -11,8 +11,9 @@ on; after it only for another deployment.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -53,14 +54,22 @@ class Status:
     number: int = 0
     """Of the pull under way: the file may say another one before it ends."""
     image: str = ""
-    """What that deployment wrote; while one is under way, what it writes."""
+    """What that deployment wrote; while one is under way, what it writes. Without a login."""
     digest: str = ""
+    issued_key: str = field(default="", repr=False)
+    """The key that a script gave out: it counts for one deployment, and from `issued_to` alone."""
+    issued_to: str = ""
 
     def to(self, state: State, now: float, **changes: object) -> Status:
         """Into another state, or on in this one."""
         since = self.since if state is self.state else now
         values = {"error": "", **changes}
         return replace(self, state=state, since=since, heard=now, **values)  # type: ignore[arg-type]
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody who is not the machine could get in its way."""
+        return self.state is State.BOOTING or self.state not in SETTLED
 
     def wants_deployment(self, machine: Machine) -> bool:
         return self.deployed != machine.deployment
@@ -85,10 +94,35 @@ class Refused(Exception):
         self.text = text
 
 
+def has_key(form: Form, machine: Machine, status: Status) -> bool:
+    """Whether the form has the machine's own key, or the one that was drawn for this deployment."""
+    given = form.key.encode(errors="replace")
+    return any(key and hmac.compare_digest(key.encode(), given) for key in (machine.key, status.issued_key))
+
+
+def check_peer(form: Form, machine: Machine, status: Status, *, peer: str) -> None:
+    """Raises Refused for a key that was given to another address."""
+    if (
+        status.issued_key
+        and form.key == status.issued_key
+        and peer not in (status.issued_to, *machine.addresses)
+    ):
+        raise Refused(
+            403,
+            f"the key of machine {machine.id} was given to {status.issued_to}, and is used by {peer}:"
+            " where that is the same machine, say so by `address`",
+        )
+
+
 def judge(form: Form, machine: Machine, status: Status, *, peer: str) -> None:
     """Whether a form whose key is right counts. Raises Refused."""
     if form.address not in (peer, *machine.addresses):
         raise Refused(403, f"the form of machine {machine.id} says {form.address}, and comes from {peer}")
+    if _is_of_another(form, status):
+        raise Refused(
+            403,
+            f"the form of machine {machine.id} comes from {form.address}, and {status.address} is under way with it",
+        )
     if form.error and not form.state:
         return
     method = Method.PULL if form.state else Method.ISCSI
@@ -104,11 +138,17 @@ def judge(form: Form, machine: Machine, status: Status, *, peer: str) -> None:
         )
 
 
+def _is_of_another(form: Form, status: Status) -> bool:
+    """A report, of another address than the one that began. Whoever begins anew may have another one."""
+    begins = not form.error and form.state in ("", "started")
+    return not begins and status.state not in SETTLED and form.address != status.address
+
+
 def reported(form: Form, machine: Machine, status: Status, now: float) -> Status:
     """After a form about a pull, or about an error."""
     if form.error or form.state == "failed":
         return status.to(State.FAILED, now, address=form.address, error=form.error or "it did not say why")
-    more: dict[str, object] = {"address": form.address, "image": form.image or machine.image}
+    more: dict[str, object] = {"address": form.address, "image": shown(form.image or machine.image)}
     if form.state == "started":
         more |= {"written": 0, "total": 0, "digest": "", "number": machine.deployment}
         return status.to(State.STARTED, now, **more)
@@ -119,7 +159,8 @@ def reported(form: Form, machine: Machine, status: Status, now: float) -> Status
     if form.state == "writing":
         return status.to(State.WRITING, now, **more)
     number = status.number or machine.deployment
-    return status.to(State.DONE, now, deployed=number, number=0, digest=form.digest, **more)
+    more |= {"deployed": number, "number": 0, "digest": form.digest, "issued_key": "", "issued_to": ""}
+    return status.to(State.DONE, now, **more)
 
 
 def line(identity: str, status: Status) -> str:
@@ -149,7 +190,7 @@ def document(machine: Machine, status: Status) -> dict[str, object]:
         "address": status.address or None,
         "deployment": machine.deployment,
         "deployed": status.deployed or None,
-        "image": (status.image or shown(machine.image)),
+        "image": shown(status.image or machine.image),
         "written": status.written,
         "total": status.total or None,
         "digest": status.digest or None,
@@ -177,6 +218,8 @@ def kept(statuses: Mapping[str, Status]) -> dict[str, object]:
             "image": status.image,
             "digest": status.digest,
             "error": status.error,
+            "issued_key": status.issued_key,
+            "issued_to": status.issued_to,
         }
         for identity, status in statuses.items()
         if status.state is not State.WAITING or status.deployed
@@ -186,7 +229,7 @@ def kept(statuses: Mapping[str, Status]) -> dict[str, object]:
 def remembered(data: object) -> dict[str, Status]:
     """What `kept` has written; what was under way when the server ended has failed. Raises ValueError and TypeError."""
     if not isinstance(data, dict):
-        raise TypeError("a mapping is wanted")
+        raise TypeError("expected a mapping")
     found = {}
     for identity, value in data.items():
         try:
@@ -199,6 +242,8 @@ def remembered(data: object) -> dict[str, Status]:
                 image=str(value["image"]),
                 digest=str(value["digest"]),
                 error=str(value["error"]),
+                issued_key=str(value.get("issued_key", "")),
+                issued_to=str(value.get("issued_to", "")),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{identity}: {error}") from error

@@ -116,7 +116,11 @@ class Served:
         part.replace(self._machines)
 
     def shown(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/machines", timeout=30) as answer:
+        token = self._machines.with_name(f"{self._machines.name}.token").read_text().strip()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/machines", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
             (found,) = json.load(answer)["machines"]
         return dict(found)
 

@@ -33,6 +33,7 @@ from tests.support.timeouts import TIMEOUT, wait_until
 pytestmark = pytest.mark.integration
 
 IQN = "iqn.2026-11.example.dibo:machine-7"
+TOKEN = "0123456789abcdef"
 KEY = "open-sesame"
 MIB = 1 << 20
 
@@ -92,7 +93,9 @@ class Lab:
 
     @contextlib.contextmanager
     def served(self) -> Iterator[BootServer]:
-        settings = Settings(listen="127.0.0.1", port=0, state_file=self.top / "state", patience=self.patience)
+        settings = Settings(
+            listen="127.0.0.1", port=0, state_file=self.top / "state", patience=self.patience, token=TOKEN
+        )
 
         def machines() -> Any:
             return parse_machines({"machines": {"7": self.entry}}, origin="machines", directory=self.top)
@@ -110,9 +113,10 @@ class Lab:
             return error.code
 
     def shown(self) -> dict[str, Any]:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.server.port}/machines", timeout=TIMEOUT
-        ) as answer:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.server.port}/machines", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             (found,) = json.load(answer)["machines"]
         return dict(found)
 

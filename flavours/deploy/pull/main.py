@@ -85,13 +85,14 @@ def deploy(given: Mapping[str, str], machine: Machine, say: Callable[[str], None
 
 
 def _server(given: dict[str, str], machine: Machine, say: Callable[[str], None]) -> Server:
-    client = Client(replace(machine.telling, tell=say))
+    client = Client(replace(machine.telling, tell=say), machine.authorities)
     host = f"[{machine.boot_server}]" if ":" in machine.boot_server else machine.boot_server
+    scheme = "https" if "boot_server_tls" in given else "http"
     known = bool(given.get("deployment_id")) and bool(host)
     fields = {"i": given.get("deployment_id", ""), "k": given.get("deployment_key", ""), "a": machine.address}
     return Server(
         client,
-        f"http://{host}:{machine.port}/" if known else "",
+        f"{scheme}://{host}:{machine.port}/" if known else "",
         machine=fields,
         image=reference.shown(given.get("image", "")),
         every=machine.every,

@@ -5,12 +5,13 @@
 
 What makes a disk bootable, its first MiB and the second copy of its partition table, is written last of all, when the
 digest of the image held. Meanwhile the disk has no table; or, where something is kept, one that has that alone, so
-that the next deployment finds it.
+that the next deployment finds it. Disk and partitions get GUIDs of their own, where the image allows it.
 """
 
 from __future__ import annotations
 
 from dibo.formats import magic
+from dibo.formats.partitions import identifiers
 from pull import gpt
 from pull.disk import Disk
 from pull.errors import PullError
@@ -148,7 +149,10 @@ class Target:
             raise PullError(
                 "the image changed while it was read: its first bytes are not those that came first"
             )
+        renewed = self._renewed()
+        head[:] = renewed[: len(head)]
         if self.table is not None:
+            self.table = gpt.of_image(renewed) or self.table
             start, old = self._held[1]
             self._disk.zero(start, min(len(old), self._disk.size - start))
             for offset, data in gpt.for_disk(self.table, self._disk.size):
@@ -161,6 +165,13 @@ class Target:
         self._disk.flush()
         self._disk.write(0, bytes(head[:_SMALL]))
         self._disk.flush()
+
+    def _renewed(self) -> bytes:
+        """The image's first bytes with identifiers for this disk, where the image allows it; a partition that is kept
+        keeps its own."""
+        new = gpt.state_of(self.table) if self.table is not None else None
+        guids = {new.number: self.kept.guid} if new is not None and self.kept is not None else {}
+        return identifiers.replaced(self._beginning, kept=guids)
 
     def _zero_on_disk(self, offset: int, size: int) -> None:
         """All that is not kept of it."""

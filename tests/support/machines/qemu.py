@@ -386,7 +386,8 @@ def other_disk(disk: Path, overlay: Path) -> tuple[str, ...]:
     assert data != head.read_bytes(), "the image does not allow other identifiers"
     head.write_bytes(data)
     info = process.run(["qemu-img", "info", "--output=json", str(overlay)], capture=True)
-    fitted = gpt.fitted(data, size=json.loads(info.stdout)["virtual-size"]).gpt
+    copy = gpt.read_copy(lambda offset, size: data[offset : offset + size], lba=1)
+    fitted = gpt.fit(copy, json.loads(info.stdout)["virtual-size"])
     tail.write_bytes(fitted.tail)
     for path, offset in ((head, 0), (tail, fitted.tail_offset)):
         command = f"write -s {path} {offset} {path.stat().st_size}"

@@ -16,11 +16,11 @@ MACHINE = Machine(
 
 
 def test_an_export() -> None:
-    assert ipxe.deploy(MACHINE, boot_server="192.0.2.1").splitlines() == [
+    assert ipxe.deploy(MACHINE, key="drawn", boot_server="192.0.2.1").splitlines() == [
         "#!ipxe",
         "echo dibo: machine rack_2@7: booting to be deployed",
         "kernel kernel initrd=ramdisk quiet BOOTIF=01-52-54-00-12-34-56 boot_server=192.0.2.1 disk=vda"
-        " iscsi_target_iqn=iqn.2026-11.dibo:rack-2-7 deployment_id=rack_2@7 deployment_key=open-sesame console=ttyS0",
+        " iscsi_target_iqn=iqn.2026-11.dibo:rack-2-7 deployment_id=rack_2@7 deployment_key=drawn console=ttyS0",
         "initrd --name ramdisk ramdisk",
         "boot",
     ]
@@ -30,7 +30,7 @@ def test_a_pull() -> None:
     machine = replace(
         MACHINE, method=Method.PULL, image="oci://registry.example/web:1", wipe=True, iqn="", cmdline=""
     )
-    words = ipxe.command_line(machine, boot_server="fd00::1").split()
+    words = ipxe.command_line(machine, key="drawn", boot_server="fd00::1").split()
     assert {"deploy_method=pull", "image=oci://registry.example/web:1", "persistent_state=wipe"} <= set(words)
     assert "boot_server=fd00::1" in words and not any(word.startswith("iscsi") for word in words)
 

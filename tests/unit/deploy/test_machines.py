@@ -94,7 +94,6 @@ def test_mistakes_of_a_machine(changes: dict[str, Any], said: str) -> None:
         ({}, "machines.yaml: machines: a mapping from ids"),
         ({"machines": {}}, "machines.yaml: machines: a mapping from ids"),
         ({"machines": {"7": None}}, "machines.yaml: machines.7: a mapping"),
-        ({"machines": {"7": {"image": "i"}}}, "machines.yaml: machines.7: key is missing"),
         ({"machines": {"7": {"key": "k"}}}, "machines.yaml: machines.7: image is missing"),
         ({"machines": {"": {"key": "k", "image": "i"}}}, "machines.yaml: machines.: no id"),
         ({"machines": {"a b": {"key": "k", "image": "i"}}}, "machines.yaml: machines.a b: no id"),

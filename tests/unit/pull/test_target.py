@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dibo.formats.partitions import identifiers
 from pull import gpt
 from pull.disk import Disk
 from pull.errors import PullError
@@ -103,6 +104,25 @@ def test_the_state_is_kept_to_the_byte(tmp_path: Path, size: int) -> None:
     assert problems_of(path) == ""
     assert [part["name"] for part in table_of(path)["partitions"]] == list(PARTS)
     assert target.kept is not None and target.kept.name == gpt.STATE
+
+
+def test_each_deployment_has_identifiers_of_its_own_but_for_what_is_kept(tmp_path: Path) -> None:
+    """So that two disks of one image in one machine are told apart."""
+    image = bytearray(make_disk(tmp_path / "image", 16, PARTS))
+    image[identifiers.MARK_OFFSET : identifiers.MARK_OFFSET + len(identifiers.MARK)] = identifiers.MARK
+    (tmp_path / "image").write_bytes(image)
+    path = machine(tmp_path, 24, persistent_state=(3, 4))
+    guids = {part["name"]: part["uuid"] for part in table_of(tmp_path / "image")["partitions"]}
+    kept = table_of(path)["partitions"][0]["uuid"]
+    write(Disk(str(path)), bytes(image))
+    assert problems_of(path) == ""
+    after = table_of(path)
+    assert after["id"] != table_of(tmp_path / "image")["id"]
+    for part in after["partitions"]:
+        if part["name"] == gpt.STATE:
+            assert part["uuid"] == kept
+        else:
+            assert part["uuid"] != guids[part["name"]]
 
 
 def test_wipe_overwrites_the_state(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+../../../../../../dibo/formats/partitions/identifiers.py
