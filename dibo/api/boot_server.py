@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import secrets
-import ssl
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import yaml
 from dibo.deploy.iscsi import driver_problem
 from dibo.deploy.machines import Machine, Method, parse_machines
 from dibo.deploy.server import BootServer, Settings
+from dibo.deploy.tls import ServerCertificate
 from dibo.errors import BootServerError, DiboError, ToolMissing
 from dibo.flavours import strict_yaml
 from dibo.ramdisk.make import kernel_path
@@ -155,15 +155,10 @@ def _token(path: Path) -> str:
     return token
 
 
-def _tls(request: BootServerRequest) -> ssl.SSLContext | None:
+def _tls(request: BootServerRequest) -> ServerCertificate | None:
     """Raises BootServerError."""
     if request.tls_cert is None:
         if request.tls_key is not None:
             raise BootServerError("--tls-key goes with --tls-cert")
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(request.tls_cert, request.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise BootServerError(f"cannot use the certificate {request.tls_cert}: {error}") from error
-    return context
+    return ServerCertificate(request.tls_cert, request.tls_key)

@@ -11,7 +11,6 @@ import hmac
 import os
 import shutil
 import socket
-import ssl
 import sys
 import threading
 from collections import Counter
@@ -21,12 +20,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from dibo.deploy.tls import ServerCertificate
+
 SEND_SECONDS: Final = 60.0
 """Within which a client must take something of an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ConnectionLimits:
     """What clients may use."""
 
     connections: int
@@ -48,9 +49,9 @@ class Listener(ThreadingHTTPServer):
         port: int,
         handler: type[Handler],
         *,
-        limits: Limits,
+        limits: ConnectionLimits,
         say: Callable[[str], None],
-        tls: ssl.SSLContext | None = None,
+        tls: ServerCertificate | None = None,
     ) -> None:
         self.request_seconds, self.tls, self._say = limits.request_seconds, tls, say
         self._limits = limits

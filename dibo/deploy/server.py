@@ -24,7 +24,6 @@ import json
 import queue
 import re
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from dibo.deploy import ipxe, notify
 from dibo.deploy.form import BadForm, Form, normal_address, parse_form
-from dibo.deploy.http_server import Handler, Limits, Listener
+from dibo.deploy.http_server import ConnectionLimits, Handler, Listener
 from dibo.deploy.iscsi import Cancelled, Target, Writer, check_digest, driver_problem, probe
 from dibo.deploy.machines import Machine, Place
 from dibo.deploy.state_file import recall, remember
@@ -52,12 +51,13 @@ from dibo.deploy.status import (
     percent,
     reported,
 )
+from dibo.deploy.tls import ServerCertificate
 from dibo.deploy.write_plan import DeploymentFailed
 from dibo.errors import BootServerError, DiboError
 from dibo.units import SECTOR
 
 PORT: Final = 10000
-LIMITS: Final = Limits(connections=128, connections_per_address=16, request_seconds=20.0)
+LIMITS: Final = ConnectionLimits(connections=128, connections_per_address=16, request_seconds=20.0)
 MOST_BODY: Final = 16 << 10
 _STEP: Final = 10  # per cent between two lines on the terminal
 _MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
@@ -77,10 +77,10 @@ class Settings:
     """Of one step over iSCSI that shows no progress; of the connection that gives word."""
     boot_seconds: float = 900.0
     pull_seconds: float = 120.0
-    limits: Limits = LIMITS
+    limits: ConnectionLimits = LIMITS
     token: str = field(default="", repr=False)
     """Who shows it may list the machines; nobody, where it is empty."""
-    tls: ssl.SSLContext | None = None
+    tls: ServerCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

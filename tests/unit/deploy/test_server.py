@@ -19,9 +19,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from dibo.deploy.http_server import Limits
+from dibo.deploy.http_server import ConnectionLimits
 from dibo.deploy.machines import Machine, parse_machines
 from dibo.deploy.server import MOST_BODY, BootServer, Settings
+from dibo.deploy.tls import ServerCertificate
 from dibo.errors import BootServerError
 from tests.support.programs import fake
 from tests.support.requirements import need
@@ -335,7 +336,9 @@ def test_a_body_that_is_too_long_is_not_read(server: BootServer) -> None:
 
 def test_slow_clients_are_left_and_are_in_nobodys_way(lab: Lab) -> None:
     """One says nothing, one a byte at a time, one stops in the middle of its form."""
-    lab.settings["limits"] = Limits(connections=128, connections_per_address=16, request_seconds=1.0)
+    lab.settings["limits"] = ConnectionLimits(
+        connections=128, connections_per_address=16, request_seconds=1.0
+    )
     with lab.server() as server:
         clients = [socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) for _ in range(3)]
         clients[2].sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\ni=7&k=")
@@ -357,7 +360,7 @@ def test_slow_clients_are_left_and_are_in_nobodys_way(lab: Lab) -> None:
 
 
 def test_no_more_connections_than_there_is_room_for(lab: Lab) -> None:
-    lab.settings["limits"] = Limits(connections=2, connections_per_address=2, request_seconds=20.0)
+    lab.settings["limits"] = ConnectionLimits(connections=2, connections_per_address=2, request_seconds=20.0)
     with lab.server() as server:
         clients = [socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) for _ in range(2)]
         for client in clients:
@@ -371,7 +374,7 @@ def test_no_more_connections_than_there_is_room_for(lab: Lab) -> None:
 
 
 def test_no_address_takes_all_connections(lab: Lab) -> None:
-    lab.settings["limits"] = Limits(connections=8, connections_per_address=3, request_seconds=20.0)
+    lab.settings["limits"] = ConnectionLimits(connections=8, connections_per_address=3, request_seconds=20.0)
     with lab.server() as server:
         idle = [socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) for _ in range(20)]
         closed = [client for client in idle if _is_closed(client)]
@@ -397,11 +400,9 @@ def test_over_tls(lab: Lab, tmp_path: Path) -> None:
     pair = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
     argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *pair]
     subprocess.run(argv, check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
     lab.settings |= {
-        "tls": context,
-        "limits": Limits(connections=8, connections_per_address=8, request_seconds=1.0),
+        "tls": ServerCertificate(tmp_path / "cert", tmp_path / "key"),
+        "limits": ConnectionLimits(connections=8, connections_per_address=8, request_seconds=1.0),
     }
     trust = ssl.create_default_context(cafile=str(tmp_path / "cert"))
     with lab.server() as server:

@@ -37,8 +37,8 @@ DOORS = {
     "docker": {"system.docker_api"},
     "urllib.request": {"system.http"},
     "http": {"system.http", "deploy.http_server"},  # as a client, and as a server
-    "ssl": {"images.registry.client", "system.http"},
-    "socket": {"deploy.http_server", "deploy.notify"},
+    "ssl": {"deploy.tls", "images.registry.client", "system.http"},
+    "socket": {"deploy.http_server", "deploy.notify", "deploy.tls"},
     "argparse": {"cli"},
     "argcomplete": {"cli"},
 }
