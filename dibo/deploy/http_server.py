@@ -106,12 +106,8 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def setup(self) -> None:
-        if (
-            self.server.tls is not None
-        ):  # the handshake comes with the first byte that is read: the alarm covers it
-            self.request = self.server.tls.wrap_socket(
-                self.request, server_side=True, do_handshake_on_connect=False
-            )
+        if self.server.tls is not None:  # the alarm covers the handshake
+            self.request = self.server.tls.wrap(self.request)
         super().setup()
         self._alarm = threading.Timer(self.server.request_seconds, self._too_slow)
         self._alarm.daemon = True
