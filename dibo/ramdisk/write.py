@@ -26,7 +26,7 @@ def check_output(output: Path) -> None:
     """What can be refused before anything is built. Raises UsageError, OutputError."""
     if not output.name or output.suffix == ".kernel":
         raise UsageError(
-            f"{str(output)!r} is not the name of an initramfs",
+            f"{str(output)!r} is not a valid name for an initramfs",
             hint="-o takes a file: deploy.ramdisk; the kernel goes beside it, as deploy.kernel",
         )
     check_output_name(output)
