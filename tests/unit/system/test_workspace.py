@@ -190,7 +190,9 @@ def run_of(cache: Path, records: list[object], *, identity: str = "2026010100000
     return directory
 
 
-@pytest.mark.parametrize("line_break", ["\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r", "\udce9"])
+@pytest.mark.parametrize(
+    "line_break", ["\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r", "\udce9"], ids=ascii
+)
 def test_a_path_with_a_line_break_removes_no_other_file(tmp_path: Path, line_break: str) -> None:
     (tmp_path / "precious").mkdir()
     precious = tmp_path / "precious" / "o"
@@ -201,8 +203,7 @@ def test_a_path_with_a_line_break_removes_no_other_file(tmp_path: Path, line_bre
 import os, signal, sys
 from pathlib import Path
 from dibo.system.workspace import Workspace
-with Workspace(Path(sys.argv[1])).run() as run, run.output(Path(sys.argv[2])), run.scratch() as scratch:
-    print(scratch, flush=True)
+with Workspace(Path(sys.argv[1])).run() as run, run.output(Path(sys.argv[2])), run.scratch():
     os.kill(os.getpid(), signal.SIGKILL)
 """
     temporary = Path(f"{tmp_path}/t{line_break}tree {tmp_path / 'precious'}{line_break}x")
@@ -211,6 +212,7 @@ with Workspace(Path(sys.argv[1])).run() as run, run.output(Path(sys.argv[2])), r
         [sys.executable, "-c", program, str(tmp_path / "cache"), str(output)],
         env={**os.environ, "TMPDIR": str(temporary)},
         check=False,
+        capture_output=True,
     )
     assert list(output.parent.glob(".o.*.part"))
     assert list(temporary.iterdir())
