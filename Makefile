@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-test lint check test demo bench fuzz shake clean
+.PHONY: help setup setup-test lint format check test-one test demo bench fuzz shake clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,13 @@ lint: setup ## formatting, lint and types, of Python and of shell scripts
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	tools/shell-scripts | xargs shellcheck
+
+format: setup ## format Python files, and sort imports
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
+test-one: setup ## run the tests that T names: make test-one T=tests/unit/layout, or T='tests/unit -k gpt'
+	$(PYTEST) -n 0 $(T)
 
 check: lint ## lint, and the tests that take seconds
 	$(PYTEST) -q $(TESTS)
