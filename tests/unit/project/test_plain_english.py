@@ -1,0 +1,158 @@
+"""Messages, help and documentation are plain English: phrases that readers had to read twice stay out.
+
+The thing is the subject, not a pronoun; active voice; "expected X, got Y". Each entry is a pattern and what to write
+instead. Add a phrase when a reader stumbles over it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+
+PHRASES = {
+    r"\bha(s|ve) (it|them) not\b": "is not available",
+    r"\b(is|are|was|were) wanted\b": "expected X, got Y",
+    r"\bnobody\b": "no user, no flavour, …; or the passive voice",
+    r"\bsomebody\b": "a user, another process, …",
+    r"\bwhoever\b": "the caller, the user, …",
+    r"\bbear(s)? with\b": "retry",
+    r"\b(can|could) (not )?be had\b": "is not available",
+    r"\bno \w+ \w+ can be had\b": "cannot allocate",
+    r"\ba lie\b": "ambiguous, wrong",
+    r"\blies? on each other\b": "overlap",
+    r"\banother one than\b": "differs from",
+    r"\b(is|are) told of\b": "knows",
+    r"\b(is|are) none of\b": "expected one of …",
+    r"\bis not what it (says|claims)\b": "is invalid",
+    r"\bwhat is (there|here)\b": "the files present",
+    r"\blook(s)? after\b": "manage",
+    r"\btake(s)? along\b": "contain",
+    r"\bheard of\b": "responds",
+    r"\bought to\b": "should",
+    r"\bbefalls?\b": "happens",
+    r"\bgive (a|the) \w+ up\b": "fail",
+    r"\bmakes no sense\b": "is invalid",
+    r"\bwants?\b": "needs, expects, requires",
+    r"\bfor so long\b": "for SECONDS",
+    r"\bwell formed\b": "valid",
+    r"\bas it always (did|was)\b": "say what it does",
+    r"\bwhat was asked for\b": "the request",
+    r"\bgo(es)? together\b": "are compatible",
+    r"\bdoes not go\b": "does not work",
+}
+"""A regular expression, and a proposal."""
+
+_PATTERN = re.compile("|".join(f"(?:{phrase})" for phrase in PHRASES), re.IGNORECASE)
+
+PAGES = ("*.md", "flavours/*/flavour.yaml", "converters/*/converter.yaml")
+HISTORY = ("docs/adr/",)
+"""Records of decisions keep their words."""
+
+
+OPEN_PAGES = frozenset(
+    {
+        "CHANGELOG.md",
+        "README.md",
+        "bench/README.md",
+        "converters/vmdk/README.md",
+        "docs/README.md",
+        "docs/explanation/caching.md",
+        "docs/explanation/reproducible.md",
+        "docs/explanation/secure-boot.md",
+        "docs/how-to/cache.md",
+        "docs/how-to/ci-without-root.md",
+        "docs/how-to/convert.md",
+        "docs/how-to/docker.md",
+        "docs/how-to/layouts.md",
+        "docs/how-to/loop-devices.md",
+        "docs/how-to/persistent-state.md",
+        "docs/how-to/push.md",
+        "docs/how-to/sign.md",
+        "docs/reference/boot-server.md",
+        "docs/reference/cli.md",
+        "docs/reference/deploy-protocol.md",
+        "docs/reference/flavour.md",
+        "docs/reference/layout.md",
+        "docs/reference/manifest.md",
+        "docs/reference/ramdisk.md",
+        "docs/tutorial/bare-metal.md",
+        "docs/tutorial/first-image.md",
+        "flavours/base/README.md",
+        "flavours/boot-files/README.md",
+        "flavours/deploy/README.md",
+        "flavours/devstack-user/README.md",
+        "flavours/local-config/README.md",
+        "flavours/persistent-state/README.md",
+        "flavours/ramdisk-base/README.md",
+        "flavours/vm/README.md",
+        "tests/boot/flavours/somebodys-root/README.md",
+        "tests/boot/flavours/state-probe/README.md",
+    }
+)
+"""Pages that still have such phrases. Remove a name once they are gone; add none."""
+
+OPEN_FOLDERS = frozenset(
+    {
+        "api",
+        "artefacts",
+        "build",
+        "cache",
+        "cli",
+        "deploy",
+        "disk",
+        "flavours",
+        "formats",
+        "images",
+        "inspect",
+        "layout",
+        "plan",
+        "ramdisk",
+        "settings",
+        "system",
+        "tree",
+        "trust",
+    }
+)
+"""Folders of dibo that still have such phrases. Remove a name once they are gone; add none."""
+
+
+def _files(*patterns: str) -> list[Path]:
+    names = subprocess.run(["git", "ls-files", *patterns], cwd=PROJECT, capture_output=True, text=True).stdout
+    return [PROJECT / name for name in names.split() if (PROJECT / name).is_file()]
+
+
+def _texts(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each string of a module: messages, help, docstrings."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            for number, line in enumerate(node.value.splitlines()):
+                yield node.lineno + number, line
+
+
+def phrases_in(lines: Iterator[tuple[int, str]]) -> list[str]:
+    return [
+        f"line {number}: {match[0]!r} in {line.strip()!r}"
+        for number, line in lines
+        for match in _PATTERN.finditer(line)
+    ]
+
+
+@pytest.mark.parametrize("page", _files(*PAGES), ids=lambda page: str(page.relative_to(PROJECT)))
+def test_pages_are_plain_english(page: Path) -> None:
+    name = str(page.relative_to(PROJECT))
+    if name.startswith(HISTORY) or name in OPEN_PAGES:
+        return
+    assert not phrases_in(enumerate(page.read_text().splitlines(), start=1))
+
+
+@pytest.mark.parametrize("module", _files("dibo/*.py"), ids=lambda module: str(module.relative_to(PROJECT)))
+def test_messages_are_plain_english(module: Path) -> None:
+    if module.relative_to(PROJECT / "dibo").parts[0] not in OPEN_FOLDERS:
+        assert not phrases_in(_texts(module.read_text()))
