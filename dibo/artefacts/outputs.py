@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from dibo.errors import OutputError, UsageError, VerificationFailed
+from dibo.system.process import uninterrupted
 from dibo.system.workspace import Run
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def check_output_name(output: Path) -> None:
@@ -112,17 +110,8 @@ class Outputs:
 
     def publish(self) -> None:
         """Give all their names. Checksums of former artefacts go, also where no new ones come. Raises OutputError."""
-        with _signals_blocked():
+        with uninterrupted():
             for record in {*self._records, *map(checksum_path, self._artefacts)}:
                 record.unlink(missing_ok=True)
             for path, part in (*self._artefacts.items(), *self._records.items()):
                 part.replace(path)
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

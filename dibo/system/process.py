@@ -305,11 +305,34 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
         pipe.write(data)
 
 
+_held_back: list[int] | None = None
+"""Signals that came within `uninterrupted`; None outside."""
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Within `interruptible`, in the main thread: let a signal that comes meanwhile count at the end.
+
+    Blocking signals in this thread would not do: the kernel gives them to another, and Python calls the handler here.
+    """
+    global _held_back
+    held_back = _held_back = []
+    try:
+        yield
+    finally:
+        _held_back = None
+        if held_back and callable(handler := signal.getsignal(held_back[0])):
+            handler(held_back[0], None)
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into Interrupted, once: cleaning up is not interrupted again."""
 
     def raise_once(signum: int, _frame: FrameType | None) -> None:
+        if _held_back is not None:
+            _held_back.append(signum)
+            return
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
         waits.stop()
