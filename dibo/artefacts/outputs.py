@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from dibo.errors import OutputError, UsageError, VerificationFailed
-from dibo.system.process import uninterrupted
+from dibo.system.signals import uninterrupted
 from dibo.system.workspace import Run
 
 

@@ -51,7 +51,7 @@ def run(program: str, argv: Sequence[str] | None) -> int:
 
 
 def _carried_out(arguments: argparse.Namespace, report: Report) -> int:
-    from dibo.system.process import interruptible
+    from dibo.system.signals import interruptible
 
     command: Command = arguments.command
     with interruptible():

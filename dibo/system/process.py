@@ -22,14 +22,13 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO, Self
 
-from dibo.errors import CommandFailed, Interrupted, ToolMissing
-from dibo.system import waits
+from dibo.errors import CommandFailed, ToolMissing
 from dibo.system.package_names import how_to_install
 
 log = logging.getLogger("dibo.system.process")
@@ -303,70 +302,6 @@ def _signal_name(number: int) -> str:
 def _feed(pipe: IO[bytes], data: bytes) -> None:
     with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(data)
-
-
-_held_back: list[int] | None = None
-"""Signals that came within `uninterrupted`; None outside."""
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Within `interruptible`, in the main thread: let a signal that comes meanwhile count at the end.
-
-    Blocking signals in this thread would not do: the kernel gives them to another, and Python calls the handler here.
-    """
-    global _held_back
-    held_back = _held_back = []
-    try:
-        yield
-    finally:
-        _held_back = None
-        if held_back and callable(handler := signal.getsignal(held_back[0])):
-            handler(held_back[0], None)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted, once: cleaning up is not interrupted again."""
-
-    def raise_once(signum: int, _frame: FrameType | None) -> None:
-        if _held_back is not None:
-            _held_back.append(signum)
-            return
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        waits.stop()
-        raise Interrupted(signum)
-
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {each: signal.signal(each, raise_once) for each in signals}
-    try:
-        yield
-    except Interrupted:
-        _end_descendants()
-        raise
-    finally:
-        waits.resume()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def _end_descendants() -> None:
-    """Kill all that is below this process, and with it what started just before the signal came."""
-    me = os.getpid()
-    deadline = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < deadline:
-        table = process_table()
-        below = {me}
-        while more := {pid for pid, (parent, _, _) in table.items() if parent in below} - below:
-            below |= more
-        left = [pid for pid in below - {me} if table[pid][2] != "Z"]
-        if not left:
-            break
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
 
 
 _known: set[int] = set()

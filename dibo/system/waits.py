@@ -1,7 +1,7 @@
 """Waits that a signal ends, whichever thread waits: pauses, and sockets that somebody reads from.
 
 Python runs a signal's handler in the main thread alone. A thread that waits for a slow server would go on waiting, and
-whoever joins it too; so the handler (dibo.system.process.interruptible) calls `stop`, which shuts down every
+whoever joins it too; so the handler (dibo.system.signals.interruptible) calls `stop`, which shuts down every
 socket that is watched here: the thread reads its end, and ends with an error.
 """
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from dibo.errors import DiboError, Interrupted
-from dibo.system import process
+from dibo.system import signals
 from tests.support.machines.cloud_init_seed import make_seed
 from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError
 from tests.support.programs import what_is_missing
@@ -38,7 +38,7 @@ def main() -> int:
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="dibo-demo-"))
     try:
-        with process.interruptible():
+        with signals.interruptible():
             demo(options.image, Firmware(options.firmware), options.user, directory)
     except (MachineError, DiboError) as error:  # the directory stays: it has the whole console
         print(f"\nThe demo failed: {error}", file=sys.stderr)

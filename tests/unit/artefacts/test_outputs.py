@@ -19,7 +19,7 @@ from dibo.artefacts.outputs import (
     verified_sha256,
 )
 from dibo.errors import Interrupted, OutputError, UsageError, VerificationFailed
-from dibo.system.process import interruptible
+from dibo.system.signals import interruptible
 from dibo.system.workspace import Workspace
 
 

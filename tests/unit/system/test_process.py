@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import CommandFailed, ToolMissing
-from dibo.system import process
+from dibo.system import process, signals
 from dibo.system.process import PIPE, Process, clean_environment, describe_exit, find, run
 from tests.support.timeouts import TIMEOUT, wait_until
 
@@ -232,7 +232,8 @@ def test_two_at_once_leave_each_other_alone(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from dibo.errors import Interrupted
-from dibo.system.process import interruptible, run
+from dibo.system.process import run
+from dibo.system.signals import interruptible
 try:
     with interruptible():
         run(["sh", "-c", sys.argv[1], "sh", *sys.argv[2:]])
@@ -255,7 +256,7 @@ def test_a_signal_ends_everything(tmp_path: Path, signum: signal.Signals) -> Non
 FORGOTTEN = """
 import os, signal, subprocess, sys
 from dibo.errors import Interrupted
-from dibo.system.process import interruptible
+from dibo.system.signals import interruptible
 try:
     with interruptible():
         child = subprocess.Popen(["sh", "-c", "sleep 1000 & echo $! > $1; wait", "sh", sys.argv[1]])
@@ -277,7 +278,7 @@ def test_a_child_that_was_just_being_started_is_ended(tmp_path: Path) -> None:
 
 def test_after_the_block_signals_are_as_before() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with process.interruptible():
+    with signals.interruptible():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
 

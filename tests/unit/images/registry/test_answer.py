@@ -101,7 +101,7 @@ from dibo.images.reference import parse_image_name
 from dibo.images.registry import api
 from dibo.images.image import Layer
 from dibo.images.layers.load import load
-from dibo.system.process import interruptible
+from dibo.system.signals import interruptible
 from dibo.tree.sinks import Nowhere
 from functools import partial
 
