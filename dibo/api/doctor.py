@@ -21,6 +21,7 @@ from dibo.build.bases.choose import choose_base
 from dibo.build.build import base_settings, confinement_of
 from dibo.build.engines import choose
 from dibo.build.finding import Finding, try_check
+from dibo.deploy.iscsi import driver_problem
 from dibo.errors import DiboError, EngineError
 from dibo.formats import ext4
 from dibo.formats.raw import RawFile
@@ -43,6 +44,7 @@ def examine(settings: Settings, report: Report) -> list[Finding]:
         lambda: _types(settings),
         _loop,
         _boot,
+        _boot_server,
     ]
     return [finding for check in checks for finding in check()]
 
@@ -165,4 +167,16 @@ def _boot() -> Iterator[Finding]:
         works=process.find(tool) is not None,
         needed=False,
         advice=how_to_install(tool),
+    )
+
+
+def _boot_server() -> Iterator[Finding]:
+    """Machines whose method is iscsi need the driver, and no others."""
+    message, _, advice = driver_problem().partition(": ")
+    yield Finding(
+        what="dibo boot-server, method iscsi: qemu-img",
+        works=not message,
+        needed=False,
+        detail=message,
+        advice=advice,
     )

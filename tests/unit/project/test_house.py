@@ -87,11 +87,13 @@ WITHOUT_A_MODULE = frozenset(
         "flavours/test_persistent_state.py",
         "flavours/test_grow_root.py",
         "flavours/test_root_disk.py",
+        "flavours/test_without_metadata.py",
         "formats/ext4/test_directories.py",
         "formats/ext4/test_limits.py",
         "images/sources/test_bad_layouts.py",
         "ramdisk/test_init_disks.py",  # converters/initramfs/init.d
         "ramdisk/test_udhcpc.py",  # converters/initramfs/udhcpc
+        "ramdisk/test_virtual_interfaces.py",  # converters/initramfs/init.d
     }
 )
 """Unit tests of what is no module of dibo: shipped flavours, scripts, aspects of a whole folder."""
