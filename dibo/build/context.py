@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dibo.errors import FlavourError
-from dibo.flavours.files import copy_files, link_files, read_tree
+from dibo.flavours.files import clone_files, copy_files, read_tree
 from dibo.flavours.lint import VARIABLE
 from dibo.flavours.model import File, Phase, is_seen
 from dibo.plan import keys
@@ -58,7 +58,7 @@ class ExtraFiles:
     def place(self, flavour: str, files: Iterable[File], target: Path) -> None:
         """Have some of a flavour's files in `target`."""
         if flavour in self._made:
-            link_files(self._made[flavour][0], files, target)
+            clone_files(self._made[flavour][0], files, target)
 
 
 def mount_point(step: Step) -> str:
@@ -88,7 +88,7 @@ def stage(
         place = target if name == step.flavour else target / "flavours" / name
         files = flavour.seen_in(Phase(step.phase))
         if flavour.copy is not None:
-            link_files(flavour.copy, files, place)
+            clone_files(flavour.copy, files, place)
         else:
             copy_files(flavour.origin, files, place)
     _stage_extra(step, extra, target)

@@ -7,6 +7,7 @@ with its path: a device node, a name that is not UTF-8, a link that leads out.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -56,16 +57,36 @@ def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
             )
 
 
-def link_files(origin: Path, files: Iterable[File], target: Path) -> None:
-    """The same for files in a copy of dibo's own, which nobody changes: by hard links, where they can be."""
+def clone_files(origin: Path, files: Iterable[File], target: Path) -> None:
+    """The same for files in a copy of dibo's own, which nobody changes: not hashed again, and sharing the copy's blocks
+    where the file system can. Each is a file of its own, so that its link count is 1 with every engine."""
     for file in files:
-        _make_parents((target / file.path).parent)
+        source, copy = origin / file.path, target / file.path
         try:
-            os.link(origin / file.path, target / file.path, follow_symlinks=False)
-        except FileExistsError:
-            raise
-        except OSError:  # another file system
-            copy_files(origin, (file,), target)
+            _make_parents(copy.parent)
+            if file.kind is Kind.SYMLINK:
+                copy.symlink_to(file.target)
+            else:
+                with copy.open("xb") as stream:
+                    if not _clone(source, stream):
+                        _copy_digest(source, stream)
+                copy.chmod(file.mode)
+            os.utime(copy, (COPY_TIME, COPY_TIME), follow_symlinks=False)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):
+            raise  # what a flavour says twice
+        except OSError as error:
+            raise _not_copied(source, target, error) from error
+
+
+def _not_copied(source: Path, target: Path, error: OSError) -> FlavourError:
+    """The error for a copy that cannot be written."""
+    hint = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = (
+            "free some space there, or choose another place with --cache-dir (IMG_PATH); "
+            "`dibo doctor` says how much space is left"
+        )
+    return FlavourError(f"cannot copy {source} to {target}: {error.strerror}", hint=hint)
 
 
 def _walk(directory: Path, ignored: Ignored) -> Iterator[Path]:
@@ -100,8 +121,9 @@ def _read(directory: Path, path: Path, copy: Path | None, *, private: bool) -> F
             raise FlavourError(f"{path} is neither a file, a directory nor a symbolic link")
         digest = _digest(path, target)
     except OSError as error:
-        doing = f"read {path}" if copy is None or error.filename == str(path) else f"copy {path} to {copy}"
-        raise FlavourError(f"cannot {doing}: {error.strerror}") from error
+        if copy is None or error.filename == str(path):
+            raise FlavourError(f"cannot read {path}: {error.strerror}") from error
+        raise _not_copied(path, copy, error) from error
     file = File(
         path=relative,
         kind=Kind.FILE,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dibo.errors import FlavourError, LayoutError, UnknownFlavour
-from dibo.flavours.files import copy_files, link_files, read_tree
+from dibo.flavours.files import clone_files, copy_files, read_tree
 from dibo.flavours.loader import Catalogue, load_flavour
 from dibo.flavours.model import Kind, Phase
 from dibo.flavours.stack import make_stack
@@ -261,15 +263,37 @@ def test_the_value_is_that_of_the_copy_while_the_original_changes(
     assert (tmp_path / "copy" / "files" / "big").read_text() != (path / "files" / "big").read_text()
 
 
-def test_links_to_a_copy(tmp_path: Path) -> None:
-    """A step's context costs a link for each file."""
+def test_a_file_of_a_context_is_one_of_its_own(tmp_path: Path) -> None:
+    """Hooks see the same link counts with every engine."""
     path = write_flavour(tmp_path, "web", ["install.d/10-x", "files/data"])
     (path / "files" / "link").symlink_to("data")
     flavour = load_flavour(path, copy=tmp_path / "copy")
     assert flavour.copy is not None
-    link_files(flavour.copy, flavour.files, tmp_path / "context")
+    clone_files(flavour.copy, flavour.files, tmp_path / "context")
     assert read_tree(tmp_path / "context") == flavour.files
-    assert (tmp_path / "context" / "files" / "data").stat().st_nlink == 2
+    assert (tmp_path / "context" / "files" / "data").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    path = write_flavour(tmp_path, "web", ["install.d/10-x", "files/data"])
+    copied = load_flavour(path, copy=tmp_path / "copy")
+
+    def full(*_: object) -> bool:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("dibo.flavours.files._clone", full)
+    copies: list[Callable[[Path], object]] = [
+        lambda target: load_flavour(path, copy=target),
+        lambda target: clone_files(tmp_path / "copy", copied.files, target),
+    ]
+    for attempt, copy in enumerate(copies):
+        target = tmp_path / str(attempt)
+        with pytest.raises(FlavourError) as caught:
+            copy(target)
+        assert str(target) in caught.value.message
+        assert os.strerror(number) in caught.value.message
+        assert "dibo doctor" in caught.value.hint
 
 
 def test_a_search_path_that_is_not_there(tmp_path: Path) -> None:
