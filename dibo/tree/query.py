@@ -67,7 +67,7 @@ def os_release(root: Node) -> dict[str, str]:
 
 def tidy(root: Node) -> list[object]:
     """Take out of a tree that dibo built what engines leave in it: mount points in /run and /tmp, which a running
-    machine mounts over, their marks, and the file that they mount over resolv.conf. Returns the contents of files
+    machine mounts over, their marks, and the empty file that they mount over resolv.conf. Returns the contents of files
     that are in the tree no more."""
     removed: list[Node] = []
     root.mode = stat.S_IFDIR | 0o755
@@ -79,24 +79,27 @@ def tidy(root: Node) -> list[object]:
             directory.children.clear()
     if b".dockerenv" in top:
         removed.append(top.pop(b".dockerenv"))
-    etc = find(root, "/etc")
-    resolv = (etc.children or {}).get(b"resolv.conf") if etc is not None else None
-    resolved = b"dbus-org.freedesktop.resolve1.service" in names_in(root, "/etc/systemd/system")
-    if (
-        resolved
-        and etc is not None
-        and etc.children is not None
-        and resolv is not None
-        and stat.S_ISREG(resolv.mode)
-    ):
-        removed.append(resolv)
-        link = Node(stat.S_IFLNK | 0o777, mtime=resolv.mtime)
-        link.target, link.size = _STUB, len(_STUB)
-        etc.children[b"resolv.conf"] = link
+    removed += _link_resolv_conf(root)
     if not removed:
         return []
     gone = {node for each in removed for node in walk(each)} - set(walk(root))
     return [node.content for node in gone if node.content is not None]
+
+
+def _link_resolv_conf(root: Node) -> list[Node]:
+    """Where systemd-resolved answers, have its link in place of an empty resolv.conf: an engine that mounts a file over
+    it leaves one. What has bytes is somebody's own, and stays. Returns the nodes that are replaced."""
+    etc = find(root, "/etc")
+    if etc is None or etc.children is None:
+        return []
+    file = etc.children.get(b"resolv.conf")
+    resolves = b"dbus-org.freedesktop.resolve1.service" in names_in(root, "/etc/systemd/system")
+    if not resolves or file is None or not stat.S_ISREG(file.mode) or file.size:
+        return []
+    link = Node(stat.S_IFLNK | 0o777, mtime=file.mtime)
+    link.target, link.size = _STUB, len(_STUB)
+    etc.children[b"resolv.conf"] = link
+    return [file]
 
 
 def walk(root: Node) -> Iterator[Node]:

@@ -90,7 +90,7 @@ def test_tidy_takes_out_what_engines_leave() -> None:
             "/run/deep/er": b"",
             "/tmp/in_target.d": None,
             "/.dockerenv": b"",
-            "/etc/resolv.conf": b"nameserver",
+            "/etc/resolv.conf": b"",
             "/etc/systemd/system/dbus-org.freedesktop.resolve1.service": "x",
             "/var/tmp/kept": b"",
         }
@@ -117,6 +117,17 @@ def test_tidy_leaves_resolv_conf_where_nobody_resolves_and_what_has_another_name
     assert tidy(root) == []
     assert data(root, "/etc/resolv.conf") == b"nameserver"
     assert data(root, "/opt/same") == b""
+
+
+def test_tidy_leaves_what_somebody_wrote_to_resolv_conf() -> None:
+    root = tree(
+        {
+            "/etc/resolv.conf": b"nameserver 192.0.2.7\n",
+            "/etc/systemd/system/dbus-org.freedesktop.resolve1.service": "x",
+        }
+    )
+    assert tidy(root) == []
+    assert data(root, "/etc/resolv.conf") == b"nameserver 192.0.2.7\n"
 
 
 def test_walk_and_measure_count_inodes_once() -> None:
