@@ -66,7 +66,9 @@ def _base(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
         case TarCommand(argv=argv, environment=environment):
             with (target / "base.tar").open("wb") as tar:
                 process.run(
-                    argv, env={**process.proxies(), **dict(environment)}, stdout=tar, on_output=report.line
+                    argv,
+                    env={**process.proxies(), **dict(environment)},
+                    streams=process.Streams(stdout=tar, on_output=report.line),
                 )
             return comment + template.format(tar="base.tar")
         case SquashFs():

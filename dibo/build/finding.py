@@ -30,7 +30,7 @@ class Finding:
 def try_command(what: str, argv: list[str], *, advice: str, needed: bool = True) -> Finding:
     """Whether a command succeeds."""
     try:
-        done = process.run(argv, capture=True, check=False, timeout=60)
+        done = process.run(argv, capture=True, check=False, options=process.ProcessOptions(timeout=60))
     except DiboError as error:
         return Finding(
             what=what, works=False, detail=error.message, advice=error.hint or advice, needed=needed

@@ -162,10 +162,9 @@ def _run(hook: _Hook, environment: Mapping[str, str], host: HostRun, writable: P
         done = process.run(
             [*around, str(hook.path)],
             env={**process.proxies(), **host.environment, **environment},
-            cwd=hook.flavour.origin,
+            options=process.ProcessOptions(cwd=hook.flavour.origin, umask=_UMASK),
             capture=True,
-            on_output=host.on_output,
-            umask=_UMASK,
+            streams=process.Streams(on_output=host.on_output),
             check=False,
         )
     except OSError as error:

@@ -150,7 +150,7 @@ class Writer:
     def _run(self, argv: list[str], *, said: Callable[[float], None] | None = None) -> bytes:
         """What it prints."""
         kept = b""
-        with process.Process(argv, stdout=process.PIPE) as running:
+        with process.Process(argv, streams=process.Streams(stdout=process.PIPE)) as running:
             quiet_since = time.monotonic()
             while True:
                 if self._cancelled.is_set():
@@ -182,7 +182,7 @@ def driver_problem() -> str:
     node = Target(portal=Place(host="127.0.0.1", port=1), iqn="iqn.2026-11.dibo:probe", lun=1).node
     argv = ["qemu-img", "info", "--output=json", "--image-opts", _options({**node, "timeout": "1"})]
     try:
-        process.run(argv, capture=True, timeout=30)
+        process.run(argv, capture=True, options=process.ProcessOptions(timeout=30))
     except ToolMissing as error:
         return f"{error.message}: {error.hint}"
     except CommandFailed as error:  # nothing listens on that port

@@ -24,7 +24,7 @@ from dibo.images.layers.spool import Spool
 from dibo.images.layers.tar_writer import write_tar
 from dibo.layout.identity import NAMESPACE
 from dibo.system import process
-from dibo.system.process import Process
+from dibo.system.process import Process, Streams
 from dibo.system.report import Report
 from dibo.tree.dpkg import installed
 from dibo.tree.node import Node
@@ -70,7 +70,7 @@ def _run_converter(
         try:
             if converter.takes is Takes.DISK:
                 argv = [*_argv(converter), str(targets.raw), str(target)]
-                process.run(argv, env=_environment(plan), on_output=report.line)
+                process.run(argv, env=_environment(plan), streams=process.Streams(on_output=report.line))
             else:
                 assert targets.spool is not None
                 _run_on_tar(converter, target, plan, root, targets.spool, report)
@@ -83,7 +83,9 @@ def _run_on_tar(
     converter: Converter, target: Path, plan: DiskPlan, root: Node, spool: Spool, report: Report
 ) -> None:
     argv = [*_argv(converter), str(target)]
-    with Process(argv, env=_environment(plan), stdin=process.PIPE, on_output=report.line) as running:
+    with Process(
+        argv, env=_environment(plan), streams=Streams(stdin=process.PIPE, on_output=report.line)
+    ) as running:
         try:
             write_tar(root, spool, running.stdin)
             running.stdin.close()

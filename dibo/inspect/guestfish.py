@@ -55,7 +55,7 @@ def _copy(volume: Volume, image: Path, kind: str, directory: Path) -> None:
     ]
     # fmt: on
     try:
-        process.run(argv, env=_environment(), timeout=_SECONDS)
+        process.run(argv, env=_environment(), options=process.ProcessOptions(timeout=_SECONDS))
     except CommandFailed as error:
         raise DiskImageError(
             f"cannot read the {volume.kind} in {volume.name}: {error.message}", hint=_HINT

@@ -126,7 +126,9 @@ def image_info(path: Path, kind: str) -> dict[str, Any]:
             reader.check_contained(file, name=str(path))
     try:
         answer = process.run(
-            ["qemu-img", "info", "--output=json", "-f", kind, image], capture=True, timeout=_SECONDS
+            ["qemu-img", "info", "--output=json", "-f", kind, image],
+            capture=True,
+            options=process.ProcessOptions(timeout=_SECONDS),
         )
         info = json.loads(answer.stdout)
     except (CommandFailed, ValueError) as error:

@@ -23,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -35,6 +35,7 @@ log = logging.getLogger("dibo.system.process")
 
 TAIL_LINES = 20
 GRACE_SECONDS = 5.0
+PIPE = subprocess.PIPE
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _KEPT = (
@@ -84,6 +85,35 @@ class Completed:
     tail: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """What a child reads and writes."""
+
+    stdin: bytes | int | IO[bytes] | None = None
+    """Bytes to feed it, a file, PIPE, or None: then it reads nothing."""
+    stdout: int | IO[bytes] | None = None
+    """A file, PIPE, or None: then it joins stderr in `on_output` and the tail."""
+    on_output: Callable[[str], None] | None = None
+    """Gets each line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessOptions:
+    """What few children need."""
+
+    cwd: Path | None = None
+    """The working directory; None is our own."""
+    umask: int = -1
+    """-1 is our own."""
+    pass_fds: Sequence[int] = ()
+    timeout: float | None = None
+    """Seconds that it may run for, from when somebody waits for it."""
+
+
+_NO_STREAMS = Streams()
+_NO_OPTIONS = ProcessOptions()
+
+
 class Process:
     """A running child; a context manager that leaves none of its processes behind."""
 
@@ -92,18 +122,12 @@ class Process:
         argv: Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        stdin: int | IO[bytes] | None = None,
-        stdout: int | IO[bytes] | None = None,
-        on_output: Callable[[str], None] | None = None,
-        pass_fds: Sequence[int] = (),
-        umask: int = -1,
+        streams: Streams = _NO_STREAMS,
+        options: ProcessOptions = _NO_OPTIONS,
     ) -> None:
-        """`umask` is our own where it is -1.
-
-        `stdout` is a file, subprocess.PIPE, or None: then it joins stderr in `on_output` and the tail."""
         self.argv = tuple(argv)
-        self._on_output = on_output
+        self._on_output = streams.on_output
+        self._timeout = options.timeout
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         environment = clean_environment(env)
         _become_subreaper()
@@ -111,24 +135,28 @@ class Process:
         program = find(self.argv[0])
         if program is None:
             raise ToolMissing(f"{self.argv[0]} is not installed", hint=how_to_install(self.argv[0]))
-        merged = stdout is None  # one pipe for both keeps their lines in order
+        stdin = PIPE if isinstance(streams.stdin, bytes) else streams.stdin
+        merged = streams.stdout is None  # one pipe for both keeps their lines in order
         with _starting:  # nobody takes it for an orphan before it is known
             self._popen = subprocess.Popen(
                 [program, *self.argv[1:]],
                 env=environment,
-                cwd=cwd,
+                cwd=options.cwd,
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=subprocess.PIPE if merged else stdout,
+                stdout=subprocess.PIPE if merged else streams.stdout,
                 stderr=subprocess.STDOUT if merged else subprocess.PIPE,
                 start_new_session=True,
-                pass_fds=tuple(pass_fds),
-                umask=umask,
+                pass_fds=tuple(options.pass_fds),
+                umask=options.umask,
             )
             _known.add(self._popen.pid)
         lines = self._popen.stdout if merged else self._popen.stderr
         assert lines is not None
         self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._reader.start()
+        self._feeder = threading.Thread(target=_feed, args=(self._popen.stdin, streams.stdin), daemon=True)
+        if isinstance(streams.stdin, bytes):
+            self._feeder.start()
 
     @property
     def stdout(self) -> IO[bytes]:
@@ -160,7 +188,8 @@ class Process:
 
     def wait(self, *, timeout: float | None = None) -> int:
         """The exit code, negative for a signal. Whatever the child left running is killed. Raises CommandFailed
-        when `timeout` seconds pass."""
+        when `timeout` seconds pass, or those of its options."""
+        timeout = self._timeout if timeout is None else timeout
         try:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -168,6 +197,8 @@ class Process:
             raise CommandFailed(f"{self.argv[0]} did not end within {timeout:g} s", tail=self.tail) from None
         self._sweep()
         self._reader.join(GRACE_SECONDS)
+        if self._feeder.ident is not None:
+            self._feeder.join()
         return code
 
     @property
@@ -212,45 +243,28 @@ class Process:
                     pipe.close()
 
 
-PIPE = subprocess.PIPE
-
-
 def run(
     argv: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    stdin: bytes | IO[bytes] | None = None,
-    stdout: IO[bytes] | None = None,
     capture: bool = False,
-    on_output: Callable[[str], None] | None = None,
     check: bool = True,
-    timeout: float | None = None,
-    pass_fds: Sequence[int] = (),
-    umask: int = -1,
+    streams: Streams = _NO_STREAMS,
+    options: ProcessOptions = _NO_OPTIONS,
 ) -> Completed:
-    """Run to the end. `capture` keeps stdout as text; otherwise it goes to `stdout`, or line by line to `on_output`
-    together with stderr. With `check`, a non-zero end raises CommandFailed; a program that does not exist always
-    raises ToolMissing. `timeout` is in seconds.
+    """Run to the end. `capture` keeps stdout as text, in place of what `streams` do with it. With `check`, a non-zero
+    end raises CommandFailed; a program that does not exist always raises ToolMissing.
     """
-    feed = PIPE if isinstance(stdin, bytes) else stdin
-    target: int | IO[bytes] | None = PIPE if capture else stdout
-    with Process(
-        argv, env=env, cwd=cwd, stdin=feed, stdout=target, on_output=on_output, pass_fds=pass_fds, umask=umask
-    ) as process:
+    if capture:
+        streams = replace(streams, stdout=PIPE)
+    with Process(argv, env=env, streams=streams, options=options) as process:
         captured: list[bytes] = []
-        helpers = []
+        reader = threading.Thread(target=lambda: captured.append(process.stdout.read()), daemon=True)
         if capture:
-            helpers.append(
-                threading.Thread(target=lambda: captured.append(process.stdout.read()), daemon=True)
-            )
-        if isinstance(stdin, bytes):
-            helpers.append(threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True))
-        for helper in helpers:
-            helper.start()
-        code = process.wait(timeout=timeout)
-        for helper in helpers:
-            helper.join()
+            reader.start()
+        code = process.wait()
+        if capture:
+            reader.join()
     text = b"".join(captured).decode(errors="replace")
     if check and code != 0:
         raise failure(argv, code, process.tail)

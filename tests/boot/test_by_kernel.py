@@ -77,7 +77,7 @@ def _by_root(disks: Disks, directory: Path, words: list[str]) -> dict[str, Path]
         ],
         ["dibo", "convert", disks.name, *common, "-t", "raw", "-o", str(found[ON_LOOP])],
     ):
-        process.run([user.program(argv[0]), *argv[1:]], timeout=BUILD_SECONDS)
+        process.run([user.program(argv[0]), *argv[1:]], options=process.ProcessOptions(timeout=BUILD_SECONDS))
     assert settled_snapshot(before, place) == before
     return found
 

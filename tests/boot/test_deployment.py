@@ -105,7 +105,7 @@ class Served:
             *(user.program("dibo"), "boot-server", str(self._machines), "--ramdisk", str(self.ramdisk)),
             *("--listen", "127.0.0.1", "--port", str(self.port), "--patience", "600"),
         ]
-        with process.Process(argv, on_output=self.lines.append):
+        with process.Process(argv, streams=process.Streams(on_output=self.lines.append)):
             yield
 
     def change(self, **changes: object) -> None:

@@ -130,7 +130,12 @@ def _run(command: TarCommand, user: str, directory: Path) -> Path:
     tar = directory / "root.tar"
     with tar.open("wb") as stdout:
         argv = [*prefix, "env", *environment, *command.argv]
-        done = process.run(argv, stdout=stdout, cwd=directory, check=False, timeout=1200)
+        done = process.run(
+            argv,
+            streams=process.Streams(stdout=stdout),
+            options=process.ProcessOptions(cwd=directory, timeout=1200),
+            check=False,
+        )
     assert done.returncode == 0, "\n".join(done.tail)
     return tar
 

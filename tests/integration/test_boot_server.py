@@ -133,7 +133,10 @@ class Lab:
         """Noise of `size` MiB, with a GPT by sfdisk."""
         path.write_bytes(random.Random(seed).randbytes(size * MIB))
         script = "\n".join(("label: gpt", *lines))
-        process.run(["sfdisk", "--quiet", "--wipe", "always", str(path)], stdin=script.encode())
+        process.run(
+            ["sfdisk", "--quiet", "--wipe", "always", str(path)],
+            streams=process.Streams(stdin=script.encode()),
+        )
 
 
 @pytest.fixture

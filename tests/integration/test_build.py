@@ -100,7 +100,7 @@ def root_tar(builder: pwd.struct_passwd, place: Path) -> Path:
     )
     enter = ["buildah", "unshare"] if builder.pw_uid else []
     argv = user.as_user(builder, [*enter, "sh", "-c", script, "sh", key, str(tar)], environment=storage)
-    process.run(argv, timeout=BUILD_SECONDS, cwd=place)
+    process.run(argv, options=process.ProcessOptions(timeout=BUILD_SECONDS, cwd=place))
     return tar
 
 
@@ -110,7 +110,11 @@ def ubuntu(root_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     need("gpg", "gpgv")
     packed = tmp_path_factory.mktemp("site") / FILE
     with packed.open("wb") as stream:
-        process.run(["gzip", "-1", "-c", str(root_tar)], stdout=stream, timeout=BUILD_SECONDS)
+        process.run(
+            ["gzip", "-1", "-c", str(root_tar)],
+            streams=process.Streams(stdout=stream),
+            options=process.ProcessOptions(timeout=BUILD_SECONDS),
+        )
     body = packed.read_bytes()
     listed = f"{hashlib.sha256(body).hexdigest()} *{FILE}\n".encode()
     with two_keys() as keys, FakeWebServer() as web:
@@ -196,7 +200,10 @@ def test_checksums_and_a_manifest_lie_beside_the_artefacts(by_user: Built) -> No
     assert names == sorted(["web.manifest.json", *files])
     for kind in kinds:
         checksum = by_user.directory / f"web.{kind}.sha256"
-        process.run(["sha256sum", "--check", "--status", str(checksum)], cwd=by_user.directory)
+        process.run(
+            ["sha256sum", "--check", "--status", str(checksum)],
+            options=process.ProcessOptions(cwd=by_user.directory),
+        )
 
 
 def test_the_image_is_a_blank_slate(by_user: Built) -> None:
@@ -280,7 +287,7 @@ def test_root_builds_the_same_tree(by_user: Built, root_tar: Path, tmp_path: Pat
     before = host_state(tmp_path)
     argv = ["env", "DIBO_KERNEL=cloud", f"XDG_CONFIG_HOME={tmp_path}", user.program("disk-image-create")]
     argv += [*_options(tmp_path / "cache", tmp_path), "--base", str(root_tar), *STACK]
-    process.run(argv, capture=True, timeout=BUILD_SECONDS)
+    process.run(argv, capture=True, options=process.ProcessOptions(timeout=BUILD_SECONDS))
     assert new_on_host(tmp_path, before) == []
     mine, theirs = Built(directory=tmp_path, said="").tree(), by_user.tree()
     assert sorted(mine.keys() ^ theirs.keys()) == []

@@ -127,7 +127,7 @@ def test_the_same_image_gives_the_same_bytes_and_a_checksum_where_asked(place: B
         assert said.code == 0, said.err
     for kind in ("raw", "qcow2"):
         assert process.run(["cmp", str(out / f"one.{kind}"), str(out / f"other.{kind}")]).returncode == 0
-        process.run(["sha256sum", "--check", f"one.{kind}.sha256"], cwd=out)
+        process.run(["sha256sum", "--check", f"one.{kind}.sha256"], options=process.ProcessOptions(cwd=out))
     process.run(
         ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", str(out / "one.raw"), str(out / "one.qcow2")]
     )

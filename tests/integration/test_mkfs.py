@@ -20,7 +20,7 @@ from dibo.images.image import Layer
 from dibo.layout.model import Layout
 from dibo.layout.placement import Placement, place
 from dibo.system import process
-from dibo.system.process import Process
+from dibo.system.process import Process, ProcessOptions, Streams
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from dibo.units import GIB
@@ -57,7 +57,10 @@ class Local:
     ) -> Process:
         environment = {"ROOT": str(self._path)}
         return Process(
-            argv, env=environment, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_output=on_output
+            argv,
+            env=environment,
+            streams=Streams(stdin=stdin, stdout=stdout, on_output=on_output),
+            options=ProcessOptions(pass_fds=pass_fds),
         )
 
 

@@ -78,7 +78,9 @@ def run_as(
 ) -> str:
     """Run a command of dibo as `user`; its standard output. Raises CommandFailed, whose tail is what it said."""
     argv = as_user(user, [program(command), *arguments], environment=environment)
-    return process.run(argv, capture=True, timeout=timeout, cwd=Path("/")).stdout
+    return process.run(
+        argv, capture=True, options=process.ProcessOptions(timeout=timeout, cwd=Path("/"))
+    ).stdout
 
 
 def _users_with_subuids() -> list[str]:

@@ -30,7 +30,12 @@ def verify(text: bytes, signature: bytes, *, keyring: Path, fingerprint: str, wh
         signed.write_bytes(text)
         detached.write_bytes(signature)
         argv = ("gpgv", "--homedir", name, "--status-fd", "1", "--keyring", str(keyring.absolute()))
-        ended = process.run([*argv, str(detached), str(signed)], capture=True, check=False, timeout=60)
+        ended = process.run(
+            [*argv, str(detached), str(signed)],
+            capture=True,
+            check=False,
+            options=process.ProcessOptions(timeout=60),
+        )
     signatures = _signatures(ended.stdout)
     wanted = normal_fingerprint(fingerprint)
     if any("BADSIG" in each for each in signatures):

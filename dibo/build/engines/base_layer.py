@@ -22,7 +22,7 @@ from dibo.errors import BaseError
 from dibo.formats import magic
 from dibo.plan.base import TarCommand, TarFile
 from dibo.system import process
-from dibo.system.process import Process
+from dibo.system.process import Process, Streams
 from dibo.system.workspace import Run
 
 _RESOLVED: Final = "usr/lib/systemd/systemd-resolved"
@@ -67,8 +67,7 @@ def _write_of_command(
         Process(
             source.argv,
             env={"TMPDIR": str(scratch), **process.proxies(), **dict(source.environment)},
-            stdout=process.PIPE,
-            on_output=on_output,
+            streams=Streams(stdout=process.PIPE, on_output=on_output),
         ) as maker,
     ):
         try:

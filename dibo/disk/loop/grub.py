@@ -63,7 +63,11 @@ def install(
         "--themes=",
     ]
     try:
-        process.run([*enter, _PROGRAM, *options, str(device.path)], on_output=on_output, cwd=Path("/"))
+        process.run(
+            [*enter, _PROGRAM, *options, str(device.path)],
+            streams=process.Streams(on_output=on_output),
+            options=process.ProcessOptions(cwd=Path("/")),
+        )
     except CommandFailed as error:
         raise LoopError(
             f"grub-install in the root failed: {error.message}",

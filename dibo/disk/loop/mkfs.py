@@ -33,7 +33,9 @@ def make(kind: str, device: Path, *, label: str, ids: Identifiers, epoch: int, s
     lines: list[str] = []
     try:
         process.run(
-            [*_argv(kind, label=label, ids=ids), str(device)], env=_environment(epoch), on_output=lines.append
+            [*_argv(kind, label=label, ids=ids), str(device)],
+            env=_environment(epoch),
+            streams=process.Streams(on_output=lines.append),
         )
     except CommandFailed as error:
         said = "\n".join(f"| {line}" for line in lines[:_SHOWN])  # mkfs.xfs ends with a page on its usage

@@ -166,7 +166,7 @@ def _run(
     environment = {"BLKID_FILE": os.devnull}
     try:
         if directory is None:
-            process.run(argv, env=environment, on_output=hear)
+            process.run(argv, env=environment, streams=process.Streams(on_output=hear))
             return
         settings = [f"{name}={value}" for name, value in environment.items()]
         with directory.process(["env", *settings, *argv], on_output=hear) as running:

@@ -73,7 +73,11 @@ class _Login(oras.auth.token.TokenAuth):  # type: ignore[misc]  # oras has no ty
         argv = [f"docker-credential-{suffix}", "get"]
         try:
             output = process.run(
-                argv, env=os.environ, stdin=hostname.encode(), capture=True, timeout=30.0
+                argv,
+                env=os.environ,
+                streams=process.Streams(stdin=hostname.encode()),
+                capture=True,
+                options=process.ProcessOptions(timeout=30.0),
             ).stdout
             login = json.loads(output)
             name, secret = str(login["Username"]), str(login["Secret"])

@@ -165,7 +165,9 @@ def _store() -> tuple[Path, str]:
 def _open(layer: StoredLayer) -> Iterator[Reader]:
     enter = [] if os.geteuid() == 0 else ["buildah", "unshare"]
     argv = [*enter, sys.executable, "-I", "-S", str(tarsplit.__file__), str(layer.diff), str(layer.split)]
-    with process.Process(argv, env=engine_environment(), stdout=process.PIPE) as running:
+    with process.Process(
+        argv, env=engine_environment(), streams=process.Streams(stdout=process.PIPE)
+    ) as running:
         yield _Output(running, layer)
 
 

@@ -85,7 +85,9 @@ class DirectMachine:
             stack.callback(self._socket.close)
             with end:
                 argv = [*self._argv, "-chardev", f"socket,id=console,fd={end.fileno()}"]
-                self._process = stack.enter_context(process.Process(argv, pass_fds=(end.fileno(),)))
+                self._process = stack.enter_context(
+                    process.Process(argv, options=process.ProcessOptions(pass_fds=(end.fileno(),)))
+                )
             self._running = stack.pop_all()
         return self
 

@@ -140,7 +140,9 @@ class Machine:
             stack.callback(monitor.close)
             with marker_end, monitor_end:
                 ends = (marker_end.fileno(), monitor_end.fileno())
-                self._process = stack.enter_context(process.Process(self._argv(*ends), pass_fds=ends))
+                self._process = stack.enter_context(
+                    process.Process(self._argv(*ends), options=process.ProcessOptions(pass_fds=ends))
+                )
             try:
                 self._monitor = Monitor(monitor)
                 self._port = self._monitor.ssh_port()
@@ -265,7 +267,7 @@ class Machine:
         # fmt: on
         with (
             tempfile.TemporaryFile() as answer,
-            process.Process(argv, stdout=answer) as client,
+            process.Process(argv, streams=process.Streams(stdout=answer)) as client,
         ):
             deadline = time.monotonic() + timeout
             while not client.ended:

@@ -71,7 +71,6 @@ OPEN_LONG_PARAMETER_LISTS = frozenset(
         "load",
         "block",
         "make_plan",
-        "run",
     }
 )
 """Functions that still take more than six parameters. Remove a name once it takes fewer; add none."""

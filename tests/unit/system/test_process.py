@@ -13,7 +13,16 @@ import pytest
 
 from dibo.errors import CommandFailed, ToolMissing
 from dibo.system import process, signals
-from dibo.system.process import PIPE, Process, clean_environment, describe_exit, find, run
+from dibo.system.process import (
+    PIPE,
+    Process,
+    ProcessOptions,
+    Streams,
+    clean_environment,
+    describe_exit,
+    find,
+    run,
+)
 from tests.support.timeouts import TIMEOUT, wait_until
 
 
@@ -38,7 +47,8 @@ def read_pid(path: Path) -> int:
 def test_both_streams_come_in_order() -> None:
     lines: list[str] = []
     done = run(
-        sh("for n in 1 2 3; do echo out $n; echo err $n >&2; done; printf last"), on_output=lines.append
+        sh("for n in 1 2 3; do echo out $n; echo err $n >&2; done; printf last"),
+        streams=Streams(on_output=lines.append),
     )
     assert lines == ["out 1", "err 1", "out 2", "err 2", "out 3", "err 3", "last"]
     assert done.tail == tuple(lines)
@@ -47,32 +57,32 @@ def test_both_streams_come_in_order() -> None:
 
 def test_captured_output_is_apart_from_messages() -> None:
     lines: list[str] = []
-    done = run(sh("echo answer; echo note >&2"), capture=True, on_output=lines.append)
+    done = run(sh("echo answer; echo note >&2"), capture=True, streams=Streams(on_output=lines.append))
     assert (done.stdout, lines, done.tail) == ("answer\n", ["note"], ("note",))
 
 
 def test_bytes_that_are_no_text() -> None:
     lines: list[str] = []
-    run(sh(r"printf 'a\377b\r\n'"), on_output=lines.append)
+    run(sh(r"printf 'a\377b\r\n'"), streams=Streams(on_output=lines.append))
     assert lines == ["a�b"]
 
 
 def test_input_larger_than_a_pipe() -> None:
     data = os.urandom(300_000).hex().encode()
-    assert run(["cat"], stdin=data, capture=True).stdout == data.decode()
+    assert run(["cat"], streams=Streams(stdin=data), capture=True).stdout == data.decode()
 
 
 def test_input_that_nobody_reads() -> None:
-    assert run(["true"], stdin=b"x" * 1_000_000).returncode == 0
+    assert run(["true"], streams=Streams(stdin=b"x" * 1_000_000)).returncode == 0
 
 
 def test_no_input_is_no_terminal() -> None:
-    assert run(["cat"], capture=True, timeout=TIMEOUT).stdout == ""
+    assert run(["cat"], capture=True, options=ProcessOptions(timeout=TIMEOUT)).stdout == ""
 
 
 def test_output_to_a_file(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as file:
-        run(sh("echo out; echo err >&2"), stdout=file)
+        run(sh("echo out; echo err >&2"), streams=Streams(stdout=file))
     assert (tmp_path / "out").read_text() == "out\n"
 
 
@@ -165,7 +175,12 @@ def test_only_named_descriptors_are_passed_on() -> None:
     os.set_inheritable(writer, True)
     try:
         assert run(sh('[ -e "/proc/self/fd/$1" ]', str(writer)), check=False).returncode == 1
-        assert run(sh('[ -e "/proc/self/fd/$1" ]', str(writer)), pass_fds=[writer]).returncode == 0
+        assert (
+            run(
+                sh('[ -e "/proc/self/fd/$1" ]', str(writer)), options=ProcessOptions(pass_fds=[writer])
+            ).returncode
+            == 0
+        )
     finally:
         os.close(reader)
         os.close(writer)
@@ -204,12 +219,14 @@ def test_a_timeout_ends_it_and_what_it_started(tmp_path: Path) -> None:
             running.wait(timeout=0.1)
         assert not alive(running.pid) and not alive(daemon)
     with pytest.raises(CommandFailed, match=r"sleep did not end within 0.1 s"):
-        run(["sleep", "1000"], timeout=0.1)
+        run(["sleep", "1000"], options=ProcessOptions(timeout=0.1))
 
 
 def test_what_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "GRACE_SECONDS", 0.3)
-    with Process(sh("trap '' TERM; echo ready; while :; do sleep 0.1; done"), stdout=PIPE) as running:
+    with Process(
+        sh("trap '' TERM; echo ready; while :; do sleep 0.1; done"), streams=Streams(stdout=PIPE)
+    ) as running:
         assert running.stdout.readline() == b"ready\n"
     assert not alive(running.pid)
 
@@ -222,10 +239,10 @@ def test_leaving_the_block_early_ends_it() -> None:
 
 def test_two_at_once_leave_each_other_alone(tmp_path: Path) -> None:
     """A converter that ends must not take the tar that feeds it along."""
-    with Process(sh("sleep 0.3; echo fed"), stdout=PIPE) as feeder:
+    with Process(sh("sleep 0.3; echo fed"), streams=Streams(stdout=PIPE)) as feeder:
         run(["true"])
         assert alive(feeder.pid)
-        assert run(["cat"], stdin=feeder.stdout, capture=True).stdout == "fed\n"
+        assert run(["cat"], streams=Streams(stdin=feeder.stdout), capture=True).stdout == "fed\n"
         assert feeder.wait() == 0
 
 

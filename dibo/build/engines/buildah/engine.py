@@ -38,7 +38,7 @@ from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
 from dibo.system import process, resources
-from dibo.system.process import Process
+from dibo.system.process import Process, ProcessOptions, Streams
 
 # What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
 _OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
@@ -156,8 +156,10 @@ class Buildah:
             with Process(
                 self._step_argv(step, container, _labels(labels)),
                 env=self._environment,
-                stdin=process.PIPE,  # ends when dibo does, whatever ends it
-                on_output=lambda line: listener.handle(line, log),
+                streams=Streams(
+                    stdin=process.PIPE,  # ends when dibo does, whatever ends it
+                    on_output=lambda line: listener.handle(line, log),
+                ),
             ) as running:
                 if self._confinement.isolation == CHROOT:
                     _feed(running, private_input.private_input(step.environment, {}))
@@ -244,10 +246,8 @@ class Buildah:
         return Process(
             self._inside_argv("in-root", [container, *argv]),
             env=self._environment,
-            stdin=stdin,
-            stdout=stdout,
-            pass_fds=pass_fds,
-            on_output=on_output,
+            streams=Streams(stdin=stdin, stdout=stdout, on_output=on_output),
+            options=ProcessOptions(pass_fds=pass_fds),
         )
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
@@ -292,7 +292,7 @@ class Buildah:
         process.run(
             self._inside_argv(script, arguments),
             env={**process.proxies(), **self._environment},
-            on_output=self._report.line,
+            streams=process.Streams(on_output=self._report.line),
         )
 
     def _inside_argv(self, script: str, arguments: Sequence[str]) -> list[str]:
