@@ -12,10 +12,10 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-test lint format check test-one test demo bench fuzz shake clean
+.PHONY: help setup setup-test lint format check test-one test test-long demo bench fuzz shake clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## install what is missing: packages, subordinate ids, dibo itself into .venv
 	@tools/setup
@@ -47,9 +47,12 @@ test-one: setup ## run the tests that T names: make test-one T=tests/unit/layout
 check: lint ## lint, and the tests that take seconds
 	$(PYTEST) -q $(TESTS)
 
-test: setup-test lint ## every test: those, then with real parts, then booting images in QEMU
+test: setup-test lint ## every test but long ones: those, then with real parts, then booting images in QEMU
 	$(PYTEST) $(TESTS)
-	$(PYTEST) --dist loadgroup --no-loadscope-reorder tests/boot tests/integration
+	$(PYTEST) -m 'not long' --dist loadgroup --no-loadscope-reorder tests/boot tests/integration
+
+test-long: setup-test ## the tests that repeat in another way what others show (CI: one a day); T names some
+	$(PYTEST) -m long --dist loadgroup --no-loadscope-reorder $(or $(T),tests/boot tests/integration)
 
 demo: setup ## build a flavour on Debian into demo.qcow2, boot it in QEMU, show the login and the first boot
 	$(BIN)/disk-image-create -o demo --base debian --flavours-path examples vm web-server

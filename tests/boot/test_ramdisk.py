@@ -371,7 +371,12 @@ def test_no_network_is_no_silence(ramdisk: Path, tmp_path: Path) -> None:
     ("cmdline", "network", "said"),
     [
         ("ip=10.0.2.77:10.0.2.2:10.0.2.2:255.255.255.0", "", "has 10.0.2.77, the boot server is 10.0.2.2"),
-        ("ip=[fd00::7]:[fd00::1]:[fd00::2]:64", "ipv4=off", "has fd00::7, the boot server is fd00::1"),
+        pytest.param(
+            "ip=[fd00::7]:[fd00::1]:[fd00::2]:64",
+            "ipv4=off",
+            "has fd00::7, the boot server is fd00::1",
+            marks=pytest.mark.long,
+        ),
         ("boot_server=fd00::1", "ipv4=off,ipv6-prefix=fd00::", "the boot server is fd00::1"),
     ],
     ids=["a static address", "a static IPv6 address", "router advertisements"],

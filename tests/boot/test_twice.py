@@ -62,6 +62,7 @@ def test_a_disk_with_docker(disks: Disks, directory: Path) -> None:
         assert "1 artefacts are the same" in again(disks.built, directory, environment)
 
 
+@pytest.mark.long
 def test_a_ramdisk_and_its_kernel_on_another_day(ramdisk: Path, directory: Path) -> None:
     need("buildah", "faketime")
     storage = directory / "storage.conf"
