@@ -138,6 +138,25 @@ def test_a_disk_that_comes_late_counts_by_its_place_in_the_list(machine: Machine
     assert machine.run(script) == "/dev/sdb"
 
 
+@pytest.mark.parametrize(
+    ("path", "bus"),
+    [
+        ("pci0000:00/0000:00:03.0/virtio1/block/vda", "virtio"),
+        ("pci0000:00/0000:00:04.0/virtio2/host6/target6:0:0/6:0:0:0/block/sda", "scsi"),
+        ("pci0000:00/0000:00:1f.2/ata3/host2/target2:0:0/2:0:0:0/block/sda", "ata"),
+        ("platform/host4/session1/target4:0:0/4:0:0:1/block/sda", "iscsi"),
+        (STICK, "usb"),
+        (SAS, "sas"),
+        (NVME, "nvme"),
+    ],
+)
+def test_buses(path: str, bus: str, tmp_path: Path) -> None:
+    """By the paths that Linux gives disks in /sys."""
+    machine = Machine(tmp_path)
+    machine.disk(path, 32 * GB)
+    assert machine.run(f"disk_bus {Path(path).name}") == bus
+
+
 def test_facts_of_disks(machine: Machine) -> None:
     said = machine.run(
         'for d in sda sdb nvme0n1; do echo "$(disk_bus $d) $(disk_serial $d) $(disk_wwn $d)"; done;'
