@@ -18,10 +18,10 @@ _DAY: Final = 86400
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("machines", metavar="FILE", help="the machines, as YAML: ids, keys, images")
     parser.add_argument(
-        "--ramdisk", metavar="RAMDISK", help="boot machines with it over iPXE; its kernel is beside it"
+        "--ramdisk", metavar="RAMDISK", help="boot machines with this ramdisk over iPXE; expects its kernel beside it"
     )
     parser.add_argument(
-        "--listen", metavar="ADDRESS", default="0.0.0.0", help="listen there; :: is all (0.0.0.0)"
+        "--listen", metavar="ADDRESS", default="0.0.0.0", help="listen on this address; :: for IPv4 and IPv6 (0.0.0.0)"
     )
     parser.add_argument(
         "--port",
@@ -31,21 +31,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="listen on this port; ramdisks post to 10000 (10000)",
     )
     parser.add_argument(
-        "--state", metavar="STATE", help="remember there which machines are deployed (FILE.state)"
+        "--state", metavar="STATE", help="store the state of machines in this file (FILE.state)"
     )
     parser.add_argument(
         "--workers",
         metavar="N",
         type=whole_number(least=1, most=64),
         default=4,
-        help="write to so many disks at once (4)",
+        help="write to at most N disks at once (4)",
     )
     parser.add_argument(
         "--patience",
         metavar="SECONDS",
         type=whole_number(least=1, most=_DAY),
         default=120,
-        help="give a deployment up that does not go on for so long (120)",
+        help="fail a deployment that makes no progress for SECONDS (120)",
     )
     parser.add_argument(
         "--boot-patience",
@@ -57,10 +57,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         metavar="TOKEN",
-        help="the token that lists the machines, made where it is not there (FILE.token)",
+        help="file with the token that lists the machines; created if missing (FILE.token)",
     )
-    parser.add_argument("--tls-cert", metavar="PEM", help="speak TLS, with this certificate")
-    parser.add_argument("--tls-key", metavar="PEM", help="its key, where it is not in the same file")
+    parser.add_argument("--tls-cert", metavar="PEM", help="serve TLS with this certificate")
+    parser.add_argument("--tls-key", metavar="PEM", help="key of the certificate, if it is not in the same file")
     add_verbose(parser, "show each command that is run")
 
 

@@ -10,7 +10,7 @@ from dibo.cli.options import add_build_options, settings_of
 from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "build the layers, an OCI image"
+SUMMARY: Final = "build the layers as an OCI image"
 EPILOG: Final = ""
 
 
@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
     parser.add_argument("--push", metavar="NAME", help="push the image: HOST/PATH:TAG")
     parser.add_argument(
-        "--include-local", action="store_true", help="push also what holds data of this user or machine"
+        "--include-local", action="store_true", help="also push layers with data of this user or machine"
     )
 
 

@@ -21,8 +21,8 @@ from dibo.system.report import Report, answer
 SUMMARY: Final = "list, prune or verify the layers in a registry"
 EPILOG: Final = ""
 _ACTIONS: Final = {
-    "list": "list the layers with their sizes, ages and use",
-    "prune": "remove layers that are old, or that no stack of yours has",
+    "list": "list the layers with their sizes, ages and last use",
+    "prune": "remove old layers, except those of the stacks to keep",
     "verify": "read every layer, and check every digest, history and signature",
 }
 
@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in _ACTIONS.items()}
     for below in parsers.values():
         below.add_argument("repository", metavar="REF", help="the repository, HOST/PATH")
-        add_verbose(below, "show what is looked at")
+        add_verbose(below, "show each layer that is read")
     parsers["list"].add_argument("--json", action="store_true", help="list as JSON")
     add_verify_key_options(parsers["verify"])
     _add_prune_options(parsers["prune"])
@@ -40,25 +40,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_prune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--older-than", metavar="DAYS", type=whole_number(), help="prune what was not used for so many days"
+        "--older-than", metavar="DAYS", type=whole_number(), help="prune layers that were not used for DAYS"
     )
     parser.add_argument(
         "--keep-stack",
         metavar="FLAVOURS",
         action="append",
         default=[],
-        help="prune no layer of this stack as it is now: names separated by commas; may be repeated",
+        help="keep the current layers of this stack: names separated by commas; may be repeated",
     )
     answers = parser.add_mutually_exclusive_group()
     answers.add_argument(
-        "--dry-run", action="store_true", help="only show what prune would remove (the default)"
+        "--dry-run", action="store_true", help="only list what prune would remove (the default)"
     )
-    answers.add_argument("--yes", action="store_true", help="remove it")
+    answers.add_argument("--yes", action="store_true", help="remove the layers")
     add_machine_options(parser)
     add_secret_option(parser)
-    parser.add_argument("--epoch", metavar="NAME", help="of the stacks that are kept (this month)")
+    parser.add_argument("--epoch", metavar="NAME", help="epoch of the stacks to keep (this month)")
     parser.add_argument(
-        "--no-base", action="store_false", dest="with_base", help="stacks that are kept are without `base`"
+        "--no-base", action="store_false", dest="with_base", help="the stacks to keep do not include `base`"
     )
     add_flavours_path(parser)
 

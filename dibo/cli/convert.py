@@ -1,4 +1,4 @@
-"""`dibo convert`: artefacts of an image that somebody pushed."""
+"""`dibo convert`: artefacts of an existing image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dibo.cli.options import (
 )
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "make a disk of an image that somebody pushed, with no privileges"
+SUMMARY: Final = "make a disk from an existing container image, without privileges"
 EPILOG: Final = ""
 
 
@@ -35,28 +35,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_artefact_options(parser)
     add_architecture(parser, "which image of several, such as amd64 or amd64/v2 (this machine's)")
     layout = parser.add_mutually_exclusive_group()
-    add_layout_option(layout, "lay the disk out as this YAML says (as the image does, or flavour vm)")
+    add_layout_option(layout, "use the disk layout of this YAML (that of the image, or of the flavour vm)")
     layout.add_argument(
-        "--bare", action="store_true", help="no partitions, no boot loader: the file system alone"
+        "--bare", action="store_true", help="write only the file system: no partitions, no boot loader"
     )
     parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
     number = whole_number(least=1)
     parser.add_argument(
-        "--max-entries", metavar="N", type=number, help="refuse a root with more files (2000000)"
+        "--max-entries", metavar="N", type=number, help="refuse a root with more than N files (2000000)"
     )
     parser.add_argument(
         "--max-ratio",
         metavar="N",
         type=number,
-        help="refuse a layer that unpacks to more times its size (1000)",
+        help="refuse a layer that unpacks to more than N times its size (1000)",
     )
-    parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more (128)")
+    parser.add_argument("--max-size", metavar="GB", help="refuse a root that unpacks to more than GB (128)")
     parser.add_argument(
         "--prepare",
         action="store_true",
-        help="let an engine run programs of the image, in its sandbox, where boot files cannot be made without that",
+        help="if needed for boot files, run programs of the image in the sandbox of an engine",
     )
-    add_engine(parser, "what runs them with --prepare (auto)")
+    add_engine(parser, "engine for --prepare (auto)")
     add_cache_directory(parser)
     add_verify_key_options(parser)
     add_verbose(parser, "show each command that is run")

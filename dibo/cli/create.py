@@ -24,8 +24,8 @@ phases of a flavour, in the order they run:
   block-device-size.d  on the host: prints IMAGE_SIZE=n
   block-device.d       on the host: prints IMAGE_BLOCK_DEVICE=path
   extra-data.d         on the host, as the user: puts files into $TMP_HOOKS_PATH
-  pre-install.d        in the root, all flavours' before any install.d
-  install.d            in the root, each flavour's packages first
+  pre-install.d        in the root, for all flavours before any install.d
+  install.d            in the root, after the packages of the flavour
   first-boot.d         at the first boot of a machine, once
 """
 _EXAMPLE: Final = """\
@@ -36,7 +36,7 @@ EPILOG: Final = "\n".join([variables_text(VARIABLES), _PHASES, _EXAMPLE])
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_artefact_options(parser)
-    add_layout_option(parser, "lay the disk out as this YAML says (as the flavours do)")
+    add_layout_option(parser, "use the disk layout of this YAML (that of the flavours)")
     add_build_options(parser)
 
 

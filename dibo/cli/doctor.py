@@ -9,7 +9,7 @@ from typing import Final
 from dibo.cli.options import add_machine_options, add_verbose, settings_of
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "try what builds and conversions need on this machine"
+SUMMARY: Final = "check whether this machine has what builds and conversions need"
 EPILOG: Final = ""
 
 

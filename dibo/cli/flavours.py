@@ -9,7 +9,7 @@ from typing import Final
 from dibo.cli.options import add_flavours, add_flavours_path, options_of, settings_of
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "list the flavours, or show some in full"
+SUMMARY: Final = "list flavours, or show the details of some"
 EPILOG: Final = ""
 
 

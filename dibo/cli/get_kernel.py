@@ -9,7 +9,7 @@ from typing import Final
 from dibo.cli.options import add_cache_directory, add_verbose, path_of, settings_of
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "Take the newest kernel and its ramdisk out of a disk image, without root"
+SUMMARY: Final = "Extract the newest kernel and its ramdisk from a disk image, without root"
 EPILOG: Final = """\
 prints PREFIX-vmlinuz,PREFIX-initrd last
 
@@ -22,16 +22,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "image", nargs="?", metavar="FILE", help="the disk image: raw, qcow2, vmdk, vhdx, vdi"
     )
     parser.add_argument("-i", metavar="FILE", dest="image_option", help="the same")
-    parser.add_argument("-d", metavar="DIR", dest="directory", help="write there (the current directory)")
+    parser.add_argument("-d", metavar="DIR", dest="directory", help="write to DIR (the current directory)")
     parser.add_argument(
-        "-o", metavar="PREFIX", dest="prefix", default="baremetal", help="how the names begin (baremetal)"
+        "-o", metavar="PREFIX", dest="prefix", default="baremetal", help="prefix of the names (baremetal)"
     )
     parser.add_argument(
-        "--kernel", metavar="VERSION", help="take this kernel (the newest that has a ramdisk)"
+        "--kernel", metavar="VERSION", help="extract this kernel (the newest that has a ramdisk)"
     )
     parser.add_argument("--list", action="store_true", help="only list the kernels, the newest first")
     parser.add_argument(
-        "--cmdline", action="store_true", help="print the command line that boots the image with them, too"
+        "--cmdline", action="store_true", help="also print the kernel command line that boots the image"
     )
     add_cache_directory(parser)
     add_verbose(parser, "show each command that is run")

@@ -10,11 +10,11 @@ from typing import Final
 from dibo.cli.options import add_sign_option, add_verify_key_options, settings_of
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "make a key pair, sign or verify what lies in a registry"
+SUMMARY: Final = "make a key pair; sign or verify images in a registry"
 EPILOG: Final = ""
 _ACTIONS: Final = {
     "generate": "write a key pair, PREFIX.key and PREFIX.pub, as cosign does",
-    "sign": "sign an image, a disk or a ramdisk that lies in a registry",
+    "sign": "sign an image, a disk or a ramdisk in a registry",
     "verify": "verify the signature of an image, a disk or a ramdisk in a registry",
 }
 
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in _ACTIONS.items()}
     parsers["generate"].add_argument(
-        "prefix", metavar="PREFIX", nargs="?", default="dibo", help="how the names of the files begin (dibo)"
+        "prefix", metavar="PREFIX", nargs="?", default="dibo", help="prefix of the file names (dibo)"
     )
     for name in ("sign", "verify"):
         parsers[name].add_argument("reference", metavar="REFERENCE", help="HOST[:PORT]/PATH[:TAG]")

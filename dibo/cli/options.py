@@ -39,10 +39,10 @@ def file_line(path: Path) -> str:
 def add_artefact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
     parser.add_argument("-t", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)")
-    parser.add_argument("--image-size", metavar="GB", help="size of the disk; fractions allowed (2)")
+    parser.add_argument("--image-size", metavar="GB", help="size of the disk, fractions allowed (2)")
     parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help="root file system (ext4)")
     parser.add_argument(
-        "--loop", action="store_true", help="make disks on a loop device, by mkfs and mount; as root"
+        "--loop", action="store_true", help="make disks on a loop device, with mkfs and mount; needs root"
     )
     add_converters_path(parser)
 
@@ -53,7 +53,7 @@ def add_converters_path(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         action="append",
         default=[],
-        help="look for converters in DIR first",
+        help="search DIR for converters first",
     )
 
 
@@ -75,7 +75,7 @@ def add_base_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base",
         metavar="BASE",
-        help="what to start from: ubuntu, debian, either with :RELEASE, oci:DIR[:TAG], an image reference, "
+        help="root to start from: ubuntu, debian, either with :RELEASE, oci:DIR[:TAG], an image reference, "
         "a tarball, a URL (ubuntu)",
     )
     parser.add_argument("--release", metavar="NAME", help="release of the base")
@@ -85,18 +85,18 @@ def add_base_options(parser: argparse.ArgumentParser) -> None:
 def add_base_source(parser: argparse.ArgumentParser) -> None:
     """Where the base comes from, whichever it is."""
     parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
-    parser.add_argument("--mirror", metavar="URL", help="Debian mirror to build from")
+    parser.add_argument("--mirror", metavar="URL", help="Debian mirror to install from")
     parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
     parser.add_argument(
-        "--offline", action="store_true", help="use what is kept, ask no server about the base"
+        "--offline", action="store_true", help="use only cached downloads of the base"
     )
 
 
 def add_engine(
-    parser: argparse.ArgumentParser, text: str = "what builds: buildah, docker, auto (auto)"
+    parser: argparse.ArgumentParser, text: str = "engine: buildah, docker, auto (auto)"
 ) -> None:
     parser.add_argument("--engine", metavar="NAME", help=text)
-    parser.add_argument("--isolation", metavar="HOW", help="what shuts steps off: bwrap, chroot (bwrap)")
+    parser.add_argument("--isolation", metavar="HOW", help="isolation of steps: bwrap, chroot (bwrap)")
     parser.add_argument("--network", metavar="HOW", help="network of steps: host, none (host)")
     parser.add_argument(
         "--host-hooks", metavar="HOW", dest="host_hooks", help="hooks on the host: run, sandbox, none (run)"
@@ -104,7 +104,7 @@ def add_engine(
 
 
 def add_cache_directory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache-dir", metavar="DIR", help="dibo's cache (~/.cache/dibo)")
+    parser.add_argument("--cache-dir", metavar="DIR", help="directory for downloads and runs (~/.cache/dibo)")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -118,15 +118,15 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
     add_machine_options(parser)
     add_verbose(parser)
-    parser.add_argument("--epoch", metavar="NAME", help="the state of the world to build in (this month)")
-    parser.add_argument("--refresh", action="store_true", help="build every layer anew")
+    parser.add_argument("--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)")
+    parser.add_argument("--refresh", action="store_true", help="rebuild every layer")
     add_secret_option(parser)
     add_cache_options(parser)
     parser.add_argument(
         "--no-base",
         action="store_false",
         dest="with_base",
-        help=f"leave out the flavour `{base}`, and so the kernel",
+        help=f"omit the flavour `{base}`, and with it the kernel",
     )
     add_flavours_path(parser)
     add_flavours(parser, nargs=nargs)
@@ -139,7 +139,7 @@ def add_secret_option(parser: argparse.ArgumentParser) -> None:
         dest="secrets",
         action="append",
         default=[],
-        help="a secret that a flavour declares, or NAME=env:VARIABLE; may be repeated",
+        help="value of a secret that a flavour declares, or NAME=env:VARIABLE; may be repeated",
     )
 
 
@@ -151,7 +151,7 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(option, metavar="REF", dest=name, action="append", default=[], help=text)
     parser.add_argument(
-        "--layer-compression", metavar="HOW", help="of layers that are stored: zstd, gzip or none (zstd)"
+        "--layer-compression", metavar="HOW", help="compression of stored layers: zstd, gzip, none (zstd)"
     )
     add_sign_option(parser)
     add_verify_key_options(parser)
@@ -159,7 +159,7 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
 
 def add_sign_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--sign-key", metavar="FILE", help="sign what is stored or pushed with this private key"
+        "--sign-key", metavar="FILE", help="sign stored and pushed images with this private key"
     )
 
 
@@ -170,16 +170,16 @@ def add_verify_key_options(parser: argparse.ArgumentParser) -> None:
         dest="verify_keys",
         action="append",
         default=[],
-        help="use only what a key of these signed, a public key; may be repeated",
+        help="accept only images signed by this public key; may be repeated",
     )
     parser.add_argument(
-        "--policy", metavar="FILE", help="use only what the keys signed that this YAML names by repository"
+        "--policy", metavar="FILE", help="accept only images signed by the keys that this YAML lists for their repository"
     )
 
 
 def add_flavours_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--flavours-path", metavar="DIR", action="append", default=[], help="look for flavours in DIR first"
+        "--flavours-path", metavar="DIR", action="append", default=[], help="search DIR for flavours first"
     )
 
 

@@ -10,7 +10,7 @@ from dibo.cli.options import add_build_options, path_of, settings_of
 from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "show what would be built, and what the cache holds of it"
+SUMMARY: Final = "show the layers that a build would make, and which exist"
 EPILOG: Final = ""
 
 
@@ -19,9 +19,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     parser.add_argument(
-        "--layout", action="store_true", help="draw the layout of the disk, instead of the plan"
+        "--layout", action="store_true", help="draw the layout of the disk instead"
     )
-    parser.add_argument("--layout-file", metavar="FILE", help="with --layout: of this YAML (of the flavours)")
+    parser.add_argument("--layout-file", metavar="FILE", help="with --layout: draw this YAML (the layout of the flavours)")
     parser.add_argument("--image-size", metavar="GB", help="with --layout: size of the disk (2)")
     parser.add_argument(
         "--fs-type", metavar="TYPE", dest="filesystem", help="with --layout: root file system (ext4)"
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     settings = settings_of(arguments, environment)
     layout_file = path_of(arguments.layout_file)
     if not settings.flavours and layout_file is None:
-        raise UsageError("dibo plan wants flavours", hint="--layout --layout-file FILE can do without")
+        raise UsageError("dibo plan needs flavours", hint="--layout --layout-file FILE can do without")
     if arguments.layout:
         answer(draw_layout(settings, layout_file=layout_file))
     else:

@@ -10,13 +10,13 @@ from typing import Final
 from dibo.cli.options import add_sign_option, settings_of
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "put a disk, or a ramdisk with its kernel, into a registry"
+SUMMARY: Final = "upload a disk, or a ramdisk with its kernel, to a registry"
 EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a raw disk, a qcow2, or a ramdisk")
-    parser.add_argument("reference", metavar="REFERENCE", help="where to: HOST[:PORT]/PATH[:TAG]")
+    parser.add_argument("reference", metavar="REFERENCE", help="destination: HOST[:PORT]/PATH[:TAG]")
     add_sign_option(parser)
 
 

@@ -28,17 +28,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", metavar="FILE", dest="name", help="write the initramfs to FILE, the kernel beside it (ramdisk)"
     )
-    parser.add_argument("-k", metavar="VERSION", dest="kernel_version", help="kernel to take (the newest)")
+    parser.add_argument("-k", metavar="VERSION", dest="kernel_version", help="kernel to use (the newest)")
     parser.add_argument(
         "-m",
         metavar="PATH",
         dest="module_root",
-        help="take kernel, modules and firmware from there; / is this machine",
+        help="take kernel, modules and firmware from PATH; / is this machine",
     )
     parser.add_argument(
         "--compress", metavar="HOW", help="zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)"
     )
-    parser.add_argument("--microcode", action="store_true", help="put the root's microcode first")
+    parser.add_argument("--microcode", action="store_true", help="prepend the microcode of the root")
     add_build_options(parser, base="ramdisk-base")
 
 

@@ -69,7 +69,7 @@ def _forget_output() -> None:
 
 
 def _defect(error: Exception, argv: Sequence[str]) -> Defect:
-    """What is nobody's fault but dibo's. The traceback goes to a file: it helps whoever mends it, and nobody else."""
+    """Report a defect of dibo. The traceback goes to a file, for the report of the defect."""
     import tempfile
     import traceback
 
@@ -89,5 +89,5 @@ def _defect(error: Exception, argv: Sequence[str]) -> Defect:
     return Defect(
         f"a defect of dibo: {type(error).__name__}{f': {text}' if text else ''}",
         hint=f"please report it to the developers of dibo, with {kept or 'the command'}"
-        "; look through the file first: it has the command line",
+        "; read the file first: it contains the command line",
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "print the JSON schema of a file, for editors"
+SUMMARY: Final = "print a JSON schema, for editors"
 EPILOG: Final = ""
 
 

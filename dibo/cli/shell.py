@@ -1,4 +1,4 @@
-"""`dibo shell`: a shell in a layer, or in what a failed hook left."""
+"""`dibo shell`: a shell in a layer, or in the state that a failed hook left."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 from dibo.cli.options import add_build_options, settings_of
 from dibo.system.report import Report
 
-SUMMARY: Final = "open a shell in a layer, or in what a failed hook left"
+SUMMARY: Final = "open a shell in a layer, or in the state that a failed hook left"
 EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser, nargs="*")
     parser.add_argument(
-        "--at", metavar="NAME", help="a key, or failed-KEY as an error named it; a beginning is enough"
+        "--at", metavar="NAME", help="open this layer: a key, or failed-KEY from an error message, or a unique prefix"
     )
-    parser.add_argument("--run", metavar="COMMAND", help="run this instead of an interactive shell")
+    parser.add_argument("--run", metavar="COMMAND", help="run COMMAND instead of an interactive shell")
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:

@@ -20,18 +20,18 @@ from dibo.cli.options import (
 )
 from dibo.system.report import Report
 
-SUMMARY: Final = "build an image again from its manifest, and compare"
+SUMMARY: Final = "rebuild an image from its manifest, and compare"
 EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "image", metavar="IMAGE", help="an image with its manifest beside it, or the manifest"
+        "image", metavar="IMAGE", help="a manifest, or an image with a manifest beside it"
     )
     parser.add_argument(
-        "--cached", action="store_true", help="take layers that are kept, instead of building every one anew"
+        "--cached", action="store_true", help="use stored layers instead of rebuilding every layer"
     )
-    parser.add_argument("--base", metavar="FILE", help="the base, where the manifest does not say it: a file")
+    parser.add_argument("--base", metavar="FILE", help="the base, if the manifest names a file of its builder")
     add_base_source(parser)
     add_engine(parser)
     add_cache_directory(parser)

@@ -9,7 +9,7 @@ from typing import Final
 from dibo.cli.options import add_build_options, settings_of
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "say which layers are missing, and what differs from those that are kept"
+SUMMARY: Final = "explain which layers are missing, and what differs from stored layers"
 EPILOG: Final = ""
 
 

@@ -28,7 +28,7 @@ FORMS: Final = {
     "docker-archive:FILE[:NAME or :@N]": "in what `docker save` or `podman save` wrote",
     "dir:DIR": "in what `skopeo copy` wrote to `dir:`",
     "containers-storage:NAME": "in the store of buildah and podman",
-    "docker-daemon:NAME": "at the docker daemon",
+    "docker-daemon:NAME": "in the store of the docker daemon",
 }
 POSSIBLE: Final = "\n".join(
     ["an image is one of", *(f"  {form:33}  {where.replace('`', '')}" for form, where in FORMS.items())]

@@ -159,7 +159,7 @@ def test_options_that_do_not_go_together(line: str, message: str) -> None:
 def test_a_plan_of_nothing_is_none_but_a_layout_needs_no_flavours(tmp_path: Path) -> None:
     for arguments in (("plan",), ("plan", "--layout")):
         code, _, err = dibo(*arguments)
-        assert (code, "dibo plan wants flavours" in err) == (errors.UsageError.exit_code, True)
+        assert (code, "dibo plan needs flavours" in err) == (errors.UsageError.exit_code, True)
     file = tmp_path / "layout.yaml"
     file.write_text(
         "{table: mbr, partitions: [{name: r, type: linux, size: rest, filesystem: ext4, mount: /}]}"
