@@ -88,7 +88,7 @@ def prune(options: Options, environment: Mapping[str, str], report: Report, wish
 def _names(stack: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in stack.split(",") if name.strip())
     if not names:
-        raise UsageError("--keep-stack wants names of flavours", hint="--keep-stack vm,my-flavour")
+        raise UsageError("--keep-stack expects names of flavours", hint="--keep-stack vm,my-flavour")
     return names
 
 

@@ -94,7 +94,7 @@ def _loop() -> Iterator[Finding]:
                 pass
             with LoopDevice(file) as device, private_mounts():
                 device.add_partitions([(1, 1 << 20, 2 << 20)])
-        return "with partitions, and mounts that nobody else sees"
+        return "with partitions, and private mounts"
 
     for finding in try_check("loop devices, for --loop", try_it):
         yield replace(finding, needed=False)
@@ -139,7 +139,7 @@ def _cache(settings: Settings) -> Iterator[Finding]:
             works=False,
             needed=False,
             detail=human_size(free),
-            advice="an image wants about 5 GiB",
+            advice="an image needs about 5 GiB",
         )
 
 

@@ -79,7 +79,7 @@ def one_image(*names: str | None) -> Path:
     named = [name for name in names if name is not None]
     if len(named) != 1:
         raise UsageError(
-            "one disk image is wanted, as FILE or by -i FILE", hint="disk-image-get-kernel web.qcow2"
+            "expected one disk image, as FILE or with -i FILE", hint="disk-image-get-kernel web.qcow2"
         )
     return Path(named[0])
 

@@ -18,7 +18,7 @@ def generate(settings: Settings, prefix: Path) -> str:
     if password is None:
         raise UsageError(
             "no password was given for the private key",
-            hint=f"set {keys.PASSWORD_VARIABLES[0]}; an empty one leaves the key to whoever can read the file",
+            hint=f"set {keys.PASSWORD_VARIABLES[0]}; with an empty one, the key is not encrypted",
         )
     return "\n".join(map(str, keys.write_pair(keys.generate(), prefix, password=password)))
 

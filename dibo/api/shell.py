@@ -21,7 +21,7 @@ def shell(settings: Settings, report: Report, *, at: str | None, command: str | 
     """Open a shell in the last layer of the stack, or with `at` in the layer or failed state whose name begins so; or
     run `command` there. Its exit code."""
     if at is None and not settings.flavours:
-        raise UsageError("dibo shell wants flavours, or a layer with --at")
+        raise UsageError("dibo shell needs flavours, or a layer with --at")
     argv = [*_SHELL, *(["-c", command] if command else ["-l"])]
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run)) if settings.flavours else None

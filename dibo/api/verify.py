@@ -150,7 +150,7 @@ def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple
     wanted = options.base or base["wanted"] or own.get("DIBO_BASE")
     if wanted is None:
         raise ManifestError(
-            f"it was built on {base['name']}, a file of whoever built it",
+            f"the base is {base['name']}, a file of the machine that built the image",
             hint="name the same file with --base",
         )
     environment = {name: value for name, value in own.items() if not _shapes(name)}
@@ -221,7 +221,7 @@ def check_layers(manifest: Manifest, plan: Plan) -> None:
         if not isinstance(layer, dict) or layer["key"] != key:
             name = layer["title"] if isinstance(layer, dict) else title
             raise ManifestError(
-                f"the layer {name!r} would be another one than then",
+                f"the layer {name!r} would get a different key than the manifest records",
                 hint="its flavours are the same: it is the base, dibo's own version, or a variable whose value the "
                 "manifest does not tell; `dibo why` compares ingredients",
             )

@@ -86,7 +86,7 @@ class Uploader:
             else:
                 raise RegistryError(
                     f"{self.repository} has {_VARIANTS} damaged blobs for one layer",
-                    hint="tell whoever runs the registry",
+                    hint="report it to the operator of the registry",
                 )
         finally:
             path.unlink(missing_ok=True)

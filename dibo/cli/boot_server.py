@@ -18,10 +18,15 @@ _DAY: Final = 86400
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("machines", metavar="FILE", help="the machines, as YAML: ids, keys, images")
     parser.add_argument(
-        "--ramdisk", metavar="RAMDISK", help="boot machines with this ramdisk over iPXE; expects its kernel beside it"
+        "--ramdisk",
+        metavar="RAMDISK",
+        help="boot machines with this ramdisk over iPXE; expects its kernel beside it",
     )
     parser.add_argument(
-        "--listen", metavar="ADDRESS", default="0.0.0.0", help="listen on this address; :: for IPv4 and IPv6 (0.0.0.0)"
+        "--listen",
+        metavar="ADDRESS",
+        default="0.0.0.0",
+        help="listen on this address; :: for IPv4 and IPv6 (0.0.0.0)",
     )
     parser.add_argument(
         "--port",
@@ -60,7 +65,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="file with the token that lists the machines; created if missing (FILE.token)",
     )
     parser.add_argument("--tls-cert", metavar="PEM", help="serve TLS with this certificate")
-    parser.add_argument("--tls-key", metavar="PEM", help="key of the certificate, if it is not in the same file")
+    parser.add_argument(
+        "--tls-key", metavar="PEM", help="key of the certificate, if it is not in the same file"
+    )
     add_verbose(parser, "show each command that is run")
 
 

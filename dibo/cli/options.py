@@ -87,14 +87,10 @@ def add_base_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
     parser.add_argument("--mirror", metavar="URL", help="Debian mirror to install from")
     parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
-    parser.add_argument(
-        "--offline", action="store_true", help="use only cached downloads of the base"
-    )
+    parser.add_argument("--offline", action="store_true", help="use only cached downloads of the base")
 
 
-def add_engine(
-    parser: argparse.ArgumentParser, text: str = "engine: buildah, docker, auto (auto)"
-) -> None:
+def add_engine(parser: argparse.ArgumentParser, text: str = "engine: buildah, docker, auto (auto)") -> None:
     parser.add_argument("--engine", metavar="NAME", help=text)
     parser.add_argument("--isolation", metavar="HOW", help="isolation of steps: bwrap, chroot (bwrap)")
     parser.add_argument("--network", metavar="HOW", help="network of steps: host, none (host)")
@@ -118,7 +114,9 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
     add_machine_options(parser)
     add_verbose(parser)
-    parser.add_argument("--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)")
+    parser.add_argument(
+        "--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)"
+    )
     parser.add_argument("--refresh", action="store_true", help="rebuild every layer")
     add_secret_option(parser)
     add_cache_options(parser)
@@ -173,7 +171,9 @@ def add_verify_key_options(parser: argparse.ArgumentParser) -> None:
         help="accept only images signed by this public key; may be repeated",
     )
     parser.add_argument(
-        "--policy", metavar="FILE", help="accept only images signed by the keys that this YAML lists for their repository"
+        "--policy",
+        metavar="FILE",
+        help="accept only images signed by the keys that this YAML lists for their repository",
     )
 
 

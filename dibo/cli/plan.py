@@ -18,10 +18,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser, nargs="*")
     parser.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument("--layout", action="store_true", help="draw the layout of the disk instead")
     parser.add_argument(
-        "--layout", action="store_true", help="draw the layout of the disk instead"
+        "--layout-file", metavar="FILE", help="with --layout: draw this YAML (the layout of the flavours)"
     )
-    parser.add_argument("--layout-file", metavar="FILE", help="with --layout: draw this YAML (the layout of the flavours)")
     parser.add_argument("--image-size", metavar="GB", help="with --layout: size of the disk (2)")
     parser.add_argument(
         "--fs-type", metavar="TYPE", dest="filesystem", help="with --layout: root file system (ext4)"

@@ -16,7 +16,9 @@ EPILOG: Final = ""
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser, nargs="*")
     parser.add_argument(
-        "--at", metavar="NAME", help="open this layer: a key, or failed-KEY from an error message, or a unique prefix"
+        "--at",
+        metavar="NAME",
+        help="open this layer: a key, or failed-KEY from an error message, or a unique prefix",
     )
     parser.add_argument("--run", metavar="COMMAND", help="run COMMAND instead of an interactive shell")
 

@@ -25,13 +25,13 @@ EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "image", metavar="IMAGE", help="a manifest, or an image with a manifest beside it"
-    )
+    parser.add_argument("image", metavar="IMAGE", help="a manifest, or an image with a manifest beside it")
     parser.add_argument(
         "--cached", action="store_true", help="use stored layers instead of rebuilding every layer"
     )
-    parser.add_argument("--base", metavar="FILE", help="the base, if the manifest names a file of its builder")
+    parser.add_argument(
+        "--base", metavar="FILE", help="the base, if the manifest names a file of its builder"
+    )
     add_base_source(parser)
     add_engine(parser)
     add_cache_directory(parser)

@@ -63,7 +63,7 @@ def parse_form(body: bytes) -> Form:
             raise BadForm(f"parameter '{name}' is not defined")
     state = given.get("s", "")
     if state and state not in _STATES:
-        raise BadForm(f"parameter 's' is none of {', '.join(_STATES)}")
+        raise BadForm(f"parameter 's' must be one of {', '.join(_STATES)}")
     error = _line(given.get("e", ""))
     iqn = given.get("n", "")
     if not state and not error and IQN.fullmatch(iqn) is None:

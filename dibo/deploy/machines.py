@@ -97,14 +97,14 @@ def parse_machines(data: object, *, origin: str, directory: Path) -> dict[str, M
     listed = top.get("machines")
     if not isinstance(listed, dict) or not listed:
         _Where(origin, "machines").fail(
-            "a mapping from ids to machines is wanted", hint="see docs/reference/boot-server.md"
+            "expected a mapping from ids to machines", hint="see docs/reference/boot-server.md"
         )
     found: dict[str, Machine] = {}
     for given, value in listed.items():
         where = _Where(origin, f"machines.{given}")
         identity = str(given)
         if _ID.fullmatch(identity) is None:
-            where.fail("no id: letters, digits and . _ : @ - are wanted")
+            where.fail("expected an id of letters, digits and . _ : @ -")
         own = where.mapping(value, known=_KEYS)
         found[identity] = _machine(identity, {**common, **own}, where, directory)
     _check_together(found.values(), origin)
@@ -126,7 +126,7 @@ class _Where:
 
     def mapping(self, value: object, *, known: Mapping[str, str] | tuple[str, ...]) -> Mapping[str, object]:
         if not isinstance(value, dict):
-            self.fail(f"a mapping is wanted, with the keys {', '.join(known)}")
+            self.fail(f"expected a mapping with the keys {', '.join(known)}")
         for key in value:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
@@ -136,7 +136,7 @@ class _Where:
 
     def text(self, value: object, pattern: re.Pattern[str], wanted: str) -> str:
         if not isinstance(value, str) or pattern.fullmatch(value) is None:
-            self.fail(f"{wanted} is wanted")
+            self.fail(f"expected {wanted}")
         return value
 
 
@@ -191,7 +191,7 @@ def _addresses(value: object, where: _Where) -> tuple[str, ...]:
         try:
             found.append(str(ipaddress.ip_address(each if isinstance(each, str) else "")))
         except ValueError:
-            where.fail("an address is wanted, or a list of them")
+            where.fail("expected an address, or a list of addresses")
     return tuple(found)
 
 
@@ -200,7 +200,7 @@ def _place(value: object, where: _Where) -> Place:
         r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value if isinstance(value, str) else ""
     )
     if match is None or not 0 < int(match[3]) < 1 << 16:
-        where.fail("HOST:PORT is wanted, with [ ] around an IPv6 address")
+        where.fail("expected HOST:PORT, with [ ] around an IPv6 address")
     return Place(host=match[1] or match[2], port=int(match[3]))
 
 

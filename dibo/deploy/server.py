@@ -352,7 +352,7 @@ class _Handler(Handler):
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch("[0-9]{1,9}", length):
-            return self.answer(411, "Content-Length is wanted")
+            return self.answer(411, "Content-Length is missing")
         if int(length) > MOST_BODY:
             return self.answer(413, f"a form has at most {MOST_BODY} bytes")
         body = self.rfile.read(int(length))

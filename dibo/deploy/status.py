@@ -79,7 +79,7 @@ class Status:
         silent = now - self.heard
         match self.state:
             case State.BOOTING if silent > boot_seconds:
-                return f"it was given the ramdisk {silent:.0f} s ago, and has not been heard of"
+                return f"no report for {silent:.0f} s since the machine got the ramdisk"
             case State.STARTED | State.WRITING if silent > pull_seconds:
                 return f"silent for {silent:.0f} s while it fetched its image; the disk may be half written"
         return ""

@@ -56,7 +56,7 @@ def parse_manifest(text: str | bytes) -> BootManifest:
     except (ValueError, RecursionError) as error:
         _fail(f"not JSON: {error}")
     if not isinstance(data, dict) or data.get("format") != FORMAT or isinstance(data["format"], bool):
-        _fail(f'an object with "format": {FORMAT} is wanted')
+        _fail(f'expected an object with "format": {FORMAT}')
     _refuse_others(data, {"format", "bios", "esp"}, "")
     return BootManifest(
         bios=_parse_bios(data["bios"]) if "bios" in data else None,
@@ -66,7 +66,7 @@ def parse_manifest(text: str | bytes) -> BootManifest:
 
 def _parse_bios(value: object) -> BiosImages:
     if not isinstance(value, dict):
-        _fail('bios: an object with "boot" and "core" is wanted')
+        _fail('bios: expected an object with "boot" and "core"')
     _refuse_others(value, {"boot", "core"}, "bios.")
     return BiosImages(
         boot=_parse_path(value.get("boot"), "bios.boot"), core=_parse_path(value.get("core"), "bios.core")
@@ -75,7 +75,7 @@ def _parse_bios(value: object) -> BiosImages:
 
 def _parse_path(value: object, where: str) -> PurePosixPath:
     if not isinstance(value, str) or not value or "\0" in value:
-        _fail(f"{where}: a path is wanted")
+        _fail(f"{where}: expected a path")
     if any(part in ("", ".", "..") for part in value.split("/")):
         _fail(f"{where}: {value!r} is not a plain path below the manifest")
     return MANIFEST.parent / value

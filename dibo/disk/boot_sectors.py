@@ -86,8 +86,10 @@ def _check_wanted(placement: Placement, boot: BootFiles) -> None:
     has_bios = boot.boot is not None and boot.core is not None
     nothing = boot.boot is None and boot.core is None and not boot.esp
     if _core(placement) is not None and not has_bios and not boot.esp:
-        raise LayoutError("the layout wants GRUB's images for BIOS, the root has none", hint=hint)
+        raise LayoutError("the layout needs GRUB's images for BIOS, but the root has none", hint=hint)
     if placement.holding(PartitionContent.ESP) is not None and nothing:
-        raise LayoutError("the layout wants files for the EFI system partition, the root has none", hint=hint)
+        raise LayoutError(
+            "the layout needs files for the EFI system partition, but the root has none", hint=hint
+        )
     if (boot.boot is None) != (boot.core is None):
         raise LayoutError("the root has one of GRUB's images for BIOS, and not the other", hint=hint)

@@ -76,7 +76,7 @@ def check_table(table: Table, size: int) -> None:
                 hint="the size of the disk is in IMAGE_SIZE for block-device-size.d, and is that of the device",
             )
         if before is not None and before.offset + before.size > place.offset:
-            raise LayoutError(f"partitions {before.number} and {place.number} lie on each other")
+            raise LayoutError(f"partitions {before.number} and {place.number} overlap")
         before = place
 
 

@@ -109,4 +109,4 @@ def _load(text: str | bytes, loader: Any) -> object:
     except UnicodeDecodeError:
         raise
     except (ValueError, OverflowError) as error:  # a day that no month has, a number of a million digits
-        raise yaml.YAMLError(f"a value makes no sense: {error}") from error
+        raise yaml.YAMLError(f"invalid value: {error}") from error

@@ -36,7 +36,7 @@ class Window:
 def check(offset: int, size: int, end: int) -> None:
     """Raises DiskImageError unless `size` bytes from `offset` on end by byte `end`."""
     if offset < 0 or size < 0 or offset + size > end:
-        raise DiskImageError(f"bytes {offset} to {offset + size} are wanted of what has {end}")
+        raise DiskImageError(f"bytes {offset} to {offset + size} are beyond the end at {end}")
 
 
 def pieces(source: Source, offset: int, size: int) -> Iterator[bytes]:

@@ -72,8 +72,8 @@ def verify(data: bytes, digest: str, *, what: str) -> None:
     found = hashlib.new(algorithm, data).hexdigest()
     if found != value:
         raise VerificationFailed(
-            f"{what} has the digest {algorithm}:{found}, where {digest} is wanted",
-            hint="it is damaged, or somebody changed it; do not use it",
+            f"{what} has the digest {algorithm}:{found}, expected {digest}",
+            hint="it is damaged or was changed; do not use it",
         )
 
 
@@ -115,7 +115,9 @@ def index_entries(document: Document, *, media_type: str = "", what: str) -> tup
         )
     is_index, is_manifest = "manifests" in document, "layers" in document or "config" in document
     if is_index and is_manifest:
-        raise ImageError(f"{what} could be read as an image and as an index of images: one of it is a lie")
+        raise ImageError(
+            f"{what} is ambiguous: it could be read as an image and as an index (CVE-2021-41190)"
+        )
     known = INDEX_TYPES if is_index else MANIFEST_TYPES if is_manifest else ()
     if not known or (kind and kind not in known):
         said = f": it is {_short(kind)}" if kind else ""

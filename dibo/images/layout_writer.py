@@ -66,7 +66,7 @@ def _layer(layer: Layer, blobs: Path, *, what: str) -> dict[str, Any]:
     name = f"sha256:{digest.hexdigest()}"
     if layer.digest not in (None, name) or layer.size not in (None, size):
         raise VerificationFailed(
-            f"a layer of {what} is not what its digest says: {layer.digest} is wanted, {name} is there",
+            f"a layer of {what} does not match its digest: expected {layer.digest}, got {name}",
             hint="do not use it; fetch the image again",
         )
     part.replace(blobs / digest.hexdigest())

@@ -40,7 +40,7 @@ def checked(body: bytes, *, what: str, wanted: str | None = None) -> tuple[str, 
     digest = digest_of(body, (wanted or "sha256:").partition(":")[0])
     if wanted not in (None, digest):
         raise VerificationFailed(
-            f"{digest} came for {what}", hint="do not use it; tell whoever runs the registry"
+            f"{digest} came for {what}", hint="do not use it; report it to the operator of the registry"
         )
     try:
         manifest = json.loads(body)

@@ -88,7 +88,7 @@ def parse_repository(text: str) -> ImageName:
     host, path = _split_host(rest, scheme=scheme)
     if "@" in path or _split_tag(path)[1] is not None:
         raise UsageError(
-            f"{text!r} names one image, and a repository is wanted: dibo makes the tags in it itself",
+            f"{text!r} names one image, expected a repository: dibo makes its tags itself",
             hint=f"leave out the tag and the digest: {host}/{_split_tag(path.partition('@')[0])[0]}",
         )
     name = parse_image_name(text)

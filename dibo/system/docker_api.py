@@ -303,7 +303,7 @@ def _unreachable(what: str, host: str, error: BaseException) -> EngineError:
     if isinstance(system, PermissionError):
         return EngineError(
             f"this user may not use the docker daemon at {host}",
-            hint="who may is as good as root there; if that is wanted:\n"
+            hint="users of a daemon are root on its machine; to accept that:\n"
             "  sudo usermod --append --groups docker USER     and log in anew\n"
             "or set DOCKER_HOST to a rootless daemon's socket",
         )

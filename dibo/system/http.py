@@ -332,7 +332,7 @@ def _refused(url: str, error: urllib.error.HTTPError, policy: RetryPolicy) -> Ex
         return _transient(url, f"the server answered {error.code} {error.reason}", policy)
     hint = {
         404: "check the name, the release and the address of the server",
-        407: "the proxy wants a login: put it into http_proxy and https_proxy",
+        407: "the proxy needs a login: put it into http_proxy and https_proxy",
     }.get(error.code, "check the address, and whether you may read it")
     return BaseError(f"{url}: the server answered {error.code} {error.reason}", hint=hint)
 

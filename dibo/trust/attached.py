@@ -115,7 +115,7 @@ def verify(repository: ImageName, wanted: Claims, keys: Sequence[PublicKey]) -> 
     raise SignatureError(f"the signature of {wanted.reference} does not count: {reason}", hint=_HINT)
 
 
-_HINT: Final = "have whoever pushed it sign it (--sign-key), or name the key that did (--verify-key)"
+_HINT: Final = "have its publisher sign it (--sign-key), or name the key that signed it (--verify-key)"
 
 
 def _layers(repository: ImageName, digest: str) -> list[dict[str, Any]]:

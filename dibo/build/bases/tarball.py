@@ -128,7 +128,7 @@ def remote_file(url: str, *, settings: BaseSettings, workspace: Workspace, repor
     said = fragment.removeprefix("sha256=") if fragment else settings.sha256
     if not said:
         raise UsageError(
-            f"{address} has no sha256, so nobody could tell whether the right file came",
+            f"{address} has no sha256, so the download cannot be verified",
             hint=f"append it: {address}#sha256=HEX (sha256sum FILE prints it)",
         )
     sha256 = checked_sha256(said)

@@ -29,7 +29,7 @@ def check(kinds: Sequence[str], *, label: str) -> None:
     if os.geteuid() != 0:
         raise LoopError(
             "--loop needs root: loop devices and mounts are root's alone",
-            hint="run the same command with sudo; or leave out --loop, which needs nobody's rights for ext4",
+            hint="run the same command with sudo; or omit --loop: ext4 needs no privileges",
         )
     if not CONTROL.exists():
         raise LoopError(

@@ -68,7 +68,7 @@ class Parameters:
         if len(self.label.encode()) > LABEL_BYTES or "\0" in self.label:
             raise Ext4Error(f"the label {self.label!r} is longer than {LABEL_BYTES} bytes, or contains NUL")
         if not 0 <= self.reserved_percent <= 50:
-            raise Ext4Error(f"{self.reserved_percent} % of blocks reserved: more than half makes no sense")
+            raise Ext4Error(f"{self.reserved_percent} % of blocks reserved: expected at most 50")
         if self.journal is not True and self.journal and not 1024 <= self.journal <= 10240000:
             raise Ext4Error(f"a journal of {self.journal} blocks: it has 1024 to 10240000")
         if self.inodes is not None and not 0 <= self.inodes <= MAX_BLOCKS:

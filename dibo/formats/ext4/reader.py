@@ -189,12 +189,12 @@ class Ext:
 
     def _read_block(self, number: int) -> bytes:
         if not 0 < number < self._blocks:
-            raise DiskImageError(f"block {number} is wanted of a {self.kind} of {self._blocks}")
+            raise DiskImageError(f"block {number} is outside of a {self.kind} of {self._blocks} blocks")
         return self._source.read(number * self._block, self._block)
 
     def _entry(self, number: int) -> Entry:
         if not 0 < number <= self._inodes:
-            raise DiskImageError(f"inode {number} is wanted of a {self.kind} that has {self._inodes}")
+            raise DiskImageError(f"inode {number} is outside of a {self.kind} with {self._inodes} inodes")
         group, index = divmod(number - 1, self._inodes_per_group)
         offset = self._table(group) * self._block + index * self._inode_size
         raw = self._source.read(offset, self._inode_size)

@@ -136,7 +136,7 @@ def _acl(value: bytes) -> bytes:
     `value` is as getxattr(2) gives it: version 2 u32, entries of tag u16, permissions u16, id u32
     (the kernel's include/uapi/linux/posix_acl_xattr.h)."""
     if len(value) % 8 != 4 or value[:4] != b"\2\0\0\0":
-        raise Ext4Error("an access control list that is not well formed")
+        raise Ext4Error("invalid access control list")
     parts = [b"\1\0\0\0"]
     for tag, permissions, who in struct.iter_unpack("<HHI", value[4:]):
         if tag in (0x02, 0x08):  # a named user or group

@@ -360,7 +360,7 @@ class _Digest:
                 or len(value) != {"sha256": 64, "sha512": 128}[algorithm]
             ):
                 raise LayerError(
-                    f"{name}: {wanted!r} is no digest that dibo can check: it wants sha256 or sha512"
+                    f"{name}: {wanted!r} is not a digest that dibo can check: expected sha256 or sha512"
                 )
             self._hash = hashlib.new(algorithm)
 
@@ -374,9 +374,9 @@ class _Digest:
     def verify(self) -> None:
         if self._hash is not None and f"{self._hash.name}:{self._hash.hexdigest()}" != self._wanted:
             raise VerificationFailed(
-                f"{self._name} is not what its digest says: {self._what} it is"
-                f" {self._hash.name}:{self._hash.hexdigest()}, and {self._wanted} was wanted",
-                hint="it is damaged, or somebody changed it: get the image anew, from its maker",
+                f"{self._name} does not match its digest: {self._what} it is"
+                f" {self._hash.name}:{self._hash.hexdigest()}, expected {self._wanted}",
+                hint="it is damaged or was changed: get the image again from its maker",
             )
 
 

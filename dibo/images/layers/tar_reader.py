@@ -201,7 +201,7 @@ class Archive:
             said = self._override(entry, {**self._global, **local} if self._global else local)
             stored = stored if said is None else said
         if entry.uid == _NOBODY or entry.gid == _NOBODY:
-            self.oddities[f"has entries of owner {_NOBODY}, which is nobody: they become root's"] = None
+            self.oddities[f"has entries of owner {_NOBODY}, which is no user: they become root's"] = None
             entry.uid, entry.gid = (0 if owner == _NOBODY else owner for owner in (entry.uid, entry.gid))
         if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
             raise Malformed(f"its owner is {entry.uid}:{entry.gid}; ids go from 0 to {_MAX_ID}")

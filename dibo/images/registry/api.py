@@ -58,7 +58,7 @@ def read_small(name: ImageName, digest: str, *, limit: int) -> bytes:
     if digest_of(body, digest.partition(":")[0]) != digest:
         raise VerificationFailed(
             f"registry {name.host} sent other bytes for {digest} of {name}",
-            hint="do not use it; tell whoever runs the registry",
+            hint="do not use it; report it to the operator of the registry",
         )
     return body
 
@@ -140,7 +140,7 @@ def tags(name: ImageName) -> tuple[str, ...]:
     raise RegistryError(
         f"registry {name.host} lists the tags of {name.repository} without end: after "
         f"{len(listed)} tags it names {path[:80]!r} as the next page",
-        hint="tell whoever runs the registry",
+        hint="report it to the operator of the registry",
     )
 
 
@@ -150,7 +150,7 @@ def _query(address: str) -> str:
     except ValueError:
         raise RegistryError(
             f"the next page of tags is at {address[:80]!r}, which is no address",
-            hint="tell whoever runs the registry",
+            hint="report it to the operator of the registry",
         ) from None
 
 

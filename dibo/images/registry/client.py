@@ -49,7 +49,7 @@ __all__ = ["CHUNK", "OFFLINE", "Answer", "Body", "Client", "client", "speaks_pla
 _T = TypeVar("_T")
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS: Final = 5
-_LOGIN: Final = "check the name; a private repository wants a login (docker login, buildah login)"
+_LOGIN: Final = "check the name; a private repository needs a login (docker login, buildah login)"
 _BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 _PROBE_SECONDS: Final = 3.0
 """A server on loopback that speaks TLS shakes hands in this time."""
@@ -208,7 +208,7 @@ class Client:
                 if isinstance(body, Mapping):
                     raise RegistryError(
                         f"the token server of registry {self.host} sends a login on to {urlsplit(url).netloc}",
-                        hint="dibo sends no login there; tell whoever runs the registry",
+                        hint="dibo sends no login there; report it to the operator of the registry",
                     )
         raise RegistryError(f"registry {self.host} sends from one address to the next without end")
 
@@ -242,7 +242,7 @@ class Client:
     def _no_address(self, problem: str) -> RegistryError:
         return RegistryError(
             f"registry {self.host} sends to what is no address: {problem}",
-            hint="tell whoever runs the registry",
+            hint="report it to the operator of the registry",
         )
 
     def _check_address(self, url: str) -> None:
@@ -254,7 +254,7 @@ class Client:
         if not allowed or "@" in parts.netloc or (inside and not here):
             raise RegistryError(
                 f"registry {self.host} sends to {parts.scheme}://{parts.netloc}, where dibo does not follow",
-                hint="a registry may name https addresses outside this machine only; tell whoever runs it",
+                hint="a registry may redirect only to https addresses outside this machine; report it to its operator",
             )
 
     def place_of(self, location: str, name: ImageName) -> str:

@@ -191,7 +191,7 @@ class _Output:
             raise ImageError(
                 f"the layer {self._layer.diff_id} cannot be read from {self._layer.diff}: "
                 f"what reads it {process.describe_exit(code)}{said}",
-                hint="did somebody remove the image, or change files below it? try `buildah push` of it",
+                hint="the image may have been removed or its files changed: try `buildah push` of it",
             )
         return data
 

@@ -173,11 +173,11 @@ def _attach(file: Path) -> tuple[int, int]:
                 raise LoopError(f"{file} cannot be a loop device: {error.strerror}", hint=_OLD) from error
             return device, number
     except OSError as error:
-        raise LoopError(f"no loop device can be had: {error.strerror}") from error
+        raise LoopError(f"cannot allocate a loop device: {error.strerror}") from error
     finally:
         os.close(control)
         os.close(backing)
-    raise LoopError("no loop device can be had: others take each that is free")
+    raise LoopError("cannot allocate a loop device: other processes take each free one first")
 
 
 _OLD: Final = "Linux 5.8 or newer is needed, and a file on a disk or in memory, not on a network"

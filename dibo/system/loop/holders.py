@@ -60,7 +60,7 @@ def remove_mappings(loop: int) -> tuple[str, ...]:
             name = (SYSFS / "block" / kernel_name / "dm" / "name").read_text().strip()
         except OSError as error:
             raise LoopError(
-                f"{kernel_name} lies on /dev/loop{loop} and is none of the device mapper: dibo cannot remove it",
+                f"{kernel_name} uses /dev/loop{loop} and does not belong to the device mapper: dibo cannot remove it",
                 hint="hooks of block-device.d make mappings by dmsetup, cryptsetup or LVM",
             ) from error
         try:

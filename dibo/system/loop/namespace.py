@@ -60,7 +60,7 @@ def private_mounts() -> Iterator[Mounts]:
         if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None):
             code = ctypes.get_errno()
             raise LoopError(
-                f"no mount namespace can be had: {os.strerror(code)}",
+                f"cannot create a mount namespace: {os.strerror(code)}",
                 hint="loop devices need root with all its rights; in a container, --privileged",
             )
         try:

@@ -113,8 +113,8 @@ def test_what_is_there_stays_when_it_fails(tmp_path: Path, image: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), UsageError.exit_code, "one disk image is wanted"),
-        (("one", "-i", "two"), UsageError.exit_code, "one disk image is wanted"),
+        ((), UsageError.exit_code, "expected one disk image"),
+        (("one", "-i", "two"), UsageError.exit_code, "expected one disk image"),
         (("one", "-o", ""), UsageError.exit_code, "prefix is empty"),
         (("nowhere",), DiskImageError.exit_code, "cannot read nowhere: No such file"),
         (("one", "-d", "nowhere"), OutputError.exit_code, "no directory nowhere"),

@@ -291,7 +291,7 @@ def test_machines_that_are_not_heard_of(lab: Lab) -> None:
     with lab.server() as server:
         assert ask(server, "GET", "/boot.ipxe?mac=52-54-00-12-34-56")[0] == 200
         assert post(server, i="8", k=f"{KEY}8", a="127.0.0.1", s="started")[0] == 200
-        assert "has not been heard of" in wait(server, "7", "failed")["error"]
+        assert "no report for" in wait(server, "7", "failed")["error"]
         assert "the disk may be half written" in wait(server, "8", "failed")["error"]
         assert post(server, i="8", k=f"{KEY}8", a="127.0.0.1", s="done")[0] == 200, "it was only slow"
         assert shown(server, "8")["deployed"] == 1

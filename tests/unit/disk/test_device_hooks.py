@@ -166,7 +166,7 @@ def records(*places: tuple[int, int]) -> str:
 @pytest.mark.parametrize(
     ("places", "said"),
     [
-        (((2048, 8192), (4096, 8192)), "partitions 1 and 2 lie on each other"),
+        (((2048, 8192), (4096, 8192)), "partitions 1 and 2 overlap"),
         (((2048, 1 << 30),), "partition 1 covers bytes 1048576 to"),
         (((2048, 2047),), "which is no room for a root file system"),
     ],

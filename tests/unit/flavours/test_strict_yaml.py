@@ -38,7 +38,7 @@ def test_what_is_refused(load: object, text: str, problem: str) -> None:
 
 @pytest.mark.parametrize("text", ["day: 2026-02-31", f"number: {'1' * 5000}"])
 def test_values_that_make_no_sense(text: str) -> None:
-    with pytest.raises(yaml.YAMLError, match="makes no sense"):
+    with pytest.raises(yaml.YAMLError, match="invalid value"):
         strict_yaml.load(text)
 
 

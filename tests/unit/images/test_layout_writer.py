@@ -66,5 +66,5 @@ def test_history_that_is_right_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("digest", "size"), [(sha256(b"other"), None), (None, 7)])
 def test_a_layer_that_is_not_what_it_says(tmp_path: Path, digest: str | None, size: int | None) -> None:
-    with pytest.raises(VerificationFailed, match="a layer of web is not what its digest says"):
+    with pytest.raises(VerificationFailed, match="a layer of web does not match its digest"):
         save_layout(image(layer(PLAIN, digest=digest, size=size)), tmp_path)

@@ -33,7 +33,7 @@ _FORBIDDEN = (
 )
 _NEWUIDMAP = (
     "newuidmap and newgidmap must be setuid root, as their package installs them;\n"
-    "in a container, better have file capabilities, for the others may want CAP_SYS_ADMIN: "
+    "in a container, give them file capabilities instead, since setuid may need CAP_SYS_ADMIN: "
     "chmod u-s, setcap cap_setuid+ep, cap_setgid+ep;\n"
     "the container then needs SETUID and SETGID, and must not set no_new_privs (allowPrivilegeEscalation: true)"
 )
@@ -77,7 +77,7 @@ def require_version() -> tuple[int, ...]:
     version = tuple(int(number) for number in match.groups())
     if version < OLDEST:
         raise ToolMissing(
-            f"buildah {'.'.join(map(str, version))} is too old: {'.'.join(map(str, OLDEST))} is wanted",
+            f"buildah {'.'.join(map(str, version))} is too old: expected {'.'.join(map(str, OLDEST))} or newer",
             hint=how_to_install("buildah"),
         )
     return version

@@ -299,7 +299,7 @@ def require_version(daemon: Daemon) -> str:
     numbers = tuple(int(number) for number in re.findall(r"\d+", text)[:2])
     if numbers < OLDEST:
         raise EngineError(
-            f"docker {text} at {daemon.host} is too old: {'.'.join(map(str, OLDEST))} is wanted",
+            f"docker {text} at {daemon.host} is too old: expected {'.'.join(map(str, OLDEST))} or newer",
             hint="install a newer one, or use --engine buildah",
         )
     return text

@@ -195,7 +195,7 @@ def test_sha512(compression: str) -> None:
     "wrong", ["md5:" + "0" * 32, "sha256:12", "sha256", "", "../../etc:x", "sha256:" + "0" * 128]
 )
 def test_digests_that_are_none(wrong: str) -> None:
-    with pytest.raises(LayerError, match="no digest"):
+    with pytest.raises(LayerError, match="is not a digest"):
         load([lie("", digest=wrong)], MemorySink())
 
 

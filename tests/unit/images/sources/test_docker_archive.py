@@ -124,7 +124,7 @@ def test_a_new_docker_writes_both(tmp_path: Path, read: Read) -> None:
 
 def test_a_config_that_is_not_what_its_name_says(archive: Callable[..., str], read: Read) -> None:
     name = f"{digest_of(CONFIG)[7:]}.json"
-    with pytest.raises(VerificationFailed, match=r"the config of .* is wanted"):
+    with pytest.raises(VerificationFailed, match=r"the config of .* expected"):
         read(archive({**FILES, name: CONFIG + b" "}))
 
 
