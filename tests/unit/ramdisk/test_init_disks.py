@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,9 @@ NVME = "pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1"
 SAS = "pci0000:00/host0/port-0:0/end_device-0:0/target0:0:0/0:0:0:0/block/sdb"
 
 
+APPLETS = ("awk", "basename", "cat", "cut", "grep", "head", "readlink", "sed", "tail", "tr")
+
+
 class Machine:
     """`/sys` of one, and what udev knows."""
 
@@ -28,6 +32,11 @@ class Machine:
         body = f'for name; do :; done; cat "{top}/udev/$(basename "${{name#--name=}}")" 2>/dev/null'
         fake(top, "udevadm", f'[ "$1" != settle ] || exit 0\n{body}')
         fake(top, "sleep", "exit 0")
+        if busybox := shutil.which(
+            "busybox"
+        ):  # what ramdisks have, and leaner than the programs of this machine
+            for name in APPLETS:
+                (top / "bin" / name).symlink_to(busybox)
 
     def disk(
         self,
