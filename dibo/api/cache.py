@@ -1,23 +1,30 @@
-"""Layers in a registry: listed, pruned, verified."""
+"""Layers in a registry: listed, pruned, verified; and layers in the engine's store: pruned."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
-from dibo.api.session import new_run, stack_of
+from dibo.api.session import new_run, open_engine, stack_of
 from dibo.api.settings import current_settings
 from dibo.build import build as spine
+from dibo.build import store_pruning
+from dibo.build.engine import Setup
 from dibo.cache import maintenance
 from dibo.cache.verify import verify as verify_cache
-from dibo.errors import UsageError, VerificationFailed
+from dibo.errors import EngineError, UsageError, VerificationFailed
 from dibo.images.reference import parse_repository
 from dibo.settings.settings import Options, Settings
+from dibo.system.exclusive import alone
 from dibo.system.report import Report, answer
 from dibo.trust.policy import trust_of
-from dibo.units import human_size
+from dibo.units import human_size, parse_size
+
+_DAY: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,61 @@ def prune(options: Options, environment: Mapping[str, str], report: Report, wish
         return
     maintenance.remove(repository, doomed, removed=lambda entry: report.say(f"removed {entry.key[:12]}"))
     report.say("the registry frees the space when it collects garbage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPruning:
+    """What is to be removed from the engine's store beside layers of other epochs and leftovers, and whether it is."""
+
+    older_than: int | None
+    """Days since a layer was used."""
+    max_size: str | None
+    """GB that may be left."""
+    keep_stacks: tuple[str, ...]
+    yes: bool
+
+
+def prune_local(options: Options, environment: Mapping[str, str], report: Report, wish: LocalPruning) -> None:
+    """Remove layers from the engine's store, or say which would be removed. Raises EngineError while builds run."""
+    settings = current_settings(options, environment)
+    now = datetime.now(tz=UTC).timestamp()
+    stacks = [replace(options, flavours=_names(stack)) for stack in wish.keep_stacks]
+    rules = store_pruning.Rules(
+        kept=frozenset(key for stack in stacks for key in _keys_of(stack, environment, report)),
+        epoch=settings.epoch,
+        used_before=None if wish.older_than is None else now - wish.older_than * _DAY,
+        most=_bytes(wish.max_size),
+        leftovers=True,
+    )
+    with new_run(settings) as (workspace, run), ExitStack() as stack:
+        engine = open_engine(stack, settings, None, Setup(run=run, report=report))
+        if not stack.enter_context(alone(workspace.store_lock)):
+            raise EngineError(
+                "another dibo uses layers of the engine's store now", hint="try again when it has ended"
+            )
+        images = store_pruning.used_images(engine.stored(), workspace.keys)
+        gone = store_pruning.doomed(images, rules)
+        if not gone:
+            answer(f"nothing to remove; layers take {human_size(store_pruning.size(images))}")
+            return
+        answer("\n".join(_line(image, now) for image in gone))
+        answer(f"\n{len(gone)} to remove; frees {human_size(store_pruning.freed(images, gone))}")
+        if wish.yes:
+            store_pruning.remove(engine, gone, workspace.keys, report)
+        else:
+            report.say("nothing was removed; --yes removes what is listed")
+
+
+def _line(image: store_pruning.UsedImage, now: float) -> str:
+    days = max(0, int((now - image.used) // _DAY))
+    used = "used today" if days == 0 else f"used {days} days ago"
+    return "  ".join(filter(None, (image.title, used, image.epoch, image.description)))
+
+
+def _bytes(size: str | None) -> int | None:
+    if size is None:
+        return None
+    return 0 if size.strip() == "0" else parse_size(f"{size.strip()}G")
 
 
 def _names(stack: str) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dibo.build import build as spine
-from dibo.build import host_hooks, ingredients_store
+from dibo.build import host_hooks, ingredients_store, store_pruning
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
 from dibo.errors import (
@@ -23,6 +23,7 @@ from dibo.errors import (
 )
 from dibo.flavours.stack import Stack, make_stack
 from dibo.settings.settings import Settings
+from dibo.system.exclusive import shared
 from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
 
@@ -44,6 +45,8 @@ class Session:
     engine: Engine
     caches: Caches | None
     held: dict[str, float]
+    built: set[str] = field(default_factory=set)
+    """Keys of the layers that this run uses of the engine's store."""
 
     @property
     def setup(self) -> Setup:
@@ -72,6 +75,7 @@ class Session:
     def build(self, job: spine.Job) -> None:
         """Have all layers in the engine's store; those that were made, in the caches too."""
         ingredients_store.save_plan(self.workspace.keys, job.plan)
+        self.built.update(job.plan.keys)
         with self._exchange(job) as (brought, on_layer):
             if brought.plan.to_run or not brought.plan.base_held:
                 self.engine.check()
@@ -135,7 +139,7 @@ def stack_of(settings: Settings, run: Run | None = None) -> Stack:
     return stack
 
 
-def _engine(stack: ExitStack, settings: Settings, caches: Caches | None, setup: Setup) -> Engine:
+def open_engine(stack: ExitStack, settings: Settings, caches: Caches | None, setup: Setup) -> Engine:
     """The engine that was asked for. Where there are caches, none that works is no error yet: when they have all, it
     is not needed."""
     try:
@@ -185,19 +189,25 @@ def new_session(settings: Settings, report: Report) -> Iterator[Session]:
 
 @contextmanager
 def open_session(settings: Settings, setup: Setup, *, workspace: Workspace) -> Iterator[Session]:
-    """A session within a run that is there already."""
+    """A session within a run that is there already. At its end, the layers in the engine's store are limited."""
     caches = _caches(settings, setup.report)
     with ExitStack() as stack:
-        engine = _engine(stack, settings, caches, setup)
-        yield Session(
-            settings=settings,
-            workspace=workspace,
-            run=setup.run,
-            report=setup.report,
-            engine=engine,
-            caches=caches,
-            held=_held(engine, caches),
-        )
+        engine = open_engine(stack, settings, caches, setup)
+        with shared(workspace.store_lock):
+            session = Session(
+                settings=settings,
+                workspace=workspace,
+                run=setup.run,
+                report=setup.report,
+                engine=engine,
+                caches=caches,
+                held=_held(engine, caches),
+            )
+            yield session
+        if session.built and settings.store_limit is not None:
+            store_pruning.keep_limit(
+                engine, workspace, setup.report, limit=settings.store_limit, kept=session.built
+            )
 
 
 def _from_caches(session: Session, key: str, make: Make) -> tuple[Path, ...] | None:

@@ -77,6 +77,22 @@ class Root:
     """The same tree in a directory, where there can be one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """An image that dibo made, as it lies in an engine's store."""
+
+    identity: str
+    """What the engine knows it by."""
+    names: tuple[str, ...]
+    """As `Engine.names` has them; none, where another image took its name."""
+    tagged: bool
+    """Whether the user gave it a name."""
+    created: float
+    """In seconds since 1970."""
+    layers: tuple[tuple[str, int], ...]
+    """(identity, bytes) of each layer, the lowest first."""
+
+
 class Engine(Protocol):
     """Runs steps and keeps layers. Every method may raise EngineError or ToolMissing."""
 
@@ -113,6 +129,12 @@ class Engine(Protocol):
 
     def remove(self, name: str) -> None:
         """Forget a layer or a failed state. Layers above it stay."""
+
+    def stored(self) -> Sequence[StoredImage]:
+        """All images of dibo's in the local store, with their sizes, those without a name included."""
+
+    def discard(self, identity: str) -> None:
+        """Remove an image that has no name."""
 
     def store(self, *, architecture: str) -> Store:
         """The images that this engine keeps, for caches and registries."""

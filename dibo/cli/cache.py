@@ -1,4 +1,4 @@
-"""`dibo cache`: layers in a registry."""
+"""`dibo cache`: layers in a registry, and in the engine's store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from dibo.cli.options import (
     settings_of,
     whole_number,
 )
+from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
-SUMMARY: Final = "list, prune or verify the layers in a registry"
+SUMMARY: Final = "list, prune or verify the layers in a registry, or prune those on this machine"
 EPILOG: Final = ""
 _ACTIONS: Final = {
     "list": "list the layers with their sizes, ages and last use",
@@ -30,8 +31,9 @@ _ACTIONS: Final = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in _ACTIONS.items()}
-    for below in parsers.values():
-        below.add_argument("repository", metavar="REF", help="the repository, HOST/PATH")
+    for name, below in parsers.items():
+        nargs, note = ("?", "; none with --local") if name == "prune" else (None, "")
+        below.add_argument("repository", metavar="REF", nargs=nargs, help=f"the repository, HOST/PATH{note}")
         add_verbose(below, "show each layer that is read")
     parsers["list"].add_argument("--json", action="store_true", help="list as JSON")
     add_verify_key_options(parsers["verify"])
@@ -39,6 +41,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_prune_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help="prune the engine's store on this machine: layers of other epochs, failed states, images without a name",
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="GB",
+        help="with --local: also prune the least recently used layers until they take at most GB",
+    )
     parser.add_argument(
         "--older-than", metavar="DAYS", type=whole_number(), help="prune layers that were not used for DAYS"
     )
@@ -71,7 +83,14 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
             answer(cache.list_cache(arguments.repository, as_json=arguments.json))
         case "verify":
             answer(cache.verify(settings_of(arguments, environment), report, arguments.repository))
+        case _ if arguments.local:
+            _prune_local(arguments, environment, report)
         case _:
+            if arguments.repository is None or arguments.max_size is not None:
+                raise UsageError(
+                    "expected a repository or --local; --max-size goes with --local",
+                    hint="dibo cache prune --older-than 30 HOST/PATH, or dibo cache prune --local",
+                )
             wish = cache.Pruning(
                 repository=arguments.repository,
                 older_than=arguments.older_than,
@@ -80,3 +99,20 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
             )
             cache.prune(options_of(arguments), environment, report, wish)
     return 0
+
+
+def _prune_local(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> None:
+    from dibo.api import cache
+
+    if arguments.repository is not None:
+        raise UsageError(
+            "expected a repository or --local, got both",
+            hint="leave one of them out: each is pruned on its own",
+        )
+    wish = cache.LocalPruning(
+        older_than=arguments.older_than,
+        max_size=arguments.max_size,
+        keep_stacks=tuple(arguments.keep_stack),
+        yes=arguments.yes,
+    )
+    cache.prune_local(options_of(arguments), environment, report, wish)

@@ -46,6 +46,7 @@ VARIABLES: Final = {
     "DIBO_CACHE": "repository HOST/PATH to read layers from and store them in",
     "DIBO_CACHE_FROM": "repositories to only read layers from, separated by commas",
     "DIBO_CACHE_TO": "repositories to only store layers in, separated by commas",
+    "DIBO_STORE_LIMIT": "largest size in GB of layers in the engine's store after a build; 0 means no limit (20)",
     "DIBO_LAYER_COMPRESSION": "compression of stored layers: zstd, gzip, none (zstd)",
     "DIBO_SIGN_KEY": "private key that signs stored and pushed images",
     "DIBO_SIGN_PASSWORD": "password of this key, if it is encrypted; or COSIGN_PASSWORD",
@@ -68,6 +69,7 @@ RAMDISK_VARIABLES: Final = {
 DEFAULT_TYPE: Final = "qcow2"
 DEFAULT_SIZE: Final = "2"
 DEFAULT_SIZE_SET_BY: Final = "dibo's default"
+DEFAULT_STORE_LIMIT: Final = "20"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
 AUTO: Final = "auto"
@@ -159,6 +161,8 @@ class Settings:
     caches_to: tuple[ImageName, ...]
     """Repositories that layers are stored in."""
     layer_compression: str
+    store_limit: int | None
+    """Bytes that layers may take in the engine's store after a build."""
     sign_key: Path | None
     verify_keys: tuple[Path, ...]
     policy: Path | None
@@ -234,6 +238,7 @@ def decide(
         caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
         caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
         layer_compression=_compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
+        store_limit=_store_limit(environment.get("DIBO_STORE_LIMIT") or DEFAULT_STORE_LIMIT),
         sign_key=Path(sign_key).expanduser() if sign_key else None,
         verify_keys=verify_keys,
         policy=policy,
@@ -301,6 +306,17 @@ def _compression(name: str) -> str:
             f"{name!r} is no compression of layers", hint=f"use one of {', '.join(LAYER_COMPRESSIONS)}"
         )
     return name
+
+
+def _store_limit(text: str) -> int | None:
+    if text.strip() == "0":
+        return None
+    try:
+        return parse_gib(text)
+    except UsageError as error:
+        raise UsageError(
+            f"DIBO_STORE_LIMIT is {text!r}, not a number of GB", hint="such as 20 or 1.5; 0 is no limit"
+        ) from error
 
 
 def _architecture(name: str) -> tuple[str, str]:

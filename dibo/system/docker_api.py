@@ -17,6 +17,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,6 +99,17 @@ def _endpoint(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     return f"unix://{rootless if not USUAL_SOCKET.exists() and rootless.exists() else USUAL_SOCKET}", {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerImage:
+    """What a daemon lists of an image. `size` is in bytes, of all its layers."""
+
+    identity: str
+    names: tuple[str, ...]
+    created: float
+    size: int
+    labels: Mapping[str, str]
+
+
 class Daemon:
     """A docker daemon, for one thread or several. Every method may raise EngineError."""
 
@@ -138,6 +150,21 @@ class Daemon:
             for name in image.get("RepoTags") or ()
             if name.startswith(f"{repository}:")
         }
+
+    def all_images(self) -> tuple[DockerImage, ...]:
+        """All images but those that only others lie on."""
+        with self._asking("for its images"):
+            listed = self._client.images()
+        return tuple(
+            DockerImage(
+                identity=str(image["Id"]),
+                names=tuple(name for name in image.get("RepoTags") or () if name != "<none>:<none>"),
+                created=float(image.get("Created") or 0),
+                size=int(image.get("Size") or 0),
+                labels=image.get("Labels") or {},
+            )
+            for image in listed
+        )
 
     def inspect(self, image: str) -> dict[str, Any]:
         """What the daemon knows of an image: Config, RootFS, Architecture …"""

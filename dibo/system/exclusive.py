@@ -49,6 +49,26 @@ def exclusive(directory: Path, name: str, *, on_wait: Callable[[str], None]) -> 
             return
 
 
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Use, together with others, what `path` stands for; waits while somebody has it alone. May raise OSError."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Have what `path` stands for alone; whether that is so, since others may use it. May raise OSError."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 def _is_at(file: IO[str], path: Path) -> bool:
     """Whether `path` is still the file that is open."""
     try:

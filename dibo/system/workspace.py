@@ -83,6 +83,11 @@ class Workspace:
         """A file for each layer that is being built (dibo.system.exclusive)."""
         return self.root / "locks"
 
+    @property
+    def store_lock(self) -> Path:
+        """Shared by all that use layers of an engine's store, held alone by whoever removes some."""
+        return self.root / "store.lock"
+
     @contextlib.contextmanager
     def run(self, *, sweepers: Mapping[str, Callable[[str], None]] | None = None) -> Iterator[Run]:
         """One run of dibo: first cleans up after runs that were killed, at the end after itself. `sweepers` remove

@@ -14,6 +14,7 @@ push` writes the layers, uncompressed, to the run's directory, and they are read
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -121,6 +122,69 @@ def stored_diff_ids() -> frozenset[str]:
         for layer in layers.values()
         if layer.get("diff-digest") and not layer.get("flags", {}).get("incomplete")
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """What the store notes of an image."""
+
+    identity: str
+    names: tuple[str, ...]
+    created: str
+    labels: Mapping[str, str]
+    """Read for images without a name alone."""
+    layers: tuple[tuple[str, int], ...]
+    """(identity, bytes) from the lowest."""
+
+
+def stored_images() -> tuple[ImageRecord, ...]:
+    """All images in the store. Raises ImageError where it is made in another way than dibo knows, ToolMissing,
+    CommandFailed."""
+    root, driver = _store()
+    try:
+        return read_records(root, driver)
+    except (Unknown, OSError) as error:
+        raise ImageError(
+            f"the store of buildah at {root} is made in a way that dibo does not know"
+        ) from error
+
+
+def read_records(root: Path, driver: str) -> tuple[ImageRecord, ...]:
+    """All images of a store. Raises Unknown, OSError."""
+    if not (root / f"{driver}-images" / "images.json").exists():
+        return ()
+    images = _by_id(root / f"{driver}-images" / "images.json")
+    layers = _by_id(root / f"{driver}-layers" / "layers.json")
+    return tuple(
+        ImageRecord(
+            identity=identity,
+            names=tuple(map(str, image.get("names") or ())),
+            created=str(image.get("created", "")),
+            labels={} if image.get("names") else _labels(root / f"{driver}-images" / identity, identity),
+            layers=_chain(layers, str(image.get("layer", ""))),
+        )
+        for identity, image in images.items()
+    )
+
+
+def _chain(layers: Mapping[str, Mapping[str, Any]], top: str) -> tuple[tuple[str, int], ...]:
+    """(identity, bytes) of each layer below `top`, and of it, from the lowest."""
+    chain: list[tuple[str, int]] = []
+    while top in layers and len(chain) <= len(layers):
+        size = layers[top].get("diff-size")
+        chain.append((top, max(size, 0) if isinstance(size, int) else 0))
+        top = str(layers[top].get("parent", ""))
+    return tuple(reversed(chain))
+
+
+def _labels(directory: Path, identity: str) -> Mapping[str, str]:
+    """The labels in the config of an image, which lies in a file that is called by its digest, in base64."""
+    name = base64.b64encode(f"sha256:{identity}".encode()).decode()
+    try:
+        labels = json.loads((directory / f"={name}").read_bytes())["config"]["Labels"]
+        return {str(label): str(value) for label, value in labels.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _diff(root: Path, driver: str, layer: str) -> Path:

@@ -126,6 +126,7 @@ def test_errors_go_to_stderr_with_a_code_and_a_hint(tmp_path: Path) -> None:
         ("cache prune h:1/a --older-than -3", "--older-than"),
         ("cache prune h:1/a --older-than 3 --dry-run --yes", "not allowed with"),
         ("cache list h:1/a --keep-stack vm", "--keep-stack"),
+        ("cache list h:1/a --local", "--local"),
         ("cache list h:1/a --yes", "--yes"),
         ("cache verify h:1/a --json", "--json"),
         ("verify web.qcow2 -a arm64", "-a"),
@@ -333,3 +334,18 @@ def test_nothing_heavy_is_imported(arguments: tuple[str, ...], also: tuple[str, 
     )
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("MODULES")]
     assert not set(line.split()) & {*HEAVY, *also}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("cache prune", "expected a repository or --local"),
+        ("cache prune h:1/a --max-size 3", "--max-size goes with --local"),
+        ("cache prune h:1/a --local", "expected a repository or --local, got both"),
+        ("cache prune --local --max-size many", "'manyG' is not a size"),
+    ],
+)
+def test_what_is_pruned_is_said(line: str, message: str) -> None:
+    code, out, err = dibo(*line.split())
+    assert (code, out) == (errors.UsageError.exit_code, "")
+    assert message in err

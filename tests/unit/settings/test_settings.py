@@ -110,7 +110,20 @@ def test_every_variable_is_tested_and_documented() -> None:
     tested = {row[0] for row in TABLE} | {"BASE_IMAGE_FILE", "CLOUD_IMAGES", "DIBO_UBUNTU_FINGERPRINT"}
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
     # the converter's, that of the door to registries, and that of signing
-    assert tested | {"DIBO_QCOW2_COMPRESSION", "DIBO_PLAIN_HTTP", "DIBO_SIGN_PASSWORD"} == set(VARIABLES)
+    assert tested | {
+        "DIBO_QCOW2_COMPRESSION",
+        "DIBO_PLAIN_HTTP",
+        "DIBO_SIGN_PASSWORD",
+        "DIBO_STORE_LIMIT",
+    } == set(VARIABLES)
+
+
+def test_the_limit_of_the_store() -> None:
+    assert settings().store_limit == 20 * GIB
+    assert settings({"DIBO_STORE_LIMIT": "1.5"}).store_limit == 1.5 * GIB
+    assert settings({"DIBO_STORE_LIMIT": "0"}).store_limit is None
+    with pytest.raises(UsageError, match="DIBO_STORE_LIMIT is 'much'"):
+        settings({"DIBO_STORE_LIMIT": "much"})
 
 
 def test_keys_to_verify_with_and_a_policy() -> None:

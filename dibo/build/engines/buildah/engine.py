@@ -11,29 +11,27 @@ Layers are images `localhost/dibo/layer:k-KEY`, each complete. When a hook fails
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
 from dibo.build import sandbox
 from dibo.build.context import command, mount_point
-from dibo.build.engine import SECRETS, Root, Setup, StepRun
+from dibo.build.engine import SECRETS, Root, Setup, StepRun, StoredImage
 from dibo.build.engines import image_names, private_input
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.buildah import checks
-from dibo.build.engines.buildah.store import BuildahStore, image_of_base
-from dibo.build.engines.image_names import FAILED, LAYERS, image_of
+from dibo.build.engines.buildah.store import BuildahStore, image_of_base, seconds, stored_image
+from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import Listener
 from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
-from dibo.images.sources.containers_storage import store_image
+from dibo.images.sources.containers_storage import store_image, stored_images
 from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
@@ -71,19 +69,13 @@ class Buildah:
 
     def held(self) -> Mapping[str, float]:
         return {
-            name.removeprefix(f"{LAYERS}:k-"): created
-            for name, created in self._images().items()
-            if name.startswith(f"{LAYERS}:k-")
+            name: created
+            for image, created in self._images().items()
+            if (name := name_of(image)) and not name.startswith("failed-")
         }
 
     def names(self) -> Sequence[str]:
-        found = []
-        for name in self._images():
-            if name.startswith(f"{LAYERS}:k-"):
-                found.append(name.removeprefix(f"{LAYERS}:k-"))
-            elif name.startswith(f"{FAILED}:"):
-                found.append(f"failed-{name.removeprefix(f'{FAILED}:')}")
-        return sorted(found)
+        return sorted(name for image in self._images() if (name := name_of(image)))
 
     def _images(self) -> dict[str, float]:
         """When each image with a name was made, by name."""
@@ -93,7 +85,7 @@ class Buildah:
             self.check()  # what is wrong may have a better name
             raise
         return {
-            str(name): _seconds(str(image.get("createdatraw", "")))
+            str(name): seconds(str(image.get("createdatraw", "")))
             for image in json.loads(listed or "[]") or []
             for name in image.get("names") or []
         }
@@ -269,8 +261,14 @@ class Buildah:
         directory = self._run.subdirectory("images")
         return BuildahStore(self.reference, architecture=architecture, directory=directory)
 
+    def stored(self) -> Sequence[StoredImage]:
+        return [image for record in stored_images() if (image := stored_image(record)) is not None]
+
     def remove(self, name: str) -> None:
         self._forget(image_of(name))
+
+    def discard(self, identity: str) -> None:
+        self._forget(identity)
 
     @contextlib.contextmanager
     def _container(self) -> Iterator[str]:
@@ -334,10 +332,3 @@ def remove_container(name: str) -> None:
 
 def _labels(labels: Mapping[str, str]) -> list[str]:
     return [f"--label={name}={value}" for name, value in sorted(labels.items()) if value]
-
-
-def _seconds(created: str) -> float:
-    """Seconds since the epoch of `2026-11-23T21:39:43.354742728Z`, 0 for anything else."""
-    with contextlib.suppress(ValueError):
-        return calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
-    return 0.0

@@ -13,24 +13,28 @@ buildah itself does not compare a layer with its diff_id; that is done here, whi
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final
 
+from dibo.build.engine import StoredImage
 from dibo.build.engines.base_layer import Written
 from dibo.build.engines.docker.image import new_config
+from dibo.build.engines.image_names import names_of
 from dibo.errors import CommandFailed, EngineError
 from dibo.images.image import Image, Layer
 from dibo.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
 from dibo.images.platforms import PLATFORMS
 from dibo.images.sources.buildah_environment import engine_environment
-from dibo.images.sources.containers_storage import store_image, stored_diff_ids
+from dibo.images.sources.containers_storage import ImageRecord, store_image, stored_diff_ids
 from dibo.images.verify import save
-from dibo.plan.keys import key_of
+from dibo.plan.keys import KEY_LABEL, key_of
 from dibo.system import process
 
 _TOGETHER: Final = 3  # layers downloaded at the same time
@@ -77,6 +81,27 @@ class BuildahStore:
     def _place(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="image-", dir=self._directory) as place:
             yield Path(place)
+
+
+def stored_image(record: ImageRecord) -> StoredImage | None:
+    """An image of the store, if dibo made it."""
+    names, tagged = names_of(record.names)
+    if not names and (tagged or KEY_LABEL not in record.labels):
+        return None
+    return StoredImage(
+        identity=record.identity,
+        names=names,
+        tagged=tagged,
+        created=seconds(record.created),
+        layers=record.layers,
+    )
+
+
+def seconds(created: str) -> float:
+    """Seconds since the epoch of `2026-11-23T21:39:43.354742728Z`, 0 for anything else."""
+    with contextlib.suppress(ValueError):
+        return calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
+    return 0.0
 
 
 def image_of_base(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from dibo.build.context import command, mount_point
-from dibo.build.engine import SECRETS, Root, Setup, StepRun
+from dibo.build.engine import SECRETS, Root, Setup, StepRun, StoredImage
 from dibo.build.engines import private_input
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.docker import terminal as docker_terminal
@@ -255,8 +255,14 @@ class Docker:
             )
             return docker_terminal.run(self._daemon, container, terminal=terminal)
 
+    def stored(self) -> Sequence[StoredImage]:
+        return self._store.images()
+
     def remove(self, name: str) -> None:
         self._daemon.untag(image_of(name))
+
+    def discard(self, identity: str) -> None:
+        self._daemon.discard(identity)
 
     @contextlib.contextmanager
     def _container(self) -> Iterator[str]:

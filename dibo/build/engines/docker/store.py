@@ -13,20 +13,24 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from dibo.build.engine import StoredImage
 from dibo.build.engines.docker.image import Blob, Document, archive, config_on, with_config
-from dibo.build.engines.image_names import LAYERS
+from dibo.build.engines.image_names import LAYERS, names_of
 from dibo.errors import ImageError, OutputError
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.stream import Stream
+from dibo.images.manifest import digest_of
 from dibo.images.platforms import Platform
 from dibo.images.sources.docker_archive import DockerArchive
 from dibo.images.sources.files import Archive
 from dibo.images.sources.tarindex import read_index
+from dibo.plan.keys import KEY_LABEL
 from dibo.system.docker_api import Daemon, NotThere, connected
 
 
@@ -97,6 +101,25 @@ class DockerStore:
             file.seek(0)
             yield size, file
 
+    def images(self) -> list[StoredImage]:
+        """All images of dibo's."""
+        result = []
+        for image in self._daemon.all_images():
+            names, tagged = names_of(image.names)
+            if names or (not tagged and KEY_LABEL in image.labels):
+                with contextlib.suppress(NotThere):
+                    layers = self._daemon.inspect(image.identity)["RootFS"]["Layers"]
+                    result.append(
+                        StoredImage(
+                            identity=image.identity,
+                            names=names,
+                            tagged=tagged,
+                            created=image.created,
+                            layers=tuple((chain, image.size) for chain in chains(layers)),
+                        )
+                    )
+        return with_sizes(result)
+
     def image(self, name: str) -> Image:
         """An image that the daemon has. Its layers are fetched when the first of them is opened. Raises ImageError."""
         try:
@@ -161,6 +184,29 @@ class DockerStore:
                 f"cannot keep a copy of an image in {self._directory}: {error.strerror}",
                 hint="set --cache-dir to a directory with more space",
             ) from error
+
+
+def chains(diff_ids: Sequence[str]) -> Iterator[str]:
+    """What tells a layer on those below it from the same layer on others (image-spec, config.md, ChainID)."""
+    chain = ""
+    for diff_id in diff_ids:
+        chain = digest_of(f"{chain} {diff_id}".encode()) if chain else diff_id
+        yield chain
+
+
+def with_sizes(images: Sequence[StoredImage]) -> list[StoredImage]:
+    """The images, with sizes of layers. A daemon tells the size of whole images alone, which is given for each layer:
+    the difference to the images below is what lies on them, and counts for the lowest layer of it."""
+    sizes: dict[str, int] = {}
+    for image in sorted(images, key=lambda each: len(each.layers)):
+        unknown = [chain for chain, _ in image.layers if chain not in sizes]
+        if unknown:
+            known = sum(sizes[chain] for chain, _ in image.layers if chain in sizes)
+            sizes |= dict.fromkeys(unknown, 0)
+            sizes[unknown[0]] = max(image.layers[-1][1] - known, 0)
+    return [
+        replace(image, layers=tuple((chain, sizes[chain]) for chain, _ in image.layers)) for image in images
+    ]
 
 
 class _Saved:

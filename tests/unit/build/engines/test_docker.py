@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from dibo.build.engine import StoredImage
 from dibo.build.engines.base_layer import write_base
 from dibo.build.engines.docker.engine import lines
 from dibo.build.engines.docker.image import Blob, archive, config_on, new_config, with_config
+from dibo.build.engines.docker.store import chains, with_sizes
 from dibo.errors import BaseError
 from tests.support.images.oci_layouts import Tar
 
@@ -171,3 +173,26 @@ def test_lines_come_as_they_end() -> None:
     assert list(lines(chunks)) == ["one", "two", "", "thrgröße", "\ufffd rest"]
     stream = lines(iter([b"first\nsec", b"ond\n"]))
     assert next(stream) == "first"
+
+
+def test_sizes_of_layers_from_those_of_images() -> None:
+    """A daemon says only what a whole image takes."""
+    base, web, top = (["a"], ["a", "b"], ["a", "b", "c", "d"])
+    images = [
+        StoredImage(
+            identity="".join(diff_ids),
+            names=(),
+            tagged=False,
+            created=0,
+            layers=tuple((chain, size) for chain in chains(diff_ids)),
+        )
+        for diff_ids, size in ((top, 175), (base, 100), (web, 120))
+    ]
+    sizes = [[size for _, size in image.layers] for image in with_sizes(images)]
+    assert sizes == [[100, 20, 55, 0], [100], [100, 20]]
+
+
+def test_a_layer_on_others_is_another_one() -> None:
+    first, second = list(chains(["a", "b"])), list(chains(["c", "b"]))
+    assert first[0] == "a"
+    assert first[1] != second[1]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dibo.images.sources import tarsplit
-from dibo.images.sources.containers_storage import Unknown, find_layers
+from dibo.images.sources.containers_storage import Unknown, find_layers, read_records
 
 SHA = [f"sha256:{letter * 64}" for letter in "abc"]
 
@@ -50,6 +50,25 @@ def test_layers_from_the_lowest(tmp_path: Path, driver: str) -> None:
     assert [layer.diff_id for layer in found] == SHA
     assert [layer.size for layer in found] == [0, 10, 20]
     assert [layer.diff.is_dir() and layer.split.is_file() for layer in found] == [True] * 3
+
+
+def test_all_images_with_sizes_and_labels(tmp_path: Path) -> None:
+    lists = store(tmp_path)
+    lists["images"] = [
+        {"id": "named", "layer": "l2", "names": ["localhost/a:1"], "created": "2026-11-23T21:39:43Z"},
+        {"id": "nameless", "layer": "l1"},
+        {"id": "empty", "layer": ""},
+    ]
+    write(tmp_path, lists)
+    config = base64.b64encode(b"sha256:nameless").decode()
+    (tmp_path / "overlay-images/nameless").mkdir()
+    (tmp_path / f"overlay-images/nameless/={config}").write_text('{"config": {"Labels": {"a": "b"}}}')
+    named, nameless, empty = read_records(tmp_path, "overlay")
+    assert (named.names, named.created) == (("localhost/a:1",), "2026-11-23T21:39:43Z")
+    assert named.layers == (("l0", 0), ("l1", 10), ("l2", 20))
+    assert (nameless.names, dict(nameless.labels), nameless.layers[-1]) == ((), {"a": "b"}, ("l1", 10))
+    assert (empty.layers, dict(empty.labels)) == ((), {})
+    assert read_records(tmp_path / "nowhere", "overlay") == ()
 
 
 def test_what_is_unknown(tmp_path: Path) -> None:
