@@ -23,13 +23,15 @@ require_mount_points() {
     done < "$directory/mount-points"
 }
 
-# PATH, below $root and without links, is about to be made to mount over.
+# PATH, below $root and without links, is about to be made to mount over. bwrap would make the directories above it for
+# root alone, and apt asks for names as somebody else.
 note_missing() {
     local part=$1
     while [ ! -e "$part" ]; do
         made+=("$part")
         part=${part%/*}
     done
+    (umask 022 && mkdir -p "${1%/*}")
 }
 
 # Give the command a resolv.conf, in a way that leaves /etc/resolv.conf a name like others: a command may replace it.
