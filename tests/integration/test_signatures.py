@@ -1,4 +1,4 @@
-"""skopeo agrees with dibo on signatures, both ways, through a real registry.
+"""Signed caches in a real registry: what somebody planted is not used; skopeo agrees on signatures.
 
 skopeo of Debian 12 is built without sigstore, so that of Debian 13 is unpacked for the time of the tests.
 """
@@ -6,21 +6,117 @@ skopeo of Debian 12 is built without sigstore, so that of Debian 13 is unpacked 
 from __future__ import annotations
 
 import json
+import pwd
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from dibo.images.reference import ImageName, parse_image_name
-from dibo.trust import keys
+from dibo import errors
+from dibo.images.reference import ImageName, parse_image_name, parse_repository
+from dibo.images.registry import api
+from dibo.trust import attached, keys
 from dibo.trust.keys import PrivateKey
 from dibo.trust.policy import Policy, Rule, Trust
+from tests.integration.test_cache import SH, STACK, build, good, tree, who, write
+from tests.support.flavours import write_flavour
+from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.requirements import need, unmet
-from tests.support.servers.registry import registry
+from tests.support.servers.registry import OCI_MANIFEST, Registry, registry
 
 pytestmark = pytest.mark.integration
+__all__ = ["who"]
+PASSWORD: Final = {"DIBO_SIGN_PASSWORD": "secret"}
+
+
+@pytest.fixture(scope="module")
+def place(who: pwd.struct_passwd) -> Iterator[BuildEnv]:
+    """The team's runner, with its pair of keys."""
+    with build_env(who) as env:
+        write(env)
+        good(env.run("dibo", "key", "generate", env.cache / "team", environment=PASSWORD))
+        yield env
+        assert env.left() == []
+
+
+@pytest.fixture
+def other(who: pwd.struct_passwd, place: BuildEnv) -> Iterator[BuildEnv]:
+    """Another runner, that has the public half alone."""
+    with build_env(who) as env:
+        write(env)
+        shutil.copyfile(place.directory / "base.tar", env.directory / "base.tar")
+        shutil.copyfile(place.cache / "team.pub", env.cache / "team.pub")
+        yield env
+        assert env.left() == []
+
+
+@pytest.fixture(scope="module")
+def hub(place: BuildEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with registry(tmp_path_factory.mktemp("registry"), delete=True) as started:
+        yield started
+
+
+def signing(place: BuildEnv) -> dict[str, str]:
+    return {**PASSWORD, "DIBO_SIGN_KEY": str(place.cache / "team.key")}
+
+
+def verifying(place: BuildEnv) -> dict[str, str]:
+    return {"DIBO_VERIFY_KEYS": str(place.cache / "team.pub")}
+
+
+def test_a_signed_cache_is_used(place: BuildEnv, other: BuildEnv, hub: Registry) -> None:
+    cache = f"{hub.host}/signed"
+    result = good(build(place, cache, **signing(place)))
+    assert "warning" not in result.err
+    result = good(build(other, cache, **verifying(other)))
+    assert "warning" not in result.err
+    assert "install.d" not in result.err.replace("finalise", ""), "no hook ran"
+    result = good(other.run("dibo", "cache", "verify", cache, environment=verifying(other)))
+    assert "5 layers, all whole and signed" in result.out
+
+
+def test_a_planted_layer_is_named_and_built(place: BuildEnv, other: BuildEnv, hub: Registry) -> None:
+    """A stranger replaces the layer `three`, with all that it takes but the team's key."""
+    cache = f"{hub.host}/planted"
+    good(build(place, cache, **signing(place)))
+    layers = json.loads(good(place.run("dibo", "plan", "--json", "--no-base", "--cache", cache, *STACK)).out)[
+        "layers"
+    ]
+    repository = parse_repository(cache)
+    for layer in layers[3:]:
+        name = repository.tagged(f"k-{layer['key']}")
+        digest, manifest = api.manifest(name)
+        manifest["layers"][0] = manifest["layers"][1] | {"annotations": {"evil": "yes"}}
+        forged = hub.push("planted", f"k-{layer['key']}", manifest, OCI_MANIFEST)
+        old = api.read_manifest(repository.tagged(attached.tag_of(digest)))
+        api.push_manifest(repository.tagged(attached.tag_of(forged)), old, OCI_MANIFEST)
+    arguments = ["--no-base", "--cache-from", cache, *STACK]
+    for command in ("plan", "why"):
+        result = good(other.run("dibo", command, *arguments, environment=verifying(other)))
+        assert result.out.count("it is not used: the signature of") == 2, result.out
+    result = other.run("dibo", "cache", "verify", cache, environment=verifying(other))
+    assert result.code == errors.VerificationFailed.exit_code
+    result = good(other.run("dibo", "build", *arguments, environment=verifying(other)))
+    assert "[3/4] three" in result.err
+    assert "[2/4]" not in result.err
+    assert "etc/three" in tree(other.tree(result.out.strip()))
+
+
+def test_a_policy(place: BuildEnv, other: BuildEnv, hub: Registry) -> None:
+    cache = f"{hub.host}/policed"
+    good(build(place, cache, "one", **signing(place)))
+    policy = other.cache / "policy.yaml"
+    policy.write_text(f"repositories:\n  {cache}: {{keys: [team.pub]}}\n")
+    result = good(build(other, cache, "one", DIBO_POLICY=str(policy)))
+    assert "install.d" not in result.err.replace("finalise", "")
+    policy.write_text(f"repositories:\n  {cache}/below: {{keys: [team.pub]}}\n")
+    write_flavour(other.flavours, "one", {"install.d/10-one": SH + "echo other > /etc/one\n"})
+    result = good(build(other, cache, "one", DIBO_POLICY=str(policy)))
+    assert "the policy accepts nothing from" in result.err
 
 
 @pytest.fixture(scope="module")
