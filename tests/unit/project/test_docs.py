@@ -150,6 +150,18 @@ def test_help_names_every_variable_and_phase() -> None:
     assert [name for name in RAMDISK_VARIABLES if f"  {name} " not in text] == []
 
 
+def test_help_of_convert_names_every_source() -> None:
+    text = "".join(_subcommands(parser_of("dibo"))["convert"].format_help().split())
+    prefixes = {form.partition(":")[0] for form in FORMS if ":" in form.partition("[")[0]} - {"docker"}
+    assert [prefix for prefix in sorted(prefixes) if f"{prefix}:" not in text] == []
+
+
+def test_the_index_links_every_flavour() -> None:
+    text = (DOCS / "README.md").read_text()
+    names = sorted(path.parent.name for path in (PROJECT / "flavours").glob("*/flavour.yaml"))
+    assert [name for name in names if f"(../flavours/{name}/README.md)" not in text] == []
+
+
 def test_exit_codes_are_distinct() -> None:
     kinds: list[type[errors.DiboError]] = [errors.DiboError]
     for kind in kinds:
