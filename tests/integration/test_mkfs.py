@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
@@ -136,7 +137,7 @@ def test_a_btrfs_root_from_a_directory_has_no_mounts_of_others_in_it(tmp_path: P
 def test_what_needs_a_directory_and_has_none_asks_for_a_loop_device(
     tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dibo.disk.loop.check.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("dibo.disk.loop.check.os", SimpleNamespace(geteuid=lambda: 1000))
     with pytest.raises(LoopError, match=r"root: .*mkfs\.btrfs fills a file system from a directory"):
         make(tmp_path, tree, LAYOUT.replace("ROOT", "btrfs"), in_directory=False)
 

@@ -45,9 +45,17 @@ class Registry:
 
     def push_image(self, repository: str, tag: str, *, comment: str = "") -> str:
         """Put a small image; its digest."""
-        config = self.push_blob(repository, json.dumps({"comment": comment}).encode())
+        tar = bytes(10240)  # an archive with nothing in it
+        layer = self.push_blob(repository, tar) | {"mediaType": "application/vnd.oci.image.layer.v1.tar"}
+        about = {
+            "comment": comment,
+            "os": "linux",
+            "architecture": "amd64",
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+        }
+        config = self.push_blob(repository, json.dumps(about).encode())
         config["mediaType"] = "application/vnd.oci.image.config.v1+json"
-        manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}
+        manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]}
         return self.push(repository, tag, manifest, OCI_MANIFEST)
 
 
