@@ -114,7 +114,7 @@ def _first_boot(stack: Stack) -> list[Step]:
 
 def _with_sight(step: Step, stack: Stack, environment: Mapping[str, str], *, below_is_local: bool) -> Step:
     """The step with all that it sees. What it can see it can copy: one that sees anything of a local flavour is local,
-    whoever it belongs to."""
+    whichever flavour the step is of."""
     if not step.flavour:
         return replace(step, local=below_is_local)
     own = stack.get(step.flavour)

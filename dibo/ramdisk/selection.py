@@ -146,7 +146,7 @@ class Selection:
         self.place(path, node)
 
     def place(self, path: str, node: Node) -> None:
-        """Any inode at a path of the ramdisk, in the place of what is there."""
+        """Any inode at a path of the ramdisk; it replaces the inode at that path."""
         name = parts(path)
         directory = self._directory(name[:-1])
         assert directory.children is not None

@@ -195,7 +195,7 @@ class Settings:
 def decide(
     options: Options, environment: Mapping[str, str], *, now: datetime, machine: str, home: Path
 ) -> Settings:
-    """Options over variables over defaults. Raises UsageError for what makes no sense."""
+    """Options over variables over defaults. Raises UsageError for invalid values."""
 
     def given(option: str | None, variable: str, default: str) -> str:
         return option if option is not None else environment.get(variable) or default

@@ -57,7 +57,7 @@ class Node:
         self.size = 0
         """Bytes of a file, with its holes."""
         self.data: bytes | None = None
-        """Of the few files that whoever loads a tree wants to read himself."""
+        """Of the few files that the loader of a tree reads itself."""
         self.children: dict[bytes, Node] | None = {} if stat.S_ISDIR(mode) else None
         """Of directories, by name."""
 

@@ -88,7 +88,7 @@ def tidy(root: Node) -> list[object]:
 
 def _link_resolv_conf(root: Node) -> list[Node]:
     """Where systemd-resolved answers, have its link in place of an empty resolv.conf: an engine that mounts a file over
-    it leaves one. What has bytes is somebody's own, and stays. Returns the nodes that are replaced."""
+    it leaves one. A file with bytes has an owner, and stays. Returns the nodes that are replaced."""
     etc = find(root, "/etc")
     if etc is None or etc.children is None:
         return []

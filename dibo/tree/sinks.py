@@ -7,7 +7,7 @@ from dibo.tree.query import walk
 
 
 class Nowhere:
-    """For whoever wants the tree alone."""
+    """For callers that need only the tree."""
 
     def begin(self, size: int) -> object:
         return object()

@@ -71,11 +71,7 @@ OPEN_FOLDERS = frozenset(
         "formats",
         "images",
         "inspect",
-        "plan",
-        "ramdisk",
-        "settings",
         "system",
-        "tree",
         "trust",
     }
 )
