@@ -24,7 +24,7 @@ from dibo.formats.target import Target
 from dibo.formats.tee import Tee
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.limits import Limits
-from dibo.images.layers.load import Tree, load
+from dibo.images.layers.load import LoadOptions, Tree, load
 from dibo.layout.model import Sizing
 from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place
 from dibo.system import resources
@@ -75,11 +75,13 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
     tree = load(
         root.layers,
         places,
-        limits=limits,
-        keep=KEPT_FILES if root.built else (*KEPT_FILES, *GRUB_FILES),
-        clamp=source.epoch if source.clamp else None,
-        progress=lambda done: report.line(f"{human_size(done)} read"),
-        ledger=ledger,
+        LoadOptions(
+            limits=limits,
+            keep=KEPT_FILES if root.built else (*KEPT_FILES, *GRUB_FILES),
+            clamp=source.epoch if source.clamp else None,
+            progress=lambda done: report.line(f"{human_size(done)} read"),
+            ledger=ledger,
+        ),
     )
     for warning in tree.warnings:
         report.warn(warning)
@@ -114,9 +116,11 @@ def look_for_boot_files(root: Root, request: DiskRequest, report: Report) -> Non
         tree = load(
             root.layers,
             Nowhere(),
-            limits=request.limits,
-            keep=_Lookout(),
-            progress=lambda done: report.line(f"{human_size(done)} read"),
+            LoadOptions(
+                limits=request.limits,
+                keep=_Lookout(),
+                progress=lambda done: report.line(f"{human_size(done)} read"),
+            ),
         )
         boot_files_of(tree.root, request, None)
 

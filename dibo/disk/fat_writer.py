@@ -12,7 +12,17 @@ from collections.abc import Mapping
 from typing import Final
 
 from dibo.errors import LayoutError, OutputError
-from dibo.formats.fat.build import FatNode, add, add_file, check_size, enter, measure, walk, write_tree
+from dibo.formats.fat.build import (
+    FatNode,
+    FatVolume,
+    add,
+    add_file,
+    check_size,
+    enter,
+    measure,
+    walk,
+    write_tree,
+)
 from dibo.formats.fat.geometry import Geometry, choose_geometry
 from dibo.formats.fat.names import fold
 from dibo.formats.target import Target
@@ -109,12 +119,9 @@ class FatWriter:
                 self._freed += replaced.clusters
             add_file(tree, path, data, mtime=self._mtime)
         write_tree(
-            self._target,
+            FatVolume(target=self._target, offset=self._offset, label=self._label, serial=self._serial),
             tree,
             self._geometry,
-            offset=self._offset,
-            label=self._label,
-            serial=self._serial,
             cursor=self._cursor,
             freed=self._freed,
         )

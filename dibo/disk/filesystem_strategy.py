@@ -63,7 +63,7 @@ def choose_way(
     if kind is FileSystemType.XFS:
         return _xfs(partition)
     if kind is FileSystemType.BTRFS:
-        return _btrfs(partition, directory)
+        return _btrfs(partition, directory=directory)
     return Choice(way=Way.OWN, reason="dibo writes it itself, with no privileges")
 
 
@@ -81,7 +81,7 @@ def _xfs(partition: Partition) -> Choice:
     )
 
 
-def _btrfs(partition: Partition, directory: bool) -> Choice:
+def _btrfs(partition: Partition, *, directory: bool) -> Choice:
     if partition.mount == ROOT and not directory:
         return Choice(
             way=Way.LOOP,

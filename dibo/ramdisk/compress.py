@@ -17,10 +17,10 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from dibo.errors import UsageError
 from dibo.formats import magic
@@ -99,22 +99,24 @@ def _zstd(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]
     yield compressor.flush()
 
 
-def _parallel(
-    work: Callable[[bytes, bool], bytes], batches: Iterable[bytes], threads: int
-) -> Iterator[tuple[bytes, bytes]]:
-    """(batch, work(batch, whether it is the last)) in order, a few at a time."""
+class _Work(Protocol):
+    def __call__(self, batch: bytes, /, *, last: bool) -> bytes: ...
+
+
+def _parallel(work: _Work, batches: Iterable[bytes], threads: int) -> Iterator[tuple[bytes, bytes]]:
+    """(batch, what `work` makes of it) in order, a few at a time."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[bytes, Future[bytes]]] = deque()
         before: bytes | None = None
         for batch in batches:
             if before is not None:
-                waiting.append((before, pool.submit(work, before, False)))
+                waiting.append((before, pool.submit(work, before, last=False)))
             before = batch
             if len(waiting) > 2 * threads:
                 done, result = waiting.popleft()
                 yield done, result.result()
         last = b"" if before is None else before
-        waiting.append((last, pool.submit(work, last, True)))
+        waiting.append((last, pool.submit(work, last, last=True)))
         for done, result in waiting:
             yield done, result.result()
 
@@ -122,7 +124,7 @@ def _parallel(
 def _gzip(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
     from zlib_ng import zlib_ng
 
-    def deflate(batch: bytes, last: bool) -> bytes:
+    def deflate(batch: bytes, *, last: bool) -> bytes:
         compressor = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15)
         out = compressor.compress(batch)
         return bytes(out + compressor.flush(zlib_ng.Z_FINISH if last else zlib_ng.Z_FULL_FLUSH))
@@ -141,7 +143,7 @@ def _xz(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
     dictionary = 23  # 2^23 = _XZ_BLOCK: more would find nothing, and the kernel keeps it in memory
     filters = [{"id": lzma.FILTER_LZMA2, "preset": level, "dict_size": 1 << dictionary}]
 
-    def chunks(batch: bytes, last: bool) -> bytes:
+    def chunks(batch: bytes, *, last: bool) -> bytes:
         out = lzma.compress(batch, format=lzma.FORMAT_RAW, filters=filters)
         return out if last else out[:-1]  # a zero ends the stream of chunks
 

@@ -13,7 +13,7 @@ from dibo.build.engine import Root, Setup
 from dibo.disk.bootable import KEPT_FILES
 from dibo.errors import UsageError
 from dibo.images.layers.change_digest import Ledger
-from dibo.images.layers.load import load
+from dibo.images.layers.load import LoadOptions, load
 from dibo.images.layers.spool import Spool
 from dibo.ramdisk.make import RamdiskSpec, kernel_path, make_ramdisk, pack
 from dibo.ramdisk.source import ContentReader
@@ -47,10 +47,12 @@ def write_ramdisk(
             tree = load(
                 root.layers,
                 spool,
-                keep=KEPT_FILES,
-                clamp=order.epoch,
-                ledger=ledger,
-                progress=lambda done: report.line(f"{human_size(done)} read"),
+                LoadOptions(
+                    keep=KEPT_FILES,
+                    clamp=order.epoch,
+                    ledger=ledger,
+                    progress=lambda done: report.line(f"{human_size(done)} read"),
+                ),
             )
             for warning in tree.warnings:
                 report.warn(warning)

@@ -21,7 +21,7 @@ import zstandard
 from dibo.errors import BaseError
 from dibo.images.image import Layer
 from dibo.images.layers.limits import KIB, MIB, Limits
-from dibo.images.layers.load import load
+from dibo.images.layers.load import LoadOptions, load
 from dibo.tree.node import Buffer
 from tests.support.images import tar_layers
 from tests.support.images.tar_layers import stored_layer
@@ -204,7 +204,7 @@ def run(seed: int) -> str:
     layers = [this.layer() for _ in range(this.random.randint(1, 4))]
     started = time.monotonic()
     try:
-        load(layers, Counting(), limits=LIMITS, keep=(b"a",))
+        load(layers, Counting(), LoadOptions(limits=LIMITS, keep=(b"a",)))
     except BaseError as error:
         word = type(error).__name__
     else:

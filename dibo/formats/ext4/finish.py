@@ -11,13 +11,14 @@ from dibo.formats.ext4.data import Content
 from dibo.formats.ext4.directory import Entry, check_name, directory, empty_block
 from dibo.formats.ext4.errors import Ext4Error, NoSpace
 from dibo.formats.ext4.extents import Run, extent_tree
-from dibo.formats.ext4.groups import Descriptors, write_groups
+from dibo.formats.ext4.groups import Descriptors, UsedSpace, write_groups
 from dibo.formats.ext4.inode import (
     EXTENTS,
     FILE_TYPES,
     INDEXED,
     MAX_LINKS,
     NO_XATTRS,
+    Inode,
     device_block,
     holds_time,
     put_inode,
@@ -106,10 +107,12 @@ class Finish:
             self._output,
             self._layout,
             self._plan.tables,
-            self._plan.space.runs(),
             self._checksums,
-            last_inode=self._numbering.last,
-            directories=self._directories,
+            UsedSpace(
+                free=self._plan.space.runs(),
+                last_inode=self._numbering.last,
+                directories=self._directories,
+            ),
         )
         self._descriptors_and_superblocks(groups, journal)
         self._output.flush()
@@ -174,10 +177,11 @@ class Finish:
         """The resize inode and the journal, whose 60 bytes of extents are returned."""
         time = self._parameters.time * 10**9
         block, count = resize_inode_block(self._output, self._layout, self._take())
-        put_inode(
-            self._table, self._slot(_RESIZE), self._checksums.inode_seed(_RESIZE), mode=_OWN_MODE, uid=0, gid=0,
-            size=RESIZE_SIZE, time=time, links=1, sectors=count * _SECTORS, flags=0, block=block,
+        inode = Inode(
+            mode=_OWN_MODE, uid=0, gid=0, size=RESIZE_SIZE, time=time, links=1, sectors=count * _SECTORS, flags=0,
+            block=block,
         )  # fmt: skip
+        put_inode(self._table, self._slot(_RESIZE), self._checksums.inode_seed(_RESIZE), inode)
         if not self._plan.journal:
             return b""
         runs: list[Run] = []
@@ -187,10 +191,11 @@ class Finish:
         self._output.put(runs[0][1], journal_superblock(blocks, self._parameters.uuid.bytes))
         seed = self._checksums.inode_seed(JOURNAL)
         tree, more = extent_tree(runs, seed, self._take, self._output.put)
-        put_inode(
-            self._table, self._slot(JOURNAL), seed, mode=_OWN_MODE, uid=0, gid=0, size=blocks * BLOCK, time=time,
-            links=1, sectors=(blocks + more) * _SECTORS, flags=EXTENTS, block=tree,
+        inode = Inode(
+            mode=_OWN_MODE, uid=0, gid=0, size=blocks * BLOCK, time=time, links=1, sectors=(blocks + more) * _SECTORS,
+            flags=EXTENTS, block=tree,
         )  # fmt: skip
+        put_inode(self._table, self._slot(JOURNAL), seed, inode)
         return tree
 
     def _tree(self) -> None:
@@ -260,11 +265,12 @@ class Finish:
             flags = 0
         at = self._slot(number)
         self._clamped_times += not holds_time(node.mtime)
-        put_inode(
-            self._table, at, seed, mode=node.mode, uid=node.uid, gid=node.gid, size=size, time=node.mtime, links=links,
+        inode = Inode(
+            mode=node.mode, uid=node.uid, gid=node.gid, size=size, time=node.mtime, links=links,
             sectors=(sum([count for _, _, count in runs]) + more) * _SECTORS, flags=flags, block=block,
             xattrs=inside, xattr_block=xattr_block,
         )  # fmt: skip
+        put_inode(self._table, at, seed, inode)
 
     def _file(self, node: Node) -> tuple[list[Run], int]:
         content = node.content
@@ -302,11 +308,12 @@ class Finish:
         runs = self._store(first + [empty_block(seed)] * (_LOST_AND_FOUND_BLOCKS - 1))
         tree, more = extent_tree(runs, seed, self._take, self._output.put)
         self._directories[0] += 1
-        put_inode(
-            self._table, self._slot(FIRST_INODE), seed, mode=stat.S_IFDIR | 0o700, uid=0, gid=0,
-            size=_LOST_AND_FOUND_BLOCKS * BLOCK, time=self._parameters.time * 10**9, links=2,
-            sectors=(_LOST_AND_FOUND_BLOCKS + more) * _SECTORS, flags=EXTENTS, block=tree,
+        inode = Inode(
+            mode=stat.S_IFDIR | 0o700, uid=0, gid=0, size=_LOST_AND_FOUND_BLOCKS * BLOCK,
+            time=self._parameters.time * 10**9, links=2, sectors=(_LOST_AND_FOUND_BLOCKS + more) * _SECTORS,
+            flags=EXTENTS, block=tree,
         )  # fmt: skip
+        put_inode(self._table, self._slot(FIRST_INODE), seed, inode)
 
     # groups
 
@@ -317,12 +324,10 @@ class Finish:
         block = superblock(
             self._parameters,
             layout,
+            groups,
             inodes_per_group=self._each,
-            free_blocks=groups.free_blocks,
-            free_inodes=groups.free_inodes,
             overhead=len(copies) * layout.copy + layout.groups * per_group + layout.journal_blocks,
             journal=journal,
-            journal_size=layout.journal_blocks * BLOCK,
         )
         descriptors = groups.data.ljust(layout.descriptor_blocks * BLOCK, b"\0")
         for group in copies:

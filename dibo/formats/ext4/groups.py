@@ -72,30 +72,34 @@ class Descriptors:
     free_inodes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedSpace:
+    """What of a file system is in use."""
+
+    free: list[tuple[int, int]]
+    """Runs of free blocks: the first, and the one after the last."""
+    last_inode: int
+    """All up to it are in use, none behind."""
+    directories: list[int]
+    """How many each of the first groups has."""
+
+
 def write_groups(
-    output: Output,
-    layout: Layout,
-    tables: Tables,
-    free: list[tuple[int, int]],
-    checksums: Checksums,
-    *,
-    last_inode: int,
-    directories: list[int],
+    output: Output, layout: Layout, tables: Tables, checksums: Checksums, usage: UsedSpace
 ) -> Descriptors:
-    """Write the bitmaps. `free`: runs of free blocks; `last_inode`: all up to it are in use, none behind;
-    `directories`: how many each of the first groups has."""
+    """Write the bitmaps."""
     parts = []
     free_blocks = free_inodes = 0
     copies = set(layout.copies())
-    each = tables.inodes_per_group
+    per_group = tables.inodes_per_group
     full = checksums.of(_FULL)
     at = 0
     for group in range(layout.groups):
         start = group * GROUP
         size = layout.group_size(group)
-        holes, at = _holes(free, at, start, start + size)
+        holes, at = _holes(usage.free, at, start, start + size)
         unused = sum([end - begin for begin, end in holes])
-        used_inodes = min(max(last_inode - group * each, 0), each)
+        used_inodes = min(max(usage.last_inode - group * per_group, 0), per_group)
         flags = _INODE_ZEROED
         block_checksum = inode_checksum = 0
         own = layout.copy if group in copies else 0
@@ -109,48 +113,62 @@ def write_groups(
             block_checksum = checksums.of(bitmap)
             output.put(tables.block_bitmaps[group], bitmap)
         if used_inodes:
-            bitmap = _bitmap([(used_inodes, each)], 0)
-            inode_checksum = checksums.of(bitmap[: each // 8])
+            bitmap = _bitmap([(used_inodes, per_group)], 0)
+            inode_checksum = checksums.of(bitmap[: per_group // 8])
             output.put(tables.inode_bitmaps[group], bitmap)
         else:
             flags |= _INODE_UNINIT
         parts.append(
             _descriptor(
+                _Group(
+                    number=group,
+                    block_bitmap=tables.block_bitmaps[group],
+                    inode_bitmap=tables.inode_bitmaps[group],
+                    table=tables.tables[group],
+                    free_blocks=unused,
+                    free_inodes=per_group - used_inodes,
+                    directories=usage.directories[group] if group < len(usage.directories) else 0,
+                    flags=flags,
+                    block_checksum=block_checksum,
+                    inode_checksum=inode_checksum,
+                ),
                 checksums.seed,
-                group,
-                (tables.block_bitmaps[group], tables.inode_bitmaps[group], tables.tables[group]),
-                (unused, each - used_inodes, directories[group] if group < len(directories) else 0),
-                flags,
-                block_checksum,
-                inode_checksum,
             )
         )
         free_blocks += unused
-        free_inodes += each - used_inodes
+        free_inodes += per_group - used_inodes
     return Descriptors(data=b"".join(parts), free_blocks=free_blocks, free_inodes=free_inodes)
 
 
-def _descriptor(
-    seed: int,
-    group: int,
-    places: tuple[int, int, int],
-    counts: tuple[int, int, int],
-    flags: int,
-    block_checksum: int,
-    inode_checksum: int,
-) -> bytes:
-    """`counts`: free blocks, free inodes, directories. Free inodes are those at the end: they were never used."""
-    blocks, inodes, table = places
-    unused, unused_inodes, directories = counts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """What the descriptor of a group says."""
+
+    number: int
+    block_bitmap: int
+    inode_bitmap: int
+    table: int
+    free_blocks: int
+    free_inodes: int
+    """Those at the end of the group: they were never used."""
+    directories: int
+    flags: int
+    block_checksum: int
+    inode_checksum: int
+
+
+def _descriptor(group: _Group, seed: int) -> bytes:
+    inodes = group.free_inodes
     low = (
-        blocks & 0xFFFFFFFF, inodes & 0xFFFFFFFF, table & 0xFFFFFFFF, unused & 0xFFFF, unused_inodes & 0xFFFF,
-        directories & 0xFFFF, flags, 0, block_checksum & 0xFFFF, inode_checksum & 0xFFFF, unused_inodes & 0xFFFF,
+        group.block_bitmap & 0xFFFFFFFF, group.inode_bitmap & 0xFFFFFFFF, group.table & 0xFFFFFFFF,
+        group.free_blocks & 0xFFFF, inodes & 0xFFFF, group.directories & 0xFFFF, group.flags, 0,
+        group.block_checksum & 0xFFFF, group.inode_checksum & 0xFFFF, inodes & 0xFFFF,
     )  # fmt: skip
     high = (
-        blocks >> 32, inodes >> 32, table >> 32, unused >> 16, unused_inodes >> 16, directories >> 16,
-        unused_inodes >> 16, 0, block_checksum >> 16, inode_checksum >> 16, 0,
+        group.block_bitmap >> 32, group.inode_bitmap >> 32, group.table >> 32, group.free_blocks >> 16, inodes >> 16,
+        group.directories >> 16, inodes >> 16, 0, group.block_checksum >> 16, group.inode_checksum >> 16, 0,
     )  # fmt: skip
-    crc = extend(extend(seed, group.to_bytes(4, "little")), _DESCRIPTOR(*low, 0, *high))
+    crc = extend(extend(seed, group.number.to_bytes(4, "little")), _DESCRIPTOR(*low, 0, *high))
     return _DESCRIPTOR(*low, stored(crc) & 0xFFFF, *high)
 
 

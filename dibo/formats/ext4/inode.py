@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import stat
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibo.formats.ext4.checksum import extend, stored
 from dibo.formats.ext4.errors import Ext4Error
@@ -41,25 +41,27 @@ def holds_time(time: int) -> bool:
     return _EARLIEST <= time <= _LATEST
 
 
-def put_inode(
-    table: bytearray,
-    at: int,
-    seed: int,
-    *,
-    mode: int,
-    uid: int,
-    gid: int,
-    size: int,
-    time: int,
-    links: int,
-    sectors: int,
-    flags: int,
-    block: bytes,
-    xattrs: bytes = NO_XATTRS,
-    xattr_block: int = 0,
-) -> None:
-    """Pack an inode into `table` at byte `at`. `time` in nanoseconds since 1970, of all four times; clamped to what
-    ext4 can say, as the kernel does. `seed` is where the inode's checksums start. Raises Ext4Error."""
+class Inode(NamedTuple):
+    """What an inode says. A tuple: one is made for each file."""
+
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    time: int
+    """Of all four times, in nanoseconds since 1970; clamped to what ext4 can say, as the kernel does."""
+    links: int
+    sectors: int
+    flags: int
+    block: bytes
+    """60 bytes: the extent tree, a link's target or a device."""
+    xattrs: bytes = NO_XATTRS
+    xattr_block: int = 0
+
+
+def put_inode(table: bytearray, at: int, seed: int, inode: Inode) -> None:
+    """Pack an inode into `table` at byte `at`. `seed` is where the inode's checksums start. Raises Ext4Error."""
+    mode, uid, gid, size, time, links, sectors, flags, block, xattrs, xattr_block = inode
     if not holds_time(time):
         time = min(max(time, _EARLIEST), _LATEST)
     whole, nanoseconds = divmod(time, 1_000_000_000)

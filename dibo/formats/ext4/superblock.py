@@ -12,6 +12,7 @@ from typing import Final
 
 from dibo.formats import magic
 from dibo.formats.ext4.checksum import extend, stored
+from dibo.formats.ext4.groups import Descriptors
 from dibo.formats.ext4.layout import BLOCK, DESCRIPTOR, FIRST_INODE, FLEX, GROUP, INODE, Layout, Parameters
 from dibo.formats.ext4.structures import SUPERBLOCK, SUPERBLOCK_SIZE, Compatible, Incompatible, ReadOnly
 
@@ -74,17 +75,17 @@ _ALWAYS: Final[dict[str, int | bytes]] = {
 def superblock(
     parameters: Parameters,
     layout: Layout,
+    groups: Descriptors,
     *,
     inodes_per_group: int,
-    free_blocks: int,
-    free_inodes: int,
     overhead: int,
     journal: bytes,
-    journal_size: int,
 ) -> bytearray:
     """Without group number and checksum, which `copy_for` fills in. `overhead`: blocks that never are a file's.
     `journal`: the 60 bytes of its extent tree, a backup."""
     reserved = int(layout.blocks * parameters.reserved_percent / 100)
+    free_blocks = groups.free_blocks
+    journal_size = layout.journal_blocks * BLOCK
     block = bytearray(SUPERBLOCK_SIZE)
     SUPERBLOCK.put(
         block,
@@ -95,7 +96,7 @@ def superblock(
         s_r_blocks_count_hi=reserved >> 32,
         s_free_blocks_count_lo=free_blocks & _LOW,
         s_free_blocks_count_hi=free_blocks >> 32,
-        s_free_inodes_count=free_inodes,
+        s_free_inodes_count=groups.free_inodes,
         s_inodes_per_group=inodes_per_group,
         s_feature_compat=_COMPATIBLE | (Compatible.HAS_JOURNAL if journal else 0),
         s_uuid=parameters.uuid.bytes,

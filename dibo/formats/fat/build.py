@@ -66,17 +66,19 @@ class FatNode:
     clusters: int = 0
 
 
-def write_fat(
-    target: Target,
-    *,
-    offset: int,
-    size: int,
-    label: str,
-    serial: int,
-    files: Mapping[str, bytes],
-    mtime: int,
-) -> None:
-    """Write a FAT of `size` bytes at byte `offset` of `target`, where zeros must be read until now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FatVolume:
+    """Where a FAT is written, and what it is called."""
+
+    target: Target
+    offset: int
+    """Its first byte in the target."""
+    label: str
+    serial: int
+
+
+def write_fat(volume: FatVolume, *, size: int, files: Mapping[str, bytes], mtime: int) -> None:
+    """Write a FAT of `size` bytes, where zeros must be read until now.
 
     `files` maps paths (EFI/BOOT/BOOTX64.EFI) to contents; directories are made as needed. All times are
     `mtime`, in seconds since 1970, within what FAT can say. Raises LayoutError when the files do not fit, and
@@ -86,30 +88,21 @@ def write_fat(
     root = FatNode(name="", path="", mtime=mtime)
     for path, data in sorted(files.items()):
         add_file(root, path, data, mtime=mtime)
-    write_tree(target, root, geometry, offset=offset, label=label, serial=serial, cursor=0)
+    write_tree(volume, root, geometry, cursor=0)
 
 
-def write_tree(
-    target: Target,
-    root: FatNode,
-    geometry: Geometry,
-    *,
-    offset: int,
-    label: str,
-    serial: int,
-    cursor: int,
-    freed: int = 0,
-) -> None:
+def write_tree(volume: FatVolume, root: FatNode, geometry: Geometry, *, cursor: int, freed: int = 0) -> None:
     """Write all of the file system but files that have been written: they are in the first `cursor` clusters, of which
     `freed` are free again."""
-    raw_label = _encode_label(label)
-    measure(root, labelled=bool(label))
+    target, offset = volume.target, volume.offset
+    raw_label = _encode_label(volume.label)
+    measure(root, labelled=bool(volume.label))
     used = _allocate(root, geometry, cursor)
 
     boot = boot_sector(
         geometry,
         hidden=offset // SECTOR,
-        serial=serial,
+        serial=volume.serial,
         label=raw_label or b"NO NAME    ",
         root=root.first or 2,
     )

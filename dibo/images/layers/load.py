@@ -65,68 +65,61 @@ class Tree:
     ] = ()  # of what each layer changes, the lowest first (dibo.images.layers.change_digest)
 
 
-def load(
-    layers: Sequence[Layer],
-    contents: Contents,
-    *,
-    limits: Limits = Limits(),  # noqa: B008  frozen
-    keep: Keep = (),
-    clamp: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    ledger: Ledger | None = None,
-) -> Tree:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How layers are read."""
+
+    limits: Limits = Limits()  # noqa: RUF009  frozen
+    keep: Keep = ()
+    """Files whose bytes are wanted in Node.data as well: by prefixes of their paths, without a leading slash, or by a
+    function of the path."""
+    clamp: int | None = None
+    """In seconds since 1970: later times become it."""
+    progress: Callable[[int], None] | None = None
+    """Gets the number of bytes, as stored, that have been read."""
+    ledger: Ledger | None = None
+    """Learns what each layer changes."""
+
+
+_DEFAULT: Final = LoadOptions()
+
+
+def load(layers: Sequence[Layer], contents: Contents, options: LoadOptions = _DEFAULT) -> Tree:
     """Flatten `layers`, from the lowest to the highest, and send the bytes of their files to `contents`.
 
-    `keep` tells files whose bytes are wanted in Node.data as well: by prefixes of their paths, without a leading
-    slash, or by a function of the path. Times later than `clamp`, in seconds since 1970, become it. `progress` is told
-    how many bytes, as stored, have been read; `ledger` learns what each layer changes. Raises VerificationFailed where
-    bytes are not what digests say, LayerError for what is wrong with what they say, and what `contents` raise.
+    Raises VerificationFailed where bytes are not what digests say, LayerError for what is wrong with what they say, and
+    what `contents` raise.
     """
-    if len(layers) > limits.layers:
-        raise LayerError(f"the image has {len(layers)} layers; the limit is {limits.layers}")
+    limit = options.limits.layers
+    if len(layers) > limit:
+        raise LayerError(f"the image has {len(layers)} layers; the limit is {limit}")
     # A thread that comes back from C waits so long for one that runs Python; the default, 5 ms, is five chunks.
     interval = sys.getswitchinterval()
     sys.setswitchinterval(min(interval, _TURN))
     try:
-        return _Loading(layers, contents, limits, keep, clamp, progress, ledger).run()
+        return _Loading(layers, contents, options).run()
     finally:
         sys.setswitchinterval(interval)
 
 
-def load_tar(
-    stream: Reader,
-    contents: Contents,
-    *,
-    limits: Limits = Limits(),  # noqa: B008  frozen
-    keep: Keep = (),
-    clamp: int | None = None,
-) -> Tree:
+def load_tar(stream: Reader, contents: Contents, options: LoadOptions = _DEFAULT) -> Tree:
     """As `load`, of a whole root that comes as one tar with no digest, from whoever is trusted to have made it."""
     layer = Layer(open=lambda: contextlib.nullcontext(stream), digest=None, size=None, diff_id=None)
-    return load((layer,), contents, limits=limits, keep=keep, clamp=clamp)
+    return load((layer,), contents, options)
 
 
 class _Loading:
-    def __init__(
-        self,
-        layers: Sequence[Layer],
-        contents: Contents,
-        limits: Limits,
-        keep: Keep,
-        clamp: int | None,
-        progress: Callable[[int], None] | None,
-        ledger: Ledger | None,
-    ) -> None:
-        self._ledger = ledger
+    def __init__(self, layers: Sequence[Layer], contents: Contents, options: LoadOptions) -> None:
+        self._ledger = options.ledger
         self._layers = layers
         self._contents = contents
         self._divided = contents if isinstance(contents, Divided) else None
         self._origins: list[tuple[int, int]] = []
         """Layer and entry of each of `_written`, where files may have to be read again."""
-        self._limits = limits
-        self._kept = Kept(keep, limits)
-        self._clamp = None if clamp is None else clamp * _SECOND
-        self._progress = progress
+        self._limits = options.limits
+        self._kept = Kept(options.keep, options.limits)
+        self._clamp = None if options.clamp is None else options.clamp * _SECOND
+        self._progress = options.progress
         self._buffers = Buffers()
         self._mask: Mask | None = None
         self._wanted: set[bytes] = set()

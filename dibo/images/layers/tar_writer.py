@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from dibo.images.layers import acl
 from dibo.images.layers.tar_header import BLOCK, FIELDS, USTAR
@@ -75,6 +75,20 @@ def shared(root: Node) -> set[Node]:
     return several
 
 
+class TarFields(NamedTuple):
+    """The fields of a ustar header. A tuple: one is made for each entry."""
+
+    name: bytes
+    kind: bytes
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    mtime: int = 0
+    link: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
 class _Writer:
     def __init__(self, spool: Spooled, out: Output, latest: int | None, shared: set[Node]) -> None:
         self._spool = spool
@@ -131,16 +145,16 @@ class _Writer:
         if records:
             self._extension(path, records)
         mode = stat.S_IMODE(node.mode)
-        self._out.write(block(name, kind, mode, uid, gid, stored, seconds, link, node.device))
+        header = TarFields(name, kind, mode, uid, gid, stored, seconds, link, node.device)
+        self._out.write(block(header))
 
     def _extension(self, path: bytes, records: Records) -> None:
         if not all(_is_utf8(value) for keyword, value in records if keyword in (b"path", b"linkpath")):
             records.insert(0, (b"hdrcharset", b"BINARY"))
         data = b"".join(record(*pair) for pair in records)
         parent, _, name = path.rstrip(b"/").rpartition(b"/")
-        self._out.write(
-            block((parent + b"/PaxHeaders/" + name)[:_NAME], b"x", 0o644, 0, 0, len(data), 0, b"", (0, 0))
-        )
+        pax_name = (parent + b"/PaxHeaders/" + name)[:_NAME]
+        self._out.write(block(TarFields(pax_name, b"x", 0o644, size=len(data))))
         self._out.write(data + bytes(-len(data) % BLOCK))
 
     def _sparse(self, path: bytes, node: Node, holes: Map) -> None:
@@ -210,18 +224,9 @@ def record(keyword: bytes, value: bytes) -> bytes:
     return b"%d" % (len(rest) + len(str(length))) + rest
 
 
-def block(
-    name: bytes,
-    kind: bytes,
-    mode: int,
-    uid: int,
-    gid: int,
-    size: int,
-    mtime: int,
-    link: bytes,
-    device: tuple[int, int],
-) -> bytes:
+def block(header: TarFields) -> bytes:
     """A ustar header. What is too long for it is cut: a record says it whole."""
+    name, kind, mode, uid, gid, size, mtime, link, (major, minor) = header
     fields = (
         name[:_NAME],
         b"%07o\0" % mode,
@@ -233,8 +238,8 @@ def block(
         kind,
         link[:_NAME],
         USTAR,
-        b"%07o\0" % device[0],
-        b"%07o\0" % device[1],
+        b"%07o\0" % major,
+        b"%07o\0" % minor,
         b"",
     )
     data = FIELDS.pack(*fields)

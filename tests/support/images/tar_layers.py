@@ -14,7 +14,7 @@ import zstandard
 from dibo.images.image import Layer
 from dibo.images.layers.in_memory_files import Keep
 from dibo.images.layers.limits import Limits
-from dibo.images.layers.load import Tree, load
+from dibo.images.layers.load import LoadOptions, Tree, load
 from dibo.tree.node import Buffer, Node
 
 USTAR = b"ustar\x0000"
@@ -186,7 +186,7 @@ def load_parts(
     """The tree of layers, from the lowest up, each given as its entries."""
     memory = MemorySink()
     layers = [layer(*parts) for parts in stack]
-    tree = load(layers, memory, limits=limits or Limits(), keep=keep, clamp=clamp)
+    tree = load(layers, memory, LoadOptions(limits=limits or Limits(), keep=keep, clamp=clamp))
     return tree, memory
 
 

@@ -46,19 +46,11 @@ OPEN_LONG_PARAMETER_LISTS = frozenset(
         "_run_step",
         "__init__",
         "push",
-        "write_groups",
-        "_descriptor",
-        "put_inode",
-        "superblock",
-        "write_fat",
-        "write_tree",
-        "load",
-        "block",
     }
 )
 """Functions that still take more than six parameters. Remove a name once it takes fewer; add none."""
 
-OPEN_BOOLEANS = frozenset({"_btrfs", "construct_mapping", "deflate", "chunks"})
+OPEN_BOOLEANS = frozenset({"construct_mapping"})
 """Functions that still take a boolean by position (`construct_mapping` overrides PyYAML's, which does)."""
 
 WITHOUT_A_MODULE = frozenset(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dibo.errors import LayoutError, OutputError
-from dibo.formats.fat.build import write_fat
+from dibo.formats.fat.build import FatVolume, write_fat
 from dibo.formats.fat.geometry import choose_geometry
 from dibo.formats.fat.names import check_name, checksum, fold, long_entries, short_names
 from dibo.formats.raw import RawFile
@@ -45,7 +45,12 @@ def write(
     mtime: int = MTIME,
 ) -> Path:
     with RawFile(path, offset + size) as target:
-        write_fat(target, offset=offset, size=size, label=label, serial=0x1A2B3C4D, files=files, mtime=mtime)
+        write_fat(
+            FatVolume(target=target, offset=offset, label=label, serial=0x1A2B3C4D),
+            size=size,
+            files=files,
+            mtime=mtime,
+        )
     assert path.stat().st_size == offset + size
     return path
 
@@ -69,7 +74,9 @@ def test_offset_is_respected(tmp_path: Path) -> None:
     with RawFile(path, 6 * MIB) as target:
         target.write(0, [b"before" * 1000])
         target.write(5 * MIB, [b"after" * 1000])
-        write_fat(target, offset=MIB, size=4 * MIB, label="", serial=0, files=FILES, mtime=0)
+        write_fat(
+            FatVolume(target=target, offset=MIB, label="", serial=0), size=4 * MIB, files=FILES, mtime=0
+        )
     data = path.read_bytes()
     assert data[:6000] == b"before" * 1000
     assert data[5 * MIB : 5 * MIB + 5000] == b"after" * 1000
@@ -129,7 +136,12 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_nothing_that_is_zero_is_written(tmp_path: Path) -> None:
     with Recorder(tmp_path / "fat", 64 * MIB) as target:
-        write_fat(target, offset=0, size=64 * MIB, label="UEFI", serial=1, files=FILES, mtime=MTIME)
+        write_fat(
+            FatVolume(target=target, offset=0, label="UEFI", serial=1),
+            size=64 * MIB,
+            files=FILES,
+            mtime=MTIME,
+        )
         assert zero_blocks(target.writes) == []
     assert (tmp_path / "fat").stat().st_blocks * 512 < 300 * KIB
 
@@ -182,7 +194,7 @@ def distinct(files: Mapping[str, bytes]) -> bool:
 @given(files=trees.filter(distinct), size=st.sampled_from([MIB, 5 * MIB, 33 * MIB]))
 def test_any_tree_reads_back(files: dict[str, bytes], size: int) -> None:
     target = Memory(size)
-    write_fat(target, offset=0, size=size, label="", serial=0, files=files, mtime=MTIME)
+    write_fat(FatVolume(target=target, offset=0, label="", serial=0), size=size, files=files, mtime=MTIME)
     assert read_fat(io.BytesIO(target.data)).files == files
 
 
@@ -195,7 +207,10 @@ def test_what_fat_cannot_tell_apart_is_refused(files: dict[str, bytes], below: b
         return
     with pytest.raises(OutputError):
         write_fat(
-            Memory(MIB), offset=0, size=MIB, label="", serial=0, files=files | {clash: b""}, mtime=MTIME
+            FatVolume(target=Memory(MIB), offset=0, label="", serial=0),
+            size=MIB,
+            files=files | {clash: b""},
+            mtime=MTIME,
         )
 
 

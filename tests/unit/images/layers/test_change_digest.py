@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from dibo.images.layers.change_digest import Ledger
-from dibo.images.layers.load import load
+from dibo.images.layers.load import LoadOptions, load
 from tests.support.images.tar_layers import MemorySink, directory, file, hardlink, header, layer, pax, symlink
 
 D, F, S, H = directory, file, symlink, hardlink
@@ -26,7 +26,7 @@ BELOW: Parts = (
 
 def digests(*stack: Parts, built: bool = True) -> list[str]:
     memory, ledger = MemorySink(), Ledger(built=built)
-    load([layer(*parts) for parts in stack], memory, ledger=ledger)
+    load([layer(*parts) for parts in stack], memory, LoadOptions(ledger=ledger))
     return ledger.digests
 
 

@@ -17,7 +17,7 @@ import zstandard
 from dibo.errors import BaseError, Interrupted, LayerError, Unreachable, VerificationFailed
 from dibo.images.image import Layer, Reader
 from dibo.images.layers.limits import MIB, Limits
-from dibo.images.layers.load import load, load_tar
+from dibo.images.layers.load import LoadOptions, load, load_tar
 from tests.support.images.tar_layers import (
     COMPRESS,
     END,
@@ -281,29 +281,31 @@ def test_a_bomb_ends_soon(compression: str) -> None:
     bomb = layer(file(b"a", bytes(40 * MIB)), compression=compression)
     memory = MemorySink()
     with pytest.raises(LayerError, match="20 times its size") as caught:
-        load([bomb], memory, limits=limits)
+        load([bomb], memory, LoadOptions(limits=limits))
     assert "--max-ratio" in caught.value.hint
     assert sum(map(len, memory.files)) < 4 * MIB
-    load([bomb], MemorySink(), limits=Limits(ratio=20))  # a swap file: little, and nothing but zeros
+    load(
+        [bomb], MemorySink(), LoadOptions(limits=Limits(ratio=20))
+    )  # a swap file: little, and nothing but zeros
 
 
 @ALL
 def test_bytes_of_a_layer(compression: str) -> None:
     big = layer(file(b"a", RANDOM), compression=compression)
     with pytest.raises(LayerError, match="more than 2 MiB"):
-        load([big], MemorySink(), limits=Limits(layer_bytes=2 * MIB))
+        load([big], MemorySink(), LoadOptions(limits=Limits(layer_bytes=2 * MIB)))
 
 
 def test_bytes_of_an_image() -> None:
     layers = [layer(file(b"%d" % number, bytes(MIB))) for number in range(4)]
     with pytest.raises(LayerError, match="unpacks to more"):
-        load(layers, MemorySink(), limits=Limits(image_bytes=4 * MIB))
-    load(layers, MemorySink(), limits=Limits(image_bytes=5 * MIB))
+        load(layers, MemorySink(), LoadOptions(limits=Limits(image_bytes=4 * MIB)))
+    load(layers, MemorySink(), LoadOptions(limits=Limits(image_bytes=5 * MIB)))
 
 
 def test_layers_of_an_image() -> None:
     with pytest.raises(LayerError, match="the limit is 2"):
-        load([layer()] * 3, MemorySink(), limits=Limits(layers=2))
+        load([layer()] * 3, MemorySink(), LoadOptions(limits=Limits(layers=2)))
 
 
 def test_a_zstd_window_that_is_too_large() -> None:
@@ -312,7 +314,7 @@ def test_a_zstd_window_that_is_too_large() -> None:
     stored = compressor.compress(SMALL) + compressor.flush()
     with pytest.raises(VerificationFailed, match="memory"):
         load([stored_layer(stored)], MemorySink())
-    load([stored_layer(stored)], MemorySink(), limits=Limits(window_bytes=256 * MIB))
+    load([stored_layer(stored)], MemorySink(), LoadOptions(limits=Limits(window_bytes=256 * MIB)))
 
 
 # Ends
@@ -388,6 +390,6 @@ def test_a_root_without_digests() -> None:
 def test_progress_counts_bytes_as_stored() -> None:
     seen: list[int] = []
     layers = [layer(file(b"a", RANDOM)), layer(file(b"b", b"1"))]
-    load(layers, MemorySink(), progress=seen.append)
+    load(layers, MemorySink(), LoadOptions(progress=seen.append))
     assert seen == sorted(seen)
     assert seen[-1] == sum(one.size or 0 for one in layers)
