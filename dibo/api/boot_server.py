@@ -15,7 +15,7 @@ import yaml
 
 from dibo.deploy.iscsi import driver_problem
 from dibo.deploy.machines import Machine, Method, parse_machines
-from dibo.deploy.server import BootServer, Settings
+from dibo.deploy.server import BootServer, ServerSettings
 from dibo.deploy.tls import ServerCertificate
 from dibo.errors import BootServerError, DiboError, ToolMissing
 from dibo.flavours import strict_yaml
@@ -96,7 +96,7 @@ class MachinesFile:
         self._machines = parse_machines(data, origin=str(self._path), directory=self._path.absolute().parent)
 
 
-def _settings(request: BootServerRequest) -> Settings:
+def _settings(request: BootServerRequest) -> ServerSettings:
     kernel = None
     if request.ramdisk is not None:
         kernel = kernel_path(request.ramdisk)
@@ -106,7 +106,7 @@ def _settings(request: BootServerRequest) -> Settings:
                     f"there is no {path}",
                     hint="ramdisk-image-create makes a ramdisk, with its kernel beside it",
                 )
-    return Settings(
+    return ServerSettings(
         listen=request.listen,
         port=request.port,
         state_file=request.state or request.machines.with_name(f"{request.machines.name}.state"),
@@ -121,7 +121,7 @@ def _settings(request: BootServerRequest) -> Settings:
     )
 
 
-def _check_methods(machines: Iterable[Machine], settings: Settings) -> None:
+def _check_methods(machines: Iterable[Machine], settings: ServerSettings) -> None:
     """Raises ToolMissing and BootServerError for machines that cannot be deployed by their method."""
     exports = [machine.id for machine in machines if machine.method is Method.ISCSI]
     if exports and settings.tls is not None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from dibo.errors import FlavourError
 from dibo.flavours.files import clone_files, copy_files, read_tree
 from dibo.flavours.lint import VARIABLE
-from dibo.flavours.model import File, Phase, is_seen
+from dibo.flavours.model import FlavourFile, Phase, is_seen
 from dibo.plan import keys
 from dibo.plan.recipe import FINALISE, Recipe, Step
 from dibo.system import resources
@@ -44,18 +44,18 @@ class Runner:
 class ExtraFiles:
     """What extra-data.d hooks made: for each flavour, a directory of dibo's own and the files in it, as values."""
 
-    def __init__(self, made: Mapping[str, tuple[Path, tuple[File, ...]]] | None = None) -> None:
+    def __init__(self, made: Mapping[str, tuple[Path, tuple[FlavourFile, ...]]] | None = None) -> None:
         self._made = dict(made or {})
 
     @property
-    def values(self) -> dict[str, tuple[File, ...]]:
+    def values(self) -> dict[str, tuple[FlavourFile, ...]]:
         return {name: files for name, (_, files) in self._made.items()}
 
-    def seen_in(self, phase: Phase, flavour: str) -> tuple[File, ...]:
+    def seen_in(self, phase: Phase, flavour: str) -> tuple[FlavourFile, ...]:
         """Those of a flavour's that steps of a phase see."""
         return tuple(file for file in self.values.get(flavour, ()) if is_seen(file.path, phase))
 
-    def place(self, flavour: str, files: Iterable[File], target: Path) -> None:
+    def place(self, flavour: str, files: Iterable[FlavourFile], target: Path) -> None:
         """Have some of a flavour's files in `target`."""
         if flavour in self._made:
             clone_files(self._made[flavour][0], files, target)

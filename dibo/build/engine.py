@@ -49,7 +49,7 @@ class StepRun:
     """Gets the name of each hook that starts."""
 
 
-class Directory(Protocol):
+class BuildDirectory(Protocol):
     """A file tree in a directory that only commands started by `process` can see."""
 
     def process(
@@ -73,7 +73,7 @@ class Root:
     layers: tuple[Layer, ...]
     built: bool
     """Whether dibo built it: then what engines leave in a tree is taken out."""
-    directory: Callable[[], AbstractContextManager[Directory]] | None = None
+    directory: Callable[[], AbstractContextManager[BuildDirectory]] | None = None
     """The same tree in a directory, where there can be one."""
 
 

@@ -15,7 +15,7 @@ from dibo.build import sandbox
 from dibo.build.context import ExtraFiles
 from dibo.errors import FlavourError, HookFailed, UsageError
 from dibo.flavours.files import copy_files, read_files
-from dibo.flavours.model import HOOK_NAME, File, Flavour, Phase
+from dibo.flavours.model import HOOK_NAME, Flavour, FlavourFile, Phase
 from dibo.flavours.stack import Stack
 from dibo.settings.settings import NONE
 from dibo.system import process
@@ -67,7 +67,7 @@ def image_size(stack: Stack, *, size: int, set_by: str, host: HostRun) -> tuple[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class HookAnswer:
     """What hooks said the root file system goes to, and which of them said it last; None: none did."""
 
     text: str | None
@@ -78,15 +78,15 @@ def has_block_device(stack: Stack) -> bool:
     return bool(_in_order(stack, Phase.BLOCK_DEVICE))
 
 
-def block_device(stack: Stack, *, device: Path, host: HostRun, after: Callable[[], None]) -> Answer:
+def block_device(stack: Stack, *, device: Path, host: HostRun, after: Callable[[], None]) -> HookAnswer:
     """Run block-device.d hooks on `device`, which stands for the disk; there is at least one. Each is given the whole
     device; `after` is called after each. Raises HookFailed."""
-    last = Answer(text=None, hook=Path())
+    last = HookAnswer(text=None, hook=Path())
     for flavour, name in _in_order(stack, Phase.BLOCK_DEVICE):
         given = {"IMAGE_BLOCK_DEVICE": str(device)}
         text = _ask(_Hook(flavour, Phase.BLOCK_DEVICE, name), given, host, device)
         if text is not None or not last.hook.name:
-            last = Answer(text=text, hook=flavour.origin / Phase.BLOCK_DEVICE / name)
+            last = HookAnswer(text=text, hook=flavour.origin / Phase.BLOCK_DEVICE / name)
         after()
     return last
 
@@ -94,7 +94,7 @@ def block_device(stack: Stack, *, device: Path, host: HostRun, after: Callable[[
 def extra_data(stack: Stack, *, directory: Path, host: HostRun) -> ExtraFiles:
     """Run extra-data.d hooks. Each flavour's TMP_HOOKS_PATH begins as a copy of the flavour, below `directory`;
     what is new or changed in it afterwards is its extra data."""
-    made: dict[str, tuple[Path, tuple[File, ...]]] = {}
+    made: dict[str, tuple[Path, tuple[FlavourFile, ...]]] = {}
     places: dict[str, Path] = {}
     for flavour, name in _in_order(stack, Phase.EXTRA_DATA):
         if flavour.name not in places:
@@ -113,7 +113,7 @@ def extra_data(stack: Stack, *, directory: Path, host: HostRun) -> ExtraFiles:
     return ExtraFiles(made)
 
 
-def _refuse_hooks(flavour: str, files: tuple[File, ...]) -> None:
+def _refuse_hooks(flavour: str, files: tuple[FlavourFile, ...]) -> None:
     phases = {phase.value for phase in Phase}
     for file in files:
         phase, _, name = file.path.partition("/")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dibo.deploy.machines import Place
+from dibo.deploy.machines import MachinePlace
 from dibo.deploy.write_plan import HEAD, DeploymentFailed, Ends, Range, Writes, plan_writes
 from dibo.errors import CommandFailed, DiskImageError, ToolMissing
 from dibo.inspect.open_image import FileSource, image_format, image_info
@@ -39,10 +39,10 @@ Node = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class IscsiTarget:
     """A LUN. `iqn` is a checked name."""
 
-    portal: Place
+    portal: MachinePlace
     iqn: str
     lun: int
 
@@ -59,7 +59,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class ServedImage:
     path: Path
     format: str
     size: int
@@ -74,7 +74,7 @@ class Cancelled(Exception):
     """Somebody else wants the target, or the server ends."""
 
 
-class Writer:
+class IscsiWriter:
     """One deployment. `progress` is told how many bytes of the image are on the disk, and of how many."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Writer:
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    def write(self, image: Image, target: Target, *, wipe: bool) -> Writes:
+    def write(self, image: ServedImage, target: IscsiTarget, *, wipe: bool) -> Writes:
         """Raises DeploymentFailed, Cancelled, and ToolMissing."""
         with tempfile.TemporaryDirectory(prefix="dibo-boot-server-") as name:
             scratch = Path(name) / "bytes"
@@ -125,7 +125,7 @@ class Writer:
     def _said(self, done: int, part: Range, total: int) -> Callable[[float], None]:
         return lambda fraction: self._progress(done + int(part.size * fraction), total)
 
-    def _size(self, target: Target) -> int:
+    def _size(self, target: IscsiTarget) -> int:
         argv = ["qemu-img", "info", "--output=json", "--image-opts", _options(target.node)]
         return int(json.loads(self._run(argv))["virtual-size"])
 
@@ -139,7 +139,7 @@ class Writer:
             found.append(scratch.read_bytes())
         return Ends(size=size, head=found[0], tail=found[1])
 
-    def _put(self, data: bytes, target: Target, offset: int, scratch: Path) -> None:
+    def _put(self, data: bytes, target: IscsiTarget, offset: int, scratch: Path) -> None:
         scratch.write_bytes(data)
         self._copy(_raw(scratch), _part(target.node, Range(offset, len(data))))
 
@@ -179,7 +179,9 @@ class Writer:
 def driver_problem() -> str:
     """Why qemu-img cannot write over iSCSI, or empty. `qemu-img --help` lists drivers that are in packages of their
     own, and perhaps not there: only one that is used shows."""
-    node = Target(portal=Place(host="127.0.0.1", port=1), iqn="iqn.2026-11.dibo:probe", lun=1).node
+    node = IscsiTarget(
+        portal=MachinePlace(host="127.0.0.1", port=1), iqn="iqn.2026-11.dibo:probe", lun=1
+    ).node
     argv = ["qemu-img", "info", "--output=json", "--image-opts", _options({**node, "timeout": "1"})]
     try:
         process.run(argv, capture=True, options=process.ProcessOptions(timeout=30))
@@ -191,7 +193,7 @@ def driver_problem() -> str:
     return ""
 
 
-def probe(path: Path) -> Image:
+def probe(path: Path) -> ServedImage:
     """Look at an image file. Raises DeploymentFailed where it cannot be an image."""
     try:
         with closing(FileSource(path)) as file:
@@ -202,7 +204,7 @@ def probe(path: Path) -> Image:
         raise DeploymentFailed(f"{error.message}{hint}") from error
     if size < 512 or size % 512:
         raise DeploymentFailed(f"the image {path} has {size} bytes, which is no whole number of sectors")
-    return Image(path=path, format=kind, size=size)
+    return ServedImage(path=path, format=kind, size=size)
 
 
 def check_digest(path: Path, *, cancelled: Callable[[], bool] = lambda: False) -> str:

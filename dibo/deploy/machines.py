@@ -54,7 +54,7 @@ class Method(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class MachinePlace:
     """A TCP port of a host."""
 
     host: str
@@ -80,8 +80,8 @@ class Machine:
     iqn: str = ""
     """Empty where nobody said."""
     cmdline: str = ""
-    portal: Place | None = None
-    word: Place | None = None
+    portal: MachinePlace | None = None
+    word: MachinePlace | None = None
 
 
 def parse_machines(data: object, *, origin: str, directory: Path) -> dict[str, Machine]:
@@ -195,13 +195,13 @@ def _addresses(value: object, where: _Where) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _place(value: object, where: _Where) -> Place:
+def _place(value: object, where: _Where) -> MachinePlace:
     match = re.fullmatch(
         r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value if isinstance(value, str) else ""
     )
     if match is None or not 0 < int(match[3]) < 1 << 16:
         where.fail("expected HOST:PORT, with [ ] around an IPv6 address")
-    return Place(host=match[1] or match[2], port=int(match[3]))
+    return MachinePlace(host=match[1] or match[2], port=int(match[3]))
 
 
 def _check_together(machines: Iterable[Machine], origin: str) -> None:

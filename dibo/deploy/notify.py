@@ -7,14 +7,14 @@ import socket
 import time
 from typing import Final
 
-from dibo.deploy.machines import Place
+from dibo.deploy.machines import MachinePlace
 from dibo.deploy.write_plan import DeploymentFailed
 
 PORT: Final = 10000
 _SECONDS: Final = 10.0
 
 
-def give_word(place: Place, *, patience: float) -> None:
+def give_word(place: MachinePlace, *, patience: float) -> None:
     """One connection to the machine, which then takes its disk back; tried for `patience` seconds. Raises
     DeploymentFailed."""
     deadline = time.monotonic() + patience
@@ -26,7 +26,7 @@ def give_word(place: Place, *, patience: float) -> None:
         time.sleep(1)
 
 
-def _try(place: Place, seconds: float) -> str | None:
+def _try(place: MachinePlace, seconds: float) -> str | None:
     """Why not, if so."""
     try:
         with socket.create_connection((place.host, place.port), timeout=seconds) as word:

@@ -35,8 +35,8 @@ from urllib.parse import parse_qs, urlsplit
 from dibo.deploy import ipxe, notify
 from dibo.deploy.form import BadForm, Form, normal_address, parse_form
 from dibo.deploy.http_server import ConnectionLimits, Handler, Listener
-from dibo.deploy.iscsi import Cancelled, Target, Writer, check_digest, driver_problem, probe
-from dibo.deploy.machines import Machine, Place
+from dibo.deploy.iscsi import Cancelled, IscsiTarget, IscsiWriter, check_digest, driver_problem, probe
+from dibo.deploy.machines import Machine, MachinePlace
 from dibo.deploy.state_file import recall, remember
 from dibo.deploy.status import (
     SETTLED,
@@ -64,7 +64,7 @@ _MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ServerSettings:
     """How long things may take, in seconds, and what is served."""
 
     listen: str = "0.0.0.0"
@@ -87,8 +87,8 @@ class Settings:
 class _Job:
     form: Form
     machine: Machine
-    writer: Writer
-    before: Writer | None
+    writer: IscsiWriter
+    before: IscsiWriter | None
     """Another of the same machine, which was told to end."""
 
 
@@ -96,13 +96,13 @@ class BootServer:
     """A context manager; entering listens. `machines` gives what the user wrote, as it is now; `say` shows a line."""
 
     def __init__(
-        self, settings: Settings, machines: Callable[[], dict[str, Machine]], say: Callable[[str], None]
+        self, settings: ServerSettings, machines: Callable[[], dict[str, Machine]], say: Callable[[str], None]
     ) -> None:
         self._settings, self._read_machines, self._say = settings, machines, say
         self._lock = threading.RLock()
         self._statuses = recall(settings.state_file)
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
-        self._writers: dict[str, Writer] = {}
+        self._writers: dict[str, IscsiWriter] = {}
         self._stopping = threading.Event()
 
     def __enter__(self) -> BootServer:
@@ -110,7 +110,7 @@ class BootServer:
         try:
             self._http = _Listener(self._settings, self, self._say)
         except OSError as error:
-            where = Place(host=self._settings.listen, port=self._settings.port)
+            where = MachinePlace(host=self._settings.listen, port=self._settings.port)
             raise BootServerError(
                 f"cannot listen on {where}: {error.strerror}", hint="--listen, --port"
             ) from error
@@ -228,7 +228,7 @@ class BootServer:
                 self._set(machine.id, reported(form, machine, status, time.time()))
                 return
             before = self._cancel(machine.id)
-            writer = Writer(
+            writer = IscsiWriter(
                 patience=self._settings.patience,
                 progress=lambda done, all_: self._progress(machine.id, writer, done, all_),
             )
@@ -250,7 +250,7 @@ class BootServer:
             self._set(machine.id, self._status(machine.id).to(State.FAILED, time.time(), error=problem))
             raise Refused(409 if form.sector_size != SECTOR else 503, f"machine {machine.id}: {problem}")
 
-    def _cancel(self, identity: str) -> Writer | None:
+    def _cancel(self, identity: str) -> IscsiWriter | None:
         if (writer := self._writers.pop(identity, None)) is not None:
             writer.cancel()
         return writer
@@ -275,16 +275,18 @@ class BootServer:
             finally:
                 writer.finished.set()
 
-    def _fail(self, identity: str, writer: Writer, why: str) -> None:
+    def _fail(self, identity: str, writer: IscsiWriter, why: str) -> None:
         with contextlib.suppress(Cancelled):
             self._move(identity, writer, State.FAILED, error=why)
 
-    def _deploy(self, form: Form, machine: Machine, writer: Writer) -> None:
+    def _deploy(self, form: Form, machine: Machine, writer: IscsiWriter) -> None:
         self._move(machine.id, writer, State.WRITING, image=machine.image)
         image = probe(Path(machine.image))
         digest = check_digest(image.path, cancelled=lambda: writer.cancelled)
-        portal = machine.portal or Place(host=form.address, port=form.port)
-        writes = writer.write(image, Target(portal=portal, iqn=form.iqn, lun=form.lun), wipe=machine.wipe)
+        portal = machine.portal or MachinePlace(host=form.address, port=form.port)
+        writes = writer.write(
+            image, IscsiTarget(portal=portal, iqn=form.iqn, lun=form.lun), wipe=machine.wipe
+        )
         if writes.kept is not None:
             self._say(f"{machine.id}: the partition persistent-state was kept")
         # Deployed from here on: should the word get lost, the machine boots from its disk when it is switched on again.
@@ -298,14 +300,15 @@ class BootServer:
             issued_to="",
         )
         notify.give_word(
-            machine.word or Place(host=form.address, port=notify.PORT), patience=self._settings.patience
+            machine.word or MachinePlace(host=form.address, port=notify.PORT),
+            patience=self._settings.patience,
         )
         self._move(machine.id, writer, State.DONE)
 
-    def _progress(self, identity: str, writer: Writer, written: int, total: int) -> None:
+    def _progress(self, identity: str, writer: IscsiWriter, written: int, total: int) -> None:
         self._move(identity, writer, State.WRITING, written=written, total=total)
 
-    def _move(self, identity: str, writer: Writer, state: State, **changes: object) -> None:
+    def _move(self, identity: str, writer: IscsiWriter, state: State, **changes: object) -> None:
         """As long as the writer is not another's."""
         with self._lock:
             if self._writers.get(identity) is not writer:
@@ -333,7 +336,7 @@ class BootServer:
 
 
 class _Listener(Listener):
-    def __init__(self, settings: Settings, server: BootServer, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: ServerSettings, server: BootServer, say: Callable[[str], None]) -> None:
         self.boot_server, self.token = server, settings.token
         self.files = {"/kernel": settings.kernel, "/ramdisk": settings.ramdisk}
         super().__init__(

@@ -20,7 +20,7 @@ from typing import Final
 
 from dibo.build import host_hooks
 from dibo.build.engine import Setup
-from dibo.build.host_hooks import Answer, HostRun
+from dibo.build.host_hooks import HookAnswer, HostRun
 from dibo.disk import found as disks
 from dibo.disk.found import FoundDisk
 from dibo.disk.loop.fill import data_of
@@ -28,7 +28,7 @@ from dibo.disk.request import DiskRequest, check_disk
 from dibo.errors import DiskImageError, HookFailed, LayoutError, LoopError, OutputError
 from dibo.flavours.stack import Stack
 from dibo.formats.open_target import copy_raw
-from dibo.formats.partitions.reader import Place, Table, table
+from dibo.formats.partitions.reader import PartitionPlace, Table, table
 from dibo.formats.sparse import is_zero
 from dibo.formats.target import Target
 from dibo.inspect.open_image import FileSource
@@ -153,7 +153,7 @@ def _read_table(file: Path) -> Table | None:
         raise LayoutError(f"what the hooks of block-device.d left: {error.message}") from error
 
 
-def _judge(answer: Answer, file: Path, device: LoopDevice | None, size: int) -> HookedDisk | None:
+def _judge(answer: HookAnswer, file: Path, device: LoopDevice | None, size: int) -> HookedDisk | None:
     """What the hooks made of the disk. Raises HookFailed for an answer that cannot be, LayoutError for the disk."""
     path = device.path if device is not None else file
     found = _read_table(file)
@@ -186,7 +186,7 @@ def _judge(answer: Answer, file: Path, device: LoopDevice | None, size: int) -> 
 
 
 def _on_mapping(
-    answer: Answer, file: Path, device: LoopDevice | None, size: int, found: Table | None
+    answer: HookAnswer, file: Path, device: LoopDevice | None, size: int, found: Table | None
 ) -> HookedDisk:
     text, hook = answer.text or "", answer.hook
     what = f"{hook} printed IMAGE_BLOCK_DEVICE={text}"
@@ -208,7 +208,7 @@ def _on_mapping(
             f"{what}, which does not lie on {device.path}",
             hint="dibo makes a file system there, so it takes nothing but what lies on the disk it gave",
         )
-    whole = Place(number=0, offset=0, size=_size_of(path))
+    whole = PartitionPlace(number=0, offset=0, size=_size_of(path))
     there = found if found is not None else Table(is_gpt=False, places=(), free_until=0)
     disks.check_table(there, size)
     made = FoundDisk(size=size, table=there, root=whole, esp=disks.esp_of(there, None))

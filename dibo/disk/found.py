@@ -18,7 +18,7 @@ from dibo.disk import grub_cfg
 from dibo.disk.boot_files import BootFiles
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
-from dibo.formats.partitions.reader import Place, Table
+from dibo.formats.partitions.reader import PartitionPlace, Table
 from dibo.formats.target import Target
 from dibo.layout.identity import disk_guid, identify
 from dibo.layout.model import ROOT, FileSystemType, Partition, PartitionContent, PartitionType, Sizing
@@ -40,8 +40,8 @@ class FoundDisk:
 
     size: int
     table: Table
-    root: Place
-    esp: Place | None
+    root: PartitionPlace
+    esp: PartitionPlace | None
     """An EFI system partition that is empty."""
 
     @property
@@ -52,12 +52,12 @@ class FoundDisk:
         return active or _BIOS_BOOT in kinds or any(kind in _ESP for kind in kinds)
 
     @property
-    def core(self) -> Place | None:
+    def core(self) -> PartitionPlace | None:
         """Where GRUB's core image goes."""
         if self.table.is_gpt:
             return next((place for place in self.table.places if place.kind == _BIOS_BOOT), None)
         end = grub_cfg.EARLY_LBA * SECTOR if self.has_early else self.table.free_until
-        return Place(number=0, offset=SECTOR, size=max(0, end - SECTOR))
+        return PartitionPlace(number=0, offset=SECTOR, size=max(0, end - SECTOR))
 
     @property
     def has_early(self) -> bool:
@@ -67,7 +67,7 @@ class FoundDisk:
 
 def check_table(table: Table, size: int) -> None:
     """Raises LayoutError where partitions lie on each other, on the table, or beyond the disk of `size` bytes."""
-    before: Place | None = None
+    before: PartitionPlace | None = None
     for place in sorted(table.places, key=lambda place: place.offset):
         if place.offset < SECTOR or place.offset + place.size > size:
             raise LayoutError(
@@ -94,7 +94,7 @@ def find(table: Table, *, size: int, number: int) -> FoundDisk:
     return FoundDisk(size=size, table=table, root=root, esp=esp_of(table, root))
 
 
-def esp_of(table: Table, root: Place | None) -> Place | None:
+def esp_of(table: Table, root: PartitionPlace | None) -> PartitionPlace | None:
     return next((place for place in table.places if place.kind in _ESP and place != root), None)
 
 
@@ -128,7 +128,7 @@ def placement(found: FoundDisk, *, identity: str, label: str) -> Placement:
     )
 
 
-def _placed(wish: Partition, place: Place, identity: str) -> PlacedPartition:
+def _placed(wish: Partition, place: PartitionPlace, identity: str) -> PlacedPartition:
     return PlacedPartition(
         wish=wish,
         number=place.number,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from dibo.errors import FlavourError
-from dibo.flavours.model import File, Kind
+from dibo.flavours.model import FlavourFile, FlavourKind
 from dibo.system import resources
 
 COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
@@ -31,7 +31,7 @@ Ignored = Callable[[str], bool]
 
 def read_files(
     directory: Path, *, ignored: Ignored = lambda _: False, copy: Path | None = None, private: bool = False
-) -> tuple[File, ...]:
+) -> tuple[FlavourFile, ...]:
     """The files below a directory, sorted. With `copy`, they are in that new directory afterwards. With `private`,
     files that are for their owner alone stay so; else the umask of a checkout decides nothing. Raises FlavourError."""
     files = []
@@ -40,12 +40,12 @@ def read_files(
     return tuple(sorted(files))
 
 
-def read_tree(directory: Path) -> tuple[File, ...]:
+def read_tree(directory: Path) -> tuple[FlavourFile, ...]:
     """The files below any directory, as values."""
     return read_files(directory)
 
 
-def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
+def copy_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> None:
     """Copy files as their values say: four modes only, and the bytes that were read before.
 
     Raises FlavourError when a file is no longer what it was when it was read.
@@ -57,14 +57,14 @@ def copy_files(origin: Path, files: Iterable[File], target: Path) -> None:
             )
 
 
-def clone_files(origin: Path, files: Iterable[File], target: Path) -> None:
+def clone_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> None:
     """The same for files in a copy of dibo's own, which nobody changes: not hashed again, and sharing the copy's blocks
     where the file system can. Each is a file of its own, so that its link count is 1 with every engine."""
     for file in files:
         source, copy = origin / file.path, target / file.path
         try:
             _make_parents(copy.parent)
-            if file.kind is Kind.SYMLINK:
+            if file.kind is FlavourKind.SYMLINK:
                 copy.symlink_to(file.target)
             else:
                 with copy.open("xb") as stream:
@@ -101,7 +101,7 @@ def _unreadable(error: OSError) -> None:
     raise FlavourError(f"cannot read {error.filename}: {error.strerror}")
 
 
-def _read(directory: Path, path: Path, copy: Path | None, *, private: bool) -> File:
+def _read(directory: Path, path: Path, copy: Path | None, *, private: bool) -> FlavourFile:
     """The value of one file; with `copy`, it is below that directory afterwards."""
     relative = path.relative_to(directory).as_posix()
     try:
@@ -124,9 +124,9 @@ def _read(directory: Path, path: Path, copy: Path | None, *, private: bool) -> F
         if copy is None or error.filename == str(path):
             raise FlavourError(f"cannot read {path}: {error.strerror}") from error
         raise _not_copied(path, copy, error) from error
-    file = File(
+    file = FlavourFile(
         path=relative,
-        kind=Kind.FILE,
+        kind=FlavourKind.FILE,
         executable=bool(mode & 0o111),
         digest=digest,
         private=private and not mode & _FOR_OTHERS,
@@ -176,7 +176,7 @@ def _clone(path: Path, copy: IO[bytes]) -> bool:
     return True
 
 
-def _read_link(directory: Path, path: Path, copy: Path | None) -> File:
+def _read_link(directory: Path, path: Path, copy: Path | None) -> FlavourFile:
     target = os.readlink(path)  # noqa: PTH115 (the target as it is written)
     inside = os.path.normpath(path.parent / target)
     if not target.startswith("/") and not Path(inside).is_relative_to(directory):
@@ -187,9 +187,9 @@ def _read_link(directory: Path, path: Path, copy: Path | None) -> File:
     if copy is not None:
         copy.symlink_to(target)
         os.utime(copy, (COPY_TIME, COPY_TIME), follow_symlinks=False)
-    return File(
+    return FlavourFile(
         path=path.relative_to(directory).as_posix(),
-        kind=Kind.SYMLINK,
+        kind=FlavourKind.SYMLINK,
         executable=False,
         digest=hashlib.sha256(os.fsencode(target)).hexdigest(),
         target=target,

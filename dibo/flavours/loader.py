@@ -18,7 +18,7 @@ from dibo.errors import FlavourError, LayoutError, UnknownFlavour
 from dibo.flavours import strict_yaml
 from dibo.flavours.files import read_files
 from dibo.flavours.ignore import Ignore
-from dibo.flavours.model import FLAVOUR_NAME, HOOK_NAME, File, Flavour, Hook, Kind, Phase
+from dibo.flavours.model import FLAVOUR_NAME, HOOK_NAME, Flavour, FlavourFile, FlavourKind, Hook, Phase
 from dibo.flavours.ramdisk_requests import RamdiskRequests, is_ramdisk_file, parse_wishes
 from dibo.flavours.schema import nearest, parse_manifest
 from dibo.layout.parse import Statement, parse_statement
@@ -166,7 +166,7 @@ class _Declaration:
     """A YAML file of a flavour, parsed, and its value; neither where there is none."""
 
     data: object = None
-    file: File | None = None
+    file: FlavourFile | None = None
 
 
 def _read_declaration(path: Path) -> _Declaration:
@@ -183,7 +183,9 @@ def _read_declaration(path: Path) -> _Declaration:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FlavourError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     digest = hashlib.sha256(text).hexdigest()
-    return _Declaration(data=data, file=File(path=path.name, kind=Kind.FILE, executable=False, digest=digest))
+    return _Declaration(
+        data=data, file=FlavourFile(path=path.name, kind=FlavourKind.FILE, executable=False, digest=digest)
+    )
 
 
 def _refuse_misspelt_phases(directory: Path, ignored: Ignore) -> None:
@@ -198,7 +200,7 @@ def _refuse_misspelt_phases(directory: Path, ignored: Ignore) -> None:
             raise FlavourError(f"the phase {path} is not a directory", hint="make it one; put hooks into it")
 
 
-def _sort_out(directory: Path, files: tuple[File, ...]) -> tuple[tuple[Hook, ...], tuple[str, ...]]:
+def _sort_out(directory: Path, files: tuple[FlavourFile, ...]) -> tuple[tuple[Hook, ...], tuple[str, ...]]:
     phases = {phase.value for phase in Phase}
     hooks, data = [], []
     for file in files:
@@ -217,8 +219,8 @@ def _sort_out(directory: Path, files: tuple[File, ...]) -> tuple[tuple[Hook, ...
     return tuple(sorted(hooks, key=lambda hook: (list(Phase).index(hook.phase), hook.name))), tuple(data)
 
 
-def _is_executable(directory: Path, file: File) -> bool:
-    if file.kind is Kind.FILE:
+def _is_executable(directory: Path, file: FlavourFile) -> bool:
+    if file.kind is FlavourKind.FILE:
         return file.executable
     target = directory / file.path
     return target.is_file() and bool(target.stat().st_mode & 0o111)

@@ -48,7 +48,7 @@ _IN_ROOT: Final = (Phase.PRE_INSTALL, Phase.INSTALL)
 _PHASES: Final = frozenset(phase.value for phase in Phase)
 
 
-class Kind(StrEnum):
+class FlavourKind(StrEnum):
     """What a file of a flavour is. Nothing else is allowed in one."""
 
     FILE = "file"
@@ -56,12 +56,12 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class File:
+class FlavourFile:
     """One file of a flavour. `path` is relative to the flavour, with `/`; `digest` is the sha256, in hexadecimal, of
     its bytes or, for a symbolic link, of its target."""
 
     path: str
-    kind: Kind
+    kind: FlavourKind
     executable: bool
     digest: str
     private: bool = False
@@ -117,11 +117,11 @@ class Flavour:
     copy: Path | None = field(default=None, compare=False)
     """Where dibo's own copy of its files is, taken when they were read, once."""
     summary: str = ""
-    declarations: tuple[File, ...] = ()
+    declarations: tuple[FlavourFile, ...] = ()
     """flavour.yaml and layout.yaml, which dibo reads and no hook sees."""
-    files: tuple[File, ...] = ()
+    files: tuple[FlavourFile, ...] = ()
     """All that hooks can see; see `seen_in` for those of one phase."""
-    ramdisk: tuple[File, ...] = ()
+    ramdisk: tuple[FlavourFile, ...] = ()
     """Those for ramdisks, which no hook sees (dibo.flavours.ramdisk_requests)."""
     hooks: tuple[Hook, ...] = ()
     data: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ class Flavour:
         """Where its files are read from."""
         return self.copy or self.origin
 
-    def seen_in(self, phase: Phase) -> tuple[File, ...]:
+    def seen_in(self, phase: Phase) -> tuple[FlavourFile, ...]:
         """The files that a step of `phase` sees: those that are for it, and what links among them lead to."""
         known = {file.path: file for file in self.files}
         seen = {path for path in known if is_seen(path, phase)}
@@ -165,9 +165,9 @@ class Flavour:
         return tuple(file for file in self.files if file.path in seen)
 
 
-def _led_to(file: File, known: Mapping[str, File]) -> set[str]:
+def _led_to(file: FlavourFile, known: Mapping[str, FlavourFile]) -> set[str]:
     """The files that a link leads to: one, or all of a directory."""
-    if file.kind is not Kind.SYMLINK or file.target.startswith("/"):
+    if file.kind is not FlavourKind.SYMLINK or file.target.startswith("/"):
         return set()
     target = posixpath.normpath(posixpath.join(posixpath.dirname(file.path), file.target))
     return {path for path in known if path == target or path.startswith(f"{target}/")}

@@ -92,7 +92,7 @@ _KEYS = tuple(SCHEMA["properties"])  # type: ignore[arg-type, var-annotated]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class FlavourManifest:
     """What flavour.yaml says."""
 
     summary: str = ""
@@ -112,10 +112,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 
-def parse_manifest(data: object, *, origin: str) -> Manifest:
+def parse_manifest(data: object, *, origin: str) -> FlavourManifest:
     """A Manifest of what YAML gave. `origin` is for messages. Raises FlavourError, LayoutError."""
     if data is None:
-        return Manifest()
+        return FlavourManifest()
     if not isinstance(data, dict):
         raise FlavourError(f"{origin} is not a mapping of keys to values")
     for key in data:
@@ -124,7 +124,7 @@ def parse_manifest(data: object, *, origin: str) -> Manifest:
                 f"{origin}: unknown key {key!r}{nearest(str(key), _KEYS)}",
                 hint=f"known keys: {', '.join(_KEYS)}",
             )
-    return Manifest(
+    return FlavourManifest(
         summary=_summary(data.get("summary", ""), origin),
         packages=_packages(data.get("packages", []), origin),
         needs=_words(data.get("needs", []), f"{origin}: needs", FLAVOUR_NAME.pattern),

@@ -19,7 +19,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class FileEntry:
     """A file or directory. `where` is known to the file system that it is of; `size` is what it claims, in bytes."""
 
     kind: Kind
@@ -33,23 +33,23 @@ class FileSystem(Protocol):
     """Every method raises DiskImageError for what is damaged or not understood."""
 
     @property
-    def root(self) -> Entry: ...
+    def root(self) -> FileEntry: ...
 
-    def names(self, directory: Entry) -> tuple[bytes, ...]:
+    def names(self, directory: FileEntry) -> tuple[bytes, ...]:
         """Sorted, without `.` and `..`."""
 
-    def lookup(self, directory: Entry, name: bytes) -> Entry | None: ...
+    def lookup(self, directory: FileEntry, name: bytes) -> FileEntry | None: ...
 
-    def target(self, link: Entry) -> bytes: ...
+    def target(self, link: FileEntry) -> bytes: ...
 
-    def content(self, file: Entry) -> Iterator[bytes]:
+    def content(self, file: FileEntry) -> Iterator[bytes]:
         """All bytes, a piece at a time; holes are zeros."""
 
 
-def find(system: FileSystem, path: str | bytes) -> Entry | None:
+def find(system: FileSystem, path: str | bytes) -> FileEntry | None:
     """What lies at `path`, symbolic links followed as a chroot would; None where nothing does."""
 
-    def lookup(trail: paths.Trail[Entry], name: bytes) -> Entry | bytes | None:
+    def lookup(trail: paths.Trail[FileEntry], name: bytes) -> FileEntry | bytes | None:
         directory = trail[-1][1]
         child = system.lookup(directory, name) if directory.kind is Kind.DIRECTORY else None
         return system.target(child) if child is not None and child.kind is Kind.LINK else child
@@ -71,7 +71,7 @@ def read_text(system: FileSystem, path: str, *, limit: int) -> str | None:
     return b"".join(system.content(entry)).decode(errors="replace")
 
 
-def whole(system: FileSystem, entry: Entry, *, limit: int, what: str) -> bytes:
+def whole(system: FileSystem, entry: FileEntry, *, limit: int, what: str) -> bytes:
     """All bytes of something that is kept in memory. Raises DiskImageError beyond `limit`."""
     if entry.size > limit:
         raise DiskImageError(f"{what} claims to have {entry.size} bytes; more than {limit} are not believed")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.errors import DiskImageError
-from dibo.formats.filesystem import Entry, FileSystem, Kind
+from dibo.formats.filesystem import FileEntry, FileSystem, Kind
 from dibo.formats.source import Source
 from dibo.inspect.volumes import Volume, volumes
 
@@ -23,8 +23,8 @@ class Difference:
     volume: str
     path: bytes
     what: str
-    one: tuple[FileSystem, Entry] | None = None
-    other: tuple[FileSystem, Entry] | None = None
+    one: tuple[FileSystem, FileEntry] | None = None
+    other: tuple[FileSystem, FileEntry] | None = None
 
     def __str__(self) -> str:
         return f"{self.volume}: /{self.path.decode(errors='backslashreplace')}: {self.what}"
@@ -53,7 +53,7 @@ def identifiers(one: Source, other: Source) -> list[str]:
 
 
 def _walk(volume: str, one: FileSystem, other: FileSystem) -> Iterator[Difference]:
-    todo: list[tuple[bytes, Entry, Entry]] = [(b"", one.root, other.root)]
+    todo: list[tuple[bytes, FileEntry, FileEntry]] = [(b"", one.root, other.root)]
     while todo:
         path, mine, theirs = todo.pop()
         yield from _pair(volume, path, (one, mine), (other, theirs))
@@ -73,7 +73,7 @@ def _walk(volume: str, one: FileSystem, other: FileSystem) -> Iterator[Differenc
 
 
 def _pair(
-    volume: str, path: bytes, one: tuple[FileSystem, Entry], other: tuple[FileSystem, Entry]
+    volume: str, path: bytes, one: tuple[FileSystem, FileEntry], other: tuple[FileSystem, FileEntry]
 ) -> Iterator[Difference]:
     (system, mine), (another, theirs) = one, other
     said = []
@@ -122,7 +122,7 @@ def first_difference(one: Path, other: Path) -> int | None:
             at += len(mine)
 
 
-def extract(found: tuple[FileSystem, Entry], target: Path, *, most: int) -> bool:
+def extract(found: tuple[FileSystem, FileEntry], target: Path, *, most: int) -> bool:
     """Write a file's bytes to `target`; whether it was one, of at most `most` bytes, that can be read."""
     system, entry = found
     if entry.kind is not Kind.FILE or entry.size > most:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.errors import CommandFailed, DiskImageError
-from dibo.formats.filesystem import Entry, Kind
+from dibo.formats.filesystem import FileEntry, Kind
 from dibo.formats.source import PIECE
 from dibo.inspect.volumes import FOREIGN, Volume
 from dibo.system import process
@@ -77,28 +77,28 @@ class HostTree:
     def __init__(self, directory: Path) -> None:
         self.root = _entry(directory)
 
-    def names(self, directory: Entry) -> tuple[bytes, ...]:
+    def names(self, directory: FileEntry) -> tuple[bytes, ...]:
         return tuple(sorted(os.fsencode(path.name) for path in _path(directory).iterdir()))
 
-    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+    def lookup(self, directory: FileEntry, name: bytes) -> FileEntry | None:
         path = _path(directory) / os.fsdecode(name)
         return _entry(path) if os.path.lexists(path) else None
 
-    def target(self, link: Entry) -> bytes:
+    def target(self, link: FileEntry) -> bytes:
         return os.fsencode(os.readlink(_path(link)))  # noqa: PTH115
 
-    def content(self, file: Entry) -> Iterator[bytes]:
+    def content(self, file: FileEntry) -> Iterator[bytes]:
         with _path(file).open("rb") as opened:
             while piece := opened.read(PIECE):
                 yield piece
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> FileEntry:
     status = path.lstat()
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.OTHER)
-    return Entry(kind=kind, size=status.st_size, where=path)
+    return FileEntry(kind=kind, size=status.st_size, where=path)
 
 
-def _path(entry: Entry) -> Path:
+def _path(entry: FileEntry) -> Path:
     assert isinstance(entry.where, Path)
     return entry.where

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dibo.errors import DiskImageError
-from dibo.formats.filesystem import Entry, FileSystem, Kind, find, names_in
+from dibo.formats.filesystem import FileEntry, FileSystem, Kind, find, names_in
 from dibo.inspect.boot_loader import PLACES, BootEntry, Grub, specified_entries, version_of
 from dibo.inspect.unified import Unified, unified_images
 from dibo.inspect.volumes import Volume
@@ -50,7 +50,7 @@ _PLAIN: Final = re.compile(rb"[!-.0-~]+")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     path: str
-    entry: Entry = field(compare=False)
+    entry: FileEntry = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import Final
 
 from dibo.errors import DiskImageError
 from dibo.formats import magic
-from dibo.formats.filesystem import Entry, FileSystem, Kind, find, names_in
+from dibo.formats.filesystem import FileEntry, FileSystem, Kind, find, names_in
 
 _PLACES: Final = ("/EFI/Linux", "/boot/efi/EFI/Linux", "/efi/EFI/Linux")
 _MOST_IMAGES: Final = 64
@@ -43,7 +43,9 @@ class _Part:
 class Unified:
     """An image, as a FileSystem of the volume that it is on: its sections can be read like files."""
 
-    def __init__(self, system: FileSystem, path: str, file: Entry, sections: dict[str, Entry]) -> None:
+    def __init__(
+        self, system: FileSystem, path: str, file: FileEntry, sections: dict[str, FileEntry]
+    ) -> None:
         self._system, self._file = system, file
         self.path = path
         self.name = path.rpartition("/")[2].removesuffix(".efi")
@@ -53,19 +55,19 @@ class Unified:
         self.arguments = tuple(self._text(sections.get(".cmdline")).split())
 
     @property
-    def root(self) -> Entry:
+    def root(self) -> FileEntry:
         return self._system.root
 
-    def names(self, directory: Entry) -> tuple[bytes, ...]:
+    def names(self, directory: FileEntry) -> tuple[bytes, ...]:
         return self._system.names(directory)
 
-    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+    def lookup(self, directory: FileEntry, name: bytes) -> FileEntry | None:
         return self._system.lookup(directory, name)
 
-    def target(self, link: Entry) -> bytes:
+    def target(self, link: FileEntry) -> bytes:
         return self._system.target(link)
 
-    def content(self, file: Entry) -> Iterator[bytes]:
+    def content(self, file: FileEntry) -> Iterator[bytes]:
         if not isinstance(file.where, _Part):
             yield from self._system.content(file)
             return
@@ -78,7 +80,7 @@ class Unified:
             if not left:
                 return
 
-    def _text(self, section: Entry | None) -> str:
+    def _text(self, section: FileEntry | None) -> str:
         if section is None or section.size > _MOST_TEXT:
             return ""
         return b"".join(self.content(section)).split(b"\0")[0].decode(errors="replace").strip()
@@ -98,7 +100,7 @@ def unified_images(system: FileSystem) -> Iterator[Unified]:
                 yield Unified(system, path, file, sections)
 
 
-def _sections(system: FileSystem, file: Entry) -> dict[str, Entry]:
+def _sections(system: FileSystem, file: FileEntry) -> dict[str, FileEntry]:
     """By name; none for what is no program for UEFI. Raises DiskImageError for one that is cut short."""
     head = _head(system, file)
     if not head.startswith(magic.PE) or len(head) < _NEW_HEADER_AT.size:
@@ -110,18 +112,18 @@ def _sections(system: FileSystem, file: Entry) -> dict[str, Entry]:
     start = at + _COFF.size + optional
     if signature != _PE or count > _MOST_SECTIONS or start + count * _SECTION_SIZE > len(head):
         return {}
-    sections: dict[str, Entry] = {}
+    sections: dict[str, FileEntry] = {}
     for number in range(count):
         raw, size, _, stored, offset = _SECTION.unpack_from(head, start + number * _SECTION_SIZE)
         length = min(size, stored) or stored
         if offset + length > file.size:
             raise DiskImageError(f"a unified kernel image ends before byte {offset + length}: is it whole?")
         name = raw.rstrip(b"\0").decode(errors="replace")
-        sections.setdefault(name, Entry(kind=Kind.FILE, size=length, where=_Part(offset)))
+        sections.setdefault(name, FileEntry(kind=Kind.FILE, size=length, where=_Part(offset)))
     return sections
 
 
-def _head(system: FileSystem, file: Entry) -> bytes:
+def _head(system: FileSystem, file: FileEntry) -> bytes:
     head = b""
     for piece in system.content(file):
         head += piece

@@ -15,7 +15,7 @@ from dibo.formats import magic
 from dibo.formats.ext4.reader import Ext, is_ext
 from dibo.formats.fat.reader import Fat, is_fat
 from dibo.formats.filesystem import FileSystem
-from dibo.formats.partitions.reader import Place, places
+from dibo.formats.partitions.reader import PartitionPlace, places
 from dibo.formats.source import Source, Window
 
 FOREIGN: Final = ("xfs", "btrfs")
@@ -31,7 +31,7 @@ _BTRFS_AT: Final = 0x10000
 class Volume:
     """`system` is None where dibo cannot read it; `trouble` says why where it should have been able to."""
 
-    place: Place
+    place: PartitionPlace
     kind: str
     label: str = ""
     uuid: str = ""
@@ -54,7 +54,7 @@ class Volume:
 def volumes(disk: Source) -> tuple[Volume, ...]:
     """In the order of the table; of a disk without partitions, or with nothing known in them, the disk itself if
     something is. Raises DiskImageError for a damaged table."""
-    everything = Place(number=0, offset=0, size=disk.size)
+    everything = PartitionPlace(number=0, offset=0, size=disk.size)
     if is_fat(_head(disk, 0, 512)):
         return (_volume(disk, everything),)
     found = tuple(_volume(disk, place) for place in places(disk))
@@ -65,7 +65,7 @@ def volumes(disk: Source) -> tuple[Volume, ...]:
     return found
 
 
-def _volume(disk: Source, place: Place) -> Volume:
+def _volume(disk: Source, place: PartitionPlace) -> Volume:
     part = Window(disk, place.offset, place.size)
     kind = ""
     try:
@@ -89,7 +89,7 @@ def _volume(disk: Source, place: Place) -> Volume:
         return Volume(place=place, kind=kind, trouble=error.message)
 
 
-def _unreadable(part: Source, place: Place, head: bytes) -> Volume:
+def _unreadable(part: Source, place: PartitionPlace, head: bytes) -> Volume:
     kind = magic.file_system(head)
     if kind == "xfs" and len(head) >= _XFS.size:
         uuid, label = _XFS.unpack_from(head)

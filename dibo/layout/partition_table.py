@@ -27,7 +27,7 @@ def encode_gpt(placement: Placement) -> gpt.Gpt:
 def encode_mbr(placement: Placement) -> list[tuple[int, bytes]]:
     """The sectors of an MBR's table, each with its byte of the disk; sector 0 comes last."""
     entries = [
-        mbr.Entry(
+        mbr.MbrEntry(
             first_lba=partition.first_lba,
             sectors=partition.sectors,
             type_code=partition.type_code,

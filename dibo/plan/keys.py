@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dibo.flavours.model import File, Phase, is_seen
+from dibo.flavours.model import FlavourFile, Phase, is_seen
 from dibo.plan.base import Ingredients
 from dibo.plan.recipe import Recipe, Step
 
@@ -28,7 +28,7 @@ LAYOUT_LABEL: Final = "io.dibo.layout"
 """Of a pushed image: the layout of its disk, as JSON. In no key: it changes no layer."""
 
 Document = dict[str, object]
-ExtraData = Mapping[str, tuple[File, ...]]
+ExtraData = Mapping[str, tuple[FlavourFile, ...]]
 """What each flavour's extra-data.d hooks made, by the flavour's name."""
 
 
@@ -111,7 +111,7 @@ def _digest_of_variable(name: str, value: str) -> str:
     return key_of({"variable": name, "value": value})
 
 
-def _file(file: File) -> list[object]:
+def _file(file: FlavourFile) -> list[object]:
     private = ["private"] if file.private else []
     return [file.path, file.kind.value, file.executable, file.digest, *private]
 

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from dibo.flavours.model import File, Kind
+from dibo.flavours.model import FlavourFile, FlavourKind
 from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, describe, make_plan
 from tests.support.flavours import read_recipe
 
 HERE = Path(__file__).parent
-EXTRA = {"keys": (File(path="authorized-keys", kind=Kind.FILE, executable=False, digest="ab" * 32),)}
+EXTRA = {
+    "keys": (FlavourFile(path="authorized-keys", kind=FlavourKind.FILE, executable=False, digest="ab" * 32),)
+}
 STACKS = {
     "net": ("net",),
     "web": ("web",),

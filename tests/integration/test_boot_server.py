@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 import pytest
 
 from dibo.deploy.machines import parse_machines
-from dibo.deploy.server import BootServer, Settings
+from dibo.deploy.server import BootServer, ServerSettings
 from dibo.system import process
 from tests.support.host.host_state import processes
 from tests.support.requirements import need, unmet
@@ -93,7 +93,7 @@ class Lab:
 
     @contextlib.contextmanager
     def served(self) -> Iterator[BootServer]:
-        settings = Settings(
+        settings = ServerSettings(
             listen="127.0.0.1", port=0, state_file=self.top / "state", patience=self.patience, token=TOKEN
         )
 

@@ -14,7 +14,7 @@ from typing import IO
 
 import pytest
 
-from dibo.build.engine import Directory, Root, Setup
+from dibo.build.engine import BuildDirectory, Root, Setup
 from dibo.disk.request import check_request
 from dibo.errors import LoopError
 from dibo.images.image import Layer
@@ -100,7 +100,7 @@ def make(tmp_path: Path, tree: Path, text: str, *, in_directory: bool) -> tuple[
     ).stdout
     layer: Layer = stored_layer(tar, tar)
 
-    def directory() -> AbstractContextManager[Directory]:
+    def directory() -> AbstractContextManager[BuildDirectory]:
         copy = tmp_path / f"copy-{len(list(tmp_path.glob('copy-*')))}"  # each time another, as an engine does
         process.run(["cp", "-a", str(tree), str(copy)])
         return nullcontext(Local(copy))

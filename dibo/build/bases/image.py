@@ -11,8 +11,8 @@ from pathlib import Path
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import Unreachable, UsageError
 from dibo.images.reference import ImageName, parse_image_name
-from dibo.images.sources.files import Directory
-from dibo.images.sources.layout import Layout
+from dibo.images.sources.files import DirectoryFiles
+from dibo.images.sources.layout import LayoutImages
 from dibo.images.sources.registry import resolve
 from dibo.plan.base import Ingredients, OciImage
 
@@ -92,8 +92,8 @@ class OciLayout:
         return ()
 
     def ingredients(self) -> Ingredients:
-        layout = Layout(
-            Directory(self._directory), name=f"oci:{self._directory}{self._suffix}", reference=self._tag
+        layout = LayoutImages(
+            DirectoryFiles(self._directory), name=f"oci:{self._directory}{self._suffix}", reference=self._tag
         )
         return (("kind", "image"), ("digest", layout.digest(architecture=self._settings.platform)))
 

@@ -16,7 +16,7 @@ from dibo.system import process
 MARK: Final = "\036"
 
 
-class Listener:
+class BuildListener:
     """Takes the output of a step: passes its lines on, writes the full log, remembers what an error says later."""
 
     def __init__(self, step: StepRun, *, noise: re.Pattern[str] | None = None) -> None:

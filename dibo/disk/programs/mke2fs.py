@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from dibo.build.engine import Directory
+from dibo.build.engine import BuildDirectory
 from dibo.errors import ConverterError, ImageTooSmall, OutputError
 from dibo.formats.ext4.layout import (
     BLOCK,
@@ -137,7 +137,7 @@ def too_small(missing: int, usage: Usage, *, image_size: int, set_by: str) -> Im
 
 
 def make_filesystem(
-    directory: Directory,
+    directory: BuildDirectory,
     target: Path,
     *,
     wish: FileSystemWish,

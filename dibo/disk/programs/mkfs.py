@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from dibo.build.engine import Directory
+from dibo.build.engine import BuildDirectory
 from dibo.errors import CommandFailed, ConverterError, ImageTooSmall, OutputError
 from dibo.layout.placement import PlacedPartition
 from dibo.system import process
@@ -113,7 +113,7 @@ def make_btrfs(
     part: PlacedPartition,
     file: Path,
     *,
-    directory: Directory | None,
+    directory: BuildDirectory | None,
     hidden: Mapping[str, bytes | None],
     on_output: OnOutput,
 ) -> None:
@@ -131,7 +131,7 @@ def make_btrfs(
     _run(["sh", "-c", script, "sh", str(file), where, *argv], part, on_output, directory=directory)
 
 
-def prepare(directory: Directory, hidden: Mapping[str, bytes | None], *, on_output: OnOutput) -> None:
+def prepare(directory: BuildDirectory, hidden: Mapping[str, bytes | None], *, on_output: OnOutput) -> None:
     """Empty directories, and write files anew, in a throw-away copy of a root. Raises ConverterError."""
     for path, data in sorted(hidden.items()):
         if data is None:
@@ -154,7 +154,7 @@ def _fresh(file: Path, size: int) -> None:
 
 
 def _run(
-    argv: list[str], part: PlacedPartition, on_output: OnOutput, *, directory: Directory | None = None
+    argv: list[str], part: PlacedPartition, on_output: OnOutput, *, directory: BuildDirectory | None = None
 ) -> None:
     lines: list[str] = []
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from dibo.formats.ext4.errors import Ext4Error
-from dibo.formats.ext4.layout import BLOCK, Layout, Parameters, layout
+from dibo.formats.ext4.layout import BLOCK, Ext4Layout, Parameters, layout
 from dibo.formats.ext4.output import LARGE, MANY
 from dibo.formats.ext4.space import merge
 from dibo.formats.target import Buffer, Target
@@ -46,7 +46,7 @@ class DataWriter:
     def __init__(self, target: Target, parameters: Parameters) -> None:
         self.parameters = parameters
         self._target = target
-        self._layout: Layout = layout(parameters)
+        self._layout: Ext4Layout = layout(parameters)
         self._gaps = self._layout.gaps()
         self._gap = 0
         self._next, self._gap_end = self._gaps[0]

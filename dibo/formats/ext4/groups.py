@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dibo.formats.ext4.checksum import Checksums, extend, stored
-from dibo.formats.ext4.layout import BLOCK, FLEX, GROUP, INODES_PER_BLOCK, Layout
+from dibo.formats.ext4.layout import BLOCK, FLEX, GROUP, INODES_PER_BLOCK, Ext4Layout
 from dibo.formats.ext4.output import Output
 from dibo.formats.ext4.space import FreeSpace
 
@@ -39,7 +39,7 @@ class Tables:
     tables: list[int] = field(default_factory=list)
 
 
-def place_tables(space: FreeSpace, layout: Layout, inodes_per_group: int, cursor: int) -> Tables:
+def place_tables(space: FreeSpace, layout: Ext4Layout, inodes_per_group: int, cursor: int) -> Tables:
     """Bitmaps and tables of 16 groups together, at the beginning of these groups, or behind the data at `cursor`."""
     result = Tables(inodes_per_group=inodes_per_group)
     each = inodes_per_group // INODES_PER_BLOCK
@@ -85,7 +85,7 @@ class UsedSpace:
 
 
 def write_groups(
-    output: Output, layout: Layout, tables: Tables, checksums: Checksums, usage: UsedSpace
+    output: Output, layout: Ext4Layout, tables: Tables, checksums: Checksums, usage: UsedSpace
 ) -> Descriptors:
     """Write the bitmaps."""
     parts = []

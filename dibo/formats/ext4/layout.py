@@ -78,7 +78,7 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Ext4Layout:
     """Fixed places in a file system of some size. Numbers are blocks."""
 
     blocks: int
@@ -117,18 +117,18 @@ class Layout:
         return -(-each // INODES_PER_BLOCK) * INODES_PER_BLOCK
 
 
-def layout(parameters: Parameters) -> Layout:
+def layout(parameters: Parameters) -> Ext4Layout:
     """Raises Ext4Error where there is no room for one group."""
     return layout_of(parameters.size // BLOCK, parameters)
 
 
-def layout_of(blocks: int, parameters: Parameters) -> Layout:
+def layout_of(blocks: int, parameters: Parameters) -> Ext4Layout:
     """As `layout`, for another size than that of `parameters`."""
     given = blocks
     while True:
         groups = -(-blocks // GROUP)
         descriptors = -(-groups * DESCRIPTOR // BLOCK)
-        result = Layout(
+        result = Ext4Layout(
             blocks=blocks,
             groups=groups,
             descriptor_blocks=descriptors,

@@ -12,7 +12,7 @@ from typing import Final
 from dibo.formats.ext4.errors import Ext4Error
 from dibo.formats.ext4.inode import MAX_LINKS
 from dibo.formats.ext4.layout import FIRST_INODE
-from dibo.formats.ext4.protocols import Node
+from dibo.formats.ext4.protocols import Ext4Node
 
 ROOT: Final = 2
 LOST_AND_FOUND: Final = b"lost+found"
@@ -22,20 +22,20 @@ LOST_AND_FOUND: Final = b"lost+found"
 class Numbering:
     """`nodes[n]` has number `first + n`, except for root and lost+found, which come first in it."""
 
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[Ext4Node] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)
     """By id(node)."""
     links: dict[int, int] = field(default_factory=dict)
     """How many names, where it is more than one, and how many subdirectories."""
     parents: dict[int, int] = field(default_factory=dict)
     """Of directories, by number."""
-    lost_and_found: Node | None = None
+    lost_and_found: Ext4Node | None = None
     """When the tree has one."""
     has_lost_and_found: bool = True
     last: int = FIRST_INODE
     """The highest number in use."""
 
-    def path(self, wanted: Node) -> str:
+    def path(self, wanted: Ext4Node) -> str:
         """A name of `wanted`, for messages."""
         names: list[bytes] = []
         while wanted is not self.nodes[0]:
@@ -43,7 +43,7 @@ class Numbering:
             names.append(name)
         return "/" + b"/".join(reversed(names)).decode(errors="backslashreplace")
 
-    def _above(self, wanted: Node) -> tuple[Node, bytes]:
+    def _above(self, wanted: Ext4Node) -> tuple[Ext4Node, bytes]:
         for node in self.nodes:  # those nearer to the root come first
             for name, child in (node.children or {}).items():
                 if child is wanted:
@@ -51,7 +51,7 @@ class Numbering:
         raise KeyError(wanted)
 
 
-def number_nodes(root: Node) -> Numbering:
+def number_nodes(root: Ext4Node) -> Numbering:
     """Raises Ext4Error where a directory has two names, or an inode too many."""
     if root.children is None or not stat.S_ISDIR(root.mode):
         raise Ext4Error("the root of a tree is a directory")

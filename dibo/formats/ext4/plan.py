@@ -14,7 +14,7 @@ from dibo.formats.ext4.layout import (
     GROUP,
     MAX_BLOCKS,
     MAX_INODES_PER_GROUP,
-    Layout,
+    Ext4Layout,
     Parameters,
     layout_of,
 )
@@ -34,14 +34,14 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Ext4Plan:
     space: FreeSpace
     tables: Tables
     journal: list[tuple[int, int]]
     """Runs: first block, count."""
 
 
-def plan(layout: Layout, free: list[tuple[int, int]], cursor: int, inodes: int) -> Plan:
+def plan(layout: Ext4Layout, free: list[tuple[int, int]], cursor: int, inodes: int) -> Ext4Plan:
     """`free`: runs that data has left; it ends at `cursor`. What does not fit is missing from the plan's space."""
     space = FreeSpace(free, layout.blocks)
     wanted = max(layout.least_inodes, inodes * 5 // 4)
@@ -53,7 +53,7 @@ def plan(layout: Layout, free: list[tuple[int, int]], cursor: int, inodes: int) 
         journal = (
             space.scattered(layout.journal_blocks) if start is None else [(start, layout.journal_blocks)]
         )
-    return Plan(space=space, tables=tables, journal=journal)
+    return Ext4Plan(space=space, tables=tables, journal=journal)
 
 
 def smallest(parameters: Parameters, needs: Needs) -> int:
@@ -68,7 +68,7 @@ def smallest(parameters: Parameters, needs: Needs) -> int:
     return blocks * BLOCK
 
 
-def _missing(layout: Layout, needs: Needs) -> int:
+def _missing(layout: Ext4Layout, needs: Needs) -> int:
     """Blocks that a file system of this layout lacks."""
     groups = -(-needs.inodes // MAX_INODES_PER_GROUP)
     if groups > layout.groups:

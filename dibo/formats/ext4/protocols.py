@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 
-class Node(Protocol):
+class Ext4Node(Protocol):
     """One inode. A node that is reached by several names is a hard link; a directory has one name."""
 
     @property
@@ -40,5 +40,5 @@ class Node(Protocol):
         """Of files: what Writer.begin gave. None: the file is empty."""
 
     @property
-    def children(self) -> Mapping[bytes, Node] | None:
+    def children(self) -> Mapping[bytes, Ext4Node] | None:
         """Of directories, by name; None for all else."""

@@ -35,7 +35,7 @@ from dibo.formats.ext4.structures import (
     ReadOnly,
 )
 from dibo.formats.ext4.xattrs import inline_attribute
-from dibo.formats.filesystem import Entry, Kind, whole
+from dibo.formats.filesystem import FileEntry, Kind, whole
 from dibo.formats.source import PIECE, Source, pieces
 
 _ROOT: Final = 2
@@ -132,20 +132,20 @@ class Ext:
         self.needs_recovery = bool(incompatible & Incompatible.RECOVER)
 
     @property
-    def root(self) -> Entry:
+    def root(self) -> FileEntry:
         entry = self._entry(_ROOT)
         if entry.kind is not Kind.DIRECTORY:
             raise DiskImageError(f"the root of the {self.kind} is no directory")
         return entry
 
-    def names(self, directory: Entry) -> tuple[bytes, ...]:
+    def names(self, directory: FileEntry) -> tuple[bytes, ...]:
         return tuple(sorted(self._listed(directory)))
 
-    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+    def lookup(self, directory: FileEntry, name: bytes) -> FileEntry | None:
         number = self._listed(directory).get(name)
         return None if number is None else self._entry(number)
 
-    def target(self, link: Entry) -> bytes:
+    def target(self, link: FileEntry) -> bytes:
         """As ext4_inode_is_fast_symlink() of the kernel's fs/ext4/inode.c tells them apart."""
         inode = _inode(link)
         attributes = self._cluster // 512 if inode.attributes else 0
@@ -154,7 +154,7 @@ class Ext:
             return inode.block[: link.size]
         return whole(self, link, limit=_MOST_TARGET, what="a symbolic link")
 
-    def content(self, file: Entry) -> Iterator[bytes]:
+    def content(self, file: FileEntry) -> Iterator[bytes]:
         """Raises DiskImageError for files that are encrypted."""
         if _inode(file).flags & InodeFlags.INLINE_DATA and not _inode(file).flags & InodeFlags.ENCRYPTED:
             yield self._inline(file)
@@ -167,7 +167,7 @@ class Ext:
             yield from pieces(self._source, block * self._block, at - start)
         yield from _zeros(file.size - at)
 
-    def _inline(self, file: Entry) -> bytes:
+    def _inline(self, file: FileEntry) -> bytes:
         """A file within its inode: what is beyond 60 bytes is an attribute (inline_data)."""
         inode = _inode(file)
         data = inode.block + inline_attribute(inode.body)
@@ -175,7 +175,7 @@ class Ext:
             raise DiskImageError(f"inode {inode.number} of the {self.kind} has less in it than its size says")
         return data[: file.size]
 
-    def _runs(self, file: Entry) -> Iterator[Run]:
+    def _runs(self, file: FileEntry) -> Iterator[Run]:
         inode = _inode(file)
         if inode.flags & InodeFlags.ENCRYPTED:
             raise DiskImageError(
@@ -192,7 +192,7 @@ class Ext:
             raise DiskImageError(f"block {number} is outside of a {self.kind} of {self._blocks} blocks")
         return self._source.read(number * self._block, self._block)
 
-    def _entry(self, number: int) -> Entry:
+    def _entry(self, number: int) -> FileEntry:
         if not 0 < number <= self._inodes:
             raise DiskImageError(f"inode {number} is outside of a {self.kind} with {self._inodes} inodes")
         group, index = divmod(number - 1, self._inodes_per_group)
@@ -214,7 +214,7 @@ class Ext:
         seconds = field("i_mtime")
         if extra >= _MTIME_EXTRA_END:
             seconds = (seconds ^ 1 << 31) - (1 << 31) + ((field("i_mtime_extra") & 3) << 32)
-        return Entry(
+        return FileEntry(
             kind=_KINDS.get(stat.S_IFMT(field("i_mode")), Kind.OTHER),
             size=field("i_size_lo") | field("i_size_high") << 32,
             where=inode,
@@ -252,7 +252,7 @@ class Ext:
             return True
         return any(group == base**power for base in (3, 5, 7) for power in range(1, 21))
 
-    def _listed(self, directory: Entry) -> dict[bytes, int]:
+    def _listed(self, directory: FileEntry) -> dict[bytes, int]:
         inode = _inode(directory)
         found = self._directories.get(inode.number)
         if found is None:
@@ -282,7 +282,7 @@ class Ext:
             at += length
 
 
-def _inode(entry: Entry) -> _Inode:
+def _inode(entry: FileEntry) -> _Inode:
     assert isinstance(entry.where, _Inode)
     return entry.where
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from dibo.formats.ext4.layout import BLOCK, GROUP, Layout
+from dibo.formats.ext4.layout import BLOCK, GROUP, Ext4Layout
 from dibo.formats.ext4.output import Output
 
 _POINTERS: Final = BLOCK // 4
@@ -31,7 +31,7 @@ def journal_superblock(blocks: int, uuid: bytes) -> bytes:
     return head.ljust(1024, b"\0")
 
 
-def resize_inode_block(output: Output, layout: Layout, double: int) -> tuple[bytes, int]:
+def resize_inode_block(output: Output, layout: Ext4Layout, double: int) -> tuple[bytes, int]:
     """Write the maps, with the double-indirect block at `double`. The 60 bytes for the inode, and how many blocks
     belong to it."""
     copies = [group * GROUP for group in layout.copies()]

@@ -13,7 +13,16 @@ from typing import Final
 from dibo.formats import magic
 from dibo.formats.ext4.checksum import extend, stored
 from dibo.formats.ext4.groups import Descriptors
-from dibo.formats.ext4.layout import BLOCK, DESCRIPTOR, FIRST_INODE, FLEX, GROUP, INODE, Layout, Parameters
+from dibo.formats.ext4.layout import (
+    BLOCK,
+    DESCRIPTOR,
+    FIRST_INODE,
+    FLEX,
+    GROUP,
+    INODE,
+    Ext4Layout,
+    Parameters,
+)
 from dibo.formats.ext4.structures import SUPERBLOCK, SUPERBLOCK_SIZE, Compatible, Incompatible, ReadOnly
 
 JOURNAL: Final = 8
@@ -74,7 +83,7 @@ _ALWAYS: Final[dict[str, int | bytes]] = {
 
 def superblock(
     parameters: Parameters,
-    layout: Layout,
+    layout: Ext4Layout,
     groups: Descriptors,
     *,
     inodes_per_group: int,

@@ -14,7 +14,7 @@ from typing import Final
 from dibo.errors import DiskImageError
 from dibo.formats import magic
 from dibo.formats.fat.geometry import ENTRY
-from dibo.formats.filesystem import Entry, Kind, whole
+from dibo.formats.filesystem import FileEntry, Kind, whole
 from dibo.formats.source import Recent, Source, pieces
 
 _BPB: Final = struct.Struct("<HBHBHHxHHHII")
@@ -87,23 +87,23 @@ class Fat:
         self.uuid = f"{serial >> 16:04X}-{serial & 0xFFFF:04X}"
         self.label = head[extended + 5 : extended + 16].decode("ascii", errors="replace").strip(" \0")
         self._recent = Recent(_KEPT)
-        self._directories: dict[int, dict[bytes, tuple[bytes, Entry]]] = {}
+        self._directories: dict[int, dict[bytes, tuple[bytes, FileEntry]]] = {}
 
     @property
-    def root(self) -> Entry:
-        return Entry(kind=Kind.DIRECTORY, size=0, where=_At(cluster=self._first))
+    def root(self) -> FileEntry:
+        return FileEntry(kind=Kind.DIRECTORY, size=0, where=_At(cluster=self._first))
 
-    def names(self, directory: Entry) -> tuple[bytes, ...]:
+    def names(self, directory: FileEntry) -> tuple[bytes, ...]:
         return tuple(sorted(name for name, _ in self._listed(directory).values()))
 
-    def lookup(self, directory: Entry, name: bytes) -> Entry | None:
+    def lookup(self, directory: FileEntry, name: bytes) -> FileEntry | None:
         found = self._listed(directory).get(_folded(name))
         return None if found is None else found[1]
 
-    def target(self, link: Entry) -> bytes:  # noqa: ARG002 (there are none)
+    def target(self, link: FileEntry) -> bytes:  # noqa: ARG002 (there are none)
         return b""
 
-    def content(self, file: Entry) -> Iterator[bytes]:
+    def content(self, file: FileEntry) -> Iterator[bytes]:
         left = file.size
         for first, count in self._chain(_at(file), -(-file.size // self._cluster)):
             size = min(left, count * self._cluster)
@@ -141,7 +141,7 @@ class Fat:
             value = value >> 4 if odd else value & 0xFFF
         return value & 0x0FFFFFFF
 
-    def _listed(self, directory: Entry) -> dict[bytes, tuple[bytes, Entry]]:
+    def _listed(self, directory: FileEntry) -> dict[bytes, tuple[bytes, FileEntry]]:
         cluster = _at(directory)
         found = self._directories.get(cluster)
         if found is None:
@@ -150,7 +150,7 @@ class Fat:
                 size = sum(count for _, count in self._chain(cluster, most)) * self._cluster
                 data = whole(
                     self,
-                    Entry(kind=Kind.DIRECTORY, size=size, where=_At(cluster=cluster)),
+                    FileEntry(kind=Kind.DIRECTORY, size=size, where=_At(cluster=cluster)),
                     limit=max(_MOST_DIRECTORY, self._cluster),
                     what="a directory of the FAT",
                 )
@@ -163,7 +163,7 @@ class Fat:
         return found
 
 
-def _entries(data: bytes) -> Iterator[tuple[bytes, Entry]]:
+def _entries(data: bytes) -> Iterator[tuple[bytes, FileEntry]]:
     parts: dict[int, bytes] = {}
     checksum = -1
     for at in range(0, len(data) - ENTRY + 1, ENTRY):
@@ -190,7 +190,7 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, Entry]]:
             cluster = low | high << 16
             if directory and not cluster:
                 continue
-            yield name, Entry(kind=kind, size=0 if directory else size, where=_At(cluster=cluster))
+            yield name, FileEntry(kind=kind, size=0 if directory else size, where=_At(cluster=cluster))
 
 
 def _long_name(parts: dict[int, bytes]) -> bytes | None:
@@ -220,6 +220,6 @@ def _folded(name: bytes) -> bytes:
     return name.decode(errors="replace").lower().encode()
 
 
-def _at(entry: Entry) -> int:
+def _at(entry: FileEntry) -> int:
     assert isinstance(entry.where, _At)
     return entry.where.cluster

@@ -41,7 +41,7 @@ _MOST_CYLINDERS: Final = 1023
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class MbrEntry:
     """A partition. `record_lba` is the sector that describes a logical one; None for a primary one."""
 
     first_lba: int
@@ -55,7 +55,7 @@ class Entry:
         return self.first_lba + self.sectors - 1
 
 
-def encode(entries: Sequence[Entry], *, signature: int) -> list[tuple[int, bytes]]:
+def encode(entries: Sequence[MbrEntry], *, signature: int) -> list[tuple[int, bytes]]:
     """Sectors of the table: the byte of the disk where each goes, and what it is. Sector 0 comes last. `entries` are in
     the order of the disk, primary ones first; `signature` is the disk's 32-bit identifier."""
     records = [_entry(entry, entry.first_lba) for entry in entries if entry.record_lba is None]
@@ -74,7 +74,7 @@ def encode(entries: Sequence[Entry], *, signature: int) -> list[tuple[int, bytes
     return [*sectors, (0, _sector(records, signature))]
 
 
-def _entry(entry: Entry, relative: int) -> bytes:
+def _entry(entry: MbrEntry, relative: int) -> bytes:
     active = ACTIVE if entry.active else 0
     return _record(
         active, entry.type_code, entry.first_lba, entry.sectors, seen_from=entry.first_lba - relative

@@ -24,7 +24,7 @@ _MOST_LOGICAL: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PartitionPlace:
     """Of a volume. `number` as Linux counts partitions, 0 for the whole disk; in bytes."""
 
     number: int
@@ -41,12 +41,12 @@ class Table:
     """Partitions as the table has them, whether they are on the disk or not."""
 
     is_gpt: bool
-    places: tuple[Place, ...]
+    places: tuple[PartitionPlace, ...]
     free_until: int
     """The byte where the first partition begins; one that holds others counts."""
 
 
-def places(disk: Source) -> tuple[Place, ...]:
+def places(disk: Source) -> tuple[PartitionPlace, ...]:
     """Partitions as the table has them; those that are not on the disk are left out. Nothing where there is no
     table. Raises DiskImageError for a GPT of which both copies are damaged."""
     found = table(disk)
@@ -77,7 +77,7 @@ def table(disk: Source) -> Table | None:
     )
 
 
-def _on(disk: Source, found: tuple[Place, ...]) -> tuple[Place, ...]:
+def _on(disk: Source, found: tuple[PartitionPlace, ...]) -> tuple[PartitionPlace, ...]:
     return tuple(
         replace(place, size=min(place.size, disk.size - place.offset))
         for place in found
@@ -85,18 +85,18 @@ def _on(disk: Source, found: tuple[Place, ...]) -> tuple[Place, ...]:
     )
 
 
-def _of_gpt(disk: Source) -> list[Place]:
+def _of_gpt(disk: Source) -> list[PartitionPlace]:
     try:
         table = gpt.read_either(partial(_read, disk), size=disk.size).table
     except gpt.GptError as error:
         raise DiskImageError(f"the partition table is damaged: {error}") from error
     return [
-        Place(number=entry.number, offset=entry.offset, size=entry.size, kind=entry.type_guid)
+        PartitionPlace(number=entry.number, offset=entry.offset, size=entry.size, kind=entry.type_guid)
         for entry in table.entries
     ]
 
 
-def _of_mbr(disk: Source, records: list[tuple[int, int, int, int]]) -> list[Place]:
+def _of_mbr(disk: Source, records: list[tuple[int, int, int, int]]) -> list[PartitionPlace]:
     found = []
     for number, (mark, kind, first, sectors) in enumerate(records, 1):
         if kind in EXTENDED_TYPES:
@@ -112,12 +112,14 @@ def _record(sector: bytes, index: int) -> tuple[int, int, int, int]:
     return mark, kind, first, sectors
 
 
-def _place(number: int, kind: int, first: int, sectors: int, *, active: bool = False) -> Place:
-    return Place(number=number, offset=first * SECTOR, size=sectors * SECTOR, kind=kind, active=active)
+def _place(number: int, kind: int, first: int, sectors: int, *, active: bool = False) -> PartitionPlace:
+    return PartitionPlace(
+        number=number, offset=first * SECTOR, size=sectors * SECTOR, kind=kind, active=active
+    )
 
 
-def _logical(disk: Source, extended: int) -> list[Place]:
-    found: list[Place] = []
+def _logical(disk: Source, extended: int) -> list[PartitionPlace]:
+    found: list[PartitionPlace] = []
     seen: set[int] = set()
     here = extended
     while here not in seen and len(found) < _MOST_LOGICAL and 0 < here < disk.size // SECTOR:

@@ -26,8 +26,8 @@ import stat
 from collections.abc import Iterator
 from typing import Any, Final
 
-from dibo.images.layers.layer_tree import Directory, LayerTree, Link, find
-from dibo.images.layers.tar_entry import Entry
+from dibo.images.layers.layer_tree import LayerDirectory, LayerTree, Link, find
+from dibo.images.layers.tar_entry import TarEntry
 from dibo.images.layers.tar_reader import Archive
 from dibo.tree.node import TYPE_NAMES, Buffer, Contents, Node
 
@@ -57,9 +57,9 @@ class Ledger:
             digest.update(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
         self.digests.append(f"sha256:{digest.hexdigest()}")
 
-    def _lines(self, top: Directory, below: Node) -> Iterator[Line]:
+    def _lines(self, top: LayerDirectory, below: Node) -> Iterator[Line]:
         paths: dict[Node, list[bytes]] = {}
-        todo: list[tuple[Directory, bytes, Node | None, bool]] = [(top, b"", below, False)]
+        todo: list[tuple[LayerDirectory, bytes, Node | None, bool]] = [(top, b"", below, False)]
         while todo:
             upper, prefix, lower, hidden = todo.pop()
             under = (lower.children if lower is not None else None) or {}
@@ -72,7 +72,7 @@ class Ledger:
                 if not self._counts(path):
                     continue
                 was = under.get(name)
-                if isinstance(node, Directory):
+                if isinstance(node, LayerDirectory):
                     yield from self._directory(node, path, was)
                     if node.implied and was is not None and stat.S_ISLNK(was.mode):
                         was = find(below, path.split(b"/"))
@@ -91,7 +91,7 @@ class Ledger:
     def _counts(self, path: bytes) -> bool:
         return not (self._built and path.startswith(_ENGINES))
 
-    def _directory(self, node: Directory, path: bytes, was: Node | None) -> Iterator[Line]:
+    def _directory(self, node: LayerDirectory, path: bytes, was: Node | None) -> Iterator[Line]:
         is_there = was is not None and (was.children is not None or (node.implied and stat.S_ISLNK(was.mode)))
         if is_there and (node.implied or was is None or self._attributes(was) == self._attributes(node)):
             return
@@ -122,7 +122,7 @@ class Ledger:
 def copy(
     ledger: Ledger | None,
     node: Node,
-    entry: Entry,
+    entry: TarEntry,
     archive: Archive,
     contents: Contents | None = None,
     kept: list[bytes] | None = None,

@@ -24,7 +24,7 @@ class Broken(Exception):
     """The compressed stream is damaged."""
 
 
-class Source(Protocol):
+class StoredBytes(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
     def readinto(self, buffer: memoryview, /) -> int: ...
@@ -43,7 +43,7 @@ def contradiction(kind: str, media_type: str) -> str:
     return f"is {kind}, though its media type is {media_type}"
 
 
-def decompressor(kind: str, source: Source, *, window_bytes: int) -> Callable[[memoryview], int]:
+def decompressor(kind: str, source: StoredBytes, *, window_bytes: int) -> Callable[[memoryview], int]:
     """A `readinto` that gives the tar, 0 at its end. It raises Broken, and what `source` raises."""
     match kind:
         case "plain":

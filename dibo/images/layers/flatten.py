@@ -10,14 +10,14 @@ from __future__ import annotations
 import stat
 
 from dibo.formats.paths import MOST_LINKS, TooManyLinks, Trail, follow
-from dibo.images.layers.layer_tree import HIDDEN, Directory, LayerTree, Link, Mask, find
+from dibo.images.layers.layer_tree import HIDDEN, LayerDirectory, LayerTree, Link, Mask, find
 from dibo.images.layers.tar_header import Malformed
 from dibo.tree.node import Node
 
 _Path = tuple[bytes, ...]
 
 
-def cover(mask: Mask, directory: Directory) -> None:
+def cover(mask: Mask, directory: LayerDirectory) -> None:
     """Add to `mask` what the layer with this root hides."""
     todo = [(mask, directory)]
     while todo:
@@ -27,7 +27,7 @@ def cover(mask: Mask, directory: Directory) -> None:
         names = mask.names
         for name, node in directory.children.items():
             under = names.get(name)
-            if isinstance(node, Directory):
+            if isinstance(node, LayerDirectory):
                 if under is None:
                     under = names[name] = Mask()
                 todo.append((under, node))
@@ -48,7 +48,7 @@ class _Stacking:
         self._root = root
         self._targets = {link: self._target(link) for link in layer.links}
         self._waiting: list[tuple[Node, bytes, Link]] = []
-        self._through_links: list[tuple[Directory, _Path]] = []
+        self._through_links: list[tuple[LayerDirectory, _Path]] = []
 
     def _target(self, link: Link) -> Node | None:
         """What lower layers have for it, before this one changes anything."""
@@ -68,12 +68,12 @@ class _Stacking:
             for name in directory.whiteouts or ():
                 lower.pop(name, None)
 
-    def _below(self, upper: Directory, wanted: Directory, path: _Path) -> dict[bytes, Node] | None:
+    def _below(self, upper: LayerDirectory, wanted: LayerDirectory, path: _Path) -> dict[bytes, Node] | None:
         """What is in the lower directory that `wanted`, at `path` of the layer, will be put on, if there is one."""
         lower: Node | None = self._root
         for length, name in enumerate(path, 1):
             above = upper.children.get(name)
-            if not isinstance(above, Directory) or lower is None or lower.children is None:
+            if not isinstance(above, LayerDirectory) or lower is None or lower.children is None:
                 return None
             upper = above
             lower = lower.children.get(name)
@@ -82,7 +82,7 @@ class _Stacking:
                 lower = end and end[0]
         return None if upper is not wanted or lower is None else lower.children
 
-    def merge(self, upper: Directory, lower: Node, path: _Path) -> None:
+    def merge(self, upper: LayerDirectory, lower: Node, path: _Path) -> None:
         """Put `upper` and all in it on `lower`, the directory at `path`."""
         todo = [(upper, lower, path)]
         while todo:
@@ -93,7 +93,7 @@ class _Stacking:
                 lower.mode, lower.uid, lower.gid = upper.mode, upper.uid, upper.gid
                 lower.mtime, lower.xattrs = upper.mtime, upper.xattrs
             for name, node in upper.children.items():
-                if isinstance(node, Directory):
+                if isinstance(node, LayerDirectory):
                     below = self._directory(node, children.get(name), (*path, name))
                     if below is not None:
                         children[name] = below
@@ -107,7 +107,7 @@ class _Stacking:
                 else:
                     children[name] = node
 
-    def _directory(self, upper: Directory, below: Node | None, path: _Path) -> Node | None:
+    def _directory(self, upper: LayerDirectory, below: Node | None, path: _Path) -> Node | None:
         """What `upper` is put on: what is there, or a new directory. None where it goes elsewhere, or nowhere."""
         if below is not None and below.children is not None:
             return below

@@ -27,7 +27,7 @@ AUFS: Final = b".wh..wh."
 """Begins what aufs keeps for itself, but for the opaque marker; `.wh..wh.plnk` holds what hard links point to."""
 
 
-class Directory(Node):
+class LayerDirectory(Node):
     """A directory of a layer, and what the layer says about the same directory below."""
 
     __slots__ = ("ghost", "implied", "opaque", "whiteouts")
@@ -73,7 +73,7 @@ class Place:
 
     __slots__ = ("directory", "mask", "prefix")
 
-    def __init__(self, directory: Directory, mask: Mask | None, prefix: bytes) -> None:
+    def __init__(self, directory: LayerDirectory, mask: Mask | None, prefix: bytes) -> None:
         self.directory = directory
         self.mask = mask
         self.prefix = prefix
@@ -101,9 +101,9 @@ class LayerTree:
     """The tree of the layer at hand. Raises Malformed."""
 
     def __init__(self, mask: Mask | None, limits: Limits) -> None:
-        self.root = Directory()
+        self.root = LayerDirectory()
         self.links: list[Link] = []
-        self.hiding: dict[Directory, bytes] = {}
+        self.hiding: dict[LayerDirectory, bytes] = {}
         """Directories with whiteouts, or opaque: their paths, with a slash at the end."""
         self.aufs: dict[bytes, Node] = {}
         """What aufs keeps beside the tree, by path: in no tree, but hard links may point to it."""
@@ -150,16 +150,16 @@ class LayerTree:
             node = here.directory.children.get(part)
             if node is not None and stat.S_ISLNK(node.mode):
                 return node.target
-            if not isinstance(node, Directory):
+            if not isinstance(node, LayerDirectory):
                 if len(part) > self._limits.name_bytes:
                     raise Malformed(
                         f"a name in it has {len(part)} bytes; the limit is {self._limits.name_bytes}"
                     )
                 if node is not None and ghost:
-                    return Place(Directory(ghost=True), None, b"")  # nothing below is left to hide
+                    return Place(LayerDirectory(ghost=True), None, b"")  # nothing below is left to hide
                 if node is not None:
                     self.hide(here, part)  # a directory that was there before is gone, and all in it
-                node = here.directory.children[part] = Directory(ghost=ghost)
+                node = here.directory.children[part] = LayerDirectory(ghost=ghost)
             elif node.ghost and not ghost:
                 node.ghost = False
             if len(trail) > self._limits.depth:
@@ -200,19 +200,19 @@ class LayerTree:
             self._places.clear()
         children[name] = node
 
-    def directory(self, where: tuple[Place, bytes] | None) -> Directory:
+    def directory(self, where: tuple[Place, bytes] | None) -> LayerDirectory:
         """The directory that an entry describes: the one that is there, or a new one."""
         if where is None:
             self.root.implied = False
             return self.root
         place, name = where
         node = place.directory.children.get(name)
-        if not isinstance(node, Directory):
+        if not isinstance(node, LayerDirectory):
             if place.prefix.count(b"/") >= self._limits.depth:
                 raise Malformed(f"it lies deeper than {self._limits.depth} directories")
             if node is not None:
                 self.hide(place, name)  # as above
-            node = Directory()
+            node = LayerDirectory()
             self.put(place, name, node)
         node.implied = node.ghost = False
         return node
@@ -223,7 +223,7 @@ class LayerTree:
         if not parts:
             raise Malformed("it is a hard link to the root")
         node = self.aufs.get(b"/".join(parts)) or find(self.root, parts)
-        if node is None or (isinstance(node, Directory) and node.ghost):
+        if node is None or (isinstance(node, LayerDirectory) and node.ghost):
             node = Link(parts)
             self.links.append(node)
         elif node.children is not None:

@@ -28,7 +28,7 @@ from dibo.images.layers.layer_tree import AUFS, OPAQUE, WHITEOUT, LayerTree, Mas
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.split_by_mount import Divided, Skipped
 from dibo.images.layers.stream import Buffers, CountedStream, Stream
-from dibo.images.layers.tar_entry import Entry
+from dibo.images.layers.tar_entry import TarEntry
 from dibo.images.layers.tar_header import Malformed
 from dibo.images.layers.tar_reader import Archive
 from dibo.images.layers.tree_stats import Survey
@@ -194,7 +194,7 @@ class _Loading:
         if tree.aufs:
             self._warnings[f"{stream.name} has files that aufs kept for itself: they are left out"] = None
 
-    def _apply(self, entry: Entry, archive: Archive, tree: LayerTree, layer: int, number: int) -> None:
+    def _apply(self, entry: TarEntry, archive: Archive, tree: LayerTree, layer: int, number: int) -> None:
         path = entry.name
         if not path:
             raise Malformed("it has no name")
@@ -230,7 +230,7 @@ class _Loading:
             node.data = b""
         tree.put(place, name, node)
 
-    def _whiteout(self, entry: Entry, archive: Archive, tree: LayerTree, origin: tuple[int, int]) -> bool:
+    def _whiteout(self, entry: TarEntry, archive: Archive, tree: LayerTree, origin: tuple[int, int]) -> bool:
         path = entry.name.rstrip(b"/")
         name = path.rpartition(b"/")[2]
         if (path.startswith(AUFS) or b"/" + AUFS in path) and name != OPAQUE:
@@ -246,7 +246,7 @@ class _Loading:
         tree.whiteout(*where)
         return True
 
-    def _node(self, entry: Entry) -> Node:
+    def _node(self, entry: TarEntry) -> Node:
         kind = entry.kind
         node = Node(_TYPES[kind] | (entry.mode if kind != b"2" else 0), entry.uid, entry.gid)
         self._describe(node, entry)
@@ -263,7 +263,7 @@ class _Loading:
             node.device = entry.device
         return node
 
-    def _describe(self, node: Node, entry: Entry) -> None:
+    def _describe(self, node: Node, entry: TarEntry) -> None:
         node.mtime = entry.mtime if self._clamp is None else min(entry.mtime, self._clamp)
         node.xattrs = None
         if entry.records:
@@ -277,7 +277,7 @@ class _Loading:
         self,
         node: Node,
         path: bytes,
-        entry: Entry,
+        entry: TarEntry,
         archive: Archive,
         origin: tuple[int, int],
         place: bytes | None = None,

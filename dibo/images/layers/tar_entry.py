@@ -5,7 +5,7 @@ from __future__ import annotations
 from dibo.images.layers.tar_sparse import Map
 
 
-class Entry:
+class TarEntry:
     """One entry. `kind` is the type flag, with `0` for all files, `5` for all directories."""
 
     __slots__ = ("device", "gid", "kind", "link", "map", "mode", "mtime", "name", "records", "size", "uid")

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from dibo.images.layers import tar_sparse
 from dibo.images.layers.limits import Limits
-from dibo.images.layers.tar_entry import Entry
+from dibo.images.layers.tar_entry import TarEntry
 from dibo.images.layers.tar_header import (
     BLOCK,
     FIELDS,
@@ -76,7 +76,7 @@ class Archive:
         self._header_bytes = 0
         """Of the headers before the entry at hand."""
 
-    def next(self) -> Entry | None:
+    def next(self) -> TarEntry | None:
         """The next entry, None at the end, when the stream has been read to its end, too."""
         if self._left or self._padding:
             self.skip()
@@ -180,10 +180,10 @@ class Archive:
 
     def _entry(
         self, kind: bytes, fields: tuple[bytes, ...], block: memoryview, local: dict[bytes, bytes]
-    ) -> Entry:
+    ) -> TarEntry:
         name, mode, uid, gid, size, mtime, _, _, link, _, major, minor, _ = fields
         number = self._number
-        entry = Entry()
+        entry = TarEntry()
         entry.name = full_name(block, fields)
         self.name = entry.name
         if kind == b"\0":
@@ -212,7 +212,7 @@ class Archive:
             self._data(entry, stored, block)
         return entry
 
-    def _override(self, entry: Entry, records: dict[bytes, bytes]) -> int | None:
+    def _override(self, entry: TarEntry, records: dict[bytes, bytes]) -> int | None:
         """Put into `entry` what PAX records say, and return the size if they say one."""
         entry.name = self.name = records.pop(_LONG_NAME, b"") or entry.name
         entry.link = records.pop(_LONG_LINK, b"") or entry.link
@@ -238,7 +238,7 @@ class Archive:
 
     # Data
 
-    def _data(self, entry: Entry, stored: int, block: memoryview) -> None:
+    def _data(self, entry: TarEntry, stored: int, block: memoryview) -> None:
         kind = entry.kind
         if stored < 0:
             raise Malformed(f"its size is {stored}")
@@ -261,7 +261,7 @@ class Archive:
         self._left = size
         self._padding = -size % BLOCK
 
-    def _old_sparse(self, entry: Entry, stored: int, block: bytes) -> None:
+    def _old_sparse(self, entry: TarEntry, stored: int, block: bytes) -> None:
         entry.size = number(block[483:495], "real size")
         pieces = tar_sparse.old_pieces(block[386:482], 4)
         more = block[482]
@@ -276,7 +276,7 @@ class Archive:
         entry.map = tar_sparse.checked(pieces, size=entry.size, stored=stored)
         self._begin(stored)
 
-    def _pax_sparse(self, entry: Entry, stored: int, records: dict[bytes, bytes]) -> None:
+    def _pax_sparse(self, entry: TarEntry, stored: int, records: dict[bytes, bytes]) -> None:
         entry.name = self.name = records.get(b"GNU.sparse.name") or entry.name
         real = records.get(b"GNU.sparse.realsize") or records.get(b"GNU.sparse.size")
         if b"\0" in entry.name:
@@ -329,7 +329,7 @@ class Archive:
         self._left -= after - position
         return self._chunk[position:after]
 
-    def copy(self, entry: Entry, contents: Contents, kept: list[bytes] | None = None) -> object:
+    def copy(self, entry: TarEntry, contents: Contents, kept: list[bytes] | None = None) -> object:
         """Hand the data of `entry` to `contents`, and return what stands for it. `kept` gets a copy, holes and all."""
         content = contents.begin(entry.size)
         position = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from dibo.images.layers import acl
 from dibo.images.layers.tar_header import BLOCK, FIELDS, USTAR
@@ -42,11 +42,11 @@ class Spooled(Protocol):
     def read(self, content: object, offset: int = 0, size: int | None = None) -> Iterator[bytes]: ...
 
 
-class Output(Protocol):
+class TarOutput(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def write_tar(root: Node, spool: Spooled, out: Output, *, epoch: int | None = None) -> None:
+def write_tar(root: Node, spool: Spooled, out: TarOutput, *, epoch: int | None = None) -> None:
     """Write the tree at `root`, whose contents are in `spool`, to `out`. Times after `epoch`, in seconds since 1970,
     become it. Sockets are left out: no archive has them."""
     writer = _Writer(spool, out, None if epoch is None else epoch * _SECOND, shared(root))
@@ -75,22 +75,12 @@ def shared(root: Node) -> set[Node]:
     return several
 
 
-class TarFields(NamedTuple):
-    """The fields of a ustar header. A tuple: one is made for each entry."""
-
-    name: bytes
-    kind: bytes
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    size: int = 0
-    mtime: int = 0
-    link: bytes = b""
-    device: tuple[int, int] = (0, 0)
+Numbers = tuple[int, int, int, int, int]
+"""Mode, uid, gid, size, mtime."""
 
 
 class _Writer:
-    def __init__(self, spool: Spooled, out: Output, latest: int | None, shared: set[Node]) -> None:
+    def __init__(self, spool: Spooled, out: TarOutput, latest: int | None, shared: set[Node]) -> None:
         self._spool = spool
         self._out = out
         self._latest = latest
@@ -145,8 +135,8 @@ class _Writer:
         if records:
             self._extension(path, records)
         mode = stat.S_IMODE(node.mode)
-        header = TarFields(name, kind, mode, uid, gid, stored, seconds, link, node.device)
-        self._out.write(block(header))
+        numbers = (mode, uid, gid, stored, seconds)
+        self._out.write(block(name, kind, numbers, link=link, device=node.device))
 
     def _extension(self, path: bytes, records: Records) -> None:
         if not all(_is_utf8(value) for keyword, value in records if keyword in (b"path", b"linkpath")):
@@ -154,7 +144,7 @@ class _Writer:
         data = b"".join(record(*pair) for pair in records)
         parent, _, name = path.rstrip(b"/").rpartition(b"/")
         pax_name = (parent + b"/PaxHeaders/" + name)[:_NAME]
-        self._out.write(block(TarFields(pax_name, b"x", 0o644, size=len(data))))
+        self._out.write(block(pax_name, b"x", (0o644, 0, 0, len(data), 0)))
         self._out.write(data + bytes(-len(data) % BLOCK))
 
     def _sparse(self, path: bytes, node: Node, holes: Map) -> None:
@@ -224,9 +214,11 @@ def record(keyword: bytes, value: bytes) -> bytes:
     return b"%d" % (len(rest) + len(str(length))) + rest
 
 
-def block(header: TarFields) -> bytes:
+def block(
+    name: bytes, kind: bytes, numbers: Numbers, *, link: bytes = b"", device: tuple[int, int] = (0, 0)
+) -> bytes:
     """A ustar header. What is too long for it is cut: a record says it whole."""
-    name, kind, mode, uid, gid, size, mtime, link, (major, minor) = header
+    mode, uid, gid, size, mtime = numbers
     fields = (
         name[:_NAME],
         b"%07o\0" % mode,
@@ -238,8 +230,8 @@ def block(header: TarFields) -> bytes:
         kind,
         link[:_NAME],
         USTAR,
-        b"%07o\0" % major,
-        b"%07o\0" % minor,
+        b"%07o\0" % device[0],
+        b"%07o\0" % device[1],
         b"",
     )
     data = FIELDS.pack(*fields)

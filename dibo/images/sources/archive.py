@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 from dibo.errors import ImageError, OutputError
 from dibo.formats import magic
 from dibo.images.image import Reader
-from dibo.images.sources.files import Archive
+from dibo.images.sources.files import ArchiveFiles
 from dibo.images.sources.tarindex import read_index
 from dibo.units import human_size
 
@@ -28,7 +28,7 @@ _RATIO_FROM: Final = 1 << 30  # bytes; small archives may well be all zeros
 
 
 @contextlib.contextmanager
-def open_archive(path: Path, *, scratch: Path | None) -> Iterator[Archive]:
+def open_archive(path: Path, *, scratch: Path | None) -> Iterator[ArchiveFiles]:
     """The members of the tar at `path`. Without `scratch` only a plain one is read. Raises ImageError, OutputError
     when `scratch` takes no more."""
     with contextlib.ExitStack() as stack:
@@ -47,7 +47,7 @@ def open_archive(path: Path, *, scratch: Path | None) -> Iterator[Archive]:
             plain = opener(file) if opener else file
             limit = max(_RATIO_FROM, _RATIO * os.fstat(file.fileno()).st_size) if opener and regular else None
             fd = stack.enter_context(spooled(plain, scratch=scratch, what=str(path), limit=limit)).fileno()
-        yield Archive(fd, read_index(fd, what=str(path)), path=str(path))
+        yield ArchiveFiles(fd, read_index(fd, what=str(path)), path=str(path))
 
 
 @contextlib.contextmanager

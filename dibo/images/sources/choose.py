@@ -16,8 +16,8 @@ from dibo.images.image import Image
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.sources.archive import open_archive
 from dibo.images.sources.docker_archive import DockerArchive
-from dibo.images.sources.files import Directory
-from dibo.images.sources.layout import Layout
+from dibo.images.sources.files import DirectoryFiles
+from dibo.images.sources.layout import LayoutImages
 from dibo.images.sources.skopeo_dir import SkopeoDirectory
 
 FORMS: Final = {
@@ -52,16 +52,16 @@ def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterato
         match kind if colon else "":
             case "oci":
                 path, which = split(rest, lambda found: (found / "index.json").is_file(), reference)
-                yield Layout(Directory(path), name=reference, reference=which).image(
+                yield LayoutImages(DirectoryFiles(path), name=reference, reference=which).image(
                     architecture=architecture
                 )
             case "dir":
                 path = _path(rest, reference)
-                yield SkopeoDirectory(Directory(path), name=reference).image(architecture=architecture)
+                yield SkopeoDirectory(DirectoryFiles(path), name=reference).image(architecture=architecture)
             case "oci-archive":
                 path, which = split(rest, Path.is_file, reference)
                 files = stack.enter_context(open_archive(path, scratch=scratch))
-                yield Layout(files, name=reference, reference=which).image(architecture=architecture)
+                yield LayoutImages(files, name=reference, reference=which).image(architecture=architecture)
             case "docker-archive":
                 path, which = split(rest, Path.is_file, reference)
                 files = stack.enter_context(open_archive(path, scratch=scratch))

@@ -34,7 +34,7 @@ from dibo.images.platforms import preference
 from dibo.images.sources import tarsplit
 from dibo.images.sources.blobs import not_for
 from dibo.images.sources.buildah_environment import engine_environment
-from dibo.images.sources.files import Directory
+from dibo.images.sources.files import DirectoryFiles
 from dibo.images.sources.skopeo_dir import SkopeoDirectory
 from dibo.system import process
 
@@ -268,4 +268,4 @@ def _pushed(name: str, *, reference: str, architecture: str, scratch: Path) -> I
         process.run(argv, env={**engine_environment(), "TMPDIR": str(scratch)}, capture=True)
     except CommandFailed as error:
         raise ImageError(f"buildah cannot give {reference}: {' '.join(error.tail[-2:])}") from error
-    return SkopeoDirectory(Directory(place), name=reference).image(architecture=architecture)
+    return SkopeoDirectory(DirectoryFiles(place), name=reference).image(architecture=architecture)

@@ -13,7 +13,7 @@ from dibo.errors import ImageError
 from dibo.images.image import Image
 from dibo.images.sources.archive import spooled
 from dibo.images.sources.docker_archive import DockerArchive
-from dibo.images.sources.files import Archive
+from dibo.images.sources.files import ArchiveFiles
 from dibo.images.sources.tarindex import read_index
 from dibo.system.docker_api import NotThere, connected
 
@@ -35,7 +35,7 @@ def daemon_image(name: str, *, reference: str, architecture: str, scratch: Path)
                 hint=f"`docker images` lists them; one in a registry is docker://{name}",
             ) from error
         with spool as file:
-            files = Archive(file.fileno(), read_index(file.fileno(), what=reference), path=reference)
+            files = ArchiveFiles(file.fileno(), read_index(file.fileno(), what=reference), path=reference)
             yield DockerArchive(files, name=reference, reference="").image(architecture=architecture)
 
 

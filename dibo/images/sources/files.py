@@ -36,7 +36,7 @@ class Files(Protocol):
     def what(self, name: str) -> str: ...
 
 
-class Directory:
+class DirectoryFiles:
     """A directory of the host."""
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class Directory:
             os.close(fd)
 
 
-class Archive:
+class ArchiveFiles:
     """A tar, read through its index. `fd` stays open, and the caller's."""
 
     def __init__(self, fd: int, index: Index, *, path: str) -> None:

@@ -24,7 +24,7 @@ from dibo.images.sources.files import Files
 _HINT: Final = "is it an OCI layout?"
 
 
-class Layout:
+class LayoutImages:
     """`name` is what the user wrote, for messages; `reference` a tag, `@sha256:…`, or empty for the only image."""
 
     def __init__(self, files: Files, *, name: str, reference: str) -> None:

@@ -11,7 +11,7 @@ from dibo.build.context import ExtraFiles, Runner, command, mount_point, stage, 
 from dibo.errors import FlavourError
 from dibo.flavours.files import read_tree
 from dibo.flavours.loader import Catalogue
-from dibo.flavours.model import File
+from dibo.flavours.model import FlavourFile
 from dibo.flavours.stack import make_stack
 from dibo.plan.keys import Document, KeyInputs, step_documents
 from dibo.plan.recipe import Recipe, Step, make_recipe
@@ -50,13 +50,15 @@ def step_of(recipe: Recipe, title: str) -> Step:
     return next(step for step in recipe.steps if step.title.startswith(title))
 
 
-def staged(recipe: Recipe, title: str, target: Path, extra: ExtraFiles | None = None) -> dict[str, File]:
+def staged(
+    recipe: Recipe, title: str, target: Path, extra: ExtraFiles | None = None
+) -> dict[str, FlavourFile]:
     step = step_of(recipe, title)
     stage(step, recipe, runner=Runner(), extra=extra or ExtraFiles(), time=TIME, target=target)
     return {file.path: file for file in read_tree(target)}
 
 
-def made(directory: Path, **files: str) -> tuple[Path, tuple[File, ...]]:
+def made(directory: Path, **files: str) -> tuple[Path, tuple[FlavourFile, ...]]:
     for name, text in files.items():
         path = directory / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)

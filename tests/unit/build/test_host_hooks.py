@@ -123,7 +123,9 @@ def test_block_device_hooks_are_given_the_whole_disk_and_the_last_answer_wins(tm
         host=HostRun(environment={}, on_output=said.append, policy="run"),
         after=lambda: times.append(1),
     )
-    assert answer == host_hooks.Answer(text="$(touch trap)", hook=tmp_path / "b" / "block-device.d" / "10-b")
+    assert answer == host_hooks.HookAnswer(
+        text="$(touch trap)", hook=tmp_path / "b" / "block-device.d" / "10-b"
+    )
     assert said == ["b was given /the/disk"]
     assert len(times) == 3
     assert not list(tmp_path.rglob("trap"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dibo.deploy.machines import Machine, Method, Place, parse_machines
+from dibo.deploy.machines import Machine, MachinePlace, Method, parse_machines
 from dibo.errors import BootServerError
 
 HERE = Path("/srv/boot")
@@ -47,7 +47,10 @@ def test_a_machine_and_its_defaults() -> None:
     other = found["8"]
     assert (other.method, other.image, other.wipe) == (Method.PULL, "oci://registry.example/web:1", True)
     assert (other.deployment, other.addresses) == (3, ("192.0.2.7", "2001:db8::7"))
-    assert other.portal == Place(host="2001:db8::7", port=3260) and str(other.portal) == "[2001:db8::7]:3260"
+    assert (
+        other.portal == MachinePlace(host="2001:db8::7", port=3260)
+        and str(other.portal) == "[2001:db8::7]:3260"
+    )
     assert str(other.word) == "gate.example:10000"
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from dibo.deploy.http_server import ConnectionLimits
 from dibo.deploy.machines import Machine, parse_machines
-from dibo.deploy.server import MOST_BODY, BootServer, Settings
+from dibo.deploy.server import MOST_BODY, BootServer, ServerSettings
 from dibo.deploy.tls import ServerCertificate
 from dibo.errors import BootServerError
 from tests.support.programs import fake
@@ -52,7 +52,7 @@ class Lab:
         return parse_machines({"machines": self.machines}, origin="machines", directory=self.top)
 
     def server(self) -> BootServer:
-        settings = Settings(listen="127.0.0.1", port=0, state_file=self.top / "state", **self.settings)
+        settings = ServerSettings(listen="127.0.0.1", port=0, state_file=self.top / "state", **self.settings)
         return BootServer(settings, self.parsed, self.lines.append)
 
 
@@ -316,7 +316,9 @@ def test_a_state_file_that_cannot_be_written(lab: Lab) -> None:
 
 def test_a_port_that_is_taken(lab: Lab) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        settings = Settings(listen="127.0.0.1", port=other.getsockname()[1], state_file=lab.top / "state")
+        settings = ServerSettings(
+            listen="127.0.0.1", port=other.getsockname()[1], state_file=lab.top / "state"
+        )
         with (
             pytest.raises(BootServerError, match=r"cannot listen on 127.0.0.1:"),
             BootServer(settings, lab.parsed, print),
@@ -421,7 +423,7 @@ def test_over_tls(lab: Lab, tmp_path: Path) -> None:
 def test_over_ipv6(lab: Lab) -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6")
-    settings = Settings(listen="::", port=0, state_file=lab.top / "state")
+    settings = ServerSettings(listen="::", port=0, state_file=lab.top / "state")
     with BootServer(settings, lab.parsed, print) as server:
         assert post(server, i="8", k=f"{KEY}8", a="127.0.0.1", s="started")[0] == 200, (
             "an IPv4 address, as one"

@@ -14,7 +14,7 @@ from dibo.disk.found import FoundDisk
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
 from dibo.formats.open_target import copy_raw
-from dibo.formats.partitions.reader import Place, Table
+from dibo.formats.partitions.reader import PartitionPlace, Table
 from dibo.layout.model import ROOT, PartitionContent
 from dibo.units import MIB, SECTOR
 from tests.support.disks.memory_disk import Disk
@@ -25,7 +25,9 @@ IDENTITY = "sha256:0123"
 
 
 def mbr(first: int = 2048, *, active: bool = True) -> FoundDisk:
-    place = Place(number=1, offset=first * SECTOR, size=SIZE - first * SECTOR, kind=0x83, active=active)
+    place = PartitionPlace(
+        number=1, offset=first * SECTOR, size=SIZE - first * SECTOR, kind=0x83, active=active
+    )
     table = Table(is_gpt=False, places=(place,), free_until=place.offset)
     return disks.find(table, size=SIZE, number=1)
 
@@ -76,8 +78,8 @@ def test_what_is_in_a_gap_that_ends_before_the_text_on_boot() -> None:
 
 
 def test_the_placement_fills_the_root_and_an_empty_esp_in_whole_blocks() -> None:
-    esp = Place(number=1, offset=MIB, size=8 * MIB, kind=0xEF)
-    root = Place(number=2, offset=9 * MIB, size=20 * MIB + 512, kind=0x83)
+    esp = PartitionPlace(number=1, offset=MIB, size=8 * MIB, kind=0xEF)
+    root = PartitionPlace(number=2, offset=9 * MIB, size=20 * MIB + 512, kind=0x83)
     table = Table(is_gpt=False, places=(esp, root), free_until=MIB)
     found = disks.find(table, size=SIZE, number=2)
     placement = disks.placement(found, identity=IDENTITY, label="cloudimg-rootfs")

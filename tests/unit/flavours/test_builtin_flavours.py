@@ -13,7 +13,7 @@ import yaml
 
 from dibo.flavours.loader import load_flavour
 from dibo.flavours.model import HOOK_NAME, Phase
-from dibo.flavours.schema import Manifest, parse_manifest
+from dibo.flavours.schema import FlavourManifest, parse_manifest
 from dibo.layout.merge import complete
 from dibo.layout.model import Layout, PartitionContent, Sizing
 
@@ -44,7 +44,7 @@ SCRIPTS = sorted(
 HOOKS = sorted(path for path in FLAVOURS.glob("*/*.d/*") if HOOK_NAME.fullmatch(path.name))
 
 
-def manifest(name: str) -> Manifest:
+def manifest(name: str) -> FlavourManifest:
     path = FLAVOURS / name / "flavour.yaml"
     return parse_manifest(yaml.safe_load(path.read_text()), origin=str(path))
 

@@ -13,7 +13,7 @@ import pytest
 from dibo.errors import FlavourError, LayoutError, UnknownFlavour
 from dibo.flavours.files import clone_files, copy_files, read_tree
 from dibo.flavours.loader import Catalogue, load_flavour
-from dibo.flavours.model import Kind, Phase
+from dibo.flavours.model import FlavourKind, Phase
 from dibo.flavours.stack import make_stack
 from tests.support.flavours import HOOK, write_flavour
 
@@ -119,7 +119,7 @@ def test_links_that_stay(tmp_path: Path) -> None:
     (path / "files" / "absolute").symlink_to("/etc/passwd")
     (path / "files" / "near").symlink_to("../install.d/10-x")
     (path / "files" / "directory").symlink_to("../install.d")
-    links = {file.path: file for file in load_flavour(path).files if file.kind is Kind.SYMLINK}
+    links = {file.path: file for file in load_flavour(path).files if file.kind is FlavourKind.SYMLINK}
     assert set(links) == {"files/absolute", "files/near", "files/directory"}
     assert len({file.digest for file in links.values()}) == 3
 

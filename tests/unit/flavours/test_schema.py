@@ -10,7 +10,7 @@ import yaml
 
 from dibo.errors import FlavourError, LayoutError
 from dibo.flavours.model import Secret
-from dibo.flavours.schema import SCHEMA, Manifest, parse_manifest
+from dibo.flavours.schema import SCHEMA, FlavourManifest, parse_manifest
 
 DISK = """\
 disk:
@@ -19,24 +19,24 @@ disk:
     - {name: root, type: linux-root, size: rest, filesystem: ext4, label: cloudimg-rootfs, mount: /}
 """
 
-GOOD: dict[str, Manifest | None] = {
-    "{}": Manifest(),
-    "summary: A web server": Manifest(summary="A web server"),
-    "summary: |\n  ends with a newline\n": Manifest(summary="ends with a newline"),
-    "packages: [nginx, libstdc++6, 'linux-image-$KERNEL', 'a:i386', 'b=1.2~3']": Manifest(
+GOOD: dict[str, FlavourManifest | None] = {
+    "{}": FlavourManifest(),
+    "summary: A web server": FlavourManifest(summary="A web server"),
+    "summary: |\n  ends with a newline\n": FlavourManifest(summary="ends with a newline"),
+    "packages: [nginx, libstdc++6, 'linux-image-$KERNEL', 'a:i386', 'b=1.2~3']": FlavourManifest(
         packages=(("default", ("nginx", "libstdc++6", "linux-image-$KERNEL", "a:i386", "b=1.2~3")),)
     ),
-    "packages: []": Manifest(),
-    "packages: {ubuntu-noble: [b], debian: [a, a], default: []}": Manifest(
+    "packages: []": FlavourManifest(),
+    "packages: {ubuntu-noble: [b], debian: [a, a], default: []}": FlavourManifest(
         packages=(("debian", ("a",)), ("default", ()), ("ubuntu-noble", ("b",)))
     ),
-    "needs: [vm, other-1.0, vm]": Manifest(needs=("vm", "other-1.0")),
-    "clashes: [apache]": Manifest(clashes=("apache",)),
-    "environment: {PORT: 80, NAME: web, EMPTY: null, DEBUG: true, LOAD: 0.5}": Manifest(
+    "needs: [vm, other-1.0, vm]": FlavourManifest(needs=("vm", "other-1.0")),
+    "clashes: [apache]": FlavourManifest(clashes=("apache",)),
+    "environment: {PORT: 80, NAME: web, EMPTY: null, DEBUG: true, LOAD: 0.5}": FlavourManifest(
         environment=(("DEBUG", "true"), ("EMPTY", ""), ("LOAD", "0.5"), ("NAME", "web"), ("PORT", "80"))
     ),
-    "local: true": Manifest(local=True),
-    "architectures: [amd64, arm64]": Manifest(architectures=("amd64", "arm64")),
+    "local: true": FlavourManifest(local=True),
+    "architectures: [amd64, arm64]": FlavourManifest(architectures=("amd64", "arm64")),
     DISK: None,
 }
 
@@ -80,7 +80,7 @@ BAD = {
 }
 
 
-def parse(text: str) -> Manifest:
+def parse(text: str) -> FlavourManifest:
     return parse_manifest(yaml.safe_load(text), origin="f/flavour.yaml")
 
 
@@ -103,7 +103,7 @@ def test_what_is_wrong_says_where(text: str) -> None:
 
 
 def test_an_empty_file_says_nothing() -> None:
-    assert parse("") == Manifest()
+    assert parse("") == FlavourManifest()
 
 
 def test_an_unknown_key_lists_those_there_are() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import DiskImageError
-from dibo.formats.partitions.reader import Place
+from dibo.formats.partitions.reader import PartitionPlace
 from dibo.inspect.cmdline import cmdline
 from dibo.inspect.guestfish import HostTree
 from dibo.inspect.kernels import Kernel, choose, kernels
@@ -28,7 +28,7 @@ def volume(directory: Path, files: Mapping[str, str], *, number: int = 1, label:
         else:
             place.write_text(text)
     return Volume(
-        place=Place(number=number, offset=number, size=number),
+        place=PartitionPlace(number=number, offset=number, size=number),
         kind="ext4",
         label=label,
         uuid=f"uuid-{number}",
@@ -173,7 +173,7 @@ def test_the_command_line_of_a_root_that_dibo_cannot_read(tmp_path: Path) -> Non
     (kernel,) = kernels([boot])
     with pytest.raises(DiskImageError, match="looks like a root file system"):
         cmdline(kernel, [boot])
-    place = Place(number=2, offset=9, size=9)
+    place = PartitionPlace(number=2, offset=9, size=9)
     foreign = Volume(place=place, kind="xfs", label="data", uuid="u")
     assert cmdline(kernel, [boot, foreign]) == "root=LABEL=data ro"
     alone = replace(foreign, system=volume(tmp_path, {"boot/vmlinuz-6": "k"}, number=3).system)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibo.flavours.model import File, Kind
+from dibo.flavours.model import FlavourFile, FlavourKind
 from dibo.plan import keys
 from dibo.plan.keys import KeyInputs, base_document, canonical, difference, key_of, step_documents
 from dibo.plan.recipe import Recipe
@@ -56,7 +56,7 @@ def keys_of(
     base: keys.Document | None = None,
     runner: str = RUNNER,
     epoch: str = "2026-11",
-    extra: dict[str, tuple[File, ...]] | None = None,
+    extra: dict[str, tuple[FlavourFile, ...]] | None = None,
     revisions: dict[str, str] | None = None,
 ) -> list[str]:
     base = base or base_document(BASE, architecture=recipe.architecture)
@@ -201,7 +201,7 @@ def test_the_environment_that_a_step_declares(flavours: Path) -> None:
 def test_extra_data_of_the_flavour_and_of_what_it_needs(flavours: Path) -> None:
     recipe = recipe_in(flavours)
     before = keys_of(recipe)
-    made = (File(path="ssh-key", kind=Kind.FILE, executable=False, digest="3" * 64),)
+    made = (FlavourFile(path="ssh-key", kind=FlavourKind.FILE, executable=False, digest="3" * 64),)
     assert first_change(before, keys_of(recipe, extra={"web": made})) == 2
     assert first_change(before, keys_of(recipe, extra={"net": made})) == 1
     assert first_change(before, keys_of(recipe, extra={"other": made})) == 3
@@ -298,7 +298,7 @@ def test_a_link_to_a_hook_of_another_phase_brings_it_into_sight(flavours: Path) 
 
 def test_a_private_file_of_extra_data(flavours: Path) -> None:
     recipe = recipe_in(flavours)
-    made = File(path="key", kind=Kind.FILE, executable=False, digest="3" * 64)
+    made = FlavourFile(path="key", kind=FlavourKind.FILE, executable=False, digest="3" * 64)
     before = keys_of(recipe, extra={"other": (made,)})
     assert first_change(before, keys_of(recipe, extra={"other": (replace(made, private=True),)})) == 3
 

@@ -16,28 +16,7 @@ PROJECT = Path(__file__).parents[3]
 FILES_AT_THE_TOP = 6
 FILES_IN_A_FOLDER = 25
 
-OPEN_HOMONYMS = frozenset(
-    {
-        "Answer",
-        "Archive",
-        "Directory",
-        "Entry",
-        "File",
-        "Image",
-        "Kind",
-        "Layout",
-        "Listener",
-        "Manifest",
-        "Node",
-        "Output",
-        "Place",
-        "Plan",
-        "Settings",
-        "Source",
-        "Target",
-        "Writer",
-    }
-)
+OPEN_HOMONYMS: frozenset[str] = frozenset()
 """Class names that still stand for several things. Remove a name once it is unique; add none."""
 
 OPEN_LONG_PARAMETER_LISTS = frozenset(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dibo.deploy.machines import parse_machines
-from dibo.deploy.server import BootServer, Settings
+from dibo.deploy.server import BootServer, ServerSettings
 from pull.main import Machine, deploy
 from pull.web import Patience
 from tests.support.disks.gpt_disks import MIB, make_disk, problems_of
@@ -31,7 +31,7 @@ class Lab:
         self.url = f"{web.url}/web%20image.raw"
         self.digest = f"sha256:{hashlib.sha256(image).hexdigest()}"
         machines = {"7": {"key": KEY, "image": self.url, "method": "pull"}}
-        settings = Settings(listen="127.0.0.1", port=0, state_file=directory / "state")
+        settings = ServerSettings(listen="127.0.0.1", port=0, state_file=directory / "state")
         self.lines: list[str] = []
         self.server = BootServer(
             settings,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dibo.flavours.loader import load_flavour
-from dibo.flavours.model import Kind
+from dibo.flavours.model import FlavourKind
 from pull import bundle
 from tests.support.disks.gpt_disks import MIB, make_disk, problems_of
 from tests.support.servers.fake_registry import FakeRegistry
@@ -96,7 +96,7 @@ def test_the_flavour_has_them_as_files() -> None:
     """Its key covers their bytes, and a step sees files, not links that lead out of what it is given."""
     flavour = load_flavour(PROJECT / "flavours/deploy")
     shared = [file for file in flavour.files if file.path.startswith("lib/")]
-    assert shared and all(file.kind is Kind.FILE for file in shared)
+    assert shared and all(file.kind is FlavourKind.FILE for file in shared)
     for file in shared:
         data = (PROJECT / file.path.removeprefix("lib/")).read_bytes()
         assert file.digest == hashlib.sha256(data).hexdigest()

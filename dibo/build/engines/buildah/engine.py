@@ -27,7 +27,7 @@ from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.buildah import checks
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base, seconds, stored_image
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
-from dibo.build.engines.listener import Listener
+from dibo.build.engines.listener import BuildListener
 from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
@@ -143,7 +143,7 @@ class Buildah:
             keys.INGREDIENTS_LABEL: planned.ingredients,
             keys.LOCAL_LABEL: "true" if planned.step.local else "",
         }
-        listener = Listener(step, noise=_OF_BUILDAH)
+        listener = BuildListener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
             with Process(
                 self._step_argv(step, container, _labels(labels)),

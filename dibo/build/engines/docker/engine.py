@@ -30,7 +30,7 @@ from dibo.build.engines.docker import terminal as docker_terminal
 from dibo.build.engines.docker.image import Blob, archive, config_on, new_config
 from dibo.build.engines.docker.store import DockerStore
 from dibo.build.engines.image_names import FAILED, LAYERS, failed, image_of, layer
-from dibo.build.engines.listener import MARK, Listener
+from dibo.build.engines.listener import MARK, BuildListener
 from dibo.build.sandbox import HOST_NAME
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
@@ -148,7 +148,7 @@ class Docker:
         labels = {keys.KEY_LABEL: planned.key, keys.INGREDIENTS_LABEL: planned.ingredients}
         labels |= {keys.LOCAL_LABEL: "true"} if planned.step.local else {}
         parent = layer(step.parent)
-        listener = Listener(step)
+        listener = BuildListener(step)
         with self._container() as name, step.log.open("w") as log:
             volume = self._volume(name, parent, step.context, mount_point(planned.step))
             argv = command(planned.step)
@@ -205,7 +205,7 @@ class Docker:
             threading.Thread(target=send, daemon=True).start()
             yield
 
-    def _attend(self, container: str, listener: Listener, log: IO[str]) -> int:
+    def _attend(self, container: str, listener: BuildListener, log: IO[str]) -> int:
         """Run a container to its end; its exit code."""
         try:
             for line in lines(self._daemon.start(container)):

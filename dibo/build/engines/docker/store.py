@@ -28,7 +28,7 @@ from dibo.images.layers.stream import Stream
 from dibo.images.manifest import digest_of
 from dibo.images.platforms import Platform
 from dibo.images.sources.docker_archive import DockerArchive
-from dibo.images.sources.files import Archive
+from dibo.images.sources.files import ArchiveFiles
 from dibo.images.sources.tarindex import read_index
 from dibo.plan.keys import KEY_LABEL
 from dibo.system.docker_api import Daemon, NotThere, connected
@@ -214,7 +214,7 @@ class _Saved:
 
     def __init__(self, file: IO[bytes], image: str, architecture: str) -> None:
         what = f"the image {image[:19]} of docker"
-        files = Archive(file.fileno(), read_index(file.fileno(), what=what), path=what)
+        files = ArchiveFiles(file.fileno(), read_index(file.fileno(), what=what), path=what)
         found = DockerArchive(files, name=what, reference="").image(architecture=architecture)
         self.layers = {str(layer.diff_id): layer for layer in found.layers}
         weakref.finalize(self, file.close)

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from dibo.errors import DiskImageError
-from dibo.formats.partitions.reader import Place, places
+from dibo.formats.partitions.reader import PartitionPlace, places
 from dibo.inspect.volumes import volumes
 from dibo.layout.partition_table import encode_gpt
 from tests.support.disks.boot_disks import MIB, Bytes, ext4, survives
@@ -32,7 +32,7 @@ def with_gpt() -> bytearray:
 def test_gpt_from_either_copy() -> None:
     disk = with_gpt()
     wanted = tuple(
-        Place(
+        PartitionPlace(
             number=each.number,
             offset=each.first_lba * 512,
             size=(each.last_lba - each.first_lba + 1) * 512,
@@ -70,7 +70,7 @@ def test_logical_partitions_in_a_circle() -> None:
 def test_a_partition_that_ends_beyond_the_disk_is_cut() -> None:
     disk = bytearray(MIB)
     disk[:512] = mbr((0x83, 1024, 1 << 30))
-    assert places(Bytes(disk)) == (Place(number=1, offset=MIB // 2, size=MIB // 2, kind=0x83),)
+    assert places(Bytes(disk)) == (PartitionPlace(number=1, offset=MIB // 2, size=MIB // 2, kind=0x83),)
 
 
 def test_none() -> None:
