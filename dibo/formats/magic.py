@@ -30,6 +30,7 @@ VHD: Final = b"conectix"
 GPT: Final = b"EFI PART"
 BOOT_SIGNATURE: Final = b"\x55\xaa"
 BOOT_SIGNATURE_AT: Final = 510
+DISK_SIGNATURE_AT: Final = 440
 EXT: Final = b"\x53\xef"
 EXT_AT: Final = 1024 + 0x38
 XFS: Final = b"XFSB"

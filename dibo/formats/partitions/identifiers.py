@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 
 from dibo.formats import magic
 from dibo.formats.partitions import gpt
-from dibo.formats.partitions.mbr import SIGNATURE_AT
 
 MARK: Final = b"# dibo: a deployment may replace the identifiers of this disk\n"
 MARK_OFFSET: Final = 2040 * 512
@@ -50,4 +49,5 @@ def replaced(
             )
     if not head.startswith(magic.BOOT_SIGNATURE, magic.BOOT_SIGNATURE_AT):
         return head
-    return head[:SIGNATURE_AT] + draw().bytes[:4] + head[SIGNATURE_AT + 4 :]
+    start = magic.DISK_SIGNATURE_AT
+    return head[:start] + draw().bytes[:4] + head[start + 4 :]

@@ -30,7 +30,6 @@ RECORD: Final = struct.Struct("<B3sB3sII")
 """Mark, first sector and type, last sector as cylinder, head and sector; first sector, sectors."""
 RECORDS: Final = 4
 TABLE_AT: Final = 446
-SIGNATURE_AT: Final = 440
 ACTIVE: Final = 0x80
 EXTENDED_TYPES: Final = (0x05, 0x0F, 0x85)
 _EXTENDED: Final = 0x0F  # addressed by LBA
@@ -95,4 +94,4 @@ def _chs(lba: int) -> bytes:
 
 def _sector(entries: list[bytes], signature: int) -> bytes:
     table = b"".join(entries).ljust(RECORDS * RECORD.size, b"\0")
-    return bytes(SIGNATURE_AT) + struct.pack("<I2x", signature) + table + magic.BOOT_SIGNATURE
+    return bytes(magic.DISK_SIGNATURE_AT) + struct.pack("<I2x", signature) + table + magic.BOOT_SIGNATURE
