@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from dibo.errors import FlavourError
+from dibo.errors import DiboError, FlavourError, OutputError
 from dibo.flavours.model import FlavourFile, FlavourKind
 from dibo.system import resources
 
@@ -78,15 +78,16 @@ def clone_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> Non
             raise _not_copied(source, target, error) from error
 
 
-def _not_copied(source: Path, target: Path, error: OSError) -> FlavourError:
-    """The error for a copy that cannot be written."""
-    hint = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = (
-            "free some space there, or choose another place with --cache-dir (IMG_PATH); "
-            "`dibo doctor` says how much space is left"
-        )
-    return FlavourError(f"cannot copy {source} to {target}: {error.strerror}", hint=hint)
+def _not_copied(source: Path, target: Path, error: OSError) -> DiboError:
+    """The error for a copy that cannot be written. A full place is no fault of the flavour's."""
+    message = f"cannot copy {source} to {target}: {error.strerror}"
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return FlavourError(message)
+    return OutputError(
+        message,
+        hint="free some space there, or choose another place with --cache-dir (IMG_PATH); "
+        "`dibo doctor` says how much space is left",
+    )
 
 
 def _walk(directory: Path, ignored: Ignored) -> Iterator[Path]:

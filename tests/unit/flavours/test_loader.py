@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.errors import FlavourError, LayoutError, UnknownFlavour
+from dibo.errors import FlavourError, LayoutError, OutputError, UnknownFlavour
 from dibo.flavours.files import clone_files, copy_files, read_tree
 from dibo.flavours.loader import Catalogue, load_flavour
 from dibo.flavours.model import FlavourKind, Phase
@@ -289,7 +289,7 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     ]
     for attempt, copy in enumerate(copies):
         target = tmp_path / str(attempt)
-        with pytest.raises(FlavourError) as caught:
+        with pytest.raises(OutputError) as caught:
             copy(target)
         assert str(target) in caught.value.message
         assert os.strerror(number) in caught.value.message
