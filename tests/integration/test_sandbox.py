@@ -23,6 +23,7 @@ from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
 from tests.support.host.docker_build_env import docker_build_env
 from tests.support.host.host_state import processes
+from tests.support.host.installed_dibo import installed_dibo
 from tests.support.requirements import need, unmet
 from tests.support.timeouts import wait_until
 
@@ -115,6 +116,7 @@ class Prey:
         self.written = place.directory / "written"
         self.shm = Path(f"/dev/shm/dibo-test-{os.getpid()}")
         self.shm.write_text("of the host")
+        installed_dibo()  # installing it ends children of this process that dibo.system.process did not start
         self.sleeper = subprocess.Popen(place.argv(["sleep", "987654"]))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]

@@ -85,7 +85,8 @@ def test_qemu_img_must_know_iscsi(
     machines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As on Debian without qemu-block-extra. Machines that pull do not need it."""
-    (tmp_path / "qemu-img").write_text("#!/bin/sh\necho 'Supported formats: raw qcow2'\n")
+    program = "#!/bin/sh\necho \"qemu-img: Could not open: Unknown driver 'iscsi'\" >&2\nexit 1\n"
+    (tmp_path / "qemu-img").write_text(program)
     (tmp_path / "qemu-img").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     machines.write_text(PULL.replace("pull", "iscsi"))
