@@ -113,9 +113,15 @@ def test_it_serves_until_a_signal_comes(machines: Path) -> None:
     ) as server:
         assert server.stderr is not None
         assert server.stderr.readline() == f"boot server: port {port} of 127.0.0.1; machines: 7\n"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/machines", timeout=TIMEOUT) as answer:
-            assert json.load(answer)["machines"][0]["state"] == "waiting"
-        server.send_signal(signal.SIGTERM)
+        try:
+            token = machines.with_name("machines.yaml.token").read_text().strip()
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/machines", headers={"Authorization": f"Bearer {token}"}
+            )
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                assert json.load(answer)["machines"][0]["state"] == "waiting"
+        finally:
+            server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 143
         assert "nothing was left behind" in server.stderr.read()
     assert json.loads(machines.with_name("machines.yaml.state").read_text()) == {}
