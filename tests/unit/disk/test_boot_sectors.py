@@ -156,7 +156,7 @@ def test_a_disk_that_failed_has_no_table(tmp_path: Path) -> None:
 
 def test_a_root_without_boot_files_on_a_disk_for_uefi_alone() -> None:
     wished = placed(text=UEFI_ONLY)
-    with pytest.raises(LayoutError, match="files for the EFI system partition, the root has none"):
+    with pytest.raises(LayoutError, match="files for the EFI system partition, but the root has none"):
         write_disk(Memory(wished.size), placement=wished, boot=BootFiles())
 
 
