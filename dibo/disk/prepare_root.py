@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from dibo.disk.boot_files import BootFiles
+from dibo.disk.fstab import RULES
 from dibo.errors import LayoutError, RootNotBootable
 from dibo.formats import grub_core
 from dibo.tree.node import Node
@@ -39,7 +40,6 @@ _IDENTITIES: Final = (
     "/var/lib/urandom/random-seed",
     "/var/lib/systemd/credential.secret",
 )
-_RULES: Final = PurePosixPath("/usr/lib/udev/rules.d/61-dibo-root-disk.rules")
 _PROGRAMS: Final = (
     PurePosixPath("/usr/lib/dibo/grub-probe"),
     PurePosixPath("/usr/lib/dibo/is-on-root-disk"),
@@ -95,7 +95,7 @@ def prepare(
         PurePosixPath("/boot/grub/grubenv"): _ENVIRONMENT_BLOCK,
         PurePosixPath("/etc/default/grub.d/60-dibo.cfg"): _defaults(command_line, options, templates),
         PurePosixPath("/etc/fstab"): _fstab(root),
-        _RULES: templates.files[_RULES.name],
+        RULES: templates.files[RULES.name],
         **_modules(root, boot, architecture),
     }
     programs = {path: templates.files[path.name] for path in _PROGRAMS}
