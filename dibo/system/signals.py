@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Final
 
 from dibo.errors import Interrupted
 from dibo.system import waits
@@ -15,6 +16,14 @@ from dibo.system.process import GRACE_SECONDS, process_table
 
 _held_back: list[int] | None = None
 """Signals that came within `uninterrupted`; None outside."""
+
+_DELICATE: Final = frozenset(
+    {"threading", "queue", "concurrent.futures._base", "concurrent.futures.thread", "contextlib"}
+)
+"""Modules that hold a lock, or a context that is about to be entered or left, where Python looks for signals."""
+
+_SOON: Final = 0.002
+"""Seconds until a signal that came at a delicate moment is looked at again."""
 
 
 @contextlib.contextmanager
@@ -35,28 +44,50 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted, once: cleaning up is not interrupted again."""
+    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted, once: cleaning up is not interrupted again.
 
-    def raise_once(signum: int, _frame: FrameType | None) -> None:
+    The exception comes at any line of dibo's own, but not between the taking of a lock and the block that gives it
+    back: a worker would wait for that lock for ever, and whoever joins the worker too. SIGALRM is used for that.
+    """
+    first: list[int] = []
+
+    def raise_once(signum: int, frame: FrameType | None) -> None:
+        if signum != signal.SIGALRM:
+            first.append(signum)
         if _held_back is not None:
-            _held_back.append(signum)
+            _held_back.append(first[0])
             return
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
+        if _is_delicate(frame):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            return
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
         waits.stop()
-        raise Interrupted(signum)
+        raise Interrupted(first[0])
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {each: signal.signal(each, raise_once) for each in signals}
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    before = {number: signal.signal(number, raise_once) for number in signals}
     try:
         yield
     except Interrupted:
         _end_descendants()
         raise
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         waits.resume()
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Whether an exception raised here could leave a lock taken. Where these modules wait, it cannot: there they give
+    back what they hold, and are written to be interrupted (threading.Condition.wait, Thread.join).
+    """
+    if frame is None or frame.f_globals.get("__name__") not in _DELICATE:
+        return False
+    name = frame.f_code.co_name
+    waits_here = name in ("join", "_wait_for_tstate_lock") or (name == "wait" and "gotit" in frame.f_locals)
+    return not waits_here
 
 
 def _end_descendants() -> None:
