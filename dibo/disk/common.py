@@ -77,7 +77,7 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
         places,
         LoadOptions(
             limits=limits,
-            keep=KEPT_FILES if root.built else (*KEPT_FILES, *GRUB_FILES),
+            keep=(*KEPT_FILES, *GRUB_FILES),
             clamp=source.epoch if source.clamp else None,
             progress=lambda done: report.line(f"{human_size(done)} read"),
             ledger=ledger,

@@ -35,19 +35,9 @@ def disk() -> Iterator[Path]:
         try:
             user.run_as(builder, "dibo", ["build", "--tag", IMAGE, *stack], timeout=BUILD_SECONDS)
             output = str(directory / "disk")
-            user.run_as(
-                builder,
-                "dibo",
-                [
-                    "convert",
-                    f"containers-storage:{IMAGE}",
-                    "-o",
-                    output,
-                    "--engine",
-                    "docker",
-                ],  # which is not there
-                timeout=BUILD_SECONDS,
-            )
+            no_engine = ["--engine", "docker"]  # which is not there
+            convert = ["convert", f"containers-storage:{IMAGE}", "-o", output, *no_engine]
+            user.run_as(builder, "dibo", convert, timeout=BUILD_SECONDS)
         except CommandFailed as error:
             pytest.fail("\n".join(error.tail), pytrace=False)
         yield directory / "disk.qcow2"

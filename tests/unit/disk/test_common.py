@@ -11,12 +11,16 @@ import yaml
 
 from dibo.artefacts.converter import Converter, Takes
 from dibo.build.engine import Root
-from dibo.disk.common import look_for_boot_files, needs_boot_files
+from dibo.disk.common import load_root, look_for_boot_files, needs_boot_files
+from dibo.disk.plan import DiskSource
 from dibo.disk.request import DiskRequest
 from dibo.errors import RootNotBootable
 from dibo.images.image import Layer, Reader
+from dibo.images.layers.limits import Limits
 from dibo.layout.merge import parse_layout
 from dibo.system.report import Report
+from dibo.tree.query import find
+from dibo.tree.sinks import Nowhere
 from dibo.units import GIB
 from tests.support.images.tar_layers import file, layer
 from tests.unit.disk.sample_requests import EXAMPLE
@@ -76,3 +80,13 @@ def test_no_layer_is_read_below_those_that_have_what_is_needed() -> None:
 def test_what_is_missing_is_named(files: list[bytes], message: str) -> None:
     with pytest.raises(RootNotBootable, match=message):
         look(layer(*files))
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_what_boot_files_are_made_of_is_kept(built: bool) -> None:
+    """Also of a root that dibo built: its flavours need not have been those that make one bootable."""
+    root = Root(name="made up", layers=(layer(GRUB, KERNEL, INITRAMFS),), built=built)
+    source = DiskSource(root=root, identity="made up", epoch=0, manifest=None)
+    tree = load_root(source, Limits(), Nowhere(), Report(io.StringIO()))
+    module = find(tree.root, "/usr/lib/grub/i386-pc/normal.mod")
+    assert module is not None and module.data == b"module"
