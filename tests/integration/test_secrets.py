@@ -246,11 +246,7 @@ def test_secrets_end_up_nowhere(place: tuple[BuildEnv, tuple[Path, ...]], hub: t
     blobs = [path for path in registry_directory.rglob("data") if path.is_file()]
     assert len(blobs) > 5
     assert found_below(env.cache, env.directory / "data", registry_directory, env.temporary, *stores) == {}
-    assert left_in_memory() == []
-
-
-def left_in_memory() -> list[str]:
-    return [path.name for path in Path("/dev/shm").glob("dibo-*")]
+    assert found_below(*Path("/dev/shm").glob("dibo-*")) == {}
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
