@@ -36,14 +36,11 @@ def build_and_push(
             session.build(job)
         if tag is not None:
             session.engine.tag(key, tag)
-        digest = push_image.push(
-            job,
-            name,
+        source = push_image.PushSource(
             caches=caches,
-            engine=session.engine,
-            in_engine=in_engine,
-            include_local=include_local,
-            run=session.run,
-            report=report,
+            store=session.engine.store(architecture=settings.architecture) if in_engine else None,
+        )
+        digest = push_image.push(
+            job, name, source=source, include_local=include_local, run=session.run, report=report
         )
         return f"{name}@{digest}"

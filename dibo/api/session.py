@@ -79,15 +79,10 @@ class Session:
         with self._exchange(job) as (brought, on_layer):
             if brought.plan.to_run or not brought.plan.base_held:
                 self.engine.check()
-            spine.build(
-                brought,
-                self.engine,
-                workspace=self.workspace,
-                run=self.run,
-                report=self.report,
-                held=self.held,
-                on_layer=on_layer,
+            build_run = spine.BuildRun(
+                engine=self.engine, workspace=self.workspace, run=self.run, report=self.report
             )
+            spine.build(brought, build_run, held=self.held, on_layer=on_layer)
 
     def with_root(self, job: spine.Job, make: Make, *, needs_directory: bool = False) -> tuple[Path, ...]:
         """Let `make` make artefacts of the job's root: of a cache's, where one holds it whole, else of the engine's,

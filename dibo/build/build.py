@@ -61,6 +61,16 @@ class Job:
         return start_of(self.plan.epoch)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRun:
+    """What a build works with: the engine, the directories of the cache and of this run, and the report."""
+
+    engine: Engine
+    workspace: Workspace
+    run: Run
+    report: Report
+
+
 def catalogue(settings: Settings, *, copies: Path | None = None) -> Catalogue:
     """The flavours of the search path: what the user named, then the built-in ones. With `copies`, the files of those
     that are read are copied there."""
@@ -138,11 +148,8 @@ def base_settings(settings: Settings) -> BaseSettings:
 
 def build(
     job: Job,
-    engine: Engine,
+    build_run: BuildRun,
     *,
-    workspace: Workspace,
-    run: Run,
-    report: Report,
     held: Mapping[str, float],
     on_layer: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -152,57 +159,49 @@ def build(
     job.secrets.require_for(planned.step for planned in plan.to_run)
     made = dict(held)
     if not plan.base_held:
-        with _alone(plan.base_key, f"base {plan.base_name}", engine, workspace, report) as made_by_another:
+        title = f"base {plan.base_name}"
+        with _alone(plan.base_key, title, build_run) as made_by_another:
             if not made_by_another:
-                with report.task(f"base {plan.base_name}"):
+                with build_run.report.task(title):
                     labels = {keys.KEY_LABEL: plan.base_key, keys.INGREDIENTS_LABEL: plan.base_ingredients}
-                    engine.import_base(job.base.source(), key=plan.base_key, labels=labels)
+                    build_run.engine.import_base(job.base.source(), key=plan.base_key, labels=labels)
         on_layer(plan.base_key)
     parent = plan.start
     made.setdefault(parent, time.time())
     for number, planned in enumerate(plan.to_run, start=plan.resume + 1):
         title = f"[{number}/{len(plan.steps)}] {planned.step.title}"
-        with _alone(planned.key, title, engine, workspace, report) as made_by_another:
+        with _alone(planned.key, title, build_run) as made_by_another:
             if not made_by_another:
-                _run_step(
-                    job, engine, planned, parent, title, made, workspace=workspace, run=run, report=report
-                )
+                _run_step(job, planned, build_run, title=title, parent=parent, parent_made=made[parent])
         parent = planned.key
         made[parent] = time.time()
         on_layer(parent)
 
 
 @contextlib.contextmanager
-def _alone(key: str, title: str, engine: Engine, workspace: Workspace, report: Report) -> Iterator[bool]:
+def _alone(key: str, title: str, build_run: BuildRun) -> Iterator[bool]:
     """Let no other build on this machine make the layer `key` meanwhile; whether one has just made it."""
 
     def tell(holder: str) -> None:
-        report.say(f"{title}: waiting for {holder}, which builds this layer")
+        build_run.report.say(f"{title}: waiting for {holder}, which builds this layer")
 
-    with exclusive(workspace.locks, key, on_wait=tell) as waited:
-        there = waited and key in engine.held()
-        if there:
-            report.say(f"{title}: another build has made it")
-        yield there
+    with exclusive(build_run.workspace.locks, key, on_wait=tell) as waited:
+        made_by_another = waited and key in build_run.engine.held()
+        if made_by_another:
+            build_run.report.say(f"{title}: another build has made it")
+        yield made_by_another
 
 
 def _run_step(
-    job: Job,
-    engine: Engine,
-    planned: PlannedStep,
-    parent: str,
-    title: str,
-    made: Mapping[str, float],
-    *,
-    workspace: Workspace,
-    run: Run,
-    report: Report,
+    job: Job, planned: PlannedStep, build_run: BuildRun, *, title: str, parent: str, parent_made: float
 ) -> None:
+    """Make the layer of one step; `parent_made` is when the layer below was made, in seconds since 1970."""
+    engine, run, report = build_run.engine, build_run.run, build_run.report
     directory = run.subdirectory("context")
     context.stage(
         planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=directory
     )
-    fresh = {"DIBO_FRESH": "1"} if time.time() - made[parent] < _FRESH_SECONDS else {}
+    fresh = {"DIBO_FRESH": "1"} if time.time() - parent_made < _FRESH_SECONDS else {}
     failed = f"failed-{planned.key}"
     with report.task(title), job.secrets.files(planned.step.secrets, run) as secrets:
         step = StepRun(
@@ -212,7 +211,7 @@ def _run_step(
             environment={**process.proxies(), **fresh},
             secrets=secrets,
             mask=job.secrets.mask,
-            log=workspace.logs / f"{planned.key}.log",
+            log=build_run.workspace.logs / f"{planned.key}.log",
             on_output=report.line,
             on_hook=lambda hook: report.line(f"{planned.step.flavour or 'dibo'}: {hook}"),
         )

@@ -13,16 +13,15 @@ import contextlib
 import queue
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from dibo.build.engine import Store
 from dibo.cache import entry
 from dibo.cache.lookup import CacheRepository
-from dibo.cache.upload import BlobOrigin, Uploader
+from dibo.cache.upload import Uploader, UploadOptions
 from dibo.errors import DiboError, Interrupted, LocalLayers
 from dibo.images.image import Image
 from dibo.images.manifest import digest_of
@@ -73,25 +72,20 @@ class Publisher:
         self,
         remotes: Sequence[CacheRepository],
         store: Store,
+        options: UploadOptions,
         *,
-        directory: Path,
-        compression: str,
         refresh: bool,
         report: Report,
-        origins: Sequence[BlobOrigin] = (),
     ) -> None:
-        """`directory` is for packed layers. With `refresh`, entries that are there are replaced."""
+        """With `refresh`, entries that are there are replaced, and blobs that are there are checked."""
         self._store, self._refresh, self._report = store, refresh, report
         self._targets = [
             _Destination(
                 remote,
                 Uploader(
                     remote.name,
-                    directory=directory,
-                    compression=compression,
-                    origins=origins,
+                    replace(options, check_present=refresh),
                     damaged=remote.damaged,
-                    distrusts=refresh,
                     check_cancelled=self._check_cancelled,
                 ),
             )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dibo.build.build import Job
-from dibo.build.engine import Engine
+from dibo.build.engine import Store
 from dibo.cache import entry
 from dibo.cache.lookup import Caches
 from dibo.cache.session import origins
-from dibo.cache.upload import Uploader
+from dibo.cache.upload import Uploader, UploadOptions
 from dibo.errors import LayoutError, LocalLayers, UsageError
 from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
@@ -44,42 +45,42 @@ def refuse_local(job: Job) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushSource:
+    """Where the layers of the image to push are."""
+
+    caches: Caches
+    store: Store | None
+    """The engine's store if the image is there; None if a cache has all of it."""
+
+
 def push(
-    job: Job,
-    name: ImageName,
-    *,
-    caches: Caches,
-    engine: Engine,
-    in_engine: bool,
-    include_local: bool,
-    run: Run,
-    report: Report,
+    job: Job, name: ImageName, *, source: PushSource, include_local: bool, run: Run, report: Report
 ) -> str:
     """Push the image that ends with the job's last layer; its digest. What a cache in the same registry has is taken
     over from there. Raises RegistryError, Unreachable, LocalLayers for secrets in what would be sent."""
     key = job.plan.image_key
-    found = caches.find(key)
-    settings = job.settings
-    sources = origins(job.base, caches, also=name.host)
-    if found is not None:
-        sources.append((found[0].name, found[1].image))
-    sender = Uploader(
-        ImageName(host=name.host, repository=name.repository),
+    cached = source.caches.find(key)
+    blob_origins = origins(job.base, source.caches, also=name.host)
+    if cached is not None:
+        blob_origins.append((cached[0].name, cached[1].image))
+    options = UploadOptions(
         directory=run.subdirectory("push"),
-        compression=settings.layer_compression,
-        origins=sources,
-        guarded=not include_local,
+        compression=job.settings.layer_compression,
+        origins=blob_origins,
+        refuse_secrets=not include_local,
     )
-    if in_engine:
-        image = engine.store(architecture=settings.architecture).image(key)
+    sender = Uploader(ImageName(host=name.host, repository=name.repository), options)
+    if source.store is not None:
+        image = source.store.image(key)
     else:
-        assert found is not None
-        image = found[1].image
+        assert cached is not None
+        image = cached[1].image
     with report.task(f"push {name}") as task:
         titles = (f"base {job.plan.base_name}", *(planned.step.title for planned in job.plan.steps))
         below = len(image.layers) - len(job.plan.steps)
         for place, layer in enumerate(image.layers):
-            if in_engine:
+            if source.store is not None:
                 sender.bring(layer, title=titles[max(0, place - below + 1)], base=place < below)
             else:
                 sender.copy(layer)
@@ -88,7 +89,7 @@ def push(
             entry.Provenance(key=key, ingredients=job.plan.steps[-1].ingredients, titles=titles),
             layers=sender.stored(image),
         )
-        trust_of(settings).sign(name, digest_of(documents.manifest))
+        trust_of(job.settings).sign(name, digest_of(documents.manifest))
         digest = sender.put(documents, name)
         task.note(f"{human_size(sender.sent)} sent")
     return digest

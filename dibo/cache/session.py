@@ -14,7 +14,7 @@ from dibo.build.engine import Engine, Store
 from dibo.cache.entry import CREATED
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
-from dibo.cache.upload import BlobOrigin
+from dibo.cache.upload import BlobOrigin, UploadOptions
 from dibo.errors import DiboError, EngineError, OutputError, ToolMissing
 from dibo.images.manifest import checked
 from dibo.images.registry.api import read_manifest
@@ -82,15 +82,12 @@ def exchange(
     made, for it to be stored in the caches, at the latest when this ends."""
     settings = job.settings
     store = engine.store(architecture=settings.architecture)
-    with Publisher(
-        caches.remotes,
-        store,
+    options = UploadOptions(
         directory=run.subdirectory("upload"),
         compression=settings.layer_compression,
-        refresh=settings.refresh,
-        report=report,
         origins=origins(job.base, caches),
-    ) as publisher:
+    )
+    with Publisher(caches.remotes, store, options, refresh=settings.refresh, report=report) as publisher:
         job = bring(job, caches, held, store=store, report=report)
         there = [key for key in job.plan.keys if any(remote.usable(key) for remote in caches.remotes)]
         if there and not settings.refresh:

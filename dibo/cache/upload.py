@@ -11,6 +11,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -30,34 +31,43 @@ BlobOrigin = tuple[ImageName, Image]
 """An image in a registry, and its repository: its blobs may be taken over from there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOptions:
+    """How layers are uploaded."""
+
+    directory: Path
+    """For one compressed layer at a time."""
+    compression: str
+    """zstd, gzip or none."""
+    origins: Sequence[BlobOrigin] = ()
+    """Images whose blobs the registry can take over, if they are in the same registry."""
+    refuse_secrets: bool = True
+    """Scan layers for secrets, and do not send those that have some."""
+    check_present: bool = False
+    """Read a blob that the repository has, and compare its digest, before it counts as present."""
+
+
 class Uploader:
-    """Brings layers into `repository`. `directory` is for packed ones. `check_cancelled` is called again and again and
-    may raise, to stop. Methods raise RegistryError, Unreachable, OSError, and what reading a layer raises."""
+    """Brings layers into `repository`. `damaged` are digests of blobs there whose content does not match.
+    `check_cancelled` is called again and again and may raise, to stop. Methods raise RegistryError, Unreachable,
+    OSError, and what reading a layer raises."""
 
     def __init__(
         self,
         repository: ImageName,
+        options: UploadOptions,
         *,
-        directory: Path,
-        compression: str,
-        origins: Sequence[BlobOrigin] = (),
-        guarded: bool = True,
         damaged: set[str] | None = None,
-        distrusts: bool = False,
         check_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`guarded`: layers are looked into, and those with secrets are not sent. `damaged`: blobs that the repository
-        has and that are not what they should be. `distrusts`: a blob that is there is read before it counts."""
         self.repository = repository
         self.have: dict[str, LayerDescriptor] = {}
         """What the repository has of a layer, by its diff_id."""
         self.sent = 0
         """Bytes."""
-        self._directory, self._compression = directory, compression
-        self._origins = [(place, image) for place, image in origins if place.host == repository.host]
-        self._guarded, self._check_cancelled = guarded, check_cancelled
+        self._options, self._check_cancelled = options, check_cancelled
+        self._origins = [(name, image) for name, image in options.origins if name.host == repository.host]
         self._damaged = damaged if damaged is not None else set()
-        self._distrusts = distrusts
         self._held_back: dict[str, LocalLayers] = {}
 
     def learn(self, stored: Mapping[str, LayerDescriptor]) -> None:
@@ -77,7 +87,7 @@ class Uploader:
             raise self._held_back[diff_id]
         if diff_id in self.have or self._taken_over(diff_id):
             return
-        path = self._directory / "layer"
+        path = self._options.directory / "layer"
         try:
             for variant in range(_VARIANTS):
                 stored = self._compress(layer, path, variant, title=title, base=base)
@@ -97,12 +107,12 @@ class Uploader:
         stored = compress_layer(
             layer,
             path,
-            compression=self._compression,
+            compression=self._options.compression,
             variant=variant,
             scanner=scanner,
             check_cancelled=self._check_cancelled,
         )
-        if scanner.found and self._guarded:
+        if scanner.found and self._options.refuse_secrets:
             error = LocalLayers(
                 f"{title} has {scanner.found[0]}: this layer and those above it stay on this machine",
                 hint="take it out, or write `local: true` into the flavour that brings it",
@@ -131,12 +141,12 @@ class Uploader:
 
     def _taken_over(self, diff_id: str) -> bool:
         """Whether the registry takes a layer from another repository."""
-        for place, image in self._origins:
+        for name, image in self._origins:
             for layer in image.layers:
                 stored = stored_as(layer) if layer.diff_id == diff_id else None
                 if stored is None or stored.digest in self._damaged:
                     continue
-                if api.mount(self.repository, stored.digest, mount_from=place.repository):
+                if api.mount(self.repository, stored.digest, mount_from=name.repository):
                     self.have[diff_id] = stored
                     return True
         return False
@@ -149,7 +159,7 @@ class Uploader:
         if not api.exists(self.repository, stored.digest):
             api.push_blob(self.repository, stored.digest, stored.size, source)
             self.sent += stored.size
-        elif self._distrusts and not self._is_whole(stored):
+        elif self._options.check_present and not self._is_whole(stored):
             self._damaged.add(stored.digest)
             return False
         return True

@@ -17,6 +17,7 @@ import pytest
 from dibo.cache import entry, maintenance
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches
 from dibo.cache.publish import PendingLayer, Publisher
+from dibo.cache.upload import UploadOptions
 from dibo.cache.verify import verify
 from dibo.errors import EngineError, HookFailed, Interrupted, RegistryError, VerificationFailed
 from dibo.images.image import Image, Layer, Reader
@@ -148,8 +149,7 @@ def publisher(
     return Publisher(
         remotes,
         store,
-        directory=tmp_path,
-        compression="zstd",
+        UploadOptions(directory=tmp_path, compression="zstd"),
         refresh=refresh,
         report=remotes[0].report,
     )
@@ -261,11 +261,9 @@ def test_a_base_in_the_same_registry_is_taken_over(
     with Publisher(
         [remote],
         store,
-        directory=tmp_path,
-        compression="zstd",
+        UploadOptions(directory=tmp_path, compression="zstd", origins=[(where.name, base.image)]),
         refresh=False,
         report=remote.report,
-        origins=[(where.name, base.image)],
     ) as publishing:
         publishing.add(item(store, "base"))
     assert store.opened == []

@@ -15,6 +15,7 @@ import pytest
 from dibo.cache import entry
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches
 from dibo.cache.publish import PendingLayer, Publisher
+from dibo.cache.upload import UploadOptions
 from dibo.cache.verify import verify
 from dibo.errors import DiboError
 from dibo.images.image import Image
@@ -97,8 +98,7 @@ class Cache:
         with Publisher(
             [remote],
             Store(mark),
-            directory=self.directory,
-            compression=compression,
+            UploadOptions(directory=self.directory, compression=compression),
             refresh=refresh,
             report=remote.report,
         ) as publisher:
