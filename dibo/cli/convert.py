@@ -19,6 +19,7 @@ from dibo.cli.options import (
     settings_of,
     whole_number,
 )
+from dibo.images.sources.table import SOURCES
 from dibo.system.report import Report, answer
 
 SUMMARY: Final = "make a disk from an existing container image, without privileges"
@@ -29,8 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "reference",
         metavar="IMAGE",
-        help="[HOST[:PORT]/]PATH[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, "
-        "containers-storage:NAME, docker-daemon:NAME",
+        help=", ".join(kind.form for kind in SOURCES.values()),
     )
     add_artefact_options(parser)
     add_architecture(parser, "which image of several, such as amd64 or amd64/v2 (this machine's)")

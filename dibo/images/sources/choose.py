@@ -1,132 +1,62 @@
-"""From what a user writes to an image: FORMS has all that it can be.
+"""Finds the source of an image by its reference, in the table of sources.
 
-As with bases, a word without a host is not taken for an image of Docker Hub: a wrong guess would be found out late.
+As with bases, a word without a host is not taken for an image of Docker Hub: a wrong guess would be noticed late.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from dibo.errors import DiboError, UsageError
 from dibo.images.image import Image
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.sources.archive import open_archive
-from dibo.images.sources.docker_archive import DockerArchive
-from dibo.images.sources.files import DirectoryFiles
-from dibo.images.sources.layout import LayoutImages
-from dibo.images.sources.skopeo_dir import SkopeoDirectory
-
-FORMS: Final = {
-    "HOST[:PORT]/PATH[:TAG][@DIGEST]": "in a registry",
-    "docker://PATH[:TAG][@DIGEST]": "the same, or, without a host, at Docker Hub",
-    "oci:DIR[:TAG or @DIGEST]": "in an OCI layout",
-    "oci-archive:FILE[:TAG or @DIGEST]": "in a tar of an OCI layout",
-    "docker-archive:FILE[:NAME or :@N]": "in what `docker save` or `podman save` wrote",
-    "dir:DIR": "in what `skopeo copy` wrote to `dir:`",
-    "containers-storage:NAME": "in the store of buildah and podman",
-    "docker-daemon:NAME": "in the store of the docker daemon",
-}
-POSSIBLE: Final = "\n".join(
-    ["an image is one of", *(f"  {form:33}  {where.replace('`', '')}" for form, where in FORMS.items())]
-)
-
-
-_ELSEWHERE: Final = frozenset(form.partition(":")[0] for form in FORMS if ":" in form.partition("[")[0]) - {
-    "docker"
-}
+from dibo.images.sources.table import POSSIBLE, SOURCES, ImagePlace, ImageRequest
 
 
 @contextlib.contextmanager
 def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterator[Image]:
     """The image that `reference` names, for `architecture` (Debian's word), with its files open.
 
-    What can be read only once is kept in nameless files in `scratch`. Raises UsageError for what names no image,
-    ImageError, VerificationFailed, RegistryError, Unreachable, ToolMissing, EngineError.
+    What can be read only once is kept in nameless files in `scratch`. Raises UsageError if no source fits, and what
+    opening an image raises (`dibo.images.sources.table.Open`).
     """
-    kind, colon, rest = reference.partition(":")
-    with contextlib.ExitStack() as stack:
-        match kind if colon else "":
-            case "oci":
-                path, which = split(rest, lambda found: (found / "index.json").is_file(), reference)
-                yield LayoutImages(DirectoryFiles(path), name=reference, reference=which).image(
-                    architecture=architecture
-                )
-            case "dir":
-                path = _path(rest, reference)
-                yield SkopeoDirectory(DirectoryFiles(path), name=reference).image(architecture=architecture)
-            case "oci-archive":
-                path, which = split(rest, Path.is_file, reference)
-                files = stack.enter_context(open_archive(path, scratch=scratch))
-                yield LayoutImages(files, name=reference, reference=which).image(architecture=architecture)
-            case "docker-archive":
-                path, which = split(rest, Path.is_file, reference)
-                files = stack.enter_context(open_archive(path, scratch=scratch))
-                yield DockerArchive(files, name=reference, reference=which).image(architecture=architecture)
-            case "containers-storage":
-                from dibo.images.sources.containers_storage import store_image
-
-                yield store_image(rest, reference=reference, architecture=architecture, scratch=scratch)
-            case "docker-daemon":
-                from dibo.images.sources.docker_daemon import daemon_image
-
-                yield stack.enter_context(
-                    daemon_image(rest, reference=reference, architecture=architecture, scratch=scratch)
-                )
-            case _ if reference.startswith("docker://") or _is_in_a_registry(reference):
-                from dibo.images.sources.registry import registry_image  # brings oras along, which takes long
-
-                yield registry_image(
-                    reference.removeprefix("docker://"), reference=reference, architecture=architecture
-                )
-            case _:
-                raise UsageError(f"{reference!r} names no image", hint=_hint(reference))
+    prefix = _prefix(reference)
+    if prefix is None:
+        raise UsageError(f"{reference!r} names no image", hint=_hint(reference))
+    request = ImageRequest(
+        reference=reference,
+        name=reference.removeprefix(prefix),
+        architecture=architecture,
+        scratch=scratch,
+    )
+    with SOURCES[prefix].open(request) as image:
+        yield image
 
 
 def registry_name(reference: str) -> ImageName | None:
     """The name of an image in a registry; None for one that is somewhere else. Raises UsageError."""
-    kind, colon, _ = reference.partition(":")
-    if colon and kind in _ELSEWHERE:
+    prefix = _prefix(reference)
+    if prefix is None or SOURCES[prefix].place is not ImagePlace.REGISTRY:
         return None
-    if reference.startswith("docker://") or _is_in_a_registry(reference):
-        return parse_image_name(reference)
-    return None
+    return parse_image_name(reference)
+
+
+def _prefix(reference: str) -> str | None:
+    """The key of the source in SOURCES; None if no source fits."""
+    prefix = next((prefix for prefix in SOURCES if prefix and reference.startswith(prefix)), "")
+    return prefix if prefix or _is_in_a_registry(reference) else None
 
 
 def _is_in_a_registry(reference: str) -> bool:
-    """A path could look like it: what is there is meant, and gets a hint."""
+    """Whether it begins with a host. A path that exists may look so too; it gets a hint instead."""
     with contextlib.suppress(OSError, ValueError):  # a name that is too long, or has a NUL
         if Path(reference).exists():
             return False
     return names_a_host(reference) and not reference.startswith(("/", "./", "../", "~"))
-
-
-def split(text: str, is_one: Callable[[Path], bool], reference: str) -> tuple[Path, str]:
-    """A path and what follows it: a tag, `@…`, or nothing. A path may have colons in it when something is there:
-    the shortest path that `is_one` counts."""
-    ends = [at for at, letter in enumerate(text) if letter in ":@"]
-    for end in (*ends, len(text)):
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
-            if end and is_one(Path(text[:end]).expanduser()):
-                return _path(text[:end], reference), _which(text[end:])
-    end = next((at for at in ends if text[at] == ":" or text[at : at + 5] == "@sha2"), len(text))
-    return _path(text[:end], reference), _which(text[end:])
-
-
-def _which(text: str) -> str:
-    return text.removeprefix(":")
-
-
-def _path(text: str, reference: str) -> Path:
-    if not text or "\0" in text:
-        raise UsageError(f"{reference!r} names no file or directory", hint=POSSIBLE)
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UsageError(f"{reference!r}: {error}") from error
 
 
 def _hint(reference: str) -> str:

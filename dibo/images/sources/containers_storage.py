@@ -36,6 +36,7 @@ from dibo.images.sources.blobs import not_for
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.files import DirectoryFiles
 from dibo.images.sources.skopeo_dir import SkopeoDirectory
+from dibo.images.sources.table import ImageRequest
 from dibo.system import process
 
 _PIPE: Final = 1 << 20  # bytes: the most that a user may ask for (pipe(7), pipe-max-size)
@@ -51,6 +52,17 @@ class StoredLayer:
     split: Path
     diff_id: str
     size: int
+
+
+@contextlib.contextmanager
+def open_image(request: ImageRequest) -> Iterator[Image]:
+    """The image that buildah knows by a name. Raises as `store_image` does."""
+    yield store_image(
+        request.name,
+        reference=request.reference,
+        architecture=request.architecture,
+        scratch=request.scratch,
+    )
 
 
 def store_image(name: str, *, reference: str, architecture: str, scratch: Path) -> Image:

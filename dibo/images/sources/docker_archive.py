@@ -10,10 +10,13 @@ layer's stored bytes, only the config has those of the tars.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import posixpath
 import re
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dibo.errors import ImageError, UsageError
@@ -22,8 +25,20 @@ from dibo.images.image import Image, Layer
 from dibo.images.manifest import digest_of
 from dibo.images.platforms import preference
 from dibo.images.reference import parse_image_name
+from dibo.images.sources.archive import open_archive
 from dibo.images.sources.blobs import not_for
 from dibo.images.sources.files import Files
+from dibo.images.sources.paths import split_path
+from dibo.images.sources.table import ImageRequest
+
+
+@contextlib.contextmanager
+def open_image(request: ImageRequest) -> Iterator[Image]:
+    """An image in a tar, perhaps compressed."""
+    path, image_name = split_path(request, is_image=Path.is_file)
+    with open_archive(path, scratch=request.scratch) as files:
+        archive = DockerArchive(files, name=request.reference, reference=image_name)
+        yield archive.image(architecture=request.architecture)
 
 
 class DockerArchive:

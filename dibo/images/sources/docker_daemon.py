@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from dibo.errors import ImageError
 from dibo.images.image import Image
 from dibo.images.sources.archive import spooled
 from dibo.images.sources.docker_archive import DockerArchive
 from dibo.images.sources.files import ArchiveFiles
+from dibo.images.sources.table import ImageRequest
 from dibo.images.sources.tarindex import read_index
 from dibo.system.docker_api import NotThere, connected
 
 
 @contextlib.contextmanager
-def daemon_image(name: str, *, reference: str, architecture: str, scratch: Path) -> Iterator[Image]:
-    """The image that the daemon knows as `name`, a name or an id; `reference` is what the user wrote.
+def open_image(request: ImageRequest) -> Iterator[Image]:
+    """The image that the daemon knows by a name or an id.
 
     Raises ImageError, VerificationFailed, OutputError, EngineError.
     """
+    name, reference, scratch = request.name, request.reference, request.scratch
     with connected(scratch=scratch) as daemon:
         try:
             # By its id, so that there is but one in the archive.
@@ -36,7 +37,7 @@ def daemon_image(name: str, *, reference: str, architecture: str, scratch: Path)
             ) from error
         with spool as file:
             files = ArchiveFiles(file.fileno(), read_index(file.fileno(), what=reference), path=reference)
-            yield DockerArchive(files, name=reference, reference="").image(architecture=architecture)
+            yield DockerArchive(files, name=reference, reference="").image(architecture=request.architecture)
 
 
 class _Stream:

@@ -10,18 +10,40 @@ whole name of the image is in the annotation io.containerd.image.name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Final
 
 from dibo.errors import ImageError
 from dibo.images import documents
 from dibo.images.documents import Descriptor
 from dibo.images.image import Image, Reader
+from dibo.images.sources.archive import open_archive
 from dibo.images.sources.blobs import find_image, find_manifest
-from dibo.images.sources.files import Files
+from dibo.images.sources.files import DirectoryFiles, Files
+from dibo.images.sources.paths import split_path
+from dibo.images.sources.table import ImageRequest
 
 _HINT: Final = "is it an OCI layout?"
+
+
+@contextlib.contextmanager
+def open_directory(request: ImageRequest) -> Iterator[Image]:
+    """An image in a directory."""
+    path, tag = split_path(request, is_image=lambda path: (path / "index.json").is_file())
+    images = LayoutImages(DirectoryFiles(path), name=request.reference, reference=tag)
+    yield images.image(architecture=request.architecture)
+
+
+@contextlib.contextmanager
+def open_tar(request: ImageRequest) -> Iterator[Image]:
+    """An image in a tar, perhaps compressed."""
+    path, tag = split_path(request, is_image=Path.is_file)
+    with open_archive(path, scratch=request.scratch) as files:
+        images = LayoutImages(files, name=request.reference, reference=tag)
+        yield images.image(architecture=request.architecture)
 
 
 class LayoutImages:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from dibo.errors import RegistryError, Unreachable
@@ -12,6 +14,13 @@ from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
 from dibo.images.sources.blobs import find_image, find_manifest
+from dibo.images.sources.table import ImageRequest
+
+
+@contextlib.contextmanager
+def open_image(request: ImageRequest) -> Iterator[Image]:
+    """The image in its registry. Raises as `registry_image` does."""
+    yield registry_image(request.name, reference=request.reference, architecture=request.architecture)
 
 
 def registry_image(text: str, *, reference: str, architecture: str) -> Image:

@@ -10,7 +10,9 @@ containers-transports(5). Files are named by sha256; blobs of another algorithm 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from dibo.errors import ImageError
@@ -18,8 +20,17 @@ from dibo.images import documents
 from dibo.images.documents import Descriptor
 from dibo.images.image import Image, Reader
 from dibo.images.sources.blobs import find_image
-from dibo.images.sources.files import Files
+from dibo.images.sources.files import DirectoryFiles, Files
 from dibo.images.sources.layout import require_size
+from dibo.images.sources.paths import whole_path
+from dibo.images.sources.table import ImageRequest
+
+
+@contextlib.contextmanager
+def open_image(request: ImageRequest) -> Iterator[Image]:
+    """The image in a directory."""
+    files = DirectoryFiles(whole_path(request))
+    yield SkopeoDirectory(files, name=request.reference).image(architecture=request.architecture)
 
 
 class SkopeoDirectory:

@@ -24,7 +24,7 @@ from dibo.flavours.ignore import BUILT_IN
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.model import Phase
 from dibo.flavours.schema import SCHEMA
-from dibo.images.sources.choose import FORMS
+from dibo.images.sources.table import SOURCES
 from dibo.settings.settings import RAMDISK_VARIABLES, VARIABLES
 from tests.support.markdown import PROJECT, anchors, generated, links, pages, table, with_generated
 
@@ -110,7 +110,7 @@ def _types_table() -> str:
 
 
 def _images_table() -> str:
-    return table(("image", "where it is"), [(f"`{form}`", where) for form, where in FORMS.items()])
+    return table(("image", "where it is"), [(f"`{kind.form}`", kind.means) for kind in SOURCES.values()])
 
 
 TABLES: list[tuple[Path, str, Callable[[], str]]] = [
@@ -152,8 +152,8 @@ def test_help_names_every_variable_and_phase() -> None:
 
 def test_help_of_convert_names_every_source() -> None:
     text = "".join(_subcommands(parser_of("dibo"))["convert"].format_help().split())
-    prefixes = {form.partition(":")[0] for form in FORMS if ":" in form.partition("[")[0]} - {"docker"}
-    assert [prefix for prefix in sorted(prefixes) if f"{prefix}:" not in text] == []
+    forms = ["".join(kind.form.split()) for kind in SOURCES.values()]
+    assert [form for form in forms if form not in text] == []
 
 
 def test_the_index_links_every_flavour() -> None:
