@@ -19,12 +19,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 _COSTLY = ("disks", "ramdisk", "examiner")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run side by side (pytest-xdist, --dist loadgroup), those with real parts stay together if they share
     a costly fixture or are of one file, whose fixtures are costly too.
     """
     for item in items:
-        if item.get_closest_marker("integration") or item.get_closest_marker("boot"):
-            fixtures = getattr(item, "fixturenames", ())
-            shared = next((name for name in _COSTLY if name in fixtures), item.path.stem)
-            item.add_marker(pytest.mark.xdist_group(shared))
+        if group := _group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group_of(item: pytest.Item) -> str | None:
+    if not (item.get_closest_marker("integration") or item.get_closest_marker("boot")):
+        return None
+    fixtures = getattr(item, "fixturenames", ())
+    return next((name for name in _COSTLY if name in fixtures), item.path.stem)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail where pytest-xdist did not take the groups: each worker would build and boot everything."""
+    if not hasattr(item.config, "workerinput") or not item.config.getoption("loadgroup", default=False):
+        return
+    group = _group_of(item)
+    if group is not None and not item.nodeid.endswith(f"@{group}"):
+        pytest.fail(f"pytest-xdist does not keep this test in its group {group!r}", pytrace=False)

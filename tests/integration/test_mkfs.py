@@ -31,6 +31,8 @@ from tests.support.images.tree_entries import Tree, walk
 from tests.support.requirements import need
 from tests.unit.disk.test_make import request_of, write_disk
 
+pytestmark = pytest.mark.integration
+
 LAYOUT = """
 table: gpt
 partitions:
