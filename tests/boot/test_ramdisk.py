@@ -226,6 +226,32 @@ def test_no_such_disk_is_told_to_the_server(ramdisk: Path, disk: Path, tmp_path:
     assert "a shell is open" not in machine.text
 
 
+@pytest.mark.long
+def test_a_switch_that_looks_for_loops_first(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
+    """The spanning tree protocol lets nothing through for a while after the link is up, 30 s by its defaults (IEEE
+    802.1D); here until a first round of asking for an address has ended."""
+    filtered = "filter-redirector,id=stp,netdev=net,queue=all,outdev=nobody"
+    with (
+        FormServer(status=400) as server,
+        DirectMachine(
+            kernel_path(ramdisk),
+            ramdisk,
+            cmdline=f"disk=vda troubleshoot=off {PARAMETERS}",
+            directory=tmp_path,
+            disks=[disk],
+            server=(10000, server.port),
+            extra=("-chardev", "null,id=nobody", "-object", filtered),
+        ) as machine,
+    ):
+        machine.wait_for("no network yet; the next try is in 3 s")
+        assert server.forms == []
+        machine.monitor.execute("qom-set", path="/objects/stp", property="status", value="off")
+        machine.wait_for("network ready: ")
+        machine.wait_for("refused this machine")
+        machine.wait_until_off()
+    assert len(server.forms) == 1
+
+
 def between(text: str, what: str) -> Any:
     """The JSON document that a machine printed between two marks."""
     return json.loads(text.partition(f"-----BEGIN {what}-----\n")[2].partition(f"-----END {what}-----")[0])

@@ -21,6 +21,7 @@ from dibo.errors import CommandFailed
 from dibo.system import process
 from tests.support.machines.console import CrashDetector
 from tests.support.machines.qemu import ACCELERATOR, BOOT_SECONDS
+from tests.support.machines.qmp import Monitor
 from tests.support.servers.loopback_http import Loopback, QuietHandler
 from tests.support.timeouts import TIMEOUT
 
@@ -31,7 +32,7 @@ _TAIL = 60
 
 
 class DirectMachine:
-    """A context manager; entering starts QEMU.
+    """A context manager; entering starts QEMU. `monitor` is its monitor.
 
     `server` is what the guest reaches at SERVER: (guest's port, port here). `ports` are the guest's that are reached
     through `port`. `network` is for QEMU's user network; without `link` nothing is at the other end.
@@ -83,11 +84,19 @@ class DirectMachine:
         with contextlib.ExitStack() as stack:
             self._socket, end = socket.socketpair()
             stack.callback(self._socket.close)
-            with end:
-                argv = [*self._argv, "-chardev", f"socket,id=console,fd={end.fileno()}"]
+            monitor, monitor_end = socket.socketpair()
+            stack.callback(monitor.close)
+            with end, monitor_end:
+                ends = (end.fileno(), monitor_end.fileno())
+                argv = [
+                    *self._argv,
+                    *("-chardev", f"socket,id=console,fd={ends[0]}"),
+                    *("-chardev", f"socket,id=monitor,fd={ends[1]}", "-mon", "chardev=monitor,mode=control"),
+                ]
                 self._process = stack.enter_context(
-                    process.Process(argv, options=process.ProcessOptions(pass_fds=(end.fileno(),)))
+                    process.Process(argv, options=process.ProcessOptions(pass_fds=ends))
                 )
+            self.monitor = Monitor(monitor)
             self._running = stack.pop_all()
         return self
 
