@@ -1,5 +1,6 @@
 # Run a command in the sandbox: `bwrap` with the container's tree as its root. The arguments that dibo made are in
-# $directory/arguments, each ended by a NUL; $directory/resolv.conf, where it is, tells the command who resolves names.
+# $directory/arguments, each ended by a NUL; $directory/resolv.conf, where it is, tells the command who resolves names;
+# $directory/seccomp, where it is, is the filter of system calls.
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of whoever sources this
 
 mounts=()       # arguments of bwrap that this script finds out
@@ -95,13 +96,17 @@ put_back() {
 # bwrap with the tree and dibo's arguments, in place of this shell. It inherits the standard files alone: a descriptor
 # of a directory would be a way out.
 enter_sandbox() {
-    local number arguments
+    local number arguments filter
     for number in /proc/self/fd/*; do
         number=${number##*/}
         [ "$number" -le 2 ] || eval "exec $number>&-"
     done
     umask 022
     ulimit -S -n 1024 2> /dev/null || true # some programs close every number that they could have
+    if [ -e "$directory/seccomp" ]; then
+        exec {filter}< "$directory/seccomp"
+        mounts+=(--seccomp "$filter")
+    fi
     exec {arguments}< <(printf '%s\0' --bind "$root" / "${mounts[@]}" && cat "$directory/arguments")
     exec 3> "$directory/status"
     exec bwrap --args "$arguments" --json-status-fd 3 -- "$@"

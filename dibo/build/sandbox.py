@@ -2,8 +2,8 @@
 
 A command in it sees that tree, an own /proc, a /dev of seven harmless devices, the machine's /sys read-only, and what
 dibo mounts for it. It has process ids, shared memory, System V IPC and a host name of its own, the host's network or
-none, and of the capabilities those that installing packages takes. When bwrap ends, so does all that it started
-(bwrap(1), --die-with-parent; pid_namespaces(7)).
+none, and of the capabilities those that installing packages takes; some system calls are refused (dibo.build.seccomp).
+When bwrap ends, so does all that it started (bwrap(1), --die-with-parent; pid_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.build import seccomp
 from dibo.errors import DiboError, EngineError, ToolMissing
 from dibo.settings.settings import BWRAP, HOST
 from dibo.system import process
@@ -73,6 +74,8 @@ class Sandbox:
     network: str
     mounts: Sequence[Mount] = ()
     environment: Mapping[str, str]
+    architecture: str
+    """Of the tree, as images say it: `amd64`, `386`."""
 
     def write(self, directory: Path) -> None:
         """Have in `directory` the files that containerfiles/buildah/sandbox.sh reads. They hold values of variables, so
@@ -82,6 +85,9 @@ class Sandbox:
         file = directory / "arguments"
         file.touch(mode=0o600)
         file.write_bytes(b"".join(os.fsencode(word) + b"\0" for word in self._arguments()))
+        program = seccomp.program(i386=self.architecture == "386")
+        if program is not None:
+            (directory / "seccomp").write_bytes(program)
         if self.network == HOST:
             _copy_resolv_conf(directory / "resolv.conf")
 

@@ -16,6 +16,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -44,6 +45,15 @@ _STEP_FAILED, _NO_SANDBOX = 100, 101  # containerfiles/buildah/step.sh
 _SCRIPTS: Final = resources.shared("containerfiles") / "buildah"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What a step needs to know of the config of an image."""
+
+    architecture: str
+    """As images say it: `amd64`, `386`."""
+    variables: Mapping[str, str]
+
+
 class Buildah:
     """The default engine."""
 
@@ -54,8 +64,8 @@ class Buildah:
         self._run = setup.run
         self._report = setup.report
         self._confinement = setup.confinement
-        self._variables: dict[str, Mapping[str, str]] = {}
-        """Of the images with these keys, as their configs have them."""
+        self._configs: dict[str, ImageConfig] = {}
+        """Of the images with these keys."""
         # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
         self._environment = {**engine_environment(), "TMPDIR": str(setup.run.subdirectory("buildah"))}
 
@@ -179,28 +189,39 @@ class Buildah:
             argv = (*private_input.READER, *command(planned.step))
             arguments += [*options, "--", *labels, "--", *argv]
             return self._inside_argv("step-chroot", arguments)
-        variables = self._variables_of(step.parent)
-        self._variables[planned.key] = variables
+        config = self._config_of(step.parent)
+        self._configs[planned.key] = config
         mounts = [Mount(source=step.context, target=target)]
         mounts += [Mount(source=path.parent, target=SECRETS) for path in list(step.secrets.values())[:1]]
-        directory = self._sandbox({**variables, **step.environment}, mounts)
+        directory = self._sandbox(config, step.environment, mounts)
         arguments += [str(directory), *labels, "--", *command(planned.step)]
         return self._inside_argv("step", arguments)
 
-    def _sandbox(self, environment: Mapping[str, str], mounts: Sequence[Mount]) -> Path:
+    def _sandbox(self, config: ImageConfig, environment: Mapping[str, str], mounts: Sequence[Mount]) -> Path:
         """A directory that describes a sandbox to the scripts."""
         directory = self._run.subdirectory("sandbox")
-        Sandbox(network=self._confinement.network, mounts=mounts, environment=environment).write(directory)
+        Sandbox(
+            network=self._confinement.network,
+            mounts=mounts,
+            environment={**config.variables, **environment},
+            architecture=config.architecture,
+        ).write(directory)
         return directory
 
-    def _variables_of(self, name: str) -> Mapping[str, str]:
-        """The variables in the config of an image; layers that a run made have those of their parent."""
-        if name not in self._variables:
-            template = r'{{range .OCIv1.Config.Env}}{{printf "%x" .}}{{"\n"}}{{end}}'
+    def _config_of(self, name: str) -> ImageConfig:
+        """Of an image; layers that a run made have that of their parent."""
+        if name not in self._configs:
+            template = (
+                r'{{.OCIv1.Architecture}}{{"\n"}}{{range .OCIv1.Config.Env}}{{printf "%x" .}}{{"\n"}}{{end}}'
+            )
             output = self._buildah("inspect", "--type", "image", "--format", template, image_of(name)).stdout
-            words = (os.fsdecode(bytes.fromhex(line)) for line in output.split())
-            self._variables[name] = dict(word.split("=", 1) for word in words if "=" in word)
-        return self._variables[name]
+            architecture, _, variables = output.partition("\n")
+            words = [os.fsdecode(bytes.fromhex(line)) for line in variables.split()]
+            self._configs[name] = ImageConfig(
+                architecture=architecture.strip(),
+                variables=dict(word.split("=", 1) for word in words if "=" in word),
+            )
+        return self._configs[name]
 
     def tag(self, key: str, name: str) -> None:
         self._buildah("tag", f"{LAYERS}:k-{key}", name)
@@ -251,9 +272,9 @@ class Buildah:
                 script, arguments = "shell-chroot", [container, image, *options, "--", *argv]
             else:
                 checks.require_sandbox(self._confinement)
-                environment = {**self._variables_of(name), "TERM": os.environ.get("TERM", "dumb")}
+                environment = {"TERM": os.environ.get("TERM", "dumb")}
                 mounts = [Mount(source=context, target=mount_point)] if context else []
-                directory = self._sandbox(environment, mounts)
+                directory = self._sandbox(self._config_of(name), environment, mounts)
                 script, arguments = "shell", [container, image, str(directory), *argv]
             return process.run_in_terminal(self._inside_argv(script, arguments), env=self._environment)
 
