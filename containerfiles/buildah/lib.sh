@@ -36,10 +36,11 @@ mount_root() {
     root=$(buildah mount "$1")
 }
 
-# The link that systemd-resolved wants, in place of a file.
+# The link that systemd-resolved wants, where there is nothing, or the empty file that engines mount over. A file with
+# bytes has an owner, and stays.
 link_resolv_conf() {
     within /usr/lib/systemd/systemd-resolved && [ -x "$REPLY" ] || return 0
-    within /etc && [ -d "$REPLY" ] && [ ! -L "$REPLY/resolv.conf" ] || return 0
+    within /etc && [ -d "$REPLY" ] && [ ! -L "$REPLY/resolv.conf" ] && [ ! -s "$REPLY/resolv.conf" ] || return 0
     rm -f "$REPLY/resolv.conf"
     ln -s ../run/systemd/resolve/stub-resolv.conf "$REPLY/resolv.conf"
 }

@@ -94,6 +94,32 @@ def put_resolv_conf(content: str) -> str:
     return f"printf '{content}' > /etc/resolv.conf" if content else "true"
 
 
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        ("echo nameserver 192.0.2.7 > etc/resolv.conf", "nameserver 192.0.2.7\n"),
+        ("ln -sf elsewhere etc/resolv.conf", "-> elsewhere"),
+        (": > etc/resolv.conf", "-> ../run/systemd/resolve/stub-resolv.conf"),
+        ("rm -f etc/resolv.conf", "-> ../run/systemd/resolve/stub-resolv.conf"),
+    ],
+)
+def test_resolv_conf_of_a_base_stays_as_its_author_left_it(
+    builder: pwd.struct_passwd, change: str, after: str
+) -> None:
+    with build_env(builder) as place:
+        layout = image_with(place, change)
+        write(place, "hook", "#!/bin/sh\ntest -s /etc/resolv.conf\n")
+        said = place.run("dibo", "build", "--no-base", "--base", f"oci:{layout}", "hook")
+        assert said.code == 0, said.err
+        tree = place.directory / "tree"
+        tree.mkdir()
+        subprocess.run(
+            ["tar", "-C", tree, "-xf", place.tree(said.out.strip()), "./etc/resolv.conf"], check=True
+        )
+        file = tree / "etc/resolv.conf"
+        assert (f"-> {file.readlink()}" if file.is_symlink() else file.read_text()) == after
+
+
 @pytest.mark.parametrize("link", ["etc", "run", "dev", "usr", "tmp", "proc"])
 def test_links_of_an_image_lead_nowhere_outside(builder: pwd.struct_passwd, link: str) -> None:
     """A base whose directory is a link to one of the host: nothing is made, changed or removed there."""
@@ -116,24 +142,20 @@ def test_links_of_an_image_lead_nowhere_outside(builder: pwd.struct_passwd, link
 
 def image_with_link(place: BuildEnv, link: str, target: Path) -> Path:
     """An OCI layout of the base, where one directory of the root is a link out of it."""
+    return image_with(place, 'rm -rf "$3"; ln -s "$4" "$3"', link, str(target))
+
+
+def image_with(place: BuildEnv, change: str, *arguments: str) -> Path:
+    """An OCI layout of the base, with systemd-resolved and a change that a shell makes in the root's directory; its
+    `arguments` are $3 and those after it."""
     layout = place.directory / "image"
-    script = """set -e
+    script = f"""set -e
     cp -a "$1" "$2/root.tar"; mkdir "$2/root"; tar -C "$2/root" -xf "$2/root.tar"
     mkdir -p "$2/root/usr/lib/systemd"; cp "$2/root/bin/busybox" "$2/root/usr/lib/systemd/systemd-resolved"
-    rm -rf "$2/root/$3"; ln -s "$4" "$2/root/$3"
+    cd "$2/root"; {change}
     c=$(buildah from scratch); buildah add -q $c "$2/root" / > /dev/null
     buildah commit -q --rm $c "oci:$2/image:it" > /dev/null"""
-    said = place.run(
-        "buildah",
-        "unshare",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        place.environment["DIBO_BASE"],
-        place.directory,
-        link,
-        target,
-    )
+    base, directory = place.environment["DIBO_BASE"], place.directory
+    said = place.run("buildah", "unshare", "sh", "-c", script, "sh", base, directory, *arguments)
     assert said.code == 0, said.err
     return layout

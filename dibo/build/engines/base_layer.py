@@ -3,7 +3,8 @@ order in which files come to lie on a disk, is the same whichever engine builds.
 
 Nothing below /dev, which no engine may make in a user namespace and every machine makes itself; nothing on the root
 directory itself, of which engines say what they like; where systemd-resolved is installed, /etc/resolv.conf is its
-link. The tar is kept in a file, since engines want to know its size and digest before it comes.
+link, unless the base has a link or a file with bytes there. The tar is kept in a file, since engines want to know its
+size and digest before it comes.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class _Copy:
                 resolv_conf = member, content.read() if content is not None else b""
                 continue
             self._copy(member)
-        if resolved and (resolv_conf is None or not resolv_conf[0].issym()):
+        if resolved and (resolv_conf is None or (resolv_conf[0].isreg() and not resolv_conf[1])):
             link = tarfile.TarInfo(_RESOLV_CONF)
             link.type, link.linkname, link.mode = tarfile.SYMTYPE, _STUB, 0o777
             resolv_conf = link, b""

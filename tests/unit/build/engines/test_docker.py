@@ -49,11 +49,11 @@ def test_devices_and_the_root_itself_are_left_out(tmp_path: Path) -> None:
     assert [*base_of(tar.close())] == ["./dev", "./etc", "./etc/dev/x"]
 
 
-@pytest.mark.parametrize("kind", ["file", "nothing"])
+@pytest.mark.parametrize("kind", ["empty file", "nothing"])
 def test_the_link_of_systemd_resolved(tmp_path: Path, kind: str) -> None:
     tar = Tar(tmp_path / "base.tar")
-    if kind == "file":
-        tar.add("./etc/resolv.conf", b"nameserver 192.0.2.1\n")
+    if kind == "empty file":
+        tar.add("./etc/resolv.conf")
     resolved(tar, mode=0o755)
     found = base_of(tar.close())
     (name,) = (each for each in found if each.endswith("etc/resolv.conf"))
@@ -67,8 +67,8 @@ def test_a_link_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert base_of(tar.close())["./etc/resolv.conf"].linkname == "elsewhere"
 
 
-@pytest.mark.parametrize("mode", [0o644, None])
-def test_without_systemd_resolved_the_file_stays(tmp_path: Path, mode: int | None) -> None:
+@pytest.mark.parametrize("mode", [0o755, 0o644, None])
+def test_a_file_of_the_base_stays(tmp_path: Path, mode: int | None) -> None:
     tar = Tar(tmp_path / "base.tar")
     tar.add("./etc/resolv.conf", b"nameserver 192.0.2.1\n")
     if mode:
