@@ -8,6 +8,7 @@ from typing import Final
 
 from dibo.cli.options import (
     add_flavours_path,
+    add_host_hooks,
     add_machine_options,
     add_secret_option,
     add_verbose,
@@ -34,7 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name, below in parsers.items():
         nargs, note = ("?", "; none with --local") if name == "prune" else (None, "")
         below.add_argument("repository", metavar="REF", nargs=nargs, help=f"the repository, HOST/PATH{note}")
-        add_verbose(below, "show each layer that is read")
+    for name in ("prune", "verify"):
+        add_verbose(parsers[name], "show each command, and each layer that is read")
     parsers["list"].add_argument("--json", action="store_true", help="list as JSON")
     add_verify_key_options(parsers["verify"])
     _add_prune_options(parsers["prune"])
@@ -67,6 +69,7 @@ def _add_prune_options(parser: argparse.ArgumentParser) -> None:
     )
     answers.add_argument("--yes", action="store_true", help="remove the layers")
     add_machine_options(parser)
+    add_host_hooks(parser)
     add_secret_option(parser)
     parser.add_argument("--epoch", metavar="NAME", help="epoch of the stacks to keep (this month)")
     parser.add_argument(

@@ -26,6 +26,7 @@ from dibo.cli import (
     verify,
     why,
 )
+from dibo.cli.parser import Parser
 from dibo.system.report import Report
 
 
@@ -73,31 +74,43 @@ PROGRAMS: Final[Mapping[str, Command]] = {
 """Commands that are programs of their own."""
 
 
-def parser_of(program: str) -> argparse.ArgumentParser:
+_DESCRIPTION: Final = "Build disk images and ramdisks from flavours, as layers of a container build."
+_EPILOG: Final = """\
+example:
+  disk-image-create -o web --base debian vm my-flavour      # web.qcow2, a disk that boots
+  dibo plan --base debian vm my-flavour                     # the layers that it has
+
+`dibo COMMAND -h` and `PROGRAM -h` list options. The documentation begins with docs/README.md of the source."""
+
+
+def parser_of(program: str) -> Parser:
     """The parser of `dibo`, or of one of PROGRAMS. What it parses has the command as `command`."""
     return _dibo_parser() if program == "dibo" else _program_parser(program, PROGRAMS[program])
 
 
-def _dibo_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dibo", description="Build disk images from flavours, as layers of a container build."
-    )
+def _dibo_parser() -> Parser:
+    width = max(map(len, PROGRAMS)) + 2
+    programs = "\n".join(f"  {name:{width}}{_sentence(each)}" for name, each in PROGRAMS.items())
+    parser = Parser(prog="dibo", description=f"{_DESCRIPTION}\n\nprograms:\n{programs}", epilog=_EPILOG)
+    parser.programs = tuple(PROGRAMS)
     parser.add_argument("--version", action="version", version=f"dibo {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     for name, command in COMMANDS.items():
-        below = commands.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
+        below = commands.add_parser(
+            name, help=command.SUMMARY, description=command.SUMMARY, epilog=command.EPILOG
+        )
         below.set_defaults(command=command)
         command.add_options(below)
     return parser
 
 
-def _program_parser(name: str, command: Command) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=name,
-        description=f"{command.SUMMARY}.",
-        epilog=command.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _sentence(command: Command) -> str:
+    """The summary of a program in the form of those of commands."""
+    return command.SUMMARY[:1].lower() + command.SUMMARY[1:]
+
+
+def _program_parser(name: str, command: Command) -> Parser:
+    parser = Parser(prog=name, description=f"{command.SUMMARY}.", epilog=command.EPILOG)
     parser.set_defaults(command=command)
     parser.add_argument("--version", action="version", version=f"{name} {__version__}")
     command.add_options(parser)

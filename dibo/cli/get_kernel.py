@@ -21,10 +21,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", nargs="?", metavar="FILE", help="the disk image: raw, qcow2, vmdk, vhdx, vdi"
     )
-    parser.add_argument("-i", metavar="FILE", dest="image_option", help="the same")
-    parser.add_argument("-d", metavar="DIR", dest="directory", help="write to DIR (the current directory)")
+    parser.add_argument("-i", "--image", metavar="FILE", dest="image_option", help="the same")
     parser.add_argument(
-        "-o", metavar="PREFIX", dest="prefix", default="baremetal", help="prefix of the names (baremetal)"
+        "-d", "--directory", metavar="DIR", dest="directory", help="write to DIR (the current directory)"
+    )
+    parser.add_argument(
+        "-o",
+        "--prefix",
+        metavar="PREFIX",
+        default="baremetal",
+        help="prefix of the names (baremetal)",
     )
     parser.add_argument(
         "--kernel", metavar="VERSION", help="extract this kernel (the newest that has a ramdisk)"

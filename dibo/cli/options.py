@@ -37,8 +37,10 @@ def file_line(path: Path) -> str:
 
 
 def add_artefact_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
-    parser.add_argument("-t", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)")
+    parser.add_argument("-o", "--output", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
+    parser.add_argument(
+        "-t", "--type", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)"
+    )
     parser.add_argument("--image-size", metavar="GB", help="size of the disk, fractions allowed (2)")
     parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help="root file system (ext4)")
     parser.add_argument(
@@ -64,11 +66,11 @@ def add_layout_option(parser: argparse._ActionsContainer, text: str) -> None:
 def add_verbose(
     parser: argparse.ArgumentParser, text: str = "show each command, and all output of hooks"
 ) -> None:
-    parser.add_argument("-x", action="store_true", help=text)
+    parser.add_argument("-x", "--verbose", action="store_true", help=text)
 
 
 def add_architecture(parser: argparse.ArgumentParser, text: str = "architecture: amd64, arm64, i386") -> None:
-    parser.add_argument("-a", metavar="ARCH", dest="architecture", help=text)
+    parser.add_argument("-a", "--arch", metavar="ARCH", dest="architecture", help=text)
 
 
 def add_base_options(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +96,9 @@ def add_engine(parser: argparse.ArgumentParser, text: str = "engine: buildah, do
     parser.add_argument("--engine", metavar="NAME", help=text)
     parser.add_argument("--isolation", metavar="HOW", help="isolation of steps: bwrap, chroot (bwrap)")
     parser.add_argument("--network", metavar="HOW", help="network of steps: host, none (host)")
+
+
+def add_host_hooks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host-hooks", metavar="HOW", dest="host_hooks", help="hooks on the host: run, sandbox, none (run)"
     )
@@ -112,14 +117,21 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
+    add_stack_options(parser, nargs=nargs, base=base)
+    parser.add_argument("--refresh", action="store_true", help="rebuild every layer")
+    add_store_options(parser)
+
+
+def add_stack_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
+    """Of what decides layers, and where they are read from."""
     add_machine_options(parser)
+    add_host_hooks(parser)
     add_verbose(parser)
     parser.add_argument(
         "--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)"
     )
-    parser.add_argument("--refresh", action="store_true", help="rebuild every layer")
     add_secret_option(parser)
-    add_cache_options(parser)
+    add_read_cache_options(parser)
     parser.add_argument(
         "--no-base",
         action="store_false",
@@ -142,17 +154,32 @@ def add_secret_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
+    add_read_cache_options(parser)
+    add_store_options(parser)
+
+
+def add_read_cache_options(parser: argparse.ArgumentParser) -> None:
     for option, name, text in (
         ("--cache", "caches", "read layers from this repository, HOST/PATH, and store them there"),
         ("--cache-from", "caches_from", "only read layers from this repository; may be repeated"),
-        ("--cache-to", "caches_to", "only store layers in this repository; may be repeated"),
     ):
         parser.add_argument(option, metavar="REF", dest=name, action="append", default=[], help=text)
+    add_verify_key_options(parser)
+
+
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache-to",
+        metavar="REF",
+        dest="caches_to",
+        action="append",
+        default=[],
+        help="only store layers in this repository; may be repeated",
+    )
     parser.add_argument(
         "--layer-compression", metavar="HOW", help="compression of stored layers: zstd, gzip, none (zstd)"
     )
     add_sign_option(parser)
-    add_verify_key_options(parser)
 
 
 def add_sign_option(parser: argparse.ArgumentParser) -> None:
@@ -247,6 +274,6 @@ def options_of(arguments: argparse.Namespace) -> Options:
         offline=bool(given.get("offline")),
         refresh=bool(given.get("refresh")),
         with_base=bool(given.get("with_base", True)),
-        verbose=bool(given.get("x")),
+        verbose=bool(given.get("verbose")),
         loop=bool(given.get("loop")),
     )

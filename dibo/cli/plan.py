@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.cli.options import add_build_options, path_of, settings_of
+from dibo.cli.options import add_stack_options, path_of, settings_of
 from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
@@ -15,7 +15,8 @@ EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_build_options(parser, nargs="*")
+    add_stack_options(parser, nargs="*")
+    parser.add_argument("--refresh", action="store_true", help="plan to rebuild every layer")
     parser.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     parser.add_argument("--layout", action="store_true", help="draw the layout of the disk instead")

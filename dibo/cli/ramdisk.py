@@ -26,13 +26,19 @@ EPILOG: Final = "\n".join([variables_text(_VARIABLES), _EXAMPLE])
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", metavar="FILE", dest="name", help="write the initramfs to FILE, the kernel beside it (ramdisk)"
+        "-o",
+        "--output",
+        metavar="FILE",
+        dest="name",
+        help="write the initramfs to FILE, the kernel beside it (ramdisk)",
     )
-    parser.add_argument("-k", metavar="VERSION", dest="kernel_version", help="kernel to use (the newest)")
+    parser.add_argument(
+        "-k", "--kernel", metavar="VERSION", dest="kernel_version", help="kernel to use (the newest)"
+    )
     parser.add_argument(
         "-m",
+        "--module-root",
         metavar="PATH",
-        dest="module_root",
         help="take kernel, modules and firmware from PATH; / is this machine",
     )
     parser.add_argument(

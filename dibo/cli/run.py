@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dibo.cli.commands import parser_of
-from dibo.errors import Defect, DiboError, Interrupted
+from dibo.errors import Defect, DiboError, Interrupted, UsageError
 from dibo.system.report import Report, log_commands
 
 if TYPE_CHECKING:
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
 def run(program: str, argv: Sequence[str] | None) -> int:
     """Carry out what `argv` asks of `program`; the exit code."""
-    parser = parser_of(program)
-    if "_ARGCOMPLETE" in os.environ:
-        import argcomplete
-
-        argcomplete.autocomplete(parser, always_complete_options=False)  # only after a dash
-    arguments = parser.parse_args(argv)
-    report = Report(verbose=bool(getattr(arguments, "x", False)))
-    if getattr(arguments, "x", False):
+    try:
+        arguments = _parsed(program, argv)
+    except UsageError as error:
+        Report().error(error)
+        return error.exit_code
+    report = Report(verbose=bool(getattr(arguments, "verbose", False)))
+    if getattr(arguments, "verbose", False):
         log_commands(report)
     try:
         return _carried_out(arguments, report)
@@ -48,6 +47,16 @@ def run(program: str, argv: Sequence[str] | None) -> int:
         defect = _defect(error, [program, *(sys.argv[1:] if argv is None else argv)])
         report.error(defect)
         return defect.exit_code
+
+
+def _parsed(program: str, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Raises UsageError. Answers a shell that completes a command line, and ends."""
+    parser = parser_of(program)
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser, always_complete_options=False)  # only after a dash
+    return parser.parse_args(argv)
 
 
 def _carried_out(arguments: argparse.Namespace, report: Report) -> int:

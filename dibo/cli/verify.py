@@ -14,6 +14,7 @@ from dibo.cli.options import (
     add_converters_path,
     add_engine,
     add_flavours_path,
+    add_host_hooks,
     add_secret_option,
     add_verbose,
     options_of,
@@ -34,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_base_source(parser)
     add_engine(parser)
+    add_host_hooks(parser)
     add_cache_directory(parser)
     add_cache_options(parser)
     add_secret_option(parser)

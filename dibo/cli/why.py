@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.cli.options import add_build_options, settings_of
+from dibo.cli.options import add_stack_options, settings_of
 from dibo.system.report import Report, answer
 
 SUMMARY: Final = "explain which layers are missing, and what differs from stored layers"
@@ -14,7 +14,7 @@ EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_build_options(parser)
+    add_stack_options(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:

@@ -78,7 +78,15 @@ def test_help_of_disk_image_create_explains_variables_and_phases(capsys: pytest.
         main.disk_image_create(["-h"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for word in (*VARIABLES, "-a ARCH", "-o NAME", "-t TYPE", "-x", "block-device-size.d", "first-boot.d"):
+    for word in (
+        *VARIABLES,
+        "-a, --arch ARCH",
+        "-o, --output NAME",
+        "-t, --type TYPE",
+        "-x, --verbose",
+        "block-device-size.d",
+        "first-boot.d",
+    ):
         assert word in text, word
 
 
@@ -114,7 +122,7 @@ def test_errors_go_to_stderr_with_a_code_and_a_hint(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("", "COMMAND"),
-        ("no-such-command", "invalid choice"),
+        ("no-such-command", "dibo has no command 'no-such-command'"),
         ("schema", "file"),
         ("plan --no-such-option x", "--no-such-option"),
         ("boot-server F --port many", "--port: expected a number from 0 to 65535, got 'many'"),

@@ -67,7 +67,7 @@ def _options_table(parser: argparse.ArgumentParser) -> str:
     for action in parser._actions:
         if action.help is argparse.SUPPRESS or action.dest in ("help", "version"):
             continue
-        name = " ".join(action.option_strings) or str(action.metavar or action.dest)
+        name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
         if action.option_strings and action.nargs != 0:
             name += f" {action.metavar}"
         if not action.option_strings and action.choices is not None:

@@ -1,0 +1,123 @@
+"""The parser of every command: help in one form for all versions of Python, and errors that name what was meant.
+
+An invalid command line raises UsageError, so it is reported as every other error is, with the usage of the command
+that it belongs to.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from dibo.errors import UsageError
+
+_LONGEST_SHORT = 2
+"""Characters of a short option, such as -o."""
+_COLUMN = 30
+"""Where explanations of options begin."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are those of dibo."""
+
+    programs: Sequence[str] = ()
+    """What looks like a command of this one, and is a program of its own."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(formatter_class=Formatter, **given)
+
+    def format_usage(self) -> str:
+        return f"usage: {self.synopsis()}\n"
+
+    def synopsis(self) -> str:
+        """The command with its positional arguments; the options are a word."""
+        words = [self.prog]
+        if any(action.option_strings and action.dest not in ("help", "version") for action in self._actions):
+            words.append("[OPTION ...]")
+        words += [_positional(action) for action in self._actions if not action.option_strings]
+        return " ".join(words)
+
+    def format_help(self) -> str:
+        self.usage = self.synopsis().replace("%", "%%")
+        return super().format_help()
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuses what the command does not know, where argparse leaves that to the program. Flavours may stand
+        before and after options. Raises UsageError."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown and hasattr(parsed, "flavours") and not any(word.startswith("-") for word in unknown):
+            parsed.flavours = [*parsed.flavours, *unknown]
+            unknown = []
+        if unknown:
+            self._refuse(unknown)
+        return parsed, []
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=self._hint())
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        if isinstance(action, argparse._SubParsersAction):
+            if value in self.programs:
+                raise UsageError(f"{value} is a program of its own: leave out `dibo`", hint=f"{value} -h")
+            kind = (action.metavar if isinstance(action.metavar, str) else "command").lower()
+            self.error(f"{self.prog} has no {kind} {value!r}{meant(value, choices)}")
+        name = "/".join(action.option_strings) or action.metavar or action.dest
+        self.error(f"{name} expects one of {', '.join(choices)}; got {value!r}{meant(value, choices)}")
+
+    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+        option = next((word for word in unknown if word.startswith("-")), None)
+        if option is None:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        name = option.partition("=")[0]
+        self.error(f"{self.prog} has no option {name}{meant(name, self._option_string_actions)}")
+
+    def _hint(self) -> str:
+        listed = "commands" if any(action.nargs == argparse.PARSER for action in self._actions) else "options"
+        return f"usage: {self.synopsis()}\n`{self.prog} -h` lists the {listed}"
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Options as `-o, --output NAME`, with any version of Python; the parts of an epilog as they are."""
+
+    def __init__(self, prog: str, **given: Any) -> None:
+        super().__init__(prog, **{"max_help_position": _COLUMN} | given)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):  # argparse forgets how far these are indented
+            longest = max(map(len, action.choices), default=0) + self._current_indent + 2
+            self._action_max_length = max(self._action_max_length, longest)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        return invocation(action)
+
+
+def invocation(action: argparse.Action) -> str:
+    """An option with its value, such as `-o, --output NAME`."""
+    value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+    return f"{', '.join(action.option_strings)}{value}"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing."""
+    from dibo.flavours.schema import nearest
+
+    names = [name for name in known if len(name) > _LONGEST_SHORT]
+    return nearest(word, names)
+
+
+def _positional(action: argparse.Action) -> str:
+    if action.choices is not None and action.nargs != argparse.PARSER:
+        name = "|".join(map(str, action.choices))
+    else:
+        name = str(action.metavar or action.dest)
+    forms = {argparse.PARSER: f"{name} ...", "+": f"{name} ...", "*": f"[{name} ...]", "?": f"[{name}]"}
+    return forms.get(str(action.nargs), name)
