@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dibo.cli.commands import parser_of
-from dibo.errors import Defect, DiboError, Interrupted, UsageError
+from dibo.errors import DiboError, Interrupted
 from dibo.system.report import Report, log_commands
 
 if TYPE_CHECKING:
@@ -20,15 +18,25 @@ if TYPE_CHECKING:
 
 def run(program: str, argv: Sequence[str] | None) -> int:
     """Carry out what `argv` asks of `program`; the exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        arguments = _parsed(program, argv)
-    except UsageError as error:
-        Report().error(error)
-        return error.exit_code
-    report = Report(verbose=bool(getattr(arguments, "verbose", False)))
-    if getattr(arguments, "verbose", False):
-        log_commands(report)
+        return _reported(program, words)
+    except Exception as error:
+        from dibo.cli.last_resort import report_defect
+
+        defect = report_defect(error, [program, *words], os.environ)
+        Report().error(defect)
+        return defect.exit_code
+
+
+def _reported(program: str, words: Sequence[str]) -> int:
+    """Carry it out, and report the errors that dibo explains."""
+    report = Report()
     try:
+        arguments = _parsed(program, words)
+        if getattr(arguments, "verbose", False):
+            report = Report(verbose=True)
+            log_commands(report)
         return _carried_out(arguments, report)
     except DiboError as error:
         report.error(error)
@@ -43,20 +51,16 @@ def run(program: str, argv: Sequence[str] | None) -> int:
         report.error(DiboError(str(error), hint="`dibo doctor` looks at the cache and the room there"))
         _forget_output()
         return DiboError.exit_code
-    except Exception as error:
-        defect = _defect(error, [program, *(sys.argv[1:] if argv is None else argv)])
-        report.error(defect)
-        return defect.exit_code
 
 
-def _parsed(program: str, argv: Sequence[str] | None) -> argparse.Namespace:
+def _parsed(program: str, words: Sequence[str]) -> argparse.Namespace:
     """Raises UsageError. Answers a shell that completes a command line, and ends."""
     parser = parser_of(program)
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
         argcomplete.autocomplete(parser, always_complete_options=False)  # only after a dash
-    return parser.parse_args(argv)
+    return parser.parse_args(words)
 
 
 def _carried_out(arguments: argparse.Namespace, report: Report) -> int:
@@ -75,28 +79,3 @@ def _forget_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _defect(error: Exception, argv: Sequence[str]) -> Defect:
-    """Report a defect of dibo. The traceback goes to a file, for the report of the defect."""
-    import tempfile
-    import traceback
-
-    kept = ""
-    with (
-        suppress(OSError),
-        tempfile.NamedTemporaryFile(
-            "w", prefix="dibo-defect-", suffix=".log", delete=False, errors="surrogateescape"
-        ) as log,
-    ):
-        from dibo import __version__
-
-        log.write(f"dibo {__version__}, Python {sys.version}\n$ {shlex.join(argv)}\n\n")
-        log.write("".join(traceback.format_exception(error)))
-        kept = log.name
-    text = " ".join(str(error).split())[:200]
-    return Defect(
-        f"a defect of dibo: {type(error).__name__}{f': {text}' if text else ''}",
-        hint=f"please report it to the developers of dibo, with {kept or 'the command'}"
-        "; read the file first: it contains the command line",
-    )

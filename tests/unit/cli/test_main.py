@@ -214,26 +214,6 @@ def test_a_reader_that_goes_away() -> None:
         assert b"Traceback" not in running.stderr.read()
 
 
-def test_a_defect_is_reported_with_its_own_code_and_a_log(tmp_path: Path) -> None:
-    program = (
-        "import sys\nfrom dibo.api import schema as api\nfrom dibo.cli.main import dibo\n"
-        "api.schema = lambda file: {}[file]\nsys.exit(dibo())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, "schema", "flavour"],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path), "HOME": "/nonexistent"},
-    )
-    (log,) = tmp_path.iterdir()
-    assert done.returncode == errors.Defect.exit_code
-    assert done.stderr.startswith("dibo: error: a defect of dibo: KeyError: 'flavour'\n")
-    assert f"report it to the developers of dibo, with {log}" in done.stderr
-    assert "Traceback" not in done.stderr
-    text = log.read_text()
-    assert "$ dibo schema flavour" in text and "Traceback" in text and "KeyError" in text
-
-
 INTERRUPTED = """
 import os, signal, sys
 from dibo.cli.main import dibo
