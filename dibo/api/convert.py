@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from dibo.api.create import converters_of
 from dibo.api.session import open_session, stack_of
@@ -47,7 +46,7 @@ from dibo.images.layout_writer import save_layout
 from dibo.images.sources.choose import choose_image, registry_name
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
-from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
+from dibo.plan.keys import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
 from dibo.settings.settings import DEFAULT_SIZE_SET_BY, Settings
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
@@ -228,14 +227,23 @@ def _epoch(settings: Settings, image: Image) -> tuple[int, bool]:
     """
     if settings.environment.get("SOURCE_DATE_EPOCH"):
         return settings.source_date_epoch, True
-    with contextlib.suppress(ValueError, TypeError):
-        ingredients: Any = json.loads(_labels(image).get(INGREDIENTS_LABEL, ""))
-        if (epoch := start_of(str(ingredients["epoch"]))) is not None:
-            return epoch, True
+    if (epoch := _epoch_of_build(_labels(image))) is not None:
+        return epoch, True
     with contextlib.suppress(ValueError):
         created = datetime.fromisoformat(str(image.config.get("created", ""))[:19] + "+00:00")
         return max(0, int(created.timestamp())), False
     return 0, False
+
+
+def _epoch_of_build(labels: Mapping[str, str]) -> int | None:
+    """What the epoch of an image that dibo built stands for; older images have it in the ingredients alone."""
+    name = labels.get(EPOCH_LABEL, "")
+    if not name:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            name = str(json.loads(labels.get(INGREDIENTS_LABEL, ""))["epoch"])
+    with contextlib.suppress(ValueError):
+        return start_of(name)
+    return None
 
 
 def _make(request: DiskRequest, source: DiskSource, setup: Setup) -> tuple[Path, ...]:

@@ -163,8 +163,12 @@ def build(
         with _alone(plan.base_key, title, build_run) as made_by_another:
             if not made_by_another:
                 with build_run.report.task(title):
-                    labels = {keys.KEY_LABEL: plan.base_key, keys.INGREDIENTS_LABEL: plan.base_ingredients}
-                    build_run.engine.import_base(job.base.source(), key=plan.base_key, labels=labels)
+                    build_run.engine.import_base(
+                        job.base.source(),
+                        key=plan.base_key,
+                        labels=keys.labels_of_layer(plan.base_key),
+                        architecture=plan.recipe.architecture,
+                    )
         on_layer(plan.base_key)
     parent = plan.start
     made.setdefault(parent, time.time())
@@ -206,6 +210,7 @@ def _run_step(
     with report.task(title), job.secrets.files(planned.step.secrets, run) as secrets:
         step = StepRun(
             planned=planned,
+            labels=keys.labels_of_layer(planned.key, epoch=job.plan.epoch, local=planned.step.local),
             parent=parent,
             context=directory,
             environment={**process.proxies(), **fresh},

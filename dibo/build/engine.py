@@ -30,6 +30,8 @@ class StepRun:
     """One step to run: on which layer, with which context, and who hears of it."""
 
     planned: PlannedStep
+    labels: Mapping[str, str]
+    """Of the image that the step makes; an empty one takes away what the parent has of that name."""
     parent: str
     """The key of the layer below."""
     context: Path
@@ -106,8 +108,8 @@ class Engine(Protocol):
     def held(self) -> Mapping[str, float]:
         """The keys of the layers in the local store, and when each was made, in seconds since the epoch."""
 
-    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
-        """Make the first layer."""
+    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str], architecture: str) -> None:
+        """Make the first layer. An empty label takes away what an image that is the base has of that name."""
 
     def run_step(self, step: StepRun) -> None:
         """Make a layer. Raises HookFailed; the state that the hook left can then be looked at with `shell`."""

@@ -2,7 +2,7 @@
 
     ~/.cache/dibo/keys/KEY.json     a document, canonical: its sha256 is KEY; its time is that of the last build with it
 
-Engines keep the same text as a label; to read a hundred labels takes them seconds.
+In a registry the same text is a label of the image. It has no bound, and so is no label in an engine's store.
 """
 
 from __future__ import annotations

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from dibo.errors import VerificationFailed
-from dibo.images.manifest import OCI_CONFIG, OCI_MANIFEST, digest_of
+from dibo.errors import LocalLayers, VerificationFailed
+from dibo.images.manifest import LARGEST_MANIFEST, OCI_CONFIG, OCI_MANIFEST, digest_of
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
+from dibo.units import human_size
 
 TITLE: Final = "io.dibo.title"
 CREATED: Final = "org.opencontainers.image.created"
@@ -98,7 +99,8 @@ def compose(
 ) -> ImageDocuments:
     """An entry of an engine's image, with its `layers` by diff_id. Of its `config` only what says how it is run is
     kept; the history is written anew, so that nothing of this machine and no time of day is in it. `made` is the
-    entry's own time, for its age. The config gets no digest of `avoid`: what a registry has there is damaged."""
+    entry's own time, for its age. The config gets no digest of `avoid`: what a registry has there is damaged. Raises
+    LocalLayers for ingredients that no config has room for."""
     titles = provenance.titles[-len(layers) :]
     named = ["base"] * (len(layers) - len(titles)) + list(titles)
     run = dict(config.get("config") or {})
@@ -113,6 +115,11 @@ def compose(
         "history": [{"created": created, "created_by": f"{_BY}{title}"} for title in named],
     }
     text = _json(document)
+    if len(text) > LARGEST_MANIFEST:
+        raise LocalLayers(
+            f"not stored in a registry: {titles[-1]}, whose config would have {human_size(len(text))}",
+            hint=f"a config has at most {human_size(LARGEST_MANIFEST)}; let the flavour have its files in an archive",
+        )
     while digest_of(text) in avoid:
         text += b"\n"
     manifest = {

@@ -16,8 +16,10 @@ from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
 from dibo.cache.upload import BlobOrigin, UploadOptions
 from dibo.errors import DiboError, EngineError, OutputError, ToolMissing
+from dibo.images.image import Image
 from dibo.images.manifest import checked
 from dibo.images.registry.api import read_manifest
+from dibo.plan import keys
 from dibo.plan.base import Base
 from dibo.plan.plan import Plan, with_held
 from dibo.settings.settings import Settings
@@ -114,7 +116,7 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, rep
             remote, found = where
             try:
                 with report.task(f"{found.title or key[:12]} from {remote.name}"):
-                    store.take(found.image, key=key)
+                    store.take(_without_ingredients(found.image), key=key)
                 held[key] = created(found)
             except (
                 EngineError,
@@ -130,6 +132,13 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, rep
                 remote.forget(key, error)
         job = _planned_again(job, caches, held)
     return job
+
+
+def _without_ingredients(image: Image) -> Image:
+    """The image without the label that has no bound: buildah takes configs of at most 4 MiB."""
+    run = dict(image.config.get("config") or {})
+    run["Labels"] = {k: v for k, v in (run.get("Labels") or {}).items() if k != keys.INGREDIENTS_LABEL}
+    return replace(image, config={**image.config, "config": run})
 
 
 def created(found: CachedImage) -> float:

@@ -1,9 +1,10 @@
 """The keys of layers.
 
 A key is the sha256 of a JSON document of named ingredients, written in one way only (RFC 8785 in spirit: sorted
-names, no spaces, ASCII): nothing is joined by a separator that a value could hold. The document goes with the layer as
-a label, so that `dibo why` can say which ingredient made a layer necessary. What it holds, and why nothing else, is
-docs/explanation/caching.md; golden files in tests/golden pin it, since a change throws every cache away.
+names, no spaces, ASCII): nothing is joined by a separator that a value could hold. The document is kept, so that
+`dibo why` can say which ingredient made a layer necessary: in a registry as a label of the image, on this machine in
+dibo.build.ingredients_store. What it holds, and why nothing else, is docs/explanation/caching.md; golden files in
+tests/golden pin it, since a change throws every cache away.
 
 Keys and labels are public: they stand in registries. So values of variables are in them as digests, secrets as names.
 """
@@ -22,7 +23,10 @@ from dibo.plan.recipe import Recipe, Step
 
 FORMAT: Final = 2
 KEY_LABEL: Final = "io.dibo.key"
+EPOCH_LABEL: Final = "io.dibo.epoch"
 INGREDIENTS_LABEL: Final = "io.dibo.ingredients"
+"""Of images in registries. Not in an engine's store: the document grows with the files of a flavour, and labels are
+arguments of buildah, of at most 128 KiB (execve(2))."""
 LOCAL_LABEL: Final = "io.dibo.local"
 LAYOUT_LABEL: Final = "io.dibo.layout"
 """Of a pushed image: the layout of its disk, as JSON. In no key: it changes no layer."""
@@ -42,6 +46,16 @@ class KeyInputs:
     extra: ExtraData = field(default_factory=dict)
     revisions: Mapping[str, str] = field(default_factory=dict)
     """Of secrets with `rebuild`, by name: what changes with the value and does not tell it."""
+
+
+def labels_of_layer(key: str, *, epoch: str = "", local: bool = False) -> dict[str, str]:
+    """The labels of a layer in an engine's store. An empty one takes away what the layer below has of that name."""
+    return {
+        KEY_LABEL: key,
+        EPOCH_LABEL: epoch,
+        LOCAL_LABEL: "true" if local else "",
+        INGREDIENTS_LABEL: "",
+    }
 
 
 def canonical(document: Mapping[str, object]) -> str:

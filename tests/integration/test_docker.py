@@ -107,7 +107,7 @@ def test_a_layer_holds_no_secret_of_the_run(place: BuildEnv, daemon: Docker) -> 
     assert not config["Cmd"]
     assert not config["Entrypoint"]
     assert not config["Env"]
-    assert set(config["Labels"]) == {"io.dibo.key", "io.dibo.ingredients"}
+    assert set(config["Labels"]) == {"io.dibo.key", "io.dibo.epoch"}
 
 
 def test_hooks_are_and_may_what_they_do_with_buildah(place: BuildEnv) -> None:

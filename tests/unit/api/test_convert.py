@@ -47,6 +47,9 @@ BY_DIBO = {
         ({"created": "0001-01-01T00:00:00Z"}, {}, (0, False)),  # Go's zero time
         ({"created": "2020-01-01T00:00:00Z"} | BY_DIBO, {}, (NOVEMBER, True)),
         (BY_DIBO, {"SOURCE_DATE_EPOCH": "77"}, (77, True)),
+        ({"config": {"Labels": {"io.dibo.epoch": "2026-11"}}}, {}, (NOVEMBER, True)),
+        ({"config": {"Labels": {"io.dibo.epoch": "build-7"}}}, {}, (0, False)),
+        ({"config": {"Labels": {"io.dibo.ingredients": "{}"}}}, {}, (0, False)),
         ({"config": {"Labels": {"io.dibo.ingredients": "no json"}}}, {}, (0, False)),
         ({"config": {"Labels": {"io.dibo.ingredients": '{"epoch": "build-7"}'}}}, {}, (0, False)),
         ({"config": {"Labels": ["odd"]}}, {}, (0, False)),

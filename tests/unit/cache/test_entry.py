@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from dibo.cache import entry
 from dibo.cache.entry import LayerDescriptor
-from dibo.errors import VerificationFailed
+from dibo.errors import LocalLayers, VerificationFailed
 from dibo.images.manifest import digest_of
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
 
@@ -64,6 +65,12 @@ def test_the_history_has_no_time_of_day() -> None:
     assert {line["created"] for line in json.loads(first.config)["history"]} == {CONFIG["created"]}
     assert json.loads(first.manifest)["annotations"][entry.CREATED] == CONFIG["created"]
     assert composed().config == first.config, "the age of an entry is in its manifest alone"
+
+
+def test_ingredients_that_no_config_has_room_for_stay_on_this_machine() -> None:
+    many = replace(PROVENANCE, ingredients="x" * (4 << 20))
+    with pytest.raises(LocalLayers, match=r"web install\.d: 10-site, whose config would have 4"):
+        entry.compose(CONFIG, many, layers=LAYERS)
 
 
 def test_a_config_has_no_digest_that_is_damaged_in_the_registry() -> None:

@@ -183,6 +183,17 @@ def test_the_hooks_that_a_step_runs(flavours: Path) -> None:
     assert keys_of(before)[0] != keys_of(split)[0]
 
 
+def test_no_label_of_a_layer_grows_with_its_ingredients() -> None:
+    """Labels are arguments of buildah, of at most 128 KiB."""
+    labels = keys.labels_of_layer("k" * 64, epoch="2026-11", local=True)
+    assert labels == {
+        "io.dibo.key": "k" * 64,
+        "io.dibo.epoch": "2026-11",
+        "io.dibo.local": "true",
+        "io.dibo.ingredients": "",
+    }
+
+
 def test_a_file_and_a_link_with_the_same_bytes_differ(flavours: Path) -> None:
     (flavours / "other" / "x").write_text("target")
     before = keys_of(recipe_in(flavours))

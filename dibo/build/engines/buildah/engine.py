@@ -33,7 +33,6 @@ from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import store_image, stored_images
-from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
 from dibo.system import process, resources
@@ -100,10 +99,12 @@ class Buildah:
             for name in image.get("names") or []
         }
 
-    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
+    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str], architecture: str) -> None:
         try:
             if isinstance(source, TarFile | TarCommand):
-                self._import_tar(source, key, labels)
+                with base_layer(source, self._run, self._report.line) as (written, file):
+                    image = image_of_base(written, file, architecture=architecture, labels=labels)
+                    self.store(architecture=architecture).take(image, key=key)
             else:
                 with self._container() as container:
                     self._import(source, [container, f"{LAYERS}:k-{key}", *_labels(labels)])
@@ -115,12 +116,6 @@ class Buildah:
                     [error.hint or "`dibo doctor` tries what a build needs", *(f"| {x}" for x in tail)]
                 ),
             ) from error
-
-    def _import_tar(self, source: TarFile | TarCommand, key: str, labels: Mapping[str, str]) -> None:
-        architecture = str(json.loads(labels[keys.INGREDIENTS_LABEL])["architecture"])
-        store = self.store(architecture=architecture)
-        with base_layer(source, self._run, self._report.line) as (written, file):
-            store.take(image_of_base(written, file, architecture=architecture, labels=labels), key=key)
 
     def _import(self, source: SquashFs | OciImage, arguments: list[str]) -> None:
         match source:
@@ -148,15 +143,10 @@ class Buildah:
 
     def run_step(self, step: StepRun) -> None:
         planned = step.planned
-        labels = {
-            keys.KEY_LABEL: planned.key,
-            keys.INGREDIENTS_LABEL: planned.ingredients,
-            keys.LOCAL_LABEL: "true" if planned.step.local else "",
-        }
         listener = BuildListener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
             with Process(
-                self._step_argv(step, container, _labels(labels)),
+                self._step_argv(step, container, _labels(step.labels)),
                 env=self._environment,
                 streams=Streams(
                     stdin=process.PIPE,  # ends when dibo does, whatever ends it
@@ -352,4 +342,6 @@ def remove_container(name: str) -> None:
 
 
 def _labels(labels: Mapping[str, str]) -> list[str]:
-    return [f"--label={name}={value}" for name, value in sorted(labels.items()) if value]
+    return [
+        f"--label={name}={value}" if value else f"--label={name}-" for name, value in sorted(labels.items())
+    ]

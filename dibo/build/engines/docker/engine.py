@@ -11,7 +11,6 @@ Layers and failed states have the same names as buildah's, the same labels, and 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import tarfile
@@ -34,7 +33,6 @@ from dibo.build.engines.listener import MARK, BuildListener
 from dibo.build.sandbox import HOST_NAME
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
-from dibo.plan import keys
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.system import process
 from dibo.system.docker_api import Daemon, connected
@@ -73,7 +71,7 @@ class Docker:
     def names(self) -> Sequence[str]:
         return sorted([*self.held(), *(f"failed-{key}" for key in self._daemon.images(FAILED))])
 
-    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str]) -> None:
+    def import_base(self, source: Source, *, key: str, labels: Mapping[str, str], architecture: str) -> None:
         try:
             match source:
                 case TarFile() | TarCommand():
@@ -81,7 +79,7 @@ class Docker:
                 case SquashFs(path=path):
                     self._import_tar(TarCommand(argv=("sqfs2tar", str(path))), key, labels)
                 case OciImage():
-                    self._import_image(source, key, labels)
+                    self._import_image(source, key, labels, architecture)
         except (CommandFailed, EngineError) as error:
             tail = error.tail if isinstance(error, CommandFailed) else ()
             raise BaseError(
@@ -99,10 +97,10 @@ class Docker:
             )
             self._store.load(archive(config, name=layer(key), layers=[blob]), layer(key))
 
-    def _import_image(self, source: OciImage, key: str, labels: Mapping[str, str]) -> None:
+    def _import_image(self, source: OciImage, key: str, labels: Mapping[str, str], architecture: str) -> None:
         """The daemon pulls what is in a registry; what it cannot read, or reach, is sent to it."""
         if not source.reference.startswith("docker://"):
-            self._send(source.reference, key, labels)
+            self._send(source.reference, key, labels, architecture)
             return
         name = source.reference.removeprefix("docker://")
         before = self._daemon.identity(name)
@@ -110,16 +108,15 @@ class Docker:
             self._daemon.pull(name, self._report.line)
         except EngineError as error:
             self._report.line(f"docker cannot pull {name}, so it is sent to it: {error.message}")
-            self._send(source.reference, key, labels)
+            self._send(source.reference, key, labels, architecture)
             return
         self._store.name(self._daemon.inspect(name), layer(key), labels)
         if before is None:
             self._daemon.untag(name)
 
-    def _send(self, reference: str, key: str, labels: Mapping[str, str]) -> None:
+    def _send(self, reference: str, key: str, labels: Mapping[str, str], architecture: str) -> None:
         from dibo.images.sources.choose import choose_image
 
-        architecture = str(json.loads(labels[keys.INGREDIENTS_LABEL])["architecture"])
         with choose_image(reference, architecture=architecture, scratch=self._run.directory) as image:
             about = {
                 "Config": image.config.get("config"),
@@ -145,8 +142,6 @@ class Docker:
 
     def run_step(self, step: StepRun) -> None:
         planned = step.planned
-        labels = {keys.KEY_LABEL: planned.key, keys.INGREDIENTS_LABEL: planned.ingredients}
-        labels |= {keys.LOCAL_LABEL: "true"} if planned.step.local else {}
         parent = layer(step.parent)
         listener = BuildListener(step)
         with self._container() as name, step.log.open("w") as log:
@@ -164,7 +159,7 @@ class Docker:
                 code = self._attend(name, listener, log)
             if code != 0:
                 listener.handle(f"{MARK}failed {code}", log)
-            self._keep(name, parent, layer(planned.key) if code == 0 else failed(planned.key), labels)
+            self._keep(name, parent, layer(planned.key) if code == 0 else failed(planned.key), step.labels)
             if code != 0:
                 raise listener.failed()
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log

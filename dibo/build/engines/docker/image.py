@@ -56,7 +56,7 @@ def new_config(*, architecture: str, diff_ids: Sequence[str], labels: Mapping[st
 
 def config_on(parent: Mapping[str, Any], *, diff_ids: Sequence[str], labels: Mapping[str, str]) -> Document:
     """The config of an image whose lowest layers are those of `parent` (what `docker inspect` says of it). It keeps
-    what the parent says of how it is run, and its labels where they are not said anew."""
+    what the parent says of how it is run, and its labels where they are not said anew; an empty label removes one."""
     known = parent.get("Config") or {}
     kept = {name: value for name, value in known.items() if value and name not in _OF_CONTAINERS}
     head = {"architecture": parent.get("Architecture", ""), "os": parent.get("Os") or "linux"}
@@ -71,7 +71,7 @@ def _config(
     return {
         **head,
         "created": created,
-        "config": {**run, "Labels": dict(labels)},
+        "config": {**run, "Labels": {name: value for name, value in labels.items() if value}},
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
         "history": [{"created": created, "created_by": "dibo"} for _ in diff_ids],
     }

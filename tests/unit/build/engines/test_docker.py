@@ -114,10 +114,10 @@ def test_a_config_keeps_how_an_image_is_run_and_nothing_of_a_container() -> None
             "Cmd": ["sh"],
             "Entrypoint": None,
             "User": "",
-            "Labels": {"a": "old", "b": "kept"},
+            "Labels": {"a": "old", "b": "kept", "c": "goes"},
         },
     }
-    made = config_on(parent, diff_ids=[DIFF, DIFF], labels={"a": "new"})
+    made = config_on(parent, diff_ids=[DIFF, DIFF], labels={"a": "new", "c": ""})
     assert made["config"] == {"Env": ["PATH=/bin"], "Cmd": ["sh"], "Labels": {"a": "new", "b": "kept"}}
     assert (made["architecture"], made["os"], made["variant"]) == ("arm64", "linux", "v8")
     assert len(made["history"]) == 2
