@@ -14,6 +14,7 @@ from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
 from tests.support.machines.qemu import TOOLS, Machine
 from tests.support.requirements import need, unmet
+from tests.support.timeouts import wait_until
 
 pytestmark = pytest.mark.boot
 
@@ -48,6 +49,6 @@ def disk() -> Iterator[Path]:
 def test_it_boots_to_its_login_with_host_keys_of_its_own(disk: Path, tmp_path: Path) -> None:
     with Machine(disk, directory=tmp_path) as machine:
         machine.wait_for_console("login:")
-        text = machine.console_text()
-    assert re.search(r"Finished .*(dibo-ssh-host-keys|Make missing SSH host keys)", text), text[-3000:]
-    assert "Failed to start" not in text
+        made = re.compile(r"Finished .*(dibo-ssh-host-keys|Make missing SSH host keys)")
+        wait_until(lambda: made.search(machine.console_text()), "host keys are made")
+        assert "Failed to start" not in machine.console_text()
