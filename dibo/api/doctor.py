@@ -72,7 +72,7 @@ def _conversion() -> Iterator[Finding]:
 
     if google_crc32c.implementation != "c":
         yield Finding(
-            what="checksums in C",
+            title="checksums in C",
             works=False,
             needed=False,
             detail="google-crc32c has none for this Python, so that writing ext4 takes several times as long",
@@ -109,10 +109,10 @@ def _base(settings: Settings, report: Report) -> Iterator[Finding]:
                 settings.base, settings=base_settings(settings), workspace=workspace, report=report
             )
         except DiboError as error:
-            yield Finding(what=title, works=False, detail=error.message, advice=error.hint)
+            yield Finding(title=title, works=False, detail=error.message, advice=error.hint)
             return
         for tool in base.tools:
-            yield Finding(what=tool, works=process.find(tool) is not None, advice=how_to_install(tool))
+            yield Finding(title=tool, works=process.find(tool) is not None, advice=how_to_install(tool))
 
         def identify() -> str:
             base.ingredients()
@@ -128,14 +128,14 @@ def _cache(settings: Settings) -> Iterator[Finding]:
     writable = os.access(existing, os.W_OK)
     free = shutil.disk_usage(existing).free
     yield Finding(
-        what="cache",
+        title="cache",
         works=writable,
         detail=f"{settings.cache}, {human_size(free)} free",
         advice="set IMG_PATH or --cache-dir to a directory you may write to",
     )
     if free < 5 * GIB:
         yield Finding(
-            what="room",
+            title="room",
             works=False,
             needed=False,
             detail=human_size(free),
@@ -146,7 +146,7 @@ def _cache(settings: Settings) -> Iterator[Finding]:
 def _types(settings: Settings) -> Iterator[Finding]:
     found = process.find("mke2fs") is not None
     yield Finding(
-        what="FS_TYPE=ext3, ext2: mke2fs",
+        title="FS_TYPE=ext3, ext2: mke2fs",
         works=found,
         needed=settings.filesystem in ("ext3", "ext2"),
         advice=how_to_install("mke2fs"),
@@ -156,14 +156,17 @@ def _types(settings: Settings) -> Iterator[Finding]:
             works = process.find(tool) is not None
             needed = converter.type in settings.types
             yield Finding(
-                what=f"type {converter.type}: {tool}", works=works, needed=needed, advice=how_to_install(tool)
+                title=f"type {converter.type}: {tool}",
+                works=works,
+                needed=needed,
+                advice=how_to_install(tool),
             )
 
 
 def _boot() -> Iterator[Finding]:
     tool = "qemu-system-x86_64"
     yield Finding(
-        what=f"booting images: {tool}",
+        title=f"booting images: {tool}",
         works=process.find(tool) is not None,
         needed=False,
         advice=how_to_install(tool),
@@ -174,7 +177,7 @@ def _boot_server() -> Iterator[Finding]:
     """Machines whose method is iscsi need the driver, and no others."""
     message, _, advice = driver_problem().partition(": ")
     yield Finding(
-        what="dibo boot-server, method iscsi: qemu-img",
+        title="dibo boot-server, method iscsi: qemu-img",
         works=not message,
         needed=False,
         detail=message,

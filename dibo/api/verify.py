@@ -298,7 +298,7 @@ def _look_closer(expected: Path, actual: Path, artefact: Mapping[str, Any], run:
             for number, difference in enumerate(some):
                 answer(f"  {difference}")
                 name = f"{number:02}-{difference.path.rpartition(b'/')[2].decode(errors='replace')}"
-                for place, side in ((before, difference.one), (after, difference.other)):
+                for place, side in ((before, difference.expected), (after, difference.actual)):
                     if side is not None:
                         compare.extract(side, place / name, most=_MOST_BYTES)
             more = sum(1 for _ in differences)

@@ -64,7 +64,7 @@ def read_entry(repository: ImageName, key: str) -> CachedImage:
     """The entry for `key`. Raises RegistryError, Unreachable, VerificationFailed, ImageError."""
     name = repository.tagged(entry.tag_of(key))
     digest, manifest = api.manifest(name)
-    image = image_at(repository, digest, manifest, what=str(name))
+    image = image_at(repository, digest, manifest, description=str(name))
     ingredients = entry.check(image.config, key=key, where=str(repository))
     return CachedImage(
         key=key,
@@ -76,15 +76,17 @@ def read_entry(repository: ImageName, key: str) -> CachedImage:
     )
 
 
-def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *, what: str) -> Image:
+def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *, description: str) -> Image:
     """An image in a registry, of whose manifest we have digest and content; its layers are opened when they are read.
     Raises ImageError beside what registries raise."""
-    if documents.index_entries(manifest, what=what) is not None:
-        raise RegistryError(f"{what} is an index, expected an image")
-    parsed = documents.parse_manifest(manifest, what=what)
+    if documents.index_entries(manifest, description=description) is not None:
+        raise RegistryError(f"{description} is an index, expected an image")
+    parsed = documents.parse_manifest(manifest, description=description)
     text = _config(repository, parsed.config.digest)
-    document = documents.parse(text, what=f"the config of {what}")
-    config = documents.parse_config(document, layers=len(parsed.layers), what=f"the config of {what}")
+    document = documents.parse(text, description=f"the config of {description}")
+    config = documents.parse_config(
+        document, layers=len(parsed.layers), description=f"the config of {description}"
+    )
     layers = tuple(
         Layer(
             open=partial(api.open_blob, repository, descriptor.digest, descriptor.size, slowest=_SLOWEST),
@@ -96,7 +98,7 @@ def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *,
         for descriptor, diff_id in zip(parsed.layers, config.diff_ids, strict=True)
     )
     architecture = config.platform.debian if config.platform else ""
-    return Image(name=what, digest=digest, architecture=architecture, layers=layers, config=document)
+    return Image(name=description, digest=digest, architecture=architecture, layers=layers, config=document)
 
 
 def _config(repository: ImageName, digest: str) -> bytes:
@@ -231,7 +233,7 @@ class CacheRepository:
         try:
             if api.head(name) is None:
                 body = api.read_manifest(self.name.at(found.digest))
-                documents.verify(body, found.digest, what=f"{found.key[:12]} in {self.name}")
+                documents.verify(body, found.digest, description=f"{found.key[:12]} in {self.name}")
                 api.push_manifest(name, body, str(found.manifest.get("mediaType") or OCI_MANIFEST))
         except DiboError:
             return

@@ -102,8 +102,8 @@ def _entry(
 ) -> EntrySummary | tuple[str, str]:
     name = repository.tagged(entry.tag_of(key))
     try:
-        digest, manifest = checked(api.read_manifest(name), what=str(name))
-        parsed = documents.parse_manifest(manifest, what=str(name))
+        digest, manifest = checked(api.read_manifest(name), description=str(name))
+        parsed = documents.parse_manifest(manifest, description=str(name))
     except VerificationFailed as error:
         return key, error.message
     except RegistryError as error:

@@ -176,7 +176,7 @@ def origins(base: Base, caches: Caches, *, also: str = "") -> list[BlobOrigin]:
         name = base.located()
         if name.host not in writes:
             return []
-        digest, manifest = checked(read_manifest(name), what=str(name), wanted=name.digest)
-        return [(name, image_at(name, digest, manifest, what=str(name)))]
+        digest, manifest = checked(read_manifest(name), description=str(name), expected=name.digest)
+        return [(name, image_at(name, digest, manifest, description=str(name)))]
     except DiboError:
         return []

@@ -86,7 +86,7 @@ def _title(ingredients: Mapping[str, Any]) -> str:
 
 
 def _ingredients(found: CachedImage) -> dict[str, Any]:
-    return documents.parse(found.ingredients.encode(), what="the ingredients")
+    return documents.parse(found.ingredients.encode(), description="the ingredients")
 
 
 def _damaged_layers(entries: Mapping[str, CachedImage], on_progress: Callable[[str], None]) -> list[str]:

@@ -75,7 +75,7 @@ class Writes:
     @property
     def total(self) -> int:
         """Bytes of the body."""
-        return sum(each.size for each in self.body)
+        return sum(extent.size for extent in self.body)
 
 
 def plan_writes(*, image: Ends, disk: Ends, wipe: bool) -> Writes:
@@ -125,23 +125,23 @@ def _final(image: Ends, size: int, length: int, kept: Range | None) -> tuple[tup
 
 
 def _kept(image: Ends, disk: Ends) -> gpt.Entry | None:
-    there = _named(disk, "the disk")
-    if there is None:
+    existing = _named(disk, "the disk")
+    if existing is None:
         return None
     new = _named(image, "the image")
     if new is None:
         raise DeploymentFailed(
             f"the disk has a partition {KEPT_NAME}, the image has none: it would be overwritten; {_ADVICE}"
         )
-    if (new.first_lba, new.last_lba) != (there.first_lba, there.last_lba):
+    if (new.first_lba, new.last_lba) != (existing.first_lba, existing.last_lba):
         raise DeploymentFailed(
-            f"the partition {KEPT_NAME} has sectors {there.first_lba} to {there.last_lba} of the disk,"
+            f"the partition {KEPT_NAME} has sectors {existing.first_lba} to {existing.last_lba} of the disk,"
             f" but {new.first_lba} to {new.last_lba} of the image: it would be overwritten; {_ADVICE}"
         )
-    return there
+    return existing
 
 
-def _named(ends: Ends, what: str) -> gpt.Entry | None:
+def _named(ends: Ends, description: str) -> gpt.Entry | None:
     """The partition of that name. A table that cannot be read could have one."""
     if not (ends.head[SECTOR:].startswith(_SIGNATURE) or ends.tail[-SECTOR:].startswith(_SIGNATURE)):
         return None
@@ -149,12 +149,12 @@ def _named(ends: Ends, what: str) -> gpt.Entry | None:
         table = gpt.read_either(ends.read, size=ends.size).table
     except gpt.GptError as error:
         raise DeploymentFailed(
-            f"{what} may have a partition {KEPT_NAME}, but its partition table is damaged: {error}; {_ADVICE}"
+            f"{description} may have a partition {KEPT_NAME}, but its partition table is damaged: {error}; {_ADVICE}"
         ) from error
-    found = [entry for entry in table.entries if entry.name == KEPT_NAME]
-    if len(found) > 1:
-        raise DeploymentFailed(f"{what} has {len(found)} partitions {KEPT_NAME}")
-    return found[0] if found else None
+    entries = [entry for entry in table.entries if entry.name == KEPT_NAME]
+    if len(entries) > 1:
+        raise DeploymentFailed(f"{description} has {len(entries)} partitions {KEPT_NAME}")
+    return entries[0] if entries else None
 
 
 def _without(whole: Range, hole: Range | None) -> tuple[Range, ...]:

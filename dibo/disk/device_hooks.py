@@ -189,10 +189,10 @@ def _on_mapping(
     answer: HookAnswer, file: Path, device: LoopDevice | None, size: int, found: Table | None
 ) -> HookedDisk:
     text, hook = answer.text or "", answer.hook
-    what = f"{hook} printed IMAGE_BLOCK_DEVICE={text}"
+    printed = f"{hook} printed IMAGE_BLOCK_DEVICE={text}"
     if device is None:
         raise HookFailed(
-            f"{what}, which is neither the disk it was given nor a partition of it",
+            f"{printed}, which is neither the disk it was given nor a partition of it",
             hint=f'partitions are named as the kernel does: echo "{_PRINT}"\n'
             "with --loop, as root, a hook is given a loop device, and may map devices on it",
         )
@@ -200,12 +200,12 @@ def _on_mapping(
     try:
         status = path.stat()
     except OSError as error:
-        raise HookFailed(f"{what}: {error.strerror}") from error
+        raise HookFailed(f"{printed}: {error.strerror}") from error
     if not stat.S_ISBLK(status.st_mode):
-        raise HookFailed(f"{what}, which is no block device")
+        raise HookFailed(f"{printed}, which is no block device")
     if not lies_on(status.st_rdev, device.number):
         raise HookFailed(
-            f"{what}, which does not lie on {device.path}",
+            f"{printed}, which does not lie on {device.path}",
             hint="dibo makes a file system there, so it takes nothing but what lies on the disk it gave",
         )
     whole = PartitionPlace(number=0, offset=0, size=_size_of(path))

@@ -151,9 +151,9 @@ def write_boot(
     if needed > where.size:
         if not found.is_to_boot:
             return []
-        what = f"partition {where.number}" if where.number else "the gap before the first partition"
+        location = f"partition {where.number}" if where.number else "the gap before the first partition"
         raise LayoutError(
-            f"GRUB's core image has {human_size(needed)}, and {what} {human_size(where.size)}",
+            f"GRUB's core image has {human_size(needed)}, and {location} {human_size(where.size)}",
             hint="let the hook start the first partition at 1 MiB (sector 2048), as sfdisk does by itself",
         )
     lba = where.offset // SECTOR

@@ -20,11 +20,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """A file or directory. `where` is known to the file system that it is of; `size` is what it claims, in bytes."""
+    """A file or directory. `handle` is for its file system alone; `size` is what it claims, in bytes."""
 
     kind: Kind
     size: int
-    where: object
+    handle: object
     attributes: tuple[int, ...] = ()
     """Where the file system has them: mode, owner, group, mtime in seconds since 1970."""
 
@@ -71,8 +71,10 @@ def read_text(system: FileSystem, path: str, *, limit: int) -> str | None:
     return b"".join(system.content(entry)).decode(errors="replace")
 
 
-def whole(system: FileSystem, entry: FileEntry, *, limit: int, what: str) -> bytes:
+def whole(system: FileSystem, entry: FileEntry, *, limit: int, description: str) -> bytes:
     """All bytes of something that is kept in memory. Raises DiskImageError beyond `limit`."""
     if entry.size > limit:
-        raise DiskImageError(f"{what} claims to have {entry.size} bytes; more than {limit} are not believed")
+        raise DiskImageError(
+            f"{description} claims to have {entry.size} bytes; more than {limit} are not believed"
+        )
     return b"".join(system.content(entry))

@@ -66,32 +66,32 @@ class Config:
     document: Document
 
 
-def verify(data: bytes, digest: str, *, what: str) -> None:
+def verify(data: bytes, digest: str, *, description: str) -> None:
     """Raises VerificationFailed unless `data` has the digest."""
     algorithm, _, value = digest.partition(":")
-    found = hashlib.new(algorithm, data).hexdigest()
-    if found != value:
+    computed = hashlib.new(algorithm, data).hexdigest()
+    if computed != value:
         raise VerificationFailed(
-            f"{what} has the digest {algorithm}:{found}, expected {digest}",
+            f"{description} has the digest {algorithm}:{computed}, expected {digest}",
             hint="it is damaged or was changed; do not use it",
         )
 
 
-def parse(data: bytes, *, what: str) -> dict[str, Any]:
+def parse(data: bytes, *, description: str) -> dict[str, Any]:
     """The JSON object in `data`. Raises ImageError."""
     if len(data) > LARGEST_DOCUMENT:
         raise ImageError(
-            f"{what} is larger than {human_size(LARGEST_DOCUMENT)}, the most that is read of one"
+            f"{description} is larger than {human_size(LARGEST_DOCUMENT)}, the most that is read of one"
         )
     try:
-        found = json.loads(data)
+        document = json.loads(data)
     except RecursionError:
-        raise ImageError(f"{what} is nested too deep") from None
+        raise ImageError(f"{description} is nested too deep") from None
     except ValueError as error:
-        raise ImageError(f"{what} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ImageError(f"{what} is not a JSON object")
-    return found
+        raise ImageError(f"{description} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ImageError(f"{description} is not a JSON object")
+    return document
 
 
 def is_digest(text: object) -> bool:
@@ -99,69 +99,77 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and DIGEST.fullmatch(text) is not None
 
 
-def index_entries(document: Document, *, media_type: str = "", what: str) -> tuple[Descriptor, ...] | None:
+def index_entries(
+    document: Document, *, media_type: str = "", description: str
+) -> tuple[Descriptor, ...] | None:
     """The entries of an index, None when `document` is a manifest. `media_type` is what its descriptor says.
 
     Raises ImageError when it is neither, or could be both.
     """
     stated = document.get("mediaType", "")
     if stated and media_type and stated != media_type:
-        raise ImageError(f"{what} says it is {stated!r}, but was announced as {media_type!r}")
+        raise ImageError(f"{description} says it is {stated!r}, but was announced as {media_type!r}")
     kind = stated or media_type
     if document.get("schemaVersion") == 1 or (isinstance(kind, str) and kind.startswith(_SCHEMA_1)):
         raise ImageError(
-            f"{what} is in Docker's schema 1, which was given up in 2017",
+            f"{description} is in Docker's schema 1, which was given up in 2017",
             hint="pull and push it again with a docker or skopeo of today, which write schema 2",
         )
     is_index, is_manifest = "manifests" in document, "layers" in document or "config" in document
     if is_index and is_manifest:
         raise ImageError(
-            f"{what} is ambiguous: it could be read as an image and as an index (CVE-2021-41190)"
+            f"{description} is ambiguous: it could be read as an image and as an index (CVE-2021-41190)"
         )
     known = INDEX_TYPES if is_index else MANIFEST_TYPES if is_manifest else ()
     if not known or (kind and kind not in known):
-        said = f": it is {_short(kind)}" if kind else ""
+        type_note = f": it is {_short(kind)}" if kind else ""
         raise ImageError(
-            f"{what} is neither an image nor an index of images{said}", hint="name a container image"
+            f"{description} is neither an image nor an index of images{type_note}",
+            hint="name a container image",
         )
     if not is_index:
         return None
-    return tuple(_descriptor(each, what=what) for each in _list(document, "manifests", what=what))
+    return tuple(
+        _descriptor(manifest, description=description)
+        for manifest in _list(document, "manifests", description=description)
+    )
 
 
-def parse_manifest(document: Document, *, what: str) -> Manifest:
+def parse_manifest(document: Document, *, description: str) -> Manifest:
     """Raises ImageError for what is no image, and for layers that cannot be had or read."""
-    config = _descriptor(document.get("config"), what=f"the config of {what}")
+    config = _descriptor(document.get("config"), description=f"the config of {description}")
     if config.media_type not in CONFIG_TYPES:
         raise ImageError(
-            f"{what} is no image of a root file system: its config is {config.media_type!r}",
+            f"{description} is no image of a root file system: its config is {config.media_type!r}",
             hint="registries also hold charts, signatures and other artefacts; name a container image",
         )
     if config.size > LARGEST_DOCUMENT:
-        raise ImageError(f"the config of {what} is larger than {human_size(LARGEST_DOCUMENT)}")
-    entries = _list(document, "layers", what=what)
+        raise ImageError(f"the config of {description} is larger than {human_size(LARGEST_DOCUMENT)}")
+    entries = _list(document, "layers", description=description)
     if not entries:
-        raise ImageError(f"{what} has no layers, so there is nothing in it")
+        raise ImageError(f"{description} has no layers, so there is nothing in it")
     if len(entries) > MOST_LAYERS:
-        raise ImageError(f"{what} has {len(entries)} layers; {MOST_LAYERS} are the most that are read")
-    layers = tuple(_layer(each, what=f"layer {n} of {what}") for n, each in enumerate(entries, 1))
+        raise ImageError(f"{description} has {len(entries)} layers; {MOST_LAYERS} are the most that are read")
+    layers = tuple(
+        _layer(value, description=f"layer {n} of {description}") for n, value in enumerate(entries, 1)
+    )
     return Manifest(config=config, layers=layers)
 
 
-def parse_config(document: Document, *, layers: int, what: str) -> Config:
+def parse_config(document: Document, *, layers: int, description: str) -> Config:
     """The config of an image with so many `layers`. Raises ImageError."""
     rootfs = document.get("rootfs")
     if not isinstance(rootfs, dict):
-        raise ImageError(f"{what} says nothing of a root file system")
-    diff_ids = _list(rootfs, "diff_ids", what=what)
-    for each in diff_ids:
-        if not is_digest(each):
-            raise ImageError(f"{what} has {each!r} where the digest of a layer should be")
+        raise ImageError(f"{description} says nothing of a root file system")
+    diff_ids = _list(rootfs, "diff_ids", description=description)
+    for diff_id in diff_ids:
+        if not is_digest(diff_id):
+            raise ImageError(f"{description} has {diff_id!r} where the digest of a layer should be")
     if len(diff_ids) != layers:
-        raise ImageError(f"{what} describes {len(diff_ids)} layers, but there are {layers}")
-    platform = _platform(document, what=what)
+        raise ImageError(f"{description} describes {len(diff_ids)} layers, but there are {layers}")
+    platform = _platform(document, description=description)
     if platform is not None and platform.os not in ("linux", ""):
-        raise ImageError(f"{what} is for {platform.os}, not for Linux")
+        raise ImageError(f"{description} is for {platform.os}, not for Linux")
     return Config(platform=platform, diff_ids=tuple(diff_ids), document=document)
 
 
@@ -176,31 +184,33 @@ def by_preference(entries: Sequence[Descriptor], *, architecture: str) -> tuple[
     return (*certain, *(entry for entry in entries if entry.platform is None))
 
 
-def _layer(value: Any, *, what: str) -> Descriptor:
-    found = _descriptor(value, what=what)
-    kind = found.media_type
+def _layer(value: Any, *, description: str) -> Descriptor:
+    descriptor = _descriptor(value, description=description)
+    kind = descriptor.media_type
     if kind.endswith(("+encrypted", ".enc")):
-        raise ImageError(f"{what} is encrypted", hint="decrypt the image first: skopeo copy --decryption-key")
+        raise ImageError(
+            f"{description} is encrypted", hint="decrypt the image first: skopeo copy --decryption-key"
+        )
     if ".foreign." in kind or ".nondistributable." in kind or value.get("urls"):
         raise ImageError(
-            f"{what} is foreign: it is kept elsewhere than the image",
+            f"{description} is foreign: it is kept elsewhere than the image",
             hint="dibo follows no links out of an image; push it again with the layer in it",
         )
     if not _LAYER_TYPE.fullmatch(kind):
-        raise ImageError(f"{what} is {kind!r}, not a tar", hint="name the image of a root file system")
-    return found
+        raise ImageError(f"{description} is {kind!r}, not a tar", hint="name the image of a root file system")
+    return descriptor
 
 
-def _descriptor(value: Any, *, what: str) -> Descriptor:
+def _descriptor(value: Any, *, description: str) -> Descriptor:
     if not isinstance(value, dict):
-        raise ImageError(f"{what} has {_short(value)} where a descriptor should be")
+        raise ImageError(f"{description} has {_short(value)} where a descriptor should be")
     digest, size, kind = value.get("digest"), value.get("size"), value.get("mediaType")
     if not isinstance(digest, str) or not is_digest(digest):
-        raise ImageError(f"{what} has {_short(digest)} where a sha256 digest should be")
+        raise ImageError(f"{description} has {_short(digest)} where a sha256 digest should be")
     if type(size) is not int or not 0 <= size < 1 << 63:
-        raise ImageError(f"{what} has {_short(size)} where a size should be")
+        raise ImageError(f"{description} has {_short(size)} where a size should be")
     if not isinstance(kind, str):
-        raise ImageError(f"{what} has {_short(kind)} where a media type should be")
+        raise ImageError(f"{description} has {_short(kind)} where a media type should be")
     given = value.get("annotations")
     annotations = given if isinstance(given, dict) else {}
     platform = value.get("platform")
@@ -208,7 +218,7 @@ def _descriptor(value: Any, *, what: str) -> Descriptor:
         digest=digest,
         size=size,
         media_type=kind,
-        platform=_platform(platform, what=what) if isinstance(platform, dict) else None,
+        platform=_platform(platform, description=description) if isinstance(platform, dict) else None,
         names=tuple(
             annotations[key]
             for key in ("org.opencontainers.image.ref.name", "io.containerd.image.name")
@@ -217,21 +227,21 @@ def _descriptor(value: Any, *, what: str) -> Descriptor:
     )
 
 
-def _platform(value: Mapping[str, Any], *, what: str) -> Platform | None:
+def _platform(value: Mapping[str, Any], *, description: str) -> Platform | None:
     words = [value.get(key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(word, str) for word in words):
-        raise ImageError(f"{what} has {_short(words)} where a platform should be")
+        raise ImageError(f"{description} has {_short(words)} where a platform should be")
     os, architecture, variant = words
     if not architecture:
         return None
     return Platform(os=os or "linux", architecture=architecture, variant=variant)
 
 
-def _list(document: Document, key: str, *, what: str) -> list[Any]:
-    found = document.get(key)
-    if not isinstance(found, list):
-        raise ImageError(f"{what} has no list of {key}")
-    return found
+def _list(document: Document, key: str, *, description: str) -> list[Any]:
+    values = document.get(key)
+    if not isinstance(values, list):
+        raise ImageError(f"{description} has no list of {key}")
+    return values
 
 
 def _short(value: Any) -> str:

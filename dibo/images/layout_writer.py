@@ -34,7 +34,7 @@ def save_layout(image: Image, directory: Path) -> str:
     """
     blobs = directory / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    layers = [_layer(layer, blobs, what=image.name) for layer in image.layers]
+    layers = [_layer(layer, blobs, description=image.name) for layer in image.layers]
     config = _json(blobs, _with_history(image.config, len(layers)), _CONFIG)
     manifest = _json(
         blobs, {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": layers}, _MANIFEST
@@ -48,13 +48,13 @@ def _with_history(config: Mapping[str, Any], layers: int) -> Mapping[str, Any]:
     """History may be left out, or be wrong (config.md), but engines refuse to build on an image where it does not tell
     as many layers as there are."""
     history = config.get("history")
-    told = [each for each in history if isinstance(each, dict)] if isinstance(history, list) else []
-    if sum(1 for each in told if not each.get("empty_layer")) == layers:
+    entries = [entry for entry in history if isinstance(entry, dict)] if isinstance(history, list) else []
+    if sum(1 for entry in entries if not entry.get("empty_layer")) == layers:
         return config
     return {**config, "history": [{"comment": "layer"}] * layers}
 
 
-def _layer(layer: Layer, blobs: Path, *, what: str) -> dict[str, Any]:
+def _layer(layer: Layer, blobs: Path, *, description: str) -> dict[str, Any]:
     digest, size, head = hashlib.sha256(), 0, b""
     part = blobs / "part"
     with layer.open() as source, part.open("wb") as target:
@@ -66,7 +66,7 @@ def _layer(layer: Layer, blobs: Path, *, what: str) -> dict[str, Any]:
     name = f"sha256:{digest.hexdigest()}"
     if layer.digest not in (None, name) or layer.size not in (None, size):
         raise VerificationFailed(
-            f"a layer of {what} does not match its digest: expected {layer.digest}, got {name}",
+            f"a layer of {description} does not match its digest: expected {layer.digest}, got {name}",
             hint="do not use it; fetch the image again",
         )
     part.replace(blobs / digest.hexdigest())

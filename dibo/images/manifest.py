@@ -32,20 +32,21 @@ def digest_of(body: bytes, algorithm: str = "sha256") -> str:
     return f"{algorithm}:{hashlib.new(algorithm, body, usedforsecurity=False).hexdigest()}"
 
 
-def checked(body: bytes, *, what: str, wanted: str | None = None) -> tuple[str, dict[str, Any]]:
-    """The digest of a manifest, and what it says. Raises VerificationFailed when it is not `wanted`, RegistryError
+def checked(body: bytes, *, description: str, expected: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The digest of a manifest, and what it says. Raises VerificationFailed when it is not `expected`, RegistryError
     when it is not a JSON object or too large."""
     if len(body) > LARGEST_MANIFEST:
-        raise RegistryError(f"the manifest of {what} is larger than any manifest may be")
-    digest = digest_of(body, (wanted or "sha256:").partition(":")[0])
-    if wanted not in (None, digest):
+        raise RegistryError(f"the manifest of {description} is larger than any manifest may be")
+    digest = digest_of(body, (expected or "sha256:").partition(":")[0])
+    if expected not in (None, digest):
         raise VerificationFailed(
-            f"{digest} came for {what}", hint="do not use it; report it to the operator of the registry"
+            f"{digest} came for {description}",
+            hint="do not use it; report it to the operator of the registry",
         )
     try:
         manifest = json.loads(body)
     except (ValueError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict):
-        raise RegistryError(f"what came for {what} is no manifest", hint="is this a registry?")
+        raise RegistryError(f"what came for {description} is no manifest", hint="is this a registry?")
     return digest, manifest

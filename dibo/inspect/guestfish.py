@@ -96,9 +96,9 @@ class HostTree:
 def _entry(path: Path) -> FileEntry:
     status = path.lstat()
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.OTHER)
-    return FileEntry(kind=kind, size=status.st_size, where=path)
+    return FileEntry(kind=kind, size=status.st_size, handle=path)
 
 
 def _path(entry: FileEntry) -> Path:
-    assert isinstance(entry.where, Path)
-    return entry.where
+    assert isinstance(entry.handle, Path)
+    return entry.handle

@@ -68,10 +68,10 @@ class Unified:
         return self._system.target(link)
 
     def content(self, file: FileEntry) -> Iterator[bytes]:
-        if not isinstance(file.where, _Part):
+        if not isinstance(file.handle, _Part):
             yield from self._system.content(file)
             return
-        skip, left = file.where.offset, file.size
+        skip, left = file.handle.offset, file.size
         for piece in self._system.content(self._file):
             part = piece[skip : skip + left]
             skip = max(0, skip - len(piece))
@@ -119,7 +119,7 @@ def _sections(system: FileSystem, file: FileEntry) -> dict[str, FileEntry]:
         if offset + length > file.size:
             raise DiskImageError(f"a unified kernel image ends before byte {offset + length}: is it whole?")
         name = raw.rstrip(b"\0").decode(errors="replace")
-        sections.setdefault(name, FileEntry(kind=Kind.FILE, size=length, where=_Part(offset)))
+        sections.setdefault(name, FileEntry(kind=Kind.FILE, size=length, handle=_Part(offset)))
     return sections
 
 

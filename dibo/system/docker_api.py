@@ -295,8 +295,8 @@ class Daemon:
         with contextlib.suppress(EngineError), self._asking("to resize a terminal"):
             self._client.resize(container, rows, columns)
 
-    def _asking(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return _explained(f"docker was asked {what}", host=self.host)
+    def _asking(self, action: str) -> contextlib.AbstractContextManager[None]:
+        return _explained(f"docker was asked {action}", host=self.host)
 
 
 class NotThere(EngineError):
@@ -308,7 +308,7 @@ class InUse(EngineError):
 
 
 @contextlib.contextmanager
-def _explained(what: str, *, host: str) -> Iterator[None]:
+def _explained(action: str, *, host: str) -> Iterator[None]:
     """Turn what the SDK raises into words."""
     from docker.errors import APIError, DockerException, NotFound
     from urllib3.exceptions import HTTPError
@@ -316,16 +316,16 @@ def _explained(what: str, *, host: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise NotThere(f"{what}: {error.explanation}") from error
+        raise NotThere(f"{action}: {error.explanation}") from error
     except APIError as error:
         gone = _JUST_GONE in str(error.explanation)
         kind = InUse if error.status_code == _CONFLICT else NotThere if gone else EngineError
-        raise kind(f"{what}: {error.explanation or error}") from error
+        raise kind(f"{action}: {error.explanation or error}") from error
     except (DockerException, HTTPError, OSError) as error:  # those of requests are OSErrors, too
-        raise _unreachable(what, host, error) from error
+        raise _unreachable(action, host, error) from error
 
 
-def _unreachable(what: str, host: str, error: BaseException) -> EngineError:
+def _unreachable(action: str, host: str, error: BaseException) -> EngineError:
     system = _system_error(error)
     if isinstance(system, PermissionError):
         return EngineError(
@@ -347,26 +347,26 @@ def _unreachable(what: str, host: str, error: BaseException) -> EngineError:
         )
     if isinstance(system, _BROKEN):
         return EngineError(
-            f"{what}, and broke off the connection ({system.strerror or system})",
+            f"{action}, and broke off the connection ({system.strerror or system})",
             hint="its log may say why (journalctl -u docker); is there room on its disk? try: docker version",
         )
-    return EngineError(f"{what}: {error}", hint="is DOCKER_HOST right? try: docker version")
+    return EngineError(f"{action}: {error}", hint="is DOCKER_HOST right? try: docker version")
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
     """The error of the system below what libraries made of it."""
     seen: list[object] = []
     waiting: list[object] = [error]
-    found: OSError | None = None
+    system_error: OSError | None = None
     while waiting:
-        each = waiting.pop()
-        if not isinstance(each, BaseException) or each in seen:
+        current = waiting.pop()
+        if not isinstance(current, BaseException) or current in seen:
             continue
-        seen.append(each)
-        if isinstance(each, OSError) and (each.errno is not None or isinstance(each, _BROKEN)):
-            found = each
-        waiting += [each.__cause__, each.__context__, *each.args, getattr(each, "reason", None)]
-    return found
+        seen.append(current)
+        if isinstance(current, OSError) and (current.errno is not None or isinstance(current, _BROKEN)):
+            system_error = current
+        waiting += [current.__cause__, current.__context__, *current.args, getattr(current, "reason", None)]
+    return system_error
 
 
 def _surely(ask: Callable[[], object], *, give_up: Callable[[], None] = lambda: None) -> None:

@@ -67,9 +67,9 @@ class Mounted:
             child = Node(stat.S_IFDIR | 0o755, mtime=mtime)
             self.put(here, name.encode(), child)
         elif child.children is None:
-            what = TYPE_NAMES.get(stat.S_IFMT(child.mode), "special file")
+            type_name = TYPE_NAMES.get(stat.S_IFMT(child.mode), "special file")
             raise LayoutError(
-                f"nothing can be mounted at {mount}: {path} is a {what} in the root",
+                f"nothing can be mounted at {mount}: {path} is a {type_name} in the root",
                 hint="mount it where it leads to" if stat.S_ISLNK(child.mode) else "",
             )
         return child

@@ -38,12 +38,12 @@ def names_in(root: Node, path: str) -> tuple[bytes, ...]:
 
 def kernels(root: Node) -> tuple[str, ...]:
     """Versions of the kernels in /boot, the newest last."""
-    found = {
+    versions = {
         match[2].decode(errors="replace")
         for name in names_in(root, "/boot")
         if (match := _KERNEL.match(name))
     }
-    return newest_last(found, default_order=default_order(root))
+    return newest_last(versions, default_order=default_order(root))
 
 
 def default_order(root: Node) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def tidy(root: Node) -> list[object]:
     removed += _link_resolv_conf(root)
     if not removed:
         return []
-    gone = {node for each in removed for node in walk(each)} - set(walk(root))
+    gone = {node for removed_node in removed for node in walk(removed_node)} - set(walk(root))
     return [node.content for node in gone if node.content is not None]
 
 

@@ -121,7 +121,7 @@ _HINT: Final = "have its publisher sign it (--sign-key), or name the key that si
 def _layers(repository: ImageName, digest: str) -> list[dict[str, Any]]:
     name = repository.tagged(tag_of(digest))
     try:
-        _, manifest = checked(api.read_manifest(name), what=str(name))
+        _, manifest = checked(api.read_manifest(name), description=str(name))
     except RegistryError as error:
         if error.status == 404:
             return []

@@ -23,7 +23,7 @@ from dibo.system import process
 _STATUS: Final = "[GNUPG:] "
 
 
-def verify(text: bytes, signature: bytes, *, keyring: Path, fingerprint: str, what: str) -> None:
+def verify(text: bytes, signature: bytes, *, keyring: Path, fingerprint: str, description: str) -> None:
     """Return when `signature` is the pinned key's, for `text`. Raises VerificationFailed, ToolMissing."""
     with tempfile.TemporaryDirectory(prefix="dibo-") as name:
         signed, detached = Path(name) / "text", Path(name) / "text.gpg"
@@ -40,13 +40,13 @@ def verify(text: bytes, signature: bytes, *, keyring: Path, fingerprint: str, wh
     wanted = normal_fingerprint(fingerprint)
     if any("BADSIG" in each for each in signatures):
         raise VerificationFailed(
-            f"{what} has a bad signature: it was changed after it was signed", hint=_DO_NOT_USE
+            f"{description} has a bad signature: it was changed after it was signed", hint=_DO_NOT_USE
         )
     if any("GOODSIG" in each and wanted in each.get("VALIDSIG", ()) for each in signatures):
         return
     found = _describe(signatures) or " ".join(ended.tail[-1:]) or "gpgv found none"
     raise VerificationFailed(
-        f"{what} is not signed by the key {wanted}: {found}",
+        f"{description} is not signed by the key {wanted}: {found}",
         hint=f"the keyring used was {keyring}\n{_DO_NOT_USE}",
     )
 

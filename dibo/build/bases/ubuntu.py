@@ -87,7 +87,7 @@ class Ubuntu:
         url = f"{self._directory()}/SHA256SUMS"
 
         def check(text: bytes, signature: bytes) -> None:
-            verify(text, signature, keyring=keyring, fingerprint=self._fingerprint, what=url)
+            verify(text, signature, keyring=keyring, fingerprint=self._fingerprint, description=url)
 
         lists = self._workspace.bases / "lists"
         return SignedList(

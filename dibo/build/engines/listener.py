@@ -34,14 +34,14 @@ class BuildListener:
             self._lines = [*self._lines[-2 * process.TAIL_LINES :], line]
             self._step.on_output(line)
             return
-        what, _, value = line[1:].partition(" ")
-        log.write(f"--- {what} {value}\n")
-        if what == "hook":
+        kind, _, value = line[1:].partition(" ")
+        log.write(f"--- {kind} {value}\n")
+        if kind == "hook":
             self._hook, self._lines = value, []
             self._step.on_hook(value)
-        elif what == "failed":
+        elif kind == "failed":
             self._code = int(value)
-        elif what == "note":
+        elif kind == "note":
             self._step.on_output(value)
 
     def failed(self) -> HookFailed:

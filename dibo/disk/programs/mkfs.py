@@ -40,20 +40,20 @@ _KINDS: Final = {
 
 def losses(top: Node) -> tuple[str, ...]:
     """What a list for mkfs.xfs cannot say of the tree, but for times; nothing where it says all."""
-    odd = sticky = attributes = other = 0
+    odd = sticky = attributes = special = 0
     for node in walk(top):
         attributes += bool(node.xattrs)
         sticky += bool(node.mode & stat.S_ISVTX)
-        other += stat.S_IFMT(node.mode) not in _KINDS
+        special += stat.S_IFMT(node.mode) not in _KINDS
         for name, child in (node.children or {}).items():
             odd += not _is_plain(name) or (stat.S_ISLNK(child.mode) and not _is_plain(child.target))
-    found = (
+    counts = (
         (odd, "names with spaces or that are not plain text"),
         (sticky, "sticky bits"),
         (attributes, "files with extended attributes"),
-        (other, "special files"),
+        (special, "special files"),
     )
-    return tuple(f"{count} {what}" for count, what in found if count)
+    return tuple(f"{count} {kind_name}" for count, kind_name in counts if count)
 
 
 def _is_plain(name: bytes) -> bool:
@@ -126,9 +126,9 @@ def make_btrfs(
         _run([*argv, str(file)], part, on_output)
         return
     prepare(directory, hidden, on_output=on_output)
-    where = str(part.wish.mount).rstrip("/")
+    mount = str(part.wish.mount).rstrip("/")
     script = 'file=$1 where=$2; shift 2; exec "$@" --rootdir "$ROOT$where" "$file"'
-    _run(["sh", "-c", script, "sh", str(file), where, *argv], part, on_output, directory=directory)
+    _run(["sh", "-c", script, "sh", str(file), mount, *argv], part, on_output, directory=directory)
 
 
 def prepare(directory: BuildDirectory, hidden: Mapping[str, bytes | None], *, on_output: OnOutput) -> None:
@@ -175,10 +175,10 @@ def _run(
             raise process.failure(argv, code, running.tail)
     except CommandFailed as error:
         kind = part.wish.filesystem.value if part.wish.filesystem else ""
-        said = "\n".join(f"| {line}" for line in lines[:_SHOWN])  # mkfs.xfs ends with a page on its usage
+        output = "\n".join(f"| {line}" for line in lines[:_SHOWN])  # mkfs.xfs ends with a page on its usage
         if any(words in line for line in lines for words in ("too small", "must be larger", "No space left")):
             raise ImageTooSmall(
                 f"{human_size(part.size)} are too small for the {kind} of the partition {part.wish.name}",
-                hint=f"give it more in the layout, or make the image larger (--image-size)\n{said}",
+                hint=f"give it more in the layout, or make the image larger (--image-size)\n{output}",
             ) from error
-        raise ConverterError(f"mkfs.{kind} {process.describe_exit(error.returncode)}", hint=said) from error
+        raise ConverterError(f"mkfs.{kind} {process.describe_exit(error.returncode)}", hint=output) from error

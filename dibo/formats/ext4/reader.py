@@ -152,7 +152,7 @@ class Ext:
         fast = link.size < _FAST_SYMLINK and (self._attributes_elsewhere or inode.sectors == attributes)
         if fast and not inode.flags & (InodeFlags.INLINE_DATA | InodeFlags.ENCRYPTED):
             return inode.block[: link.size]
-        return whole(self, link, limit=_MOST_TARGET, what="a symbolic link")
+        return whole(self, link, limit=_MOST_TARGET, description="a symbolic link")
 
     def content(self, file: FileEntry) -> Iterator[bytes]:
         """Raises DiskImageError for files that are encrypted."""
@@ -217,7 +217,7 @@ class Ext:
         return FileEntry(
             kind=_KINDS.get(stat.S_IFMT(field("i_mode")), Kind.OTHER),
             size=field("i_size_lo") | field("i_size_high") << 32,
-            where=inode,
+            handle=inode,
             attributes=(
                 field("i_mode"),
                 field("i_uid") | field("i_uid_high") << 16,
@@ -260,7 +260,9 @@ class Ext:
                 parts = [inode.block[_INLINE_PARENT:], inline_attribute(inode.body)]
             else:
                 parts = [
-                    whole(self, directory, limit=_MOST_DIRECTORY, what=f"a directory of the {self.kind}")
+                    whole(
+                        self, directory, limit=_MOST_DIRECTORY, description=f"a directory of the {self.kind}"
+                    )
                 ]
             found = self._directories[inode.number] = {
                 name: number for part in parts for name, number in self._entries(part)
@@ -283,8 +285,8 @@ class Ext:
 
 
 def _inode(entry: FileEntry) -> _Inode:
-    assert isinstance(entry.where, _Inode)
-    return entry.where
+    assert isinstance(entry.handle, _Inode)
+    return entry.handle
 
 
 def _zeros(size: int) -> Iterator[bytes]:

@@ -91,7 +91,7 @@ class Fat:
 
     @property
     def root(self) -> FileEntry:
-        return FileEntry(kind=Kind.DIRECTORY, size=0, where=_At(cluster=self._first))
+        return FileEntry(kind=Kind.DIRECTORY, size=0, handle=_At(cluster=self._first))
 
     def names(self, directory: FileEntry) -> tuple[bytes, ...]:
         return tuple(sorted(name for name, _ in self._listed(directory).values()))
@@ -150,9 +150,9 @@ class Fat:
                 size = sum(count for _, count in self._chain(cluster, most)) * self._cluster
                 data = whole(
                     self,
-                    FileEntry(kind=Kind.DIRECTORY, size=size, where=_At(cluster=cluster)),
+                    FileEntry(kind=Kind.DIRECTORY, size=size, handle=_At(cluster=cluster)),
                     limit=max(_MOST_DIRECTORY, self._cluster),
-                    what="a directory of the FAT",
+                    description="a directory of the FAT",
                 )
             else:
                 data = self._source.read(self._root_at, self._root_size)
@@ -190,7 +190,7 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, FileEntry]]:
             cluster = low | high << 16
             if directory and not cluster:
                 continue
-            yield name, FileEntry(kind=kind, size=0 if directory else size, where=_At(cluster=cluster))
+            yield name, FileEntry(kind=kind, size=0 if directory else size, handle=_At(cluster=cluster))
 
 
 def _long_name(parts: dict[int, bytes]) -> bytes | None:
@@ -221,5 +221,5 @@ def _folded(name: bytes) -> bytes:
 
 
 def _at(entry: FileEntry) -> int:
-    assert isinstance(entry.where, _At)
-    return entry.where.cluster
+    assert isinstance(entry.handle, _At)
+    return entry.handle.cluster

@@ -348,19 +348,19 @@ class _Source:
 class _Digest:
     """One of the digests that OCI registers (image specification, descriptor.md): sha256 and sha512."""
 
-    def __init__(self, what: str, wanted: str | None, name: str) -> None:
-        self._what = what
-        self._wanted = wanted
+    def __init__(self, description: str, expected: str | None, name: str) -> None:
+        self._what = description
+        self._wanted = expected
         self._name = name
         self._hash = None
-        if wanted is not None:
-            algorithm, _, value = wanted.partition(":")
+        if expected is not None:
+            algorithm, _, value = expected.partition(":")
             if (
                 algorithm not in ("sha256", "sha512")
                 or len(value) != {"sha256": 64, "sha512": 128}[algorithm]
             ):
                 raise LayerError(
-                    f"{name}: {wanted!r} is not a digest that dibo can check: expected sha256 or sha512"
+                    f"{name}: {expected!r} is not a digest that dibo can check: expected sha256 or sha512"
                 )
             self._hash = hashlib.new(algorithm)
 

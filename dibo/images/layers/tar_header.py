@@ -46,7 +46,7 @@ def full_name(block: memoryview, fields: tuple[bytes, ...]) -> bytes:
     return text(prefix[:131] if bytes(block[508:512]) == b"tar\0" else prefix) + b"/" + name
 
 
-def number(field: bytes, what: str) -> int:
+def number(field: bytes, description: str) -> int:
     """The value of a numeric field; an empty one is 0."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big", signed=True) if field[0] & 0x40 else _base256(field)
@@ -60,7 +60,7 @@ def number(field: bytes, what: str) -> int:
             return int(digits, 8)
     except ValueError:
         pass
-    raise Malformed(f"its {what} is {field!r}, which is no octal number")
+    raise Malformed(f"its {description} is {field!r}, which is no octal number")
 
 
 def _base256(field: bytes) -> int:
@@ -87,7 +87,7 @@ def checksum_fits(block: memoryview, field: bytes) -> bool:
 def records(data: bytes) -> dict[bytes, bytes]:
     """Of an extended header: "length keyword=value\\n" in a row, where the length counts itself. The last of one
     keyword counts; those of the sparse map of GNU's format 0.0 come many times and are joined by commas."""
-    found: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     pieces: list[bytes] = []
     position = 0
     end = len(data)
@@ -107,18 +107,18 @@ def records(data: bytes) -> dict[bytes, bytes]:
         if keyword in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             pieces.append(value)
         else:
-            found[keyword] = value
+            values[keyword] = value
         position = after
     if pieces:
-        found[b"GNU.sparse.map"] = b",".join(pieces)
-    return found
+        values[b"GNU.sparse.map"] = b",".join(pieces)
+    return values
 
 
-def decimal(value: bytes, what: str) -> int:
+def decimal(value: bytes, description: str) -> int:
     """An integer of PAX."""
     digits = value[1:] if value.startswith(b"-") else value
     if not digits.isdigit() or len(digits) > 30:
-        raise Malformed(f"its {what} is {value[:40]!r}, which is no number")
+        raise Malformed(f"its {description} is {value[:40]!r}, which is no number")
     return int(value)
 
 

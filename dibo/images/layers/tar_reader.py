@@ -128,11 +128,11 @@ class Archive:
         self._end = len(chunk)
         return True
 
-    def _number(self, field: bytes, what: str) -> int:
+    def _number(self, field: bytes, description: str) -> int:
         """As header.number; archives repeat themselves."""
         value = self._numbers.get(field)
         if value is None:
-            value = number(field, what)
+            value = number(field, description)
             if len(self._numbers) >= _REMEMBERED:
                 self._numbers.clear()
             self._numbers[field] = value
@@ -163,11 +163,11 @@ class Archive:
         else:
             local.update(records(data))
 
-    def _extend_globally(self, found: dict[bytes, bytes]) -> None:
+    def _extend_globally(self, extended: dict[bytes, bytes]) -> None:
         """Remember what all entries that follow have, of what is used at all."""
         self.global_headers += 1
         remembered = self._global
-        for keyword, value in found.items():
+        for keyword, value in extended.items():
             if not value:
                 remembered.pop(keyword, None)
             elif keyword in _USED or keyword.startswith(_USED_PREFIXES):
@@ -198,8 +198,8 @@ class Archive:
         elif kind in b"34":
             entry.device = (number(major, "major number"), number(minor, "minor number"))
         if local or self._global:
-            said = self._override(entry, {**self._global, **local} if self._global else local)
-            stored = stored if said is None else said
+            overridden = self._override(entry, {**self._global, **local} if self._global else local)
+            stored = stored if overridden is None else overridden
         if entry.uid == _NOBODY or entry.gid == _NOBODY:
             self.oddities[f"has entries of owner {_NOBODY}, which is no user: they become root's"] = None
             entry.uid, entry.gid = (0 if owner == _NOBODY else owner for owner in (entry.uid, entry.gid))

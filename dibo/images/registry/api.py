@@ -36,7 +36,7 @@ _MOST_TAGS: Final = 1_000_000
 
 def manifest(name: ImageName) -> tuple[str, dict[str, Any]]:
     """The digest and the manifest or index that `name` means. Raises VerificationFailed."""
-    return checked(read_manifest(name), what=str(name), wanted=name.digest)
+    return checked(read_manifest(name), description=str(name), expected=name.digest)
 
 
 def read_manifest(name: ImageName) -> bytes:
@@ -193,13 +193,13 @@ class _Blob:
         self._close()
 
     def read(self, size: int, /) -> bytes:
-        wanted = min(size, self._size - self._at)
-        if wanted <= 0:
+        count = min(size, self._size - self._at)
+        if count <= 0:
             return b""
         data = b""
         while not data:
             try:
-                data = self._once(wanted)
+                data = self._once(count)
             except Transient as transient:
                 self._cut(transient)
         self._at += len(data)
@@ -223,8 +223,12 @@ class _Blob:
             raise
         if not data:
             self._close()
-            what = f"registry {self._name.host} ended {self._digest} after {self._at} of {self._size} bytes"
-            raise Transient(RegistryError(what, hint="the blob there may be damaged; push the image again"))
+            problem = (
+                f"registry {self._name.host} ended {self._digest} after {self._at} of {self._size} bytes"
+            )
+            raise Transient(
+                RegistryError(problem, hint="the blob there may be damaged; push the image again")
+            )
         return data
 
     def _connect(self) -> Answer:

@@ -46,19 +46,23 @@ def open_archive(path: Path, *, scratch: Path | None) -> Iterator[ArchiveFiles]:
         else:
             plain = opener(file) if opener else file
             limit = max(_RATIO_FROM, _RATIO * os.fstat(file.fileno()).st_size) if opener and regular else None
-            fd = stack.enter_context(spooled(plain, scratch=scratch, what=str(path), limit=limit)).fileno()
-        yield ArchiveFiles(fd, read_index(fd, what=str(path)), path=str(path))
+            fd = stack.enter_context(
+                spooled(plain, scratch=scratch, description=str(path), limit=limit)
+            ).fileno()
+        yield ArchiveFiles(fd, read_index(fd, description=str(path)), path=str(path))
 
 
 @contextlib.contextmanager
-def spooled(source: Reader, *, scratch: Path, what: str, limit: int | None = None) -> Iterator[IO[bytes]]:
+def spooled(
+    source: Reader, *, scratch: Path, description: str, limit: int | None = None
+) -> Iterator[IO[bytes]]:
     """A file without a name that holds all of `source`, which has at most `limit` bytes. Raises ImageError when it
     has more or cannot be read, OutputError."""
     with tempfile.TemporaryFile(dir=scratch, buffering=0) as file:
-        while data := _next(source, what=what):
+        while data := _next(source, description=description):
             if limit is not None and file.tell() + len(data) > limit:
                 raise ImageError(
-                    f"{what} unpacks to more than {human_size(limit)}: it is no archive of an image"
+                    f"{description} unpacks to more than {human_size(limit)}: it is no archive of an image"
                 )
             try:
                 view = memoryview(data)
@@ -66,13 +70,13 @@ def spooled(source: Reader, *, scratch: Path, what: str, limit: int | None = Non
                     view = view[file.write(view) :]
             except OSError as error:
                 raise OutputError(
-                    f"cannot keep a copy of {what} in {scratch}: {error.strerror}",
+                    f"cannot keep a copy of {description} in {scratch}: {error.strerror}",
                     hint="set --cache-dir to a directory with more space, or decompress it yourself",
                 ) from error
         yield file
 
 
-def _next(source: Reader, *, what: str) -> bytes:
+def _next(source: Reader, *, description: str) -> bytes:
     import lzma
 
     import zstandard
@@ -80,7 +84,9 @@ def _next(source: Reader, *, what: str) -> bytes:
     try:
         return source.read(_CHUNK)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        raise ImageError(f"cannot read {what}: {error}", hint="it is damaged, or was cut short") from error
+        raise ImageError(
+            f"cannot read {description}: {error}", hint="it is damaged, or was cut short"
+        ) from error
 
 
 def _opener(start: bytes) -> Callable[[IO[bytes]], Any] | None:

@@ -85,28 +85,28 @@ class _Search:
 
     def manifest(self, entries: Sequence[Descriptor]) -> tuple[Descriptor, Document]:
         """The best one for the architecture, and what points at it."""
-        found = next(self._manifests(entries, depth=0), None)
-        if found is None:
+        manifest_ = next(self._manifests(entries, depth=0), None)
+        if manifest_ is None:
             raise not_for(self._architecture, sorted(self._seen), name=self._name)
-        return found
+        return manifest_
 
     def parsed(self, document: Document) -> tuple[Manifest, Config]:
         """A manifest and its config."""
-        what = f"the config of {self._name}"
-        manifest = documents.parse_manifest(document, what=self._name)
-        config = self._document(manifest.config, what=what)
-        return manifest, documents.parse_config(config, layers=len(manifest.layers), what=what)
+        description = f"the config of {self._name}"
+        manifest = documents.parse_manifest(document, description=self._name)
+        config = self._document(manifest.config, description=description)
+        return manifest, documents.parse_config(config, layers=len(manifest.layers), description=description)
 
     def _manifests(
         self, entries: Sequence[Descriptor], *, depth: int
     ) -> Iterator[tuple[Descriptor, Document]]:
         if depth > _DEEPEST:
             raise ImageError(f"{self._name} is an index in an index, {_DEEPEST} deep and more")
-        self._seen |= {str(each.platform) for each in entries if each.platform} - {"unknown/unknown"}
+        self._seen |= {str(entry_.platform) for entry_ in entries if entry_.platform} - {"unknown/unknown"}
         for entry in documents.by_preference(entries, architecture=self._architecture):
-            document = self._document(entry, what=f"the manifest of {self._name}")
-            what = f"{self._name} ({entry.digest[:19]}…)" if depth else self._name
-            inner = documents.index_entries(document, media_type=entry.media_type, what=what)
+            document = self._document(entry, description=f"the manifest of {self._name}")
+            description = f"{self._name} ({entry.digest[:19]}…)" if depth else self._name
+            inner = documents.index_entries(document, media_type=entry.media_type, description=description)
             if inner is not None:
                 yield from self._manifests(inner, depth=depth + 1)
             elif entry.platform is not None or self._fits(document):
@@ -120,27 +120,29 @@ class _Search:
         self._seen.add(str(platform))
         return preference(platform, self._architecture) is not None
 
-    def _document(self, descriptor: Descriptor, *, what: str) -> Document:
+    def _document(self, descriptor: Descriptor, *, description: str) -> Document:
         """A checked JSON object."""
-        found = self._read.get(descriptor.digest)
-        if found is None:
+        document = self._read.get(descriptor.digest)
+        if document is None:
             if len(self._read) >= _MOST_DOCUMENTS:
                 raise ImageError(
                     f"{self._name} has too many images to look at: none of the first says that it is for "
                     f"{self._architecture}"
                 )
-            found = self._read[descriptor.digest] = _checked(self._blobs, descriptor, what=what)
-        return found
+            document = self._read[descriptor.digest] = _checked(
+                self._blobs, descriptor, description=description
+            )
+        return document
 
 
-def _checked(blobs: Blobs, descriptor: Descriptor, *, what: str) -> Document:
+def _checked(blobs: Blobs, descriptor: Descriptor, *, description: str) -> Document:
     if descriptor.size > documents.LARGEST_DOCUMENT:
-        raise ImageError(f"{what} claims {descriptor.size} bytes; no description has so many")
+        raise ImageError(f"{description} claims {descriptor.size} bytes; no description has so many")
     data = blobs.read(descriptor)
-    documents.verify(data, descriptor.digest, what=what)
+    documents.verify(data, descriptor.digest, description=description)
     if len(data) != descriptor.size:
-        raise ImageError(f"{what} has {len(data)} bytes, but was announced with {descriptor.size}")
-    return documents.parse(data, what=what)
+        raise ImageError(f"{description} has {len(data)} bytes, but was announced with {descriptor.size}")
+    return documents.parse(data, description=description)
 
 
 def not_for(architecture: str, have: Sequence[str], *, name: str) -> ImageError:

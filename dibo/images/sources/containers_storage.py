@@ -72,10 +72,12 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
     """
     said = _inspect(name, reference=reference)
     text = str(said.get("Config") or "").encode()
-    document = documents.parse(text, what=f"the config of {reference}")
-    manifest = documents.parse(str(said.get("Manifest") or "").encode(), what=f"the manifest of {reference}")
-    count = len(documents.parse_manifest(manifest, what=reference).layers)
-    config = documents.parse_config(document, layers=count, what=f"the config of {reference}")
+    document = documents.parse(text, description=f"the config of {reference}")
+    manifest = documents.parse(
+        str(said.get("Manifest") or "").encode(), description=f"the manifest of {reference}"
+    )
+    count = len(documents.parse_manifest(manifest, description=reference).layers)
+    config = documents.parse_config(document, layers=count, description=f"the config of {reference}")
     if config.platform is not None and preference(config.platform, architecture) is None:
         raise not_for(architecture, [str(config.platform)], name=reference)
     try:

@@ -59,13 +59,15 @@ class DockerArchive:
             raise ImageError(f"{self._name} has no layers, so there is nothing in it")
         if len(layers) > documents.MOST_LAYERS:
             raise ImageError(f"{self._name} has {len(layers)} layers; {documents.MOST_LAYERS} are the most")
-        what = f"the config of {self._name}"
+        description = f"the config of {self._name}"
         data = self._files.read(config_name)
         digest = digest_of(data)
         claimed = re.fullmatch(r"([0-9a-f]{64})(\.json)?", posixpath.basename(config_name))
         if claimed:
-            documents.verify(data, f"sha256:{claimed[1]}", what=what)
-        config = documents.parse_config(documents.parse(data, what=what), layers=len(layers), what=what)
+            documents.verify(data, f"sha256:{claimed[1]}", description=description)
+        config = documents.parse_config(
+            documents.parse(data, description=description), layers=len(layers), description=description
+        )
         if config.platform is not None and preference(config.platform, architecture) is None:
             raise not_for(architecture, [str(config.platform)], name=self._name)
         return Image(
@@ -81,29 +83,31 @@ class DockerArchive:
     def _layer(self, name: str, diff_id: str) -> Layer:
         size = self._files.size(name)
         if size is None:
-            raise ImageError(f"the layer {self._files.what(name)} is not there", hint="save the image again")
+            raise ImageError(
+                f"the layer {self._files.describe(name)} is not there", hint="save the image again"
+            )
         return Layer(open=partial(self._files.open, name), digest=None, size=size, diff_id=diff_id)
 
     def _item(self) -> dict[str, Any]:
         """The entry of manifest.json that is meant."""
         items = self._items()
-        wanted = self._reference
-        if wanted.startswith("@"):
-            if not wanted[1:].isdecimal() or int(wanted[1:]) >= len(items):
-                raise ImageError(f"{self._name}: there is no image {wanted}", hint=self._hint(items))
-            return items[int(wanted[1:])]
-        found = [item for item in items if _same(wanted, _tags(item))] if wanted else items
-        if len(found) == 1:
-            return found[0]
-        place = self._name.removesuffix(f":{wanted}")
-        problem = "several images" if found else f"no image {wanted}".rstrip()
+        selector = self._reference
+        if selector.startswith("@"):
+            if not selector[1:].isdecimal() or int(selector[1:]) >= len(items):
+                raise ImageError(f"{self._name}: there is no image {selector}", hint=self._hint(items))
+            return items[int(selector[1:])]
+        matches = [item for item in items if _same(selector, _tags(item))] if selector else items
+        if len(matches) == 1:
+            return matches[0]
+        place = self._name.removesuffix(f":{selector}")
+        problem = "several images" if matches else f"no image {selector}".rstrip()
         raise ImageError(f"{place} has {problem}", hint=self._hint(items))
 
     def _items(self) -> list[dict[str, Any]]:
         if self._files.size("manifest.json") is None:
             oci = self._files.size("index.json") is not None
             raise ImageError(
-                f"{self._files.what('manifest.json')} is not there",
+                f"{self._files.describe('manifest.json')} is not there",
                 hint="it is an OCI archive: write oci-archive:FILE" if oci else "did `docker save` make it?",
             )
         data = self._files.read("manifest.json")
@@ -116,7 +120,9 @@ class DockerArchive:
         return items
 
     def _bad(self, problem: str) -> ImageError:
-        return ImageError(f"{self._files.what('manifest.json')} has {problem}", hint="save the image again")
+        return ImageError(
+            f"{self._files.describe('manifest.json')} has {problem}", hint="save the image again"
+        )
 
     @staticmethod
     def _hint(items: list[dict[str, Any]]) -> str:
@@ -130,12 +136,12 @@ def _tags(item: dict[str, Any]) -> list[str]:
 
 
 def _strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _same(wanted: str, tags: list[str]) -> bool:
+def _same(name: str, tags: list[str]) -> bool:
     """Whether a tag is what is wanted: `web` is `web:latest` and `docker.io/library/web:latest`."""
-    return wanted in tags or _full(wanted) in [_full(tag) for tag in tags]
+    return name in tags or _full(name) in [_full(tag) for tag in tags]
 
 
 def _full(name: str) -> str:

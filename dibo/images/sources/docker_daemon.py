@@ -29,14 +29,16 @@ def open_image(request: ImageRequest) -> Iterator[Image]:
         try:
             # By its id, so that there is but one in the archive.
             stream = _Stream(daemon.save(str(daemon.inspect(name)["Id"])))
-            spool = spooled(stream, scratch=scratch, what=reference)
+            spool = spooled(stream, scratch=scratch, description=reference)
         except NotThere as error:
             raise ImageError(
                 f"the docker daemon at {daemon.host} has no image {name}",
                 hint=f"`docker images` lists them; one in a registry is docker://{name}",
             ) from error
         with spool as file:
-            files = ArchiveFiles(file.fileno(), read_index(file.fileno(), what=reference), path=reference)
+            files = ArchiveFiles(
+                file.fileno(), read_index(file.fileno(), description=reference), path=reference
+            )
             yield DockerArchive(files, name=reference, reference="").image(architecture=request.architecture)
 
 

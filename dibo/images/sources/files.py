@@ -23,7 +23,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not st
 
 
 class Files(Protocol):
-    """`what` is a file's name for messages; sizes are in bytes. All raise ImageError for what cannot be read."""
+    """Files of one image. Sizes are in bytes. All methods raise ImageError for a file that cannot be read."""
 
     def size(self, name: str) -> int | None:
         """None when there is no such file."""
@@ -33,7 +33,8 @@ class Files(Protocol):
 
     def open(self, name: str) -> AbstractContextManager[Reader]: ...
 
-    def what(self, name: str) -> str: ...
+    def describe(self, name: str) -> str:
+        """The name of a file, for messages."""
 
 
 class DirectoryFiles:
@@ -42,33 +43,33 @@ class DirectoryFiles:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def what(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         return str(self.path / name)
 
     def size(self, name: str) -> int | None:
         try:
-            found = (self.path / name).stat()
+            status = (self.path / name).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _unreadable(self.what(name), error) from error
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+            raise _unreadable(self.describe(name), error) from error
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
-            return _small(file, what=self.what(name))
+            return _small(file, description=self.describe(name))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Reader]:
         try:
             fd = os.open(self.path / name, _FLAGS)
         except OSError as error:
-            raise _unreadable(self.what(name), error) from error
+            raise _unreadable(self.describe(name), error) from error
         try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise ImageError(f"{self.what(name)} is not a plain file")
-            yield Slice(fd, 0, found.st_size, what=self.what(name))
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{self.describe(name)} is not a plain file")
+            yield Slice(fd, 0, status.st_size, description=self.describe(name))
         finally:
             os.close(fd)
 
@@ -81,40 +82,40 @@ class ArchiveFiles:
         self._index = index
         self._path = path
 
-    def what(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         return f"{name} in {self._path}"
 
     def size(self, name: str) -> int | None:
-        found = self._index.find(name)
-        return None if found is None else found.size
+        member = self._index.find(name)
+        return None if member is None else member.size
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
-            return _small(file, what=self.what(name))
+            return _small(file, description=self.describe(name))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Reader]:
-        found = self._index.find(name)
-        if found is None:
+        member = self._index.find(name)
+        if member is None:
             raise ImageError(f"{self._path} has no {name}")
-        yield Slice(self._fd, found.offset, found.size, what=self.what(name))
+        yield Slice(self._fd, member.offset, member.size, description=self.describe(name))
 
 
 class Slice:
     """A Reader of part of a file. Has a position of its own, so several may read one file at once."""
 
-    def __init__(self, fd: int, offset: int, size: int, *, what: str) -> None:
+    def __init__(self, fd: int, offset: int, size: int, *, description: str) -> None:
         self._fd = fd
         self._at = offset
         self._end = offset + size
-        self._what = what
+        self._what = description
 
     def read(self, size: int, /) -> bytes:
-        wanted = min(size, self._end - self._at)
-        if wanted <= 0:
+        count = min(size, self._end - self._at)
+        if count <= 0:
             return b""
         try:
-            data = os.pread(self._fd, wanted, self._at)
+            data = os.pread(self._fd, count, self._at)
         except OSError as error:
             raise _unreadable(self._what, error) from error
         if not data:
@@ -123,16 +124,16 @@ class Slice:
         return data
 
 
-def _small(file: Reader, *, what: str) -> bytes:
+def _small(file: Reader, *, description: str) -> bytes:
     parts = []
     left = LARGEST_DOCUMENT + 1
     while left and (data := file.read(left)):
         parts.append(data)
         left -= len(data)
     if not left:
-        raise ImageError(f"{what} is larger than 4 MiB, the most that is read of a description")
+        raise ImageError(f"{description} is larger than 4 MiB, the most that is read of a description")
     return b"".join(parts)
 
 
-def _unreadable(what: str, error: OSError) -> ImageError:
-    return ImageError(f"cannot read {what}: {error.strerror}")
+def _unreadable(description: str, error: OSError) -> ImageError:
+    return ImageError(f"cannot read {description}: {error.strerror}")

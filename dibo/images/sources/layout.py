@@ -74,66 +74,73 @@ class LayoutImages:
     def _entries(self) -> list[Descriptor]:
         """The one entry of index.json that is meant, or those that are one image for several platforms."""
         if self._files.size("index.json") is None:
-            raise ImageError(f"{self._files.what('index.json')} is not there", hint=_HINT)
-        what = self._files.what("index.json")
-        index = documents.parse(self._files.read("index.json"), what=what)
-        entries = documents.index_entries(index, what=what)
+            raise ImageError(f"{self._files.describe('index.json')} is not there", hint=_HINT)
+        description = self._files.describe("index.json")
+        index = documents.parse(self._files.read("index.json"), description=description)
+        entries = documents.index_entries(index, description=description)
         if entries is None:
-            raise ImageError(f"{what} is the manifest of an image, not an index", hint=_HINT)
-        wanted = self._reference
-        if wanted.startswith("@"):
-            found = [entry for entry in entries if entry.digest == wanted[1:]] or self._unlisted(wanted[1:])
-        elif wanted:
-            found = [entry for entry in entries if wanted in entry.names]
+            raise ImageError(f"{description} is the manifest of an image, not an index", hint=_HINT)
+        selector = self._reference
+        if selector.startswith("@"):
+            matches = [entry for entry in entries if entry.digest == selector[1:]] or self._unlisted(
+                selector[1:]
+            )
+        elif selector:
+            matches = [entry for entry in entries if selector in entry.names]
         else:
-            found = list(entries)
-        if len({entry.digest for entry in found}) > 1:
-            found = [entry for entry in found if self._is_image(entry)]
-        if len({entry.digest for entry in found}) == 1:
-            return found[:1]
-        if found and len({entry.platform for entry in found} - {None}) == len(found):
-            return found
-        raise self._unclear(entries, found)
+            matches = list(entries)
+        if len({entry.digest for entry in matches}) > 1:
+            matches = [entry for entry in matches if self._is_image(entry)]
+        if len({entry.digest for entry in matches}) == 1:
+            return matches[:1]
+        if matches and len({entry.platform for entry in matches} - {None}) == len(matches):
+            return matches
+        raise self._unclear(entries, matches)
 
     def _is_image(self, entry: Descriptor) -> bool:
         """Whether it is an image or an index of images, and no signature, chart or other artefact beside them. What
         cannot be read counts: whoever reads it says why."""
         try:
-            document = documents.parse(self.read(entry), what=entry.digest)
-            if documents.index_entries(document, media_type=entry.media_type, what=entry.digest) is not None:
+            document = documents.parse(self.read(entry), description=entry.digest)
+            if (
+                documents.index_entries(document, media_type=entry.media_type, description=entry.digest)
+                is not None
+            ):
                 return "subject" not in document
         except ImageError:
             return True
         config = document.get("config")
         return not isinstance(config, dict) or config.get("mediaType") in documents.CONFIG_TYPES
 
-    def _unclear(self, entries: Sequence[Descriptor], found: Sequence[Descriptor]) -> ImageError:
+    def _unclear(self, entries: Sequence[Descriptor], matches: Sequence[Descriptor]) -> ImageError:
         """The error where `found`, of all `entries`, is not one image."""
-        wanted = self._reference
-        place = self._name.removesuffix(f":{wanted}").removesuffix(wanted)
-        problem = "several images" if found else f"no image {wanted}".rstrip()
-        if found and wanted:
-            problem += f" of the name {wanted}"
-        images = found or entries
+        selector = self._reference
+        source = self._name.removesuffix(f":{selector}").removesuffix(selector)
+        problem = "several images" if matches else f"no image {selector}".rstrip()
+        if matches and selector:
+            problem += f" of the name {selector}"
+        images = matches or entries
         tags = sorted({name for entry in images for name in entry.names})
         ways = []
-        if tags and not (found and wanted):
-            ways.append(f"write {place}:TAG; tags are {', '.join(tags[:20])}")
+        if tags and not (matches and selector):
+            ways.append(f"write {source}:TAG; tags are {', '.join(tags[:20])}")
         if images:
-            ways.append(f"write {place}@DIGEST; digests are")
+            ways.append(f"write {source}@DIGEST; digests are")
             ways += [f"  {entry.digest} {' '.join(entry.names)}".rstrip() for entry in images[:20]]
-        return ImageError(f"{place} has {problem}", hint="\n".join(ways) or _HINT)
+        return ImageError(f"{source} has {problem}", hint="\n".join(ways) or _HINT)
 
     def _unlisted(self, digest: str) -> list[Descriptor]:
         """A manifest that index.json does not name, such as one of an inner index."""
-        what = f"{digest} in {self._name}"
+        description = f"{digest} in {self._name}"
         if not documents.is_digest(digest):
-            raise ImageError(f"{what} is not a digest", hint="write @sha256: and 64 hexadecimal digits")
+            raise ImageError(
+                f"{description} is not a digest", hint="write @sha256: and 64 hexadecimal digits"
+            )
         path = _blob(digest)
         size = self._files.size(path)
         if size is None:
             return []
-        stated = documents.parse(self._files.read(path), what=what).get("mediaType", "")
+        stated = documents.parse(self._files.read(path), description=description).get("mediaType", "")
         return [Descriptor(digest=digest, size=size, media_type=stated if isinstance(stated, str) else "")]
 
 
@@ -142,11 +149,11 @@ def require_size(files: Files, path: str, descriptor: Descriptor) -> None:
     size = files.size(path)
     if size is None:
         raise ImageError(
-            f"the layer {files.what(path)} is not there", hint="the copy is incomplete; make it again"
+            f"the layer {files.describe(path)} is not there", hint="the copy is incomplete; make it again"
         )
     if size != descriptor.size:
         raise ImageError(
-            f"the layer {files.what(path)} has {size} bytes, but was announced with {descriptor.size}",
+            f"the layer {files.describe(path)} has {size} bytes, but was announced with {descriptor.size}",
             hint="it is damaged; make the copy again",
         )
 

@@ -47,7 +47,7 @@ def resolve(name: ImageName, *, architecture: str) -> str:
 def _opened(name: ImageName, reference: str) -> _Blobs:
     body = api.read_manifest(name)
     if name.digest is not None:
-        documents.verify(body, name.digest, what=f"what {name.host} sent for {reference}")
+        documents.verify(body, name.digest, description=f"what {name.host} sent for {reference}")
     top = Descriptor(digest=name.digest or digest_of(body), size=len(body), media_type="")
     return _Blobs(name, top, body)
 

@@ -40,11 +40,11 @@ class SkopeoDirectory:
 
     def image(self, *, architecture: str) -> Image:
         """Raises ImageError, VerificationFailed."""
-        what = self._files.what("manifest.json")
+        description = self._files.describe("manifest.json")
         if self._files.size("manifest.json") is None:
-            raise ImageError(f"{what} is not there", hint="is it a copy that skopeo made with dir:?")
+            raise ImageError(f"{description} is not there", hint="is it a copy that skopeo made with dir:?")
         data = self._files.read("manifest.json")
-        kind = documents.parse(data, what=what).get("mediaType", "")
+        kind = documents.parse(data, description=description).get("mediaType", "")
         top = Descriptor(
             digest=f"sha256:{hashlib.sha256(data).hexdigest()}",
             size=len(data),

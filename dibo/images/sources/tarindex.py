@@ -43,21 +43,21 @@ class Member:
 
 
 class Index:
-    def __init__(self, members: dict[str, Member], *, what: str) -> None:
+    def __init__(self, members: dict[str, Member], *, description: str) -> None:
         self._members = members
-        self._what = what
+        self._what = description
 
     def find(self, name: str) -> Member | None:
         """The plain file of that name, links followed; None when there is none. Raises ImageError."""
         for _ in range(MOST_LINKS):
-            found = self._members.get(posixpath.normpath(name))
-            if found is None or not found.link:
-                return found
-            name = found.link
+            member = self._members.get(posixpath.normpath(name))
+            if member is None or not member.link:
+                return member
+            name = member.link
         raise ImageError(f"{self._what}: the links at {name} lead nowhere")
 
 
-def read_index(fd: int, *, what: str) -> Index:
+def read_index(fd: int, *, description: str) -> Index:
     """The members of the tar that the file `fd` holds; of equal names the last. Raises ImageError."""
     size = os.fstat(fd).st_size
     members: dict[str, Member] = {}
@@ -68,25 +68,29 @@ def read_index(fd: int, *, what: str) -> Index:
         block = os.pread(fd, BLOCK, at)
         if not any(block):
             if len(block) < BLOCK and (at == 0 or block):
-                raise ImageError(f"{what} is no tar archive" if at == 0 else f"{what} is cut short")
-            return Index(members, what=what)
-        header = _header(block, at, what=what)
+                raise ImageError(
+                    f"{description} is no tar archive" if at == 0 else f"{description} is cut short"
+                )
+            return Index(members, description=description)
+        header = _header(block, at, description=description)
         try:
             length = decimal(pax[b"size"], "size") if pax.get(b"size") else header.size
         except Malformed as error:
-            raise ImageError(f"{what} is damaged: {error}") from error
+            raise ImageError(f"{description} is damaged: {error}") from error
         data = at + BLOCK
         if not 0 <= length <= size - data:
-            raise ImageError(f"{what} is cut short, or damaged: {header.name!r} does not fit into it")
+            raise ImageError(f"{description} is cut short, or damaged: {header.name!r} does not fit into it")
         at = data - -length // BLOCK * BLOCK
         count += 1
         if count > _MOST_MEMBERS:
-            raise ImageError(f"{what} has more than {_MOST_MEMBERS} members: it is no archive of an image")
+            raise ImageError(
+                f"{description} has more than {_MOST_MEMBERS} members: it is no archive of an image"
+            )
         if header.kind == b"x":
-            pax |= _records(_read(fd, data, length, what=what), what=what)
+            pax |= _records(_read(fd, data, length, description=description), description=description)
         elif header.kind in (b"L", b"K"):
             key = b"path" if header.kind == b"L" else b"linkpath"
-            names[key] = text(_read(fd, data, length, what=what))
+            names[key] = text(_read(fd, data, length, description=description))
         elif header.kind != b"g":
             _enter(members, header, Member(offset=data, size=length), {**names, **pax})
             names, pax = {}, {}
@@ -114,36 +118,36 @@ def _enter(members: dict[str, Member], header: _Header, member: Member, extended
         members.pop(name, None)
 
 
-def _header(block: bytes, at: int, *, what: str) -> _Header:
+def _header(block: bytes, at: int, *, description: str) -> _Header:
     view = memoryview(block)
     problem = "is no tar archive" if at == 0 else f"is damaged, or not a tar archive, at byte {at}"
     if len(block) < BLOCK:
-        raise ImageError(f"{what} {problem}")
+        raise ImageError(f"{description} {problem}")
     fields = FIELDS.unpack_from(block)
     try:
         size = number(fields[4], "size") if checksum_fits(view, fields[6]) else None
     except Malformed as error:
-        raise ImageError(f"{what} {problem}: {error}") from error
+        raise ImageError(f"{description} {problem}: {error}") from error
     if size is None:
-        raise ImageError(f"{what} {problem}")
+        raise ImageError(f"{description} {problem}")
     name, kind = full_name(view, fields), fields[7]
     if kind == b"\0" and name.endswith(b"/"):
         kind = b"5"
     return _Header(kind=kind, name=name, link=text(fields[8]), size=size)
 
 
-def _records(data: bytes, *, what: str) -> dict[bytes, bytes]:
+def _records(data: bytes, *, description: str) -> dict[bytes, bytes]:
     try:
         return records(data)
     except Malformed as error:
-        raise ImageError(f"{what} is damaged: {error}") from error
+        raise ImageError(f"{description} is damaged: {error}") from error
 
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _read(fd: int, at: int, length: int, *, what: str) -> bytes:
+def _read(fd: int, at: int, length: int, *, description: str) -> bytes:
     if length > _LARGEST_EXTENSION:
-        raise ImageError(f"{what} is damaged: it has a name of {length} bytes")
+        raise ImageError(f"{description} is damaged: it has a name of {length} bytes")
     return os.pread(fd, length, at)

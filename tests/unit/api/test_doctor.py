@@ -32,4 +32,4 @@ def test_qemu_s_iscsi_driver_is_tried(
     (finding,) = doctor._boot_server()
     assert (finding.works, finding.needed) == (works, False)
     assert advice in finding.advice
-    assert finding.what == "dibo boot-server, method iscsi: qemu-img"
+    assert finding.title == "dibo boot-server, method iscsi: qemu-img"

@@ -213,8 +213,10 @@ class _Saved:
     """An image as `docker save` gave it. The file is closed when nobody reads from it any more."""
 
     def __init__(self, file: IO[bytes], image: str, architecture: str) -> None:
-        what = f"the image {image[:19]} of docker"
-        files = ArchiveFiles(file.fileno(), read_index(file.fileno(), what=what), path=what)
-        found = DockerArchive(files, name=what, reference="").image(architecture=architecture)
-        self.layers = {str(layer.diff_id): layer for layer in found.layers}
+        description = f"the image {image[:19]} of docker"
+        files = ArchiveFiles(
+            file.fileno(), read_index(file.fileno(), description=description), path=description
+        )
+        archive = DockerArchive(files, name=description, reference="").image(architecture=architecture)
+        self.layers = {str(layer.diff_id): layer for layer in archive.layers}
         weakref.finalize(self, file.close)

@@ -43,7 +43,7 @@ class Kind:
         return self._reason
 
     def examine(self, confinement: Confinement) -> Iterator[Finding]:
-        yield Finding(what=self.name, works=True)
+        yield Finding(title=self.name, works=True)
 
     def sweep(self, value: str) -> None: ...
 
@@ -101,7 +101,7 @@ def test_none_that_works(monkeypatch: pytest.MonkeyPatch, setup: Setup) -> None:
 def test_what_doctor_needs_is_what_auto_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Kind("one", reason=EngineError("no room")), Kind("two"))
     assert [finding.needed for finding in choose.examine("auto", Confinement())] == [False, True]
-    assert [finding.what for finding in choose.examine("one", Confinement())] == ["one"]
+    assert [finding.title for finding in choose.examine("one", Confinement())] == ["one"]
 
 
 def test_an_absent_engine_says_why_and_gives_no_directory() -> None:

@@ -93,7 +93,7 @@ def test_an_encrypted_file_and_one_within_its_inode() -> None:
     system = Ext(Bytes(DISK))
     entry = find(system, "/vmlinuz")
     assert entry is not None
-    number = entry.where.number  # type: ignore[attr-defined]
+    number = entry.handle.number  # type: ignore[attr-defined]
     for flag, words in ((0x800, "encrypted"), (0x10000000, "less in it than its size says")):
         disk = bytearray(DISK)
         at = system._table(0) * 4096 + (number - 1) * 256 + 0x20
@@ -166,7 +166,7 @@ def test_files_and_directories_within_their_inodes(tmp_path: Path) -> None:
     image = by_mke2fs(top, tmp_path / "image", "-O", "inline_data", "-I", "256")
     system = Ext(Bytes(image.read_bytes()))
     grub = find(system, "boot")
-    assert grub is not None and grub.where.flags & 0x10000000  # type: ignore[attr-defined]
+    assert grub is not None and grub.handle.flags & 0x10000000  # type: ignore[attr-defined]
     assert {name: read(system, name).decode() for name in texts} == texts
     assert read(system, "boot/link").decode() == texts["boot/grub/100"]
     assert names_in(system, "boot") == (b"grub", b"link")

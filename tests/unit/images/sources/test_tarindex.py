@@ -101,7 +101,7 @@ def test_more_members_than_an_image_has(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "x.tar"
     path.write_bytes(tar_of({str(n): b"" for n in range(11)}))
     with path.open("rb") as file, pytest.raises(ImageError, match="more than 10 members"):
-        read_index(file.fileno(), what="x")
+        read_index(file.fileno(), description="x")
 
 
 def test_compressed_and_cut_short(tmp_path: Path) -> None:
@@ -120,11 +120,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             raise zlib.error("bad")
 
-    with pytest.raises(ImageError, match="cannot read x: bad"), spooled(Full(), scratch=tmp_path, what="x"):
+    with (
+        pytest.raises(ImageError, match="cannot read x: bad"),
+        spooled(Full(), scratch=tmp_path, description="x"),
+    ):
         pass
     with (
         pytest.raises((OutputError, FileNotFoundError)),
-        spooled(io.BytesIO(b"x"), scratch=tmp_path / "no", what="x"),
+        spooled(io.BytesIO(b"x"), scratch=tmp_path / "no", description="x"),
     ):
         pass
 
@@ -152,6 +155,6 @@ def test_long_names_as_in_layers(tmp_path: Path, parts: tuple[bytes, ...], name:
     path = tmp_path / "x.tar"
     path.write_bytes(b"".join((*parts, file(b"short", b"1"), END)))
     with path.open("rb") as opened:
-        index = read_index(opened.fileno(), what="x.tar")
+        index = read_index(opened.fileno(), description="x.tar")
     assert index.find(name) is not None
     assert index.find("short") is None
