@@ -90,9 +90,9 @@ class MachinesFile:
         except yaml.YAMLError as error:
             # Not as PyYAML says it: it shows the line, which may have a key.
             mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}" if mark else ""
+            position = f", line {mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or "it cannot be read"
-            raise BootServerError(f"{self._path}{where}: no YAML: {problem}") from None
+            raise BootServerError(f"{self._path}{position}: no YAML: {problem}") from None
         self._machines = parse_machines(data, origin=str(self._path), directory=self._path.absolute().parent)
 
 

@@ -70,7 +70,7 @@ class ConvertRequest:
     limits: Limits
 
 
-def convert(settings: Settings, wanted: ConvertRequest, report: Report) -> tuple[Path, ...]:
+def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> tuple[Path, ...]:
     """Make the artefacts; their paths."""
     converters = converters_of(settings)
     check_outputs(settings.output, converters)
@@ -78,18 +78,18 @@ def convert(settings: Settings, wanted: ConvertRequest, report: Report) -> tuple
         _workspace(settings) as workspace,
         workspace.run(sweepers=sweepers()) as run,
         choose_image(
-            wanted.reference, architecture=settings.platform, scratch=run.subdirectory("source")
+            conversion.reference, architecture=settings.platform, scratch=run.subdirectory("source")
         ) as image,
     ):
-        _verify_signature(settings, wanted.reference, image)
-        request = _request(settings, wanted, converters, image)
+        _verify_signature(settings, conversion.reference, image)
+        request = _request(settings, conversion, converters, image)
         check_request(request)
         source = _source(settings, request, image)
         setup = Setup(run=run, report=report)
         try:
             return _make(request, source, setup)
         except RootNotBootable as error:
-            if not (wanted.prepare and error.preparable):
+            if not (conversion.prepare and error.preparable):
                 raise
             return _prepare_and_make(
                 Preparation(image=image, reason=error, settings=settings), request, source, setup, workspace
@@ -139,10 +139,10 @@ def limits(*, entries: int | None, size: str | None, ratio: int | None) -> Limit
 
 
 def _request(
-    settings: Settings, wanted: ConvertRequest, converters: tuple[Converter, ...], image: Image
+    settings: Settings, conversion: ConvertRequest, converters: tuple[Converter, ...], image: Image
 ) -> DiskRequest:
     """What is wished for, by options, variables, and the image."""
-    layout, given = (None, True) if wanted.bare else _layout(wanted.layout_file, image, settings)
+    layout, given = (None, True) if conversion.bare else _layout(conversion.layout_file, image, settings)
     check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
     size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
     return DiskRequest(
@@ -150,14 +150,14 @@ def _request(
         converters=converters,
         layout=layout_choice.settled(layout, set_by=set_by),
         layout_given=given,
-        layout_of_a_file=wanted.layout_file is not None,
+        layout_of_a_file=conversion.layout_file is not None,
         filesystem=settings.filesystem,
         size=size,
         size_set_by=set_by,
         architecture=image.architecture or settings.architecture,
         options=settings.converter_options,
-        limits=wanted.limits,
-        checksums=wanted.checksums,
+        limits=conversion.limits,
+        checksums=conversion.checksums,
         loop=settings.loop,
     )
 

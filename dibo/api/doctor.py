@@ -144,10 +144,10 @@ def _cache(settings: Settings) -> Iterator[Finding]:
 
 
 def _types(settings: Settings) -> Iterator[Finding]:
-    found = process.find("mke2fs") is not None
+    has_mke2fs = process.find("mke2fs") is not None
     yield Finding(
         title="FS_TYPE=ext3, ext2: mke2fs",
-        works=found,
+        works=has_mke2fs,
         needed=settings.filesystem in ("ext3", "ext2"),
         advice=how_to_install("mke2fs"),
     )

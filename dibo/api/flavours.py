@@ -11,7 +11,7 @@ from dibo.settings.settings import Settings
 
 def flavour_names(settings: Settings) -> list[str]:
     """For completions: names only, nothing is read."""
-    return [found.name for found in spine.catalogue(settings)]
+    return [entry.name for entry in spine.catalogue(settings)]
 
 
 def list_flavours(settings: Settings) -> str:
@@ -21,12 +21,12 @@ def list_flavours(settings: Settings) -> str:
 
 def _lines(settings: Settings) -> Iterator[str]:
     catalogue = spine.catalogue(settings)
-    rows = [(found, catalogue.get(found.name)) for found in catalogue]
-    width = max((len(found.name) for found, _ in rows), default=0)
-    for found, flavour in rows:
+    rows = [(entry, catalogue.get(entry.name)) for entry in catalogue]
+    width = max((len(entry.name) for entry, _ in rows), default=0)
+    for entry, flavour in rows:
         mark = "  [hooks on this machine]" if flavour.host_phases else ""
-        yield f"{found.name:{width}}  {flavour.summary}  ({found.path}){mark}".replace("    (", "  (")
-        for shadowed in found.shadows:
+        yield f"{entry.name:{width}}  {flavour.summary}  ({entry.path}){mark}".replace("    (", "  (")
+        for shadowed in entry.shadows:
             yield f"{'':{width}}  shadows {shadowed}"
 
 

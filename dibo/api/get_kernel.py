@@ -53,7 +53,7 @@ def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> Ta
     outputs = _outputs(request)
     with (
         Workspace(settings.cache).run() as run,
-        _looked_into(request.image, run=run, report=report) as (present, there),
+        _looked_into(request.image, run=run, report=report) as (present, volumes_),
     ):
         kernel = choose(present, request.version)
         if request.version is None and kernel is not present[-1]:
@@ -68,7 +68,7 @@ def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> Ta
             report.warn(
                 f"the boot loader gives the kernel {names} as well, which nothing in the image defines"
             )
-        words = cmdline(kernel, there) if request.with_cmdline else None
+        words = cmdline(kernel, volumes_) if request.with_cmdline else None
         _write(kernel, outputs, run=run)
     report.say(f"kernel {kernel.version} of {kernel.volume.name} ({kernel.volume.kind})")
     return TakenKernel(kernel=outputs[0], ramdisk=outputs[1], cmdline=words)
@@ -99,20 +99,20 @@ def _looked_into(
 ) -> Iterator[tuple[tuple[Kernel, ...], tuple[Volume, ...]]]:
     """The kernels, at least one, and the volumes; files can be read as long as the context lasts."""
     with opened(image, run=run, report=report) as (disk, file, kind):
-        there = volumes(disk)
-        present = kernels(there)
-        if not present and any(volume.kind in FOREIGN for volume in there):
+        volumes_ = volumes(disk)
+        present = kernels(volumes_)
+        if not present and any(volume.kind in FOREIGN for volume in volumes_):
             from dibo.inspect import guestfish
 
-            there = guestfish.copied(there, file, kind, run=run, report=report)
-            present = kernels(there)
+            volumes_ = guestfish.copied(volumes_, file, kind, run=run, report=report)
+            present = kernels(volumes_)
         if not present:
             raise DiskImageError(
                 f"{image} has no kernel: no vmlinuz-VERSION in /boot, nor at the top of a volume,"
                 " and no unified kernel image",
-                hint="it has " + "; ".join(map(str, there)),
+                hint="it has " + "; ".join(map(str, volumes_)),
             )
-        yield present, there
+        yield present, volumes_
 
 
 def _line(kernel: Kernel) -> str:

@@ -24,9 +24,9 @@ from dibo.system import resources
 from dibo.system.report import Report
 
 
-def create(settings: Settings, wanted: RamdiskSettings, report: Report) -> tuple[Path, ...]:
+def create(settings: Settings, ramdisk: RamdiskSettings, report: Report) -> tuple[Path, ...]:
     """Make the initramfs and the kernel; their paths."""
-    with planned_ramdisk(settings, wanted, report) as planned:
+    with planned_ramdisk(settings, ramdisk, report) as planned:
         return planned.make()
 
 
@@ -36,7 +36,7 @@ class PlannedRamdisk:
 
     session: Session
     job: Job
-    wanted: RamdiskSettings
+    ramdisk: RamdiskSettings
     order: RamdiskSpec
 
     def make(self) -> tuple[Path, ...]:
@@ -44,44 +44,44 @@ class PlannedRamdisk:
         return self.session.with_root(self.job, self._make)
 
     def _make(self, root: Root) -> tuple[Path, ...]:
-        wanted, compression = self.wanted, self.wanted.compression
+        ramdisk, compression = self.ramdisk, self.ramdisk.compression
         document = manifest.of_build(self.job, command="ramdisk-image-create", options={})
         document |= manifest.of_ramdisk(
-            kernel_version=wanted.kernel_version,
+            kernel_version=ramdisk.kernel_version,
             compression=f"{compression.method}:{compression.level}",
-            microcode=wanted.microcode,
-            own_kernel=wanted.module_root is not None,
-            own_busybox=wanted.busybox is not None,
+            microcode=ramdisk.microcode,
+            own_kernel=ramdisk.module_root is not None,
+            own_busybox=ramdisk.busybox is not None,
         )
-        return write_ramdisk(root, self.order, wanted.output, self.session.setup, manifest=document)
+        return write_ramdisk(root, self.order, ramdisk.output, self.session.setup, manifest=document)
 
 
 @contextmanager
 def planned_ramdisk(
     settings: Settings,
-    wanted: RamdiskSettings,
+    ramdisk: RamdiskSettings,
     report: Report,
     *,
     check_stack: Callable[[Stack], None] = lambda _: None,
 ) -> Iterator[PlannedRamdisk]:
     """Everything up to the plan of layers, with whatever can be refused refused: by `check_stack` before any hook
     runs."""
-    check_output(wanted.output)
+    check_output(ramdisk.output)
     with new_run(settings) as (workspace, run):
         setup = Setup(run=run, report=report)
         stack = stack_of(settings, run)
         check_stack(stack)
         requests = tuple(load_wishes(flavour) for flavour in stack.flavours)
         script, fragments = script_of(requests)
-        order = make_order(wanted, requests, script, epoch=settings.source_date_epoch)
+        order = make_order(ramdisk, requests, script, epoch=settings.source_date_epoch)
         with open_session(settings, setup, workspace=workspace) as session:
             for warning in check(script, fragments, directory=run.subdirectory("init")):
                 report.warn(warning)
-            yield PlannedRamdisk(session=session, job=session.job(stack), wanted=wanted, order=order)
+            yield PlannedRamdisk(session=session, job=session.job(stack), ramdisk=ramdisk, order=order)
 
 
 def make_order(
-    wanted: RamdiskSettings, requests: tuple[RamdiskRequests, ...], script: Script, *, epoch: int
+    ramdisk: RamdiskSettings, requests: tuple[RamdiskRequests, ...], script: Script, *, epoch: int
 ) -> RamdiskSpec:
     """What goes in, from the stack and from the converter's own files."""
     own = resources.shared("converters") / "initramfs"
@@ -91,11 +91,11 @@ def make_order(
         udhcpc=(own / "udhcpc").read_bytes(),
         rules=rules_named((own / "udev-rules").read_text()),
         epoch=epoch,
-        compression=wanted.compression,
-        kernel_version=wanted.kernel_version,
-        module_root=wanted.module_root,
-        busybox=wanted.busybox,
-        microcode=wanted.microcode,
+        compression=ramdisk.compression,
+        kernel_version=ramdisk.kernel_version,
+        module_root=ramdisk.module_root,
+        busybox=ramdisk.busybox,
+        microcode=ramdisk.microcode,
     )
 
 
@@ -103,7 +103,7 @@ def script_of(requests: tuple[RamdiskRequests, ...]) -> tuple[Script, tuple[Frag
     """/init, and the fragments of flavours in it."""
     own = resources.shared("converters") / "initramfs" / "init.d"
     begin = [_own(path) for path in sorted((own / "begin.d").iterdir())]
-    fragments = tuple(each.init for each in requests if each.init is not None)
+    fragments = tuple(request.init for request in requests if request.init is not None)
     return assemble(begin, fragments, _own(own / "end")), fragments
 
 

@@ -211,17 +211,17 @@ def _from_caches(session: Session, key: str, make: Make) -> tuple[Path, ...] | N
     caches = session.caches
     if caches is None or key in session.held or session.settings.refresh:
         return None
-    if not all(key in remote.there for remote in caches.remotes if remote.writes and not remote.off):
+    if not all(key in remote.digests for remote in caches.remotes if remote.writes and not remote.off):
         return None
-    where = caches.find(key)
+    location = caches.find(key)
     image = caches.image(key)
-    if where is None or image is None:
+    if location is None or image is None:
         return None
-    remote, found = where
+    remote, entry = location
     try:
         made = make(Root(name=image.name, layers=image.layers, built=True))
     except (LayerError, VerificationFailed, Unreachable, RegistryError) as error:
         remote.forget(key, error)
         return None
-    remote.mark(found)
+    remote.mark(entry)
     return made

@@ -288,12 +288,12 @@ def _look_closer(expected: Path, actual: Path, artefact: Mapping[str, Any], run:
     before, after = run.subdirectory("then"), run.subdirectory("now")
     try:
         with (
-            opened(expected, run=run, report=report) as (mine, *_),
-            opened(actual, run=run, report=report) as (theirs, *_),
+            opened(expected, run=run, report=report) as (expected_disk, *_),
+            opened(actual, run=run, report=report) as (actual_disk, *_),
         ):
-            for line in compare.identifiers(mine, theirs):
+            for line in compare.identifiers(expected_disk, actual_disk):
                 answer(f"  {line}")
-            differences = compare.differences(mine, theirs)
+            differences = compare.differences(expected_disk, actual_disk)
             some = list(itertools.islice(differences, _MOST_FILES))
             for number, difference in enumerate(some):
                 answer(f"  {difference}")

@@ -187,4 +187,4 @@ def substitute(words: tuple[str, ...], variables: Mapping[str, str]) -> list[str
             )
         return variables[name]
 
-    return [word for each in words for word in VARIABLE.sub(value, each).split()]
+    return [word for template in words for word in VARIABLE.sub(value, template).split()]

@@ -41,13 +41,13 @@ def save(directory: Path, key: str, ingredients: str) -> None:
 
 def load(directory: Path, keys: Iterable[str]) -> dict[str, Document]:
     """Those that are there and whole."""
-    found: dict[str, Document] = {}
+    stored: dict[str, Document] = {}
     for key in keys:
         with contextlib.suppress(OSError, ValueError):
             text = _path(directory, key).read_bytes()
             if hashlib.sha256(text).hexdigest() == key:
-                found[key] = json.loads(text)
-    return found
+                stored[key] = json.loads(text)
+    return stored
 
 
 def last_used(directory: Path, keys: Iterable[str]) -> dict[str, float]:

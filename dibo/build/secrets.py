@@ -53,19 +53,19 @@ class SecretValues:
 
     def revisions(self, stack: Stack, directory: Path) -> dict[str, str]:
         """What changes with the value, of each secret with `rebuild`. The HMAC's key is kept in `directory`."""
-        wanted = {s.name: flavour.name for flavour in stack.flavours for s in flavour.secrets if s.rebuild}
-        self._require(wanted)
-        if not wanted:
+        flavours = {s.name: flavour.name for flavour in stack.flavours for s in flavour.secrets if s.rebuild}
+        self._require(flavours)
+        if not flavours:
             return {}
         key = _revision_key(directory)
-        return {name: _revision(key, name, self._values[name]) for name in wanted}
+        return {name: _revision(key, name, self._values[name]) for name in flavours}
 
     def require_for(self, steps: Iterable[Step]) -> None:
         """Raises UsageError where a step that is to run would miss a secret."""
         self._require({secret.name: step.flavour for step in steps for secret in step.secrets})
 
-    def _require(self, wanted: Mapping[str, str]) -> None:
-        missing = {name: flavour for name, flavour in wanted.items() if name not in self._values}
+    def _require(self, flavours: Mapping[str, str]) -> None:
+        missing = {name: flavour for name, flavour in flavours.items() if name not in self._values}
         if not missing:
             return
         needed = ", ".join(f"{name!r} (of the flavour {flavour!r})" for name, flavour in missing.items())
@@ -83,9 +83,9 @@ class SecretValues:
                 yield f"no flavour of the stack declares the secret {name!r}{nearest(name, declared)}"
 
     @contextmanager
-    def files(self, wanted: Iterable[Secret], run: Run) -> Iterator[dict[str, Path]]:
+    def files(self, secrets: Iterable[Secret], run: Run) -> Iterator[dict[str, Path]]:
         """A file for each of some secrets, in one directory of its own in memory. Raises OutputError."""
-        names = [secret.name for secret in wanted]
+        names = [secret.name for secret in secrets]
         if not names:
             yield {}
             return

@@ -70,8 +70,8 @@ def tag_of(key: str) -> str:
 
 def key_in(tag: str) -> str | None:
     """The key that a tag is for; None for a tag of something else."""
-    found = _ENTRY.fullmatch(tag)
-    return found[1] if found else None
+    match = _ENTRY.fullmatch(tag)
+    return match[1] if match else None
 
 
 def mark_of(key: str, when: datetime) -> str:
@@ -80,11 +80,11 @@ def mark_of(key: str, when: datetime) -> str:
 
 def mark_in(tag: str) -> tuple[str, datetime] | None:
     """The key that a mark of use is for, and the end of that day."""
-    found = _MARK.fullmatch(tag)
-    if found is None:
+    match = _MARK.fullmatch(tag)
+    if match is None:
         return None
     try:
-        return found[2], datetime.strptime(found[1], "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=1)
+        return match[2], datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=1)
     except ValueError:
         return None
 
@@ -136,19 +136,20 @@ def compose(
     return ImageDocuments(config=text, manifest=_json(manifest))
 
 
-def check(config: Mapping[str, Any], *, key: str, where: str) -> str:
+def check(config: Mapping[str, Any], *, key: str, location: str) -> str:
     """The ingredients in an entry's config. Raises VerificationFailed unless they are those of `key`, which is their
     digest, or when it is a layer that should never have left a machine."""
     run = config.get("config")
     labels = run.get("Labels") if isinstance(run, dict) else None
-    said = labels if isinstance(labels, dict) else {}
-    ingredients = str(said.get(INGREDIENTS_LABEL, ""))
-    if said.get(KEY_LABEL) != key or hashlib.sha256(ingredients.encode()).hexdigest() != key:
+    labels_ = labels if isinstance(labels, dict) else {}
+    ingredients = str(labels_.get(INGREDIENTS_LABEL, ""))
+    if labels_.get(KEY_LABEL) != key or hashlib.sha256(ingredients.encode()).hexdigest() != key:
         raise VerificationFailed(
-            f"what {where} has as {key[:12]} is something else", hint="`dibo cache verify` looks at all of it"
+            f"what {location} has as {key[:12]} is something else",
+            hint="`dibo cache verify` looks at all of it",
         )
-    if said.get(LOCAL_LABEL):
-        raise VerificationFailed(f"{where} has {key[:12]}, which is local to some machine")
+    if labels_.get(LOCAL_LABEL):
+        raise VerificationFailed(f"{location} has {key[:12]}, which is local to some machine")
     return ingredients
 
 
@@ -159,14 +160,14 @@ def check_history(config: Mapping[str, Any], titles: Sequence[str], *, name: str
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     layers = len(diff_ids) if isinstance(diff_ids, list) else 0
     lines = history if isinstance(history, list) else []
-    said = [str(line.get("created_by")) if isinstance(line, dict) else "" for line in lines]
+    commands = [str(line.get("created_by")) if isinstance(line, dict) else "" for line in lines]
     steps = [f"{_BY}{title}" for title in titles]
-    base = said[: len(said) - len(steps)]
+    base = commands[: len(commands) - len(steps)]
     of_a_base = not whole or all(line == f"{_BY}base" or line.startswith(f"{_BY}base ") for line in base)
-    if len(said) != layers or not base or not of_a_base or said[len(base) :] != steps:
+    if len(commands) != layers or not base or not of_a_base or commands[len(base) :] != steps:
         raise VerificationFailed(
             f"the layers of {name} are not those of the recipe: expected a base and {len(steps)} steps, got "
-            f"{layers} layers: {', '.join(line.removeprefix(_BY) for line in said[-3:])}"
+            f"{layers} layers: {', '.join(line.removeprefix(_BY) for line in commands[-3:])}"
         )
 
 

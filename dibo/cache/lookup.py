@@ -65,7 +65,7 @@ def read_entry(repository: ImageName, key: str) -> CachedImage:
     name = repository.tagged(entry.tag_of(key))
     digest, manifest = api.manifest(name)
     image = image_at(repository, digest, manifest, description=str(name))
-    ingredients = entry.check(image.config, key=key, where=str(repository))
+    ingredients = entry.check(image.config, key=key, location=str(repository))
     return CachedImage(
         key=key,
         repository=repository,
@@ -124,7 +124,7 @@ class CacheRepository:
     """Why it is not read any more."""
     down: str = ""
     """Why it is not asked for anything any more."""
-    there: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
     """The digest of the entry of each key, empty where the registry does not say it."""
     titles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By key, the titles of the steps up to that one, where the recipe is known."""
@@ -167,74 +167,76 @@ class CacheRepository:
                     self.trouble(error, "cannot be read, so dibo goes on without it")
                 else:
                     if digest is not None:
-                        self.there[key] = digest
+                        self.digests[key] = digest
 
-        wanted = [key for key in keys if key not in self.there]
-        if wanted and not self.off:
-            ask(wanted[0])  # alone, so that a registry that is down is waited for once
-        if len(wanted) > 1 and not self.off:
+        unknown = [key for key in keys if key not in self.digests]
+        if unknown and not self.off:
+            ask(unknown[0])  # alone, so that a registry that is down is waited for once
+        if len(unknown) > 1 and not self.off:
             with ThreadPoolExecutor(_TOGETHER) as pool:
-                list(pool.map(ask, wanted[1:]))
+                list(pool.map(ask, unknown[1:]))
 
     def find(self, key: str) -> CachedImage | None:
         """The entry for `key`, when it is there, holds what it says, and is signed where it must be."""
         if key not in self._found:
-            self._found[key] = self._read(key) if key in self.there and not self.off else None
-        found = self._found[key]
-        if found is not None and self.damaged.intersection(
-            layer.digest or "" for layer in found.image.layers
+            self._found[key] = self._read(key) if key in self.digests and not self.off else None
+        cached = self._found[key]
+        if cached is not None and self.damaged.intersection(
+            layer.digest or "" for layer in cached.image.layers
         ):
-            self._refuse(found, "it has a damaged layer")
+            self._refuse(cached, "it has a damaged layer")
             return None
-        return found
+        return cached
 
     def _read(self, key: str) -> CachedImage | None:
         try:
-            found = read_entry(self.name, key)
-            if found.image.architecture != self.architecture:
+            cached = read_entry(self.name, key)
+            if cached.image.architecture != self.architecture:
                 raise RegistryError(
-                    f"{key[:12]} there is for {found.image.architecture or 'an unknown architecture'}, "
+                    f"{key[:12]} there is for {cached.image.architecture or 'an unknown architecture'}, "
                     f"expected {self.architecture}"
                 )
             if key in self.titles:
-                entry.check_history(found.image.config, self.titles[key], name=f"{self.name} as {key[:12]}")
-            self.trust.verify(self.name.tagged(entry.tag_of(key)), found.digest, annotations={KEY_LABEL: key})
+                entry.check_history(cached.image.config, self.titles[key], name=f"{self.name} as {key[:12]}")
+            self.trust.verify(
+                self.name.tagged(entry.tag_of(key)), cached.digest, annotations={KEY_LABEL: key}
+            )
         except DiboError as error:
             self.refused[key] = error.message
             self.damaged |= {error.blob} - {""}
-            self.replaceable.add(self.there[key])
+            self.replaceable.add(self.digests[key])
             self.trouble(error, "has an entry that cannot be used")
             return None
-        return found
+        return cached
 
-    def _refuse(self, found: CachedImage, reason: str) -> None:
-        self._found[found.key] = None
-        self.refused[found.key] = reason
-        self.replaceable |= {found.digest, self.there.get(found.key, found.digest)}
+    def _refuse(self, cached: CachedImage, reason: str) -> None:
+        self._found[cached.key] = None
+        self.refused[cached.key] = reason
+        self.replaceable |= {cached.digest, self.digests.get(cached.key, cached.digest)}
 
     def forget(self, key: str, error: DiboError) -> None:
         """An entry turned out bad while its layers were read."""
-        found = self._found.get(key)
-        if found is not None:
-            self._refuse(found, error.message)
+        cached = self._found.get(key)
+        if cached is not None:
+            self._refuse(cached, error.message)
         if error.blob and (not isinstance(error, RegistryError) or error.status in (0, 404)):
             self.damaged.add(error.blob)
         self.trouble(error, f"has {key[:12]} in a state that cannot be used, so it is built")
 
     def usable(self, key: str) -> bool:
         """Whether an entry is there that nothing speaks against."""
-        return key in self.there and key not in self.refused
+        return key in self.digests and key not in self.refused
 
-    def mark(self, found: CachedImage) -> None:
+    def mark(self, cached: CachedImage) -> None:
         """Note that an entry was used today. It is no more than a note: what goes wrong is not said."""
         if not self.writes or self.down:
             return
-        name = self.name.tagged(entry.mark_of(found.key, datetime.now(tz=UTC)))
+        name = self.name.tagged(entry.mark_of(cached.key, datetime.now(tz=UTC)))
         try:
             if api.head(name) is None:
-                body = api.read_manifest(self.name.at(found.digest))
-                documents.verify(body, found.digest, description=f"{found.key[:12]} in {self.name}")
-                api.push_manifest(name, body, str(found.manifest.get("mediaType") or OCI_MANIFEST))
+                body = api.read_manifest(self.name.at(cached.digest))
+                documents.verify(body, cached.digest, description=f"{cached.key[:12]} in {self.name}")
+                api.push_manifest(name, body, str(cached.manifest.get("mediaType") or OCI_MANIFEST))
         except DiboError:
             return
 
@@ -258,9 +260,9 @@ class Caches:
     def find(self, key: str) -> tuple[CacheRepository, CachedImage] | None:
         """The first entry for `key` that holds what it says; its layers are checked when they are read."""
         for remote in self.remotes:
-            found = remote.find(key) if remote.reads else None
-            if found is not None:
-                return remote, found
+            cached = remote.find(key) if remote.reads else None
+            if cached is not None:
+                return remote, cached
         return None
 
     def refused(self, key: str) -> str:
@@ -272,5 +274,7 @@ class Caches:
 
     def image(self, key: str) -> Image | None:
         """The image that ends with the layer `key`, read from where it is cached when its layers are opened."""
-        found = self.find(key)
-        return replace(found[1].image, name=f"{found[0].name}:{entry.tag_of(key)[:14]}") if found else None
+        located = self.find(key)
+        return (
+            replace(located[1].image, name=f"{located[0].name}:{entry.tag_of(key)[:14]}") if located else None
+        )

@@ -67,7 +67,7 @@ class CacheContents:
 
     @property
     def size(self) -> int:
-        return sum(dict(blob for each in self.entries for blob in each.blobs).values())
+        return sum(dict(blob for summary in self.entries for blob in summary.blobs).values())
 
 
 def contents(repository: ImageName, *, now: datetime) -> CacheContents:
@@ -81,19 +81,19 @@ def contents(repository: ImageName, *, now: datetime) -> CacheContents:
     with ThreadPoolExecutor(_TOGETHER) as pool:
         read = list(pool.map(partial(_entry, repository, marks=marks, now=now), keys))
         foreign = dict(zip(pool.map(partial(_head, repository), others), others, strict=True))
-    found = [each for each in read if isinstance(each, EntrySummary)]
-    count = Counter(digest for each in found for digest in dict(each.blobs))
+    summaries = [summary for summary in read if isinstance(summary, EntrySummary)]
+    count = Counter(digest for summary in summaries for digest in dict(summary.blobs))
     entries = [
         replace(
-            each,
-            unique=sum(size for digest, size in dict(each.blobs).items() if count[digest] == 1),
-            foreign=foreign.get(each.digest, ""),
+            summary,
+            unique=sum(size for digest, size in dict(summary.blobs).items() if count[digest] == 1),
+            foreign=foreign.get(summary.digest, ""),
         )
-        for each in found
+        for summary in summaries
     ]
     oldest = datetime.min.replace(tzinfo=UTC)
-    entries.sort(key=lambda each: each.used or oldest, reverse=True)
-    broken = tuple(each for each in read if not isinstance(each, EntrySummary))
+    entries.sort(key=lambda summary: summary.used or oldest, reverse=True)
+    broken = tuple(summary for summary in read if not isinstance(summary, EntrySummary))
     return CacheContents(entries=tuple(entries), broken=broken, others=others)
 
 
@@ -114,7 +114,7 @@ def _entry(
         return key, error.message
     made = _time(manifest)
     times = [time for time in (made, min(marks[key], now) if key in marks else None) if time is not None]
-    blobs = ((each.digest, each.size) for each in (parsed.config, *parsed.layers))
+    blobs = ((descriptor.digest, descriptor.size) for descriptor in (parsed.config, *parsed.layers))
     notes = manifest.get("annotations")
     title = str(notes.get(entry.TITLE, "")) if isinstance(notes, dict) else ""
     return EntrySummary(
@@ -130,8 +130,8 @@ def _entry(
 def _time(manifest: Mapping[str, Any]) -> datetime | None:
     notes = manifest.get("annotations")
     with contextlib.suppress(ValueError):
-        said = str(notes.get(entry.CREATED, "")) if isinstance(notes, dict) else ""
-        return datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        created = str(notes.get(entry.CREATED, "")) if isinstance(notes, dict) else ""
+        return datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     return None
 
 
@@ -144,20 +144,22 @@ def _head(repository: ImageName, tag: str) -> str:
     return api.head(repository.tagged(tag)) or ""
 
 
-def describe(found: CacheContents, *, now: datetime, total: bool = True) -> str:
+def describe(cache: CacheContents, *, now: datetime, total: bool = True) -> str:
     """A table for people."""
     rows = [("KEY", "SIZE", "ITS OWN", "MADE", "USED", "WHAT")]
-    for each in found.entries:
-        sizes = human_size(each.size), human_size(each.unique)
-        rows.append((each.key[:12], *sizes, _ago(each.made, now), _ago(each.used, now), each.title))
+    for summary in cache.entries:
+        sizes = human_size(summary.size), human_size(summary.unique)
+        rows.append(
+            (summary.key[:12], *sizes, _ago(summary.made, now), _ago(summary.used, now), summary.title)
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join([*(row[n].ljust(widths[n]) for n in range(5)), row[5]]).rstrip() for row in rows]
-    lines += [f"{key[:12]}  damaged: {why}" for key, why in found.broken]
+    lines += [f"{key[:12]}  damaged: {why}" for key, why in cache.broken]
     if not total:
         return "\n".join(lines)
-    entries = "1 layer" if len(found.entries) == 1 else f"{len(found.entries)} layers"
-    size = f"{entries}, {human_size(found.size)} in all"
-    others = f"; {len(found.others)} tags that are not dibo's" if found.others else ""
+    entries = "1 layer" if len(cache.entries) == 1 else f"{len(cache.entries)} layers"
+    size = f"{entries}, {human_size(cache.size)} in all"
+    others = f"; {len(cache.others)} tags that are not dibo's" if cache.others else ""
     return "\n".join([*lines, "", f"{size}{others}"])
 
 
@@ -169,25 +171,25 @@ def _ago(then: datetime | None, now: datetime) -> str:
 
 
 def doomed(
-    found: CacheContents, *, older_than: int | None, kept: Collection[str], now: datetime
+    cache: CacheContents, *, older_than: int | None, kept: Collection[str], now: datetime
 ) -> tuple[EntrySummary, ...]:
     """What a prune removes: entries that were not used for `older_than` days, or, when that is None, all, but for
     those that are `kept` and those whose manifest somebody else named."""
     limit = now - timedelta(days=older_than) if older_than is not None else now
     return tuple(
-        each
-        for each in found.entries
-        if each.key not in kept
-        and not each.foreign
-        and (older_than is None or (each.used is not None and each.used < limit))
+        summary
+        for summary in cache.entries
+        if summary.key not in kept
+        and not summary.foreign
+        and (older_than is None or (summary.used is not None and summary.used < limit))
     )
 
 
-def freed(found: CacheContents, doomed: Collection[EntrySummary]) -> int:
+def freed(cache: CacheContents, doomed: Collection[EntrySummary]) -> int:
     """Bytes that no entry has once those are gone."""
-    gone = {each.key for each in doomed}
-    left = {digest for each in found.entries if each.key not in gone for digest, _ in each.blobs}
-    blobs = dict(blob for each in doomed for blob in each.blobs)
+    gone = {summary.key for summary in doomed}
+    left = {digest for summary in cache.entries if summary.key not in gone for digest, _ in summary.blobs}
+    blobs = dict(blob for summary in doomed for blob in summary.blobs)
     return sum(size for digest, size in blobs.items() if digest not in left)
 
 
@@ -195,15 +197,15 @@ def remove(
     repository: ImageName, entries: Sequence[EntrySummary], *, removed: Callable[[EntrySummary], None]
 ) -> None:
     """Delete entries. Raises RegistryError, with what to do where the registry deletes nothing."""
-    for each in entries:
+    for summary in entries:
         try:
-            _remove_signatures(repository, each.digest)
-            api.delete(repository.at(each.digest))
+            _remove_signatures(repository, summary.digest)
+            api.delete(repository.at(summary.digest))
         except RegistryError as error:
             if error.status in _NO_DELETE:
                 error.hint = _POLICY
             raise
-        removed(each)
+        removed(summary)
 
 
 def _remove_signatures(repository: ImageName, digest: str) -> None:

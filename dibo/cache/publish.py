@@ -161,8 +161,8 @@ class Publisher:
                     self._check_cancelled()
                     if isinstance(item, PendingLayer):
                         self._store_in(target, item)
-                    elif (found := target.remote.find(item)) is not None:
-                        target.remote.mark(found)
+                    elif (cached := target.remote.find(item)) is not None:
+                        target.remote.mark(cached)
 
     def _store_in(self, target: _Destination, item: PendingLayer) -> None:
         remote = target.remote
@@ -184,9 +184,9 @@ class Publisher:
         remote, sender = target.remote, target.sender
         image = self._store.image(item.key)
         below = next((key for key in reversed(item.below) if remote.usable(key)), None)
-        found = remote.find(below) if below is not None else None
-        if found is not None:
-            sender.learn(found.stored)
+        cached = remote.find(below) if below is not None else None
+        if cached is not None:
+            sender.learn(cached.stored)
         for layer in image.layers:
             sender.bring(layer, title=item.title, base=not item.below)
         name = remote.name.tagged(entry.tag_of(item.key))
@@ -199,7 +199,7 @@ class Publisher:
             )  # first: nobody sees it unsigned
             first = sender.put(documents, name)
             target.stored += 1
-        remote.there[item.key] = first
+        remote.digests[item.key] = first
         remote.refused.pop(item.key, None)
 
     def _check_cancelled(self) -> None:

@@ -101,8 +101,8 @@ def _with_layout(config: Mapping[str, Any], job: Job) -> Mapping[str, Any]:
     run = dict(config.get("config") or {})
     labels = dict(run.get("Labels") or {})
     labels.pop(LAYOUT_LABEL, None)
-    said = job.recipe.stack.disk
-    if said is not None:
+    statement = job.recipe.stack.disk
+    if statement is not None:
         with contextlib.suppress(LayoutError):
-            labels[LAYOUT_LABEL] = json.dumps(document(complete(said)), separators=(",", ":"))
+            labels[LAYOUT_LABEL] = json.dumps(document(complete(statement)), separators=(",", ":"))
     return {**config, "config": {**run, "Labels": labels}}

@@ -19,10 +19,10 @@ _META: Final = b"xgLK"  # headers that belong to the entry after them
 
 
 class SecretScanner:
-    """Fed with a tar piece by piece. `found` has what was seen: `/etc/shadow: a password hash`."""
+    """Fed with a tar piece by piece. `findings` lists secrets, such as `/etc/shadow: a password hash`."""
 
     def __init__(self, *, base: bool) -> None:
-        self.found: list[str] = []
+        self.findings: list[str] = []
         self._base = base
         self._rest = b""
         self._skip = 0  # bytes of content to pass over
@@ -68,7 +68,7 @@ class SecretScanner:
         self._size = _number(block[124:136])
         if self._size < 0 or block[257:262] not in (b"ustar", b"\0\0\0\0\0"):
             self._ended = True
-            self.found.append("the layer: not a tar that can be looked into")
+            self.findings.append("the layer: not a tar that can be looked into")
             return False
         if self._kind in _META:
             return self._size <= 1 << 20
@@ -88,9 +88,9 @@ class SecretScanner:
         if self._kind == b"L":
             self._long = _text(content)
         elif self._kind == b"x":
-            said = _records(content)
-            self._long = said.get(b"path", b"").decode(errors="surrogateescape") or self._long
-            size = said.get(b"size", b"")
+            records = _records(content)
+            self._long = records.get(b"path", b"").decode(errors="surrogateescape") or self._long
+            size = records.get(b"size", b"")
             self._long_size = int(size) if size.isdigit() and len(size) < 20 else -1
         elif self._kind not in b"gK":
             self._judge(content)
@@ -98,7 +98,7 @@ class SecretScanner:
     def _judge(self, content: bytes) -> None:
         secret = secret_in(self._name, content, base=self._base)
         if secret:
-            self.found.append(f"{self._name}: {secret}")
+            self.findings.append(f"{self._name}: {secret}")
 
 
 def _number(field: bytes) -> int:
@@ -118,12 +118,12 @@ def _text(field: bytes) -> str:
 
 def _records(content: bytes) -> dict[bytes, bytes]:
     """What a PAX header says: records `LENGTH NAME=VALUE\\n` (POSIX pax, "pax Extended Header")."""
-    found, at = {}, 0
+    records, at = {}, 0
     while at < len(content):
         digits, space, _ = content[at : at + 20].partition(b" ")
         if not space or not digits.isdigit() or int(digits) <= len(digits):
             break
         name, _, value = content[at + len(digits) + 1 : at + int(digits) - 1].partition(b"=")
-        found[name] = value
+        records[name] = value
         at += int(digits)
-    return found
+    return records

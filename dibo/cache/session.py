@@ -55,8 +55,8 @@ def consult(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
 
 
 def _planned_again(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
-    there = {} if job.settings.refresh else held
-    return replace(job, plan=with_held(job.plan, lambda key: key in there or caches.find(key) is not None))
+    stored = {} if job.settings.refresh else held
+    return replace(job, plan=with_held(job.plan, lambda key: key in stored or caches.find(key) is not None))
 
 
 def refused(plan: Plan, caches: Caches) -> dict[str, str]:
@@ -67,13 +67,15 @@ def refused(plan: Plan, caches: Caches) -> dict[str, str]:
 
 def places(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, str]:
     """Which registry has a layer that is not in the engine's store, for people."""
-    found = {}
+    registries = {}
     for key in plan.keys:
         if key not in held:
-            where = next((each for each in caches.remotes if each.reads and key in each.there), None)
-            if where is not None:
-                found[key] = str(where.name)
-    return found
+            holder = next(
+                (remote for remote in caches.remotes if remote.reads and key in remote.digests), None
+            )
+            if holder is not None:
+                registries[key] = str(holder.name)
+    return registries
 
 
 @contextlib.contextmanager
@@ -91,17 +93,17 @@ def exchange(
     )
     with Publisher(caches.remotes, store, options, refresh=settings.refresh, report=report) as publisher:
         job = bring(job, caches, held, store=store, report=report)
-        there = [key for key in job.plan.keys if any(remote.usable(key) for remote in caches.remotes)]
-        if there and not settings.refresh:
-            publisher.used(there[-1])
-        found = items(job.plan)
+        available = [key for key in job.plan.keys if any(remote.usable(key) for remote in caches.remotes)]
+        if available and not settings.refresh:
+            publisher.used(available[-1])
+        pending = items(job.plan)
         for key in job.plan.keys:
-            if key in found and key in held and not settings.refresh:
-                publisher.add(found[key])
+            if key in pending and key in held and not settings.refresh:
+                publisher.add(pending[key])
 
         def on_layer(key: str) -> None:
-            if key in found:
-                publisher.add(found[key])
+            if key in pending:
+                publisher.add(pending[key])
 
         yield job, on_layer
 
@@ -111,23 +113,23 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, rep
     without them."""
     while job.plan.base_held and job.plan.start not in held:
         key = job.plan.start
-        where = caches.find(key)
-        if where is not None:
-            remote, found = where
+        location = caches.find(key)
+        if location is not None:
+            remote, cached = location
             try:
-                with report.task(f"{found.title or key[:12]} from {remote.name}"):
-                    store.take(_without_ingredients(found.image), key=key)
-                held[key] = created(found)
+                with report.task(f"{cached.title or key[:12]} from {remote.name}"):
+                    store.take(_without_ingredients(cached.image), key=key)
+                held[key] = created(cached)
             except (
                 EngineError,
                 ToolMissing,
                 OutputError,
                 OSError,
             ) as error:  # another entry would fare no better
-                said = error.message if isinstance(error, DiboError) else str(error)
-                report.warn(f"layers from caches cannot be kept here, so they are built: {said}")
-                for each in caches.remotes:
-                    each.reads = False
+                reason = error.message if isinstance(error, DiboError) else str(error)
+                report.warn(f"layers from caches cannot be kept here, so they are built: {reason}")
+                for other_remote in caches.remotes:
+                    other_remote.reads = False
             except DiboError as error:
                 remote.forget(key, error)
         job = _planned_again(job, caches, held)
@@ -141,17 +143,17 @@ def _without_ingredients(image: Image) -> Image:
     return replace(image, config={**image.config, "config": run})
 
 
-def created(found: CachedImage) -> float:
+def created(cached: CachedImage) -> float:
     """When an entry was made, in seconds since 1970; 0 when it does not say."""
     with contextlib.suppress(ValueError):
-        return calendar.timegm(time.strptime(found.annotation(CREATED), "%Y-%m-%dT%H:%M:%SZ"))
+        return calendar.timegm(time.strptime(cached.annotation(CREATED), "%Y-%m-%dT%H:%M:%SZ"))
     return 0.0
 
 
 def items(plan: Plan) -> dict[str, PendingLayer]:
     """What may be stored of a plan, by key: all layers up to the first that is local."""
     titles, below = [f"base {plan.base_name}"], [plan.base_key]
-    found = {
+    pending = {
         plan.base_key: PendingLayer(
             key=plan.base_key, ingredients=plan.base_ingredients, titles=tuple(titles), below=()
         )
@@ -160,11 +162,11 @@ def items(plan: Plan) -> dict[str, PendingLayer]:
         if planned.step.local:
             break
         titles.append(planned.step.title)
-        found[planned.key] = PendingLayer(
+        pending[planned.key] = PendingLayer(
             key=planned.key, ingredients=planned.ingredients, titles=tuple(titles), below=tuple(below)
         )
         below.append(planned.key)
-    return found
+    return pending
 
 
 def origins(base: Base, caches: Caches, *, also: str = "") -> list[BlobOrigin]:

@@ -112,9 +112,9 @@ class Uploader:
             scanner=scanner,
             check_cancelled=self._check_cancelled,
         )
-        if scanner.found and self._options.refuse_secrets:
+        if scanner.findings and self._options.refuse_secrets:
             error = LocalLayers(
-                f"{title} has {scanner.found[0]}: this layer and those above it stay on this machine",
+                f"{title} has {scanner.findings[0]}: this layer and those above it stay on this machine",
                 hint="take it out, or write `local: true` into the flavour that brings it",
             )
             self._held_back[layer.diff_id or ""] = error

@@ -31,32 +31,32 @@ def verify(
     for key in keys:
         on_progress(key[:12])
         try:
-            found = read_entry(repository, key)
-            _check_platform(found)
-            trust.verify(repository.tagged(entry.tag_of(key)), found.digest, annotations={KEY_LABEL: key})
+            cached = read_entry(repository, key)
+            _check_platform(cached)
+            trust.verify(repository.tagged(entry.tag_of(key)), cached.digest, annotations={KEY_LABEL: key})
         except DiboError as error:
             faults.append(f"{key[:12]}: {error.message}")
         else:
-            entries[key] = found
+            entries[key] = cached
     faults += _faulty_histories(entries)
     faults += _damaged_layers(entries, on_progress)
     return len(keys), tuple(faults)
 
 
-def _check_platform(found: CachedImage) -> None:
-    wanted = _ingredients(found).get("architecture")
-    if wanted != found.image.architecture:
-        raise VerificationFailed(f"the config says {found.image.architecture}, the key {wanted}")
+def _check_platform(cached: CachedImage) -> None:
+    expected = _ingredients(cached).get("architecture")
+    if expected != cached.image.architecture:
+        raise VerificationFailed(f"the config says {cached.image.architecture}, the key {expected}")
 
 
 def _faulty_histories(entries: Mapping[str, CachedImage]) -> list[str]:
     """Entries whose layers are not those of the recipe that their ingredients tell."""
-    documents_by_key = {key: _ingredients(found) for key, found in entries.items()}
+    documents_by_key = {key: _ingredients(cached) for key, cached in entries.items()}
     faults = []
-    for key, found in entries.items():
+    for key, cached in entries.items():
         titles, whole = _titles(key, documents_by_key)
         try:
-            entry.check_history(found.image.config, titles, name=found.title or key[:12], whole=whole)
+            entry.check_history(cached.image.config, titles, name=cached.title or key[:12], whole=whole)
         except VerificationFailed as error:
             faults.append(f"{key[:12]}: {error.message}")
     return faults
@@ -85,15 +85,15 @@ def _title(ingredients: Mapping[str, Any]) -> str:
     ).title
 
 
-def _ingredients(found: CachedImage) -> dict[str, Any]:
-    return documents.parse(found.ingredients.encode(), description="the ingredients")
+def _ingredients(cached: CachedImage) -> dict[str, Any]:
+    return documents.parse(cached.ingredients.encode(), description="the ingredients")
 
 
 def _damaged_layers(entries: Mapping[str, CachedImage], on_progress: Callable[[str], None]) -> list[str]:
     layers: dict[tuple[str | None, str | None], tuple[Layer, str]] = {}
-    for key, found in entries.items():
-        for layer in found.image.layers:
-            layers.setdefault((layer.digest, layer.diff_id), (layer, f"{key[:12]} {found.title}"))
+    for key, cached in entries.items():
+        for layer in cached.image.layers:
+            layers.setdefault((layer.digest, layer.diff_id), (layer, f"{key[:12]} {cached.title}"))
     faults = []
     for layer, title in layers.values():
         on_progress(f"{title}: {layer.digest}")

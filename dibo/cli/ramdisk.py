@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     from dibo.ramdisk.settings import BASE, decide_ramdisk
     from dibo.units import human_size
 
-    wanted = decide_ramdisk(
+    ramdisk = decide_ramdisk(
         environment,
         output=arguments.name,
         kernel_version=arguments.kernel_version,
@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         microcode=arguments.microcode,
     )
     options = replace(options_of(arguments), base_flavour=BASE)
-    for path in create(current_settings(options, environment), wanted, report):
+    for path in create(current_settings(options, environment), ramdisk, report):
         answer(f"{path}  ({human_size(path.stat().st_size)})")
     return 0

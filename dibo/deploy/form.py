@@ -57,8 +57,8 @@ def parse_form(body: bytes) -> Form:
     given: dict[str, str] = {}
     for name, value in pairs:
         given.setdefault(name, value)
-    wanted = ["i", "k", "a"] if "s" in given or "e" in given else ["i", "k", "a", "n"]
-    for name in wanted:
+    option_names = ["i", "k", "a"] if "s" in given or "e" in given else ["i", "k", "a", "n"]
+    for name in option_names:
         if name not in given:
             raise BadForm(f"parameter '{name}' is not defined")
     state = given.get("s", "")

@@ -135,8 +135,8 @@ class Handler(BaseHTTPRequestHandler):
     def has_token(self, token: str) -> bool:
         """Whether the client shows it. An empty one is nobody's."""
         given = self.headers.get("Authorization", "")
-        wanted = f"Bearer {token}".encode()
-        return bool(token) and hmac.compare_digest(wanted, given.encode("utf-8", "replace"))
+        expected = f"Bearer {token}".encode()
+        return bool(token) and hmac.compare_digest(expected, given.encode("utf-8", "replace"))
 
     def answer(self, status: int, text: str, *, kind: str = "text/plain; charset=utf-8") -> None:
         body = f"{text}\n".encode() if text and not text.endswith("\n") else text.encode()

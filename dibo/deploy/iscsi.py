@@ -101,8 +101,8 @@ class IscsiWriter:
         with tempfile.TemporaryDirectory(prefix="dibo-boot-server-") as name:
             scratch = Path(name) / "bytes"
             size = self._size(target)
-            there = self._ends(target.node, size, scratch)
-            writes = plan_writes(image=self._ends(image.node, image.size, scratch), disk=there, wipe=wipe)
+            disk = self._ends(target.node, size, scratch)
+            writes = plan_writes(image=self._ends(image.node, image.size, scratch), disk=disk, wipe=wipe)
             for offset, data in writes.interim:
                 self._put(data, target, offset, scratch)
             done = 0
@@ -110,7 +110,7 @@ class IscsiWriter:
                 self._copy(
                     _part(image.node, part),
                     _part(target.node, part),
-                    said=self._said(done, part, writes.total),
+                    on_progress=self._said(done, part, writes.total),
                 )
                 done += part.size
                 self._progress(done, writes.total)
@@ -131,23 +131,25 @@ class IscsiWriter:
 
     def _ends(self, node: Node, size: int, scratch: Path) -> Ends:
         length = min(HEAD, size)
-        found = []
+        ends = []
         for offset in (0, size - length):
             with scratch.open("wb") as file:
                 file.truncate(length)
             self._copy(_part(node, Range(offset, length)), _raw(scratch))
-            found.append(scratch.read_bytes())
-        return Ends(size=size, head=found[0], tail=found[1])
+            ends.append(scratch.read_bytes())
+        return Ends(size=size, head=ends[0], tail=ends[1])
 
     def _put(self, data: bytes, target: IscsiTarget, offset: int, scratch: Path) -> None:
         scratch.write_bytes(data)
         self._copy(_raw(scratch), _part(target.node, Range(offset, len(data))))
 
-    def _copy(self, source: Node, target: Node, *, said: Callable[[float], None] | None = None) -> None:
+    def _copy(
+        self, source: Node, target: Node, *, on_progress: Callable[[float], None] | None = None
+    ) -> None:
         argv = ["qemu-img", "convert", "-n", "-p", "-W", "-t", "writeback", "--image-opts", _options(source)]
-        self._run([*argv, "--target-image-opts", _options(target)], said=said)
+        self._run([*argv, "--target-image-opts", _options(target)], on_progress=on_progress)
 
-    def _run(self, argv: list[str], *, said: Callable[[float], None] | None = None) -> bytes:
+    def _run(self, argv: list[str], *, on_progress: Callable[[float], None] | None = None) -> bytes:
         """What it prints."""
         kept = b""
         with process.Process(argv, streams=process.Streams(stdout=process.PIPE)) as running:
@@ -161,8 +163,8 @@ class IscsiWriter:
                         break
                     quiet_since = time.monotonic()
                     kept = (kept + data)[-(1 << 16) :]
-                    if said and (shown := _PROGRESS.findall(data)):
-                        said(float(shown[-1]) / 100)
+                    if on_progress and (shown := _PROGRESS.findall(data)):
+                        on_progress(float(shown[-1]) / 100)
                 elif time.monotonic() - quiet_since > self._patience:
                     raise DeploymentFailed(
                         f"the target does not answer: no progress for {self._patience:.0f} s; is the cable still there?"
@@ -257,7 +259,7 @@ def _pieces(parts: tuple[Range, ...]) -> Iterator[Range]:
 
 def _reason(tail: tuple[str, ...], code: int) -> str:
     """The last thing that qemu-img said; of a target without its long address."""
-    said = [line.strip() for line in tail if line.strip()]
-    if not said:
+    lines = [line.strip() for line in tail if line.strip()]
+    if not lines:
         return f"qemu-img {process.describe_exit(code)}"
-    return re.sub(r"^qemu-img: (?:Could not open '.*?': )?", "", said[-1])
+    return re.sub(r"^qemu-img: (?:Could not open '.*?': )?", "", lines[-1])

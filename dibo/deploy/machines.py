@@ -99,16 +99,16 @@ def parse_machines(data: object, *, origin: str, directory: Path) -> dict[str, M
         _Where(origin, "machines").fail(
             "expected a mapping from ids to machines", hint="see docs/reference/boot-server.md"
         )
-    found: dict[str, Machine] = {}
+    machines: dict[str, Machine] = {}
     for given, value in listed.items():
-        where = _Where(origin, f"machines.{given}")
+        field = _Where(origin, f"machines.{given}")
         identity = str(given)
         if _ID.fullmatch(identity) is None:
-            where.fail("expected an id of letters, digits and . _ : @ -")
-        own = where.mapping(value, known=_KEYS)
-        found[identity] = _machine(identity, {**common, **own}, where, directory)
-    _check_together(found.values(), origin)
-    return found
+            field.fail("expected an id of letters, digits and . _ : @ -")
+        own = field.mapping(value, known=_KEYS)
+        machines[identity] = _machine(identity, {**common, **own}, field, directory)
+    _check_together(machines.values(), origin)
+    return machines
 
 
 class _Where:
@@ -121,8 +121,8 @@ class _Where:
         return _Where(self.origin, f"{self.path}.{key}" if self.path else key)
 
     def fail(self, message: str, *, hint: str = "") -> NoReturn:
-        where = f"{self.origin}: {self.path}" if self.path else self.origin
-        raise BootServerError(f"{where}: {message}", hint=hint)
+        position = f"{self.origin}: {self.path}" if self.path else self.origin
+        raise BootServerError(f"{position}: {message}", hint=hint)
 
     def mapping(self, value: object, *, known: Mapping[str, str] | tuple[str, ...]) -> Mapping[str, object]:
         if not isinstance(value, dict):
@@ -134,9 +134,9 @@ class _Where:
                 self.at(str(key)).fail("no such key", hint=hint)
         return value
 
-    def text(self, value: object, pattern: re.Pattern[str], wanted: str) -> str:
+    def text(self, value: object, pattern: re.Pattern[str], expected: str) -> str:
         if not isinstance(value, str) or pattern.fullmatch(value) is None:
-            self.fail(f"expected {wanted}")
+            self.fail(f"expected {expected}")
         return value
 
 
@@ -146,17 +146,17 @@ _WORDS: Final = re.compile(r"(?:[!%-&(-\[\]-~]+(?: +|$)){0,200}")
 _PLAIN: Final = "of printable ASCII without blanks and \" ' \\ $ #"
 
 
-def _machine(identity: str, given: Mapping[str, object], where: _Where, directory: Path) -> Machine:
+def _machine(identity: str, given: Mapping[str, object], field: _Where, directory: Path) -> Machine:
     if "image" not in given:
-        where.fail("image is missing", hint=_KEYS["image"])
-    method = where.at("method").text(given.get("method", "iscsi"), re.compile("iscsi|pull"), "iscsi or pull")
-    state = where.at("persistent_state").text(
+        field.fail("image is missing", hint=_KEYS["image"])
+    method = field.at("method").text(given.get("method", "iscsi"), re.compile("iscsi|pull"), "iscsi or pull")
+    state = field.at("persistent_state").text(
         given.get("persistent_state", "keep"), re.compile("keep|wipe"), "keep or wipe"
     )
-    deployment = where.at("deployment").text(
+    deployment = field.at("deployment").text(
         given.get("deployment", "1"), re.compile("[1-9][0-9]{0,8}"), "a number from 1 on"
     )
-    image = where.at("image")
+    image = field.at("image")
     if method == "pull":
         source = image.text(given["image"], _WORD, f"a URL or a reference, as `image=` takes it, {_PLAIN}")
     else:
@@ -166,46 +166,46 @@ def _machine(identity: str, given: Mapping[str, object], where: _Where, director
     mac = str(given.get("mac", "")).lower().replace("-", ":")
     return Machine(
         id=identity,
-        key=where.at("key").text(given["key"], _WORD, f"a text {_PLAIN}") if "key" in given else "",
+        key=field.at("key").text(given["key"], _WORD, f"a text {_PLAIN}") if "key" in given else "",
         image=source,
         method=Method(method),
-        mac=where.at("mac").text(mac, _MAC, "a MAC address such as 52:54:00:12:34:56")
+        mac=field.at("mac").text(mac, _MAC, "a MAC address such as 52:54:00:12:34:56")
         if "mac" in given
         else "",
-        addresses=_addresses(given.get("address", []), where.at("address")),
+        addresses=_addresses(given.get("address", []), field.at("address")),
         deployment=int(deployment),
         wipe=state == "wipe",
-        disk=where.at("disk").text(given["disk"], _DISKS, "sda,vda and the like") if "disk" in given else "",
-        iqn=where.at("iqn").text(given["iqn"], IQN, "the name of an iSCSI target") if "iqn" in given else "",
-        cmdline=where.at("cmdline").text(
+        disk=field.at("disk").text(given["disk"], _DISKS, "sda,vda and the like") if "disk" in given else "",
+        iqn=field.at("iqn").text(given["iqn"], IQN, "the name of an iSCSI target") if "iqn" in given else "",
+        cmdline=field.at("cmdline").text(
             given.get("cmdline", ""), _WORDS, "words of printable ASCII without \" ' \\ $ #"
         ),
-        portal=_place(given["portal"], where.at("portal")) if "portal" in given else None,
-        word=_place(given["word"], where.at("word")) if "word" in given else None,
+        portal=_place(given["portal"], field.at("portal")) if "portal" in given else None,
+        word=_place(given["word"], field.at("word")) if "word" in given else None,
     )
 
 
-def _addresses(value: object, where: _Where) -> tuple[str, ...]:
-    found = []
-    for each in value if isinstance(value, list) else [value]:
+def _addresses(value: object, field: _Where) -> tuple[str, ...]:
+    addresses = []
+    for item in value if isinstance(value, list) else [value]:
         try:
-            found.append(str(ipaddress.ip_address(each if isinstance(each, str) else "")))
+            addresses.append(str(ipaddress.ip_address(item if isinstance(item, str) else "")))
         except ValueError:
-            where.fail("expected an address, or a list of addresses")
-    return tuple(found)
+            field.fail("expected an address, or a list of addresses")
+    return tuple(addresses)
 
 
-def _place(value: object, where: _Where) -> MachinePlace:
+def _place(value: object, field: _Where) -> MachinePlace:
     match = re.fullmatch(
         r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value if isinstance(value, str) else ""
     )
     if match is None or not 0 < int(match[3]) < 1 << 16:
-        where.fail("expected HOST:PORT, with [ ] around an IPv6 address")
+        field.fail("expected HOST:PORT, with [ ] around an IPv6 address")
     return MachinePlace(host=match[1] or match[2], port=int(match[3]))
 
 
 def _check_together(machines: Iterable[Machine], origin: str) -> None:
     owners: dict[str, str] = {}
     for machine in machines:
-        if machine.mac and (other := owners.setdefault(machine.mac, machine.id)) != machine.id:
-            _Where(origin, f"machines.{machine.id}.mac").fail(f"machine {other} has the same")
+        if machine.mac and (owner := owners.setdefault(machine.mac, machine.id)) != machine.id:
+            _Where(origin, f"machines.{machine.id}.mac").fail(f"machine {owner} has the same")

@@ -110,12 +110,12 @@ class BootServer:
         try:
             self._http = _Listener(self._settings, self, self._say)
         except OSError as error:
-            where = MachinePlace(host=self._settings.listen, port=self._settings.port)
+            address = MachinePlace(host=self._settings.listen, port=self._settings.port)
             raise BootServerError(
-                f"cannot listen on {where}: {error.strerror}", hint="--listen, --port"
+                f"cannot listen on {address}: {error.strerror}", hint="--listen, --port"
             ) from error
         works = [self._serve, self._watch, *[self._work] * self._settings.workers]
-        self._threads = [threading.Thread(target=each, daemon=True) for each in works]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
         return self
@@ -145,7 +145,7 @@ class BootServer:
 
     def documents(self) -> list[dict[str, object]]:
         with self._lock:
-            return [document(each, self._status(each.id)) for each in self._machines().values()]
+            return [document(machine, self._status(machine.id)) for machine in self._machines().values()]
 
     def _machines(self) -> dict[str, Machine]:
         return self._read_machines()
@@ -178,10 +178,10 @@ class BootServer:
         if _MAC.fullmatch(mac) is None:
             raise Refused(400, "mac= is no MAC address")
         with self._lock:
-            found = [each for each in self._machines().values() if each.mac == mac]
-            if not found:
+            machines = [candidate for candidate in self._machines().values() if candidate.mac == mac]
+            if not machines:
                 return ipxe.local(f"no machine has the MAC address {mac}")
-            machine, status = found[0], self._status(found[0].id)
+            machine, status = machines[0], self._status(machines[0].id)
             if not status.wants_deployment(machine):
                 return ipxe.local(f"machine {machine.id}: deployment {machine.deployment} is done")
             if self._settings.kernel is None:

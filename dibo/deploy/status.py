@@ -230,7 +230,7 @@ def remembered(data: object) -> dict[str, Status]:
     """What `kept` has written; what was under way when the server ended has failed. Raises ValueError and TypeError."""
     if not isinstance(data, dict):
         raise TypeError("expected a mapping")
-    found = {}
+    statuses = {}
     for identity, value in data.items():
         try:
             state = State(value["state"])
@@ -251,5 +251,5 @@ def remembered(data: object) -> dict[str, Status]:
             status = replace(status, state=State.WAITING)
         elif state not in SETTLED:
             status = replace(status, state=State.FAILED, error=f"the server ended while it was {state.value}")
-        found[str(identity)] = status
-    return found
+        statuses[str(identity)] = status
+    return statuses

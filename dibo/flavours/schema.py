@@ -224,6 +224,6 @@ def _flag(value: object, place: str) -> bool:
 
 
 def _architectures(value: object, origin: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or any(each not in ARCHITECTURES for each in value):
+    if not isinstance(value, list) or not value or any(item not in ARCHITECTURES for item in value):
         raise FlavourError(f"{origin}: architectures is a list of {', '.join(ARCHITECTURES)}, not {value!r}")
     return tuple(dict.fromkeys(value))

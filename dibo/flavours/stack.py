@@ -30,14 +30,14 @@ class Stack:
 
     def needed_by(self, name: str) -> tuple[str, ...]:
         """Names of all that a flavour needs, also through others, in the order of the stack."""
-        wanted: set[str] = set()
+        needed: set[str] = set()
         queue = [name]
         while queue:
             for need in self.get(queue.pop()).needs:
-                if need not in wanted:
-                    wanted.add(need)
+                if need not in needed:
+                    needed.add(need)
                     queue.append(need)
-        return tuple(each for each in self.names if each in wanted)
+        return tuple(flavour_name for flavour_name in self.names if flavour_name in needed)
 
     @property
     def disk(self) -> Statement | None:
@@ -96,10 +96,10 @@ def make_stack(asked: Iterable[str], get: Callable[[str], Flavour], *, architect
 def _check(stack: Stack, architecture: str) -> None:
     names = set(stack.names)
     for flavour in stack.flavours:
-        for other in flavour.clashes:
-            if other in names and other != flavour.name:
+        for clashing in flavour.clashes:
+            if clashing in names and clashing != flavour.name:
                 raise StackError(
-                    f"the flavours {flavour.name!r} and {other!r} clash",
+                    f"the flavours {flavour.name!r} and {clashing!r} clash",
                     hint=f"{flavour.name}'s flavour.yaml says so; leave one of them out",
                 )
         if flavour.architectures and architecture not in flavour.architectures:

@@ -41,14 +41,14 @@ def explain(plan: Plan, kept: Mapping[str, Document]) -> tuple[Reason, ...]:
 
 
 def _reason(
-    key: str, title: str, wanted: Document, by_kind: Mapping[object, list[tuple[str, Document]]]
+    key: str, title: str, missing: Document, by_kind: Mapping[object, list[tuple[str, Document]]]
 ) -> Reason:
     best: tuple[str, tuple[str, ...], bool] | None = None
-    for other, document in by_kind.get(_kind(wanted), ()):
-        lines = difference(_own(wanted), _own(document))
-        below = wanted.get("parent") != document.get("parent")
-        if other != key and (best is None or (len(lines), below) < (len(best[1]), best[2])):
-            best = (other, lines, below)
+    for other_key, document in by_kind.get(_kind(missing), ()):
+        lines = difference(_own(missing), _own(document))
+        below = missing.get("parent") != document.get("parent")
+        if other_key != key and (best is None or (len(lines), below) < (len(best[1]), best[2])):
+            best = (other_key, lines, below)
     if best is None:
         return Reason(key=key, title=title, nearest=None, lines=(), below=False)
     return Reason(key=key, title=title, nearest=best[0], lines=best[1], below=best[2])

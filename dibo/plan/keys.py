@@ -130,11 +130,11 @@ def _file(file: FlavourFile) -> list[object]:
     return [file.path, file.kind.value, file.executable, file.digest, *private]
 
 
-def difference(wanted: Document, other: Document) -> tuple[str, ...]:
+def difference(expected_document: Document, actual_document: Document) -> tuple[str, ...]:
     """What differs between two documents, one line each, by the names of the ingredients."""
     lines = []
-    for name in sorted(wanted.keys() | other.keys()):
-        expected, actual = wanted.get(name), other.get(name)
+    for name in sorted(expected_document.keys() | actual_document.keys()):
+        expected, actual = expected_document.get(name), actual_document.get(name)
         if expected == actual:
             continue
         if name in _NAMED and isinstance(expected, dict) and isinstance(actual, dict):

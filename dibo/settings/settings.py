@@ -368,5 +368,5 @@ def _source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
         if re.fullmatch(r"[0-9]{1,12}", text) is None:
             raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
         return int(text)
-    found = start_of(epoch)
-    return found if found is not None else int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
+    seconds = start_of(epoch)
+    return seconds if seconds is not None else int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())

@@ -39,7 +39,7 @@ def installed(root: Node) -> tuple[Package, ...] | None:
 
 def parse(text: str) -> tuple[Package, ...]:
     """Those of a database that are installed, in its order."""
-    found = []
+    packages = []
     for paragraph in text.split("\n\n"):
         fields = {
             name: value.strip()
@@ -47,11 +47,11 @@ def parse(text: str) -> tuple[Package, ...]:
             if colon and not name.startswith((" ", "\t"))
         }
         if "Package" in fields and fields.get("Status", "install ok installed").endswith(" installed"):
-            found.append(
+            packages.append(
                 Package(
                     name=fields["Package"],
                     version=fields.get("Version", ""),
                     architecture=fields.get("Architecture", ""),
                 )
             )
-    return tuple(found)
+    return tuple(packages)

@@ -96,7 +96,7 @@ class Debian:
             )
 
     def _argv(self) -> tuple[str, ...]:
-        found = sources(self._suite, mirror=self._settings.mirror)
+        apt_sources = sources(self._suite, mirror=self._settings.mirror)
         return (
             "mmdebstrap",
             "--mode=unshare" if os.geteuid() else "--mode=root",
@@ -107,7 +107,11 @@ class Debian:
             "--dpkgopt=force-unsafe-io",
             '--aptopt=Acquire::Languages "none"',
             "--skip=cleanup/apt/lists",
-            *((f"--setup-hook={_setup_hook(found, self._suite, self.architecture)}",) if found else ()),
+            *(
+                (f"--setup-hook={_setup_hook(apt_sources, self._suite, self.architecture)}",)
+                if apt_sources
+                else ()
+            ),
             f"--customize-hook={_script('customize')}",
             self._suite,
             "-",
@@ -143,10 +147,10 @@ def suite_name(text: str) -> str:
     return name
 
 
-def _setup_hook(found: Sources, suite: str, architecture: str) -> str:
-    security = "1" if found.own_security else ""
-    said = {"LINES": found.lines(architecture), "SUITE": suite, "SECURITY": security}
-    words = "\n".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
+def _setup_hook(apt_sources: Sources, suite: str, architecture: str) -> str:
+    security = "1" if apt_sources.own_security else ""
+    variables = {"LINES": apt_sources.lines(architecture), "SUITE": suite, "SECURITY": security}
+    words = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     return f"{words}\n{_script('mirror')}"
 
 

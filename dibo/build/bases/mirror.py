@@ -33,11 +33,11 @@ class Sources:
 
     def lines(self, architecture: str) -> str:
         """As sources.list(5) has them. A snapshot is past its date on purpose."""
-        said = []
+        lines_ = []
         for uri, suite in self.entries:
             old = " check-valid-until=no" if _SNAPSHOT.search(uri) else ""
-            said.append(f"deb [arch={architecture}{old}] {uri} {suite} main")
-        return "\n".join(said)
+            lines_.append(f"deb [arch={architecture}{old}] {uri} {suite} main")
+        return "\n".join(lines_)
 
 
 def sources(suite: str, *, mirror: str | None, host: Path = Path("/")) -> Sources | None:
@@ -49,13 +49,15 @@ def sources(suite: str, *, mirror: str | None, host: Path = Path("/")) -> Source
 
 def _of_mirror(suite: str, mirror: str) -> Sources:
     addresses = mirror.split()
-    if len(addresses) > 2 or not all(re.fullmatch(r"https?://[^\s'\"]+", each) for each in addresses):
+    if len(addresses) > 2 or not all(re.fullmatch(r"https?://[^\s'\"]+", address) for address in addresses):
         raise UsageError(
             f"{mirror!r} is not a mirror",
             hint="give the address of a Debian archive, and, after a blank, that of its security updates",
         )
     entries = (
-        [(addresses[0], each) for each in _suites(suite)[:2]] if _updates(suite) else [(addresses[0], suite)]
+        [(addresses[0], address) for address in _suites(suite)[:2]]
+        if _updates(suite)
+        else [(addresses[0], suite)]
     )
     if len(addresses) == 2:
         entries.append((addresses[1], f"{suite}-security"))
@@ -69,11 +71,11 @@ def _of_host(suite: str, host: Path) -> Sources | None:
         return None
     if not re.search(r'^ID="?debian"?$', release, re.MULTILINE):
         return None
-    wanted = _suites(suite)
-    found = {each: uri for uri, each in reversed(list(_entries(host / "etc/apt"))) if each in wanted}
-    if suite not in found:
+    suites = _suites(suite)
+    uris = {suite_: uri for uri, suite_ in reversed(list(_entries(host / "etc/apt"))) if suite_ in suites}
+    if suite not in uris:
         return None
-    return Sources(entries=tuple((found[each], each) for each in wanted if each in found))
+    return Sources(entries=tuple((uris[suite_], suite_) for suite_ in suites if suite_ in uris))
 
 
 def _suites(suite: str) -> tuple[str, str, str]:
@@ -100,9 +102,9 @@ def _entries(directory: Path) -> Iterator[tuple[str, str]]:
 def one_line(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """(address, suite, components) of the `deb` lines of a sources.list."""
     for line in text.splitlines():
-        found = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
-        if found is not None:
-            yield found["uri"], found["suite"], tuple(found["components"].split())
+        match = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
+        if match is not None:
+            yield match["uri"], match["suite"], tuple(match["components"].split())
 
 
 def deb822(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:

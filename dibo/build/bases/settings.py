@@ -41,16 +41,16 @@ class BaseSettings:
 def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseSettings:
     """What the variables say; an empty variable is as good as none."""
 
-    def said(name: str) -> str | None:
+    def setting(name: str) -> str | None:
         return environment.get(name) or None
 
-    keyring = said("DIBO_UBUNTU_KEYRING")
+    keyring = setting("DIBO_UBUNTU_KEYRING")
     return BaseSettings(
         architecture=architecture,
-        release=said("RELEASE"),
-        cloud_images=said("CLOUD_IMAGES") or CLOUD_IMAGES,
-        base_image_file=said("BASE_IMAGE_FILE"),
-        mirror=said("DIBO_MIRROR"),
+        release=setting("RELEASE"),
+        cloud_images=setting("CLOUD_IMAGES") or CLOUD_IMAGES,
+        base_image_file=setting("BASE_IMAGE_FILE"),
+        mirror=setting("DIBO_MIRROR"),
         keyring=Path(keyring) if keyring else None,
-        fingerprint=said("DIBO_UBUNTU_FINGERPRINT"),
+        fingerprint=setting("DIBO_UBUNTU_FINGERPRINT"),
     )

@@ -37,52 +37,52 @@ def verify(text: bytes, signature: bytes, *, keyring: Path, fingerprint: str, de
             options=process.ProcessOptions(timeout=60),
         )
     signatures = _signatures(ended.stdout)
-    wanted = normal_fingerprint(fingerprint)
-    if any("BADSIG" in each for each in signatures):
+    signer = normal_fingerprint(fingerprint)
+    if any("BADSIG" in status for status in signatures):
         raise VerificationFailed(
             f"{description} has a bad signature: it was changed after it was signed", hint=_DO_NOT_USE
         )
-    if any("GOODSIG" in each and wanted in each.get("VALIDSIG", ()) for each in signatures):
+    if any("GOODSIG" in status and signer in status.get("VALIDSIG", ()) for status in signatures):
         return
-    found = _describe(signatures) or " ".join(ended.tail[-1:]) or "gpgv found none"
+    problem = _describe(signatures) or " ".join(ended.tail[-1:]) or "gpgv found none"
     raise VerificationFailed(
-        f"{description} is not signed by the key {wanted}: {found}",
+        f"{description} is not signed by the key {signer}: {problem}",
         hint=f"the keyring used was {keyring}\n{_DO_NOT_USE}",
     )
 
 
 def normal_fingerprint(text: str) -> str:
     """A fingerprint as gpgv prints it: 40 or 64 capital hex digits. Raises UsageError."""
-    found = text.replace(" ", "").upper().removeprefix("0X")
-    if len(found) not in (40, 64) or set(found) - set("0123456789ABCDEF"):
+    digits = text.replace(" ", "").upper().removeprefix("0X")
+    if len(digits) not in (40, 64) or set(digits) - set("0123456789ABCDEF"):
         raise UsageError(
             f"{text!r} is not the fingerprint of a key",
             hint="it has 40 hexadecimal digits; gpg --fingerprint prints it",
         )
-    return found
+    return digits
 
 
 def _signatures(status: str) -> list[dict[str, tuple[str, ...]]]:
     """For each signature: its status words, each with its arguments."""
-    found: list[dict[str, tuple[str, ...]]] = []
+    signatures: list[dict[str, tuple[str, ...]]] = []
     for line in status.splitlines():
         word, *arguments = line.removeprefix(_STATUS).split()
-        if word == "NEWSIG" or not found:
-            found.append({})
-        found[-1][word] = tuple(arguments)
-    return found
+        if word == "NEWSIG" or not signatures:
+            signatures.append({})
+        signatures[-1][word] = tuple(arguments)
+    return signatures
 
 
 def _describe(signatures: list[dict[str, tuple[str, ...]]]) -> str:
-    said = []
-    for each in signatures:
-        if "EXPKEYSIG" in each or "REVKEYSIG" in each or "EXPSIG" in each:
-            said.append("a signature, or the key that made it, has expired or was revoked")
-        elif "VALIDSIG" in each:
-            said.append(f"signed by {each['VALIDSIG'][0]}")
-        elif "NO_PUBKEY" in each:
-            said.append(f"signed by {each['NO_PUBKEY'][0]}, which is not in the keyring")
-    return "; ".join(said)
+    descriptions = []
+    for status in signatures:
+        if "EXPKEYSIG" in status or "REVKEYSIG" in status or "EXPSIG" in status:
+            descriptions.append("a signature, or the key that made it, has expired or was revoked")
+        elif "VALIDSIG" in status:
+            descriptions.append(f"signed by {status['VALIDSIG'][0]}")
+        elif "NO_PUBKEY" in status:
+            descriptions.append(f"signed by {status['NO_PUBKEY'][0]}, which is not in the keyring")
+    return "; ".join(descriptions)
 
 
 _DO_NOT_USE: Final = "try again, or another server; do not use what it sent"

@@ -56,8 +56,8 @@ class LocalFile:
 
     def source(self) -> TarFile | SquashFs:
         self.ingredients()
-        found = http.digest_of(self._path)
-        if found != self._sha256:
+        digest = http.digest_of(self._path)
+        if digest != self._sha256:
             raise VerificationFailed(
                 f"{self._path} changed while dibo worked", hint="let nothing write to it, and try again"
             )
@@ -77,10 +77,10 @@ class LocalFile:
     def _noted(self) -> str | None:
         try:
             note = json.loads(self._note().read_text())
-            found = str(note["sha256"]) if note["state"] == self._state() else None
+            noted = str(note["sha256"]) if note["state"] == self._state() else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return found if checked_sha256(self._settings.sha256) in (None, found) else None
+        return noted if checked_sha256(self._settings.sha256) in (None, noted) else None
 
     def _note(self) -> Path:
         return self._notes / hashlib.sha256(str(self._path).encode()).hexdigest()
@@ -125,13 +125,13 @@ class RemoteFile:
 def remote_file(url: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> RemoteFile:
     """The base at `url`; its sha256 is the fragment (`#sha256=HEX`) or in the settings. Raises UsageError."""
     address, _, fragment = url.partition("#")
-    said = fragment.removeprefix("sha256=") if fragment else settings.sha256
-    if not said:
+    stated = fragment.removeprefix("sha256=") if fragment else settings.sha256
+    if not stated:
         raise UsageError(
             f"{address} has no sha256, so the download cannot be verified",
             hint=f"append it: {address}#sha256=HEX (sha256sum FILE prints it)",
         )
-    sha256 = checked_sha256(said)
+    sha256 = checked_sha256(stated)
     if settings.sha256 and sha256 != checked_sha256(settings.sha256):
         raise UsageError(f"two different sha256 for {address}", hint="give it once")
     assert sha256 is not None
@@ -142,12 +142,12 @@ def checked_sha256(text: str | None) -> str | None:
     """64 small hex digits, or None for None. Raises UsageError."""
     if text is None:
         return None
-    found = text.lower().removeprefix("sha256:")
-    if _SHA256.fullmatch(found) is None:
+    digest = text.lower().removeprefix("sha256:")
+    if _SHA256.fullmatch(digest) is None:
         raise UsageError(
             f"{text!r} is not a sha256", hint="it has 64 hexadecimal digits; sha256sum FILE prints it"
         )
-    return found
+    return digest
 
 
 def kept_file(workspace: Workspace, sha256: str, name: str) -> Path:

@@ -74,8 +74,8 @@ class Ubuntu:
                 self._list().current(offline=self._settings.offline),
                 release=self._release,
                 architecture=self.architecture,
-                wanted=self._settings.base_image_file,
-                where=self._directory(),
+                file_name=self._settings.base_image_file,
+                location=self._directory(),
             )
         return self._chosen
 
@@ -107,19 +107,19 @@ class Ubuntu:
 
 
 def choose(
-    text: bytes, *, release: str, architecture: str, wanted: str | None, where: str
+    text: bytes, *, release: str, architecture: str, file_name: str | None, location: str
 ) -> tuple[str, str]:
-    """Name and sha256 of the root in a SHA256SUMS: `wanted`, or the first of FORMS. Raises BaseError."""
+    """Name and sha256 of the root in a SHA256SUMS: `file_name`, or the first of FORMS. Raises BaseError."""
     lines = text.decode(errors="replace").splitlines()
-    files = {found[2]: found[1] for line in lines if (found := _LINE.fullmatch(line.rstrip()))}
+    files = {match[2]: match[1] for line in lines if (match := _LINE.fullmatch(line.rstrip()))}
     stem = f"{release}-server-cloudimg-{architecture}"
-    names = [wanted] if wanted else [f"{stem}{form}" for form in FORMS]
+    names = [file_name] if file_name else [f"{stem}{form}" for form in FORMS]
     for name in names:
         if name in files:
             return name, files[name]
     roots = sorted(name for name in files if name.endswith(FORMS))
     raise BaseError(
-        f"{where}/SHA256SUMS lists none of {', '.join(names)}",
+        f"{location}/SHA256SUMS lists none of {', '.join(names)}",
         hint=f"it has {', '.join(roots)}"
         if roots
         else "it lists no root file system at all; check CLOUD_IMAGES",

@@ -56,9 +56,9 @@ def _first_that_works(setup: Setup, stack: contextlib.ExitStack) -> Engine:
             except DiboError as error:
                 reason = error
             else:
-                for other, why in reasons:
+                for failed_kind, why in reasons:
                     setup.report.warn(
-                        f"building with {kind.name}, since {other} does not work here: {why.message}"
+                        f"building with {kind.name}, since {failed_kind} does not work here: {why.message}"
                     )
                 return opened
         reasons.append((kind.name, reason))
@@ -75,11 +75,12 @@ def examine(name: str, confinement: Confinement) -> Iterator[Finding]:
         require_known(name)
         yield from next(kind for kind in ENGINES if kind.name == name).examine(confinement)
         return
-    there = [kind for kind in ENGINES if kind.seems_there()]
+    installed = [kind for kind in ENGINES if kind.seems_there()]
     chosen = next(
-        (kind for kind in there if kind.why_not(confinement, alternatives=len(there) > 1) is None), ENGINES[0]
+        (kind for kind in installed if kind.why_not(confinement, alternatives=len(installed) > 1) is None),
+        ENGINES[0],
     )
-    for kind in there:
+    for kind in installed:
         for finding in kind.examine(confinement):
             yield replace(finding, needed=finding.needed and kind is chosen)
 

@@ -50,7 +50,7 @@ class BuildListener:
         lines = self._lines
         while lines and self._noise is not None and self._noise.match(lines[-1]):
             lines = lines[:-1]
-        where = (
+        context = (
             f"of flavour {planned.step.flavour!r} in {planned.step.phase}"
             if planned.step.flavour
             else "of dibo"
@@ -58,6 +58,6 @@ class BuildListener:
         hint = [f"| {line}" for line in lines[-process.TAIL_LINES :]]
         hint.append(f"full log: {self._step.log}")
         return HookFailed(
-            f"the hook {self._hook or 'setup'} {where} {process.describe_exit(self._code)}",
+            f"the hook {self._hook or 'setup'} {context} {process.describe_exit(self._code)}",
             hint="\n".join(hint),
         )

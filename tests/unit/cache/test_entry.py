@@ -55,7 +55,7 @@ def test_an_entry_is_an_image_that_says_what_it_is() -> None:
     names = [each["created_by"] for each in config["history"]]
     assert names == ["dibo: base", "dibo: base x", "dibo: web install.d: 10-site"]
     assert manifest["annotations"][entry.TITLE] == "web install.d: 10-site"
-    assert entry.check(config, key=KEY, where="here") == INGREDIENTS
+    assert entry.check(config, key=KEY, location="here") == INGREDIENTS
 
 
 def test_the_history_has_no_time_of_day() -> None:
@@ -135,9 +135,9 @@ def test_nothing_of_this_machine_is_in_it() -> None:
 )
 def test_what_is_not_believed(labels: object) -> None:
     with pytest.raises(VerificationFailed):
-        entry.check({"config": {"Labels": labels}}, key=KEY, where="here")
+        entry.check({"config": {"Labels": labels}}, key=KEY, location="here")
     with pytest.raises(VerificationFailed):
-        entry.check({"config": labels}, key=KEY, where="here")
+        entry.check({"config": labels}, key=KEY, location="here")
 
 
 def test_tags() -> None:

@@ -221,7 +221,7 @@ def test_the_first_stays(
     late = again(remote, said)
     publish(late, mine, tmp_path)
     assert state.manifests == theirs
-    assert late.there.keys() == {key(name) for name in mine.order}
+    assert late.digests.keys() == {key(name) for name in mine.order}
 
 
 def test_a_refresh_replaces(

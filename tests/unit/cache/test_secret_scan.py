@@ -33,7 +33,7 @@ def found(data: bytes, *, base: bool = False, piece: int = 1 << 20) -> list[str]
     gate = SecretScanner(base=base)
     for start in range(0, len(data), piece):
         gate.feed(memoryview(data)[start : start + piece])
-    return gate.found
+    return gate.findings
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,11 @@ def _has_range(path: Path) -> bool:
         lines = path.read_text().splitlines()
     except OSError:
         return False
-    mine = (_user_name(), str(os.getuid()))
+    owners = (_user_name(), str(os.getuid()))
     return any(
-        line.split(":")[0] in mine and line.split(":")[2].isdigit() for line in lines if line.count(":") == 2
+        line.split(":")[0] in owners and line.split(":")[2].isdigit()
+        for line in lines
+        if line.count(":") == 2
     )
 
 
@@ -163,8 +165,8 @@ def _user_namespace() -> Iterator[Finding]:
 
 def _engine() -> Iterator[Finding]:
     def version() -> str:
-        found = require_version()
-        return ".".join(map(str, found))
+        numbers = require_version()
+        return ".".join(map(str, numbers))
 
     yield from try_check("buildah", version)
 

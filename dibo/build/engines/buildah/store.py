@@ -71,8 +71,10 @@ class BuildahStore:
     def _pull(self, place: Path, name: str) -> None:
         environment = {**engine_environment(), "TMPDIR": str(self._directory)}
         try:
-            said = process.run(["buildah", "pull", "--quiet", f"dir:{place}"], env=environment, capture=True)
-            process.run(["buildah", "tag", said.stdout.split()[-1], name], env=environment, capture=True)
+            pulled = process.run(
+                ["buildah", "pull", "--quiet", f"dir:{place}"], env=environment, capture=True
+            )
+            process.run(["buildah", "tag", pulled.stdout.split()[-1], name], env=environment, capture=True)
         except (CommandFailed, IndexError) as error:
             tail = error.tail[-2:] if isinstance(error, CommandFailed) else ()
             raise EngineError(f"buildah did not take {name}: {' '.join(tail)}") from error

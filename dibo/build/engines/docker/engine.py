@@ -124,7 +124,7 @@ class Docker:
                 "Os": image.config.get("os"),
                 "Variant": image.config.get("variant"),
             }
-            diff_ids = [str(each.diff_id) for each in image.layers]
+            diff_ids = [str(image_layer.diff_id) for image_layer in image.layers]
             config = config_on(about, diff_ids=diff_ids, labels=labels)
             self._store.take(image, config=config, name=layer(key))
 

@@ -103,8 +103,8 @@ def with_config(saved: IO[bytes], config: Document, *, name: str) -> Iterator[by
                     yield from _stream(member.name, member.size, content)
                 else:
                     yield member.tobuf(tarfile.PAX_FORMAT)
-    for each in _documents(config, name, layers):
-        yield from _member(*each)
+    for document in _documents(config, name, layers):
+        yield from _member(*document)
     yield bytes(2 * _BLOCK)
 
 

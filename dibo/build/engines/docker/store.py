@@ -126,7 +126,7 @@ class DockerStore:
             known = self._daemon.inspect(name)
         except NotThere as error:
             raise ImageError(f"the docker daemon at {self._daemon.host} has no image {name}") from error
-        diff_ids = [str(each) for each in known["RootFS"]["Layers"]]
+        diff_ids = [str(known_diff_id) for known_diff_id in known["RootFS"]["Layers"]]
         config = {**config_on(known, diff_ids=diff_ids, labels={}), "created": known.get("Created", "")}
         platform = Platform(
             os=config["os"], architecture=config["architecture"], variant=config.get("variant", "")
@@ -198,7 +198,7 @@ def with_sizes(images: Sequence[StoredImage]) -> list[StoredImage]:
     """The images, with sizes of layers. A daemon tells the size of whole images alone, which is given for each layer:
     the difference to the images below is what lies on them, and counts for the lowest layer of it."""
     sizes: dict[str, int] = {}
-    for image in sorted(images, key=lambda each: len(each.layers)):
+    for image in sorted(images, key=lambda item: len(item.layers)):
         unknown = [chain for chain, _ in image.layers if chain not in sizes]
         if unknown:
             known = sum(sizes[chain] for chain, _ in image.layers if chain in sizes)
