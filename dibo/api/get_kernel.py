@@ -53,7 +53,7 @@ def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> Ta
     outputs = _outputs(request)
     with (
         Workspace(settings.cache).run() as run,
-        _looked_into(request.image, run=run, report=report) as (present, volumes_),
+        _looked_into(request.image, run=run, report=report) as (present, disk_volumes),
     ):
         kernel = choose(present, request.version)
         if request.version is None and kernel is not present[-1]:
@@ -68,7 +68,7 @@ def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> Ta
             report.warn(
                 f"the boot loader gives the kernel {names} as well, which nothing in the image defines"
             )
-        words = cmdline(kernel, volumes_) if request.with_cmdline else None
+        words = cmdline(kernel, disk_volumes) if request.with_cmdline else None
         _write(kernel, outputs, run=run)
     report.say(f"kernel {kernel.version} of {kernel.volume.name} ({kernel.volume.kind})")
     return TakenKernel(kernel=outputs[0], ramdisk=outputs[1], cmdline=words)
@@ -99,20 +99,20 @@ def _looked_into(
 ) -> Iterator[tuple[tuple[Kernel, ...], tuple[Volume, ...]]]:
     """The kernels, at least one, and the volumes; files can be read as long as the context lasts."""
     with opened(image, run=run, report=report) as (disk, file, kind):
-        volumes_ = volumes(disk)
-        present = kernels(volumes_)
-        if not present and any(volume.kind in FOREIGN for volume in volumes_):
+        disk_volumes = volumes(disk)
+        present = kernels(disk_volumes)
+        if not present and any(volume.kind in FOREIGN for volume in disk_volumes):
             from dibo.inspect import guestfish
 
-            volumes_ = guestfish.copied(volumes_, file, kind, run=run, report=report)
-            present = kernels(volumes_)
+            disk_volumes = guestfish.copied(disk_volumes, file, kind, run=run, report=report)
+            present = kernels(disk_volumes)
         if not present:
             raise DiskImageError(
                 f"{image} has no kernel: no vmlinuz-VERSION in /boot, nor at the top of a volume,"
                 " and no unified kernel image",
-                hint="it has " + "; ".join(map(str, volumes_)),
+                hint="it has " + "; ".join(map(str, disk_volumes)),
             )
-        yield present, volumes_
+        yield present, disk_volumes
 
 
 def _line(kernel: Kernel) -> str:

@@ -147,8 +147,8 @@ def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple
             hint="convert that image again, and compare with cmp",
         )
     base = manifest["base"]
-    wanted = options.base or base["wanted"] or own.get("DIBO_BASE")
-    if wanted is None:
+    base_name = options.base or base["wanted"] or own.get("DIBO_BASE")
+    if base_name is None:
         raise ManifestError(
             f"the base is {base['name']}, a file of the machine that built the image",
             hint="name the same file with --base",
@@ -166,7 +166,7 @@ def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple
             flavours=tuple(asked),
             with_base=False,
             architecture=manifest["architecture"],
-            base=wanted,
+            base=base_name,
             release=base["release"],
             mirror=options.mirror or base["mirror"],
             epoch=manifest["epoch"],
@@ -194,14 +194,14 @@ def _shapes(name: str) -> bool:
 def check_flavours(manifest: Manifest, stack: Stack) -> None:
     """Raises ManifestError where a flavour is another one than then, or what only another machine has is needed."""
     flavours = {flavour.name: flavour for flavour in stack.flavours}
-    for wanted in manifest["flavours"]:
-        flavour = flavours.get(wanted["name"])
+    for recorded in manifest["flavours"]:
+        flavour = flavours.get(recorded["name"])
         if flavour is None:
             raise ManifestError(
-                f"the flavour {wanted['name']!r} is not part of the stack any more",
+                f"the flavour {recorded['name']!r} is not part of the stack any more",
                 hint="check out the state of the flavours that the image was built of",
             )
-        if provenance.flavour_digest(flavour) != wanted["digest"]:
+        if provenance.flavour_digest(flavour) != recorded["digest"]:
             raise ManifestError(
                 f"the flavour {flavour.name!r} in {flavour.origin} is not the one that the image was built of",
                 hint="check out the state of the flavours that the image was built of, or name it with "
@@ -240,7 +240,7 @@ def _planned(
     check = partial(check_flavours, manifest)
     if "ramdisk" in manifest:
         ramdisk = manifest["ramdisk"]
-        wanted = RamdiskSettings(
+        ramdisk_settings = RamdiskSettings(
             output=settings.output,
             kernel_version=ramdisk["kernel-version"],
             module_root=None,
@@ -248,7 +248,7 @@ def _planned(
             compression=parse_compression(ramdisk["compression"]),
             microcode=ramdisk["microcode"],
         )
-        return planned_ramdisk(settings, wanted, report, check_stack=check)
+        return planned_ramdisk(settings, ramdisk_settings, report, check_stack=check)
     layout_file = None
     if manifest["disk"]["layout-of-a-file"]:
         layout_file = directory / "layout.yaml"

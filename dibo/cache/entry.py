@@ -141,14 +141,14 @@ def check(config: Mapping[str, Any], *, key: str, location: str) -> str:
     digest, or when it is a layer that should never have left a machine."""
     run = config.get("config")
     labels = run.get("Labels") if isinstance(run, dict) else None
-    labels_ = labels if isinstance(labels, dict) else {}
-    ingredients = str(labels_.get(INGREDIENTS_LABEL, ""))
-    if labels_.get(KEY_LABEL) != key or hashlib.sha256(ingredients.encode()).hexdigest() != key:
+    image_labels = labels if isinstance(labels, dict) else {}
+    ingredients = str(image_labels.get(INGREDIENTS_LABEL, ""))
+    if image_labels.get(KEY_LABEL) != key or hashlib.sha256(ingredients.encode()).hexdigest() != key:
         raise VerificationFailed(
             f"what {location} has as {key[:12]} is something else",
             hint="`dibo cache verify` looks at all of it",
         )
-    if labels_.get(LOCAL_LABEL):
+    if image_labels.get(LOCAL_LABEL):
         raise VerificationFailed(f"{location} has {key[:12]}, which is local to some machine")
     return ingredients
 

@@ -139,14 +139,14 @@ class CacheRepository:
     _warned: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def trouble(self, error: DiboError, what: str) -> None:
+    def trouble(self, error: DiboError, problem: str) -> None:
         """Warn, once for each registry. Trouble that concerns more than one entry, and the third bad entry, end
         reading; who may not read may still be allowed to write. A missing signature says nothing of other entries."""
         with self._lock:
             if not self.off and not self._warned:
                 self._warned = True
                 hint = f"\n  {error.hint}" if error.hint else ""
-                self.report.warn(f"the cache {self.name} {what}: {error.message}{hint}")
+                self.report.warn(f"the cache {self.name} {problem}: {error.message}{hint}")
             status = error.status if isinstance(error, RegistryError) else 0
             if isinstance(error, Unreachable) or status not in (0, 401, 403, 404):
                 self.off = self.down = error.message

@@ -213,7 +213,7 @@ def check_digest(path: Path, *, cancelled: Callable[[], bool] = lambda: False) -
     """The image's sha256 where a file NAME.sha256 lies beside it and agrees, else empty. Raises DeploymentFailed
     where it does not, and Cancelled."""
     try:
-        wanted = path.with_name(f"{path.name}.sha256").read_text().split()[0].lower()
+        expected = path.with_name(f"{path.name}.sha256").read_text().split()[0].lower()
     except (OSError, UnicodeDecodeError, IndexError):
         return ""
     digest = hashlib.sha256()
@@ -225,9 +225,9 @@ def check_digest(path: Path, *, cancelled: Callable[[], bool] = lambda: False) -
                 digest.update(piece)
     except OSError as error:
         raise DeploymentFailed(f"cannot read the image {path}: {error.strerror}") from error
-    if digest.hexdigest() != wanted:
+    if digest.hexdigest() != expected:
         raise DeploymentFailed(f"the image {path} is damaged: its sha256 is not that of {path.name}.sha256")
-    return f"sha256:{wanted}"
+    return f"sha256:{expected}"
 
 
 def _file(path: Path) -> Node:

@@ -18,12 +18,18 @@ from dibo.tree.query import walk
 
 _SECOND: Final = 1_000_000_000
 Change = Callable[[bytes], bytes | None]
-Where = Callable[[PurePosixPath], Contents | None]
+ContentsOf = Callable[[PurePosixPath], Contents | None]
 """Where the bytes of a file go that is on the file system mounted there."""
 
 
 def adapt(
-    tree: Mounted, placement: Placement, where: Where, *, root_type: str, with_fstab: bool, epoch: int
+    tree: Mounted,
+    placement: Placement,
+    contents_of: ContentsOf,
+    *,
+    root_type: str,
+    with_fstab: bool,
+    epoch: int,
 ) -> None:
     """Put the files into `tree`, until its end. Files that are not dibo's stay as they are, and so does fstab without
     `with_fstab`. `root_type` is the root's file system, `epoch` the time of what is new, in seconds since 1970."""
@@ -34,11 +40,13 @@ def adapt(
             tree,
             path,
             lambda old: fstab.rewritten(old, placement, root_type=root_type, by_root_disk=by_root_disk),
-            where,
+            contents_of,
             epoch,
             make=True,
         )
-    _replace(tree, PurePosixPath(grub_cfg.MENU), lambda old: grub_cfg.menu(old, placement), where, epoch)
+    _replace(
+        tree, PurePosixPath(grub_cfg.MENU), lambda old: grub_cfg.menu(old, placement), contents_of, epoch
+    )
 
 
 def _holds(tree: Mounted, path: PurePosixPath) -> bool:
@@ -47,12 +55,18 @@ def _holds(tree: Mounted, path: PurePosixPath) -> bool:
 
 
 def _replace(
-    tree: Mounted, path: PurePosixPath, change: Change, where: Where, epoch: int, *, make: bool = False
+    tree: Mounted,
+    path: PurePosixPath,
+    change: Change,
+    contents_of: ContentsOf,
+    epoch: int,
+    *,
+    make: bool = False,
 ) -> None:
-    found = tree.find(path)
-    if found is None:
+    place = tree.find(path)
+    if place is None:
         return
-    mount, directory, name = found
+    mount, directory, name = place
     assert directory.children is not None
     old = directory.children.get(name)
     if old is None and make:
@@ -65,25 +79,25 @@ def _replace(
         return
     new = Node(old.mode, old.uid, old.gid, min(old.mtime, epoch * _SECOND))
     new.xattrs, new.size, new.data = old.xattrs, len(data), data
-    _put(tree, (mount, directory, name), new, where)
+    _put(tree, (mount, directory, name), new, contents_of)
 
 
-def install(tree: Mounted, prepared: PreparedRoot, where: Where, *, epoch: int) -> None:
+def install(tree: Mounted, prepared: PreparedRoot, contents_of: ContentsOf, *, epoch: int) -> None:
     """Put what was prepared into `tree`, until its end, and take away what is to go. Raises LayoutError where something
     is in the way."""
     for path in prepared.removed:
         if (place := tree.find(path)) is not None and place[2] in (place[1].children or {}):
             mount, directory, name = place
-            _release(tree, mount, tree.remove(directory, name), where)
+            _release(tree, mount, tree.remove(directory, name), contents_of)
     for mode, files in ((0o644, prepared.files), (0o755, prepared.programs)):
         for path, data in files.items():
             node = Node(stat.S_IFREG | mode, mtime=epoch * _SECOND)
             node.size, node.data = len(data), data
-            _put(tree, _place(tree, path, epoch), node, where)
+            _put(tree, _place(tree, path, epoch), node, contents_of)
     for path, target in prepared.links.items():
         node = Node(stat.S_IFLNK | 0o777, mtime=epoch * _SECOND)
         node.target = target
-        _put(tree, _place(tree, path, epoch), node, where)
+        _put(tree, _place(tree, path, epoch), node, contents_of)
 
 
 Place = tuple[PurePosixPath, Node, bytes]
@@ -102,14 +116,14 @@ def _place(tree: Mounted, path: PurePosixPath, epoch: int) -> Place:
     return place
 
 
-def _put(tree: Mounted, place: Place, new: Node, where: Where) -> None:
+def _put(tree: Mounted, place: Place, new: Node, contents_of: ContentsOf) -> None:
     """`new` in place of what is there, and its bytes to its file system."""
     mount, directory, name = place
     old = (directory.children or {}).get(name)
     tree.put(directory, name, new)
     if old is not None:
-        _release(tree, mount, old, where)
-    contents = where(mount)
+        _release(tree, mount, old, contents_of)
+    contents = contents_of(mount)
     if contents is None or not new.size:
         return
     assert new.data is not None
@@ -118,9 +132,9 @@ def _put(tree: Mounted, place: Place, new: Node, where: Where) -> None:
     contents.flush()
 
 
-def _release(tree: Mounted, mount: PurePosixPath, old: Node, where: Where) -> None:
+def _release(tree: Mounted, mount: PurePosixPath, old: Node, contents_of: ContentsOf) -> None:
     """The space of a file that is in the tree no more."""
-    contents = where(mount)
+    contents = contents_of(mount)
     if contents is None or old.content is None:
         return
     if all(node is not old for node in walk(tree.tops[mount])):

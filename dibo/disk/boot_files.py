@@ -73,18 +73,18 @@ def _parse_bios(value: object) -> BiosImages:
     )
 
 
-def _parse_path(value: object, where: str) -> PurePosixPath:
+def _parse_path(value: object, key: str) -> PurePosixPath:
     if not isinstance(value, str) or not value or "\0" in value:
-        _fail(f"{where}: expected a path")
+        _fail(f"{key}: expected a path")
     if any(part in ("", ".", "..") for part in value.split("/")):
-        _fail(f"{where}: {value!r} is not a plain path below the manifest")
+        _fail(f"{key}: {value!r} is not a plain path below the manifest")
     return MANIFEST.parent / value
 
 
-def _refuse_others(data: Mapping[str, object], known: set[str], where: str) -> None:
+def _refuse_others(data: Mapping[str, object], known: set[str], prefix: str) -> None:
     for key in data:
         if key not in known:
-            _fail(f"{where}{key}: no such key")
+            _fail(f"{prefix}{key}: no such key")
 
 
 def _fail(message: str) -> NoReturn:

@@ -48,14 +48,16 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None
         records = []
         first_sector, rest = table.head[:SECTOR], table.head[SECTOR:]
         tail_offset, tail = table.tail_offset, table.tail
-    where = _core(placement)
-    if where is not None and boot.boot is not None and boot.core is not None:
-        lba, sectors = where
+    core_extent = _core(placement)
+    if core_extent is not None and boot.boot is not None and boot.core is not None:
+        lba, sectors = core_extent
         first_sector = grub_images.boot_sector(boot.boot, first_sector, core_lba=lba)
         image = grub_images.core_image(boot.core, lba=lba, available_sectors=sectors)
         put(target, lba * SECTOR, image)
     if boot.core is not None or boot.esp:
-        early = grub_cfg.early_of_layout(placement, with_core=where is not None and boot.core is not None)
+        early = grub_cfg.early_of_layout(
+            placement, with_core=core_extent is not None and boot.core is not None
+        )
         put(target, grub_cfg.EARLY_LBA * SECTOR, early)
     for offset, sector in records:
         put(target, offset, sector)

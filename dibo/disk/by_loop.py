@@ -61,5 +61,5 @@ def _fill(
 
 def _has_place_for_grub(plan: DiskPlan, placement: Placement) -> bool:
     if plan.hooked is not None:
-        return plan.hooked.found.core is not None
+        return plan.hooked.disk.core is not None
     return plan.layout is not None and has_core(placement)

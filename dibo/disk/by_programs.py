@@ -116,16 +116,18 @@ class Programs:
     def _hidden(self, part: PlacedPartition, tree: Mounted) -> Mapping[str, bytes | None]:
         """What the directory has otherwise than the file system shall: mounts of others, fstab, GRUB's menu."""
         mount = part.wish.mount or PurePosixPath("/")
-        found: dict[str, bytes | None] = {
-            str(other): None for other in tree.tops if other != mount and mount in other.parents
+        hidden: dict[str, bytes | None] = {
+            str(other_mount): None
+            for other_mount in tree.tops
+            if other_mount != mount and mount in other_mount.parents
         }
         for path in (fstab.PATH, grub_cfg.MENU):
-            where = tree.find(PurePosixPath(path))
-            if where is not None and where[0] == mount:
+            place = tree.find(PurePosixPath(path))
+            if place is not None and place[0] == mount:
                 node = find(tree.tops[mount], str(PurePosixPath(path).relative_to(mount)))
                 if node is not None and node.data is not None:
-                    found[path] = node.data
-        return found
+                    hidden[path] = node.data
+        return hidden
 
 
 class _Shifted:

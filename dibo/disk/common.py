@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dibo.build.engine import Root
-from dibo.disk.adapt import Where, adapt, install
+from dibo.disk.adapt import ContentsOf, adapt, install
 from dibo.disk.boot_files import MANIFEST, BootFiles
 from dibo.disk.boot_sectors import wants_boot_files
 from dibo.disk.bootable import KEPT_FILES, read_boot_files, require_bootable
 from dibo.disk.device_hooks import HookedDisk
-from dibo.disk.found import placement as found_placement
+from dibo.disk.partitioned import placement as found_placement
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
 from dibo.disk.prepare_root import GRUB_FILES, BootTemplates, PreparedRoot, prepare
 from dibo.disk.request import BARE_LABEL, DiskRequest
@@ -39,7 +39,7 @@ from dibo.units import GIB, human_size
 def placement_of(plan: DiskPlan) -> Placement:
     identity = plan.source.identity
     if plan.hooked is not None:
-        return found_placement(plan.hooked.found, identity=identity, label=BARE_LABEL)
+        return found_placement(plan.hooked.disk, identity=identity, label=BARE_LABEL)
     if plan.layout is None:
         return bare_placement(plan.size, identity=identity, label=BARE_LABEL)
     return place(
@@ -94,7 +94,7 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
 def boot_files_of(tree: Node, request: DiskRequest, hooked: HookedDisk | None) -> PreparedRoot:
     """The boot files, if the disk has a place for any: those that the root brings along, else made of what it has."""
     if hooked is not None:
-        if not hooked.found.is_to_boot and find(tree, str(MANIFEST)) is None:
+        if not hooked.disk.is_to_boot and find(tree, str(MANIFEST)) is None:
             return PreparedRoot(boot=BootFiles())
     elif request.layout is None or not wants_boot_files(request.layout):
         return PreparedRoot(boot=BootFiles())
@@ -157,19 +157,19 @@ def boot_templates() -> BootTemplates:
 def adapt_to(
     mounted: Mounted,
     placement: Placement,
-    where: Where,
+    contents_of: ContentsOf,
     request: DiskRequest,
     source: DiskSource,
     prepared: PreparedRoot,
 ) -> None:
     """Put what was prepared into the tree, then have fstab and GRUB's menu speak of a disk with the layout of
     `request`. Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk for it."""
-    install(mounted, prepared, where, epoch=source.epoch)
+    install(mounted, prepared, contents_of, epoch=source.epoch)
     if request.layout is not None:
         adapt(
             mounted,
             placement,
-            where,
+            contents_of,
             root_type=request.root_type,
             with_fstab=source.root.built or request.layout_given or bool(prepared.files),
             epoch=source.epoch,
@@ -177,11 +177,13 @@ def adapt_to(
 
 
 def adapt_to_hooked(
-    mounted: Mounted, placement: Placement, where: Where, plan: DiskPlan, prepared: PreparedRoot
+    mounted: Mounted, placement: Placement, contents_of: ContentsOf, plan: DiskPlan, prepared: PreparedRoot
 ) -> None:
     """On a disk that a hook laid out, fstab is that of the flavours."""
-    install(mounted, prepared, where, epoch=plan.source.epoch)
-    adapt(mounted, placement, where, root_type=plan.root_type, with_fstab=False, epoch=plan.source.epoch)
+    install(mounted, prepared, contents_of, epoch=plan.source.epoch)
+    adapt(
+        mounted, placement, contents_of, root_type=plan.root_type, with_fstab=False, epoch=plan.source.epoch
+    )
 
 
 def too_small(part: PlacedPartition, missing: int, tree: Tree, plan: DiskPlan) -> ImageTooSmall:

@@ -21,9 +21,9 @@ from typing import Final
 from dibo.build import host_hooks
 from dibo.build.engine import Setup
 from dibo.build.host_hooks import HookAnswer, HostRun
-from dibo.disk import found as disks
-from dibo.disk.found import FoundDisk
+from dibo.disk import partitioned as disks
 from dibo.disk.loop.fill import data_of
+from dibo.disk.partitioned import PartitionedDisk
 from dibo.disk.request import DiskRequest, check_disk
 from dibo.errors import DiskImageError, HookFailed, LayoutError, LoopError, OutputError
 from dibo.flavours.stack import Stack
@@ -48,7 +48,7 @@ class HookedDisk:
     file: Path
     hook: Path
     """Which of them said where the root goes."""
-    found: FoundDisk
+    disk: PartitionedDisk
     mapped: Path | None = None
     """What the root goes to when that is no partition: a mapped device of as many bytes as `found.root` says."""
     device: LoopDevice | None = None
@@ -140,9 +140,9 @@ class _Release:
 def _tell_kernel(device: LoopDevice | None, file: Path) -> None:
     if device is not None:
         device.sync()
-        found = _read_table(file)
-        if found is not None:
-            device.add_partitions((place.number, place.offset, place.size) for place in found.places)
+        table = _read_table(file)
+        if table is not None:
+            device.add_partitions((place.number, place.offset, place.size) for place in table.places)
 
 
 def _read_table(file: Path) -> Table | None:
@@ -156,10 +156,10 @@ def _read_table(file: Path) -> Table | None:
 def _judge(answer: HookAnswer, file: Path, device: LoopDevice | None, size: int) -> HookedDisk | None:
     """What the hooks made of the disk. Raises HookFailed for an answer that cannot be, LayoutError for the disk."""
     path = device.path if device is not None else file
-    found = _read_table(file)
+    table = _read_table(file)
     hook, text = answer.hook, answer.text
     if text is None or text == str(path):
-        if found is not None:
+        if table is not None:
             raise LayoutError(
                 f"the hook {hook} made partitions, and does not say which of them the root file system goes to",
                 hint=f'let it print that last: echo "{_PRINT}"',
@@ -172,21 +172,21 @@ def _judge(answer: HookAnswer, file: Path, device: LoopDevice | None, size: int)
         return None
     number = _PARTITION.fullmatch(text.removeprefix(str(path))) if text.startswith(str(path)) else None
     if number is None:
-        return _on_mapping(answer, file, device, size, found)
-    if found is None:
+        return _on_mapping(answer, file, device, size, table)
+    if table is None:
         raise HookFailed(
             f"{hook} printed IMAGE_BLOCK_DEVICE={text}, and there is no partition table on the disk",
             hint="it has to make one first: sfdisk, sgdisk and parted do",
         )
     try:
-        made = disks.find(found, size=size, number=int(number[1]))
+        made = disks.find(table, size=size, number=int(number[1]))
     except LayoutError as error:
         raise LayoutError(f"the disk that {hook} made: {error.message}", hint=error.hint) from error
-    return HookedDisk(file=file, hook=hook, found=_with_empty_esp(made, file), device=device)
+    return HookedDisk(file=file, hook=hook, disk=_with_empty_esp(made, file), device=device)
 
 
 def _on_mapping(
-    answer: HookAnswer, file: Path, device: LoopDevice | None, size: int, found: Table | None
+    answer: HookAnswer, file: Path, device: LoopDevice | None, size: int, table: Table | None
 ) -> HookedDisk:
     text, hook = answer.text or "", answer.hook
     printed = f"{hook} printed IMAGE_BLOCK_DEVICE={text}"
@@ -209,13 +209,13 @@ def _on_mapping(
             hint="dibo makes a file system there, so it takes nothing but what lies on the disk it gave",
         )
     whole = PartitionPlace(number=0, offset=0, size=_size_of(path))
-    there = found if found is not None else Table(is_gpt=False, places=(), free_until=0)
-    disks.check_table(there, size)
-    made = FoundDisk(size=size, table=there, root=whole, esp=disks.esp_of(there, None))
-    return HookedDisk(file=file, hook=hook, found=_with_empty_esp(made, file), mapped=path, device=device)
+    checked = table if table is not None else Table(is_gpt=False, places=(), free_until=0)
+    disks.check_table(checked, size)
+    made = PartitionedDisk(size=size, table=checked, root=whole, esp=disks.esp_of(checked, None))
+    return HookedDisk(file=file, hook=hook, disk=_with_empty_esp(made, file), mapped=path, device=device)
 
 
-def _with_empty_esp(made: FoundDisk, file: Path) -> FoundDisk:
+def _with_empty_esp(made: PartitionedDisk, file: Path) -> PartitionedDisk:
     """An EFI system partition in which a hook wrote something is the hook's."""
     if made.esp is not None and _has_data(file, made.esp.offset, made.esp.size):
         return replace(made, esp=None)

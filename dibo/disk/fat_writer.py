@@ -153,10 +153,10 @@ def fat_tree(root: Node, mtime: int) -> FatNode:
 
 
 def _file(name: str, path: str, node: Node) -> FatNode:
-    found = FatNode(name=name, path=path, data=b"", written=True, size=node.size, mtime=node.mtime // _SECOND)
+    file = FatNode(name=name, path=path, data=b"", written=True, size=node.size, mtime=node.mtime // _SECOND)
     if isinstance(node.content, FatContent):
-        found.first, found.clusters = node.content.first, node.content.clusters
-    return found
+        file.first, file.clusters = node.content.first, node.content.clusters
+    return file
 
 
 def _taken_out(tree: FatNode, path: str) -> list[FatNode]:
@@ -166,8 +166,8 @@ def _taken_out(tree: FatNode, path: str) -> list[FatNode]:
         if child is None:
             return []
         tree = child
-    found = tree.children.pop(fold(name), None)
-    return [found] if found is not None else []
+    taken = tree.children.pop(fold(name), None)
+    return [taken] if taken is not None else []
 
 
 def smallest_fat(root: Node, more: Mapping[str, bytes], *, free: int, label: str) -> int:
@@ -191,8 +191,8 @@ def smallest_fat(root: Node, more: Mapping[str, bytes], *, free: int, label: str
 def _holds(geometry: Geometry, root: FatNode, nodes: list[FatNode], free: int) -> bool:
     if geometry.root_sectors and root.size > geometry.root_sectors * SECTOR:
         return False
-    each = geometry.cluster_size
-    taken = sum(max(-(-node.size // each), 1 if node.data is None else 0) for node in nodes)
+    cluster_size = geometry.cluster_size
+    taken = sum(max(-(-node.size // cluster_size), 1 if node.data is None else 0) for node in nodes)
     if not geometry.root_sectors:
-        taken += max(1, -(-root.size // each))
-    return taken + -(-free // each) <= geometry.clusters
+        taken += max(1, -(-root.size // cluster_size))
+    return taken + -(-free // cluster_size) <= geometry.clusters

@@ -19,12 +19,12 @@ from dibo.units import MIB, exact_size
 LAYOUT_SET: Final = "the layout"
 
 
-def chosen(said: Statement | None, file: Path | None) -> Layout | None:
+def chosen(statement: Statement | None, file: Path | None) -> Layout | None:
     """That of the file, else what the flavours of a stack said together. None makes a bare file system. Raises
     LayoutError."""
     if file is not None:
-        said = read_layout(file)
-    return complete(said) if said is not None else None
+        statement = read_layout(file)
+    return complete(statement) if statement is not None else None
 
 
 def start_size(layout: Layout | None, *, size: int, set_by: str) -> tuple[int, str]:
@@ -65,10 +65,10 @@ def table(
     def made_by(partition: Partition) -> str:
         return str(choices[partition.name] or "")
 
-    said = "as small as fits" if fits else f"{exact_size(size)} ({set_by})"
+    size_note = "as small as fits" if fits else f"{exact_size(size)} ({set_by})"
     reasons = [
         f"{name} by {choice}: {choice.reason}"
         for name, choice in choices.items()
         if choice is not None and choice.way is not Way.OWN
     ]
-    return "\n".join([draw(layout, placement, size=said, made_by=made_by), *reasons])
+    return "\n".join([draw(layout, placement, size=size_note, made_by=made_by), *reasons])

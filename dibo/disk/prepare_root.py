@@ -112,11 +112,11 @@ def prepare(
 
 def _entries(root: Node) -> Iterator[tuple[str, str]]:
     """Kernels that have an initramfs, and its name, the newest first."""
-    there = names_in(root, "/boot")
+    names = names_in(root, "/boot")
     for version in reversed(kernels(root)):
         for pattern in _INITRAMFS:
             name = pattern.format(version)
-            if name.encode() in there:
+            if name.encode() in names:
                 yield version, name
                 break
 

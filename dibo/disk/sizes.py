@@ -75,7 +75,7 @@ def fitted(request: DiskRequest, source: DiskSource, *, loop: bool, report: Repo
     tree = load_root(source, request.limits, systems.places(None), report)
     prepared = boot_files_of(tree.root, request, None)
     with systems.mounted(tree.root) as mounted:
-        adapt_to(mounted, placement, systems.where, request, source, prepared)
+        adapt_to(mounted, placement, systems.contents_of, request, source, prepared)
         fitting = {
             part.wish.name: systems.measure(part, mounted, prepared.boot)
             if part.wish.name not in others
@@ -101,5 +101,5 @@ def _estimate(part: PlacedPartition, mounted: Mounted, root_type: str) -> int:
         more = Usage(inodes=usage.inodes, blocks=usage.blocks + -(-free // BLOCK))
         return smallest(more, type=kind)
     kind = part.wish.filesystem.value if part.wish.filesystem else ""
-    fixed, each = _TAKEN[kind]
-    return max(LEAST[kind], ceil((usage.bytes * 1.05 + usage.inodes * each + fixed + free) / MIB) * MIB)
+    fixed, inode_size = _TAKEN[kind]
+    return max(LEAST[kind], ceil((usage.bytes * 1.05 + usage.inodes * inode_size + fixed + free) / MIB) * MIB)

@@ -90,19 +90,19 @@ class FileSystems:
 
     def places(self, spool: Contents | None) -> Contents:
         """Where the bytes of files go: to the file system that they will be on, and to `spool`."""
-        found: dict[bytes, Contents] = {}
+        writers_by_path: dict[bytes, Contents] = {}
         for part in self._placement.partitions:
             if part.wish.mount is not None:
                 writer = self._contents(part.wish.name)
                 path = str(part.wish.mount).lstrip("/").encode()
-                found[path] = writer if spool is None else Several(writer, spool)
-        return found[MAIN] if len(found) == 1 else Divided(found)
+                writers_by_path[path] = writer if spool is None else Several(writer, spool)
+        return writers_by_path[MAIN] if len(writers_by_path) == 1 else Divided(writers_by_path)
 
     def mounted(self, root: Node) -> Mounted:
         """The tree, cut into the file systems."""
         mounts = [part.wish.mount for part in self._placement.partitions if part.wish.mount is not None]
-        wanted = [mount for mount in mounts if mount != ROOT]
-        return Mounted(root, wanted, mtime=self._epoch * _SECOND)
+        below = [mount for mount in mounts if mount != ROOT]
+        return Mounted(root, below, mtime=self._epoch * _SECOND)
 
     def finish(self, tree: Mounted, boot: BootFiles) -> None:
         """Write what is not file data yet. Raises TooSmall, ext4.Ext4Error, LayoutError, OutputError, LoopError."""
@@ -138,20 +138,20 @@ class FileSystems:
         more_blocks = -(-headroom.of(blocks * _BLOCK) // _BLOCK)
         # In a tight place the journal, and a file around a copy of the superblock, come in pieces: blocks for extents.
         more_blocks += blocks // 32768 + 16
-        wanted = ext4.Needs(
+        roomy = ext4.Needs(
             data_blocks=needs.data_blocks + more_blocks,
             inodes=needs.inodes,
             single_blocks=needs.single_blocks,
         )
         parameters = writer.parameters
         return ext4.smallest(
-            ext4.Parameters(size=MIB, uuid=parameters.uuid, hash_seed=parameters.hash_seed), wanted
+            ext4.Parameters(size=MIB, uuid=parameters.uuid, hash_seed=parameters.hash_seed), roomy
         )
 
     def _esp(self, part: PlacedPartition, boot: BootFiles) -> Mapping[str, bytes]:
         return grub_cfg.on_esp(boot.esp, self._placement) if part.wish.content is PartitionContent.ESP else {}
 
-    def where(self, mount: PurePosixPath) -> Contents | None:
+    def contents_of(self, mount: PurePosixPath) -> Contents | None:
         """What the bytes of files on the file system mounted there go to, once the tree is known."""
         part = next(part for part in self._placement.partitions if part.wish.mount == mount)
         return self._contents(part.wish.name)

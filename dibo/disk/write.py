@@ -10,8 +10,8 @@ from dibo.disk.boot_sectors import write_disk
 from dibo.disk.by_programs import Programs
 from dibo.disk.common import adapt_to, adapt_to_hooked, boot_files_of, load_root, too_small
 from dibo.disk.device_hooks import HookedDisk
-from dibo.disk.found import write_boot
 from dibo.disk.loop.fill import Filling
+from dibo.disk.partitioned import write_boot
 from dibo.disk.plan import DiskPlan
 from dibo.disk.streamed import FileSystems, TooSmall
 from dibo.errors import ConverterError
@@ -48,9 +48,9 @@ def write(
     try:
         with systems.mounted(tree.root) as mounted:
             if plan.hooked is not None:
-                adapt_to_hooked(mounted, placement, systems.where, plan, prepared)
+                adapt_to_hooked(mounted, placement, systems.contents_of, plan, prepared)
             else:
-                adapt_to(mounted, placement, systems.where, plan.request, source, prepared)
+                adapt_to(mounted, placement, systems.contents_of, plan.request, source, prepared)
             systems.finish(mounted, prepared.boot)
             if systems.clamped_times:
                 setup.report.warn(
@@ -77,7 +77,7 @@ def write(
 def _complete(hooked: HookedDisk, target: Target, placement: Placement, boot: BootFiles) -> None:
     """Add the boot loader to the disk of the hooks; and what they wrote to it, unless it is that disk already."""
     with hooked.file.open("rb") as file:
-        written = write_boot(target, hooked.found, boot, placement=placement, sector=file.read(SECTOR))
+        written = write_boot(target, hooked.disk, boot, placement=placement, sector=file.read(SECTOR))
         if hooked.device is None:
             ours = [(part.offset, part.size) for part in placement.partitions]
             copy_raw(file, target, without=[*written, *ours])

@@ -47,18 +47,18 @@ def follow(
             if len(trail) > 1:
                 trail.pop()
             continue
-        found = lookup(trail, name)
-        if found is None:
+        target = lookup(trail, name)
+        if target is None:
             return None
-        if not isinstance(found, bytes):
-            trail.append((name, found))
+        if not isinstance(target, bytes):
+            trail.append((name, target))
             continue
         links += 1
         if links > MOST_LINKS or steps > _MOST_STEPS:
             raise TooManyLinks
-        if found.startswith(b"/"):
+        if target.startswith(b"/"):
             del trail[1:]
-        todo.extend(reversed(split(found)))
+        todo.extend(reversed(split(target)))
     return trail
 
 

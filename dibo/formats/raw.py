@@ -120,17 +120,17 @@ def _without(buffers: Sequence[Buffer], size: int) -> list[Buffer]:
 
 def _runs(offset: int, buffers: Sequence[Buffer]) -> list[tuple[int, list[Buffer]]]:
     """What is not zero, each run with its offset; neighbours across buffers are one run."""
-    found: list[tuple[int, list[Buffer]]] = []
+    joined: list[tuple[int, list[Buffer]]] = []
     end = -1
     for buffer in buffers:
         for start, run in filled(offset, buffer):
             if start == end:
-                found[-1][1].append(run)
+                joined[-1][1].append(run)
             else:
-                found.append((start, [run]))
+                joined.append((start, [run]))
             end = start + len(run)
         offset += len(buffer)
-    return found
+    return joined
 
 
 def _punch(fd: int, offset: int, size: int) -> bool:

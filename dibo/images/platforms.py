@@ -85,13 +85,13 @@ def accepted(architecture: str) -> tuple[tuple[str, str], ...]:
     """What will do for `architecture`, such as `amd64` or `amd64/v2`, in normal form, the best first."""
     name, _, variant = architecture.removeprefix("linux/").partition("/")
     name, variant = normalize(name, variant)
-    wanted = [(name, variant)]
+    choices = [(name, variant)]
     version = _VERSION.fullmatch(variant)
     if name in _LOWEST and version is not None:
-        wanted += [(name, f"v{number}") for number in range(int(version[1]) - 1, _LOWEST[name] - 1, -1)]
+        choices += [(name, f"v{number}") for number in range(int(version[1]) - 1, _LOWEST[name] - 1, -1)]
         if name != "arm":
-            wanted.append((name, ""))
-    return tuple(wanted)
+            choices.append((name, ""))
+    return tuple(choices)
 
 
 def preference(platform: Platform, architecture: str) -> int | None:

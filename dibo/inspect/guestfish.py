@@ -33,15 +33,15 @@ def copied(
 ) -> tuple[Volume, ...]:
     """The volumes, those that dibo cannot read with a copy of their /boot, or of all where /boot is their own. Raises
     ToolMissing without guestfish, DiskImageError when it fails."""
-    found = []
+    copies = []
     for volume in volumes:
         if volume.kind in FOREIGN:
             directory = run.subdirectory("boot")
             with report.task(f"{volume.name}, {volume.kind}: copying /boot by guestfish"):
                 _copy(volume, image, kind, directory)
             volume = replace(volume, system=HostTree(directory))
-        found.append(volume)
-    return tuple(found)
+        copies.append(volume)
+    return tuple(copies)
 
 
 def _copy(volume: Volume, image: Path, kind: str, directory: Path) -> None:

@@ -74,7 +74,7 @@ class Kernel:
 def kernels(volumes: Sequence[Volume]) -> tuple[Kernel, ...]:
     """All that are there, the newest last. Raises DiskImageError for a file system that turns out to be damaged when
     no other has a kernel."""
-    found: list[Kernel] = []
+    available: list[Kernel] = []
     order: list[str] = []
     trouble: DiskImageError | None = None
     for look in (_of_volume, _of_modules):
@@ -82,36 +82,36 @@ def kernels(volumes: Sequence[Volume]) -> tuple[Kernel, ...]:
             if volume.system is None:
                 continue
             try:
-                known = {kernel.version for kernel in found} if look is _of_modules else set()
-                found += [kernel for kernel in look(volume, volume.system) if kernel.version not in known]
+                known = {kernel.version for kernel in available} if look is _of_modules else set()
+                available += [kernel for kernel in look(volume, volume.system) if kernel.version not in known]
                 order += grub_order(Grub(volume.system).config)
             except DiskImageError as error:
                 trouble = DiskImageError(f"{volume.name}: {error.message}", hint=error.hint)
-    if not found and trouble is not None:
+    if not available and trouble is not None:
         raise trouble
-    return tuple(sorted(found, key=lambda kernel: sort_key(kernel.version, default_order=order)))
+    return tuple(sorted(available, key=lambda kernel: sort_key(kernel.version, default_order=order)))
 
 
-def choose(found: Sequence[Kernel], version: str | None) -> Kernel:
+def choose(available: Sequence[Kernel], version: str | None) -> Kernel:
     """The kernel of that version, else the newest that has a ramdisk. Raises DiskImageError."""
     if version is not None:
-        named = [kernel for kernel in found if kernel.version == version]
+        named = [kernel for kernel in available if kernel.version == version]
         if not named:
             raise DiskImageError(
-                f"the image has no kernel {version}", hint=f"it has {_enumerated(found)}: see --list"
+                f"the image has no kernel {version}", hint=f"it has {_enumerated(available)}: see --list"
             )
-        found = named
-    complete = [kernel for kernel in found if kernel.ramdisks]
+        available = named
+    complete = [kernel for kernel in available if kernel.ramdisks]
     if not complete:
         raise DiskImageError(
-            f"there is a kernel, but no ramdisk that belongs to it: {_enumerated(found)}",
+            f"there is a kernel, but no ramdisk that belongs to it: {_enumerated(available)}",
             hint="expected beside it: " + ", ".join(name.format("VERSION") for name in _RAMDISKS[:3]),
         )
     return complete[-1]
 
 
-def _enumerated(found: Sequence[Kernel]) -> str:
-    return ", ".join(kernel.version for kernel in found)
+def _enumerated(available: Sequence[Kernel]) -> str:
+    return ", ".join(kernel.version for kernel in available)
 
 
 def _of_volume(volume: Volume, system: FileSystem) -> Iterator[Kernel]:

@@ -45,18 +45,18 @@ class FileSource:
 
     def read(self, offset: int, size: int) -> bytes:
         check(offset, size, self.size)
-        found = []
+        pieces = []
         try:
             while size:
                 data = os.pread(self._fd, size, offset)
                 if not data:
                     raise DiskImageError(f"{self.path} became shorter while it was read")
-                found.append(data)
+                pieces.append(data)
                 offset += len(data)
                 size -= len(data)
         except OSError as error:
             raise DiskImageError(f"cannot read {self.path}: {error.strerror}") from error
-        return found[0] if len(found) == 1 else b"".join(found)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -57,12 +57,12 @@ def volumes(disk: Source) -> tuple[Volume, ...]:
     everything = PartitionPlace(number=0, offset=0, size=disk.size)
     if is_fat(_head(disk, 0, 512)):
         return (_volume(disk, everything),)
-    found = tuple(_volume(disk, place) for place in places(disk))
-    if not any(volume.kind for volume in found):
+    on_table = tuple(_volume(disk, place) for place in places(disk))
+    if not any(volume.kind for volume in on_table):
         alone = _volume(disk, everything)
-        if alone.kind or not found:
+        if alone.kind or not on_table:
             return (alone,)
-    return found
+    return on_table
 
 
 def _volume(disk: Source, place: PartitionPlace) -> Volume:
@@ -101,8 +101,8 @@ def _unreadable(part: Source, place: PartitionPlace, head: bytes) -> Volume:
 
 
 def _head(source: Source, offset: int, size: int) -> bytes:
-    there = max(0, min(size, source.size - offset))
-    return source.read(offset, there) if there else b""
+    available = max(0, min(size, source.size - offset))
+    return source.read(offset, available) if available else b""
 
 
 def _uuid(data: bytes) -> str:

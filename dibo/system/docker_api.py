@@ -274,8 +274,8 @@ class Daemon:
         """The socket of a container that was made with a terminal or with open standard input, and is not started
         yet. Without a terminal what it writes comes in frames (API, ContainerAttach)."""
         with self._asking("to attach to a container"):
-            wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            attached = self._client.attach_socket(container, wanted)
+            streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            attached = self._client.attach_socket(container, streams)
         socket = getattr(attached, "_sock", attached)
         socket.settimeout(None)
         return socket

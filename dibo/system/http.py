@@ -180,8 +180,12 @@ class _Part:
         return ""
 
     def _remember(self, url: str, headers: Message) -> None:
-        found = _validators(headers)  # If-Range wants a strong one (RFC 9110, 13.1.5)
-        version = found.modified if found.etag.startswith("W/") or not found.etag else found.etag
+        validators = _validators(headers)  # If-Range wants a strong one (RFC 9110, 13.1.5)
+        version = (
+            validators.modified
+            if validators.etag.startswith("W/") or not validators.etag
+            else validators.etag
+        )
         self._version.write_text(json.dumps({"url": url, "version": version}))
 
 

@@ -337,9 +337,9 @@ def _left_behind(leader: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid, (parent, _, _) in table.items():
         children.setdefault(parent, []).append(pid)
-    found = {pid for pid, (_, session, _) in table.items() if session == leader and pid != leader}
+    left = {pid for pid, (_, session, _) in table.items() if session == leader and pid != leader}
     if leader in table and table[leader][2] != "Z":
-        found.add(leader)
+        left.add(leader)
     # An orphan in the session of another child of ours is that one's business.
     orphans = (
         pid for pid in children.get(me, ()) if pid not in known and table[pid][1] not in known - {leader}
@@ -349,13 +349,13 @@ def _left_behind(leader: int) -> list[int]:
         pid = queue.pop()
         queue.extend(children.get(pid, ()))
         if pid != leader:
-            found.add(pid)
-    for pid in [pid for pid in found if table.get(pid, (0, 0, ""))[2] == "Z"]:
-        found.discard(pid)
+            left.add(pid)
+    for pid in [pid for pid in left if table.get(pid, (0, 0, ""))[2] == "Z"]:
+        left.discard(pid)
         if table[pid][0] == me and pid not in known:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-    return sorted(found)
+    return sorted(left)
 
 
 def process_table() -> dict[int, tuple[int, int, str]]:

@@ -23,15 +23,15 @@ def forwarded(host: str, far: str, near: Path, seconds: int) -> Iterator[None]:
     argv += ["-p", str(url.port)] if url.port else []
     argv += ["-l", url.username] if url.username else []
     argv += ["-L", f"{near}:{url.path if url.path not in ('', '/') else far}", "--", url.hostname or ""]
-    mine = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
-    with Process(argv, env=mine) as ssh:
+    agent = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
+    with Process(argv, env=agent) as ssh:
         deadline = time.monotonic() + seconds
         while not near.exists():
             if ssh.ended or time.monotonic() > deadline:
                 ssh.stop()
-                said = f": {ssh.tail[-1]}" if ssh.tail else ""
+                last_line = f": {ssh.tail[-1]}" if ssh.tail else ""
                 raise EngineError(
-                    f"cannot reach the docker daemon at {host}{said}",
+                    f"cannot reach the docker daemon at {host}{last_line}",
                     hint=f"try: ssh {url.netloc} docker version",
                 )
             time.sleep(0.02)

@@ -263,10 +263,10 @@ def _file_system(directory: Path) -> str:
         lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     except OSError:
         return ""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+    device_number = f"{os.major(device)}:{os.minor(device)}"
     for line in lines:
         head, _, tail = line.partition(" - ")
-        if head.split()[2] == wanted:
+        if head.split()[2] == device_number:
             return tail.split()[0]
     return ""
 
@@ -301,14 +301,14 @@ def _journal(directory: Path) -> list[tuple[str, str]]:
 def _is_of_run(identity: str, kind: str, value: str) -> bool:
     """Whether the run can have noted this: everything that a run makes elsewhere is named after the run."""
     name = Path(value).name
-    mine = re.escape(identity)
+    pattern = re.escape(identity)
     match kind:
         case "file":
-            return re.fullmatch(rf"\..+\.{mine}(-[0-9]+)?\.part", name, re.DOTALL) is not None
+            return re.fullmatch(rf"\..+\.{pattern}(-[0-9]+)?\.part", name, re.DOTALL) is not None
         case "tree" | "container":
-            return re.fullmatch(rf"dibo-{mine}-[0-9]+", name) is not None
+            return re.fullmatch(rf"dibo-{pattern}-[0-9]+", name) is not None
         case "docker":
-            return re.fullmatch(rf"dibo-{mine}-[0-9]+", value.rpartition(" ")[2]) is not None
+            return re.fullmatch(rf"dibo-{pattern}-[0-9]+", value.rpartition(" ")[2]) is not None
     return identity in value  # a loop device stands for a file of the run, or for one that is not finished
 
 
@@ -353,9 +353,9 @@ def _user_name(uid: int) -> str:
 
 def _kill_run(identity: str) -> None:
     """End what a killed run left running, and all below it."""
-    wanted = f"DIBO_RUN={identity}".encode()
+    mark = f"DIBO_RUN={identity}".encode()
     table = process.process_table()
-    doomed = {pid for pid in table if wanted in _environment(pid).split(b"\0")} - {os.getpid()}
+    doomed = {pid for pid in table if mark in _environment(pid).split(b"\0")} - {os.getpid()}
     grown = True
     while grown:
         more = {pid for pid, (parent, _, _) in table.items() if parent in doomed} - doomed

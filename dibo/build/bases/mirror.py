@@ -33,11 +33,11 @@ class Sources:
 
     def lines(self, architecture: str) -> str:
         """As sources.list(5) has them. A snapshot is past its date on purpose."""
-        lines_ = []
+        apt_lines = []
         for uri, suite in self.entries:
             old = " check-valid-until=no" if _SNAPSHOT.search(uri) else ""
-            lines_.append(f"deb [arch={architecture}{old}] {uri} {suite} main")
-        return "\n".join(lines_)
+            apt_lines.append(f"deb [arch={architecture}{old}] {uri} {suite} main")
+        return "\n".join(apt_lines)
 
 
 def sources(suite: str, *, mirror: str | None, host: Path = Path("/")) -> Sources | None:
@@ -72,10 +72,10 @@ def _of_host(suite: str, host: Path) -> Sources | None:
     if not re.search(r'^ID="?debian"?$', release, re.MULTILINE):
         return None
     suites = _suites(suite)
-    uris = {suite_: uri for uri, suite_ in reversed(list(_entries(host / "etc/apt"))) if suite_ in suites}
+    uris = {name: uri for uri, name in reversed(list(_entries(host / "etc/apt"))) if name in suites}
     if suite not in uris:
         return None
-    return Sources(entries=tuple((uris[suite_], suite_) for suite_ in suites if suite_ in uris))
+    return Sources(entries=tuple((uris[name], name) for name in suites if name in uris))
 
 
 def _suites(suite: str) -> tuple[str, str, str]:

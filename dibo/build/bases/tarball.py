@@ -65,10 +65,10 @@ class LocalFile:
 
     def _hash(self) -> str:
         digest = http.digest_of(self._path)
-        wanted = checked_sha256(self._settings.sha256)
-        if wanted not in (None, digest):
+        option_digest = checked_sha256(self._settings.sha256)
+        if option_digest not in (None, digest):
             raise VerificationFailed(
-                f"{self._path} has the sha256 {digest}, wanted {wanted}", hint=_OTHER_FILE
+                f"{self._path} has the sha256 {digest}, wanted {option_digest}", hint=_OTHER_FILE
             )
         self._notes.mkdir(exist_ok=True)
         self._note().write_text(json.dumps({"state": self._state(), "sha256": digest}))

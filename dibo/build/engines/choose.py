@@ -66,7 +66,7 @@ def _first_that_works(setup: Setup, stack: contextlib.ExitStack) -> Engine:
 
 
 def _has_alternatives(kind: EngineKind) -> bool:
-    return any(other.seems_there() for other in ENGINES if other is not kind)
+    return any(candidate.seems_there() for candidate in ENGINES if candidate is not kind)
 
 
 def examine(name: str, confinement: Confinement) -> Iterator[Finding]:

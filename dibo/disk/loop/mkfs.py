@@ -38,13 +38,13 @@ def make(kind: str, device: Path, *, label: str, ids: Identifiers, epoch: int, s
             streams=process.Streams(on_output=lines.append),
         )
     except CommandFailed as error:
-        said = "\n".join(f"| {line}" for line in lines[:_SHOWN])  # mkfs.xfs ends with a page on its usage
+        output = "\n".join(f"| {line}" for line in lines[:_SHOWN])  # mkfs.xfs ends with a page on its usage
         if any("too small" in line or "must be larger" in line for line in lines):
             raise ImageTooSmall(
                 f"{human_size(size)} are too small for a file system of the type {kind}",
-                hint=f"make the image larger (--image-size), or the partition in the layout\n{said}",
+                hint=f"make the image larger (--image-size), or the partition in the layout\n{output}",
             ) from error
-        raise LoopError(f"{program(kind)} {process.describe_exit(error.returncode)}", hint=said) from error
+        raise LoopError(f"{program(kind)} {process.describe_exit(error.returncode)}", hint=output) from error
 
 
 def _argv(kind: str, *, label: str, ids: Identifiers) -> list[str]:

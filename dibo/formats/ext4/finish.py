@@ -88,16 +88,18 @@ class Finish:
         self._numbering = number_nodes(root)
         self._checksums = Checksums(parameters.uuid.bytes)
         self._plan: Ext4Plan = plan(layout, stored.free, stored.cursor, self._numbering.last)
-        each = self._plan.tables.inodes_per_group
-        fits = not (stored.missing or self._plan.space.missing or self._numbering.last > each * layout.groups)
+        inodes_each = self._plan.tables.inodes_per_group
+        fits = not (
+            stored.missing or self._plan.space.missing or self._numbering.last > inodes_each * layout.groups
+        )
         self._output = Output(target, parameters.offset, layout.blocks if fits else 0)
         self._taken = 0
         self._found = 0
-        self._each = each
-        self._table = bytearray(min(each, self._numbering.last) * INODE)
+        self._each = inodes_each
+        self._table = bytearray(min(inodes_each, self._numbering.last) * INODE)
         self._group = 0
         self._clamped_times = 0
-        self._directories = [0] * (self._numbering.last // each + 1)
+        self._directories = [0] * (self._numbering.last // inodes_each + 1)
         self._types = [0] * 16
         for kind, number in FILE_TYPES.items():
             self._types[kind >> 12] = number
@@ -219,10 +221,10 @@ class Finish:
         number = FIRST_INODE if numbering.has_lost_and_found else FIRST_INODE - 1
         node = self._node
         for at in range(1, len(nodes)):
-            found = nodes[at]
-            if found is not lost:
+            child = nodes[at]
+            if child is not lost:
                 number += 1
-                node(number, found)
+                node(number, child)
 
     def _node(self, number: int, node: Ext4Node) -> None:
         try:

@@ -42,14 +42,14 @@ class Tables:
 def place_tables(space: FreeSpace, layout: Ext4Layout, inodes_per_group: int, cursor: int) -> Tables:
     """Bitmaps and tables of 16 groups together, at the beginning of these groups, or behind the data at `cursor`."""
     result = Tables(inodes_per_group=inodes_per_group)
-    each = inodes_per_group // INODES_PER_BLOCK
+    blocks = inodes_per_group // INODES_PER_BLOCK
     for first in range(0, layout.groups, FLEX):
         count = min(FLEX, layout.groups - first)
         near = max(first * GROUP, cursor)
         bitmaps = _row(space, [1] * (2 * count), near)
         result.block_bitmaps += bitmaps[:count]
         result.inode_bitmaps += bitmaps[count:]
-        result.tables += _row(space, [each] * count, near)
+        result.tables += _row(space, [blocks] * count, near)
     return result
 
 
@@ -58,11 +58,11 @@ def _row(space: FreeSpace, sizes: list[int], near: int) -> list[int]:
     start = space.contiguous(sum(sizes), near)
     if start is not None:
         return [start + sum(sizes[:at]) for at in range(len(sizes))]
-    found = []
+    starts = []
     for size in sizes:
         start = space.contiguous(size, near)
-        found.append(space.beyond(size) if start is None else start)
-    return found
+        starts.append(space.beyond(size) if start is None else start)
+    return starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

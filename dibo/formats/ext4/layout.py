@@ -111,10 +111,10 @@ class Ext4Layout:
             if start + self.copy < end
         ]
 
-    def inodes_per_group(self, wanted: int) -> int:
-        """At least `wanted` inodes in all, whole blocks of them in each group. Can be more than a group may have."""
-        each = max(-(-wanted // self.groups), FIRST_INODE + 1)
-        return -(-each // INODES_PER_BLOCK) * INODES_PER_BLOCK
+    def inodes_per_group(self, inodes: int) -> int:
+        """At least `inodes` inodes in all, whole blocks of them in each group. Can be more than a group may have."""
+        count = max(-(-inodes // self.groups), FIRST_INODE + 1)
+        return -(-count // INODES_PER_BLOCK) * INODES_PER_BLOCK
 
 
 def layout(parameters: Parameters) -> Ext4Layout:

@@ -35,20 +35,20 @@ class Numbering:
     last: int = FIRST_INODE
     """The highest number in use."""
 
-    def path(self, wanted: Ext4Node) -> str:
-        """A name of `wanted`, for messages."""
+    def path(self, target: Ext4Node) -> str:
+        """A name of `target`, for messages."""
         names: list[bytes] = []
-        while wanted is not self.nodes[0]:
-            wanted, name = self._above(wanted)
+        while target is not self.nodes[0]:
+            target, name = self._above(target)
             names.append(name)
         return "/" + b"/".join(reversed(names)).decode(errors="backslashreplace")
 
-    def _above(self, wanted: Ext4Node) -> tuple[Ext4Node, bytes]:
+    def _above(self, target: Ext4Node) -> tuple[Ext4Node, bytes]:
         for node in self.nodes:  # those nearer to the root come first
             for name, child in (node.children or {}).items():
-                if child is wanted:
+                if child is target:
                     return node, name
-        raise KeyError(wanted)
+        raise KeyError(target)
 
 
 def number_nodes(root: Ext4Node) -> Numbering:

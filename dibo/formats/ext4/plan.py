@@ -44,9 +44,9 @@ class Ext4Plan:
 def plan(layout: Ext4Layout, free: list[tuple[int, int]], cursor: int, inodes: int) -> Ext4Plan:
     """`free`: runs that data has left; it ends at `cursor`. What does not fit is missing from the plan's space."""
     space = FreeSpace(free, layout.blocks)
-    wanted = max(layout.least_inodes, inodes * 5 // 4)
-    each = min(layout.inodes_per_group(wanted), MAX_INODES_PER_GROUP)
-    tables = place_tables(space, layout, each, cursor)
+    least_inodes = max(layout.least_inodes, inodes * 5 // 4)
+    inodes_each = min(layout.inodes_per_group(least_inodes), MAX_INODES_PER_GROUP)
+    tables = place_tables(space, layout, inodes_each, cursor)
     journal: list[tuple[int, int]] = []
     if layout.journal_blocks:
         start = space.contiguous(layout.journal_blocks, cursor)
@@ -82,6 +82,6 @@ def _missing(layout: Ext4Layout, needs: Needs) -> int:
         if part or not cursor:
             cursor = start + part
         free.append((start + part, end))
-    found = plan(layout, [run for run in free if run[0] < run[1]], cursor, needs.inodes)
-    found.space.scattered(needs.single_blocks)
-    return found.space.missing + left
+    trial = plan(layout, [run for run in free if run[0] < run[1]], cursor, needs.inodes)
+    trial.space.scattered(needs.single_blocks)
+    return trial.space.missing + left

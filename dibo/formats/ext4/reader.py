@@ -254,8 +254,8 @@ class Ext:
 
     def _listed(self, directory: FileEntry) -> dict[bytes, int]:
         inode = _inode(directory)
-        found = self._directories.get(inode.number)
-        if found is None:
+        entries = self._directories.get(inode.number)
+        if entries is None:
             if inode.flags & InodeFlags.INLINE_DATA:
                 parts = [inode.block[_INLINE_PARENT:], inline_attribute(inode.body)]
             else:
@@ -264,10 +264,10 @@ class Ext:
                         self, directory, limit=_MOST_DIRECTORY, description=f"a directory of the {self.kind}"
                     )
                 ]
-            found = self._directories[inode.number] = {
+            entries = self._directories[inode.number] = {
                 name: number for part in parts for name, number in self._entries(part)
             }
-        return found
+        return entries
 
     def _entries(self, data: bytes) -> Iterator[tuple[bytes, int]]:
         at = 0

@@ -101,11 +101,11 @@ def _size(attribute: Attribute) -> int:
     return 16 + (length + 3 & ~3) + (len(value) + 3 & ~3)
 
 
-def _pack(found: list[Attribute], size: int, base: int, *, hashed: bool) -> bytes:
+def _pack(attributes: list[Attribute], size: int, base: int, *, hashed: bool) -> bytes:
     """Entries from the front, values from the back, of `size` bytes that begin at offset `base`."""
     entries, values = [], []
     end = size
-    for attribute in found:
+    for attribute in attributes:
         prefix, length, name, value = attribute
         padded = value.ljust(len(value) + 3 & ~3, b"\0")
         end -= len(padded)

@@ -163,10 +163,10 @@ def enter(directory: FatNode, name: str, *, mtime: int) -> FatNode:
 def add(directory: FatNode, child: FatNode) -> None:
     """Raises OutputError for names that FAT cannot hold or tell apart."""
     check_name(child.name, path=child.path)
-    other = directory.children.setdefault(fold(child.name), child)
-    if other is not child:
+    present = directory.children.setdefault(fold(child.name), child)
+    if present is not child:
         raise OutputError(
-            f"FAT cannot tell {other.path!r} and {child.path!r} apart",
+            f"FAT cannot tell {present.path!r} and {child.path!r} apart",
             hint="capitals and small letters are the same to FAT: rename one",
         )
 

@@ -27,12 +27,12 @@ _SHORT = re.compile(r"[A-Z0-9$%'\-_@~`!(){}^#&]")
 
 def check_name(name: str, *, path: str) -> None:
     """Raise OutputError if FAT cannot hold `name`, the last part of `path`."""
-    found = _FORBIDDEN.search(name)
+    match = _FORBIDDEN.search(name)
     units = _units(name)
     if name in ("", ".", ".."):
         problem = f"{name!r} cannot be a name"
-    elif found is not None:
-        problem = f"the character {found[0]!r} is not allowed"
+    elif match is not None:
+        problem = f"the character {match[0]!r} is not allowed"
     elif name[-1] in ". ":
         problem = "readers cut a dot or a space at the end of a name off"
     elif units is None:

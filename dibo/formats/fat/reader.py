@@ -45,7 +45,7 @@ def is_fat(head: bytes) -> bool:
         and per_cluster & (per_cluster - 1) == 0
         and reserved > 0
         and 0 < fats <= 4
-        and any(each.startswith(b"FAT") for each in kind)
+        and any(label.startswith(b"FAT") for label in kind)
     )
 
 
@@ -97,8 +97,8 @@ class Fat:
         return tuple(sorted(name for name, _ in self._listed(directory).values()))
 
     def lookup(self, directory: FileEntry, name: bytes) -> FileEntry | None:
-        found = self._listed(directory).get(_folded(name))
-        return None if found is None else found[1]
+        entry = self._listed(directory).get(_folded(name))
+        return None if entry is None else entry[1]
 
     def target(self, link: FileEntry) -> bytes:  # noqa: ARG002 (there are none)
         return b""
@@ -143,8 +143,8 @@ class Fat:
 
     def _listed(self, directory: FileEntry) -> dict[bytes, tuple[bytes, FileEntry]]:
         cluster = _at(directory)
-        found = self._directories.get(cluster)
-        if found is None:
+        entries = self._directories.get(cluster)
+        if entries is None:
             if cluster:
                 most = _MOST_DIRECTORY // self._cluster or 1
                 size = sum(count for _, count in self._chain(cluster, most)) * self._cluster
@@ -156,11 +156,11 @@ class Fat:
                 )
             else:
                 data = self._source.read(self._root_at, self._root_size)
-            found = {}
+            entries = {}
             for name, entry in _entries(data):
-                found.setdefault(_folded(name), (name, entry))
-            self._directories[cluster] = found
-        return found
+                entries.setdefault(_folded(name), (name, entry))
+            self._directories[cluster] = entries
+        return entries
 
 
 def _entries(data: bytes) -> Iterator[tuple[bytes, FileEntry]]:

@@ -49,8 +49,8 @@ class Table:
 def places(disk: Source) -> tuple[PartitionPlace, ...]:
     """Partitions as the table has them; those that are not on the disk are left out. Nothing where there is no
     table. Raises DiskImageError for a GPT of which both copies are damaged."""
-    found = table(disk)
-    return () if found is None else _on(disk, found.places)
+    partitions = table(disk)
+    return () if partitions is None else _on(disk, partitions.places)
 
 
 def table(disk: Source) -> Table | None:
@@ -62,11 +62,11 @@ def table(disk: Source) -> Table | None:
     if first[SECTOR - 2 : SECTOR] != magic.BOOT_SIGNATURE:
         records = []
     if first.startswith(magic.GPT, SECTOR) or is_protective(first):
-        found = _of_gpt(disk)
+        partitions = _of_gpt(disk)
         return Table(
             is_gpt=True,
-            places=tuple(found),
-            free_until=min((place.offset for place in found), default=disk.size),
+            places=tuple(partitions),
+            free_until=min((place.offset for place in partitions), default=disk.size),
         )
     if not records or any(record[0] & 0x7F for record in records):
         return None  # a boot sector with something else there
@@ -77,10 +77,10 @@ def table(disk: Source) -> Table | None:
     )
 
 
-def _on(disk: Source, found: tuple[PartitionPlace, ...]) -> tuple[PartitionPlace, ...]:
+def _on(disk: Source, partitions: tuple[PartitionPlace, ...]) -> tuple[PartitionPlace, ...]:
     return tuple(
         replace(place, size=min(place.size, disk.size - place.offset))
-        for place in found
+        for place in partitions
         if 0 < place.offset < disk.size and place.size > 0
     )
 
@@ -97,13 +97,13 @@ def _of_gpt(disk: Source) -> list[PartitionPlace]:
 
 
 def _of_mbr(disk: Source, records: list[tuple[int, int, int, int]]) -> list[PartitionPlace]:
-    found = []
+    partitions = []
     for number, (mark, kind, first, sectors) in enumerate(records, 1):
         if kind in EXTENDED_TYPES:
-            found += _logical(disk, first)
+            partitions += _logical(disk, first)
         elif kind:
-            found.append(_place(number, kind, first, sectors, active=mark == ACTIVE))
-    return found
+            partitions.append(_place(number, kind, first, sectors, active=mark == ACTIVE))
+    return partitions
 
 
 def _record(sector: bytes, index: int) -> tuple[int, int, int, int]:
@@ -119,22 +119,22 @@ def _place(number: int, kind: int, first: int, sectors: int, *, active: bool = F
 
 
 def _logical(disk: Source, extended: int) -> list[PartitionPlace]:
-    found: list[PartitionPlace] = []
+    partitions: list[PartitionPlace] = []
     seen: set[int] = set()
     here = extended
-    while here not in seen and len(found) < _MOST_LOGICAL and 0 < here < disk.size // SECTOR:
+    while here not in seen and len(partitions) < _MOST_LOGICAL and 0 < here < disk.size // SECTOR:
         seen.add(here)
         sector = disk.read(here * SECTOR, SECTOR)
         if sector[-2:] != magic.BOOT_SIGNATURE:
             break
         _, kind, first, sectors = _record(sector, 0)
         if kind:
-            found.append(_place(_FIRST_LOGICAL + len(found), kind, here + first, sectors))
+            partitions.append(_place(_FIRST_LOGICAL + len(partitions), kind, here + first, sectors))
         _, kind, following, _ = _record(sector, 1)
         if kind not in EXTENDED_TYPES:
             break
         here = extended + following
-    return found
+    return partitions
 
 
 def _read(disk: Source, offset: int, size: int) -> bytes:

@@ -106,10 +106,10 @@ class Space:
         blocks = table_clusters = 0
         while True:
             total = len(self._refcounts) + blocks + table_clusters
-            wanted = -(-total // REFCOUNTS)
-            if blocks == wanted and table_clusters == -(-wanted * 8 // CLUSTER):
+            needed = -(-total // REFCOUNTS)
+            if blocks == needed and table_clusters == -(-needed * 8 // CLUSTER):
                 break
-            blocks, table_clusters = wanted, -(-wanted * 8 // CLUSTER)
+            blocks, table_clusters = needed, -(-needed * 8 // CLUSTER)
         table_offset = self._append(table_clusters, 1)
         blocks_offset = self._append(blocks, 1)
         offsets = array("Q", [blocks_offset + number * CLUSTER for number in range(blocks)])

@@ -67,14 +67,14 @@ class Qcow2Source:
 
     def read(self, offset: int, size: int) -> bytes:
         check(offset, size, self.size)
-        found = []
+        pieces = []
         while size:
             index, within = divmod(offset, self._header.cluster_size)
             part = min(size, self._header.cluster_size - within)
-            found.append(self._part(index, within, part))
+            pieces.append(self._part(index, within, part))
             offset += part
             size -= part
-        return b"".join(found)
+        return b"".join(pieces)
 
     def _part(self, index: int, within: int, size: int) -> bytes:
         """Of one cluster."""
@@ -97,8 +97,8 @@ class Qcow2Source:
         """Of the file. It may end within its last cluster: the rest reads as zeros."""
         if offset - offset % self._header.cluster_size >= self._file.size:
             raise DiskImageError(f"{self._name} ends before byte {offset}, which it refers to: is it whole?")
-        there = max(0, min(size, self._file.size - offset))
-        return self._file.read(offset, there).ljust(size, b"\0") if there else bytes(size)
+        stored = max(0, min(size, self._file.size - offset))
+        return self._file.read(offset, stored).ljust(size, b"\0") if stored else bytes(size)
 
     def _inflated(self, entry: int) -> bytes:
         cluster = self._clusters.get(entry)

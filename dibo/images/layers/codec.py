@@ -37,8 +37,8 @@ def sniff(start: bytes) -> str:
 
 def contradiction(kind: str, media_type: str) -> str:
     """What to say if the manifest says something else, or nothing."""
-    said = next((name for name in ("gzip", "zstd") if media_type.endswith(name)), "plain")
-    if not media_type or said == kind:
+    stated = next((name for name in ("gzip", "zstd") if media_type.endswith(name)), "plain")
+    if not media_type or stated == kind:
         return ""
     return f"is {kind}, though its media type is {media_type}"
 

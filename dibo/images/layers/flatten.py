@@ -68,7 +68,9 @@ class _Stacking:
             for name in directory.whiteouts or ():
                 lower.pop(name, None)
 
-    def _below(self, upper: LayerDirectory, wanted: LayerDirectory, path: _Path) -> dict[bytes, Node] | None:
+    def _below(
+        self, upper: LayerDirectory, covering: LayerDirectory, path: _Path
+    ) -> dict[bytes, Node] | None:
         """What is in the lower directory that `wanted`, at `path` of the layer, will be put on, if there is one."""
         lower: Node | None = self._root
         for length, name in enumerate(path, 1):
@@ -80,7 +82,7 @@ class _Stacking:
             if lower is not None and stat.S_ISLNK(lower.mode) and upper.implied:
                 end = self._descend(path[:length], make=False)
                 lower = end and end[0]
-        return None if upper is not wanted or lower is None else lower.children
+        return None if upper is not covering or lower is None else lower.children
 
     def merge(self, upper: LayerDirectory, lower: Node, path: _Path) -> None:
         """Put `upper` and all in it on `lower`, the directory at `path`."""

@@ -200,12 +200,12 @@ class LayerTree:
             self._places.clear()
         children[name] = node
 
-    def directory(self, where: tuple[Place, bytes] | None) -> LayerDirectory:
+    def directory(self, location: tuple[Place, bytes] | None) -> LayerDirectory:
         """The directory that an entry describes: the one that is there, or a new one."""
-        if where is None:
+        if location is None:
             self.root.implied = False
             return self.root
-        place, name = where
+        place, name = location
         node = place.directory.children.get(name)
         if not isinstance(node, LayerDirectory):
             if place.prefix.count(b"/") >= self._limits.depth:

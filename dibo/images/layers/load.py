@@ -200,17 +200,17 @@ class _Loading:
             raise Malformed("it has no name")
         if WHITEOUT in path and self._whiteout(entry, archive, tree, (layer, number)):
             return
-        where = tree.place(path)
+        location = tree.place(path)
         kind = entry.kind
         if kind == b"5":
-            directory = tree.directory(where)
+            directory = tree.directory(location)
             directory.mode = stat.S_IFDIR | entry.mode
             directory.uid, directory.gid = entry.uid, entry.gid
             self._describe(directory, entry)
             return
-        if where is None:
+        if location is None:
             raise Malformed("it is the root of the tree, and no directory")
-        place, name = where
+        place, name = location
         if kind == b"1":
             tree.link(place, name, entry.link)
             return
@@ -241,9 +241,9 @@ class _Loading:
             return True
         if not name.startswith(WHITEOUT):
             return False
-        where = tree.place(path)
-        assert where is not None
-        tree.whiteout(*where)
+        location = tree.place(path)
+        assert location is not None
+        tree.whiteout(*location)
         return True
 
     def _node(self, entry: TarEntry) -> Node:
@@ -267,11 +267,11 @@ class _Loading:
         node.mtime = entry.mtime if self._clamp is None else min(entry.mtime, self._clamp)
         node.xattrs = None
         if entry.records:
-            found = xattrs.from_records(entry.records, self._dropped) or {}
-            node.mode = xattrs.settle_acl(node.mode, found)
-            if sum(map(len, found)) + sum(map(len, found.values())) > self._limits.xattr_bytes:
+            attributes = xattrs.from_records(entry.records, self._dropped) or {}
+            node.mode = xattrs.settle_acl(node.mode, attributes)
+            if sum(map(len, attributes)) + sum(map(len, attributes.values())) > self._limits.xattr_bytes:
                 raise Malformed(f"its extended attributes are larger than {self._limits.xattr_bytes} bytes")
-            node.xattrs = found or None
+            node.xattrs = attributes or None
 
     def _copy(
         self,
@@ -302,11 +302,11 @@ class _Loading:
             if node not in survey.files:
                 self._contents.release(node.content)
                 node.content = None
-        wanted = survey.files
+        files = survey.files
         if self._divided is not None:
-            wanted = {**wanted, **dict.fromkeys(self._settle(self._divided, root))}
+            files = {**files, **dict.fromkeys(self._settle(self._divided, root))}
         missing: dict[int, dict[int, list[Node]]] = {}
-        for node in wanted:
+        for node in files:
             if isinstance(node.content, Skipped):
                 missing.setdefault(node.content.layer, {}).setdefault(node.content.entry, []).append(node)
         for index, waiting in missing.items():
@@ -359,8 +359,8 @@ class _Loading:
                 while (entry := archive.next()) is not None:
                     number += 1
                     node = nodes.get(number)
-                    if node is not None and isinstance(where := node.content, Skipped):
-                        self._copy(node, where.path, entry, archive, (index, number), where.place)
+                    if node is not None and isinstance(skipped := node.content, Skipped):
+                        self._copy(node, skipped.path, entry, archive, (index, number), skipped.place)
             except Malformed as error:
                 stream.judge()
                 raise _error(self._layers[index], archive.name, error) from error
@@ -371,11 +371,11 @@ def _name(layer: Layer) -> str:
 
 
 def _error(layer: Layer, entry: bytes, error: Malformed) -> LayerError:
-    where = (
+    layer_name = (
         f"entry {entry.decode(errors='backslashreplace')!r} of layer {_name(layer)}"
         if entry
         else f"layer {_name(layer)}"
     )
     return LayerError(
-        f"{where}: {error}", hint="the layer is damaged, or was made to do harm: build the image again"
+        f"{layer_name}: {error}", hint="the layer is damaged, or was made to do harm: build the image again"
     )

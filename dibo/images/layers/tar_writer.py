@@ -152,13 +152,13 @@ class _Writer:
         pieces = holes if holes and sum(holes[-1]) == node.size else (*holes, (node.size, 0))
         lines = b"%d\n" % len(pieces) + b"".join(b"%d\n%d\n" % piece for piece in pieces)
         lines += bytes(-len(lines) % BLOCK)
-        said = (
+        records = (
             (b"GNU.sparse.major", b"1"),
             (b"GNU.sparse.minor", b"0"),
             (b"GNU.sparse.name", path),
             (b"GNU.sparse.realsize", b"%d" % node.size),
         )
-        self._head(path, b"0", node, size=len(lines) + sum(length for _, length in holes), sparse=said)
+        self._head(path, b"0", node, size=len(lines) + sum(length for _, length in holes), sparse=records)
         self._out.write(lines)
         self._data(node, holes)
 

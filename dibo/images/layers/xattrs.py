@@ -33,26 +33,26 @@ _STORAGE: Final = (b"user.overlay.", b"user.containers.", b"user.rootlesscontain
 
 def from_records(records: dict[bytes, bytes], dropped: set[bytes]) -> dict[bytes, bytes] | None:
     """Those to keep, as getxattr(2) would give them; names of others go to `dropped`."""
-    found: dict[bytes, bytes] = {}
+    attributes: dict[bytes, bytes] = {}
     texts: dict[bytes, bytes] = {}
     for keyword, value in records.items():
         if keyword.startswith(_SCHILY):
-            found[_decode_keyword(keyword[len(_SCHILY) :])] = value
+            attributes[_decode_keyword(keyword[len(_SCHILY) :])] = value
         elif keyword.startswith(_LIBARCHIVE):
-            found.setdefault(unquote_to_bytes(keyword[len(_LIBARCHIVE) :]), _decode(value))
+            attributes.setdefault(unquote_to_bytes(keyword[len(_LIBARCHIVE) :]), _decode(value))
         elif keyword in _ACLS and value:
             texts[_ACLS[keyword]] = value
     for name, text in texts.items():
-        if name not in found:  # GNU tar and bsdtar say it twice
+        if name not in attributes:  # GNU tar and bsdtar say it twice
             binary = acl.from_text(text)
             if binary is None:
                 dropped.add(ACL_KEYWORDS[name])
             else:
-                found[name] = binary
-    if not found:
+                attributes[name] = binary
+    if not attributes:
         return None
     kept = {}
-    for name, value in found.items():
+    for name, value in attributes.items():
         if name in _KEPT or (name.startswith(b"user.") and not name.startswith(_STORAGE)):
             if not name[5:] or b"\0" in name or len(name) > 255:
                 raise Malformed(f"it has an extended attribute of the name {name[:40]!r}")
@@ -68,16 +68,16 @@ def from_records(records: dict[bytes, bytes], dropped: set[bytes]) -> dict[bytes
     return kept or None
 
 
-def settle_acl(mode: int, found: dict[bytes, bytes]) -> int:
-    """The mode that goes with the access ACL in `found`, which goes where the mode says all that it says."""
-    if ACL in found:
-        settled = acl.permissions(found[ACL])
+def settle_acl(mode: int, attributes: dict[bytes, bytes]) -> int:
+    """The mode that goes with the access ACL in `attributes`, which goes where the mode says all that it says."""
+    if ACL in attributes:
+        settled = acl.permissions(attributes[ACL])
         if settled is None:
             raise Malformed("it has an access ACL that is none")
         bits, is_all = settled
         mode = mode & ~0o777 | bits
         if is_all:
-            del found[ACL]
+            del attributes[ACL]
     return mode
 
 

@@ -312,5 +312,5 @@ def _reasons(error: BaseException) -> list[BaseException]:
         if reason not in chain:
             chain.append(reason)
             inner = [getattr(reason, "reason", None), *reason.args, reason.__cause__, reason.__context__]
-            waiting += [each for each in inner if isinstance(each, BaseException)]
+            waiting += [exception for exception in inner if isinstance(exception, BaseException)]
     return chain

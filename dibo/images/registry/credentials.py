@@ -34,28 +34,28 @@ def files(environment: Mapping[str, str], home: Path) -> tuple[Path, ...]:
     """Where logins may lie, the most particular first."""
     if environment.get("REGISTRY_AUTH_FILE"):
         return (Path(environment["REGISTRY_AUTH_FILE"]),)
-    found = []
+    paths = []
     if environment.get("XDG_RUNTIME_DIR"):
-        found.append(Path(environment["XDG_RUNTIME_DIR"]) / "containers/auth.json")
-    found.append(Path(f"/run/containers/{os.getuid()}/auth.json"))
-    found.append(Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers/auth.json")
-    found.append(Path(environment.get("DOCKER_CONFIG") or home / ".docker") / "config.json")
-    return tuple(found)
+        paths.append(Path(environment["XDG_RUNTIME_DIR"]) / "containers/auth.json")
+    paths.append(Path(f"/run/containers/{os.getuid()}/auth.json"))
+    paths.append(Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers/auth.json")
+    paths.append(Path(environment.get("DOCKER_CONFIG") or home / ".docker") / "config.json")
+    return tuple(paths)
 
 
 def read(path: Path) -> Logins | None:
     """What a file says; None where there is no such file or it is no JSON object."""
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(_LARGEST))
+            document = json.loads(file.read(_LARGEST))
     except (OSError, ValueError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return None
     return Logins(
-        auths=_mapping(found.get("auths")),
-        helpers=_mapping(found.get("credHelpers")),
-        store=str(found.get("credsStore") or ""),
+        auths=_mapping(document.get("auths")),
+        helpers=_mapping(document.get("credHelpers")),
+        store=str(document.get("credsStore") or ""),
     )
 
 

@@ -50,18 +50,18 @@ class _Login(oras.auth.token.TokenAuth):  # type: ignore[misc]  # oras has no ty
 
     def look_for(self, name: ImageName) -> None:
         """Take the first login that is for `name`."""
-        wanted = credentials.keys(name)
+        keys = credentials.keys(name)
         for path in credentials.files(os.environ, resources.home()):
             logins = credentials.read(path)
             if logins is None:
                 continue
-            for entry in (logins.auths.get(key) for key in wanted):
+            for entry in (logins.auths.get(key) for key in keys):
                 if isinstance(entry, dict) and (entry.get("auth") or entry.get("identitytoken")):
                     self._identity = str(entry.get("identitytoken") or "")
                     self._take(str(entry.get("auth") or ""))
                     return
             self._auth_config = {"auths": {}, "credHelpers": logins.helpers, "credsStore": logins.store}
-            if self._load_auth(wanted[0] if name.host == DOCKER_HUB else name.host):
+            if self._load_auth(keys[0] if name.host == DOCKER_HUB else name.host):
                 self._take(self._basic_auth)
                 return
 

@@ -85,10 +85,10 @@ class _Search:
 
     def manifest(self, entries: Sequence[Descriptor]) -> tuple[Descriptor, Document]:
         """The best one for the architecture, and what points at it."""
-        manifest_ = next(self._manifests(entries, depth=0), None)
-        if manifest_ is None:
+        best = next(self._manifests(entries, depth=0), None)
+        if best is None:
             raise not_for(self._architecture, sorted(self._seen), name=self._name)
-        return manifest_
+        return best
 
     def parsed(self, document: Document) -> tuple[Manifest, Config]:
         """A manifest and its config."""
@@ -102,7 +102,7 @@ class _Search:
     ) -> Iterator[tuple[Descriptor, Document]]:
         if depth > _DEEPEST:
             raise ImageError(f"{self._name} is an index in an index, {_DEEPEST} deep and more")
-        self._seen |= {str(entry_.platform) for entry_ in entries if entry_.platform} - {"unknown/unknown"}
+        self._seen |= {str(listed.platform) for listed in entries if listed.platform} - {"unknown/unknown"}
         for entry in documents.by_preference(entries, architecture=self._architecture):
             document = self._document(entry, description=f"the manifest of {self._name}")
             description = f"{self._name} ({entry.digest[:19]}…)" if depth else self._name

@@ -70,11 +70,11 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
 
     Raises ImageError, ToolMissing, EngineError.
     """
-    said = _inspect(name, reference=reference)
-    text = str(said.get("Config") or "").encode()
+    inspected = _inspect(name, reference=reference)
+    text = str(inspected.get("Config") or "").encode()
     document = documents.parse(text, description=f"the config of {reference}")
     manifest = documents.parse(
-        str(said.get("Manifest") or "").encode(), description=f"the manifest of {reference}"
+        str(inspected.get("Manifest") or "").encode(), description=f"the manifest of {reference}"
     )
     count = len(documents.parse_manifest(manifest, description=reference).layers)
     config = documents.parse_config(document, layers=count, description=f"the config of {reference}")
@@ -82,7 +82,7 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
         raise not_for(architecture, [str(config.platform)], name=reference)
     try:
         root, driver = _store()
-        stored = find_layers(root, driver, str(said.get("FromImageID")), diff_ids=config.diff_ids)
+        stored = find_layers(root, driver, str(inspected.get("FromImageID")), diff_ids=config.diff_ids)
     except (Unknown, OSError):
         return _pushed(name, reference=reference, architecture=architecture, scratch=scratch)
     return Image(
@@ -90,8 +90,8 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
         digest=digest_of(text),
         architecture=config.platform.debian if config.platform else "",
         layers=tuple(
-            Layer(open=partial(_open, each), digest=each.diff_id, size=each.size, diff_id=each.diff_id)
-            for each in stored
+            Layer(open=partial(_open, layer), digest=layer.diff_id, size=layer.size, diff_id=layer.diff_id)
+            for layer in stored
         ),
         config=document,
     )
@@ -102,7 +102,7 @@ def find_layers(root: Path, driver: str, image: str, *, diff_ids: tuple[str, ...
     images = _by_id(root / f"{driver}-images" / "images.json")
     layers = _by_id(root / f"{driver}-layers" / "layers.json")
     at = images.get(image, {}).get("layer", "")
-    found: list[StoredLayer] = []
+    chain: list[StoredLayer] = []
     for diff_id in reversed(diff_ids):
         layer = layers.get(at, {})
         size = layer.get("diff-size")
@@ -116,11 +116,11 @@ def find_layers(root: Path, driver: str, image: str, *, diff_ids: tuple[str, ...
             raise Unknown
         if not (place.diff.is_dir() and place.split.is_file()):
             raise Unknown
-        found.append(place)
+        chain.append(place)
         at = layer.get("parent", "")
     if at:
         raise Unknown
-    return tuple(reversed(found))
+    return tuple(reversed(chain))
 
 
 def stored_diff_ids() -> frozenset[str]:
@@ -213,7 +213,7 @@ def _diff(root: Path, driver: str, layer: str) -> Path:
 def _by_id(path: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
         listed = json.loads(path.read_bytes())
-        return {str(each["id"]): each for each in listed}
+        return {str(item["id"]): item for item in listed}
     except (ValueError, KeyError, TypeError) as error:
         raise Unknown from error
 
@@ -221,17 +221,17 @@ def _by_id(path: Path) -> Mapping[str, Mapping[str, Any]]:
 def _inspect(name: str, *, reference: str) -> Mapping[str, Any]:
     argv = ["buildah", "inspect", "--type", "image", "--", name]
     try:
-        found = json.loads(process.run(argv, env=engine_environment(), capture=True).stdout)
+        inspected = json.loads(process.run(argv, env=engine_environment(), capture=True).stdout)
     except CommandFailed as error:
         raise ImageError(
             f"buildah has no image {name}: {' '.join(error.tail[-1:])}",
             hint=f"`buildah images` lists them; one in a registry is docker://{name}",
         ) from error
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        inspected = None
+    if not isinstance(inspected, dict):
         raise ImageError(f"buildah says nothing that makes sense about {reference}")
-    return found
+    return inspected
 
 
 def _store() -> tuple[Path, str]:
@@ -265,10 +265,10 @@ class _Output:
         self._left -= len(data)
         if not data and self._left > 0 and size:
             code = self._running.wait()
-            said = f": {self._running.tail[-1]}" if self._running.tail else ""
+            last_line = f": {self._running.tail[-1]}" if self._running.tail else ""
             raise ImageError(
                 f"the layer {self._layer.diff_id} cannot be read from {self._layer.diff}: "
-                f"what reads it {process.describe_exit(code)}{said}",
+                f"what reads it {process.describe_exit(code)}{last_line}",
                 hint="the image may have been removed or its files changed: try `buildah push` of it",
             )
         return data

@@ -219,10 +219,10 @@ def device_number(sysfs: Path) -> int:
 def partitions_of(sysfs: Path) -> tuple[int, ...]:
     """The numbers of a disk's partitions, by its directory in sysfs."""
     try:
-        found = [path / "partition" for path in sysfs.iterdir() if path.name.startswith(f"{sysfs.name}p")]
+        paths = [path / "partition" for path in sysfs.iterdir() if path.name.startswith(f"{sysfs.name}p")]
     except OSError:
         return ()
-    return tuple(sorted(int(path.read_text()) for path in found if path.exists()))
+    return tuple(sorted(int(path.read_text()) for path in paths if path.exists()))
 
 
 def is_on(number: int, file: Path, *, sysfs: Path = SYSFS) -> bool:
@@ -236,9 +236,11 @@ def is_on(number: int, file: Path, *, sysfs: Path = SYSFS) -> bool:
 
 def devices_on(file: Path, *, sysfs: Path = SYSFS) -> tuple[int, ...]:
     """The numbers of all loop devices that stand for `file`."""
-    found = (path.name.removeprefix("loop") for path in sysfs.glob("loop*"))
+    numbers = (path.name.removeprefix("loop") for path in sysfs.glob("loop*"))
     return tuple(
-        sorted(int(each) for each in found if each.isdecimal() and is_on(int(each), file, sysfs=sysfs))
+        sorted(
+            int(number) for number in numbers if number.isdecimal() and is_on(int(number), file, sysfs=sysfs)
+        )
     )
 
 

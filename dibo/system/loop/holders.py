@@ -22,18 +22,18 @@ SYSFS: Final = Path("/sys")
 
 def mappings_on(loop: int, *, sysfs: Path = SYSFS) -> tuple[str, ...]:
     """The kernel's names (dm-0) of all that is stacked on a loop device, what lies on top of others first."""
-    found: list[str] = []
+    mappings: list[str] = []
     top = sysfs / "block" / f"loop{loop}"
     for directory in (top, *sorted(top.glob(f"loop{loop}p*"))):
-        _collect(directory, sysfs, found)
-    return tuple(found)
+        _collect(directory, sysfs, mappings)
+    return tuple(mappings)
 
 
-def _collect(directory: Path, sysfs: Path, found: list[str]) -> None:
+def _collect(directory: Path, sysfs: Path, mappings: list[str]) -> None:
     for name in _names(directory / "holders"):
-        _collect(sysfs / "block" / name, sysfs, found)
-        if name not in found:
-            found.append(name)
+        _collect(sysfs / "block" / name, sysfs, mappings)
+        if name not in mappings:
+            mappings.append(name)
 
 
 def lies_on(numbers: int, loop: int, *, sysfs: Path = SYSFS) -> bool:

@@ -78,9 +78,9 @@ def private_mounts() -> Iterator[Mounts]:
 
 def is_mounted(target: Path) -> bool:
     """Whether something is mounted on `target` in this thread's namespace (proc(5), mountinfo)."""
-    wanted = os.fsencode(target.resolve())
+    mount_point = os.fsencode(target.resolve())
     for line in Path("/proc/thread-self/mountinfo").read_bytes().splitlines():
-        if _unescaped(line.split(b" ")[4]) == wanted:
+        if _unescaped(line.split(b" ")[4]) == mount_point:
             return True
     return False
 

@@ -76,7 +76,7 @@ def test_hooks_that_leave_the_disk_alone(tmp_path: Path, text: str) -> None:
 def test_the_classic_hook(tmp_path: Path) -> None:
     made = hooked(tmp_path, CLASSIC)
     assert made is not None
-    found = made.found
+    found = made.disk
     assert (found.root.number, found.root.offset, found.root.size) == (1, MIB, SIZE - MIB)
     assert found.is_to_boot
     assert found.core is not None
@@ -88,7 +88,7 @@ def test_partitions_of_a_gpt_are_known_by_their_types(tmp_path: Path) -> None:
     lines = "label: gpt\\nsize=1MiB,type=21686148-6449-6E6F-744E-656564454649\\nsize=8MiB,type=U\\ntype=L\\n"
     made = hooked(tmp_path, SFDISK.format(lines=lines) + PRINT.replace("p1", "p3"))
     assert made is not None
-    found = made.found
+    found = made.disk
     assert (found.root.number, found.root.offset) == (3, 10 * MIB)
     assert found.core is not None
     assert (found.core.number, found.core.offset, found.core.size) == (1, MIB, MIB)
@@ -101,15 +101,15 @@ def test_an_efi_system_partition_that_a_hook_filled_is_its_own(tmp_path: Path) -
     fill = 'printf x | dd of="$IMAGE_BLOCK_DEVICE" bs=1M seek=5 conv=notrunc 2>&1\n'
     made = hooked(tmp_path, SFDISK.format(lines=lines) + fill + PRINT.replace("p1", "p2"))
     assert made is not None
-    assert made.found.esp is None
-    assert made.found.is_to_boot
+    assert made.disk.esp is None
+    assert made.disk.is_to_boot
 
 
 def test_a_logical_partition(tmp_path: Path) -> None:
     lines = "size=4MiB,type=83\\ntype=5\\nsize=20MiB,type=83\\n"
     made = hooked(tmp_path, SFDISK.format(lines=lines) + PRINT.replace("p1", "p5"))
     assert made is not None
-    assert (made.found.root.number, made.found.root.size) == (5, 20 * MIB)
+    assert (made.disk.root.number, made.disk.root.size) == (5, 20 * MIB)
 
 
 def test_the_last_hook_that_says_something_counts(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_last_hook_that_says_something_counts(tmp_path: Path) -> None:
         tmp_path, SFDISK.format(lines=lines) + PRINT, PRINT.replace("p1", "p2"), "echo nothing of interest\n"
     )
     assert made is not None
-    assert made.found.root.number == 2
+    assert made.disk.root.number == 2
     assert made.hook.parent.parent.name == "f1"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dibo.disk import found as disks
 from dibo.disk import grub_cfg
+from dibo.disk import partitioned as disks
 from dibo.disk.boot_files import BootFiles
-from dibo.disk.found import FoundDisk
+from dibo.disk.partitioned import PartitionedDisk
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
 from dibo.formats.open_target import copy_raw
@@ -24,7 +24,7 @@ SIZE = 64 * MIB
 IDENTITY = "sha256:0123"
 
 
-def mbr(first: int = 2048, *, active: bool = True) -> FoundDisk:
+def mbr(first: int = 2048, *, active: bool = True) -> PartitionedDisk:
     place = PartitionPlace(
         number=1, offset=first * SECTOR, size=SIZE - first * SECTOR, kind=0x83, active=active
     )
@@ -32,7 +32,7 @@ def mbr(first: int = 2048, *, active: bool = True) -> FoundDisk:
     return disks.find(table, size=SIZE, number=1)
 
 
-def written(found: FoundDisk, boot: BootFiles | None = None) -> tuple[Disk, list[tuple[int, int]]]:
+def written(found: PartitionedDisk, boot: BootFiles | None = None) -> tuple[Disk, list[tuple[int, int]]]:
     disk = Disk(SIZE)
     placement = disks.placement(found, identity=IDENTITY, label="root")
     sector = bytes(range(256)) * 2

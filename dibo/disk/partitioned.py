@@ -35,7 +35,7 @@ _SMALLEST: Final = MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundDisk:
+class PartitionedDisk:
     """A disk of `size` bytes that is laid out, and what of it is dibo's to fill."""
 
     size: int
@@ -80,25 +80,25 @@ def check_table(table: Table, size: int) -> None:
         before = place
 
 
-def find(table: Table, *, size: int, number: int) -> FoundDisk:
+def find(table: Table, *, size: int, number: int) -> PartitionedDisk:
     """The disk, with the root in partition `number`. Raises LayoutError."""
     check_table(table, size)
     root = next((place for place in table.places if place.number == number), None)
     if root is None:
-        there = ", ".join(str(place.number) for place in table.places) or "none"
-        raise LayoutError(f"there is no partition {number} on the disk; there are: {there}")
+        numbers = ", ".join(str(place.number) for place in table.places) or "none"
+        raise LayoutError(f"there is no partition {number} on the disk; there are: {numbers}")
     if root.size < _SMALLEST:
         raise LayoutError(
             f"partition {number} has {human_size(root.size)}, which is no room for a root file system"
         )
-    return FoundDisk(size=size, table=table, root=root, esp=esp_of(table, root))
+    return PartitionedDisk(size=size, table=table, root=root, esp=esp_of(table, root))
 
 
 def esp_of(table: Table, root: PartitionPlace | None) -> PartitionPlace | None:
     return next((place for place in table.places if place.kind in _ESP and place != root), None)
 
 
-def placement(found: FoundDisk, *, identity: str, label: str) -> Placement:
+def placement(disk: PartitionedDisk, *, identity: str, label: str) -> Placement:
     """The partitions that dibo fills, as those of a layout; `label` is the root's."""
     root = Partition(
         name="root",
@@ -108,23 +108,23 @@ def placement(found: FoundDisk, *, identity: str, label: str) -> Placement:
         label=label,
         mount=ROOT,
     )
-    partitions = [_placed(root, found.root, identity)]
-    if found.esp is not None:
+    partitions = [_placed(root, disk.root, identity)]
+    if disk.esp is not None:
         esp = Partition(
             name="esp",
             type=PartitionType.ESP,
-            size=found.esp.size,
+            size=disk.esp.size,
             filesystem=FileSystemType.VFAT,
             label=_ESP_LABEL,
             mount=_ESP_MOUNT,
             content=PartitionContent.ESP,
         )
-        partitions.append(_placed(esp, found.esp, identity))
+        partitions.append(_placed(esp, disk.esp, identity))
     return Placement(
-        size=found.size,
+        size=disk.size,
         disk_guid=disk_guid(identity),
         partitions=tuple(partitions),
-        table=TableKind.GPT if found.table.is_gpt else TableKind.MBR,
+        table=TableKind.GPT if disk.table.is_gpt else TableKind.MBR,
     )
 
 
@@ -140,28 +140,33 @@ def _placed(wish: Partition, place: PartitionPlace, identity: str) -> PlacedPart
 
 
 def write_boot(
-    target: Target, found: FoundDisk, boot: BootFiles, *, placement: Placement, sector: bytes
+    target: Target, disk: PartitionedDisk, boot: BootFiles, *, placement: Placement, sector: bytes
 ) -> list[tuple[int, int]]:
     """Put GRUB for BIOS on the disk where there is a place for it; `sector` is its first one, whose table stays. The
     ranges that are written, as offset and size. Raises LayoutError where the disk is to boot so, and cannot."""
-    where = found.core
-    if where is None or boot.boot is None or boot.core is None:
+    core_place = disk.core
+    if core_place is None or boot.boot is None or boot.core is None:
         return []
     needed = -(-len(boot.core) // SECTOR) * SECTOR
-    if needed > where.size:
-        if not found.is_to_boot:
+    if needed > core_place.size:
+        if not disk.is_to_boot:
             return []
-        location = f"partition {where.number}" if where.number else "the gap before the first partition"
+        location = (
+            f"partition {core_place.number}" if core_place.number else "the gap before the first partition"
+        )
         raise LayoutError(
-            f"GRUB's core image has {human_size(needed)}, and {location} {human_size(where.size)}",
+            f"GRUB's core image has {human_size(needed)}, and {location} {human_size(core_place.size)}",
             hint="let the hook start the first partition at 1 MiB (sector 2048), as sfdisk does by itself",
         )
-    lba = where.offset // SECTOR
+    lba = core_place.offset // SECTOR
     parts = [
-        (where.offset, grub_images.core_image(boot.core, lba=lba, available_sectors=where.size // SECTOR)),
+        (
+            core_place.offset,
+            grub_images.core_image(boot.core, lba=lba, available_sectors=core_place.size // SECTOR),
+        ),
         (0, grub_images.boot_sector(boot.boot, sector, core_lba=lba)),
     ]
-    if found.has_early:
+    if disk.has_early:
         parts.append((grub_cfg.EARLY_LBA * SECTOR, grub_cfg.early(placement)))
     for offset, data in parts:
         target.write(offset, [data])
