@@ -25,7 +25,7 @@ from dibo.system.report import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootServerRequest:
-    """What was asked for."""
+    """The options of `dibo boot-server`."""
 
     machines: Path
     listen: str
@@ -61,8 +61,8 @@ def serve(report: Report, request: BootServerRequest) -> None:
 
 
 class MachinesFile:
-    """The machines as the file says now. A file that was changed and makes no sense is told, and what it said before
-    counts on."""
+    """The machines in the file, read again when the file changes. A changed file that is invalid is reported, and the
+    machines read before stay in use."""
 
     def __init__(self, path: Path, report: Report) -> None:
         self._path, self._report = path, report

@@ -59,7 +59,7 @@ _FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertRequest:
-    """What is wanted of an image, besides what every artefact has."""
+    """The options of `dibo convert` that other commands do not have."""
 
     reference: str
     layout_file: Path | None
@@ -112,8 +112,8 @@ def _verify_signature(decided: Settings, reference: str, image: Image) -> None:
 
 @contextlib.contextmanager
 def _workspace(settings: Settings) -> Iterator[Workspace]:
-    """The cache; where there can be none and nobody asked for it, a directory beside the output, which goes again: a
-    container may give its id no home, and let it write nowhere else."""
+    """The cache. If the default one cannot be made, a directory beside the output, which is removed at the end: in a
+    container, the user may have no home, and only the output directory may be writable."""
     with contextlib.ExitStack() as stack:
         try:
             workspace = Workspace(settings.cache)
@@ -247,7 +247,8 @@ def _epoch_of_build(labels: Mapping[str, str]) -> int | None:
 
 
 def _make(request: DiskRequest, source: DiskSource, setup: Setup) -> tuple[Path, ...]:
-    """Where nobody set a size, the disk becomes as large as the root needs: that is known when it was read once."""
+    """Make the artefacts. Without a set size, the disk becomes as large as the root needs; the root is read once more
+    to find out."""
     plan = plan_disk(request, source, setup)
     if not (source.root.built or plan.fitting) and needs_boot_files(request):
         look_for_boot_files(source.root, request, setup.report)

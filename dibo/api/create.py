@@ -105,7 +105,7 @@ def planned_disk(
 
 
 def converters_of(settings: Settings) -> tuple[Converter, ...]:
-    """Those of the types that are wanted. Raises UsageError, ConverterError."""
+    """The converters of the requested types. Raises UsageError, ConverterError."""
     converters = Converters((*settings.converters_path, resources.shared("converters")))
     return tuple(converters.get(kind) for kind in settings.types)
 

@@ -21,7 +21,7 @@ from dibo.units import human_size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelRequest:
-    """What was asked for."""
+    """The options of `dibo get-kernel`."""
 
     image: Path
     directory: Path | None

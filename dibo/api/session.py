@@ -125,8 +125,8 @@ class Session:
 
 
 def stack_of(settings: Settings, run: Run | None = None) -> Stack:
-    """The flavours that were asked for, and those that they need, read once. Within a run, their files are copied, so
-    that whoever works with the stack sees what was read. Raises UsageError where --host-hooks forbids a flavour."""
+    """The requested flavours, and those that they need, read once. Within a run, their files are copied, so that later
+    changes of the originals have no effect. Raises UsageError if --host-hooks forbids a flavour."""
     copies = run.subdirectory("flavours") if run is not None else None
     catalogue = spine.catalogue(settings, copies=copies)
     stack = make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)

@@ -12,7 +12,7 @@ from dibo.system import resources
 
 
 def current_settings(options: Options, environment: Mapping[str, str]) -> Settings:
-    """Raises UsageError for what makes no sense."""
+    """The settings of a command. Raises UsageError for invalid ones."""
     decided = decide(
         options,
         environment,

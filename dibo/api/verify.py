@@ -1,4 +1,4 @@
-"""Verification: builds again what a manifest describes, and compares it with what is there.
+"""Verification: builds again what a manifest describes, and compares it with the existing artefacts.
 
 First everything that the build would start from: files by their checksums, flavours by their digests, layers by their
 keys. Only what starts from the same can end as the same; where it does not, the error says what is another. Then the
@@ -187,12 +187,12 @@ def _named_filesystem(disk: Mapping[str, Any] | None) -> str | None:
 
 
 def _shapes(name: str) -> bool:
-    """Whether a variable of whoever verifies would change what is built: the manifest has its own."""
+    """Whether a variable changes what is built: the values in the manifest count, not those of this environment."""
     return name in _SHAPING or (name.startswith("DIBO_") and name not in VARIABLES)
 
 
 def check_flavours(manifest: Manifest, stack: Stack) -> None:
-    """Raises ManifestError where a flavour is another one than then, or what only another machine has is needed."""
+    """Raises ManifestError if a flavour differs from the recorded one, or needs data that only another machine has."""
     flavours = {flavour.name: flavour for flavour in stack.flavours}
     for recorded in manifest["flavours"]:
         flavour = flavours.get(recorded["name"])

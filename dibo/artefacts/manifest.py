@@ -3,9 +3,9 @@
     web.manifest.json               beside web.qcow2, web.raw, … of one run
     deploy.ramdisk.manifest.json    beside deploy.ramdisk and deploy.kernel
 
-The same image has the same manifest, whoever made it, where and when: so no path, no name of a machine, no time of day,
-no engine is in it. Nor is a secret: of variables that belong to `local` flavours, or whose name speaks of a secret, the
-name alone. docs/reference/manifest.md says what each part means; SCHEMA is what holds.
+The same image has the same manifest, independent of user, machine and time: so no path, no name of a machine, no time
+of day, no engine is in it. Nor is a secret: of variables that belong to `local` flavours, or whose name speaks of a
+secret, the name alone. docs/reference/manifest.md says what each part means; SCHEMA is what holds.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def of_ramdisk(
 def artefacts(
     kinds: Sequence[str], paths: Sequence[Path], sizes: Sequence[int], sums: Sequence[str]
 ) -> list[Document]:
-    """Files that were made: `sums` are their sha256, or none where nobody asked."""
+    """Files that were made: `sums` are their sha256, or empty if no checksums were requested."""
     return [
         {"type": kind, "name": path.name, "size": size, "sha256": digest}
         for kind, path, size, digest in zip_longest(kinds, paths, sizes, sums)

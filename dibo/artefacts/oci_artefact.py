@@ -51,8 +51,8 @@ def format_of(head: bytes) -> str | None:
 
 
 def compose(kind: str, contents: Sequence[ArtefactFile], *, empty: str) -> bytes:
-    """The manifest of an artefact of the type `kind`; `empty` is the digest of its config, EMPTY. The same for the same
-    files, whoever composes it and when."""
+    """The manifest of an artefact of the type `kind`; `empty` is the digest of its config, EMPTY. The same
+    files always give the same manifest."""
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,

@@ -1,4 +1,4 @@
-"""The spine: from what was asked for to layers. It reads as the table of contents of a build."""
+"""The spine of a build: from settings and a stack of flavours to layers."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def host_run(settings: Settings, stack: Stack, report: Report) -> HostRun:
 
 
 def confinement_of(settings: Settings) -> Confinement:
-    """How far the settings want steps shut off."""
+    """How far the settings confine steps."""
     return Confinement(isolation=settings.isolation, network=settings.network)
 
 

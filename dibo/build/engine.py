@@ -100,7 +100,7 @@ class Engine(Protocol):
 
     name: str
     gives_directory: bool
-    """Whether the roots of this engine can be had as directories: `Root.directory`."""
+    """Whether the engine can give a root as a directory: `Root.directory`."""
 
     def check(self) -> None:
         """Refuse to go on where the engine cannot work on this machine."""
@@ -164,7 +164,7 @@ class Setup:
 
 
 class EngineKind(Protocol):
-    """An engine that nobody has opened yet: what can be known of it, and asked of it, before that."""
+    """A kind of engine: what can be known before one is opened."""
 
     name: str
     journal_kind: str

@@ -183,8 +183,8 @@ def _on(number: int, *conditions: _Condition, last: tuple[Instruction, ...] = ()
 
 
 def _no_audit() -> tuple[Instruction, ...]:
-    """Of the kernel's log of logins a step hears that there is none. PAM and shadow go on then; the kernel's own
-    EPERM, for want of CAP_AUDIT_WRITE, they would take for a fault (github.com/containers/common)."""
+    """Report to a step that the kernel has no log of logins. PAM and shadow go on then; the kernel's own EPERM, for
+    lack of CAP_AUDIT_WRITE, they would take for a fault (github.com/containers/common)."""
     return (
         _load_argument(0),
         (_IF_EQUAL, 0, 3, _AF_NETLINK),

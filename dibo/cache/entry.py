@@ -1,13 +1,13 @@
 """What a cache in a registry holds: for each key one complete image, and who wrote what into it.
 
     k-KEY             an OCI image manifest: all layers from the base up to the step with that key. Blobs are shared,
-                      so it costs a few kB, and whoever finds it needs nothing else.
+                      so it costs a few kB, and nothing else is needed to use it.
       config          Labels: io.dibo.key and io.dibo.ingredients, the document that the key is the digest of
       annotations     io.dibo.title, org.opencontainers.image.created
-    t-YYYYMMDD-KEY    the same manifest again: somebody used it that day. Registries keep no such time themselves.
+    t-YYYYMMDD-KEY    the same manifest again: the entry was used that day. Registries keep no such time themselves.
 
-An entry holds layers of one build only. A layer that somebody else built on another build of the same parent is never
-put upon ours: files of two runs would be mixed, and the package database would say what is not there.
+An entry holds layers of one build only. A layer that was built on another build of the same parent is never
+put on a local one: files of two runs would be mixed, and the package database would not match them.
 """
 
 from __future__ import annotations

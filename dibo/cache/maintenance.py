@@ -3,7 +3,7 @@
 An entry's age counts from its last use: the newest of when it was made and its marks (dibo.cache.entry). Only
 tags of dibo's
 own are looked at and removed. Registries delete manifests by digest, and with one all its tags: an entry whose
-manifest has a tag of somebody else's as well is left alone.
+manifest also has a tag that is not dibo's is left alone.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ def _ago(then: datetime | None, now: datetime) -> str:
 def doomed(
     cache: CacheContents, *, older_than: int | None, kept: Collection[str], now: datetime
 ) -> tuple[EntrySummary, ...]:
-    """What a prune removes: entries that were not used for `older_than` days, or, when that is None, all, but for
-    those that are `kept` and those whose manifest somebody else named."""
+    """The entries that a prune removes: those not used for `older_than` days, or all if that is None; never
+    those that are `kept`, nor those whose manifest has a tag that is not dibo's."""
     limit = now - timedelta(days=older_than) if older_than is not None else now
     return tuple(
         summary

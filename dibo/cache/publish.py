@@ -1,8 +1,8 @@
 """Layers on their way into caches, while the next step runs.
 
 One thread takes them in the order in which they were made. For each: blobs first, each looked for before it is packed
-and sent; then the tag is looked at again. Where somebody else's manifest came first, it stays; else ours is put. So two
-runners at once need no lock.
+and sent; then the tag is looked at again. A manifest that another process put meanwhile stays; otherwise this one is
+put. So two runners at once need no lock.
 
 What cannot be stored is a warning at the end, one for each registry, and not an error.
 """

@@ -96,8 +96,8 @@ def push(
 
 
 def _with_layout(config: Mapping[str, Any], job: Job) -> Mapping[str, Any]:
-    """The config, with how the stack lays out a disk, so that whoever converts the image gets the same one. A stack
-    that lays out none, or not a whole one, leaves that to them."""
+    """The config, with the disk layout of the stack, which `dibo convert` uses for this image. Without a complete
+    layout in the stack, the config stays as it is."""
     run = dict(config.get("config") or {})
     labels = dict(run.get("Labels") or {})
     labels.pop(LAYOUT_LABEL, None)

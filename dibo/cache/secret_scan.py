@@ -60,7 +60,7 @@ class SecretScanner:
         return self._ended
 
     def _header(self, block: bytes) -> bool:
-        """Take in a header; whether the content is wanted whole."""
+        """Read a header. Returns whether the whole content is needed."""
         if not block.strip(b"\0"):
             self._ended = True
             return False

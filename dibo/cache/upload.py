@@ -1,6 +1,6 @@
 """An image on its way into a repository of a registry: each layer looked for, taken over, or packed and sent.
 
-Blobs go first and the manifest last, so what is interrupted leaves blobs that nobody refers to, which registries
+Blobs go first and the manifest last, so an interrupted upload leaves unreferenced blobs, which registries
 collect, and never half an image.
 """
 

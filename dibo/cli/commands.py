@@ -90,7 +90,7 @@ def parser_of(program: str) -> Parser:
 
 def _dibo_parser() -> Parser:
     width = max(map(len, PROGRAMS)) + 2
-    programs = "\n".join(f"  {name:{width}}{_sentence(each)}" for name, each in PROGRAMS.items())
+    programs = "\n".join(f"  {name:{width}}{_sentence(program)}" for name, program in PROGRAMS.items())
     parser = Parser(prog="dibo", description=f"{_DESCRIPTION}\n\nprograms:\n{programs}", epilog=_EPILOG)
     parser.programs = tuple(PROGRAMS)
     parser.add_argument("--version", action="version", version=f"dibo {__version__}")

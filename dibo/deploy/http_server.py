@@ -38,7 +38,7 @@ class ConnectionLimits:
 
 
 class Listener(ThreadingHTTPServer):
-    """IPv6 where the address is one, and then IPv4, too. `say` is told of defects. Raises OSError."""
+    """Listens on IPv4, or, for an IPv6 address, on both. `say` gets messages about defects. Raises OSError."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
         return str(self.connection.getsockname()[0])
 
     def has_token(self, token: str) -> bool:
-        """Whether the client shows it. An empty one is nobody's."""
+        """Whether the client sent the token; False for an empty one."""
         given = self.headers.get("Authorization", "")
         expected = f"Bearer {token}".encode()
         return bool(token) and hmac.compare_digest(expected, given.encode("utf-8", "replace"))

@@ -71,7 +71,7 @@ class ServedImage:
 
 
 class Cancelled(Exception):
-    """Somebody else wants the target, or the server ends."""
+    """Another deployment needs the target, or the server ends."""
 
 
 class IscsiWriter:
@@ -86,7 +86,7 @@ class IscsiWriter:
         self._patience, self._told = patience, progress
         self._cancelled = threading.Event()
         self.finished = threading.Event()
-        """Set by whoever runs it, when nothing of it is left."""
+        """Set by the thread that runs it, once nothing of it is left."""
 
     def cancel(self) -> None:
         """From another thread: ends what is under way within a second; `write` then raises Cancelled."""

@@ -35,7 +35,7 @@ _KEYS: Final = {
     "method": "iscsi or pull",
     "mac": "the network interface that the machine boots by",
     "address": "what the machine may say its address is, where that is not the one it is seen to have",
-    "deployment": "a number; another one than that of the last deployment has the machine deployed again",
+    "deployment": "a number; if it differs from that of the last deployment, the machine is deployed again",
     "persistent_state": "keep or wipe",
     "disk": "disks by name, serial=, wwn=, path=, id= or size=, divided by commas; the first one there is written to",
     "iqn": "the name of the iSCSI target",
@@ -78,7 +78,7 @@ class Machine:
     wipe: bool = False
     disk: str = ""
     iqn: str = ""
-    """Empty where nobody said."""
+    """Empty if not given."""
     cmdline: str = ""
     portal: MachinePlace | None = None
     word: MachinePlace | None = None

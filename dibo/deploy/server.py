@@ -9,8 +9,8 @@
     GET  /boot.ipxe    a script for iPXE: with ?mac= that of a machine
     GET  /kernel, /ramdisk
 
-Whoever connects has little to spend: a request of at most MOST_BODY bytes, within seconds, on one of so many
-connections (dibo/deploy/http_server.py).
+Clients are limited: a request has at most MOST_BODY bytes, must come within seconds, and the number of connections
+is limited (dibo/deploy/http_server.py).
 
 Keys are compared in constant time, and are in no message, no argument of a program, and no answer but one: a script for
 iPXE has a key in it. It is drawn for that deployment, counts from the address alone that asked for it, and as long as a
@@ -79,7 +79,7 @@ class ServerSettings:
     pull_seconds: float = 120.0
     limits: ConnectionLimits = LIMITS
     token: str = field(default="", repr=False)
-    """Who shows it may list the machines; nobody, where it is empty."""
+    """Clients that send it may list the machines; if it is empty, no client may."""
     tls: ServerCertificate | None = None
 
 

@@ -44,7 +44,7 @@ class Status:
     state: State = State.WAITING
     since: float = 0.0
     heard: float = 0.0
-    """When something was last heard of it, or done to it."""
+    """When the machine last responded, or was last changed."""
     address: str = ""
     written: int = 0
     total: int = 0
@@ -68,7 +68,7 @@ class Status:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether somebody who is not the machine could get in its way."""
+        """Whether another client could interfere with the machine."""
         return self.state is State.BOOTING or self.state not in SETTLED
 
     def wants_deployment(self, machine: Machine) -> bool:
@@ -139,7 +139,7 @@ def judge(form: Form, machine: Machine, status: Status, *, peer: str) -> None:
 
 
 def _is_of_another(form: Form, status: Status) -> bool:
-    """A report, of another address than the one that began. Whoever begins anew may have another one."""
+    """Whether a report comes from an address other than the one that began. A new beginning may have any address."""
     begins = not form.error and form.state in ("", "started")
     return not begins and status.state not in SETTLED and form.address != status.address
 

@@ -1,5 +1,5 @@
-"""Files of a root that change on the way to a disk: what a root that nobody prepared lacks, and those that say how the
-disk is laid out: fstab and GRUB's menu, made to speak of the disk at hand."""
+"""Files of a root that change on the way to a disk: those that an unprepared root lacks, and those that depend on the
+layout of the disk: fstab and GRUB's menu."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _place(tree: Mounted, path: PurePosixPath, epoch: int) -> Place:
 
 
 def _put(tree: Mounted, place: Place, new: Node, contents_of: ContentsOf) -> None:
-    """`new` in place of what is there, and its bytes to its file system."""
+    """Put `new` in place of an existing file, and write its bytes to its file system."""
     mount, directory, name = place
     old = (directory.children or {}).get(name)
     tree.put(directory, name, new)

@@ -3,7 +3,7 @@
     GPT    0 boot sector   1..33 table                2040 text   2048 partitions; core image in that for it   table
     MBR    0 boot sector   1.. core image             2040 text   2048 partitions
 
-File systems are written by somebody else, straight to the same target. Nothing here touches their ranges.
+Other modules write the file systems, straight to the same target. Nothing here touches their ranges.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _wants_core(table: TableType, layout: Layout) -> bool:
 def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None:
     """Write the disk to `target`, which has `placement.size` bytes and reads as zeros but where file systems are.
 
-    Raises LayoutError when the layout wants something of the root that `boot` has not, or that does not fit. The table
+    Raises LayoutError if the layout needs a boot file that `boot` lacks, or one that does not fit. The table
     is written last: a disk without one is not a disk yet.
     """
     _check_wanted(placement, boot)

@@ -1,6 +1,6 @@
 """The boot files of a root: whether it has them, what is missing otherwise, and their bytes.
 
-A manifest in the root names them (dibo.disk.boot_files). Whoever loads the tree keeps the bytes of `KEPT_FILES`.
+A manifest in the root names them (dibo.disk.boot_files). The tree must be loaded with the bytes of `KEPT_FILES`.
 """
 
 from __future__ import annotations

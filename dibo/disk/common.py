@@ -53,7 +53,7 @@ def placement_of(plan: DiskPlan) -> Placement:
 
 @contextmanager
 def targets_of(plan: DiskPlan, targets: DiskTargets) -> Iterator[Target]:
-    """One target for all the disks that are wanted."""
+    """One target for all requested disks."""
     with ExitStack() as stack:
         opened: list[Target] = []
         for kind, path in (("raw", targets.raw), ("qcow2", targets.qcow2)):
@@ -69,7 +69,7 @@ def open_disk(plan: DiskPlan, kind: str, path: Path) -> AbstractContextManager[T
 
 def load_root(source: DiskSource, limits: Limits, places: Contents, report: Report) -> Tree:
     """Read the root, the bytes of its files to `places`; what engines leave in one that dibo built is taken out. The
-    tree has the digests of its layers where a manifest is wanted."""
+    tree has the digests of its layers if a manifest is requested."""
     root = source.root
     ledger = Ledger(built=True) if root.built and source.manifest is not None else None
     tree = load(
@@ -105,7 +105,7 @@ def boot_files_of(tree: Node, request: DiskRequest, hooked: HookedDisk | None) -
 
 
 def needs_boot_files(request: DiskRequest) -> bool:
-    """Whether a disk is wanted that has a place for them."""
+    """Whether a disk is requested that has a place for them."""
     return request.has_disk and request.layout is not None and wants_boot_files(request.layout)
 
 
@@ -130,7 +130,7 @@ class _Seen(Exception):
 
 
 class _Lookout:
-    """Whether a file is wanted for boot files, by its path. Raises _Seen once all that is needed came by."""
+    """Whether a file is needed for boot files, by its path. Raises _Seen once all of them were read."""
 
     def __init__(self) -> None:
         self._kinds: set[bytes] = set()
@@ -147,7 +147,7 @@ class _Lookout:
 
 
 def boot_templates() -> BootTemplates:
-    """What dibo has for roots that nobody prepared."""
+    """Boot files of dibo's own, for unprepared roots."""
     directory = resources.shared("flavours") / "boot-files" / "files"
     unit = resources.shared("containerfiles") / "runner" / "first-boot" / "dibo-ssh-host-keys.service"
     files = {path.name: path.read_bytes() for path in directory.iterdir()}
@@ -163,7 +163,7 @@ def adapt_to(
     prepared: PreparedRoot,
 ) -> None:
     """Put what was prepared into the tree, then have fstab and GRUB's menu speak of a disk with the layout of
-    `request`. Of a root that dibo did not build, fstab stays as it is unless somebody laid out the disk for it."""
+    `request`. Of a root that dibo did not build, fstab stays as it is unless a layout was given."""
     install(mounted, prepared, contents_of, epoch=source.epoch)
     if request.layout is not None:
         adapt(

@@ -1,7 +1,7 @@
 """From a root to artefacts: the second half of the spine.
 
-A root is read once; the bytes of its files go to their places as they stream by: into the file system of every disk
-that is wanted, and into a spool for the converters that take a tar. What takes a raw disk is made of that file
+A root is read once; the bytes of its files go to their places as they stream by: into the file system of every
+requested disk, and into a spool for the converters that take a tar. What takes a raw disk is made of that file
 afterwards. All files get their names together, at the end.
 """
 
@@ -53,7 +53,7 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
 
 
 def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs) -> None:
-    """Write checksums and the manifest, where they are wanted."""
+    """Write checksums and the manifest, if they are requested."""
     request = plan.request
     sums = tuple(map(outputs.checksum, request.paths)) if request.checksums else ()
     if plan.source.manifest is not None:

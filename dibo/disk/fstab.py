@@ -22,7 +22,7 @@ _LINKS: Final = "/dev/disk/by-root-disk"
 _EARLY: Final = (PurePosixPath("/usr"), PurePosixPath("/etc"))
 _UNCONFIGURED: Final = b"# UNCONFIGURED"
 _CHECKED: Final = ("ext4", "ext3", "ext2", "vfat")
-"""What fsck looks at before it is mounted; xfs and btrfs look after themselves."""
+"""File systems that fsck checks before they are mounted; xfs and btrfs need no fsck."""
 
 
 def source(partition: PlacedPartition) -> str:

@@ -36,7 +36,7 @@ def start_size(layout: Layout | None, *, size: int, set_by: str) -> tuple[int, s
 
 
 def settled(layout: Layout | None, *, set_by: str) -> Layout | None:
-    """The layout once it is known who set the size: a disk is as small as fits only where nobody set one."""
+    """The layout once it is known who set the size: a disk is as small as fits only if no size was set."""
     if layout is None or (layout.size is Sizing.FIT and set_by == DEFAULT_SIZE_SET_BY):
         return layout
     return replace(layout, size=None)

@@ -1,10 +1,10 @@
-"""A disk that somebody else laid out: what is where on it, and what dibo adds.
+"""A disk that hooks partitioned: where its partitions are, and what dibo adds.
 
     GPT    core image in the partition for it (bios-boot), the files for UEFI in the EFI system partition
     MBR    core image in the gap between sector 0 and the first partition; an EFI system partition (0xef) as above
 
-What whoever made the disk wrote to a partition stays; dibo fills the one that the root goes to, and an EFI system
-partition that is empty.
+What hooks wrote to partitions stays; dibo fills the partition of the root, and an EFI system partition that is
+empty.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PartitionedDisk:
 
     @property
     def is_to_boot(self) -> bool:
-        """Whether whoever made the disk wants a machine to boot from it."""
+        """Whether the disk has a partition to boot from."""
         kinds = [place.kind for place in self.table.places]
         active = any(place.active for place in self.table.places)
         return active or _BIOS_BOOT in kinds or any(kind in _ESP for kind in kinds)
@@ -66,7 +66,7 @@ class PartitionedDisk:
 
 
 def check_table(table: Table, size: int) -> None:
-    """Raises LayoutError where partitions lie on each other, on the table, or beyond the disk of `size` bytes."""
+    """Raises LayoutError if partitions overlap each other or the table, or end beyond the disk of `size` bytes."""
     before: PartitionPlace | None = None
     for place in sorted(table.places, key=lambda place: place.offset):
         if place.offset < SECTOR or place.offset + place.size > size:

@@ -251,7 +251,7 @@ def _fstab(root: Node) -> bytes:
 
 
 _ESP_LINE: Final = b"LABEL=UEFI /boot/efi vfat umask=0077,nofail 0 1"
-"""nofail: the same root also boots where nobody made an EFI system partition."""
+"""nofail: the same root also boots from a disk without an EFI system partition."""
 
 
 def _is_of_a_disk(line: bytes) -> bool:

@@ -38,7 +38,7 @@ class DiskRequest:
     layout: Layout | None
     """None makes a bare file system."""
     layout_given: bool = True
-    """Whether somebody laid out the disk for this root: flavours, the image itself, or the user."""
+    """Whether the layout is one for this root: from flavours, the image itself, or the user."""
     layout_of_a_file: bool = False
     """Whether a file of the user's said so."""
     filesystem: str
@@ -53,7 +53,7 @@ class DiskRequest:
     checksums: bool = True
     """Whether `NAME.sha256` goes beside each artefact."""
     loop: bool = False
-    """Whether the user wants disks to be made on a loop device."""
+    """Whether the user requested a loop device."""
 
     def path(self, kind: str) -> Path:
         return output_path(self.output, kind)
@@ -195,7 +195,7 @@ def choice_of(
 
 
 def needs_directory(request: DiskRequest, *, loop: bool) -> bool:
-    """Whether the root is wanted in a directory, besides its layers."""
+    """Whether the root is needed in a directory, besides its layers."""
     if not request.has_disk:
         return False
     if request.layout is None:
@@ -208,9 +208,9 @@ def needs_directory(request: DiskRequest, *, loop: bool) -> bool:
 
 
 def decide_loop(request: DiskRequest, *, directory: bool, report: Report) -> bool:
-    """Whether the disk is made on a loop device: where the user wants that, and where nothing less will do, which is
-    said. `directory` says whether the root is to be had in one. Raises LoopError where that needs root, LayoutError for
-    a root that neither way makes, ToolMissing."""
+    """Whether the disk is made on a loop device: if the user requests it, or if no other method works, which is
+    reported. `directory` says whether the root is to be had in one. Raises LoopError where that needs root, LayoutError
+    for a root that neither way makes, ToolMissing."""
     if request.loop or not request.has_disk:
         return request.loop
     if not directory and request.root_type in ELDERS:

@@ -92,7 +92,7 @@ def _is_own(choice: Choice | None) -> bool:
 
 
 def _estimate(part: PlacedPartition, mounted: Mounted, root_type: str) -> int:
-    """Of what others make, nobody can say exactly what it takes: a little more than was ever seen."""
+    """The space of a file system that another program makes: not known exactly, so a little more than measured."""
     top = mounted.tops[part.wish.mount] if part.wish.mount is not None else Node(0o040755)
     usage = measure(top)
     free = (part.wish.headroom or DEFAULT_HEADROOM).of(usage.bytes)

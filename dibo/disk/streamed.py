@@ -39,7 +39,7 @@ class TooSmall(Exception):
 
 class FileSystems:
     """The writers for the partitions of `placement`: those in `writers` for these, dibo's own for others, but none for
-    those in `others`, which somebody else fills from the contents given there."""
+    those in `others`, which are filled elsewhere from the contents given there."""
 
     def __init__(
         self,

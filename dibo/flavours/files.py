@@ -58,8 +58,8 @@ def copy_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> None
 
 
 def clone_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> None:
-    """The same for files in a copy of dibo's own, which nobody changes: not hashed again, and sharing the copy's blocks
-    where the file system can. Each is a file of its own, so that its link count is 1 with every engine."""
+    """The same for files in dibo's own copy, which does not change: they are not hashed again, and share the copy's
+    blocks where the file system can. Each is a file of its own, so that its link count is 1 with every engine."""
     for file in files:
         source, copy = origin / file.path, target / file.path
         try:

@@ -2,7 +2,7 @@
 
 - files that mean something to other builders of images, and nothing to dibo
 - a distribution whose name is nearly one that dibo's bases have
-- a default with a `$NAME` in it, which nobody replaces
+- a default with a `$NAME` in it, which is not replaced
 - a variable whose name speaks of a secret, and that is set
 
 A package name with `$NAME` that no flavour declares is an error, since such a step can never run.

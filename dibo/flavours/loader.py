@@ -227,7 +227,7 @@ def _is_executable(directory: Path, file: FlavourFile) -> bool:
 
 
 def load_wishes(flavour: Flavour) -> RamdiskRequests:
-    """What a flavour wants in a ramdisk. Raises FlavourError."""
+    """What a flavour requests in a ramdisk. Raises FlavourError."""
     files = {}
     for file in flavour.ramdisk:
         path = flavour.directory / file.path

@@ -1,4 +1,4 @@
-"""What a flavour wants in a ramdisk, as its author wrote it.
+"""What a flavour requests in a ramdisk, as its author wrote it.
 
     my-flavour/
         binary-deps          programs by name, one or several a line; `#` begins a comment
@@ -31,7 +31,7 @@ def is_ramdisk_file(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedName:
-    """A program or module that is wanted, and where that is written."""
+    """A requested program or module, and where the request is written."""
 
     text: str
     flavour: str
@@ -56,7 +56,7 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RamdiskRequests:
-    """What one flavour wants in a ramdisk."""
+    """What one flavour requests in a ramdisk."""
 
     flavour: str
     programs: tuple[RequestedName, ...] = ()

@@ -183,7 +183,7 @@ def _environment(value: object, origin: str) -> tuple[tuple[str, str], ...]:
 
 
 def _text(value: str | float | bool | None) -> str:
-    """YAML's scalars as a shell would want them: nothing for null, true and false as written."""
+    """YAML's scalars as text for a shell: nothing for null, true and false as written."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

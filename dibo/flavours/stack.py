@@ -1,7 +1,7 @@
 """From the flavours asked for to all that are needed, in order.
 
-The order is the one people say: flavours as asked for, from left to right, each right after what it needs and nobody
-before it brought. No graph sort: the same words in the same order always give the same stack.
+The order follows the request: flavours from left to right, each right after those that it needs and that are not in
+the stack yet. No graph sort: the same words in the same order always give the same stack.
 """
 
 from __future__ import annotations

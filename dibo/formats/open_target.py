@@ -32,7 +32,7 @@ def open_target(
 
 
 def qcow2_compression(options: Mapping[str, str]) -> Compression:
-    """Raises UsageError for a word that is none of ours."""
+    """The compression of qcow2 images. Raises UsageError for an unknown word."""
     word = options.get(COMPRESSION, "") or Compression.ZLIB
     try:
         return Compression(word)

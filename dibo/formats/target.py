@@ -1,6 +1,6 @@
 """What disks are written to: bytes by offset, in any order, on ground that reads as zeros.
 
-A plain file is one; a qcow2, whose clusters are compressed as they fill up, another. Whoever lays out a disk knows
+A plain file is one; a qcow2, whose clusters are compressed as they fill up, another. Code that lays out a disk knows
 only this.
 """
 

@@ -1,7 +1,7 @@
 """An image of a root file system, wherever it is: its config, and its layers as they are stored.
 
-Whoever finds an image (dibo.sources) fills this in; whoever reads layers (dibo.layers) checks every byte against the
-digests here, so that a source need not.
+A source (dibo.images.sources) fills this in. The reader of layers (dibo.images.layers) checks every byte against the
+digests here, so that sources need not.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Layer:
     """The bytes as they are stored, from the start. It and the Reader may raise ImageError, RegistryError,
     Unreachable."""
     digest: str | None
-    """Of the bytes as stored, `sha256:…`; None where nobody said."""
+    """Of the bytes as stored, `sha256:…`; None if not known."""
     size: int | None
-    """Bytes as stored; None where nobody said."""
+    """Bytes as stored; None if not known."""
     diff_id: str | None
-    """Digest of the tar itself; None where nobody said."""
+    """Digest of the tar itself; None if not known."""
     media_type: str = ""
     """What the manifest says; the content decides."""
 

@@ -74,7 +74,7 @@ class Platform:
 
 
 def split_architecture(text: str) -> tuple[str, str]:
-    """Debian's word and the variant of what somebody asks for: `amd64`, `x86_64`, `amd64/v2`, `linux/arm64`."""
+    """Debian's word and the variant of a requested architecture: `amd64`, `x86_64`, `amd64/v2`, `linux/arm64`."""
     name, _, variant = text.removeprefix("linux/").partition("/")
     name, variant = normalize(name, variant)
     word = Platform(os="linux", architecture=name, variant=variant).debian

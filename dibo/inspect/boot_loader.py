@@ -123,7 +123,7 @@ def version_of(entry: BootEntry) -> str:
 
 
 def expand(words: list[str], variables: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Arguments without those that are the boot loader's own, and the names of variables that ought to be known."""
+    """Arguments without those that are the boot loader's own, and the names of variables without a value."""
     arguments: list[str] = []
     missing: list[str] = []
     for word in words:

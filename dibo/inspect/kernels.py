@@ -10,7 +10,7 @@
     /usr/lib/modules/VERSION/vmlinuz                        where nothing else has that version
 
 /boot may be a volume of its own; then all of it lies at its top. Names that are not plain, printable ASCII are left
-out: no kernel is called so, and they go to a terminal. What the boot loader names counts before names that go together.
+out: no kernel is called so, and they go to a terminal. What the boot loader names counts before names that match.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ A daemon is found as docker's own command finds it: DOCKER_HOST, then the contex
 
 Everything here goes over the API (https://docs.docker.com/reference/api/engine/), so the daemon may be on another
 machine: no path of this one is ever named to it. `ssh://` is a forwarded socket (ssh(1), -L), not the SDK's own
-transport, which wants a second implementation of ssh and cannot carry a terminal.
+transport, which needs a second implementation of ssh and cannot carry a terminal.
 
-What the SDK raises becomes EngineError here; nobody else knows its exceptions.
+What the SDK raises becomes EngineError here; no other module knows its exceptions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _BROKEN: Final = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
 def seems_there() -> bool:
-    """Whether somebody named a daemon, or the socket of one is there. Asks nobody, and loads nothing of docker's."""
+    """Whether the environment names a daemon, or the socket of one exists. Connects to none, and loads no SDK."""
     named = any(os.environ.get(name) for name in ("DOCKER_HOST", "DOCKER_CONTEXT"))
     return named or USUAL_SOCKET.exists() or _rootless_socket(os.environ).exists()
 
@@ -131,7 +131,7 @@ class Daemon:
             return str(self._client.version()["Arch"])
 
     def has_containerd_store(self) -> bool:
-        """Whether images are in containerd's store, which wants every layer in what it loads."""
+        """Whether images are in containerd's store, which needs every layer in what it loads."""
         if self._containerd is None:
             with self._asking("how it stores images"):
                 status = self._client.info().get("DriverStatus") or []
@@ -223,7 +223,7 @@ class Daemon:
             _surely(lambda: self._client.remove_image(image, force=True))
 
     def discard(self, identity: str) -> None:
-        """Remove an image that has no name, unless somebody uses it."""
+        """Remove an image that has no name, unless it is in use."""
         with contextlib.suppress(NotThere, InUse), self._asking(f"to remove {identity}"):
             _surely(lambda: self._client.remove_image(identity))
 
@@ -304,7 +304,7 @@ class NotThere(EngineError):
 
 
 class InUse(EngineError):
-    """What was asked for cannot be while something else uses it."""
+    """Not possible while something else uses the object."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a container of dibo's is like, as the docker API wants it said."""
+"""The configuration of dibo's containers, in the form of the docker API."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One process at a time does a thing that has a name: builds the layer of a key, say. Others wait, and say for whom.
 
-A file of the name is locked (flock(2)), so that whoever holds it gives it up when it ends, however it ends. It is
-removed before that; whoever waited for a file that is gone by then takes a new one.
+A file of the name is locked (flock(2)), so that its holder releases it when it ends, however it ends. The file is
+removed before that; a process that waited for a removed file takes a new one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST: Final = 300
 
 @contextlib.contextmanager
 def exclusive(directory: Path, name: str, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
-    """Hold `name` of `directory`; whether somebody else held it before. `on_wait` gets the holder, as `process 17
+    """Hold `name` of `directory`; whether another process held it before. `on_wait` gets the holder, as `process 17
     (command)`, once. May raise OSError."""
     directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     path, waited = directory / name, False
@@ -51,7 +51,7 @@ def exclusive(directory: Path, name: str, *, on_wait: Callable[[str], None]) -> 
 
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Use, together with others, what `path` stands for; waits while somebody has it alone. May raise OSError."""
+    """Use, together with others, what `path` stands for; waits while a process holds it alone. May raise OSError."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield

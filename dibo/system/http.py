@@ -2,12 +2,12 @@
 
 Two questions: `get` for a small text that may not have changed, `download` for a large file whose sha256 is
 known beforehand. A download is kept as `NAME.part` beside its final name and goes on where it broke off
-(RFC 9110, Range and If-Range); two processes that want the same file take turns by flock(2); nothing has
+(RFC 9110, Range and If-Range); two processes that need the same file take turns by flock(2); nothing has
 the final name before its sha256 was right.
 
 What may pass (a reset, a time-out while reading, a short read, 408, 429, 5xx) is tried again, three times
-in ten seconds. What will not (other 4xx, a certificate) is not, and neither is a server that nobody can
-reach, or that sends too slowly: offline is a normal state, and callers have an answer to it. A download that fails
+in ten seconds. What will not (other 4xx, a certificate) is not, and neither is a server that cannot be
+reached, or that sends too slowly: offline is a normal state, and callers have an answer to it. A download that fails
 leaves nothing; what a killed process left is taken up. Proxies come from the environment (dibo.system.proxies).
 """
 
@@ -47,7 +47,7 @@ Progress = Callable[[int, int | None], None]
 LARGEST_DOWNLOAD: Final = 64 << 30
 """Bytes; a server that sends more is given up."""
 DOWNLOADS: Final = RetryPolicy(connect=30.0, pauses=(0.5, 2.0, 6.0))
-"""How patiently files are asked for, unless somebody says otherwise."""
+"""The default policy for downloads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,7 @@ class _Part:
 
 
 class _Body:
-    """The body of a response, read no more slowly than the policy wants, and no further than it may be large."""
+    """The body of a response, read no more slowly than the policy allows, and up to the allowed size."""
 
     def __init__(self, url: str, response: http_client.HTTPResponse, policy: RetryPolicy) -> None:
         self._url = url

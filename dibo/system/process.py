@@ -107,7 +107,7 @@ class ProcessOptions:
     """-1 is our own."""
     pass_fds: Sequence[int] = ()
     timeout: float | None = None
-    """Seconds that it may run for, from when somebody waits for it."""
+    """Seconds that it may run for, counted from the start of the wait for it."""
 
 
 _NO_STREAMS = Streams()
@@ -216,7 +216,7 @@ class Process:
         self._popen.wait()
 
     def _sweep(self) -> None:
-        """Kill what is left of the child's session and descendants, and orphans that nobody else started."""
+        """Kill what is left of the child's session and descendants, and orphans that no other process started."""
         deadline = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < deadline:
             left = _left_behind(self._popen.pid)

@@ -87,7 +87,7 @@ class Task:
 
 
 def answer(text: str) -> None:
-    """What was asked for, on stdout."""
+    """Print the answer of a command, on stdout."""
     print(text)
 
 

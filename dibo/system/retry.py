@@ -84,7 +84,7 @@ class RateGuard:
         """Of the last window, for people."""
 
     def is_too_slow(self, read: Callable[[], bytes]) -> tuple[bytes, bool]:
-        """What `read` returns, and whether the last window brought less than the policy wants."""
+        """What `read` returns, and whether the last window brought less than the policy requires."""
         policy = self._policy
         began = policy.clock()
         data = read()

@@ -47,7 +47,7 @@ def interruptible() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into Interrupted, once: cleaning up is not interrupted again.
 
     The exception comes at any line of dibo's own, but not between the taking of a lock and the block that gives it
-    back: a worker would wait for that lock for ever, and whoever joins the worker too. SIGALRM is used for that.
+    back: a worker would wait for that lock for ever, and a join of the worker too. SIGALRM is used for that.
     """
     first: list[int] = []
 

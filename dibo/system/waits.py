@@ -1,7 +1,7 @@
-"""Waits that a signal ends, whichever thread waits: pauses, and sockets that somebody reads from.
+"""Waits that a signal ends, whichever thread waits: pauses, and sockets that are read from.
 
 Python runs a signal's handler in the main thread alone. A thread that waits for a slow server would go on waiting, and
-whoever joins it too; so the handler (dibo.system.signals.interruptible) calls `stop`, which shuts down every
+a join of it too; so the handler (dibo.system.signals.interruptible) calls `stop`, which shuts down every
 socket that is watched here: the thread reads its end, and ends with an error.
 """
 
@@ -56,7 +56,7 @@ def stopped() -> bool:
 
 
 def pause(seconds: float) -> None:
-    """Sleep for so long, or until a signal comes."""
+    """Sleep for `seconds`, or until a signal comes."""
     end = clock() + seconds
     while not _stopped and (left := end - clock()) > 0:
         time.sleep(min(left, _STEP))

@@ -15,8 +15,8 @@ which half-written files and containers it left, and its processes carry DIBO_RU
 be removed now, at a daemon that does not answer, waits for another run.
 
 A journal is believed only as far as a run of this user can have written it: the cache and the run belong to the user,
-nobody else can write there, and each name has the form that the run with that identity gives. So a cache directory
-that somebody else prepared removes nothing.
+no other user can write there, and each name has the form that the run with that identity gives. So a prepared cache
+directory of another user removes nothing.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's 
 
 
 class Workspace:
-    """The cache directory, made and tagged when it is missing. Raises OutputError where it cannot be made, or is
-    somebody else's."""
+    """The cache directory, made and tagged when it is missing. Raises OutputError where it cannot be made, or
+    belongs to another user."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -85,7 +85,7 @@ class Workspace:
 
     @property
     def store_lock(self) -> Path:
-        """Shared by all that use layers of an engine's store, held alone by whoever removes some."""
+        """Shared by all that use layers of an engine's store, held alone while some are removed."""
         return self.root / "store.lock"
 
     @contextlib.contextmanager
@@ -336,7 +336,7 @@ def _require_trusted(directory: Path, *, owners: tuple[int, ...]) -> None:
 
 
 def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    """Whether `path` is of this kind, no symbolic link, this user's, and nobody else can write to it."""
+    """Whether `path` is of this kind, no symbolic link, this user's, and writable by no other user."""
     try:
         state = path.lstat()
     except OSError:

@@ -2,7 +2,7 @@
 
     bases/lists/<sha256 of its address>     JSON: address, list, signature, validators
 
-List and signature are one file, written whole, so what is kept always goes together; it is verified again
+List and signature are one file, written whole, so they always match; the signature is verified again
 each time it is read, so the cache need not be trusted. A server that does not answer leaves dibo with the
 last list; one that answers with a bad signature does not.
 """

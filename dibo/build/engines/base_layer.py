@@ -3,8 +3,8 @@ order in which files come to lie on a disk, is the same whichever engine builds.
 
 Nothing below /dev, which no engine may make in a user namespace and every machine makes itself; nothing on the root
 directory itself, of which engines say what they like; where systemd-resolved is installed, /etc/resolv.conf is its
-link, unless the base has a link or a file with bytes there. The tar is kept in a file, since engines want to know its
-size and digest before it comes.
+link, unless the base has a link or a file with bytes there. The tar is kept in a file, since engines need its size and
+digest first.
 """
 
 from __future__ import annotations

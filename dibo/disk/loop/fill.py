@@ -1,7 +1,7 @@
 """A tree into mounted file systems, while it is read.
 
-The bytes of files come first, and nobody knows their names yet (dibo.tree.node.Contents). They are written to numbered
-files of a directory in the same file system, and get their names by rename(2) when the tree is complete:
+The bytes of files come first, while their names are not known yet (dibo.tree.node.Contents). They are written to
+numbered files of a directory in the same file system, and get their names by rename(2) when the tree is complete:
 
     TOP/.dibo-HEX/0, 1, 2, …   ──►   TOP/usr/bin/env, …
 
@@ -178,7 +178,7 @@ class Filling:
             ) from error
 
     def _missing(self, root: Node) -> int:
-        """A guess, from what ext4 would want: nobody knows what the others take before they take it."""
+        """An estimate, from what ext4 would need: what the other file systems take is known only afterwards."""
         size = self._size
         return max(MIB, smallest(measure(root), at_least=size + MIB) * 11 // 10 - size)
 

@@ -1,4 +1,4 @@
-"""GRUB for BIOS, by the root's own `grub-install`: it knows which modules the root file system wants.
+"""GRUB for BIOS, by the root's own `grub-install`: it knows which modules the root file system needs.
 
 It runs in the mounted root, in namespaces of its own, with a /dev that holds the loop device and next to nothing else.
 That /dev, /tmp and /run are file systems in memory, so nothing that is cleared away there is the machine's; processes

@@ -1,4 +1,4 @@
-"""File systems that the kernel writes: mkfs, mounts that nobody else sees, contents by the stream, `grub-install` last.
+"""File systems that the kernel writes: mkfs, private mounts, contents from the stream, `grub-install` last.
 
 /dev/loop0p2 ─ mkfs ─ mount ─ TOP/root    ◄── Filling of the root file system
 /dev/loop0p3 ─ mkfs ─ mount ─ TOP/var     ◄── Filling of another

@@ -1,6 +1,6 @@
 """An ext2 or ext3 root file system, filled from a root by `mke2fs -d` inside the engine's namespace.
 
-ext4, which is what nearly everybody wants, dibo writes itself (dibo.formats.ext4); its elders have neither extents nor
+dibo writes ext4, which nearly all users choose, itself (dibo.formats.ext4); ext2 and ext3 have neither extents nor
 flexible block groups, and are not worth a second writer.
 
 It is written in place, at its offset in the disk, so nothing is copied afterwards. What the file system is made of

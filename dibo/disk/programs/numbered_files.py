@@ -1,4 +1,4 @@
-"""The bytes of files in numbered files of a directory, for programs that want a path for each."""
+"""The bytes of files in numbered files of a directory, for programs that need a path for each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """ext4 file systems, written once, in a stream: README.md beside this file says how; and read, with ext2 and ext3.
 
 Others use the names below to write, and `reader.Ext`, a FileSystem, to read. `structures` has what both know: fields,
-features, flags. `layout` has the geometry that follows from a size, for whoever must know it beforehand.
+features, flags. `layout` has the geometry that follows from a size, for callers that need it beforehand.
 """
 
 from dibo.formats.ext4.data import Content

@@ -41,7 +41,7 @@ class Content:
 
 
 class DataWriter:
-    """The first half of the writer: files. `Contents` for whoever reads trees. Not for several threads at once."""
+    """The first half of the writer: files. It is `Contents` for readers of trees. Not for several threads at once."""
 
     def __init__(self, target: Target, parameters: Parameters) -> None:
         self.parameters = parameters

@@ -32,7 +32,7 @@ _DOTS: Final = struct.Struct("<IHBB4sIHBB4s").pack
 _TAIL: Final = struct.Struct("<IHBBI")
 _USABLE: Final = BLOCK - _TAIL.size
 _FILL: Final = _USABLE * 4 // 5
-"""Bytes of entries in a block of an indexed directory: names that come later want room. As e2fsck -D leaves it."""
+"""Bytes of entries in a block of an indexed directory: the rest is room for later names. As e2fsck -D leaves it."""
 _HALF_MD4: Final = 1
 _ROOT_PAIRS: Final = 507
 _NODE_PAIRS: Final = 510

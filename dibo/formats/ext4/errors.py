@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 class Ext4Error(Exception):
-    """The tree, or how the writer was used, does not go into an ext4 file system. The message says what and where."""
+    """The tree cannot be stored in an ext4 file system, or the writer was used wrongly. The message says what and
+    where."""
 
 
 class NoSpace(Ext4Error):

@@ -1,7 +1,7 @@
 """Places for what has no fixed one, once it is known how much there is: and so, how large a file system must be.
 
 After the data come bitmaps and inode tables, then the journal, then single blocks: directories and such. The first two
-want to lie in one piece; single blocks fill what remains.
+should lie in one piece; single blocks fill what remains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the writer needs to know of a tree: a protocol, so that it depends on nobody's classes."""
+"""What the writer needs to know of a tree: a protocol, so that it depends on no classes of its callers."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     directory, in each block: u32 inode (0: unused), u16 length of the entry, u8 of the name, u8 type, name
 
 Directories with an index (htree) are read as lists: the index hides in entries that are unused. Checksums are not
-looked at: what matters is checked by itself, and a reader that wants the kernel out of a damaged image should have
-it. Nor is the journal replayed; `needs_recovery` says that it would have to be. Linux kernel documentation:
+looked at: what matters is checked by itself, and it should be possible to read the kernel from a damaged
+image. Nor is the journal replayed; `needs_recovery` says that it would have to be. Linux kernel documentation:
 filesystems/ext4.
 """
 

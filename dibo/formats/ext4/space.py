@@ -1,7 +1,7 @@
 """Which blocks are free, once the data of all files has its place.
 
 Runs of free blocks, in order. Behind the last block of the file system lies one run without end: what is taken of it
-is what is missing, so nobody who takes blocks has to ask whether there are any.
+is what is missing, so callers need not ask whether blocks are left.
 """
 
 from __future__ import annotations

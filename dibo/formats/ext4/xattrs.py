@@ -131,7 +131,7 @@ def _hash(attribute: Attribute) -> int:
 
 
 def _acl(value: bytes) -> bytes:
-    """An access control list as ext4 keeps it: version 1, and an id only where an entry names somebody.
+    """An access control list as ext4 keeps it: version 1, and an id only in entries for a named user or group.
 
     `value` is as getxattr(2) gives it: version 2 u32, entries of tag u16, permissions u16, id u32
     (the kernel's include/uapi/linux/posix_acl_xattr.h)."""

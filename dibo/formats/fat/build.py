@@ -2,7 +2,7 @@
 
 Each takes the next free clusters, so that every chain is a run; directories come before what is in them, names in
 order. Files that were streamed to their places before (dibo.disk.fat_writer) stay there. Nothing is ever moved, the
-same files give the same bytes, and all that nobody uses stays a hole in the target.
+same files give the same bytes, and unused space stays a hole in the target.
 
     entry of a directory (32 bytes)
      0 alias, 8 + 3 bytes           14 u16 time, u16 date of creation     22 u16 time, u16 date of change

@@ -15,7 +15,7 @@
 
 Microsoft's fatgen103: "Boot Sector and BPB", "FAT Type Determination", "FAT Volume Initialization". What kind
 of FAT it is follows from the number of clusters and nothing else. Its tables leave a choice between FAT16 and
-FAT32 for 33 MiB to 512 MiB; FAT32 is taken, because UEFI wants it for a system partition on a hard disk
+FAT32 for 33 MiB to 512 MiB; FAT32 is taken, because UEFI requires it for a system partition on a hard disk
 (UEFI 2.10, 13.3.1), and some firmware insists.
 """
 

@@ -230,7 +230,7 @@ def with_guids(
     head: bytes, *, sector: int, of_partition: Callable[[int], UUID], of_disk: Callable[[], UUID]
 ) -> bytes:
     """`head` reaches to the end of the table's entries on a disk with sectors of `sector` bytes: the same with other
-    GUIDs, `of_partition` by number, and the checksums that go with them. A header that makes no sense stays as it
+    GUIDs, `of_partition` by number, and the checksums that go with them. An invalid header stays as it
     is."""
     fields = _Header._make(_HEADER.unpack_from(head, sector))
     if not _HEADER.size <= fields.header_size <= SECTOR or not _are_plausible(fields):
@@ -298,7 +298,7 @@ def decode(source: BinaryIO) -> PartitionTable:
 
 
 def read_either(read: Read, *, size: int) -> Copy:
-    """The table of a disk of `size` bytes that somebody else made, from whichever copy is sound. Raises GptError when
+    """The table of a foreign disk of `size` bytes, from whichever copy is sound. Raises GptError when
     neither is."""
     try:
         return read_copy(read, lba=1)

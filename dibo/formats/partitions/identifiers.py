@@ -1,7 +1,7 @@
 """Identifiers of its own for each disk that an image is written to.
 
 Two disks of one image have the same disk GUID and partition GUIDs, so nothing can tell them apart in one machine.
-Whoever writes an image to a disk replaces them, where the image says that nothing in it refers to them: MARK stands at
+Programs that write an image to a disk replace them, if the image says that nothing in it refers to them: MARK is at
 byte MARK_OFFSET, in sectors that no partition covers. A disk with an MBR has one identifier, its signature; the kernel
 derives the PARTUUID of each partition from it.
 """

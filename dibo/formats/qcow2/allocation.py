@@ -1,6 +1,6 @@
 """Where the clusters of a qcow2 are: which cluster of the disk lies where in the file, and what of the file is taken.
 
-Compressed data is packed byte by byte, clusters that do not shrink want a place of their own; if they took turns in one
+Compressed data is packed byte by byte, clusters that do not shrink need a place of their own; if they took turns in one
 row, each change would lose what is left of a cluster. So both take from stretches of 2 MiB of their own:
 
     │header│ compressed ····│ as they are │ compressed ···········│ as they are │ L2 tables, L1, refcounts │

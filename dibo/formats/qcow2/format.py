@@ -120,8 +120,8 @@ class Header:
         return -(-self.size // (self.cluster_size * self.entries_per_table))
 
     def check_contained(self) -> None:
-        """Raises Qcow2Error where the image names other files: it could name any, and whoever follows it reads them
-        (CVE-2024-32498)."""
+        """Raises Qcow2Error where the image names other files: it could name any, and a reader that follows it reads
+        them (CVE-2024-32498)."""
         if self.has_backing_file:
             raise Qcow2Error(
                 "is only the difference to another file, which it names (a backing file)",

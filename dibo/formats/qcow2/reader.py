@@ -3,7 +3,7 @@ the format.
 
 What a reader must know beyond what dibo writes: clusters of 512 bytes to 2 MiB; bit 0 of an L2 entry, which says that
 a cluster reads as zeros whatever its offset is; snapshots, dirty bits and reference counts, which do not matter to
-somebody who only reads the disk as it is now. A backing file or an external data file is some other file that the
+a reader of the disk as it is now. A backing file or an external data file is some other file that the
 image names: it is not followed, since an image could name any. Neither are extended L2 entries known, nor encryption.
 """
 

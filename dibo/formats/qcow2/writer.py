@@ -40,7 +40,7 @@ _MOST_THREADS: Final = 8
 
 
 class _Part:
-    """A cluster that lacks something; `left` bytes of it, or None where nobody counts any more."""
+    """A cluster that lacks something; `left` bytes of it, or None when they are no longer counted."""
 
     __slots__ = ("data", "left")
 

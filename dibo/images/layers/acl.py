@@ -26,7 +26,7 @@ _SHORT: Final = {b"u": b"user", b"g": b"group", b"m": b"mask", b"o": b"other"}
 
 
 def from_text(value: bytes) -> bytes | None:
-    """None where an entry is none, or names somebody without an id: who that is only a whole tree could say."""
+    """None if an entry is invalid, or names a user or group without its id, which only the whole tree could tell."""
     entries = []
     for line in value.replace(b"\n", b",").split(b","):
         line = line.partition(b"#")[0].strip()

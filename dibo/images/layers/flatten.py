@@ -110,7 +110,8 @@ class _Stacking:
                     children[name] = node
 
     def _directory(self, upper: LayerDirectory, below: Node | None, path: _Path) -> Node | None:
-        """What `upper` is put on: what is there, or a new directory. None where it goes elsewhere, or nowhere."""
+        """The directory that `upper` is put on: the existing one, or a new one. None if it goes elsewhere, or
+        nowhere."""
         if below is not None and below.children is not None:
             return below
         if upper.implied and below is not None and stat.S_ISLNK(below.mode):

@@ -1,4 +1,4 @@
-"""What a layer may ask of us at most. Whoever reads untrusted layers needs numbers, not trust.
+"""Limits for layers, which may come from anywhere.
 
 What is kept in memory beside the tree, which has at most `entries` nodes, is bounded by `header_bytes`, `kept_bytes`,
 `window_bytes` and a few MiB of buffers. The defaults are far above what images have (the largest of public registries
@@ -47,4 +47,4 @@ class Limits:
     depth: int = 256
     """Directories in each other."""
     kept_bytes: int = 64 * MIB
-    """Of all files together whose bytes are kept in memory because the caller wants to read them."""
+    """Of all files together whose bytes are kept in memory because the caller reads them."""

@@ -59,7 +59,7 @@ class Tree:
     bytes: int
     """Of all files, with their holes, hard links counted once."""
     warnings: tuple[str, ...]
-    """What a user may want to know, each once."""
+    """Warnings for the user, each once."""
     digests: tuple[
         str, ...
     ] = ()  # of what each layer changes, the lowest first (dibo.images.layers.change_digest)
@@ -71,7 +71,7 @@ class LoadOptions:
 
     limits: Limits = Limits()  # noqa: RUF009  frozen
     keep: Keep = ()
-    """Files whose bytes are wanted in Node.data as well: by prefixes of their paths, without a leading slash, or by a
+    """Files whose bytes are kept in Node.data as well: by prefixes of their paths, without a leading slash, or by a
     function of the path."""
     clamp: int | None = None
     """In seconds since 1970: later times become it."""
@@ -103,7 +103,7 @@ def load(layers: Sequence[Layer], contents: Contents, options: LoadOptions = _DE
 
 
 def load_tar(stream: Reader, contents: Contents, options: LoadOptions = _DEFAULT) -> Tree:
-    """As `load`, of a whole root that comes as one tar with no digest, from whoever is trusted to have made it."""
+    """As `load`, of a whole root that comes as one tar without a digest, from a trusted origin."""
     layer = Layer(open=lambda: contextlib.nullcontext(stream), digest=None, size=None, diff_id=None)
     return load((layer,), contents, options)
 

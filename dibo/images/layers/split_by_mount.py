@@ -18,7 +18,7 @@ MAIN: Final = b""
 
 
 class Skipped:
-    """In place of what Contents would have given: where the bytes are in case they are wanted after all."""
+    """In place of what Contents would have given: where the bytes are, in case they are needed later."""
 
     __slots__ = ("entry", "layer", "path", "place")
 

@@ -42,12 +42,12 @@ class _End:
 
 
 class _Stopped(Exception):
-    """The caller wants no more."""
+    """The caller stops."""
 
 
 _END: Final = _End()
 _STOP: Final = _End()
-"""Put into all queues when the caller wants no more. Not an exception: raised again and again, it would keep frames."""
+"""Put into all queues when the caller stops. Not an exception: raised again and again, it would keep frames."""
 
 
 class Buffers:

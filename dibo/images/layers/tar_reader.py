@@ -41,7 +41,7 @@ _LONG_LINK: Final = b"\0linkpath"
 """GNU's, among the records of PAX, which count more. No keyword begins with a NUL."""
 _MAX_ID: Final = 0xFFFFFFFE
 _NOBODY: Final = 0xFFFFFFFF
-"""(uid_t)-1, which chown(2) takes for "as it is": whoever unpacks such an entry as root leaves it to root."""
+"""(uid_t)-1, which chown(2) takes for "as it is": a program that unpacks such an entry as root leaves it to root."""
 _MAX_TIME: Final = ((1 << 62) - 1) * 1_000_000_000
 """No file system has such times; those that a tree or a tar can have are kept."""
 _USED: Final = (b"path", b"linkpath", b"mtime", b"size", b"uid", b"gid")
@@ -59,7 +59,7 @@ class Archive:
 
     def __init__(self, chunks: Chunks, limits: Limits) -> None:
         self.oddities: dict[str, None] = {}
-        """What a user may want to know of the layer, in words that follow its name, each once."""
+        """Warnings about the layer, in words that follow its name, each once."""
         self.global_headers = 0
         self.name = b""
         """Of the entry at hand, for messages."""

@@ -27,7 +27,7 @@ ACL_KEYWORDS: Final = {
 _ACLS: Final = {keyword: name for name, keyword in ACL_KEYWORDS.items()}
 _KEPT: Final = frozenset((CAPABILITY, *ACL_KEYWORDS))
 _BOOKKEEPING: Final = (b"user.overlay.", b"trusted.overlay.", b"user.fuseoverlayfs.")
-"""What overlays note for themselves on every directory they touch: nobody misses it, so nobody is told."""
+"""What overlays note for themselves on every directory they touch: not needed elsewhere, so dropped without a word."""
 _STORAGE: Final = (b"user.overlay.", b"user.containers.", b"user.rootlesscontainers", b"user.fuseoverlayfs.")
 
 

@@ -74,12 +74,12 @@ class Answer:
         return str(self._response.links.get("next", {}).get("url", ""))
 
     def require_rate(self, slowest: int) -> None:
-        """Give the transfer up where it is slower than so many bytes a second."""
+        """Fail the transfer if it is slower than `slowest` bytes a second."""
         self._guard = RateGuard(replace(self._policy, slowest=max(slowest, self._policy.slowest)))
 
     def read(self, size: int, /) -> bytes:
         """`size` bytes as they are stored, fewer at the end. Raises Transient when the connection breaks, Unreachable
-        when bytes come more slowly than the policy wants."""
+        when bytes come more slowly than the policy allows."""
         pieces: list[bytes] = []
         while size > 0 and (piece := self._piece(size)):
             pieces.append(piece)

@@ -2,7 +2,7 @@
 dibo.images.registry.client.
 
 Manifests and small blobs come whole and checked; large blobs stream both ways in bounded memory, and a download that
-broke off goes on where it was (Range). Whoever reads a stream checks its digest, which here nobody has before the last
+broke off goes on where it was (Range). The reader of a stream checks its digest, which is known only after the last
 byte.
 
 `name` says the registry and the repository everywhere. All may raise Unreachable and RegistryError.

@@ -160,7 +160,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | Body | None = None,
     ) -> Answer:
-        """One answer whose status is one of `fine`, after a login where one is wanted. `path` is one of the
+        """One answer whose status is one of `fine`, after a login where one is required. `path` is one of the
         repository's, or a whole address. Raises Transient beside the errors."""
         url = path if "://" in path else f"{self.base}{name.repository}/{path}"
         action = "pull" if method in ("GET", "HEAD") else "delete" if method == "DELETE" else "push"
@@ -185,7 +185,7 @@ class Client:
         scope: tuple[str, str] | None,
     ) -> Answer:
         """One request, with what was granted for `scope` while it stays with our origin, and where it is sent on to.
-        Headers and forms with a login are sent on to nobody else."""
+        Headers and forms with a login are sent to no other origin."""
         sent = {"User-Agent": f"dibo/{__version__}", "Accept-Encoding": "identity", **(headers or {})}
         origin = urlsplit(url)[:2]
         for _ in range(_MOST_REDIRECTS + 1):

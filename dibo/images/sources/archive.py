@@ -1,6 +1,6 @@
 """Archives of images on disk: a tar, plain or compressed as a whole.
 
-A plain tar is read in place. A compressed one can be read only from its start, and layers are wanted from the last to
+A plain tar is read in place. A compressed one can be read only from its start, and layers are read from the last to
 the first, so it is decompressed into a file without a name, which the kernel frees with the last descriptor.
 """
 

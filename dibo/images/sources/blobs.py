@@ -1,8 +1,8 @@
 """From descriptors to an image: indexes followed to the manifest for an architecture, that one read, its layers found.
 
 What is common to registries, layouts, archives of layouts and skopeo's directories; they differ in how a blob is had
-(`Blobs`). Documents are checked against their digests here; the bytes of layers are not, whoever reads them does
-that (dibo.layers).
+(`Blobs`). Documents are checked against their digests here; the bytes of layers are checked by their reader
+(dibo.images.layers).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def find_image(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str
 
 
 def find_manifest(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str, name: str) -> Descriptor:
-    """What points at the manifest for `architecture`: what bases want to know. Raises as find_image does."""
+    """The descriptor of the manifest for `architecture`, for bases. Raises as find_image does."""
     return _Search(blobs, architecture=architecture, name=name).manifest(entries)[0]
 
 

@@ -1,4 +1,4 @@
-"""What buildah is told through its environment, whoever starts it."""
+"""The environment of buildah, wherever dibo starts it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dibo.system import resources
 
 
 def engine_environment() -> dict[str, str]:
-    """Settings that rootless builds want, unless the user chose others."""
+    """Settings that rootless builds need, unless the user chose others."""
     environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
     home = Path(os.environ.get("XDG_CONFIG_HOME", resources.home() / ".config"))
     configured = any(

@@ -8,7 +8,7 @@
 buildah says which image a name means; the rest is read from these files, whose shape has been the same for years
 (https://github.com/containers/storage, layers.go, images.go). A tar is made again file by file
 (dibo.images.sources.tarsplit),
-so nothing is exported first, and its digest is checked by whoever reads it. Where the store is made otherwise, `buildah
+so nothing is exported first, and its reader checks its digest. If the store has another format, `buildah
 push` writes the layers, uncompressed, to the run's directory, and they are read from there.
 """
 

@@ -140,7 +140,7 @@ def _strings(value: object) -> bool:
 
 
 def _same(name: str, tags: list[str]) -> bool:
-    """Whether a tag is what is wanted: `web` is `web:latest` and `docker.io/library/web:latest`."""
+    """Whether a tag means `name`: `web` is `web:latest` and `docker.io/library/web:latest`."""
     return name in tags or _full(name) in [_full(tag) for tag in tags]
 
 

@@ -59,7 +59,7 @@ class LayoutImages:
         return find_image(self, self._entries(), architecture=architecture, name=self._name)
 
     def digest(self, *, architecture: str) -> str:
-        """That of the image's manifest: what bases want to know. Raises as `image` does."""
+        """The digest of the image's manifest, for bases. Raises as `image` does."""
         return find_manifest(self, self._entries(), architecture=architecture, name=self._name).digest
 
     def read(self, descriptor: Descriptor) -> bytes:
@@ -99,7 +99,7 @@ class LayoutImages:
 
     def _is_image(self, entry: Descriptor) -> bool:
         """Whether it is an image or an index of images, and no signature, chart or other artefact beside them. What
-        cannot be read counts: whoever reads it says why."""
+        cannot be read counts: reading it later says why."""
         try:
             document = documents.parse(self.read(entry), description=entry.digest)
             if (

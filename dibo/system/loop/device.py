@@ -3,7 +3,7 @@
     LOOP_CTL_GET_FREE      which number is free
     LOOP_CONFIGURE         file and flags, in one step: there is no moment in which a device is set up and would stay
       LO_FLAGS_AUTOCLEAR   it detaches itself when the last one who has it open closes it, or dies
-      LO_FLAGS_PARTSCAN    whoever writes a table can have the kernel read it; its partitions go with the device
+      LO_FLAGS_PARTSCAN    the kernel can be told to read a new table; its partitions go with the device
     BLKPG                  add partitions one by one, for kernels that know no tables, and tables that lie elsewhere
 
     struct loop_config         struct loop_info64                    struct blkpg_partition
@@ -116,7 +116,7 @@ class LoopDevice:
             raise LoopError(f"cannot write {self.file} through {self.path}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let go, and wait until the kernel has done so too. Raises LoopError when somebody else holds the device."""
+        """Detach, and wait until the kernel has done so. Raises LoopError if another process holds the device."""
         if not self._let_go():
             return
         deadline = time.monotonic() + _SECONDS
@@ -197,7 +197,7 @@ def _open_device(number: int) -> int:
 
 
 def _ensure_node(path: Path, sysfs: Path) -> None:
-    """Where nobody keeps /dev (a container), make the node that is missing. Raises LoopError."""
+    """Make a missing node, where no udev keeps /dev (a container). Raises LoopError."""
     try:
         numbers = device_number(sysfs)
         if path.exists() and path.stat().st_rdev == numbers:

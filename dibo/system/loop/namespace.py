@@ -1,4 +1,4 @@
-"""Mounts that nobody else sees, and that go when this process goes.
+"""Private mounts, which end with this process.
 
 The thread that enters leaves the mount namespace of the machine for a copy of its own (unshare(2), CLONE_NEWNS), and
 comes back at the end. Its children, and threads that it starts meanwhile, are in the copy with it. The copy is a
@@ -50,8 +50,8 @@ class Mounts:
 def private_mounts() -> Iterator[Mounts]:
     """A mount namespace of this thread's own, as long as the `with` lasts. Raises LoopError.
 
-    Leaving unmounts all. A mount that cannot be unmounted is detached from the tree first, so that nobody who clears
-    directories away can walk into it, and is an error.
+    Leaving unmounts all. A mount that cannot be unmounted is detached from the tree first, so that no program that
+    removes directories can walk into it, and is an error.
     """
     before = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
     current = os.open(".", os.O_PATH | os.O_CLOEXEC)

@@ -59,22 +59,7 @@ HISTORY = ("docs/adr/",)
 OPEN_PAGES: frozenset[str] = frozenset()
 """Pages that still have such phrases. Remove a name once they are gone; add none."""
 
-OPEN_FOLDERS = frozenset(
-    {
-        "api",
-        "artefacts",
-        "build",
-        "cache",
-        "deploy",
-        "disk",
-        "flavours",
-        "formats",
-        "images",
-        "inspect",
-        "system",
-        "trust",
-    }
-)
+OPEN_FOLDERS = frozenset({"trust"})
 """Folders of dibo that still have such phrases. Remove a name once they are gone; add none."""
 
 

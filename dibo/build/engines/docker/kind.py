@@ -1,4 +1,4 @@
-"""What is known of docker before it is used. The SDK is imported by whoever uses it: that takes longer than a plan."""
+"""What is known of docker before it is used. The SDK is imported at first use: that takes longer than a plan."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The images of a docker daemon: names and configs given, layers taken in and handed out.
 
 A daemon takes layers only as `docker load` does, and gives them only as `docker save` does: all layers of an image in
-one stream. So what is taken in is sent layer by layer, and what is handed out is kept in a nameless file as long as
-somebody reads from it. The daemon's own idea of compression does not count: it is sent plain tars, which every
+one stream. So what is taken in is sent layer by layer, and what is handed out is kept in a nameless file until
+its last reader is gone. The daemon's own idea of compression does not count: it is sent plain tars, which every
 version of docker reads (20.10 knows no zstd).
 """
 
@@ -158,7 +158,7 @@ class DockerStore:
             yield reader
 
     def _save(self, image: str, architecture: str) -> _Saved:
-        """On a connection of its own: whoever opens layers may be a thread beside a build."""
+        """On a connection of its own: the caller may be a thread beside a build."""
         with (
             self._keeping(),
             tempfile.TemporaryDirectory(prefix="dibo-") as scratch,
@@ -210,7 +210,7 @@ def with_sizes(images: Sequence[StoredImage]) -> list[StoredImage]:
 
 
 class _Saved:
-    """An image as `docker save` gave it. The file is closed when nobody reads from it any more."""
+    """An image as `docker save` gave it. The file is closed when its last reader is gone."""
 
     def __init__(self, file: IO[bytes], image: str, architecture: str) -> None:
         description = f"the image {image[:19]} of docker"
