@@ -13,10 +13,12 @@ from dibo.cli.options import (
     add_secret_option,
     add_verbose,
     add_verify_key_options,
+    flavours_to_complete,
     options_of,
     settings_of,
     whole_number,
 )
+from dibo.cli.parser import complete_with
 from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
@@ -56,13 +58,14 @@ def _add_prune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--older-than", metavar="DAYS", type=whole_number(), help="prune layers that were not used for DAYS"
     )
-    parser.add_argument(
+    kept = parser.add_argument(
         "--keep-stack",
         metavar="FLAVOURS",
         action="append",
         default=[],
         help="keep the current layers of this stack: names separated by commas; may be repeated",
     )
+    complete_with(kept, flavours_to_complete)
     answers = parser.add_mutually_exclusive_group()
     answers.add_argument(
         "--dry-run", action="store_true", help="only list what prune would remove (the default)"

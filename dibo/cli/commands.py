@@ -80,7 +80,7 @@ example:
   disk-image-create -o web --base debian vm my-flavour      # web.qcow2, a disk that boots
   dibo plan --base debian vm my-flavour                     # the layers that it has
 
-`dibo COMMAND -h` and `PROGRAM -h` list options. The documentation begins with docs/README.md of the source."""
+`COMMAND -h` and man(1) explain each: man dibo-plan. The documentation begins with docs/README.md of the source."""
 
 
 def parser_of(program: str) -> Parser:

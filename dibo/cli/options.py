@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dibo.settings.settings import Options
+from dibo.cli.parser import complete_with
+from dibo.flavours.model import ARCHITECTURES
+from dibo.settings.settings import AUTO, HOST_HOOKS, ISOLATIONS, LAYER_COMPRESSIONS, NETWORKS, Options
 from dibo.units import human_size
 
 if TYPE_CHECKING:
@@ -38,15 +40,21 @@ def file_line(path: Path) -> str:
 
 def add_artefact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
-    parser.add_argument(
+    types = parser.add_argument(
         "-t", "--type", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)"
     )
+    complete_with(types, _types)
     parser.add_argument("--image-size", metavar="GB", help="size of the disk, fractions allowed (2)")
-    parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help="root file system (ext4)")
+    add_filesystem(parser, "root file system (ext4)")
     parser.add_argument(
         "--loop", action="store_true", help="make disks on a loop device, with mkfs and mount; needs root"
     )
     add_converters_path(parser)
+
+
+def add_filesystem(parser: argparse.ArgumentParser, text: str) -> None:
+    argument = parser.add_argument("--fs-type", metavar="TYPE", dest="filesystem", help=text)
+    complete_with(argument, lambda _: ("ext4", "ext3", "ext2", "xfs", "btrfs"))
 
 
 def add_converters_path(parser: argparse.ArgumentParser) -> None:
@@ -70,16 +78,18 @@ def add_verbose(
 
 
 def add_architecture(parser: argparse.ArgumentParser, text: str = "architecture: amd64, arm64, i386") -> None:
-    parser.add_argument("-a", "--arch", metavar="ARCH", dest="architecture", help=text)
+    argument = parser.add_argument("-a", "--arch", metavar="ARCH", dest="architecture", help=text)
+    complete_with(argument, lambda _: ARCHITECTURES)
 
 
 def add_base_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    argument = parser.add_argument(
         "--base",
         metavar="BASE",
         help="root to start from: ubuntu, debian, either with :RELEASE, oci:DIR[:TAG], an image reference, "
         "a tarball, a URL (ubuntu)",
     )
+    complete_with(argument, _bases)
     parser.add_argument("--release", metavar="NAME", help="release of the base")
     add_base_source(parser)
 
@@ -93,15 +103,21 @@ def add_base_source(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine(parser: argparse.ArgumentParser, text: str = "engine: buildah, docker, auto (auto)") -> None:
-    parser.add_argument("--engine", metavar="NAME", help=text)
-    parser.add_argument("--isolation", metavar="HOW", help="isolation of steps: bwrap, chroot (bwrap)")
-    parser.add_argument("--network", metavar="HOW", help="network of steps: host, none (host)")
+    engine = parser.add_argument("--engine", metavar="NAME", help=text)
+    complete_with(engine, lambda _: (AUTO, "buildah", "docker"))
+    isolation = parser.add_argument(
+        "--isolation", metavar="HOW", help="isolation of steps: bwrap, chroot (bwrap)"
+    )
+    complete_with(isolation, lambda _: ISOLATIONS)
+    network = parser.add_argument("--network", metavar="HOW", help="network of steps: host, none (host)")
+    complete_with(network, lambda _: NETWORKS)
 
 
 def add_host_hooks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    argument = parser.add_argument(
         "--host-hooks", metavar="HOW", dest="host_hooks", help="hooks on the host: run, sandbox, none (run)"
     )
+    complete_with(argument, lambda _: HOST_HOOKS)
 
 
 def add_cache_directory(parser: argparse.ArgumentParser) -> None:
@@ -176,9 +192,10 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="only store layers in this repository; may be repeated",
     )
-    parser.add_argument(
+    argument = parser.add_argument(
         "--layer-compression", metavar="HOW", help="compression of stored layers: zstd, gzip, none (zstd)"
     )
+    complete_with(argument, lambda _: LAYER_COMPRESSIONS)
     add_sign_option(parser)
 
 
@@ -212,14 +229,29 @@ def add_flavours_path(parser: argparse.ArgumentParser) -> None:
 
 def add_flavours(parser: argparse.ArgumentParser, *, nargs: str) -> None:
     argument = parser.add_argument("flavours", nargs=nargs, metavar="FLAVOUR")
-    argument.completer = _complete_flavours  # type: ignore[attr-defined]
+    complete_with(argument, flavours_to_complete)
 
 
-def _complete_flavours(prefix: str, parsed_args: argparse.Namespace, **_rest: object) -> list[str]:
+def flavours_to_complete(arguments: argparse.Namespace) -> list[str]:
     from dibo.api.flavours import flavour_names
 
-    names = flavour_names(settings_of(parsed_args, os.environ))
-    return [name for name in names if name.startswith(prefix)]
+    return flavour_names(settings_of(arguments, os.environ))
+
+
+def _types(arguments: argparse.Namespace) -> tuple[str, ...]:
+    from dibo.artefacts.converter import Converters
+    from dibo.system.resources import shared
+
+    return Converters((*settings_of(arguments, os.environ).converters_path, shared("converters"))).types
+
+
+def _bases(_arguments: argparse.Namespace) -> tuple[str, ...]:
+    from dibo.build.bases.releases import DEBIAN, UBUNTU
+
+    named = [
+        (name, release) for name, of in (("ubuntu", UBUNTU), ("debian", DEBIAN)) for release in of.values()
+    ]
+    return ("ubuntu", "debian", *(f"{name}:{release}" for name, release in named), "oci:", "docker://")
 
 
 def variables_text(variables: Mapping[str, str]) -> str:

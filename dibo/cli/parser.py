@@ -7,11 +7,13 @@ that it belongs to.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from dibo.errors import UsageError
 
+LISTS = ("TYPES", "FLAVOURS")
+"""What stands for values separated by commas."""
 _LONGEST_SHORT = 2
 """Characters of a short option, such as -o."""
 _COLUMN = 30
@@ -35,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         words = [self.prog]
         if any(action.option_strings and action.dest not in ("help", "version") for action in self._actions):
             words.append("[OPTION ...]")
-        words += [_positional(action) for action in self._actions if not action.option_strings]
+        words += [positional(action) for action in self._actions if not action.option_strings]
         return " ".join(words)
 
     def format_help(self) -> str:
@@ -106,6 +108,16 @@ def invocation(action: argparse.Action) -> str:
     return f"{', '.join(action.option_strings)}{value}"
 
 
+def complete_with(argument: argparse.Action, values: Callable[[argparse.Namespace], Iterable[str]]) -> None:
+    """Have shells offer `values` for an argument; where it takes several, after each comma too."""
+
+    def offer(prefix: str, parsed_args: argparse.Namespace, **_rest: object) -> list[str]:
+        before, comma, last = prefix.rpartition(",") if argument.metavar in LISTS else ("", "", prefix)
+        return [f"{before}{comma}{value}" for value in values(parsed_args) if value.startswith(last)]
+
+    argument.completer = offer  # type: ignore[attr-defined]
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing."""
     from dibo.flavours.schema import nearest
@@ -114,7 +126,7 @@ def meant(word: str, known: Iterable[str]) -> str:
     return nearest(word, names)
 
 
-def _positional(action: argparse.Action) -> str:
+def positional(action: argparse.Action) -> str:
     if action.choices is not None and action.nargs != argparse.PARSER:
         name = "|".join(map(str, action.choices))
     else:

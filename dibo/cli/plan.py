@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.cli.options import add_stack_options, path_of, settings_of
+from dibo.cli.options import add_filesystem, add_stack_options, path_of, settings_of
 from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
@@ -24,9 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--layout-file", metavar="FILE", help="with --layout: draw this YAML (the layout of the flavours)"
     )
     parser.add_argument("--image-size", metavar="GB", help="with --layout: size of the disk (2)")
-    parser.add_argument(
-        "--fs-type", metavar="TYPE", dest="filesystem", help="with --layout: root file system (ext4)"
-    )
+    add_filesystem(parser, "with --layout: root file system (ext4)")
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:

@@ -22,7 +22,16 @@ from dibo.system import process
 from tests.support.timeouts import TIMEOUT
 
 PROJECT = Path(__file__).resolve().parents[3]
-_CARRIED = ("pyproject.toml", "README.md", "LICENSE", "dibo", "flavours", "containerfiles", "converters")
+_CARRIED = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "dibo",
+    "flavours",
+    "containerfiles",
+    "converters",
+    "share",
+)
 
 _KEPT_SECONDS = 24 * 3600
 

@@ -14,6 +14,7 @@ from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 
 PROGRAM = "import sys; from dibo.cli.main import {name}; sys.exit({name}())"
+SHARE = Path(__file__).parents[3] / "share"
 COMMANDS = {
     "dibo": "dibo",
     "disk-image-create": "disk_image_create",
@@ -41,10 +42,11 @@ def _shell(programs: Path, *argv: str) -> str:
     return done.stdout
 
 
-def complete_in_bash(programs: Path, line: str) -> list[str]:
-    """What bash offers for the last word of `line`."""
-    script = """
-        eval "$(dibo completion bash)"
+def complete_in_bash(programs: Path, line: str, load: str = 'eval "$(dibo completion bash)"') -> list[str]:
+    """What bash offers for the last word of `line`; `load` is what loads the completions."""
+    script = (
+        f"{load}\n"
+        + """
         COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
         read -ra COMP_WORDS <<< "$1"
         [ "${1: -1}" != " " ] || COMP_WORDS+=("")
@@ -54,6 +56,7 @@ def complete_in_bash(programs: Path, line: str) -> list[str]:
         "${function%% *}" "${COMP_WORDS[0]}" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}" 2> /dev/null
         printf '%s\\n' "${COMPREPLY[@]}"
     """
+    )
     return [word.strip() for word in _shell(programs, "bash", "-c", script, "bash", line).splitlines()]
 
 
@@ -75,6 +78,107 @@ def test_bash_completes_commands_and_options(programs: Path) -> None:
     assert complete_in_bash(programs, "dibo fl") == ["flavours"]
     assert complete_in_bash(programs, "disk-image-create --flav") == ["--flavours-path"]
     assert complete_in_bash(programs, "dibo completion ") == ["bash", "zsh", "fish"]
+
+
+VALUES = [
+    ("disk-image-create --engine b", ["buildah"]),
+    ("disk-image-create --isolation c", ["chroot"]),
+    ("disk-image-create --network n", ["none"]),
+    ("disk-image-create --host-hooks s", ["sandbox"]),
+    ("disk-image-create -a ar", ["arm64"]),
+    ("disk-image-create --arch i", ["i386"]),
+    ("disk-image-create -t vm", ["vmdk"]),
+    ("disk-image-create --type qcow2,vh", ["qcow2,vhdx"]),
+    (
+        "disk-image-create --base ub",
+        ["ubuntu", "ubuntu:focal", "ubuntu:jammy", "ubuntu:noble", "ubuntu:resolute"],
+    ),
+    ("disk-image-create --fs-type x", ["xfs"]),
+    ("disk-image-create --layer-compression g", ["gzip"]),
+    ("dibo convert -t sq", ["squashfs"]),
+    ("dibo cache prune --keep-stack vm,mel", ["vm,mellanox"]),
+    ("dibo schema lay", ["layout"]),
+    ("ramdisk-image-create hwb", ["hwburnin"]),
+]
+
+
+@pytest.mark.parametrize(("line", "offered"), VALUES)
+def test_bash_completes_values(line: str, offered: list[str], programs: Path) -> None:
+    need("bash")
+    assert sorted(complete_in_bash(programs, line)) == offered
+
+
+def test_bash_completes_a_release_after_its_colon(programs: Path) -> None:
+    need("bash")
+    assert complete_in_bash(programs, "disk-image-create --base debian:t") == ["trixie"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"), [(line, offered) for line, offered in VALUES if len(offered) == 1]
+)
+def test_fish_completes_values(line: str, offered: list[str], programs: Path) -> None:
+    need("fish")
+    script = f"dibo completion fish | source; complete --do-complete '{line}'"
+    assert _shell(programs, "fish", "--no-config", "-c", script).split("\t")[0].strip() == offered[0]
+
+
+def complete_in_zsh(programs: Path, line: str, load: str) -> str:
+    """The command line of an interactive zsh after `line` and Tab; `load` is what loads the completions."""
+    result, setup = programs / "buffer", programs / "setup"
+    setup.write_text(
+        f"""
+        PS1=''
+        {load}
+        show() {{ print -r -- "$BUFFER" > {result}; exit }}
+        zle -N show
+        bindkey '^T' show
+        """
+    )
+    script = f"""
+        zmodload zsh/zpty
+        zpty shell zsh -f -i
+        zpty -w shell "source {setup}"
+        zpty -n -w shell $'{line}\t\x14'
+        while zpty -r shell output; do :; done
+    """
+    _shell(programs, "zsh", "-f", "-c", script)
+    return result.read_text().strip()
+
+
+IN_ZSH = 'autoload -U compinit; compinit -u -D; eval "$(dibo completion zsh)"'
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"), [(line, offered) for line, offered in VALUES if len(offered) == 1]
+)
+def test_zsh_completes_values(line: str, offered: list[str], programs: Path) -> None:
+    need("zsh")
+    before = line.rpartition(" ")[0]
+    assert complete_in_zsh(programs, line, IN_ZSH) == f"{before} {offered[0]}"
+
+
+def test_the_installed_file_of_zsh_completes_at_the_first_tab(programs: Path) -> None:
+    need("zsh")
+    load = f"fpath=({SHARE}/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D"
+    assert complete_in_zsh(programs, "dibo doctor --engine b", load) == "dibo doctor --engine buildah"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_installed_file_of_bash_completes(command: str, programs: Path) -> None:
+    need("bash")
+    file = SHARE / "bash-completion" / "completions" / command
+    line = "dibo completion z" if command == "dibo" else f"{command} --cache-d"
+    expected = "zsh" if command == "dibo" else "--cache-dir"
+    assert complete_in_bash(programs, line, f"source {file}") == [expected]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_installed_file_of_fish_completes(command: str, programs: Path) -> None:
+    need("fish")
+    file = SHARE / "fish" / "vendor_completions.d" / f"{command}.fish"
+    script = f"source {file}; complete --do-complete '{command} --cache-d'"
+    expected = [] if command == "dibo" else ["--cache-dir"]
+    assert _shell(programs, "fish", "--no-config", "-c", script).split("\t")[0].split() == expected
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
