@@ -48,10 +48,8 @@ _PACKAGES: Final = {
 
 
 def require_bootable(root: Node, *, architecture: str) -> None:
-    """Raises RootNotBootable unless the tree has boot files, or what they are made of: a kernel and GRUB. It says what
-    is missing, and in which packages that is."""
-    if find(root, str(MANIFEST)) is not None:
-        return
+    """Raises RootNotBootable unless the tree has what boot files are made of: a kernel and GRUB. It says what is
+    missing, and in which packages that is."""
     release = os_release(root)
     family = "ubuntu" if "ubuntu" in (release.get("ID"), *release.get("ID_LIKE", "").split()) else "debian"
     kernel, loader = _PACKAGES.get((family, architecture), ("a kernel and its initramfs", "GRUB"))

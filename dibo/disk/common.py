@@ -93,12 +93,13 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
 
 def boot_files_of(tree: Node, request: DiskRequest, hooked: HookedDisk | None) -> PreparedRoot:
     """The boot files, if the disk has a place for any: those that the root brings along, else made of what it has."""
+    is_prepared = find(tree, str(MANIFEST)) is not None
     if hooked is not None:
-        if not hooked.disk.is_to_boot and find(tree, str(MANIFEST)) is None:
+        if not hooked.disk.is_to_boot and not is_prepared:
             return PreparedRoot(boot=BootFiles())
     elif request.layout is None or not wants_boot_files(request.layout):
         return PreparedRoot(boot=BootFiles())
-    if find(tree, str(MANIFEST)) is not None:
+    if is_prepared:
         return PreparedRoot(boot=read_boot_files(tree))
     require_bootable(tree, architecture=request.architecture)
     return prepare(tree, boot_templates(), architecture=request.architecture, options=request.options)

@@ -24,7 +24,7 @@ from typing import Final
 
 from dibo.build.bases import releases
 from dibo.build.bases.mirror import Sources, sources
-from dibo.build.bases.settings import BaseSettings
+from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
 from dibo.plan.base import Ingredients, TarCommand
@@ -38,20 +38,16 @@ _NATIVE: Final = {"x86_64": ("amd64", "i386"), "aarch64": ("arm64",), "i686": ("
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-class Debian:
+class Debian(ConfiguredBase):
     """A release of Debian."""
 
     def __init__(self, release: str, *, settings: BaseSettings) -> None:
         self._suite = suite_name(release)
-        self._settings = settings
+        super().__init__(settings)
 
     @property
     def name(self) -> str:
         return f"debian:{self._suite}"
-
-    @property
-    def architecture(self) -> str:
-        return self._settings.architecture
 
     @property
     def tools(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dibo.build.bases.settings import BaseSettings
+from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.errors import Unreachable, UsageError
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.sources.files import DirectoryFiles
@@ -17,25 +17,17 @@ from dibo.images.sources.registry import resolve
 from dibo.plan.base import Ingredients, OciImage
 
 
-class RegistryImage:
+class RegistryImage(ConfiguredBase):
     """An image in a registry."""
 
     def __init__(self, reference: str, *, settings: BaseSettings) -> None:
         self._image = parse_image_name(reference)
-        self._settings = settings
+        super().__init__(settings)
         self._digest = self._image.digest
 
     @property
     def name(self) -> str:
         return str(self._image)
-
-    @property
-    def architecture(self) -> str:
-        return self._settings.architecture
-
-    @property
-    def tools(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def tag(self) -> str | None:
@@ -65,14 +57,14 @@ class RegistryImage:
         return self._image.at(self._digest)
 
 
-class OciLayout:
+class OciLayout(ConfiguredBase):
     """An image in a directory: `oci:DIR[:TAG]`."""
 
     def __init__(self, spec: str, *, settings: BaseSettings) -> None:
         directory, _, tag = spec.removeprefix("oci:").partition(":")
         self._directory = Path(directory).absolute()
         self._tag = tag
-        self._settings = settings
+        super().__init__(settings)
         if not directory or ":" in str(self._directory):
             raise UsageError(
                 f"{spec!r} names no directory",
@@ -82,14 +74,6 @@ class OciLayout:
     @property
     def name(self) -> str:
         return f"oci:{self._directory.name}{self._suffix}"
-
-    @property
-    def architecture(self) -> str:
-        return self._settings.architecture
-
-    @property
-    def tools(self) -> tuple[str, ...]:
-        return ()
 
     def ingredients(self) -> Ingredients:
         layout = LayoutImages(

@@ -54,3 +54,18 @@ def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseS
         keyring=Path(keyring) if keyring else None,
         fingerprint=setting("DIBO_UBUNTU_FINGERPRINT"),
     )
+
+
+class ConfiguredBase:
+    """What bases have in common: the architecture is that of the settings, and no program is needed."""
+
+    def __init__(self, settings: BaseSettings) -> None:
+        self._settings = settings
+
+    @property
+    def architecture(self) -> str:
+        return self._settings.architecture
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        return ()

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from dibo.build.bases.settings import BaseSettings
+from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
 from dibo.formats import magic
 from dibo.plan.base import Ingredients, SquashFs, TarFile
@@ -28,26 +28,18 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _COMPRESSIONS: Final = ("gzip", "xz", "bzip2", "zstd")
 
 
-class LocalFile:
+class LocalFile(ConfiguredBase):
     """A tar or squashfs on this machine."""
 
     def __init__(self, path: Path, *, settings: BaseSettings, workspace: Workspace) -> None:
         self._path = path.absolute()
-        self._settings = settings
+        super().__init__(settings)
         self._notes = workspace.bases / "hashes"
         self._sha256: str | None = None
 
     @property
     def name(self) -> str:
         return self._path.name
-
-    @property
-    def architecture(self) -> str:
-        return self._settings.architecture
-
-    @property
-    def tools(self) -> tuple[str, ...]:
-        return ()
 
     def ingredients(self) -> Ingredients:
         if self._sha256 is None:
@@ -90,7 +82,7 @@ class LocalFile:
         return [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
-class RemoteFile:
+class RemoteFile(ConfiguredBase):
     """A tar or squashfs at an address; its sha256 must be known beforehand."""
 
     def __init__(
@@ -98,21 +90,13 @@ class RemoteFile:
     ) -> None:
         self._url = url
         self._sha256 = sha256
-        self._settings = settings
+        super().__init__(settings)
         self._workspace = workspace
         self._report = report
 
     @property
     def name(self) -> str:
         return file_name(self._url)
-
-    @property
-    def architecture(self) -> str:
-        return self._settings.architecture
-
-    @property
-    def tools(self) -> tuple[str, ...]:
-        return ()
 
     def ingredients(self) -> Ingredients:
         return (("kind", "file"), ("sha256", self._sha256))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.build.bases import releases
-from dibo.build.bases.settings import BaseSettings
+from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.build.bases.signature import normal_fingerprint, verify
 from dibo.build.bases.signedlist import SignedList
 from dibo.build.bases.tarball import bring, kept_file, root_file
@@ -34,12 +34,12 @@ FORMS: Final = ("-root.tar.xz", "-root.tar.gz", ".squashfs")  # the first that t
 _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._+-]*)")  # sha256sum(1)
 
 
-class Ubuntu:
+class Ubuntu(ConfiguredBase):
     """A release of Ubuntu."""
 
     def __init__(self, release: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> None:
         self._release = release_name(release)
-        self._settings = settings
+        super().__init__(settings)
         self._workspace = workspace
         self._report = report
         self._fingerprint = normal_fingerprint(settings.fingerprint or FINGERPRINT)
@@ -48,10 +48,6 @@ class Ubuntu:
     @property
     def name(self) -> str:
         return f"ubuntu:{self._release}"
-
-    @property
-    def architecture(self) -> str:
-        return self._settings.architecture
 
     @property
     def tools(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ tools/measure-house does the measuring; run it for the whole table.
 
 from __future__ import annotations
 
+import ast
 import importlib.machinery
 import importlib.util
 import sys
@@ -67,6 +68,18 @@ def test_few_files_at_the_top() -> None:
 def test_no_folder_is_too_large() -> None:
     large = {name: n for name, n in HOUSE.files_by_folder(MODULES).items() if n > FILES_IN_A_FOLDER}
     assert not large
+
+
+def test_each_folder_says_what_it_is_for() -> None:
+    """What is in it, and what others may use: at the top in several lines, below in at least one."""
+    texts = {
+        module.path.parent: ast.get_docstring(module.tree) or ""
+        for module in MODULES
+        if module.path.name == "__init__.py"
+    }
+    assert [str(path) for path, text in texts.items() if not text] == []
+    assert [str(path) for path, text in texts.items() if len(path.parts) == 1 and text.count("\n") < 3] == []
+    assert {module.path.parent for module in MODULES} == texts.keys()
 
 
 def test_no_file_is_too_long() -> None:
