@@ -24,15 +24,14 @@ from dibo.images.image import Image, Layer, Reader
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.stream import Stream
 from dibo.images.reference import ImageName, parse_repository
-from dibo.images.registry import client
-from dibo.images.registry.client import Client
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.system.report import Report
-from dibo.system.retry import RetryPolicy
 from dibo.trust.policy import Trust
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.unit.cache.test_secret_scan import KEY as PRIVATE_KEY
 from tests.unit.cache.test_secret_scan import tar
+
+pytestmark = pytest.mark.usefixtures("pauses")
 
 NOW = datetime.now(tz=UTC)
 
@@ -87,30 +86,6 @@ def item(store: FakeStore, name: str) -> PendingLayer:
     return PendingLayer(
         key=key(name), ingredients=document(name), titles=names, below=tuple(key(n) for n in names[:-1])
     )
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    patient = RetryPolicy(sleep=lambda _: None, read=5.0)
-    clients: dict[str, Client] = {}
-
-    def client_of(host: str, _scheme: str, _logins: str) -> Client:
-        return clients.setdefault(host, Client(host, plain_http=True, policy=patient))
-
-    monkeypatch.setattr(client, "_client_of", client_of)
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    monkeypatch.setenv("no_proxy", "*")
-
-
-@pytest.fixture
-def server() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as started:
-        yield started
-
-
-@pytest.fixture
-def state(server: FakeRegistry) -> RegistryState:
-    return server.state
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ from dibo.system.report import Report
 from dibo.trust import attached, keys
 from dibo.trust.policy import Policy, Rule, Trust
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
-from tests.unit.cache.test_lookup import content, plain, quick
+from tests.unit.cache.test_lookup import content, plain
 from tests.unit.cache.test_secret_scan import tar
 
-__all__ = ["quick"]  # a fixture that every test here uses
+pytestmark = pytest.mark.usefixtures("pauses")
 
 NAMES = ("base", "one", "two")
 TEAM, STRANGER = keys.generate(), keys.generate()
@@ -119,9 +119,8 @@ class Cache:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Iterator[Cache]:
-    with FakeRegistry() as server:
-        yield Cache(server.state, parse_repository(f"{server.host}/cache"), io.StringIO(), tmp_path)
+def cache(server: FakeRegistry, tmp_path: Path) -> Cache:
+    return Cache(server.state, parse_repository(f"{server.host}/cache"), io.StringIO(), tmp_path)
 
 
 def usable(remote: CacheRepository, name: str) -> CachedImage | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -12,32 +11,14 @@ import yaml
 
 from dibo.errors import SignatureError, UsageError
 from dibo.images.reference import ImageName, parse_image_name, parse_repository
-from dibo.images.registry import client
-from dibo.images.registry.client import Client
 from dibo.trust import attached, keys
 from dibo.trust.keys import PrivateKey
 from dibo.trust.policy import POLICY_SCHEMA, Policy, Rule, Trust, read_policy
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 
+pytestmark = pytest.mark.usefixtures("pauses")
+
 MANIFEST = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []}
-
-
-@pytest.fixture(autouse=True)
-def plain_http(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(client, "_client_of", lambda host, *_: Client(host, plain_http=True))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    monkeypatch.setenv("no_proxy", "*")
-
-
-@pytest.fixture
-def server() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as started:
-        yield started
-
-
-@pytest.fixture
-def state(server: FakeRegistry) -> RegistryState:
-    return server.state
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
 from dibo.images.registry import client as registry_client
-from dibo.images.registry.client import Client
 from dibo.system import waits
 from dibo.system.retry import RetryPolicy
 from tests.support.servers.fake_registry import FakeRegistry
+from tests.support.servers.plain_http import speak_plain_http
 from tests.support.timeouts import TIMEOUT, wait_until
 
 CONTENT = bytes(1 << 20)
@@ -29,20 +28,8 @@ SLOW = "trickle:100:0.02"
 
 
 @pytest.fixture
-def server() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as started:
-        yield started
-
-
-@pytest.fixture
 def name(server: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> ImageName:
-    policy = RetryPolicy(read=0.4, sleep=lambda _: None)
-    clients: dict[str, Client] = {}
-
-    def client_of(host: str, _scheme: str, _logins: str) -> Client:
-        return clients.setdefault(host, Client(host, plain_http=True, policy=policy))
-
-    monkeypatch.setattr(registry_client, "_client_of", client_of)
+    speak_plain_http(monkeypatch, RetryPolicy(read=0.4, sleep=lambda _: None))
     return parse_image_name(f"{server.host}/team/app:1")
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,36 +22,11 @@ from dibo.system.retry import RetryPolicy
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.support.servers.fake_web_server import make_certificate
 
+pytestmark = pytest.mark.usefixtures("pauses")
+
 CONTENT = bytes(range(256)) * 4096 * 5  # five times what is read at once
 REPO = "team/app"
 client_of = distribution._client_of
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[float]]:
-    """No logins of ours, no waiting; what was waited for."""
-    waited: list[float] = []
-    patient = RetryPolicy(sleep=waited.append, read=5.0)
-    clients: dict[str, Client] = {}
-
-    def client_of(host: str, _scheme: str, _logins: str) -> Client:
-        return clients.setdefault(host, Client(host, plain_http=True, policy=patient))
-
-    monkeypatch.setattr(distribution, "_client_of", client_of)
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    monkeypatch.setenv("no_proxy", "*")
-    yield waited
-
-
-@pytest.fixture
-def server() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as started:
-        yield started
-
-
-@pytest.fixture
-def state(server: FakeRegistry) -> RegistryState:
-    return server.state
 
 
 @pytest.fixture
@@ -72,12 +46,12 @@ def image(*layers: str) -> dict[str, object]:
 # Manifests
 
 
-def test_no_manifest(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+def test_no_manifest(state: RegistryState, name: ImageName, pauses: list[float]) -> None:
     assert api.head(name) is None
     with pytest.raises(RegistryError, match="answered 404") as caught:
         api.manifest(name)
     assert caught.value.status == 404
-    assert quick == []
+    assert pauses == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null", b"[" * 100_000, b"<html>"])
@@ -149,13 +123,13 @@ def test_a_cut_blob_goes_on(state: RegistryState, name: ImageName, ranges: bool)
     assert asked == [None, f"bytes={3 << 20}-{len(CONTENT) - 1}", f"bytes={4 << 20}-{len(CONTENT) - 1}"]
 
 
-def test_a_blob_that_is_always_cut(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+def test_a_blob_that_is_always_cut(state: RegistryState, name: ImageName, pauses: list[float]) -> None:
     digest = state.put(REPO, CONTENT)
     state.always("GET", "cut:10")
     with pytest.raises((RegistryError, Unreachable)):
         read(name, digest, len(CONTENT))
     assert len(state.asked) == 3
-    assert len(quick) == 2
+    assert len(pauses) == 2
 
 
 def test_a_blob_of_another_size(state: RegistryState, name: ImageName) -> None:
@@ -227,12 +201,12 @@ def test_what_is_sent_must_be_all(state: RegistryState, name: ImageName) -> None
 
 @pytest.mark.parametrize("fault", [408, 429, 500, 502, 503, 504, "drop"])
 def test_what_may_pass_is_tried_again(
-    state: RegistryState, name: ImageName, fault: int | str, quick: list[float]
+    state: RegistryState, name: ImageName, fault: int | str, pauses: list[float]
 ) -> None:
     digest = state.put_manifest(REPO, "1", image())
     state.inject("manifests", fault, fault)
     assert api.head(name) == digest
-    assert len(quick) == 2
+    assert len(pauses) == 2
     state.always("manifests", fault)
     with pytest.raises((RegistryError, Unreachable)):
         api.head(name)
@@ -241,32 +215,32 @@ def test_what_may_pass_is_tried_again(
 
 @pytest.mark.parametrize("status", [400, 403, 405, 413, 451])
 def test_what_will_not_pass_is_not(
-    state: RegistryState, name: ImageName, status: int, quick: list[float]
+    state: RegistryState, name: ImageName, status: int, pauses: list[float]
 ) -> None:
     state.always("manifests", status)
     with pytest.raises(RegistryError, match=f"answered {status} for .*: a fault") as caught:
         api.manifest(name)
     assert caught.value.status == status
-    assert (len(state.asked), quick) == (1, [])
+    assert (len(state.asked), pauses) == (1, [])
 
 
-def test_a_registry_that_asks_to_wait(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+def test_a_registry_that_asks_to_wait(state: RegistryState, name: ImageName, pauses: list[float]) -> None:
     digest = state.put_manifest(REPO, "1", image())
     state.inject("manifests", (429, {"Retry-After": "7"}))
     assert api.head(name) == digest
-    assert quick == [7.0]
+    assert pauses == [7.0]
     state.inject("manifests", (429, {"Retry-After": "3600"}))
     with pytest.raises(RegistryError, match="answered 429"):
         api.head(name)
 
 
-def test_a_registry_that_does_not_answer(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+def test_a_registry_that_does_not_answer(state: RegistryState, name: ImageName, pauses: list[float]) -> None:
     asked = distribution.client(name)
     asked.policy = dataclasses.replace(asked.policy, read=0.2)
     state.always("HEAD", "slow:0.6")
     with pytest.raises(Unreachable, match="timed out"):
         api.head(name)
-    assert quick == [], "who is slow once is slow again"
+    assert pauses == [], "who is slow once is slow again"
 
 
 def test_nobody_there() -> None:
@@ -303,14 +277,14 @@ def test_tokens_without_a_login(state: RegistryState, name: ImageName) -> None:
 
 
 def test_a_wrong_login_is_not_tried_again(
-    state: RegistryState, name: ImageName, tmp_path: Path, quick: list[float]
+    state: RegistryState, name: ImageName, tmp_path: Path, pauses: list[float]
 ) -> None:
     state.login = "me:secret"
     log_in(tmp_path, name.host, "me:wrong")
     with pytest.raises(RegistryError, match="answered 401") as caught:
         api.head(name)
     assert "login" in caught.value.hint
-    assert (len(state.asked), quick) == (2, [])
+    assert (len(state.asked), pauses) == (2, [])
 
 
 def test_a_token_that_expired(state: RegistryState, name: ImageName) -> None:
@@ -408,12 +382,12 @@ def test_a_redirect_to_no_address(state: RegistryState, name: ImageName, locatio
         api.manifest(name)
 
 
-def test_numbers_that_are_none(state: RegistryState, name: ImageName, quick: list[float]) -> None:
+def test_numbers_that_are_none(state: RegistryState, name: ImageName, pauses: list[float]) -> None:
     """`²` is a digit to str.isdigit, and no number to int and float."""
     digest = state.put_manifest(REPO, "1", image())
     state.inject("manifests", (429, {"Retry-After": "\xb2"}))
     assert api.head(name) == digest
-    assert len(quick) == 1
+    assert len(pauses) == 1
 
 
 @pytest.mark.parametrize(

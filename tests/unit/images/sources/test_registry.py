@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dibo.errors import ImageError, RegistryError, Unreachable, UsageError, VerificationFailed
 from dibo.images.image import Image
-from dibo.images.registry import client
-from dibo.images.registry.client import Client
-from dibo.system.retry import RetryPolicy
 from tests.support.servers.fake_registry import FakeRegistry
 from tests.unit.images.sources.sample_images import DOCKER_LIST, Maker, layer_tar, on
 
+pytestmark = pytest.mark.usefixtures("pauses")
+
 Read = Callable[..., tuple[Image, list[bytes]]]
 TARS = [layer_tar("low"), layer_tar("high")]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No logins of ours, no waiting."""
-    clients: dict[str, Client] = {}
-
-    def client_of(host: str, _scheme: str, _logins: str) -> Client:
-        patience = RetryPolicy(sleep=lambda _: None, read=5.0)
-        return clients.setdefault(host, Client(host, plain_http=True, policy=patience))
-
-    monkeypatch.setattr(client, "_client_of", client_of)
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    monkeypatch.setenv("no_proxy", "*")
-
-
-@pytest.fixture
-def server() -> Iterator[FakeRegistry]:
-    with FakeRegistry() as started:
-        yield started
 
 
 def put(server: FakeRegistry, maker: Maker, top: str, repository: str = "team/app", tag: str = "1") -> str:
