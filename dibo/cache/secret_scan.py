@@ -3,8 +3,8 @@
 Flavours that install secrets say so (`local: true`), and their layers stay. This is for those that forgot. It looks at
 names first, and reads only files that are small enough to be a secret; what is one: dibo.cache.secret_rules.
 
-The tar is what an engine writes: ustar headers, PAX names, GNU long names (POSIX pax; GNU tar manual, "Standard").
-What cannot be read as one is held back too.
+The tar is what an engine writes: ustar headers, PAX names, GNU long names (dibo.images.layers.tar_header). A layer that
+is no such tar is held back too.
 """
 
 from __future__ import annotations
@@ -12,10 +12,24 @@ from __future__ import annotations
 from typing import Final
 
 from dibo.cache.secret_rules import is_suspicious, secret_in
+from dibo.images.layers.tar_header import (
+    BLOCK,
+    FIELDS,
+    Malformed,
+    checksum_fits,
+    decimal,
+    full_name,
+    number,
+    records,
+    text,
+)
 
-_BLOCK: Final = 512
 _SMALL: Final = 256 << 10
 _META: Final = b"xgLK"  # headers that belong to the entry after them
+_MOST_META: Final = 1 << 20  # bytes
+_FILES: Final = b"0\x007S"
+_EXTENDED_AT: Final = 482  # of a sparse file (S): whether more of its map comes before the content
+_KNOWN: Final = _META + _FILES + b"123456"
 
 
 class SecretScanner:
@@ -26,7 +40,8 @@ class SecretScanner:
         self._base = base
         self._rest = b""
         self._skip = 0  # bytes of content to pass over
-        self._name = self._long = ""
+        self._name = ""
+        self._long = b""
         self._kind = b""
         self._size = 0
         self._long_size = -1
@@ -40,18 +55,18 @@ class SecretScanner:
             return
         buffer = self._rest + data[position:] if self._rest else memoryview(data)[position:]
         at, end = 0, len(buffer)
-        while not self._done() and end - at >= _BLOCK:
-            whole = self._header(bytes(buffer[at : at + _BLOCK]))
+        while not self._done() and end - at >= BLOCK:
+            whole = self._header(bytes(buffer[at : at + BLOCK]))
             if self._done():
                 break
-            padded = -(-self._size // _BLOCK) * _BLOCK
-            if whole and end - at < _BLOCK + self._size:
+            padded = -(-self._size // BLOCK) * BLOCK
+            if whole and end - at < BLOCK + self._size:
                 break
             if self._kind not in _META:  # seen to the end, so what came before it is used up
-                self._long, self._long_size = "", -1
+                self._long, self._long_size = b"", -1
             if whole:
-                self._content(bytes(buffer[at + _BLOCK : at + _BLOCK + self._size]))
-            at += _BLOCK + padded
+                self._content(bytes(buffer[at + BLOCK : at + BLOCK + self._size]))
+            at += BLOCK + padded
             if at > end:
                 self._skip, at = at - end, end
         self._rest = b"" if self._done() else bytes(buffer[at:])
@@ -64,66 +79,46 @@ class SecretScanner:
         if not block.strip(b"\0"):
             self._ended = True
             return False
-        self._kind = block[156:157]
-        self._size = _number(block[124:136])
-        if self._size < 0 or block[257:262] not in (b"ustar", b"\0\0\0\0\0"):
-            self._ended = True
-            self.findings.append("the layer: not a tar that can be looked into")
+        fields = FIELDS.unpack_from(block)
+        self._kind = fields[7]
+        try:
+            self._size = number(fields[4], "size") if checksum_fits(memoryview(block), fields[6]) else -1
+        except Malformed:
+            self._size = -1
+        meta = self._kind in _META
+        extended = self._kind == b"S" and block[_EXTENDED_AT] != 0
+        if self._size < 0 or self._kind not in _KNOWN or extended or (meta and self._size > _MOST_META):
+            self._give_up()
             return False
-        if self._kind in _META:
-            return self._size <= 1 << 20
-        name = _text(block[:100])
-        prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""
-        self._name = "/" + (self._long or (f"{prefix}/{name}" if prefix else name)).removeprefix("./").lstrip(
-            "/"
-        )
+        if meta:
+            return True
+        name = self._long or full_name(memoryview(block), fields)
+        self._name = "/" + name.decode(errors="surrogateescape").removeprefix("./").lstrip("/")
         if self._long_size >= 0:
             self._size = self._long_size
-        if self._kind not in (b"0", b"\0", b"7"):
+        if self._kind not in _FILES:
             self._size = 0
             return False
         return 0 < self._size <= _SMALL and is_suspicious(self._name)
 
     def _content(self, content: bytes) -> None:
         if self._kind == b"L":
-            self._long = _text(content)
+            self._long = text(content)
         elif self._kind == b"x":
-            records = _records(content)
-            self._long = records.get(b"path", b"").decode(errors="surrogateescape") or self._long
-            size = records.get(b"size", b"")
-            self._long_size = int(size) if size.isdigit() and len(size) < 20 else -1
-        elif self._kind not in b"gK":
+            try:
+                extended = records(content)
+                self._long = extended.get(b"path") or self._long
+                self._long_size = decimal(extended[b"size"], "size") if b"size" in extended else -1
+            except Malformed:
+                self._give_up()
+        elif self._kind not in _META:
             self._judge(content)
+
+    def _give_up(self) -> None:
+        self._ended = True
+        self.findings.append("the layer: not a tar that can be scanned")
 
     def _judge(self, content: bytes) -> None:
         secret = secret_in(self._name, content, base=self._base)
         if secret:
             self.findings.append(f"{self._name}: {secret}")
-
-
-def _number(field: bytes) -> int:
-    """Octal, or base 256 where the first bit is set (GNU); -1 for neither."""
-    if field[0] & 0x80:
-        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big") if field[0] == 0x80 else -1
-    text = field.strip(b" \0")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError:
-        return -1
-
-
-def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode(errors="surrogateescape")
-
-
-def _records(content: bytes) -> dict[bytes, bytes]:
-    """What a PAX header says: records `LENGTH NAME=VALUE\\n` (POSIX pax, "pax Extended Header")."""
-    records, at = {}, 0
-    while at < len(content):
-        digits, space, _ = content[at : at + 20].partition(b" ")
-        if not space or not digits.isdigit() or int(digits) <= len(digits):
-            break
-        name, _, value = content[at + len(digits) + 1 : at + int(digits) - 1].partition(b"=")
-        records[name] = value
-        at += int(digits)
-    return records

@@ -14,6 +14,7 @@ KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPEN
 
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----\n"
 WIREGUARD = b"[Interface]\nPrivateKey = " + b"A" * 43 + b"=\n"
+NO_TAR = "the layer: not a tar that can be scanned"
 IN_ADDRESS = "a password in an address"
 
 
@@ -141,5 +142,44 @@ def test_links_and_devices_have_no_content() -> None:
 
 
 def test_what_is_no_tar_is_held_back() -> None:
-    assert found(b"x" * 2048) == ["the layer: not a tar that can be looked into"]
+    assert found(b"x" * 2048) == [NO_TAR]
     assert found(bytes(1024)) == []
+
+
+def typed(kind: bytes, content: bytes = KEY, *, extended: bool = False) -> bytes:
+    """A tar of one entry of some type; `extended` sets the mark of a sparse file whose map goes on."""
+    info = tarfile.TarInfo("opt/key.pem")
+    info.type, info.size = kind, len(content)
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[482] = extended
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + content + bytes(-len(content) % 512) + bytes(1024)
+
+
+def test_a_sparse_file_is_scanned() -> None:
+    assert found(typed(b"S")) == ["/opt/key.pem: a private key"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        typed(b"S", extended=True),
+        typed(b"Z"),
+        typed(b"x", b"99 path=opt/other\n"),
+        typed(b"x", b"no length"),
+        typed(b"L", bytes((1 << 20) + 1)),
+        tar(("opt/key.pem", KEY)).replace(b"opt/key.pem", b"opt/kez.pem"),
+    ],
+    ids=[
+        "sparse with a long map",
+        "unknown type",
+        "record too long",
+        "record without length",
+        "long name",
+        "checksum",
+    ],
+)
+def test_a_tar_that_readers_take_differently_is_held_back(data: bytes) -> None:
+    """What the scanner cannot read as the reader of layers does, it does not judge."""
+    assert found(data) == [NO_TAR]
