@@ -4,7 +4,7 @@ sha256:HEX a tag `sha256-HEX.sig`, whose manifest has a layer for each signature
     layer         the payload (dibo.trust.claims), application/vnd.dev.cosign.simplesigning.v1+json
     annotation    dev.cosignproject.cosign/signature: the signature, base64
 
-Whoever may write to the repository may write such a tag, too: it counts by its signature alone.
+Every user who may write to the repository may write such a tag, too: it counts by its signature alone.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def signatures(repository: ImageName, digest: str) -> tuple[Signature, ...]:
     )
 
 
-def attach(repository: ImageName, wanted: Claims, key: PrivateKey) -> None:
+def attach(repository: ImageName, signed: Claims, key: PrivateKey) -> None:
     """Sign an image, beside the signatures that it has; not again where it has the same one. Raises RegistryError,
     Unreachable."""
     layers: list[dict[str, Any]] = []
     with contextlib.suppress(DiboError):  # signatures that cannot be read give way
-        layers = [dict(layer) for layer in _layers(repository, wanted.digest)]
-    payload = claims.compose(wanted)
+        layers = [dict(layer) for layer in _layers(repository, signed.digest)]
+    payload = claims.compose(signed)
     public = key.public()
     descriptor = {"mediaType": SIMPLE_SIGNING, "digest": digest_of(payload), "size": len(payload)}
     if any(
@@ -88,31 +88,31 @@ def attach(repository: ImageName, wanted: Claims, key: PrivateKey) -> None:
         "config": {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": len(config)},
         "layers": layers,
     }
-    api.push_manifest(repository.tagged(tag_of(wanted.digest)), _json(manifest), OCI_MANIFEST)
+    api.push_manifest(repository.tagged(tag_of(signed.digest)), _json(manifest), OCI_MANIFEST)
 
 
-def verify(repository: ImageName, wanted: Claims, keys: Sequence[PublicKey]) -> PublicKey:
-    """The key, of `keys`, that signed what is wanted. Raises SignatureError with the nearest reason where none did,
-    RegistryError, Unreachable."""
+def verify(repository: ImageName, expected: Claims, keys: Sequence[PublicKey]) -> PublicKey:
+    """The key, of `keys`, that signed the expected claims. Raises SignatureError with the nearest reason where none
+    did, RegistryError, Unreachable."""
     try:
-        stored = signatures(repository, wanted.digest)
+        stored = signatures(repository, expected.digest)
     except RegistryError as error:
         if error.status != 404:
             raise
         stored = ()
     if not stored:
-        raise SignatureError(f"{wanted.reference} is not signed", hint=_HINT)
+        raise SignatureError(f"{expected.reference} is not signed", hint=_HINT)
     names = ", ".join(key.name for key in keys)
     reason = f"it is signed by no key of {names}"
-    for each in stored:
-        signer = next((key for key in keys if key.signed(each.payload, each.signature)), None)
+    for signature in stored:
+        signer = next((key for key in keys if key.signed(signature.payload, signature.signature)), None)
         if signer is None:
             continue
-        wrong = claims.mismatch(claims.parse(each.payload), wanted)
+        wrong = claims.mismatch(claims.parse(signature.payload), expected)
         if not wrong:
             return signer
         reason = wrong
-    raise SignatureError(f"the signature of {wanted.reference} does not count: {reason}", hint=_HINT)
+    raise SignatureError(f"the signature of {expected.reference} does not count: {reason}", hint=_HINT)
 
 
 _HINT: Final = "have its publisher sign it (--sign-key), or name the key that signed it (--verify-key)"

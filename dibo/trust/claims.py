@@ -67,28 +67,29 @@ def parse(payload: bytes) -> Claims:
     )
 
 
-def mismatch(claims: Claims, wanted: Claims) -> str:
-    """Why a signature does not count for what is wanted; empty when it does. The tag counts where both have one."""
-    if claims.digest != wanted.digest:
-        return f"the signature is for the manifest {claims.digest[:19]}, expected {wanted.digest[:19]}"
-    wrong = _other_place(claims.reference, wanted.reference)
+def mismatch(claims: Claims, expected: Claims) -> str:
+    """Why a signature does not count for the expected claims; empty when it does. The tag counts where both have
+    one."""
+    if claims.digest != expected.digest:
+        return f"the signature is for the manifest {claims.digest[:19]}, expected {expected.digest[:19]}"
+    wrong = _other_place(claims.reference, expected.reference)
     if wrong:
         return wrong
-    for name, value in wanted.annotations.items():
+    for name, value in expected.annotations.items():
         if claims.annotations.get(name) != value:
             got = claims.annotations.get(name, "none")
             return f"the signature is for another {name}: expected {value[:12]}, got {got[:12]}"
     return ""
 
 
-def _other_place(reference: str, wanted: str) -> str:
+def _other_place(reference: str, accepted: str) -> str:
     try:
-        signed, expected = parse_image_name(reference), parse_image_name(wanted)
+        signed, expected = parse_image_name(reference), parse_image_name(accepted)
     except UsageError:
         return f"the signature names no image: {reference!r}"
     if (signed.host, signed.repository) != (expected.host, expected.repository):
         return f"the signature is for {_repository(signed)}, expected {_repository(expected)}"
-    tagged = ":" in reference.rpartition("/")[2] and ":" in wanted.rpartition("/")[2]
+    tagged = ":" in reference.rpartition("/")[2] and ":" in accepted.rpartition("/")[2]
     if tagged and signed.tag != expected.tag:
         return f"the signature is for the tag {signed.tag}, expected {expected.tag}"
     return ""

@@ -130,8 +130,8 @@ class Trust:
                 hint="add a rule for the repository to the policy, with the keys that sign there",
             )
         signed = rule.signed_as or repository
-        wanted = _claims(signed, name.tag, digest, annotations or {})
-        return attached.verify(repository, wanted, rule.keys)
+        expected = _claims(signed, name.tag, digest, annotations or {})
+        return attached.verify(repository, expected, rule.keys)
 
     def sign(self, name: ImageName, digest: str, *, annotations: Mapping[str, str] | None = None) -> None:
         """Sign the image with `digest` to stand at `name`, if there is a key. Raises RegistryError, Unreachable."""
