@@ -15,6 +15,8 @@ class DiboError(Exception):
     meaning = "dibo failed for a reason without an exit code of its own"
     blob = ""
     """The digest of the blob that could not be read, if that is the cause."""
+    details: tuple[str, ...] = ()
+    """Single findings, such as the files that differ, where there are several."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

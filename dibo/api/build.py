@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
+
+
+def image_answer(name: str) -> CommandAnswer:
+    return CommandAnswer(text=name, document=new_document("build", image=name))
 
 
 def build(settings: Settings, report: Report, *, tag: str | None) -> str:

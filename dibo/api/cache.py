@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from dibo.api.documents import CommandAnswer, Document, new_document
 from dibo.api.session import new_run, open_engine, stack_of
 from dibo.api.settings import current_settings
 from dibo.build import build as spine
@@ -20,7 +20,7 @@ from dibo.errors import EngineError, UsageError, VerificationFailed
 from dibo.images.reference import parse_repository
 from dibo.settings.settings import Options, Settings
 from dibo.system.exclusive import alone
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 from dibo.trust.policy import trust_of
 from dibo.units import human_size, parse_size
 
@@ -39,14 +39,14 @@ class Pruning:
     yes: bool
 
 
-def list_cache(reference: str, *, as_json: bool) -> str:
-    """The layers with their sizes, ages and use, as text or as JSON."""
+def list_cache(reference: str) -> CommandAnswer:
+    """The layers with their sizes, ages and use."""
     now = datetime.now(tz=UTC)
     contents = maintenance.contents(parse_repository(reference), now=now)
-    return _as_json(contents) if as_json else maintenance.describe(contents, now=now)
+    return CommandAnswer(text=maintenance.describe(contents, now=now), document=_document(contents))
 
 
-def _as_json(contents: maintenance.CacheContents) -> str:
+def _document(contents: maintenance.CacheContents) -> Document:
     entries = [
         {
             "key": entry.key,
@@ -60,11 +60,14 @@ def _as_json(contents: maintenance.CacheContents) -> str:
         for entry in contents.entries
     ]
     broken = [{"key": key, "why": reason} for key, reason in contents.broken]
-    return json.dumps({"entries": entries, "damaged": broken, "size": contents.size}, indent=2)
+    return new_document("cache-list", entries=entries, damaged=broken, size=contents.size)
 
 
-def prune(options: Options, environment: Mapping[str, str], report: Report, wish: Pruning) -> None:
-    """Remove layers, or say which would be removed. `options` say how the stacks that are kept are built."""
+def prune(
+    options: Options, environment: Mapping[str, str], report: Report, wish: Pruning
+) -> Iterator[CommandAnswer]:
+    """What is removed, or would be; the layers go once that was taken. `options` say how the stacks that are kept are
+    built."""
     repository = parse_repository(wish.repository)
     if wish.older_than is None and not wish.keep_stacks:
         raise UsageError(
@@ -80,11 +83,14 @@ def prune(options: Options, environment: Mapping[str, str], report: Report, wish
         if entry.foreign:
             report.warn(f"{entry.key[:12]} stays: the tag {entry.foreign}, which is not dibo's, means it too")
     if not doomed:
-        answer("nothing to remove")
+        yield _pruned("nothing to remove", [], frees=0, removed=wish.yes)
         return
-    removed = replace(contents, entries=doomed, broken=(), others=())
-    answer(maintenance.describe(removed, now=now, total=False))
-    answer(f"\n{len(doomed)} to remove; frees {human_size(maintenance.freed(contents, doomed))}")
+    listed = maintenance.describe(
+        replace(contents, entries=doomed, broken=(), others=()), now=now, total=False
+    )
+    frees = maintenance.freed(contents, doomed)
+    text = f"{listed}\n\n{len(doomed)} to remove; frees {human_size(frees)}"
+    yield _pruned(text, [entry.key for entry in doomed], frees=frees, removed=wish.yes)
     if not wish.yes:
         report.say("nothing was removed; --yes removes what is listed")
         return
@@ -104,8 +110,11 @@ class LocalPruning:
     yes: bool
 
 
-def prune_local(options: Options, environment: Mapping[str, str], report: Report, wish: LocalPruning) -> None:
-    """Remove layers from the engine's store, or say which would be removed. Raises EngineError while builds run."""
+def prune_local(
+    options: Options, environment: Mapping[str, str], report: Report, wish: LocalPruning
+) -> Iterator[CommandAnswer]:
+    """What is removed from the engine's store, or would be; the layers go once that was taken. Raises EngineError while
+    builds run."""
     settings = current_settings(options, environment)
     now = datetime.now(tz=UTC).timestamp()
     stacks = [replace(options, flavours=_names(stack)) for stack in wish.keep_stacks]
@@ -125,14 +134,27 @@ def prune_local(options: Options, environment: Mapping[str, str], report: Report
         images = store_pruning.used_images(engine.stored(), workspace.keys)
         gone = store_pruning.doomed(images, rules)
         if not gone:
-            answer(f"nothing to remove; layers take {human_size(store_pruning.size(images))}")
+            text = f"nothing to remove; layers take {human_size(store_pruning.size(images))}"
+            yield _pruned(text, [], frees=0, removed=wish.yes)
             return
-        answer("\n".join(_line(image, now) for image in gone))
-        answer(f"\n{len(gone)} to remove; frees {human_size(store_pruning.freed(images, gone))}")
+        frees = store_pruning.freed(images, gone)
+        lines = [
+            *(_line(image, now) for image in gone),
+            "",
+            f"{len(gone)} to remove; frees {human_size(frees)}",
+        ]
+        names = [name for image in gone for name in image.image.names or (image.image.identity,)]
+        yield _pruned("\n".join(lines), names, frees=frees, removed=wish.yes)
         if wish.yes:
             store_pruning.remove(engine, gone, workspace.keys, report)
         else:
             report.say("nothing was removed; --yes removes what is listed")
+
+
+def _pruned(text: str, layers: list[str], *, frees: int, removed: bool) -> CommandAnswer:
+    return CommandAnswer(
+        text=text, document=new_document("cache-prune", removed=removed, layers=layers, frees=frees)
+    )
 
 
 def _line(image: store_pruning.UsedImage, now: float) -> str:
@@ -163,12 +185,17 @@ def _keys_of(options: Options, environment: Mapping[str, str], report: Report) -
         return job.plan.keys
 
 
-def verify(settings: Settings, report: Report, reference: str) -> str:
+def verify(settings: Settings, report: Report, reference: str) -> CommandAnswer:
     """Read everything, and check every digest and signature. Raises VerificationFailed where something is wrong."""
     repository = parse_repository(reference)
     trust = trust_of(settings)
     count, faults = verify_cache(repository, trust, on_progress=report.line)
     if faults:
-        raise VerificationFailed(f"{repository} has {len(faults)} faults", hint="\n".join(faults))
-    signed = " and signed" if trust.verifies(repository) else ""
-    return f"{count} layers, all whole{signed}"
+        error = VerificationFailed(f"{repository} has {len(faults)} faults", hint="\n".join(faults))
+        error.details = tuple(faults)
+        raise error
+    signed = trust.verifies(repository)
+    return CommandAnswer(
+        text=f"{count} layers, all whole{' and signed' if signed else ''}",
+        document=new_document("cache-verify", layers=count, signed=signed),
+    )

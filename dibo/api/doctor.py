@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.artefacts.converter import Converters
 from dibo.build.bases.choose import choose_base
 from dibo.build.build import base_settings, confinement_of
@@ -47,6 +48,24 @@ def examine(settings: Settings, report: Report) -> list[Finding]:
         _boot_server,
     ]
     return [finding for check in checks for finding in check()]
+
+
+def findings_answer(findings: Sequence[Finding]) -> CommandAnswer:
+    """What was tried; `works` is whether `require` raises nothing."""
+    listed = [
+        {
+            "title": finding.title,
+            "works": finding.works,
+            "needed": finding.needed,
+            "detail": finding.detail,
+            "advice": "" if finding.works else finding.advice,
+        }
+        for finding in findings
+    ]
+    works = all(finding.works for finding in findings if finding.needed)
+    return CommandAnswer(
+        text="\n".join(map(str, findings)), document=new_document("doctor", works=works, findings=listed)
+    )
 
 
 def require(findings: Sequence[Finding]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dibo.api.documents import CommandAnswer, Document, new_document
 from dibo.build import build as spine
 from dibo.build import containerfile as rendering
+from dibo.flavours.loader import CatalogueEntry
+from dibo.flavours.model import Flavour
 from dibo.settings.settings import Settings
 
 
@@ -14,14 +17,22 @@ def flavour_names(settings: Settings) -> list[str]:
     return [entry.name for entry in spine.catalogue(settings)]
 
 
-def list_flavours(settings: Settings) -> str:
-    """A line for each flavour, and one for each that it shadows."""
-    return "\n".join(_lines(settings))
-
-
-def _lines(settings: Settings) -> Iterator[str]:
+def list_flavours(settings: Settings) -> CommandAnswer:
+    """A line for each flavour, and one for each that it shadows. Raises FlavourError."""
     catalogue = spine.catalogue(settings)
     rows = [(entry, catalogue.get(entry.name)) for entry in catalogue]
+    return CommandAnswer(text="\n".join(_lines(rows)), document=_document(rows))
+
+
+def describe_flavours(settings: Settings, names: Sequence[str]) -> CommandAnswer:
+    """Everything about each of `names`. Raises UnknownFlavour, FlavourError."""
+    catalogue = spine.catalogue(settings)
+    rows = [(catalogue.entry(name), catalogue.get(name)) for name in names]
+    text = "\n\n".join(rendering.describe_flavour(flavour, entry) for entry, flavour in rows)
+    return CommandAnswer(text=text, document=_document(rows))
+
+
+def _lines(rows: Sequence[tuple[CatalogueEntry, Flavour]]) -> Iterator[str]:
     width = max((len(entry.name) for entry, _ in rows), default=0)
     for entry, flavour in rows:
         mark = "  [hooks on this machine]" if flavour.host_phases else ""
@@ -30,9 +41,24 @@ def _lines(settings: Settings) -> Iterator[str]:
             yield f"{'':{width}}  shadows {shadowed}"
 
 
-def describe_flavours(settings: Settings, names: Sequence[str]) -> str:
-    """Everything about each of `names`. Raises UnknownFlavour, FlavourError."""
-    catalogue = spine.catalogue(settings)
-    return "\n\n".join(
-        rendering.describe_flavour(catalogue.get(name), catalogue.entry(name)) for name in names
-    )
+def _document(rows: Sequence[tuple[CatalogueEntry, Flavour]]) -> Document:
+    flavours = [
+        {
+            "name": flavour.name,
+            "summary": flavour.summary,
+            "path": str(entry.path),
+            "shadows": [str(path) for path in entry.shadows],
+            "needs": list(flavour.needs),
+            "clashes": list(flavour.clashes),
+            "architectures": list(flavour.architectures),
+            "packages": {distribution: list(words) for distribution, words in flavour.packages},
+            "environment": dict(flavour.environment),
+            "secrets": [secret.name for secret in flavour.secrets],
+            "local": flavour.local,
+            "hooks": [hook.path for hook in flavour.hooks],
+            "host_phases": [str(phase) for phase in flavour.host_phases],
+            "data": list(flavour.data),
+        }
+        for entry, flavour in rows
+    ]
+    return new_document("flavours", flavours=flavours)

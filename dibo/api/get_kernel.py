@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.errors import DiskImageError, OutputError, UsageError
 from dibo.formats.filesystem import FileSystem
 from dibo.inspect.cmdline import cmdline
@@ -38,14 +39,36 @@ class TakenKernel:
     ramdisk: Path
     cmdline: str | None
 
+    def answer(self) -> CommandAnswer:
+        files = f"{self.kernel},{self.ramdisk}"
+        return CommandAnswer(
+            text=files if self.cmdline is None else f"{self.cmdline}\n{files}",
+            document=new_document(
+                "kernel", kernel=str(self.kernel), ramdisk=str(self.ramdisk), cmdline=self.cmdline
+            ),
+        )
 
-def list_kernels(settings: Settings, report: Report, image: Path) -> tuple[str, ...]:
-    """A line for each kernel, the newest first."""
+
+def list_kernels(settings: Settings, report: Report, image: Path) -> CommandAnswer:
+    """The kernels, the newest first; a line for each."""
     with (
         Workspace(settings.cache).run() as run,
         _looked_into(image, run=run, report=report) as (present, _),
     ):
-        return tuple(_line(kernel) for kernel in reversed(present))
+        newest_first = present[::-1]
+    listed = [
+        {
+            "version": kernel.version,
+            "volume": kernel.volume.name,
+            "filesystem": kernel.volume.kind,
+            "kernel": str(kernel.kernel.path),
+            "ramdisks": [str(file.path) for file in kernel.ramdisks],
+        }
+        for kernel in newest_first
+    ]
+    return CommandAnswer(
+        text="\n".join(map(_line, newest_first)), document=new_document("kernels", kernels=listed)
+    )
 
 
 def get_kernel(settings: Settings, report: Report, request: KernelRequest) -> TakenKernel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.errors import UsageError
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.registry import api
@@ -12,7 +13,7 @@ from dibo.trust import keys
 from dibo.trust.policy import password_of, trust_of
 
 
-def generate(settings: Settings, prefix: Path) -> str:
+def generate(settings: Settings, prefix: Path) -> CommandAnswer:
     """Write PREFIX.key and PREFIX.pub; their paths. Raises OutputError, UsageError without a password."""
     password = password_of(settings)
     if password is None:
@@ -20,10 +21,14 @@ def generate(settings: Settings, prefix: Path) -> str:
             "no password was given for the private key",
             hint=f"set {keys.PASSWORD_VARIABLES[0]}; with an empty one, the key is not encrypted",
         )
-    return "\n".join(map(str, keys.write_pair(keys.generate(), prefix, password=password)))
+    private, public = keys.write_pair(keys.generate(), prefix, password=password)
+    return CommandAnswer(
+        text=f"{private}\n{public}",
+        document=new_document("key-generate", private_key=str(private), public_key=str(public)),
+    )
 
 
-def sign(settings: Settings, reference: str) -> str:
+def sign(settings: Settings, reference: str) -> CommandAnswer:
     """Sign what `reference` means now; HOST/PATH:TAG@DIGEST."""
     trust = trust_of(settings)
     if trust.sign_key is None:
@@ -31,10 +36,11 @@ def sign(settings: Settings, reference: str) -> str:
     name = _name(reference)
     digest, _ = api.manifest(name)
     trust.sign(name, digest)
-    return _with_digest(name, digest)
+    signed = _with_digest(name, digest)
+    return CommandAnswer(text=signed, document=new_document("key-sign", reference=signed))
 
 
-def verify(settings: Settings, reference: str) -> str:
+def verify(settings: Settings, reference: str) -> CommandAnswer:
     """HOST/PATH:TAG@DIGEST, and who signed it. Raises SignatureError where no key that is trusted did."""
     if settings.policy is None and not settings.verify_keys:
         raise UsageError(
@@ -44,7 +50,11 @@ def verify(settings: Settings, reference: str) -> str:
     digest, _ = api.manifest(name)
     key = trust_of(settings).verify(name, digest)
     signer = f"signed by {key.name}" if key is not None else "the policy accepts it unsigned"
-    return f"{_with_digest(name, digest)}  {signer}"
+    verified = _with_digest(name, digest)
+    return CommandAnswer(
+        text=f"{verified}  {signer}",
+        document=new_document("key-verify", reference=verified, signed_by=None if key is None else key.name),
+    )
 
 
 def _with_digest(name: ImageName, digest: str) -> str:

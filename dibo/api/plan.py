@@ -6,32 +6,39 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from dibo.api.documents import CommandAnswer, Document, new_document
 from dibo.api.session import new_session, stack_of
 from dibo.build import containerfile as rendering
 from dibo.disk import layout_choice
 from dibo.disk.request import check_filesystem
+from dibo.flavours.lint import lint
 from dibo.plan.plan import Plan, describe
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
 
 
-def show_plan(settings: Settings, report: Report, *, containerfile: Path | None, as_json: bool) -> str:
-    """The plan as text, or as JSON. With `containerfile`, a directory, also as a Containerfile there."""
+def show_plan(settings: Settings, report: Report, *, containerfile: Path | None) -> CommandAnswer:
+    """The plan. With `containerfile`, a directory, also as a Containerfile there."""
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run))
         if containerfile is not None:
             rendering.write(job, session.held, target=containerfile, report=report)
         places, refused = session.places(job), session.refused(job)
-        return _as_json(job.plan, places, refused) if as_json else describe(job.plan, places, refused)
+        warnings = lint(job.plan.recipe.stack, settings.environment.get)
+        document = plan_document(job.plan, places, refused) | {"warnings": list(warnings)}
+        return CommandAnswer(text=describe(job.plan, places, refused), document=document)
 
 
-def _as_json(plan: Plan, places: Mapping[str, str], refused: Mapping[str, str]) -> str:
+def plan_document(plan: Plan, places: Mapping[str, str], refused: Mapping[str, str]) -> Document:
+    """The layers of a plan. `places` and `refused` are of layers in registries, by key."""
     layers = [
         {
             "key": plan.base_key,
             "held": plan.base_held,
             "cache": places.get(plan.base_key),
             "refused": refused.get(plan.base_key),
+            "local": False,
+            "title": f"base {plan.base_name}",
             "ingredients": json.loads(plan.base_ingredients),
         }
     ]
@@ -47,8 +54,7 @@ def _as_json(plan: Plan, places: Mapping[str, str], refused: Mapping[str, str]) 
                 "ingredients": json.loads(planned.ingredients),
             }
         )
-    document = {"stack": list(plan.recipe.stack.names), "epoch": plan.epoch, "layers": layers}
-    return json.dumps(document, indent=2)
+    return new_document("plan", stack=list(plan.recipe.stack.names), epoch=plan.epoch, layers=layers)
 
 
 def draw_layout(settings: Settings, *, layout_file: Path | None) -> str:

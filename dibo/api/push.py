@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, ArtefactFile, compose, format_of
 from dibo.artefacts.outputs import verified_sha256
 from dibo.cache.push_image import target
@@ -32,7 +33,7 @@ class _File:
     media_type: str
 
 
-def push(settings: Settings, report: Report, file: Path, reference: str) -> str:
+def push(settings: Settings, report: Report, file: Path, reference: str) -> CommandAnswer:
     """Push `file` as `reference`; HOST/PATH:TAG@DIGEST. Raises UsageError, DiskImageError, RegistryError,
     Unreachable, VerificationFailed for a file that is not what its .sha256 says."""
     name = target(reference)
@@ -51,7 +52,8 @@ def push(settings: Settings, report: Report, file: Path, reference: str) -> str:
     manifest = compose(kind, contents, empty=empty)
     trust.sign(name, digest_of(manifest))
     digest = api.push_manifest(name, manifest, OCI_MANIFEST)
-    return f"{name}@{digest}"
+    pushed = f"{name}@{digest}"
+    return CommandAnswer(text=pushed, document=new_document("push", reference=pushed))
 
 
 def _artefact(file: Path) -> tuple[str, tuple[_File, ...]]:

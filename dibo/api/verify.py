@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.api.create import PlannedDisk, planned_disk
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
 from dibo.api.session import new_run
 from dibo.api.settings import current_settings
@@ -32,7 +33,7 @@ from dibo.ramdisk.compress import parse_compression
 from dibo.ramdisk.settings import RamdiskSettings
 from dibo.settings.settings import VARIABLES, Options, Settings
 from dibo.system import process
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 from dibo.system.workspace import Run
 from dibo.units import format_gib
 
@@ -61,8 +62,8 @@ class RecordedImage:
 
 def verify(
     options: Options, environment: Mapping[str, str], report: Report, *, path: Path, cached: bool
-) -> None:
-    """Raises Differs, ManifestError, and what a build raises."""
+) -> CommandAnswer:
+    """That all is the same. Raises Differs, ManifestError, and what a build raises."""
     recorded = find(path)
     tampered = check_files(recorded)
     for line in tampered:
@@ -79,16 +80,24 @@ def verify(
         made = json.loads((directory / recorded.path.name).read_text())
         differences = [*_differences(recorded, made, directory)]
         if not differences and not tampered:
-            layers = len(recorded.manifest["layers"])
-            answer(f"{recorded.path}: {layers} layers and {len(recorded.artefacts)} artefacts are the same")
-            return
-        for line in differences:
-            answer(line)
+            return _same(recorded)
+        lines = list(differences)
         for artefact in recorded.artefacts:
-            _look_closer(recorded.file(artefact), directory / str(artefact["name"]), artefact, run, report)
-    raise Differs(
+            made_again = directory / str(artefact["name"])
+            lines += _look_closer(recorded.file(artefact), made_again, artefact, run, report)
+    error = Differs(
         "what was built again is not the same" if differences else "a file is not what its manifest says",
         hint="docs/explanation/reproducible.md has what is known to differ",
+    )
+    error.details = tuple(lines)
+    raise error
+
+
+def _same(recorded: RecordedImage) -> CommandAnswer:
+    layers, artefacts = len(recorded.manifest["layers"]), len(recorded.artefacts)
+    return CommandAnswer(
+        text=f"{recorded.path}: {layers} layers and {artefacts} artefacts are the same",
+        document=new_document("verify", manifest=str(recorded.path), layers=layers, artefacts=artefacts),
     )
 
 
@@ -278,12 +287,14 @@ def _packages(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]
             yield f"package {name[0]}: {before.get(name, 'none')} then, {after.get(name, 'none')} now"
 
 
-def _look_closer(expected: Path, actual: Path, artefact: Mapping[str, Any], run: Run, report: Report) -> None:
+def _look_closer(
+    expected: Path, actual: Path, artefact: Mapping[str, Any], run: Run, report: Report
+) -> Iterator[str]:
     """The files that differ between two disks; what diffoscope says of these, where it is installed."""
     if compare.first_difference(expected, actual) is None:
         return
     if artefact["type"] not in _DISKS:
-        _diffoscope(expected, actual, report)
+        yield from _diffoscope(expected, actual, report)
         return
     before, after = run.subdirectory("then"), run.subdirectory("now")
     try:
@@ -292,11 +303,11 @@ def _look_closer(expected: Path, actual: Path, artefact: Mapping[str, Any], run:
             opened(actual, run=run, report=report) as (actual_disk, *_),
         ):
             for line in compare.identifiers(expected_disk, actual_disk):
-                answer(f"  {line}")
+                yield f"  {line}"
             differences = compare.differences(expected_disk, actual_disk)
             some = list(itertools.islice(differences, _MOST_FILES))
             for number, difference in enumerate(some):
-                answer(f"  {difference}")
+                yield f"  {difference}"
                 name = f"{number:02}-{difference.path.rpartition(b'/')[2].decode(errors='replace')}"
                 for place, side in ((before, difference.expected), (after, difference.actual)):
                     if side is not None:
@@ -306,13 +317,13 @@ def _look_closer(expected: Path, actual: Path, artefact: Mapping[str, Any], run:
         report.warn(f"{expected.name} cannot be looked into: {error.message}")
         return
     if more:
-        answer(f"  and {more} more")
+        yield f"  and {more} more"
     if not some:
-        answer("  the files are the same: it is where they lie, or what is beside them")
-    _diffoscope(before, after, report)
+        yield "  the files are the same: it is where they lie, or what is beside them"
+    yield from _diffoscope(before, after, report)
 
 
-def _diffoscope(expected: Path, actual: Path, report: Report) -> None:
+def _diffoscope(expected: Path, actual: Path, report: Report) -> Iterator[str]:
     if process.find("diffoscope") is None:
         report.say("diffoscope, which would show more, is not installed")
         return
@@ -323,4 +334,4 @@ def _diffoscope(expected: Path, actual: Path, report: Report) -> None:
     except CommandFailed as error:
         report.warn(error.message)
         return
-    answer(done.stdout.rstrip())
+    yield done.stdout.rstrip()

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
 from dibo.build import ingredients_store
 from dibo.cache.entry import key_in
@@ -22,7 +23,7 @@ _TOGETHER: Final = 8
 _MOST_UNKNOWN: Final = 300  # entries whose ingredients are fetched in order to compare
 
 
-def why(settings: Settings, report: Report) -> str:
+def why(settings: Settings, report: Report) -> CommandAnswer:
     """For each layer that a build would make: the most alike layer that is kept, and what differs."""
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run))
@@ -33,7 +34,23 @@ def why(settings: Settings, report: Report) -> str:
                 place.setdefault(key, f"in {repository}")
             documents |= ingredients_store.load(session.workspace.keys, place)
         reasons = explain.explain(job.plan, documents)
-        return explain.describe(job.plan, reasons, place_of=place.__getitem__, refused=session.refused(job))
+        refused = session.refused(job)
+        missing = [
+            {
+                "key": reason.key,
+                "title": reason.title,
+                "nearest": reason.nearest,
+                "place": None if reason.nearest is None else place[reason.nearest],
+                "differences": list(reason.lines),
+                "below": reason.below,
+                "refused": refused.get(reason.key),
+            }
+            for reason in reasons
+        ]
+        return CommandAnswer(
+            text=explain.describe(job.plan, reasons, place_of=place.__getitem__, refused=refused),
+            document=new_document("why", layers=len(job.plan.keys), missing=missing),
+        )
 
 
 def _remote_keys(caches: Caches, workspace: Workspace) -> dict[str, ImageName]:

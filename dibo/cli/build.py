@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from dibo.cli.options import add_build_options, settings_of
+from dibo.cli.output import add_json, show
 from dibo.errors import UsageError
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 
 SUMMARY: Final = "build the layers as an OCI image"
 EPILOG: Final = ""
@@ -16,6 +17,7 @@ EPILOG: Final = ""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser)
+    add_json(parser)
     parser.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
     parser.add_argument("--push", metavar="NAME", help="push the image: HOST/PATH:TAG")
     parser.add_argument(
@@ -24,21 +26,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.build import build, build_and_push
+    from dibo.api.build import build, build_and_push, image_answer
 
     settings = settings_of(arguments, environment)
-    if arguments.push is not None:
-        answer(
-            build_and_push(
-                settings,
-                report,
-                tag=arguments.tag,
-                push=arguments.push,
-                include_local=arguments.include_local,
-            )
-        )
+    if arguments.push is None:
+        if arguments.include_local:
+            raise UsageError("--include-local works only with --push")
+        show(arguments, image_answer(build(settings, report, tag=arguments.tag)))
         return 0
-    if arguments.include_local:
-        raise UsageError("--include-local works only with --push")
-    answer(build(settings, report, tag=arguments.tag))
+    name = build_and_push(
+        settings, report, tag=arguments.tag, push=arguments.push, include_local=arguments.include_local
+    )
+    show(arguments, image_answer(name))
     return 0

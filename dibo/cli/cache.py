@@ -18,9 +18,10 @@ from dibo.cli.options import (
     settings_of,
     whole_number,
 )
+from dibo.cli.output import add_json, show
 from dibo.cli.parser import complete_with
 from dibo.errors import UsageError
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 
 SUMMARY: Final = "list, prune or verify the layers in a registry, or prune those on this machine"
 EPILOG: Final = ""
@@ -37,9 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name, below in parsers.items():
         nargs, note = ("?", "; none with --local") if name == "prune" else (None, "")
         below.add_argument("repository", metavar="REF", nargs=nargs, help=f"the repository, HOST/PATH{note}")
+        add_json(below)
     for name in ("prune", "verify"):
         add_verbose(parsers[name], "show each command, and each layer that is read")
-    parsers["list"].add_argument("--json", action="store_true", help="list as JSON")
     add_verify_key_options(parsers["verify"])
     _add_prune_options(parsers["prune"])
 
@@ -86,9 +87,9 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
 
     match arguments.action:
         case "list":
-            answer(cache.list_cache(arguments.repository, as_json=arguments.json))
+            show(arguments, cache.list_cache(arguments.repository))
         case "verify":
-            answer(cache.verify(settings_of(arguments, environment), report, arguments.repository))
+            show(arguments, cache.verify(settings_of(arguments, environment), report, arguments.repository))
         case _ if arguments.local:
             _prune_local(arguments, environment, report)
         case _:
@@ -103,7 +104,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
                 keep_stacks=tuple(arguments.keep_stack),
                 yes=arguments.yes,
             )
-            cache.prune(options_of(arguments), environment, report, wish)
+            for found in cache.prune(options_of(arguments), environment, report, wish):
+                show(arguments, found)
     return 0
 
 
@@ -121,4 +123,5 @@ def _prune_local(arguments: argparse.Namespace, environment: Mapping[str, str], 
         keep_stacks=tuple(arguments.keep_stack),
         yes=arguments.yes,
     )
-    cache.prune_local(options_of(arguments), environment, report, wish)
+    for found in cache.prune_local(options_of(arguments), environment, report, wish):
+        show(arguments, found)

@@ -14,13 +14,13 @@ from dibo.cli.options import (
     add_layout_option,
     add_verbose,
     add_verify_key_options,
-    file_line,
     path_of,
     settings_of,
     whole_number,
 )
+from dibo.cli.output import add_json, show
 from dibo.images.sources.table import SOURCES
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 
 SUMMARY: Final = "make a disk from an existing container image, without privileges"
 EPILOG: Final = ""
@@ -60,10 +60,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_cache_directory(parser)
     add_verify_key_options(parser)
     add_verbose(parser, "show each command that is run")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.convert import ConvertRequest, convert, limits
+    from dibo.api.documents import artefacts
 
     request = ConvertRequest(
         reference=arguments.reference,
@@ -73,6 +75,5 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         checksums=arguments.checksum,
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
     )
-    for path in convert(settings_of(arguments, environment), request, report):
-        answer(file_line(path))
+    show(arguments, artefacts(convert(settings_of(arguments, environment), request, report)))
     return 0

@@ -10,13 +10,13 @@ from dibo.cli.options import (
     add_artefact_options,
     add_build_options,
     add_layout_option,
-    file_line,
     path_of,
     settings_of,
     variables_text,
 )
+from dibo.cli.output import add_json, show
 from dibo.settings.settings import VARIABLES
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 
 SUMMARY: Final = "Build a disk image from flavours, without root"
 _PHASES: Final = """\
@@ -38,12 +38,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_artefact_options(parser)
     add_layout_option(parser, "use the disk layout of this YAML (that of the flavours)")
     add_build_options(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.create import create
+    from dibo.api.documents import artefacts
 
     settings = settings_of(arguments, environment)
-    for path in create(settings, report, layout_file=path_of(arguments.layout)):
-        answer(file_line(path))
+    show(arguments, artefacts(create(settings, report, layout_file=path_of(arguments.layout))))
     return 0

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from dibo.cli.options import add_flavours, add_flavours_path, options_of, settings_of
-from dibo.system.report import Report, answer
+from dibo.cli.output import add_json, show
+from dibo.system.report import Report
 
 SUMMARY: Final = "list flavours, or show the details of some"
 EPILOG: Final = ""
@@ -15,6 +16,7 @@ EPILOG: Final = ""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_flavours_path(parser)
+    add_json(parser)
     add_flavours(parser, nargs="*")
 
 
@@ -23,5 +25,5 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], _report: 
 
     settings = settings_of(arguments, environment)
     names = options_of(arguments).flavours
-    answer(describe_flavours(settings, names) if names else list_flavours(settings))
+    show(arguments, describe_flavours(settings, names) if names else list_flavours(settings))
     return 0

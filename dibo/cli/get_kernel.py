@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from dibo.cli.options import add_cache_directory, add_verbose, path_of, settings_of
-from dibo.system.report import Report, answer
+from dibo.cli.output import add_json, show
+from dibo.system.report import Report
 
 SUMMARY: Final = "Extract the newest kernel and its ramdisk from a disk image, without root"
 EPILOG: Final = """\
@@ -41,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_cache_directory(parser)
     add_verbose(parser, "show each command that is run")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     settings = settings_of(arguments, environment)
     image = one_image(arguments.image, arguments.image_option)
     if arguments.list:
-        answer("\n".join(list_kernels(settings, report, image)))
+        show(arguments, list_kernels(settings, report, image))
         return 0
     request = KernelRequest(
         image=image,
@@ -59,7 +61,5 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         with_cmdline=arguments.cmdline,
     )
     taken = get_kernel(settings, report, request)
-    if taken.cmdline is not None:
-        answer(taken.cmdline)
-    answer(f"{taken.kernel},{taken.ramdisk}")
+    show(arguments, taken.answer())
     return 0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from dibo.cli.options import add_sign_option, add_verify_key_options, settings_of
-from dibo.system.report import Report, answer
+from dibo.cli.output import add_json, show
+from dibo.system.report import Report
 
 SUMMARY: Final = "make a key pair; sign or verify images in a registry"
 EPILOG: Final = ""
@@ -27,6 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("sign", "verify"):
         parsers[name].add_argument("reference", metavar="REFERENCE", help="HOST[:PORT]/PATH[:TAG]")
+    for below in parsers.values():
+        add_json(below)
     add_sign_option(parsers["sign"])
     add_verify_key_options(parsers["verify"])
 
@@ -37,9 +40,9 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], _report: 
     settings = settings_of(arguments, environment)
     match arguments.action:
         case "generate":
-            answer(key.generate(settings, Path(arguments.prefix)))
+            show(arguments, key.generate(settings, Path(arguments.prefix)))
         case "sign":
-            answer(key.sign(settings, arguments.reference))
+            show(arguments, key.sign(settings, arguments.reference))
         case _:
-            answer(key.verify(settings, arguments.reference))
+            show(arguments, key.verify(settings, arguments.reference))
     return 0

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from dibo.cli.parser import complete_with
 from dibo.flavours.model import ARCHITECTURES
 from dibo.settings.settings import AUTO, HOST_HOOKS, ISOLATIONS, LAYER_COMPRESSIONS, NETWORKS, Options
-from dibo.units import human_size
 
 if TYPE_CHECKING:
     from dibo.settings.settings import Settings
@@ -31,11 +30,6 @@ def whole_number(*, least: int = 0, most: int | None = None) -> Callable[[str], 
 
 def path_of(text: str | None) -> Path | None:
     return Path(text) if text else None
-
-
-def file_line(path: Path) -> str:
-    """An artefact that was made, with the room that it takes."""
-    return f"{path}  ({human_size(path.stat().st_blocks * 512)})"
 
 
 def add_artefact_options(parser: argparse.ArgumentParser) -> None:

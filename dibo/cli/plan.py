@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dibo.cli.options import add_filesystem, add_stack_options, path_of, settings_of
+from dibo.cli.output import add_json, show
 from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
@@ -18,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_stack_options(parser, nargs="*")
     parser.add_argument("--refresh", action="store_true", help="plan to rebuild every layer")
     parser.add_argument("--containerfile", metavar="DIR", help="write a Containerfile and its context to DIR")
-    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    add_json(parser)
     parser.add_argument("--layout", action="store_true", help="draw the layout of the disk instead")
     parser.add_argument(
         "--layout-file", metavar="FILE", help="with --layout: draw this YAML (the layout of the flavours)"
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         answer(draw_layout(settings, layout_file=layout_file))
     else:
         containerfile = path_of(arguments.containerfile)
-        answer(show_plan(settings, report, containerfile=containerfile, as_json=arguments.json))
+        show(arguments, show_plan(settings, report, containerfile=containerfile))
     return 0
 
 

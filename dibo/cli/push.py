@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from dibo.cli.options import add_sign_option, settings_of
-from dibo.system.report import Report, answer
+from dibo.cli.output import add_json, show
+from dibo.system.report import Report
 
 SUMMARY: Final = "upload a disk, or a ramdisk with its kernel, to a registry"
 EPILOG: Final = ""
@@ -18,10 +19,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a raw disk, a qcow2, or a ramdisk")
     parser.add_argument("reference", metavar="REFERENCE", help="destination: HOST[:PORT]/PATH[:TAG]")
     add_sign_option(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.push import push
 
-    answer(push(settings_of(arguments, environment), report, Path(arguments.file), arguments.reference))
+    show(
+        arguments,
+        push(settings_of(arguments, environment), report, Path(arguments.file), arguments.reference),
+    )
     return 0

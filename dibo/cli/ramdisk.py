@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from dibo.cli.options import add_build_options, options_of, variables_text
+from dibo.cli.output import add_json, show
 from dibo.settings.settings import RAMDISK_VARIABLES, VARIABLES
-from dibo.system.report import Report, answer
+from dibo.system.report import Report
 
 SUMMARY: Final = "Build a kernel and an initramfs from flavours, without root"
 _OF_DISKS: Final = (
@@ -46,13 +47,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--microcode", action="store_true", help="prepend the microcode of the root")
     add_build_options(parser, base="ramdisk-base")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.documents import artefacts
     from dibo.api.ramdisk import create
     from dibo.api.settings import current_settings
     from dibo.ramdisk.settings import BASE, decide_ramdisk
-    from dibo.units import human_size
 
     ramdisk = decide_ramdisk(
         environment,
@@ -63,6 +65,5 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         microcode=arguments.microcode,
     )
     options = replace(options_of(arguments), base_flavour=BASE)
-    for path in create(current_settings(options, environment), ramdisk, report):
-        answer(f"{path}  ({human_size(path.stat().st_size)})")
+    show(arguments, artefacts(create(current_settings(options, environment), ramdisk, report)))
     return 0

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from dibo.cli.commands import parser_of
 from dibo.errors import DiboError, Interrupted
-from dibo.system.report import Report, log_commands
+from dibo.system.report import Report, answer, log_commands
 
 if TYPE_CHECKING:
     from dibo.cli.commands import Command
@@ -19,17 +20,34 @@ if TYPE_CHECKING:
 def run(program: str, argv: Sequence[str] | None) -> int:
     """Carry out what `argv` asks of `program`; the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
+    as_json = "--json" in words
     try:
-        return _reported(program, words)
+        return _reported(program, words, as_json=as_json)
     except Exception as error:
         from dibo.cli.last_resort import report_defect
 
-        defect = report_defect(error, [program, *words], os.environ)
-        Report().error(defect)
-        return defect.exit_code
+        return _ended(report_defect(error, [program, *words], os.environ), Report(), as_json=as_json)
 
 
-def _reported(program: str, words: Sequence[str]) -> int:
+def _ended(error: DiboError, report: Report, *, as_json: bool) -> int:
+    """Report an error, with --json also as a document on standard output; its exit code."""
+    report.error(error)
+    if as_json:
+        from dibo.api.documents import error_document
+
+        _print_json(error_document(error))
+    return error.exit_code
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    import json
+
+    with suppress(OSError):
+        answer(json.dumps(document, indent=2))
+        sys.stdout.flush()
+
+
+def _reported(program: str, words: Sequence[str], *, as_json: bool) -> int:
     """Carry it out, and report the errors that dibo explains."""
     report = Report()
     try:
@@ -39,18 +57,22 @@ def _reported(program: str, words: Sequence[str]) -> int:
             log_commands(report)
         return _carried_out(arguments, report)
     except DiboError as error:
-        report.error(error)
-        return error.exit_code
+        return _ended(error, report, as_json=as_json)
     except Interrupted as stop:
         report.say(f"dibo: stopped by signal {stop.signum}; nothing was left behind")
+        if as_json:
+            from dibo.api.documents import stopped_document
+
+            _print_json(stopped_document(stop.signum))
         return 128 + stop.signum
     except BrokenPipeError:  # `dibo flavours | head`
         _forget_output()
         return 0
     except OSError as error:  # a full disk under the cache, say
-        report.error(DiboError(str(error), hint="`dibo doctor` looks at the cache and the room there"))
+        failed = DiboError(str(error), hint="`dibo doctor` looks at the cache and the room there")
+        code = _ended(failed, report, as_json=as_json)
         _forget_output()
-        return DiboError.exit_code
+        return code
 
 
 def _parsed(program: str, words: Sequence[str]) -> argparse.Namespace:

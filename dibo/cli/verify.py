@@ -19,7 +19,9 @@ from dibo.cli.options import (
     add_verbose,
     options_of,
 )
-from dibo.system.report import Report
+from dibo.cli.output import add_json, show
+from dibo.errors import Differs
+from dibo.system.report import Report, answer
 
 SUMMARY: Final = "rebuild an image from its manifest, and compare"
 EPILOG: Final = ""
@@ -42,10 +44,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_flavours_path(parser)
     add_converters_path(parser)
     add_verbose(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.verify import verify
 
-    verify(options_of(arguments), environment, report, path=Path(arguments.image), cached=arguments.cached)
+    try:
+        found = verify(
+            options_of(arguments), environment, report, path=Path(arguments.image), cached=arguments.cached
+        )
+    except Differs as error:
+        if not arguments.json:
+            answer("\n".join(error.details))
+        raise
+    show(arguments, found)
     return 0

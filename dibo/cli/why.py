@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from dibo.cli.options import add_stack_options, settings_of
-from dibo.system.report import Report, answer
+from dibo.cli.output import add_json, show
+from dibo.system.report import Report
 
 SUMMARY: Final = "explain which layers are missing, and what differs from stored layers"
 EPILOG: Final = ""
@@ -15,10 +16,11 @@ EPILOG: Final = ""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_stack_options(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.why import why
 
-    answer(why(settings_of(arguments, environment), report))
+    show(arguments, why(settings_of(arguments, environment), report))
     return 0

@@ -136,7 +136,6 @@ def test_errors_go_to_stderr_with_a_code_and_a_hint(tmp_path: Path) -> None:
         ("cache list h:1/a --keep-stack vm", "--keep-stack"),
         ("cache list h:1/a --local", "--local"),
         ("cache list h:1/a --yes", "--yes"),
-        ("cache verify h:1/a --json", "--json"),
         ("verify web.qcow2 -a arm64", "-a"),
     ],
 )
@@ -155,7 +154,7 @@ def test_a_command_line_that_makes_no_sense(line: str, message: str) -> None:
         ("plan vm --layout-file layout.yaml", "--layout-file works only with --layout"),
         ("plan vm --image-size 3", "--image-size works only with --layout"),
         ("plan vm --fs-type ext3", "--fs-type works only with --layout"),
-        ("plan vm --layout --json", "--json works only without --layout"),
+        ("plan vm --layout --containerfile d", "--containerfile works only without --layout"),
         ("build vm --include-local", "--include-local works only with --push"),
     ],
 )

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from textwrap import indent
+from typing import Any
 
 import pytest
 
 from dibo import errors
+from dibo.api.json_schema import DOCUMENTS
 from dibo.artefacts.converter import Converters
 from dibo.cli.commands import PROGRAMS, parser_of
 from dibo.flavours.ignore import BUILT_IN
@@ -109,6 +111,30 @@ def _types_table() -> str:
     return table(("type", "what it is", "programs besides the engine"), rows)
 
 
+def _document_table(name: str) -> str:
+    """The keys of a document that --json prints; those of its lists after a dot."""
+    return table(("key", "type", "meaning"), _keys(DOCUMENTS[name], ""))
+
+
+def _keys(schema: dict[str, Any], prefix: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for key, value in schema["properties"].items():
+        within = value.get("items", value)
+        name = f"{prefix}{key}"
+        kind = repr(value["const"]) if "const" in value else value["type"]
+        words = " or ".join(kind) if isinstance(kind, list) else kind
+        rows.append(
+            (
+                f"`{name}`",
+                f"{words} of {within['type']}s" if words == "array" else words,
+                value["description"],
+            )
+        )
+        if "properties" in within:
+            rows += _keys(within, f"{name}[]." if words == "array" else f"{name}.")
+    return rows
+
+
 def _images_table() -> str:
     return table(("image", "where it is"), [(f"`{kind.form}`", kind.means) for kind in SOURCES.values()])
 
@@ -121,6 +147,7 @@ TABLES: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference/cli.md", "ramdisk variables", partial(_variables_table, RAMDISK_VARIABLES)),
     (DOCS / "reference/cli.md", "images", _images_table),
     (DOCS / "reference/exit-codes.md", "exit codes", _exit_codes_table),
+    *((DOCS / "reference/json.md", name, partial(_document_table, name)) for name in DOCUMENTS),
     *((DOCS / "reference/cli.md", name, partial(_options_table, parser)) for name, parser in _with_actions()),
 ]
 

@@ -1,0 +1,66 @@
+"""Answers of commands: text for people, and a JSON document for programs, in one schema (`dibo schema json`).
+
+With --json, a command prints exactly one document to standard output: its answer, or the error that it ended with.
+Keys are only added within a version; docs/reference/json.md lists them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dibo.errors import DiboError
+from dibo.units import human_size
+
+VERSION: Final = 1
+"""Of the schema; a change that programs notice raises it."""
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAnswer:
+    """What a command found or made."""
+
+    text: str
+    document: Document
+
+    @property
+    def json(self) -> str:
+        return json.dumps(self.document, indent=2)
+
+
+def new_document(name: str, **fields: object) -> Document:
+    """A document of the schema; `name` is one of its definitions."""
+    return {"document": name, "version": VERSION, **fields}
+
+
+def artefacts(paths: Sequence[Path]) -> CommandAnswer:
+    """Files that were made, with the room that they take."""
+    sizes = [(str(path), path.stat()) for path in paths]
+    files = [{"path": path, "size": stat.st_size, "stored": stat.st_blocks * 512} for path, stat in sizes]
+    lines = [f"{path}  ({human_size(stat.st_blocks * 512)})" for path, stat in sizes]
+    return CommandAnswer(text="\n".join(lines), document=new_document("artefacts", artefacts=files))
+
+
+def error_fields(error: DiboError) -> Mapping[str, object]:
+    return {
+        "kind": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "details": list(error.details),
+        "exit_code": error.exit_code,
+    }
+
+
+def error_document(error: DiboError) -> Document:
+    return new_document("error", error=error_fields(error))
+
+
+def stopped_document(signum: int) -> Document:
+    """Of a command that a signal ended."""
+    fields = {"kind": "Interrupted", "message": f"stopped by signal {signum}", "hint": "", "details": []}
+    return new_document("error", error={**fields, "exit_code": 128 + signum})

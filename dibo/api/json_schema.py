@@ -1,0 +1,219 @@
+"""The JSON schema of what commands print with --json (dibo.api.documents): `dibo schema json`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from dibo.api.documents import VERSION
+
+Schema = dict[str, Any]
+
+DIGEST: Final = "^sha256:[0-9a-f]{64}$"
+
+
+def _text(description: str, **more: object) -> Schema:
+    return {"type": "string", "description": description, **more}
+
+
+def _maybe(description: str) -> Schema:
+    return {"type": ["string", "null"], "description": description}
+
+
+def _count(description: str) -> Schema:
+    return {"type": "integer", "minimum": 0, "description": description}
+
+
+def _flag(description: str) -> Schema:
+    return {"type": "boolean", "description": description}
+
+
+def _texts(description: str) -> Schema:
+    return {"type": "array", "items": {"type": "string"}, "description": description}
+
+
+def _map(description: str, values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values, "description": description}
+
+
+def _object(properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _list(description: str, properties: Schema) -> Schema:
+    return {"type": "array", "items": _object(properties), "description": description}
+
+
+def _document(name: str, description: str, **properties: Schema) -> Schema:
+    head = {
+        "document": {"const": name, "description": "which document this is"},
+        "version": {"const": VERSION, "description": "version of this schema"},
+    }
+    return _object({**head, **properties}) | {"description": description}
+
+
+_KEY: Final = _text("key of the layer", pattern="^[0-9a-f]{64}$")
+_TITLE: Final = _text("what the layer is made by")
+_ERROR: Final = {
+    "kind": _text("name of the class of errors, as in dibo.errors; Interrupted after a signal"),
+    "message": _text("what failed, what was expected and found"),
+    "hint": _text("what to do, in lines; may be empty"),
+    "details": _texts("single findings, such as the files that differ"),
+    "exit_code": _count("exit code of the command"),
+}
+_PLAN_LAYER: Final = {
+    "key": _KEY,
+    "held": _flag("whether the engine's store has the layer"),
+    "cache": _maybe("registry that has the layer, where the engine has not"),
+    "refused": _maybe("why the layer of a registry is not used"),
+    "local": _flag("whether it has data of this user or machine"),
+    "title": _TITLE,
+    "ingredients": {"type": "object", "description": "all that the key is made of"},
+}
+_REASON: Final = {
+    "key": _KEY,
+    "title": _TITLE,
+    "nearest": _maybe("key of the most alike layer that is kept"),
+    "place": _maybe("where that layer is"),
+    "differences": _texts("ingredients that differ"),
+    "below": _flag("whether the layer below is another one"),
+    "refused": _maybe("why the layer of a registry is not used"),
+}
+_FLAVOUR: Final = {
+    "name": _text("name of the flavour"),
+    "summary": _text("what it brings; may be empty"),
+    "path": _text("its directory"),
+    "shadows": _texts("directories of the same name that it hides"),
+    "needs": _texts("flavours that come before it"),
+    "clashes": _texts("flavours that cannot be in one stack with it"),
+    "architectures": _texts("what it is for; empty for all"),
+    "packages": _map("packages by distribution", {"type": "array", "items": {"type": "string"}}),
+    "environment": _map("declared variables with their defaults", {"type": "string"}),
+    "secrets": _texts("names of declared secrets"),
+    "local": _flag("whether its layers hold data of this user or machine"),
+    "hooks": _texts("its hooks, PHASE/NAME"),
+    "host_phases": _texts("phases with hooks that run on this machine"),
+    "data": _texts("other files in directories of phases"),
+}
+_FINDING: Final = {
+    "title": _text("what was tried"),
+    "works": _flag("whether it works"),
+    "needed": _flag("whether a build needs it"),
+    "detail": _text("what was found; may be empty"),
+    "advice": _text("what to do where it does not work"),
+}
+_ENTRY: Final = {
+    "key": _KEY,
+    "digest": _text("digest of the entry's manifest", pattern=DIGEST),
+    "title": _TITLE,
+    "size": _count("bytes of the whole image"),
+    "unique": _count("bytes that no other entry shares"),
+    "made": _maybe("when it was made, ISO 8601"),
+    "used": _maybe("when it was last used, ISO 8601"),
+}
+_ARTEFACT: Final = {
+    "path": _text("the file"),
+    "size": _count("bytes of the file"),
+    "stored": _count("bytes that it takes on disk"),
+}
+_KERNEL: Final = {
+    "version": _text("version of the kernel"),
+    "volume": _text("volume of the image that has it"),
+    "filesystem": _text("file system of the volume"),
+    "kernel": _text("path of the kernel in the volume"),
+    "ramdisks": _texts("paths of its ramdisks"),
+}
+
+DOCUMENTS: Final[dict[str, Schema]] = {
+    each["properties"]["document"]["const"]: each
+    for each in (
+        _document("error", "any command that failed", error=_object(_ERROR) | {"description": "the error"}),
+        _document(
+            "plan",
+            "`dibo plan`",
+            stack=_texts("flavours in their order"),
+            epoch=_text("epoch of the layers"),
+            layers=_list("base and steps, the lowest first", _PLAN_LAYER),
+            warnings=_texts("what an author of flavours probably did not mean"),
+        ),
+        _document(
+            "why",
+            "`dibo why`",
+            layers=_count("layers of the plan"),
+            missing=_list("layers that a build would make, the lowest first", _REASON),
+        ),
+        _document("build", "`dibo build`", image=_text("name of the image, with its digest if pushed")),
+        _document(
+            "artefacts",
+            "`disk-image-create`, `ramdisk-image-create` and `dibo convert`",
+            artefacts=_list("files that were made", _ARTEFACT),
+        ),
+        _document(
+            "verify",
+            "`dibo verify`, if all is the same; else an error of the kind Differs",
+            manifest=_text("the manifest"),
+            layers=_count("layers that are the same"),
+            artefacts=_count("artefacts that are the same"),
+        ),
+        _document("flavours", "`dibo flavours`", flavours=_list("flavours by name", _FLAVOUR)),
+        _document(
+            "doctor",
+            "`dibo doctor`, also if it fails",
+            works=_flag("whether this machine has all that is needed"),
+            findings=_list("what was tried, in the order of a build", _FINDING),
+        ),
+        _document(
+            "cache-list",
+            "`dibo cache list`",
+            entries=_list("layers", _ENTRY),
+            damaged=_list("layers that cannot be read", {"key": _KEY, "why": _text("what is wrong with it")}),
+            size=_count("bytes of all entries"),
+        ),
+        _document(
+            "cache-prune",
+            "`dibo cache prune`",
+            removed=_flag("whether the layers were removed; false without --yes"),
+            layers=_texts("keys, or names in the engine's store, of layers to remove"),
+            frees=_count("bytes that are free then"),
+        ),
+        _document(
+            "cache-verify",
+            "`dibo cache verify`, if all layers are whole; else an error",
+            layers=_count("layers that were read"),
+            signed=_flag("whether signatures were verified"),
+        ),
+        _document("push", "`dibo push`", reference=_text("HOST/PATH:TAG@DIGEST")),
+        _document(
+            "key-generate",
+            "`dibo key generate`",
+            private_key=_text("file with the private key"),
+            public_key=_text("file with the public key"),
+        ),
+        _document("key-sign", "`dibo key sign`", reference=_text("HOST/PATH:TAG@DIGEST")),
+        _document(
+            "key-verify",
+            "`dibo key verify`",
+            reference=_text("HOST/PATH:TAG@DIGEST"),
+            signed_by=_maybe("key that signed it; null where the policy accepts it unsigned"),
+        ),
+        _document(
+            "kernel",
+            "`disk-image-get-kernel`",
+            kernel=_text("file with the kernel"),
+            ramdisk=_text("file with its ramdisk"),
+            cmdline=_maybe("kernel command line, with --cmdline"),
+        ),
+        _document("kernels", "`disk-image-get-kernel --list`", kernels=_list("the newest first", _KERNEL)),
+    )
+}
+
+JSON_SCHEMA: Final[Schema] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "what commands of dibo print with --json",
+    "anyOf": [{"$ref": f"#/$defs/{name}"} for name in DOCUMENTS],
+    "$defs": DOCUMENTS,
+}
