@@ -129,8 +129,8 @@ _KERNEL: Final = {
 }
 
 DOCUMENTS: Final[dict[str, Schema]] = {
-    each["properties"]["document"]["const"]: each
-    for each in (
+    schema["properties"]["document"]["const"]: schema
+    for schema in (
         _document("error", "any command that failed", error=_object(_ERROR) | {"description": "the error"}),
         _document(
             "plan",

@@ -104,8 +104,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
                 keep_stacks=tuple(arguments.keep_stack),
                 yes=arguments.yes,
             )
-            for found in cache.prune(options_of(arguments), environment, report, wish):
-                show(arguments, found)
+            for result in cache.prune(options_of(arguments), environment, report, wish):
+                show(arguments, result)
     return 0
 
 
@@ -123,5 +123,5 @@ def _prune_local(arguments: argparse.Namespace, environment: Mapping[str, str], 
         keep_stacks=tuple(arguments.keep_stack),
         yes=arguments.yes,
     )
-    for found in cache.prune_local(options_of(arguments), environment, report, wish):
-        show(arguments, found)
+    for result in cache.prune_local(options_of(arguments), environment, report, wish):
+        show(arguments, result)

@@ -51,12 +51,12 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     from dibo.api.verify import verify
 
     try:
-        found = verify(
+        result = verify(
             options_of(arguments), environment, report, path=Path(arguments.image), cached=arguments.cached
         )
     except Differs as error:
         if not arguments.json:
             answer("\n".join(error.details))
         raise
-    show(arguments, found)
+    show(arguments, result)
     return 0

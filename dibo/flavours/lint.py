@@ -4,6 +4,7 @@
 - a distribution whose name is nearly one that dibo's bases have
 - a default with a `$NAME` in it, which is not replaced
 - a variable whose name speaks of a secret, and that is set
+- hooks with CRLF, without an interpreter, or with variables that nothing sets (dibo.flavours.hook_lint)
 
 A package name with `$NAME` that no flavour declares is an error, since such a step can never run.
 """
@@ -13,10 +14,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from dibo.errors import FlavourError
-from dibo.flavours.model import Flavour
+from dibo.flavours.hook_lint import Sight, hook_warnings
+from dibo.flavours.model import HOST_PHASES, Flavour, Phase
 from dibo.flavours.stack import Stack
 
 OF_OTHER_BUILDERS: Final = {
@@ -51,7 +54,22 @@ def lint(stack: Stack, chosen: Callable[[str], str | None]) -> tuple[str, ...]:
         _refuse_undeclared(flavour, stack)
         warnings += [*_of_other_builders(flavour), *_distributions(flavour)]
         warnings += [*_defaults(flavour), *_secrets(flavour, chosen)]
+        warnings += hook_warnings(flavour, partial(_sight, flavour, stack))
     return tuple(warnings)
+
+
+def _sight(flavour: Flavour, stack: Stack, phase: Phase) -> Sight:
+    """Which declared variables hooks of a phase see: on the host those of the whole stack, at first boot none."""
+    declared = {name: owner.name for owner in stack.flavours for name, _ in owner.environment}
+    if phase in HOST_PHASES:
+        seen = set(declared)
+    elif phase is Phase.FIRST_BOOT:
+        seen = set()
+    else:
+        providers = (*stack.needed_by(flavour.name), flavour.name)
+        seen = {name for provider in providers for name, _ in stack.get(provider).environment}
+    others = {name: owner for name, owner in declared.items() if name not in seen}
+    return Sight(seen=frozenset(seen), others=others)
 
 
 def _refuse_undeclared(flavour: Flavour, stack: Stack) -> None:

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import yaml
 
@@ -18,7 +17,16 @@ from dibo.errors import FlavourError, LayoutError, UnknownFlavour
 from dibo.flavours import strict_yaml
 from dibo.flavours.files import read_files
 from dibo.flavours.ignore import Ignore
-from dibo.flavours.model import FLAVOUR_NAME, HOOK_NAME, Flavour, FlavourFile, FlavourKind, Hook, Phase
+from dibo.flavours.model import (
+    FLAVOUR_NAME,
+    HOOK_NAME,
+    NAME_FORM,
+    Flavour,
+    FlavourFile,
+    FlavourKind,
+    Hook,
+    Phase,
+)
 from dibo.flavours.ramdisk_requests import RamdiskRequests, is_ramdisk_file, parse_wishes
 from dibo.flavours.schema import nearest, parse_manifest
 from dibo.layout.parse import Statement, parse_statement
@@ -26,7 +34,6 @@ from dibo.layout.parse import Statement, parse_statement
 _MANIFEST = "flavour.yaml"
 _LAYOUT = "layout.yaml"
 _MANIFEST_LIMIT = 1 << 20
-_NAMES: Final = "use a-z, 0-9, '_', '.', '+' and '-', at most 63, and begin with a letter or digit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +79,7 @@ class Catalogue:
             if name not in ("", ".", "..") and "/" not in name and (directory / name).is_dir():
                 return UnknownFlavour(
                     f"{directory / name} cannot be a flavour: its name {name!r} is not allowed",
-                    hint=f"rename it: {_NAMES}",
+                    hint=f"rename it: {NAME_FORM}",
                 )
         searched = ", ".join(str(path) for path in self.search_path)
         return UnknownFlavour(
@@ -103,7 +110,7 @@ def load_flavour(directory: Path, *, copy: Path | None = None) -> Flavour:
     """Read one flavour, once. With `copy`, its files are in that new directory afterwards, as they were read. Raises
     FlavourError, LayoutError."""
     if FLAVOUR_NAME.fullmatch(directory.name) is None:
-        raise FlavourError(f"{directory.name!r} cannot be the name of a flavour: {_NAMES}")
+        raise FlavourError(f"{directory.name!r} cannot be the name of a flavour: {NAME_FORM}")
     declared = {name: _read_declaration(directory / name) for name in (_MANIFEST, _LAYOUT)}
     manifest = parse_manifest(declared[_MANIFEST].data, origin=str(directory / _MANIFEST))
     disk = _disk(directory, manifest.disk, declared[_LAYOUT].data)

@@ -26,6 +26,7 @@ from typing import Final
 from dibo.layout.parse import Statement
 
 FLAVOUR_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,62}")
+NAME_FORM: Final = "use a-z, 0-9, '_', '.', '+' and '-', at most 63, and begin with a letter or digit"
 HOOK_NAME: Final = re.compile(r"[0-9]+-[A-Za-z0-9_-]+")
 SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 ARCHITECTURES: Final = ("amd64", "arm64", "i386")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import FlavourError
-from dibo.flavours.model import ARCHITECTURES, FLAVOUR_NAME, SECRET_NAME, Secret
+from dibo.flavours.model import ARCHITECTURES, FLAVOUR_NAME, NAME_FORM, SECRET_NAME, Secret
 from dibo.layout.parse import Statement, parse_statement
 from dibo.layout.schema import LAYOUT_SCHEMA
 
@@ -162,6 +162,8 @@ def _words(value: object, place: str, pattern: str) -> tuple[str, ...]:
         raise FlavourError(f"{place} is a list, not {value!r}")
     for word in value:
         if not isinstance(word, str) or re.fullmatch(pattern, word) is None:
+            if pattern == FLAVOUR_NAME.pattern:
+                raise FlavourError(f"{place}: {word!r} cannot be the name of a flavour", hint=NAME_FORM)
             raise FlavourError(f"{place}: {word!r} is not a name that can stand there")
     return tuple(dict.fromkeys(value))
 

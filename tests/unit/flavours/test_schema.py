@@ -60,10 +60,10 @@ BAD = {
     "packages: {debian: nginx}": "packages.debian is a list",
     "packages: {'Debian 12': [x]}": "'Debian 12' is no distribution",
     "needs: vm": "needs is a list",
-    "needs: ['../vm']": "needs: '../vm' is not a name",
+    "needs: ['../vm']": "needs: '../vm' cannot be the name of a flavour",
     "needs: null": "needs is a list",
     "clashes: {a: b}": "clashes is a list",
-    "clashes: [A]": "clashes: 'A' is not a name",
+    "clashes: [A]": "clashes: 'A' cannot be the name of a flavour",
     "environment: [A]": "environment maps names to defaults",
     "environment: {A-B: 1}": "'A-B' is not the name of a variable",
     "environment: {A: [1]}": r"environment.A: the default is text",
@@ -156,3 +156,12 @@ def test_secrets() -> None:
 def test_secrets_that_are_none(value: object, message: str) -> None:
     with pytest.raises(FlavourError, match=message):
         parse_manifest({"secrets": value}, origin="f")
+
+
+@pytest.mark.parametrize("key", ["needs", "clashes"])
+def test_a_name_that_no_flavour_can_have(key: str) -> None:
+    with pytest.raises(
+        FlavourError, match=rf"web/flavour.yaml: {key}: 'My_Web' cannot be the name of a flavour"
+    ) as caught:
+        parse_manifest({key: ["My_Web"]}, origin="web/flavour.yaml")
+    assert caught.value.hint.startswith("use a-z")
