@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dibo.build import build as spine
 from dibo.build import host_hooks, ingredients_store, store_pruning
+from dibo.build.build import OnLayer
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
 from dibo.errors import (
@@ -112,7 +113,7 @@ class Session:
         return caching.refused(job.plan, self.caches)
 
     @contextmanager
-    def _exchange(self, job: spine.Job) -> Iterator[tuple[spine.Job, Callable[[str], None]]]:
+    def _exchange(self, job: spine.Job) -> Iterator[tuple[spine.Job, OnLayer]]:
         if self.caches is None:
             yield job, lambda _: None
             return

@@ -36,6 +36,10 @@ from dibo.system.workspace import Run, Workspace
 _FRESH_SECONDS = 6 * 3600  # a mirror keeps superseded packages at least for hours
 
 
+OnLayer = Callable[[str], None]
+"""Gets the key of each layer that is made."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A plan, and all that running it takes."""
@@ -151,7 +155,7 @@ def build(
     build_run: BuildRun,
     *,
     held: Mapping[str, float],
-    on_layer: Callable[[str], None] = lambda _: None,
+    on_layer: OnLayer = lambda _: None,
 ) -> None:
     """Make the layers that are not there yet; `on_layer` gets the key of each. Raises HookFailed, EngineError,
     BaseError, and UsageError for a secret that is missing."""

@@ -17,12 +17,16 @@ from dibo.errors import DiboError
 from dibo.images.image import Image, Layer
 from dibo.plan.base import Source
 from dibo.plan.plan import PlannedStep
-from dibo.system.process import Process
+from dibo.system.process import OnOutput, Process
 from dibo.system.report import Report
 from dibo.system.workspace import Run
 
 SECRETS: Final = "/run/secrets"
 """Where a step sees its secrets, each a file of mode 0400 on a file system in memory."""
+
+
+OnHook = Callable[[str], None]
+"""Gets the name of each hook that starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +49,9 @@ class StepRun:
     """Applied to each line of output before anybody sees it: replaces the values of secrets."""
     log: Path
     """The full output is kept here when the step fails."""
-    on_output: Callable[[str], None]
+    on_output: OnOutput
     """Gets each line that hooks write."""
-    on_hook: Callable[[str], None]
+    on_hook: OnHook
     """Gets the name of each hook that starts."""
 
 
@@ -61,7 +65,7 @@ class BuildDirectory(Protocol):
         stdin: int | IO[bytes] | None = None,
         stdout: int | IO[bytes] | None = None,
         pass_fds: Sequence[int] = (),
-        on_output: Callable[[str], None] | None = None,
+        on_output: OnOutput | None = None,
     ) -> Process:
         """Start a command that finds the tree at $ROOT, with the ids that the tree has."""
 

@@ -19,6 +19,7 @@ from dibo.flavours.model import HOOK_NAME, Flavour, FlavourFile, Phase
 from dibo.flavours.stack import Stack
 from dibo.settings.settings import NONE
 from dibo.system import process
+from dibo.system.process import OnOutput
 from dibo.units import format_gib, parse_gib
 
 _ANSWERS: Final = {Phase.BLOCK_DEVICE_SIZE: "IMAGE_SIZE", Phase.BLOCK_DEVICE: "IMAGE_BLOCK_DEVICE"}
@@ -30,7 +31,7 @@ class HostRun:
     """What every hook on the host runs with."""
 
     environment: Mapping[str, str]
-    on_output: Callable[[str], None]
+    on_output: OnOutput
     policy: str
     """The value of --host-hooks."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import calendar
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from dibo.build.bases.image import RegistryImage
-from dibo.build.build import Job
+from dibo.build.build import Job, OnLayer
 from dibo.build.engine import Engine, Store
 from dibo.cache.entry import CREATED
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
@@ -81,7 +81,7 @@ def places(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, s
 @contextlib.contextmanager
 def exchange(
     job: Job, caches: Caches, engine: Engine, held: dict[str, float], *, run: Run, report: Report
-) -> Iterator[tuple[Job, Callable[[str], None]]]:
+) -> Iterator[tuple[Job, OnLayer]]:
     """The job, with the layer on which it goes on in the engine's store; and what to tell the key of each layer that is
     made, for it to be stored in the caches, at the latest when this ends."""
     settings = job.settings

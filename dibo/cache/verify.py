@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dibo.cache import entry
@@ -15,12 +15,11 @@ from dibo.images.registry import api
 from dibo.images.verify import check
 from dibo.plan.keys import KEY_LABEL
 from dibo.plan.recipe import Step
+from dibo.system.report import Say
 from dibo.trust.policy import Trust
 
 
-def verify(
-    repository: ImageName, trust: Trust, *, on_progress: Callable[[str], None]
-) -> tuple[int, tuple[str, ...]]:
+def verify(repository: ImageName, trust: Trust, *, on_progress: Say) -> tuple[int, tuple[str, ...]]:
     """How many entries a cache has, and what is wrong with some of them, a line each.
 
     `on_progress` is told what is looked at. Raises RegistryError, Unreachable where the registry cannot be asked.
@@ -89,7 +88,7 @@ def _ingredients(cached: CachedImage) -> dict[str, Any]:
     return documents.parse(cached.ingredients.encode(), description="the ingredients")
 
 
-def _damaged_layers(entries: Mapping[str, CachedImage], on_progress: Callable[[str], None]) -> list[str]:
+def _damaged_layers(entries: Mapping[str, CachedImage], on_progress: Say) -> list[str]:
     layers: dict[tuple[str | None, str | None], tuple[Layer, str]] = {}
     for key, cached in entries.items():
         for layer in cached.image.layers:

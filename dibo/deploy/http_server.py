@@ -14,13 +14,13 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
 from dibo.deploy.tls import ServerCertificate
+from dibo.system.report import Say
 
 SEND_SECONDS: Final = 60.0
 """Within which a client must take something of an answer."""
@@ -50,7 +50,7 @@ class Listener(ThreadingHTTPServer):
         handler: type[Handler],
         *,
         limits: ConnectionLimits,
-        say: Callable[[str], None],
+        say: Say,
         tls: ServerCertificate | None = None,
     ) -> None:
         self.request_seconds, self.tls, self._say = limits.request_seconds, tls, say

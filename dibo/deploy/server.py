@@ -9,8 +9,7 @@
     GET  /boot.ipxe    a script for iPXE: with ?mac= that of a machine
     GET  /kernel, /ramdisk
 
-Clients are limited: a request has at most MOST_BODY bytes, must come within seconds, and the number of connections
-is limited (dibo/deploy/http_server.py).
+Clients are limited in bytes (MOST_BODY), in time and in connections (dibo/deploy/http_server.py).
 
 Keys are compared in constant time, and are in no message, no argument of a program, and no answer but one: a script for
 iPXE has a key in it. It is drawn for that deployment, counts from the address alone that asked for it, and as long as a
@@ -54,6 +53,7 @@ from dibo.deploy.status import (
 from dibo.deploy.tls import ServerCertificate
 from dibo.deploy.write_plan import DeploymentFailed
 from dibo.errors import BootServerError, DiboError
+from dibo.system.report import Say
 from dibo.units import SECTOR
 
 PORT: Final = 10000
@@ -96,7 +96,7 @@ class BootServer:
     """A context manager; entering listens. `machines` gives what the user wrote, as it is now; `say` shows a line."""
 
     def __init__(
-        self, settings: ServerSettings, machines: Callable[[], dict[str, Machine]], say: Callable[[str], None]
+        self, settings: ServerSettings, machines: Callable[[], dict[str, Machine]], say: Say
     ) -> None:
         self._settings, self._read_machines, self._say = settings, machines, say
         self._lock = threading.RLock()
@@ -336,7 +336,7 @@ class BootServer:
 
 
 class _Listener(Listener):
-    def __init__(self, settings: ServerSettings, server: BootServer, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: ServerSettings, server: BootServer, say: Say) -> None:
         self.boot_server, self.token = server, settings.token
         self.files = {"/kernel": settings.kernel, "/ramdisk": settings.ramdisk}
         super().__init__(

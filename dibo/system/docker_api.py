@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from dibo.errors import EngineError
 from dibo.system.docker_container import ContainerRequest
+from dibo.system.process import OnOutput
 from dibo.system.ssh_tunnel import forwarded
 
 USUAL_SOCKET: Final = Path("/var/run/docker.sock")
@@ -201,7 +202,7 @@ class Daemon:
         with self._asking(f"for {image}"):
             yield from self._patient.get_image(image, chunk_size=1 << 20)
 
-    def pull(self, reference: str, on_output: Callable[[str], None]) -> None:
+    def pull(self, reference: str, on_output: OnOutput) -> None:
         """Have the daemon fetch an image, by name and digest, from where it is."""
         with self._asking(f"for {reference}"):
             for word in self._patient.pull(reference, stream=True, decode=True):

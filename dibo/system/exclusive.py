@@ -11,9 +11,11 @@ import fcntl
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
+
+from dibo.system.report import Say
 
 _PRIVATE: Final = 0o700
 _MOST: Final = 300
@@ -21,7 +23,7 @@ _MOST: Final = 300
 
 
 @contextlib.contextmanager
-def exclusive(directory: Path, name: str, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
+def exclusive(directory: Path, name: str, *, on_wait: Say) -> Iterator[bool]:
     """Hold `name` of `directory`; whether another process held it before. `on_wait` gets the holder, as `process 17
     (command)`, once. May raise OSError."""
     directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)

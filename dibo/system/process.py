@@ -85,6 +85,10 @@ class Completed:
     tail: tuple[str, ...]
 
 
+OnOutput = Callable[[str], None]
+"""Gets each line that a program prints."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
     """What a child reads and writes."""
@@ -93,7 +97,7 @@ class Streams:
     """Bytes to feed it, a file, PIPE, or None: then it reads nothing."""
     stdout: int | IO[bytes] | None = None
     """A file, PIPE, or None: then it joins stderr in `on_output` and the tail."""
-    on_output: Callable[[str], None] | None = None
+    on_output: OnOutput | None = None
     """Gets each line."""
 
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Self
 
 from dibo.errors import DiboError
+
+Say = Callable[[str], None]
+"""Gets a line for the person who waits."""
 
 
 class Report:

@@ -47,6 +47,10 @@ _OTHERS_MAY_WRITE: Final = 0o022
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
 
 
+Sweeper = Callable[[str], None]
+"""Removes what a run that was killed left with an engine, by its name."""
+
+
 class Workspace:
     """The cache directory, made and tagged when it is missing. Raises OutputError where it cannot be made, or
     belongs to another user."""
@@ -89,7 +93,7 @@ class Workspace:
         return self.root / "store.lock"
 
     @contextlib.contextmanager
-    def run(self, *, sweepers: Mapping[str, Callable[[str], None]] | None = None) -> Iterator[Run]:
+    def run(self, *, sweepers: Mapping[str, Sweeper] | None = None) -> Iterator[Run]:
         """One run of dibo: first cleans up after runs that were killed, at the end after itself. `sweepers` remove
         what a journal names that is elsewhere, by its kind."""
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
@@ -107,7 +111,7 @@ class Workspace:
                 if not run.left:
                     _remove(directory)
 
-    def _begin(self, directory: Path, sweepers: Mapping[str, Callable[[str], None]]) -> IO[str]:
+    def _begin(self, directory: Path, sweepers: Mapping[str, Sweeper]) -> IO[str]:
         """Make a run's directory; its lock, held."""
         with (self.root / "runs.lock").open("w") as all_runs:  # nobody sweeps a run that is just being made
             fcntl.flock(all_runs, fcntl.LOCK_EX)
@@ -117,7 +121,7 @@ class Workspace:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return lock
 
-    def _sweep(self, sweepers: Mapping[str, Callable[[str], None]]) -> None:
+    def _sweep(self, sweepers: Mapping[str, Sweeper]) -> None:
         for directory in sorted((self.root / "runs").iterdir()):
             if not _is_own(directory, stat.S_ISDIR):
                 continue
@@ -271,7 +275,7 @@ def _file_system(directory: Path) -> str:
     return ""
 
 
-def _undo(kind: str, value: str, sweepers: Mapping[str, Callable[[str], None]]) -> bool:
+def _undo(kind: str, value: str, sweepers: Mapping[str, Sweeper]) -> bool:
     """Remove something that a journal names; whether that is done."""
     if kind == "file":
         Path(value).unlink(missing_ok=True)

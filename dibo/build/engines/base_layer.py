@@ -14,7 +14,7 @@ import lzma
 import signal
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Final, cast
@@ -23,7 +23,7 @@ from dibo.errors import BaseError
 from dibo.formats import magic
 from dibo.plan.base import TarCommand, TarFile
 from dibo.system import process
-from dibo.system.process import Process, Streams
+from dibo.system.process import OnOutput, Process, Streams
 from dibo.system.workspace import Run
 
 _RESOLVED: Final = "usr/lib/systemd/systemd-resolved"
@@ -44,7 +44,7 @@ class Written:
 
 @contextmanager
 def base_layer(
-    source: TarFile | TarCommand, run: Run, on_output: Callable[[str], None]
+    source: TarFile | TarCommand, run: Run, on_output: OnOutput
 ) -> Iterator[tuple[Written, IO[bytes]]]:
     """The layer of a base, in a file of the run that is read from its start. `on_output` gets what a command says.
     Raises BaseError, CommandFailed."""
@@ -59,9 +59,7 @@ def base_layer(
         file.truncate(0)
 
 
-def _write_of_command(
-    source: TarCommand, file: IO[bytes], run: Run, on_output: Callable[[str], None]
-) -> Written:
+def _write_of_command(source: TarCommand, file: IO[bytes], run: Run, on_output: OnOutput) -> Written:
     """When the command fails, its error is better than that the tar was cut short."""
     with (
         run.scratch() as scratch,

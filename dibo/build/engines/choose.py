@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn, cast
 
@@ -14,6 +14,7 @@ from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError, EngineError, ToolMissing, UsageError
 from dibo.settings.settings import AUTO
 from dibo.system.loop.sweep import sweep as sweep_loop
+from dibo.system.workspace import Sweeper
 
 
 def names() -> tuple[str, ...]:
@@ -27,7 +28,7 @@ def require_known(name: str) -> None:
         raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(names())}")
 
 
-def sweepers() -> Mapping[str, Callable[[str], None]]:
+def sweepers() -> Mapping[str, Sweeper]:
     """What removes the things that a killed run's journal lists, by the kind of thing."""
     return {**{kind.journal_kind: kind.sweep for kind in ENGINES}, "loop": sweep_loop}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from dibo.errors import CommandFailed, LoopError
 from dibo.system import process
 from dibo.system.loop.device import LoopDevice
 from dibo.system.loop.namespace import Mounts
+from dibo.system.process import OnOutput
 from dibo.tree.node import Node
 from dibo.tree.query import find, names_in
 
@@ -40,7 +40,7 @@ def install(
     *,
     root: Node,
     epoch: int,
-    on_output: Callable[[str], None],
+    on_output: OnOutput,
 ) -> None:
     """Let the root mounted at `top` install GRUB on `device`: boot sector, core image, and what it keeps in
     /boot/grub. Raises LoopError."""

@@ -7,7 +7,7 @@ TOP/whole: the same file systems again, in each other as a machine has them, for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from dibo.layout.model import ROOT
 from dibo.layout.placement import PlacedPartition
 from dibo.system.loop.device import LoopDevice
 from dibo.system.loop.namespace import Mounts, private_mounts
+from dibo.system.process import OnOutput
 from dibo.tree.node import Node
 
 _OPTIONS: Final = {"ext4": "noinit_itable"}
@@ -36,7 +37,7 @@ class ByKernel:
     mounts: Mounts
     top: Path
 
-    def install_grub(self, root: Node, *, epoch: int, on_output: Callable[[str], None]) -> None:
+    def install_grub(self, root: Node, *, epoch: int, on_output: OnOutput) -> None:
         """Let the root install its GRUB for BIOS, where it has one. Nothing is written through `writers` any more.
         Raises LoopError."""
         if not grub.can_install(root):

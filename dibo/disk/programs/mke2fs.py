@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -32,6 +31,7 @@ from dibo.formats.ext4.layout import (
 )
 from dibo.layout.identity import Identifiers
 from dibo.system import process, resources
+from dibo.system.process import OnOutput
 from dibo.tree.node import Node
 from dibo.tree.query import walk
 from dibo.units import GIB, MIB, human_size
@@ -143,7 +143,7 @@ def make_filesystem(
     wish: FileSystemWish,
     usage: Usage,
     epoch: int,
-    on_output: Callable[[str], None],
+    on_output: OnOutput,
 ) -> None:
     """Write the file system into `target`, which exists. Raises ConverterError, OutputError, ImageTooSmall."""
     inodes = inode_count(wish.size, usage)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +20,11 @@ from dibo.build.engine import BuildDirectory
 from dibo.errors import CommandFailed, ConverterError, ImageTooSmall, OutputError
 from dibo.layout.placement import PlacedPartition
 from dibo.system import process
+from dibo.system.process import OnOutput
 from dibo.tree.node import Node
 from dibo.tree.query import walk
 from dibo.units import MIB, human_size
 
-OnOutput = Callable[[str], None]
 LEAST: Final = {"xfs": 300 * MIB, "btrfs": 110 * MIB}
 """Bytes of the smallest file system that their mkfs makes (xfsprogs 5.19, mkfs/xfs_mkfs.c; btrfs-progs 6.2)."""
 _SHOWN: Final = 6

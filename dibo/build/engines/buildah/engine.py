@@ -15,7 +15,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -36,7 +36,7 @@ from dibo.images.sources.containers_storage import store_image, stored_images
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
 from dibo.system import process, resources
-from dibo.system.process import Process, ProcessOptions, Streams
+from dibo.system.process import OnOutput, Process, ProcessOptions, Streams
 
 # What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
 _OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
@@ -244,7 +244,7 @@ class Buildah:
         stdin: int | IO[bytes] | None,
         stdout: int | IO[bytes] | None,
         pass_fds: Sequence[int],
-        on_output: Callable[[str], None] | None,
+        on_output: OnOutput | None,
     ) -> Process:
         return Process(
             self._inside_argv("in-root", [container, *argv]),
@@ -328,7 +328,7 @@ class BuildahDirectory:
         stdin: int | IO[bytes] | None = None,
         stdout: int | IO[bytes] | None = None,
         pass_fds: Sequence[int] = (),
-        on_output: Callable[[str], None] | None = None,
+        on_output: OnOutput | None = None,
     ) -> Process:
         return self._engine.start_in_root(
             self._container, argv, stdin=stdin, stdout=stdout, pass_fds=pass_fds, on_output=on_output
