@@ -11,7 +11,7 @@ from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter, Converters
 from dibo.build import host_hooks
-from dibo.build.build import Job, host_run
+from dibo.build.build import Job, host_run, warn_of_flavours
 from dibo.build.engine import Root, Setup
 from dibo.disk import layout_choice
 from dibo.disk.convert import convert
@@ -94,6 +94,7 @@ def planned_disk(
         setup = Setup(run=run, report=report)
         stack = stack_of(settings, run)
         check_stack(stack)
+        warn_of_flavours(settings, stack, report)  # before any hook runs on this machine
         request = _request(settings, stack, converters, layout_file, report)
         check_request(request)
         with open_session(settings, setup, workspace=workspace) as session:

@@ -86,6 +86,12 @@ def host_environment(settings: Settings, stack: Stack) -> dict[str, str]:
     return {**stack.environment(settings.environment.get), "ARCH": settings.architecture}
 
 
+def warn_of_flavours(settings: Settings, stack: Stack, report: Report) -> None:
+    """Each warning is reported once. Raises FlavourError for a hook that can never run."""
+    for warning in lint(stack, settings.environment.get):
+        report.warn(warning)
+
+
 def prepare(
     settings: Settings,
     stack: Stack,
@@ -97,7 +103,8 @@ def prepare(
 ) -> Job:
     """Everything up to the plan: host hooks run, base identified, keys made."""
     secrets = read_secrets(settings.secrets, settings.environment)
-    for warning in (*lint(stack, settings.environment.get), *secrets.undeclared(stack)):
+    warn_of_flavours(settings, stack, report)
+    for warning in secrets.undeclared(stack):
         report.warn(warning)
     revisions = secrets.revisions(stack, workspace.keys)
     base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)

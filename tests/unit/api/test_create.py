@@ -116,3 +116,11 @@ def test_what_is_refused_before_anything_is_done(
     assert done.returncode == kind.exit_code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_hook_on_the_host_that_can_never_run_is_refused_with_its_line(tmp_path: Path) -> None:
+    hook = "#!/bin/sh\r\necho IMAGE_SIZE=1\r\n"
+    write_flavour(tmp_path / "flavours", "sized", {"block-device-size.d/10-size": hook})
+    done = create(tmp_path, "--no-base", "sized")
+    assert done.returncode == errors.FlavourError.exit_code
+    assert "block-device-size.d/10-size of the flavour 'sized', line 1: it ends in CRLF" in done.stderr
