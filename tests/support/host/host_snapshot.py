@@ -17,21 +17,21 @@ from tests.support.timeouts import TIMEOUT
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSnapshot:
     loops: tuple[str, ...]
-    mounts: str
+    mounts: tuple[str, ...]
     mappings: str
     processes: tuple[str, ...]
     files: tuple[str, ...]
 
 
 def host_snapshot(mark: Path) -> HostSnapshot:
-    """What there is now; of loop devices, processes and files what has `mark`, a directory, in its path, environment
-    or arguments: other tests have theirs.
+    """What there is now; of loop devices, mounts, processes and files what has `mark`, a directory, in its path,
+    environment or arguments: other tests have theirs.
     """
     return HostSnapshot(
         loops=tuple(
             line for line in _said("losetup", "-l", "--noheadings").splitlines() if f"{mark}/" in line
         ),
-        mounts=Path("/proc/mounts").read_text(),
+        mounts=tuple(line for line in Path("/proc/mounts").read_text().splitlines() if f"{mark}/" in line),
         mappings=_said("dmsetup", "ls"),
         processes=tuple(processes(mark)),
         files=tuple(
