@@ -44,13 +44,13 @@ from dibo.images.image import Image
 from dibo.images.layers.limits import Limits
 from dibo.images.layout_writer import save_layout
 from dibo.images.sources.choose import choose_image, registry_name
+from dibo.images.sources.table import Verify
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
 from dibo.plan.keys import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
 from dibo.settings.settings import DEFAULT_SIZE_SET_BY, Settings
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from dibo.trust.images import verify_image
 from dibo.trust.policy import trust_of
 from dibo.units import GIB, human_size, parse_gib
 
@@ -78,10 +78,12 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
         _workspace(settings) as workspace,
         workspace.run(sweepers=sweepers()) as run,
         choose_image(
-            conversion.reference, architecture=settings.platform, scratch=run.subdirectory("source")
+            conversion.reference,
+            architecture=settings.platform,
+            scratch=run.subdirectory("source"),
+            verify=_verify(settings, conversion.reference),
         ) as image,
     ):
-        _verify_signature(settings, conversion.reference, image)
         request = _request(settings, conversion, converters, image)
         check_request(request)
         source = _source(settings, request, image)
@@ -96,18 +98,25 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
             )
 
 
-def _verify_signature(decided: Settings, reference: str, image: Image) -> None:
-    """Raises SignatureError for an image that is not signed by a key that the user trusts, where one is named."""
-    if decided.policy is None and not decided.verify_keys:
-        return
+def _verify(settings: Settings, reference: str) -> Verify | None:
+    """What lets an image pass that is signed by a key that the user trusts, where one is named. Raises SignatureError
+    for an image that has no signature because of where it is."""
+    if settings.policy is None and not settings.verify_keys:
+        return None
     name = registry_name(reference)
     if name is not None:
-        verify_image(trust_of(decided), name, image.manifest_digest, architecture=decided.platform)
-    elif decided.policy is None:
+        trust = trust_of(settings)
+
+        def verify(digest: str) -> None:
+            trust.verify(name, digest)
+
+        return verify
+    if settings.policy is None:
         raise SignatureError(
             f"the signature of {reference} cannot be checked: signatures are kept in registries",
             hint="convert it from its registry, or leave --verify-key (DIBO_VERIFY_KEYS) out",
         )
+    return None
 
 
 @contextlib.contextmanager

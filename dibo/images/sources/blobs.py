@@ -17,6 +17,7 @@ from dibo.images import documents
 from dibo.images.documents import Config, Descriptor, Document, Manifest
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.platforms import preference
+from dibo.images.sources.table import Verify
 
 _MOST_DOCUMENTS: Final = 64  # read to find one image: indexes can be nested, and wide
 _DEEPEST: Final = 4
@@ -35,12 +36,19 @@ class Blobs(Protocol):
         """Raises ImageError when it can be seen at once that the blob is not there, or has another size."""
 
 
-def find_image(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str, name: str) -> Image:
+def find_image(
+    blobs: Blobs,
+    entries: Sequence[Descriptor],
+    *,
+    architecture: str,
+    name: str,
+    verify: Verify | None = None,
+) -> Image:
     """The image for `architecture` (Debian's word) among `entries` and what they lead to. `name` is for messages.
 
-    Raises ImageError, VerificationFailed, and what `blobs` raises.
+    Raises ImageError, VerificationFailed, and what `blobs` and `verify` raise.
     """
-    search = _Search(blobs, architecture=architecture, name=name)
+    search = _Search(blobs, architecture=architecture, name=name, verify=verify)
     descriptor, document = search.manifest(entries)
     parsed, config = search.parsed(document)
     platform = descriptor.platform or config.platform
@@ -75,8 +83,9 @@ def find_manifest(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: 
 class _Search:
     """One walk through indexes. Documents are read once."""
 
-    def __init__(self, blobs: Blobs, *, architecture: str, name: str) -> None:
+    def __init__(self, blobs: Blobs, *, architecture: str, name: str, verify: Verify | None = None) -> None:
         self._blobs = blobs
+        self._verify = verify
         self._architecture = architecture
         self._name = name
         self._read: dict[str, Document] = {}
@@ -109,7 +118,10 @@ class _Search:
             inner = documents.index_entries(document, media_type=entry.media_type, description=description)
             if inner is not None:
                 yield from self._manifests(inner, depth=depth + 1)
-            elif entry.platform is not None or self._fits(document):
+                continue
+            if self._verify is not None:
+                self._verify(entry.digest)
+            if entry.platform is not None or self._fits(document):
                 yield entry, document
 
     def _fits(self, document: Document) -> bool:

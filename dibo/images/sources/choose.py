@@ -14,15 +14,17 @@ from dibo.errors import DiboError, UsageError
 from dibo.images.image import Image
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.sources.archive import open_archive
-from dibo.images.sources.table import POSSIBLE, SOURCES, ImagePlace, ImageRequest
+from dibo.images.sources.table import POSSIBLE, SOURCES, ImagePlace, ImageRequest, Verify
 
 
 @contextlib.contextmanager
-def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterator[Image]:
+def choose_image(
+    reference: str, *, architecture: str, scratch: Path, verify: Verify | None = None
+) -> Iterator[Image]:
     """The image that `reference` names, for `architecture` (Debian's word), with its files open.
 
-    What can be read only once is kept in nameless files in `scratch`. Raises UsageError if no source fits, and what
-    opening an image raises (`dibo.images.sources.table.Open`).
+    What can be read only once is kept in nameless files in `scratch`. `verify` holds for registries. Raises UsageError
+    if no source fits, and what opening an image raises (`dibo.images.sources.table.Open`), or `verify`.
     """
     prefix = _prefix(reference)
     if prefix is None:
@@ -32,6 +34,7 @@ def choose_image(reference: str, *, architecture: str, scratch: Path) -> Iterato
         name=reference.removeprefix(prefix),
         architecture=architecture,
         scratch=scratch,
+        verify=verify,
     )
     with SOURCES[prefix].open(request) as image:
         yield image

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from dibo.errors import RegistryError, Unreachable
+from dibo.errors import ImageError, RegistryError, SignatureError, Unreachable
 from dibo.images import documents
 from dibo.images.documents import CONFIG_TYPES, Descriptor
 from dibo.images.image import Image, Reader
@@ -14,19 +14,25 @@ from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
 from dibo.images.sources.blobs import find_image, find_manifest
-from dibo.images.sources.table import ImageRequest
+from dibo.images.sources.table import ImageRequest, Verify
 
 
 @contextlib.contextmanager
 def open_image(request: ImageRequest) -> Iterator[Image]:
     """The image in its registry. Raises as `registry_image` does."""
-    yield registry_image(request.name, reference=request.reference, architecture=request.architecture)
+    yield registry_image(
+        request.name,
+        reference=request.reference,
+        architecture=request.architecture,
+        verify=request.verify,
+    )
 
 
-def registry_image(text: str, *, reference: str, architecture: str) -> Image:
-    """The image that `text` names; `reference` is what the user wrote.
+def registry_image(text: str, *, reference: str, architecture: str, verify: Verify | None = None) -> Image:
+    """The image that `text` names; `reference` is what the user wrote. `verify` must let pass the image, or the index
+    that it is found in: it is asked before anything of them is read.
 
-    Raises UsageError, ImageError, VerificationFailed, RegistryError, Unreachable.
+    Raises UsageError, ImageError, VerificationFailed, RegistryError, Unreachable, and what `verify` raises.
     """
     name = parse_image_name(text)
     try:
@@ -35,7 +41,28 @@ def registry_image(text: str, *, reference: str, architecture: str) -> Image:
         if name.host == "localhost":  # where buildah says images are that were never pushed
             error.hint = f"if it is in the store of buildah: containers-storage:{text}\n{error.hint}"
         raise
+    if verify is not None:
+        try:
+            verify(blobs.top.digest)
+        except SignatureError as unsigned:
+            return _signed_image(blobs, unsigned, architecture=architecture, name=reference, verify=verify)
     return find_image(blobs, [blobs.top], architecture=architecture, name=reference)
+
+
+def _signed_image(
+    blobs: _Blobs, unsigned: SignatureError, *, architecture: str, name: str, verify: Verify
+) -> Image:
+    """An image that is signed itself, in an index that is not."""
+
+    def verify_another(digest: str) -> None:
+        if digest == blobs.top.digest:
+            raise unsigned
+        verify(digest)
+
+    try:
+        return find_image(blobs, [blobs.top], architecture=architecture, name=name, verify=verify_another)
+    except ImageError as error:  # in what nobody signed
+        raise unsigned from error
 
 
 def resolve(name: ImageName, *, architecture: str) -> str:

@@ -24,6 +24,11 @@ class ImagePlace(enum.Enum):
     STORE = "a name in the store of a program"
 
 
+Verify = Callable[[str], None]
+"""Gets the digest of a manifest before its config is read. Raises SignatureError for an image that may not be used,
+RegistryError, Unreachable."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
     """Which image to open."""
@@ -36,6 +41,8 @@ class ImageRequest:
     """Debian's word, perhaps with a variant: amd64, amd64/v2."""
     scratch: Path
     """A directory for nameless files, which hold what can be read only once."""
+    verify: Verify | None = None
+    """For images in registries, where signatures are."""
 
 
 Open = Callable[[ImageRequest], AbstractContextManager[Image]]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dibo.errors import ImageError, RegistryError, Unreachable, UsageError, VerificationFailed
+from dibo.errors import ImageError, RegistryError, SignatureError, Unreachable, UsageError, VerificationFailed
 from dibo.images.image import Image
+from dibo.images.sources.choose import choose_image
 from tests.support.servers.fake_registry import FakeRegistry
 from tests.unit.images.sources.sample_images import DOCKER_LIST, Maker, layer_tar, on
 
@@ -54,8 +55,6 @@ def test_an_index_in_an_index(server: FakeRegistry, read: Read) -> None:
 
 
 def test_layers_are_asked_for_when_they_are_opened(server: FakeRegistry, read: Read, tmp_path: Path) -> None:
-    from dibo.images.sources.choose import choose_image
-
     maker = Maker()
     name = put(server, maker, maker.image()["digest"])
     with choose_image(name, architecture="amd64", scratch=tmp_path) as image:
@@ -120,3 +119,56 @@ def test_a_word_is_no_image_of_docker_hub(read: Read, word: str) -> None:
     with pytest.raises(UsageError, match="names no image") as caught:
         read(word)
     assert f"docker://{word}" in caught.value.hint
+
+
+def opened(name: str, scratch: Path, *signed: str) -> Image:
+    """The image, where only manifests with these digests are signed."""
+
+    def verify(digest: str) -> None:
+        if digest not in signed:
+            raise SignatureError(f"{digest} is not signed")
+
+    with choose_image(name, architecture="amd64", scratch=scratch, verify=verify) as image:
+        return image
+
+
+def test_a_signature_of_the_image_or_of_its_index_is_enough(server: FakeRegistry, tmp_path: Path) -> None:
+    maker = Maker()
+    wanted = {**maker.image(), **on("amd64")}
+    other = {**maker.image(architecture="arm64", names=["x"]), **on("arm64")}
+    index = maker.index_of(other, wanted)["digest"]
+    name = put(server, maker, index)
+    for signed in (index, str(wanted["digest"])):
+        assert opened(name, tmp_path, signed).manifest_digest == wanted["digest"]
+    with pytest.raises(SignatureError, match=f"{wanted['digest']} is not signed"):
+        opened(name, tmp_path, str(other["digest"]))
+    name = put(server, maker, str(wanted["digest"]), tag="2")
+    assert opened(name, tmp_path, str(wanted["digest"])).manifest_digest == wanted["digest"]
+
+
+@pytest.mark.parametrize("damaged", ["config", "manifest", "index"])
+def test_nothing_of_an_unsigned_image_is_read_before_its_signature(
+    server: FakeRegistry, tmp_path: Path, damaged: str
+) -> None:
+    repository = "team/app"
+    config = b"{" if damaged == "config" else b'{"rootfs": 7}'
+    digest = server.state.put(repository, config)
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(config)}
+    manifest: dict[str, object] = {
+        "schemaVersion": 2,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": digest,
+            "size": len(config),
+        },
+        "layers": 7 if damaged == "manifest" else [layer],
+    }
+    top = server.state.put_manifest(repository, "1", manifest)
+    if damaged == "index":
+        top = server.state.put_manifest(repository, "1", {"schemaVersion": 2, "manifests": [7]})
+    with pytest.raises(SignatureError, match=f"{top} is not signed"):
+        opened(f"{server.host}/{repository}:1", tmp_path)
+    assert not any(digest in str(each) for each in server.state.asked)
+    with pytest.raises(ImageError):
+        opened(f"{server.host}/{repository}:1", tmp_path, top)
+    assert any(digest in str(each) for each in server.state.asked) == (damaged == "config")
