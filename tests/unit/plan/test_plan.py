@@ -75,3 +75,18 @@ def test_as_text(flavours: Path) -> None:
     assert [line.split()[1] for line in lines[4:9]] == ["cached", "cached", "build", "build", "build"]
     assert [line.endswith("(local)") for line in lines[4:9]] == [False, False, True, True, True]
     assert lines[-1] == "5 layers: 2 cached, 3 to build"
+
+
+def test_as_text_says_where_layers_are_and_why_some_are_not_used(flavours: Path) -> None:
+    keys = [planned.key for planned in plan_of(flavours, Cache(set())).steps]
+    plan = plan_of(flavours, Cache({keys[0]}))
+    reason = "registry.example/cache has it, and it is not used: registry.example/cache is not signed"
+    lines = describe(
+        plan, {keys[0]: "registry.example/cache", keys[1]: "elsewhere"}, {keys[0]: "unseen", keys[1]: reason}
+    ).splitlines()
+    assert lines[5].endswith("  (in registry.example/cache)")
+    assert lines[6].startswith(f"{keys[1][:12]}  build ")
+    assert lines[7] == " " * 22 + reason
+    assert "unseen" not in "\n".join(lines)
+    assert "elsewhere" not in "\n".join(lines)
+    assert lines[-1] == "5 layers: 2 cached, 3 to build"
