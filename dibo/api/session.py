@@ -13,6 +13,7 @@ from dibo.build import host_hooks, ingredients_store, store_pruning
 from dibo.build.build import OnLayer
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
+from dibo.build.layer_origins import LayerOrigins
 from dibo.errors import (
     CommandFailed,
     EngineError,
@@ -30,6 +31,7 @@ from dibo.system.workspace import Run, Workspace
 
 if TYPE_CHECKING:
     from dibo.cache.lookup import Caches
+    from dibo.trust.policy import Trust
 
 
 Make = Callable[[Root], tuple[Path, ...]]
@@ -46,6 +48,10 @@ class Session:
     engine: Engine
     caches: Caches | None
     held: dict[str, float]
+    """When each layer in the engine's store was made, by key, of those that count."""
+    origins: LayerOrigins
+    distrusted: Mapping[str, str] = field(default_factory=dict)
+    """Why layers in the engine's store do not count, by key."""
     built: set[str] = field(default_factory=set)
     """Keys of the layers that this run uses of the engine's store."""
 
@@ -63,6 +69,10 @@ class Session:
             report=self.report,
             held=self.held,
         )
+        job = replace(job, origins=self.origins)
+        reasons = [self.distrusted[key] for key in job.plan.keys if key in self.distrusted]
+        if reasons:
+            self.report.warn(f"layers of this stack do not count ({len(reasons)}): {reasons[-1]}")
         if self.settings.policy is not None:
             from dibo.cache.base_trust import verify_base
 
@@ -105,12 +115,13 @@ class Session:
         return caching.places(job.plan, self.caches, self.held)
 
     def refused(self, job: spine.Job) -> Mapping[str, str]:
-        """Why layers that registries have are not used, by key."""
+        """Why layers that registries or the engine's store have are not used, by key."""
+        reasons = {key: self.distrusted[key] for key in job.plan.keys if key in self.distrusted}
         if self.caches is None:
-            return {}
+            return reasons
         from dibo.cache import session as caching
 
-        return caching.refused(job.plan, self.caches)
+        return reasons | caching.refused(job.plan, self.caches)
 
     @contextmanager
     def _exchange(self, job: spine.Job) -> Iterator[tuple[spine.Job, OnLayer]]:
@@ -158,12 +169,27 @@ def _held(engine: Engine, caches: Caches | None) -> dict[str, float]:
         raise
 
 
-def _caches(settings: Settings, report: Report) -> Caches | None:
-    if not settings.caches_from and not settings.caches_to:
+def _trust(settings: Settings) -> Trust | None:
+    """Whose signatures count; None if no key, policy or cache is given."""
+    if not (
+        settings.policy
+        or settings.verify_keys
+        or settings.sign_key
+        or settings.caches_from
+        or settings.caches_to
+    ):
+        return None
+    from dibo.trust.policy import trust_of
+
+    return trust_of(settings)
+
+
+def _caches(settings: Settings, report: Report, trust: Trust | None) -> Caches | None:
+    if trust is None or not (settings.caches_from or settings.caches_to):
         return None
     from dibo.cache import session as caching
 
-    return caching.caches_of(settings, report)
+    return caching.caches_of(settings, report, trust)
 
 
 @contextmanager
@@ -186,10 +212,14 @@ def new_session(settings: Settings, report: Report) -> Iterator[Session]:
 @contextmanager
 def open_session(settings: Settings, setup: Setup, *, workspace: Workspace) -> Iterator[Session]:
     """A session within a run that is there already. At its end, the layers in the engine's store are limited."""
-    caches = _caches(settings, setup.report)
+    trust = _trust(settings)
+    caches = _caches(settings, setup.report, trust)
     with ExitStack() as stack:
         engine = open_engine(stack, settings, caches, setup)
         with shared(workspace.store_lock):
+            held = _held(engine, caches)
+            origins = LayerOrigins(workspace.keys, trust.policy if trust is not None else None)
+            distrusted = origins.distrusted(engine, held)
             session = Session(
                 settings=settings,
                 workspace=workspace,
@@ -197,7 +227,9 @@ def open_session(settings: Settings, setup: Setup, *, workspace: Workspace) -> I
                 report=setup.report,
                 engine=engine,
                 caches=caches,
-                held=_held(engine, caches),
+                held={key: made for key, made in held.items() if key not in distrusted},
+                origins=origins,
+                distrusted=distrusted,
             )
             yield session
         if session.built and settings.store_limit is not None:

@@ -15,6 +15,7 @@ from dibo.build.bases.settings import CLOUD_IMAGES, BaseSettings
 from dibo.build.context import ExtraFiles, Runner
 from dibo.build.engine import Engine, StepRun
 from dibo.build.host_hooks import HostRun
+from dibo.build.layer_origins import LayerOrigins
 from dibo.build.sandbox import Confinement
 from dibo.build.secrets import SecretValues, read_secrets
 from dibo.errors import HookFailed
@@ -49,6 +50,7 @@ class Job:
     base: Base
     extra: ExtraFiles
     runner: Runner
+    origins: LayerOrigins
     secrets: SecretValues = field(default_factory=SecretValues)
 
     @property
@@ -126,7 +128,15 @@ def prepare(
         inputs=KeyInputs(runner=runner.digest, epoch=settings.epoch, extra=extra.values, revisions=revisions),
         held=lambda key: not settings.refresh and key in held,
     )
-    return Job(settings=settings, plan=plan, base=base, extra=extra, runner=runner, secrets=secrets)
+    return Job(
+        settings=settings,
+        plan=plan,
+        base=base,
+        extra=extra,
+        runner=runner,
+        origins=LayerOrigins(workspace.keys),
+        secrets=secrets,
+    )
 
 
 def host_run(settings: Settings, stack: Stack, report: Report) -> HostRun:
@@ -171,7 +181,7 @@ def build(
     made = dict(held)
     if not plan.base_held:
         title = f"base {plan.base_name}"
-        with _alone(plan.base_key, title, build_run) as made_by_another:
+        with _alone(job, plan.base_key, title, build_run) as made_by_another:
             if not made_by_another:
                 with build_run.report.task(title):
                     build_run.engine.import_base(
@@ -180,28 +190,31 @@ def build(
                         labels=keys.labels_of_layer(plan.base_key),
                         architecture=plan.recipe.architecture,
                     )
+                job.origins.save_built(build_run.engine, plan.base_key, parent=None)
         on_layer(plan.base_key)
     parent = plan.start
     made.setdefault(parent, time.time())
     for number, planned in enumerate(plan.to_run, start=plan.resume + 1):
         title = f"[{number}/{len(plan.steps)}] {planned.step.title}"
-        with _alone(planned.key, title, build_run) as made_by_another:
+        with _alone(job, planned.key, title, build_run) as made_by_another:
             if not made_by_another:
                 _run_step(job, planned, build_run, title=title, parent=parent, parent_made=made[parent])
+                job.origins.save_built(build_run.engine, planned.key, parent=parent)
         parent = planned.key
         made[parent] = time.time()
         on_layer(parent)
 
 
 @contextlib.contextmanager
-def _alone(key: str, title: str, build_run: BuildRun) -> Iterator[bool]:
+def _alone(job: Job, key: str, title: str, build_run: BuildRun) -> Iterator[bool]:
     """Let no other build on this machine make the layer `key` meanwhile; whether one has just made it."""
 
     def tell(holder: str) -> None:
         build_run.report.say(f"{title}: waiting for {holder}, which builds this layer")
 
     with exclusive(build_run.workspace.locks, key, on_wait=tell) as waited:
-        made_by_another = waited and key in build_run.engine.held()
+        engine = build_run.engine
+        made_by_another = waited and key in engine.held() and not job.origins.distrusted(engine, [key])
         if made_by_another:
             build_run.report.say(f"{title}: another build has made it")
         yield made_by_another

@@ -5,7 +5,7 @@ A new engine is one folder in dibo/build/engines and one line in the table there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +111,10 @@ class Engine(Protocol):
 
     def held(self) -> Mapping[str, float]:
         """The keys of the layers in the local store, and when each was made, in seconds since the epoch."""
+
+    def identities(self, keys: Collection[str]) -> Mapping[str, str]:
+        """What the engine knows the images by that end with these layers, of those that it has: digests of their
+        configs, or of their manifests."""
 
     def import_base(self, source: Source, *, key: str, labels: Mapping[str, str], architecture: str) -> None:
         """Make the first layer. An empty label takes away what an image that is the base has of that name."""

@@ -61,8 +61,9 @@ def last_used(directory: Path, keys: Iterable[str]) -> dict[str, float]:
 
 def forget(directory: Path, key: str) -> None:
     """The layer is no more."""
-    with contextlib.suppress(OSError):
-        _path(directory, key).unlink(missing_ok=True)
+    for path in (_path(directory, key), directory / f"{key}.origin"):  # the latter: dibo.build.layer_origins
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _path(directory: Path, key: str) -> Path:

@@ -41,6 +41,8 @@ class CachedImage:
     manifest: Mapping[str, Any]
     image: Image
     ingredients: str
+    signed_by: str = ""
+    """The fingerprint of the key that signed it, where one must have."""
 
     @property
     def title(self) -> str:
@@ -198,16 +200,15 @@ class CacheRepository:
                 )
             if key in self.titles:
                 entry.check_history(cached.image.config, self.titles[key], name=f"{self.name} as {key[:12]}")
-            self.trust.verify(
-                self.name.tagged(entry.tag_of(key)), cached.digest, annotations={KEY_LABEL: key}
-            )
+            name = self.name.tagged(entry.tag_of(key))
+            signer = self.trust.verify(name, cached.digest, annotations={KEY_LABEL: key})
         except DiboError as error:
             self.refused[key] = error.message
             self.damaged |= {error.blob} - {""}
             self.replaceable.add(self.digests[key])
             self.trouble(error, "has an entry that cannot be used")
             return None
-        return cached
+        return cached if signer is None else replace(cached, signed_by=signer.fingerprint())
 
     def _refuse(self, cached: CachedImage, reason: str) -> None:
         self._found[cached.key] = None

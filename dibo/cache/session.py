@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from dibo.build.bases.image import RegistryImage
 from dibo.build.build import Job, OnLayer
-from dibo.build.engine import Engine, Store
+from dibo.build.engine import Engine
+from dibo.build.layer_origins import Taken
 from dibo.cache.entry import CREATED
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
@@ -25,12 +26,11 @@ from dibo.plan.plan import Plan, with_held
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
 from dibo.system.workspace import Run
-from dibo.trust.policy import trust_of
+from dibo.trust.policy import Trust
 
 
-def caches_of(settings: Settings, report: Report) -> Caches:
+def caches_of(settings: Settings, report: Report, trust: Trust) -> Caches:
     """The caches that were named: those to read from in the order of asking, then those only to write to."""
-    trust = trust_of(settings)
     names = dict.fromkeys((*settings.caches_from, *settings.caches_to))
     return Caches(
         [
@@ -92,7 +92,7 @@ def exchange(
         origins=origins(job.base, caches),
     )
     with Publisher(caches.remotes, store, options, refresh=settings.refresh, report=report) as publisher:
-        job = bring(job, caches, held, store=store, report=report)
+        job = bring(job, caches, held, engine=engine, report=report)
         available = [key for key in job.plan.keys if any(remote.usable(key) for remote in caches.remotes)]
         if available and not settings.refresh:
             publisher.used(available[-1])
@@ -108,7 +108,7 @@ def exchange(
         yield job, on_layer
 
 
-def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, report: Report) -> Job:
+def bring(job: Job, caches: Caches, held: dict[str, float], *, engine: Engine, report: Report) -> Job:
     """Have the layer on which the build goes on in the engine's store. Bad ones are not used: the job is planned again
     without them."""
     while job.plan.base_held and job.plan.start not in held:
@@ -117,8 +117,11 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, store: Store, rep
         if location is not None:
             remote, cached = location
             try:
+                store = engine.store(architecture=job.settings.architecture)
                 with report.task(f"{cached.title or key[:12]} from {remote.name}"):
                     store.take(_without_ingredients(cached.image), key=key)
+                taken = Taken(repository=str(remote.name), signed_by=cached.signed_by)
+                job.origins.save_taken(engine, key, taken)
                 held[key] = created(cached)
             except (
                 EngineError,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -49,6 +50,13 @@ class PublicKey:
         except InvalidSignature:
             return False
         return True
+
+    def fingerprint(self) -> str:
+        """sha256 of the SubjectPublicKeyInfo in DER, hexadecimal."""
+        from cryptography.hazmat.primitives import serialization
+
+        info = serialization.PublicFormat.SubjectPublicKeyInfo
+        return hashlib.sha256(self.key.public_bytes(serialization.Encoding.DER, info)).hexdigest()
 
     def pem(self) -> bytes:
         from cryptography.hazmat.primitives import serialization

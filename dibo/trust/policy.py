@@ -97,6 +97,11 @@ class Policy:
     rules: tuple[tuple[ImageName, Rule], ...] = ()
     default: Rule = OPEN
 
+    @property
+    def open(self) -> bool:
+        """Whether no signature is asked for anywhere."""
+        return self.default.open and all(rule.open for _, rule in self.rules)
+
     def rule(self, repository: ImageName) -> Rule:
         fitting = [(name, rule) for name, rule in self.rules if _is_at_or_below(repository, name)]
         if not fitting:

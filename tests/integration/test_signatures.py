@@ -119,6 +119,40 @@ def test_a_policy(place: BuildEnv, other: BuildEnv, hub: Registry) -> None:
     assert "the policy accepts nothing from" in result.err
 
 
+def test_what_a_run_without_keys_took_is_not_used_with_keys(
+    place: BuildEnv, other: BuildEnv, hub: Registry
+) -> None:
+    cache = f"{hub.host}/before"
+    good(build(place, cache))
+    good(build(other, cache))
+    why = f"the engine's store has it, and it is not used: it came from {cache}, without a signature"
+    for command in ("plan", "why"):
+        result = good(other.run("dibo", command, "--no-base", *STACK, environment=verifying(other)))
+        assert why in result.out, result.out
+    result = good(other.run("dibo", "build", "--no-base", *STACK, environment=verifying(other)))
+    assert "[1/4] one" in result.err
+    assert f"layers of this stack do not count (1): {why}" in result.err
+    result = good(other.run("dibo", "build", "--no-base", *STACK, environment=verifying(other)))
+    assert "install.d" not in result.err.replace("finalise", ""), "what was built here counts"
+    assert "warning" not in result.err
+
+
+def test_what_was_taken_with_a_signature_counts_as_long_as_its_key_does(
+    place: BuildEnv, other: BuildEnv, hub: Registry
+) -> None:
+    cache = f"{hub.host}/kept"
+    good(build(place, cache, **signing(place)))
+    arguments = ["--no-base", "--cache-from", cache, *STACK]
+    good(other.run("dibo", "build", *arguments, environment=verifying(other)))
+    plan = good(other.run("dibo", "plan", "--no-base", *STACK, environment=verifying(other)))
+    assert "5 layers: 5 cached, 0 to build" in plan.out
+    good(other.run("dibo", "key", "generate", other.cache / "new", environment=PASSWORD))
+    changed = {"DIBO_VERIFY_KEYS": str(other.cache / "new.pub")}
+    plan = good(other.run("dibo", "plan", "--no-base", *STACK, environment=changed))
+    assert "5 layers: 0 cached, 5 to build" in plan.out
+    assert f"it came from {cache}, signed by another key than those that count" in plan.out
+
+
 @pytest.fixture(scope="module")
 def skopeo(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """skopeo of Debian 13, by its own loader."""

@@ -81,7 +81,7 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
     if config.platform is not None and preference(config.platform, architecture) is None:
         raise not_for(architecture, [str(config.platform)], name=reference)
     try:
-        root, driver = _store()
+        root, driver = find_store()
         stored = find_layers(root, driver, str(inspected.get("FromImageID")), diff_ids=config.diff_ids)
     except (Unknown, OSError):
         return _pushed(name, reference=reference, architecture=architecture, scratch=scratch)
@@ -126,7 +126,7 @@ def find_layers(root: Path, driver: str, image: str, *, diff_ids: tuple[str, ...
 def stored_diff_ids() -> frozenset[str]:
     """The diff_ids of all layers in the store; none where it is made in another way than dibo knows. Raises
     ToolMissing, CommandFailed."""
-    root, driver = _store()
+    root, driver = find_store()
     try:
         layers = _by_id(root / f"{driver}-layers" / "layers.json")
     except (Unknown, OSError):
@@ -154,7 +154,11 @@ class ImageRecord:
 def stored_images() -> tuple[ImageRecord, ...]:
     """All images in the store. Raises ImageError where it is made in another way than dibo knows, ToolMissing,
     CommandFailed."""
-    root, driver = _store()
+    return read_images(*find_store())
+
+
+def read_images(root: Path, driver: str) -> tuple[ImageRecord, ...]:
+    """The same of a store that was found before. Raises ImageError."""
     try:
         return read_records(root, driver)
     except (Unknown, OSError) as error:
@@ -234,7 +238,8 @@ def _inspect(name: str, *, reference: str) -> Mapping[str, Any]:
     return inspected
 
 
-def _store() -> tuple[Path, str]:
+def find_store() -> tuple[Path, str]:
+    """The directory of buildah's store, and its driver. Raises ToolMissing, CommandFailed."""
     info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
     return Path(info["store"]["GraphRoot"]), str(info["store"]["GraphDriverName"])
 

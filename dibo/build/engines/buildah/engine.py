@@ -15,7 +15,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -32,7 +32,7 @@ from dibo.build.engines.listener import BuildListener
 from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
-from dibo.images.sources.containers_storage import store_image, stored_images
+from dibo.images.sources.containers_storage import find_store, read_images, store_image, stored_images
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
 from dibo.system import process, resources
@@ -63,6 +63,7 @@ class Buildah:
         self._run = setup.run
         self._report = setup.report
         self._confinement = setup.confinement
+        self._store_place: tuple[Path, str] | None = None
         self._configs: dict[str, ImageConfig] = {}
         """Of the images with these keys."""
         # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
@@ -81,6 +82,14 @@ class Buildah:
             name: created
             for image, created in self._images().items()
             if (name := name_of(image)) and not name.startswith("failed-")
+        }
+
+    def identities(self, keys: Collection[str]) -> Mapping[str, str]:
+        if self._store_place is None:
+            self._store_place = find_store()
+        records = read_images(*self._store_place)
+        return {
+            name: record.identity for record in records for name in map(name_of, record.names) if name in keys
         }
 
     def names(self) -> Sequence[str]:

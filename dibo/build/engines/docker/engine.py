@@ -16,7 +16,7 @@ import re
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
@@ -67,6 +67,10 @@ class Docker:
             for tag, created in self._daemon.images(LAYERS).items()
             if tag.startswith("k-")
         }
+
+    def identities(self, keys: Collection[str]) -> Mapping[str, str]:
+        identities = ((key, self._daemon.identity(layer(key))) for key in keys)
+        return {key: identity for key, identity in identities if identity is not None}
 
     def names(self) -> Sequence[str]:
         return sorted([*self.held(), *(f"failed-{key}" for key in self._daemon.images(FAILED))])
