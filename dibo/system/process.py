@@ -34,6 +34,7 @@ from dibo.system.package_names import how_to_install
 log = logging.getLogger("dibo.system.process")
 
 TAIL_LINES = 20
+_LONGEST_LINE = 1 << 20  # bytes; what is longer is told in pieces
 GRACE_SECONDS = 5.0
 PIPE = subprocess.PIPE
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -133,6 +134,7 @@ class Process:
         self._on_output = streams.on_output
         self._timeout = options.timeout
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._fault: Exception | None = None
         environment = clean_environment(env)
         _become_subreaper()
         log.info("%s", shlex.join(self.argv))
@@ -183,16 +185,20 @@ class Process:
         return self._popen.poll() is not None
 
     def _read(self, pipe: IO[bytes]) -> None:
-        for raw in pipe:
+        """The pipe is emptied whatever `on_output` raises, or the child would wait for ever."""
+        while raw := pipe.readline(_LONGEST_LINE):
             line = raw.decode(errors="replace").rstrip("\r\n")
             self._tail.append(line)
-            if self._on_output is not None:
-                self._on_output(line)
+            if self._on_output is not None and self._fault is None:
+                try:
+                    self._on_output(line)
+                except Exception as error:  # wait raises it
+                    self._fault = error
         pipe.close()
 
     def wait(self, *, timeout: float | None = None) -> int:
         """The exit code, negative for a signal. Whatever the child left running is killed. Raises CommandFailed
-        when `timeout` seconds pass, or those of its options."""
+        when `timeout` seconds pass, or those of its options, and what `on_output` raised."""
         timeout = self._timeout if timeout is None else timeout
         try:
             code = self._popen.wait(timeout)
@@ -203,6 +209,8 @@ class Process:
         self._reader.join(GRACE_SECONDS)
         if self._feeder.ident is not None:
             self._feeder.join()
+        if self._fault is not None:
+            raise self._fault
         return code
 
     @property

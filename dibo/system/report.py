@@ -8,16 +8,20 @@ step is one line when it starts and one when it ends, so a CI log stays readable
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
 from dibo.errors import DiboError
 
 Say = Callable[[str], None]
 """Gets a line for the person who waits."""
+
+_WRITTEN_OVER: Final = re.compile(r"[^\n]*\r(?=[^\r\n])|\r+(?=\n|$)")
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Report:
@@ -32,7 +36,7 @@ class Report:
 
     def say(self, text: str) -> None:
         self._clear()
-        print(text, file=self._stream, flush=True)
+        print(without_controls(text), file=self._stream, flush=True)
 
     def warn(self, text: str) -> None:
         """Once for each text."""
@@ -42,13 +46,13 @@ class Report:
 
     def error(self, error: DiboError) -> None:
         self.say(f"dibo: error: {error.message}")
-        for line in error.hint.splitlines():
+        for line in without_controls(error.hint).splitlines():
             self.say(f"  {line}")
 
     def line(self, text: str) -> None:
         """A line of output of something under way: shown whole with -x, on a terminal as the status."""
         if self._verbose:
-            self.say(f"    {text}")
+            self.say(f"    {without_controls(text)}")
         elif self._live:
             self._show(text)
 
@@ -66,6 +70,17 @@ class Report:
         if self._status:
             self._stream.write("\r\x1b[2K")
             self._status = False
+
+
+def without_controls(text: str) -> str:
+    """The text with control characters written as escapes, but for tabs and line breaks: what hooks, registries and
+    images say must not give orders to a terminal (ECMA-48), nor show words in another order (UAX #9). Of a line that
+    was written over, such as a percentage, the last state."""
+    return _CONTROLS.sub(_escaped, _WRITTEN_OVER.sub("", text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 class Task:
@@ -92,7 +107,7 @@ class Task:
 
 def answer(text: str) -> None:
     """Print the answer of a command, on stdout."""
-    print(text)
+    print(without_controls(text) if sys.stdout.isatty() else text)
 
 
 def log_commands(report: Report) -> None:

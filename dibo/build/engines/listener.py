@@ -14,6 +14,7 @@ from dibo.errors import HookFailed
 from dibo.system import process
 
 MARK: Final = "\036"
+_CODE: Final = re.compile(r"-?[0-9]{1,3}", re.ASCII)
 
 
 class BuildListener:
@@ -39,7 +40,7 @@ class BuildListener:
         if kind == "hook":
             self._hook, self._lines = value, []
             self._step.on_hook(value)
-        elif kind == "failed":
+        elif kind == "failed" and _CODE.fullmatch(value):  # else a hook wrote it
             self._code = int(value)
         elif kind == "note":
             self._step.on_output(value)

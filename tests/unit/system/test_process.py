@@ -67,6 +67,23 @@ def test_bytes_that_are_no_text() -> None:
     assert lines == ["a�b"]
 
 
+def test_a_line_without_an_end_is_told_in_pieces() -> None:
+    lines: list[str] = []
+    run(sh("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo end"), streams=Streams(on_output=lines.append))
+    assert max(map(len, lines)) == 1 << 20
+    assert sum(map(len, lines)) == 5_000_003
+    assert lines[-1] == "end"
+
+
+def test_what_a_listener_raises_ends_the_run_and_not_the_reading() -> None:
+    def fail(line: str) -> None:
+        raise ValueError(line)
+
+    script = "echo first; head -c 1000000 /dev/zero | tr '\\0' '\\n'"
+    with pytest.raises(ValueError, match="first"):
+        run(sh(script), streams=Streams(on_output=fail), options=ProcessOptions(timeout=TIMEOUT))
+
+
 def test_input_larger_than_a_pipe() -> None:
     data = os.urandom(300_000).hex().encode()
     assert run(["cat"], streams=Streams(stdin=data), capture=True).stdout == data.decode()

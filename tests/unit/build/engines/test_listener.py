@@ -1,0 +1,52 @@
+"""Marks of the runner among the output of hooks, and what hooks make of them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from dibo.build.engine import StepRun
+from dibo.build.engines.listener import MARK, BuildListener
+from dibo.plan.keys import KeyInputs
+from dibo.plan.plan import make_plan
+from tests.support.flavours import read_recipe, write_flavour
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> StepRun:
+    write_flavour(tmp_path, "a", ["install.d/10-a"])
+    plan = make_plan(
+        read_recipe(tmp_path, "a"),
+        base_name="base.tar",
+        base_ingredients=(("sha256", "0" * 64),),
+        inputs=KeyInputs(runner="1" * 64, epoch="2026-11"),
+        held=lambda _: False,
+    )
+    return StepRun(
+        planned=plan.steps[0],
+        parent="base",
+        context=tmp_path,
+        labels={},
+        log=tmp_path / "log",
+        on_output=lambda _: None,
+        on_hook=lambda _: None,
+    )
+
+
+def test_the_hook_and_its_code_are_told(step: StepRun) -> None:
+    listener, log = BuildListener(step), io.StringIO()
+    for line in (f"{MARK}hook install.d/10-a", "no space", f"{MARK}failed 7"):
+        listener.handle(line, log)
+    error = listener.failed()
+    assert "10-a of flavour 'a' in install.d ended with exit code 7" in error.message
+    assert "| no space" in error.hint
+
+
+@pytest.mark.parametrize("value", ["", "x", "7 8", "1e3", "٣", "9" * 5000])
+def test_a_mark_that_a_hook_wrote_is_no_fault_of_ours(step: StepRun, value: str) -> None:
+    listener, log = BuildListener(step), io.StringIO()
+    listener.handle(f"{MARK}failed {value}", log)
+    listener.handle(f"{MARK}failed 3", log)
+    assert "ended with exit code 3" in listener.failed().message

@@ -1,0 +1,55 @@
+"""What is told to people: hooks, registries and images cannot give orders to their terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from dibo.errors import HookFailed
+from dibo.system.report import Report, answer
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+ORDERS = [
+    ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+    ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+    ("\x9b2J", "\\x9b2J"),
+    ("a\x00b\x7f", "a\\x00b\\x7f"),
+    ("evil\u202egnp.exe", "evil\\u202egnp.exe"),
+    ("tab\tand ümläut — …", "tab\tand ümläut — …"),
+    ("(Reading … 5%\r(Reading … 100%", "(Reading … 100%"),
+    ("done\r", "done"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), ORDERS)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_control_characters_are_shown_as_escapes(text: str, shown: str, terminal: bool) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    report = Report(stream, verbose=True)
+    report.line(text)
+    report.say(text)
+    report.error(HookFailed("failed", hint=text))
+    assert stream.getvalue() == f"    {shown}\n{shown}\ndibo: error: failed\n  {shown}\n"
+
+
+def test_lines_of_one_text_stay_apart() -> None:
+    stream = io.StringIO()
+    Report(stream).say("one\ntwo\r\nthree")
+    assert stream.getvalue() == "one\ntwo\nthree\n"
+
+
+@pytest.mark.parametrize(("text", "shown"), ORDERS)
+def test_answers_keep_their_bytes_but_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, text: str, shown: str
+) -> None:
+    for stream, expected in ((io.StringIO(), text), (Terminal(), shown)):
+        monkeypatch.setattr(sys, "stdout", stream)
+        answer(text)
+        assert stream.getvalue() == f"{expected}\n"
