@@ -59,24 +59,33 @@ put_resolv_conf() {
     touch -r "$directory/etc" "$etc"
 }
 
+# Whether the directory of PATH, below $root, is still there, and no link on the way to it: one that a command made leads
+# to a file of the host here.
+is_within() {
+    local parent=${1%/*}
+    [ "$parent" = "$root" ] && return 0
+    within "${parent#"$root"}" && [ "$REPLY" = "$parent" ] && [ -d "$parent" ]
+}
+
 # What was made to mount over goes again, unless the command put something there.
 remove_made() {
     local path
     for path in "${made[@]}"; do
-        if [ -L "$path" ]; then continue; fi
+        if [ -L "$path" ] || ! is_within "$path"; then continue; fi
         if [ -d "$path" ]; then rmdir "$path" 2> /dev/null || true; elif [ ! -s "$path" ]; then rm -f "$path"; fi
     done
 }
 
 # What a command wrote to /etc/resolv.conf stays, also when it wrote through the link; what dibo put there does not.
 take_resolv_conf() {
+    if [ -z "$resolv_link$resolv_conf" ] || ! is_within "$etc/resolv.conf"; then return 0; fi
     if [ -n "$resolv_link" ]; then
         if ! cmp -s "$directory/resolv.conf" "$directory/resolv.given" && [ -L "$etc/resolv.conf" ] &&
             [ "$(readlink -- "$etc/resolv.conf")" = "$resolv_link" ]; then
             rm -f "$etc/resolv.conf"
             cp -p "$directory/resolv.conf" "$etc/resolv.conf"
         fi
-    elif [ -n "$resolv_conf" ]; then
+    else
         put_back "$etc/.resolv.conf.systemd-resolved.bak" # systemd-resolved keeps what it replaces
         put_back "$resolv_conf"
     fi

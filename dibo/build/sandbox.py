@@ -38,11 +38,19 @@ CAPABILITIES: Final = (
 )
 # What root could change, or learn, of the machine by an own /proc and its /sys (OCI runtime specification;
 # docker and podman mask and protect the same).
-_PROTECTED: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_PROTECTED: Final = (
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/pressure",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+)
 _MASKED: Final = (
     *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
     *("/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats"),
-    *("/sys/firmware", "/sys/devices/virtual/powercap"),
+    *("/sys/firmware", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/pstore"),
+    *("/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing"),
 )
 _NAMESPACES: Final = (
     *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),

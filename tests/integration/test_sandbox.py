@@ -35,12 +35,22 @@ ROOT = pwd.getpwuid(0)
 # The classic break-out (chroot(2)): a descriptor of the old root, another root below, fchdir, up, chroot.
 BREAK_OUT = r"""
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int main(int argc, char **argv) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    strcpy(name.sun_path + 1, argv[3]);
+    socklen_t length = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(argv[3]);
+    int abstract = socket(AF_UNIX, SOCK_STREAM, 0);
+    printf("abstract: %s\n", connect(abstract, (void *)&name, length) == 0 ? "yes" : "no");
+    close(abstract);
     mkdir("/break", 0755);
     int old = open("/", O_RDONLY | O_DIRECTORY);
     if (chroot("/break") != 0) return 1;
@@ -62,7 +72,7 @@ HOOK = """#!/bin/sh
 # Each line that is printed is an answer: what was tried, and what came of it.
 tried() { name=$1; shift; if "$@" > /dev/null 2>&1; then echo "$name: yes"; else echo "$name: no"; fi; }
 
-/tmp/in_target.d/break-out @SECRET@ @WRITTEN@
+/tmp/in_target.d/break-out @SECRET@ @WRITTEN@ @ABSTRACT@
 echo "processes: $(ls /proc | grep -c '^[0-9]')"
 for entry in /proc/[0-9]*; do
     grep -q @SLEEPER@ $entry/cmdline 2> /dev/null && [ $entry != /proc/$$ ] && echo "victim: seen"
@@ -80,6 +90,17 @@ tried "remount of /sys" mount -o remount,rw /sys
 tried "write to /proc/sys" sh -c 'cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern'
 tried "sysrq" sh -c 'echo h > /proc/sysrq-trigger'
 tried "host name" hostname changed
+find /proc /sys ! -path '/proc/[0-9]*' -type f -perm /222 2> /dev/null | while read -r file; do
+    case $file in
+        /proc/self/* | /proc/thread-self/*) continue ;;
+        /proc/pressure/*) [ -w "$file" ] && echo "pressure: writable" && continue ;;
+    esac
+    [ -w "$file" ] && (: >> "$file") 2> /dev/null && echo "writable: $file"
+done
+for place in /sys/kernel/debug /sys/kernel/tracing /sys/kernel/security /sys/fs/bpf /sys/fs/pstore /sys/firmware; do
+    [ -z "$(ls "$place" 2> /dev/null)" ] || echo "of the machine: $place"
+done
+tried "whiteout" mknod /tmp/whiteout c 0 0
 tried "docker socket" test -e /var/run/docker.sock -o -e /run/docker.sock
 for device in $(find /dev -type b) $(find /dev -type c); do
     case $device in
@@ -121,6 +142,10 @@ class Prey:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.connections = 0
+        self.abstract = f"dibo-test-{os.getpid()}"
+        self._abstract = socket.socket(socket.AF_UNIX)
+        self._abstract.bind(f"\0{self.abstract}")
+        self._abstract.listen()
         threading.Thread(target=self._count, daemon=True).start()
 
     def _count(self) -> None:
@@ -133,6 +158,7 @@ class Prey:
         self.sleeper.kill()
         self.sleeper.wait()
         self._listener.close()
+        self._abstract.close()
         self.shm.unlink(missing_ok=True)
         Path("/dev/shm/of-the-hook").unlink(missing_ok=True)
 
@@ -156,6 +182,7 @@ def write_escape(place: BuildEnv, there: Prey) -> None:
         ("SLEEPER", "987654"),
         ("PID", there.sleeper.pid),
         ("PORT", there.port),
+        ("ABSTRACT", there.abstract),
     ):
         text = text.replace(f"@{word}@", str(value))
     hook = flavour / "install.d" / "10-escape"
@@ -181,7 +208,12 @@ def answers(said: CommandResult) -> dict[str, str]:
 
 FORBIDDEN = (
     "mknod of a disk", "mknod of memory", "mount of a tmpfs", "mount of a proc", "remount of /sys",
-    "write to /proc/sys", "sysrq", "host name", "docker socket",
+    "write to /proc/sys", "sysrq", "host name", "whiteout", "docker socket",
+)  # fmt: skip
+
+
+OF_OTHERS = (
+    "victim", "kill", "root of another", "shm", "device", "descriptor", "writable", "of the machine",
 )  # fmt: skip
 
 
@@ -189,7 +221,7 @@ def assert_contained(place: BuildEnv, there: Prey, said: CommandResult) -> None:
     told = answers(said)
     assert told["break-out"] == "nothing"
     assert {name: told[name] for name in FORBIDDEN} == dict.fromkeys(FORBIDDEN, "no")
-    assert not told.keys() & {"victim", "kill", "root of another", "shm", "device", "descriptor"}, said.err
+    assert not told.keys() & {*OF_OTHERS}, said.err
     assert int(told["processes"]) < 12
     assert told["my host"] == "dibo"
     assert told["chown"] == "yes"
@@ -230,8 +262,9 @@ def test_each_way_out_is_shut(place: BuildEnv) -> None:
         said = build(place)
         assert_contained(place, there, said)
         told = answers(said)
+        assert "pressure" not in told  # docker leaves it
         assert (told["hosts"], told["hostname"]) == ("changed", "changed")
-        assert (told["loopback"], there.connections > 0) == ("yes", True)
+        assert (told["loopback"], told["abstract"], there.connections > 0) == ("yes", "yes", True)
         image = said.out.strip()
         tar = place.tree(image)
         listing = subprocess.run(
@@ -247,7 +280,7 @@ def test_no_network(place: BuildEnv) -> None:
     with prey(place) as there:
         write_escape(place, there)
         told = answers(build(place, "--network", "none"))
-        assert (told["loopback"], there.connections) == ("no", 0)
+        assert (told["loopback"], told["abstract"], there.connections) == ("no", "no", 0)
 
 
 def test_without_the_sandbox_the_classic_break_out_succeeds(place: BuildEnv) -> None:
@@ -270,7 +303,8 @@ def test_docker_is_held_to_the_same(network: str) -> None:
         said = build(place, "--network", network)
         assert_contained(place, there, said)
         told = answers(said)
-        assert told["loopback"] == ("yes" if network == "host" else "no")
+        reached = "yes" if network == "host" else "no"
+        assert (told["loopback"], told["abstract"]) == (reached, reached)
 
 
 def test_nothing_of_a_step_outlives_a_dibo_that_is_killed(place: BuildEnv) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import subprocess
 from pathlib import Path
@@ -138,6 +139,49 @@ def test_links_of_an_image_lead_nowhere_outside(builder: pwd.struct_passwd, link
         assert sorted((path, path.lstat().st_mtime_ns) for path in victim.rglob("*")) == before, said.err
         if link in ("dev", "tmp", "proc"):
             assert "is a symbolic link" in said.err
+
+
+@pytest.mark.parametrize("owner", ["user", "root"])
+@pytest.mark.parametrize(
+    ("before", "hook"),
+    [
+        ("true", "mv /etc /other; ln -s @VICTIM@ /etc"),
+        (
+            "rm -f /etc/resolv.conf; ln -s ../run/a/empty /etc/resolv.conf",
+            "mv /run/a /run/b; ln -s @VICTIM@ /run/a",
+        ),
+        (
+            "rm -f /etc/resolv.conf; ln -s ../run/a/new/x /etc/resolv.conf",
+            "mv /run/a /run/b; ln -s @VICTIM@ /run/a",
+        ),
+        (
+            "rm -f /etc/resolv.conf; ln -s ../run/x /etc/resolv.conf",
+            "echo own > /etc/resolv.conf; mv /etc /other; ln -s @VICTIM@ /etc",
+        ),
+    ],
+    ids=["etc", "file of run", "directory of run", "etc by link"],
+)
+def test_links_that_a_hook_leaves_lead_nowhere_outside(
+    builder: pwd.struct_passwd, before: str, hook: str, owner: str
+) -> None:
+    """A hook puts a link to a directory of the host where dibo clears up after it."""
+    if owner == "root" and os.geteuid() != 0:
+        unmet("root builds only where root runs the tests")
+    who = builder if owner == "user" else pwd.getpwuid(0)
+    with build_env(who) as place:
+        victim = place.directory / "victim"
+        (victim / "new").mkdir(parents=True)
+        (victim / "empty").touch()
+        (victim / "resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
+        (victim / "x").symlink_to("resolv.conf")
+        subprocess.run(["chown", "-R", f"{who.pw_uid}:{who.pw_gid}", victim], check=True)
+        state = sorted((path, path.lstat().st_mtime_ns) for path in [victim, *victim.rglob("*")])
+        write(place, "before", f"#!/bin/sh\nset -e\n{before}\n")
+        write(place, "hook", f"#!/bin/sh\nset -e\n{hook.replace('@VICTIM@', str(victim))}\necho planted\n")
+        said = place.run("dibo", "build", "-x", "--no-base", "before", "hook")
+        assert "    planted" in said.err, said.err
+        assert sorted((path, path.lstat().st_mtime_ns) for path in [victim, *victim.rglob("*")]) == state
+        assert place.left() == []
 
 
 def image_with_link(place: BuildEnv, link: str, target: Path) -> Path:
