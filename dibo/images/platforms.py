@@ -5,6 +5,8 @@ is arm/v6; amd64/v1 is amd64, arm64/v8 is arm64, arm without a variant is arm/v7
 for counts, and after it what the same processor runs as well: amd64/v3 takes v3, v2, and no variant; arm/v7 takes v7,
 v6, v5. What needs a newer processor than was asked for is not taken. Unlike there, no image for another architecture
 is: amd64 takes no 386.
+
+Standard library only, as of Python 3.10: the ramdisk's pull program bundles this module.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from dibo.images.platforms import Platform, accepted, preference
 from pull.cmdline import DIGEST, Wish
 from pull.errors import Passing, PullError
 from pull.reference import Artefact, basic, on_loopback
@@ -33,7 +34,8 @@ _CONTAINERS = ("application/vnd.oci.image.config.v1+json", "application/vnd.dock
 """Types of a config: with one of these it is a root file system in layers."""
 _LARGEST = 4 << 20
 _NAMES = re.compile(r".*\.(?:qcow2|raw|img)(?:\.(?:gz|xz|zst))?", re.IGNORECASE)
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "ppc64le": "ppc64le", "s390x": "s390x"}
+_ARM = {"armv6l": "arm/v6", "armv7l": "arm/v7", "armv8l": "arm/v7"}
+"""What uname(2) calls 32-bit processors that images call by a variant."""
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -93,11 +95,14 @@ class Registry:
         entries = [
             each for each in _list(index.get("manifests")) if DIGEST.fullmatch(str(each.get("digest")))
         ]
-        mine = _MACHINES.get(os.uname().machine, os.uname().machine)
-        fits = [each for each in entries if _architecture(each) in (mine, "")]
+        machine = _ARM.get(os.uname().machine, os.uname().machine)
+        ranks = [(_rank(entry, machine), str(entry["digest"])) for entry in entries]
+        fits = [(rank, digest) for rank, digest in ranks if rank is not None]
         if not fits:
-            raise PullError(f"{self._artefact.shown} has nothing for {mine}")
-        return str(next((each for each in fits if _architecture(each)), fits[0])["digest"])
+            raise PullError(
+                f"{self._artefact.shown} has nothing for {'/'.join(accepted(machine)[0]).strip('/')}"
+            )
+        return min(fits, key=lambda fit: fit[0])[1]
 
     def _ask(self, path: str, headers: dict[str, str], fine: tuple[int, ...]) -> Answer:
         url = f"{self._base}/{path}"
@@ -182,9 +187,13 @@ def _blob(descriptor: dict[str, Any], shown: str) -> Blob:
     return Blob(digest=digest, size=size, title=str(notes.get(TITLE, "")) if isinstance(notes, dict) else "")
 
 
-def _architecture(entry: dict[str, Any]) -> str:
-    platform = entry.get("platform")
-    return str(platform.get("architecture", "")) if isinstance(platform, dict) else ""
+def _rank(entry: dict[str, Any], machine: str) -> int | None:
+    """The lower, the better; None where it is for other machines. Of no platform is what is for all, and comes last."""
+    fields = entry.get("platform")
+    if not isinstance(fields, dict) or not fields.get("architecture"):
+        return len(accepted(machine))
+    names = (str(fields.get("os") or "linux"), str(fields["architecture"]), str(fields.get("variant") or ""))
+    return preference(Platform(os=names[0], architecture=names[1], variant=names[2]), machine)
 
 
 def _list(value: object) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,23 +71,48 @@ def test_a_registry_that_answers_at_the_third_time(fake_registry: FakeRegistry) 
 def test_an_index_is_followed_to_this_machine(
     fake_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest = put(fake_registry, tag="")
-    other = put(fake_registry, b"for another", tag="")
+    """By the rules that dibo itself keeps: names in one form, and nothing for a newer processor."""
+
+    def entry(content: bytes, architecture: str, variant: str = "") -> dict[str, Any]:
+        platform = {"os": "linux", "architecture": architecture, "variant": variant}
+        return {"digest": put(fake_registry, content, tag=""), "platform": platform}
+
     entries = [
-        {"digest": other, "platform": {"os": "linux", "architecture": "arm64"}},
-        {"digest": digest, "platform": {"os": "linux", "architecture": "amd64"}},
+        entry(b"for a newer processor", "amd64", "v3"),
+        entry(b"for a phone", "arm", "v6"),
+        entry(b"for another", "arm", "v7"),
+        entry(b"a disk", "x86_64"),
+        {
+            "digest": put(fake_registry, b"for windows", tag=""),
+            "platform": {"os": "windows", "architecture": "s390x"},
+        },
     ]
     fake_registry.state.put_manifest("team/web", "all", {"mediaType": INDEX, "manifests": entries})
-    monkeypatch.setattr("pull.registry._MACHINES", {})
 
     class Uname:
-        machine = "amd64"
+        machine = "x86_64"
 
     monkeypatch.setattr("os.uname", Uname)
     assert content(registry(fake_registry, ":all")) == b"a disk"
+    monkeypatch.setattr(Uname, "machine", "armv7l")
+    assert content(registry(fake_registry, ":all")) == b"for another"
     monkeypatch.setattr(Uname, "machine", "s390x")
     with pytest.raises(PullError, match="has nothing for s390x"):
         registry(fake_registry, ":all").blob()
+
+
+def test_what_is_for_no_machine_in_particular_comes_last(fake_registry: FakeRegistry) -> None:
+    entries = [
+        {"digest": put(fake_registry, b"for all", tag="")},
+        {
+            "digest": put(fake_registry, b"a disk", tag=""),
+            "platform": {"os": "linux", "architecture": os.uname().machine},
+        },
+    ]
+    fake_registry.state.put_manifest("team/web", "all", {"mediaType": INDEX, "manifests": entries})
+    assert content(registry(fake_registry, ":all")) == b"a disk"
+    fake_registry.state.put_manifest("team/web", "all", {"mediaType": INDEX, "manifests": entries[:1]})
+    assert content(registry(fake_registry, ":all")) == b"for all"
 
 
 @pytest.mark.parametrize("tokens", [False, True], ids=["basic", "tokens"])

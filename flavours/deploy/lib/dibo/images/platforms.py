@@ -1,0 +1,1 @@
+../../../../../dibo/images/platforms.py
