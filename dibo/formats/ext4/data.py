@@ -9,6 +9,10 @@ within. Nothing else is written before all data is: only then the number of inod
                          └ extent 1 ┘      └ extent 2
 
 Buffers are kept as they come, and handed to the target many at a time. What does not fit is counted but not written.
+
+Engines write the holes of a file as zeros into layers. So 64 KiB of zeros, at a multiple of 64 KiB in the file, become
+a hole again. Where a hole is follows from the file alone, not from the pieces in which it comes. A swap file gets none,
+since Linux refuses it then (swapon(8)).
 """
 
 from __future__ import annotations
@@ -22,6 +26,11 @@ from dibo.formats.ext4.space import merge
 from dibo.formats.target import Buffer, Target
 
 _ZEROS: Final = memoryview(bytes(BLOCK))
+HOLE: Final = 64 << 10
+"""Bytes of zeros that become a hole. Fewer would be many extents for little space."""
+_NO_DATA: Final = bytes(HOLE)
+_SWAP: Final = b"SWAPSPACE2"
+_SWAP_AT: Final = BLOCK - len(_SWAP)  # linux/swap.h, union swap_header
 BEYOND: Final = 2**40
 """Blocks from here on do not exist: they are given to what does not fit, so that it is counted."""
 MAX_FILE: Final = (2**32 - 1) * BLOCK
@@ -63,6 +72,12 @@ class DataWriter:
         """Bytes of the last block that are not written yet, when data has begun in it."""
         self._lead = 0
         """Bytes of a hole at the beginning of a block that is not allocated yet."""
+        self._zeros = 0
+        """Bytes of zeros that came last, all in one stretch of HOLE bytes, and are neither data nor a hole yet."""
+        self._in_data = False
+        """Whether there is other data in the stretch at hand."""
+        self._mark = b""
+        """What the file has where a swap file says that it is one."""
 
     @property
     def overflow(self) -> int:
@@ -77,11 +92,53 @@ class DataWriter:
             raise Ext4Error(f"a file of {size} bytes: ext4 holds up to {MAX_FILE}")
         self._content = content = Content(size)
         self._left = size
-        self._position = 0
+        self._position = self._zeros = 0
+        self._in_data = False
+        self._mark = b""
         return content
 
     def write(self, data: Buffer) -> None:
         """The next bytes of the file. `data` is kept until `flush`. Raises Ext4Error when it is too much."""
+        if len(data) > self._left - self._zeros:
+            raise Ext4Error(f"{len(data)} bytes for a file of which {self._left - self._zeros} are missing")
+        if self._content.size < HOLE:
+            self._put(data)
+            return
+        view = memoryview(data)
+        place = self._position + self._zeros
+        if place < BLOCK:
+            self._mark += bytes(view[max(0, _SWAP_AT - place) : max(0, BLOCK - place)])
+        if self._mark == _SWAP:
+            self._put_zeros()
+            self._put(data)
+            return
+        start = at = 0  # of what is not passed on yet; of the stretch at hand
+        while at < len(data):
+            end = min(len(data), at + HOLE - (place + at) % HOLE)
+            ends = (place + end) % HOLE == 0 or place + end == self._content.size
+            if self._in_data or not _NO_DATA.startswith(view[at:end]):
+                self._put_zeros()
+                self._in_data = not ends
+            else:
+                if start < at:
+                    self._put(view[start:at])
+                start = end
+                self._zeros += end - at
+                if ends:
+                    zeros, self._zeros = self._zeros, 0
+                    self.skip(zeros)
+            at = end
+        if start < len(data):
+            self._put(view[start:])
+
+    def _put_zeros(self) -> None:
+        """Zeros that turned out to be in a stretch with other data."""
+        if self._zeros:
+            zeros, self._zeros = self._zeros, 0
+            self._put(memoryview(_NO_DATA)[:zeros])
+
+    def _put(self, data: Buffer) -> None:
+        """Data, whatever it is."""
         size = len(data)
         if size == self._left and not self._position:  # most files come whole
             blocks = (size + BLOCK - 1) // BLOCK
@@ -99,8 +156,6 @@ class DataWriter:
                 if self._pending >= LARGE or len(self._buffers) >= MANY:
                     self.flush()
                 return
-        if size > self._left:
-            raise Ext4Error(f"{size} bytes for a file of which {self._left} are missing")
         if size:
             self._write(data, size)
             if not self._left:
@@ -114,6 +169,7 @@ class DataWriter:
 
     def skip(self, size: int) -> None:
         """The next `size` bytes are a hole: blocks that are wholly in it take no space."""
+        self._put_zeros()
         if not 0 <= size <= self._left:
             raise Ext4Error(f"a hole of {size} bytes in a file of which {self._left} are missing")
         inside = min(size, self._room)

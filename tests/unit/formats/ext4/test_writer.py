@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from dibo.formats.ext4 import Ext4Error, NoSpace, Writer
+from dibo.formats.ext4.data import HOLE
 from dibo.tree.node import Node
 from tests.support.disks.memory_disk import Disk, Recorder, directory, file, zoo
 from tests.support.readers.ext4_check import Checker
@@ -253,9 +254,9 @@ class TestNoSpace:
 
     def test_overflow_is_known_at_once(self) -> None:
         writer = Writer(Disk(MIB), parameters(MIB))
-        writer.store(bytes(900_000))
+        writer.store(b"x" * 900_000)
         assert writer.overflow == 0
-        content = writer.store(bytes(900_000))
+        content = writer.store(b"x" * 900_000)
         assert 700_000 < writer.overflow < 900_000
         writer.release(content)
         assert writer.overflow == 0
@@ -291,3 +292,40 @@ class TestLostAndFound:
             return root
 
         made(build)
+
+
+def test_long_zeros_become_holes_whatever_the_pieces() -> None:
+    """Of a file from a layer, which holds zeros where the builder's file had a hole."""
+    zeros = bytes(3 * HOLE)
+    content = b"a" * 100 + zeros + b"b" * HOLE + zeros + bytes(4097)
+    layouts = []
+    for piece in (512, 5000, 65_536, 100_000, len(content)):
+        pieces = [content[at : at + piece] for at in range(0, len(content), piece)]
+
+        def build(contents: Recorder, pieces: list[bytes] = pieces) -> Node:
+            return directory(a=file(contents, *pieces), b=file(contents, b"small" + bytes(HOLE - 5)))
+
+        _, found = made(build)
+        layouts.append(found.children[b"a"].inode.runs)
+        assert found.children[b"b"].inode.sectors == HOLE // 512
+    assert layouts == layouts[:1] * len(layouts)
+    assert sum(count for _, _, count in layouts[0]) * 4096 <= 4 * HOLE
+
+
+@pytest.mark.parametrize("piece", [100, 4090, 70_000, MIB])
+def test_a_swap_file_has_no_holes(piece: int) -> None:
+    content = bytes(4086) + b"SWAPSPACE2" + bytes(MIB - 4096)
+    pieces = [content[at : at + piece] for at in range(0, MIB, piece)]
+    _, found = made(lambda contents: directory(swap=file(contents, *pieces)), 16 * MIB)
+    assert found.children[b"swap"].inode.sectors == MIB // 512
+
+
+def test_a_file_of_zeros_takes_no_space() -> None:
+    _, found = made(lambda contents: directory(a=file(contents, *[bytes(MIB)] * 100)), 16 * MIB)
+    assert found.children[b"a"].inode.sectors == 0
+
+
+def test_a_hole_within_zeros() -> None:
+    made(
+        lambda contents: directory(a=file(contents, bytes(100), 70_000, bytes(70_000), b"x", bytes(200_000)))
+    )
