@@ -117,6 +117,8 @@ class RootNotBootable(LayoutError):
 class OutputError(DiboError):
     exit_code = 52
     meaning = "an artefact cannot be written"
+    full = False
+    """Whether the disk is full, and the message does not say which file system that is."""
 
 
 class ConverterError(DiboError):

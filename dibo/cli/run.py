@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dibo.cli.commands import parser_of
@@ -69,8 +70,7 @@ def _reported(program: str, words: Sequence[str], *, as_json: bool) -> int:
         _forget_output()
         return 0
     except OSError as error:  # a full disk under the cache, say
-        failed = DiboError(str(error), hint="`dibo doctor` looks at the cache and the room there")
-        code = _ended(failed, report, as_json=as_json)
+        code = _ended(_refused_by_system(error), report, as_json=as_json)
         _forget_output()
         return code
 
@@ -101,3 +101,13 @@ def _forget_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused_by_system(error: OSError) -> DiboError:
+    from dibo.system import disk_space
+
+    message = str(error)
+    if disk_space.is_full(error):
+        places = [Path(os.fsdecode(error.filename))] if error.filename else [disk_space.temporary_directory()]
+        message = f"{message}: {disk_space.describe(places)}"
+    return DiboError(message, hint="`dibo doctor` looks at the cache and the room there")

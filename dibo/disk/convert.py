@@ -23,7 +23,7 @@ from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
 from dibo.images.layers.tar_writer import write_tar
 from dibo.layout.identity import NAMESPACE
-from dibo.system import process
+from dibo.system import disk_space, process
 from dibo.system.process import Process, Streams
 from dibo.system.report import Report
 from dibo.tree.dpkg import installed
@@ -110,8 +110,9 @@ def _environment(plan: DiskPlan) -> dict[str, str]:
 
 
 def _failure(converter: Converter, target: Path, error: CommandFailed) -> ConverterError | OutputError:
-    if any("No space left" in line for line in error.tail):
-        return OutputError(f"cannot write {target.parent}: the disk is full")
+    if disk_space.says_full(error.tail):
+        places = (target.parent, disk_space.temporary_directory())
+        return OutputError(f"cannot write {target}: the disk is full: {disk_space.describe(places)}")
     return ConverterError(
         f"the converter {converter.type} failed: {error.message}",
         hint="\n".join(f"| {line}" for line in error.tail),

@@ -7,7 +7,6 @@ with its path: a device node, a name that is not UTF-8, a link that leads out.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -18,7 +17,7 @@ from typing import IO, Final
 
 from dibo.errors import DiboError, FlavourError, OutputError
 from dibo.flavours.model import FlavourFile, FlavourKind
-from dibo.system import resources
+from dibo.system import disk_space, resources
 
 COPY_TIME: Final = 315532800  # 1980-01-01: no time of the host, and one that every format can say
 _CHUNK: Final = 1 << 20
@@ -80,8 +79,8 @@ def clone_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> Non
 
 def _not_copied(source: Path, target: Path, error: OSError) -> DiboError:
     """The error for a copy that cannot be written. A full place is no fault of the flavour's."""
-    message = f"cannot copy {source} to {target}: {error.strerror}"
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    message = f"cannot copy {source} to {target}: {disk_space.reason(error, target)}"
+    if not disk_space.is_full(error):
         return FlavourError(message)
     return OutputError(
         message,

@@ -153,9 +153,11 @@ def _punch(fd: int, offset: int, size: int) -> bool:
 def unwritable(name: Path, error: OSError) -> OutputError:
     """What the user hears about a disk that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(
+        full = OutputError(
             f"cannot write {name}: the disk is full", hint="make room, or choose another place with -o"
         )
+        full.full = True
+        return full
     hint = ""
     if error.errno == errno.EFBIG:
         hint = "`ulimit -f` and the file system limit the size of a file: use a smaller --image-size, or another place"

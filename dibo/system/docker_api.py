@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.errors import EngineError
+from dibo.system.disk_space import says_full
 from dibo.system.docker_container import ContainerRequest
 from dibo.system.process import OnOutput
 from dibo.system.ssh_tunnel import forwarded
@@ -36,9 +37,10 @@ _NOBODY_THERE: Final = {
     errno.ETIMEDOUT,
 }
 _CONFLICT: Final = 409  # RFC 9110
-_JUST_GONE: Final = (
-    "unrecognized image ID"  # moby, image/store.go: a 500 where two remove the same image at once
+_FULL: Final = (
+    "the daemon's disk is full: `docker info` names its directory, `docker system df` what is in it"
 )
+_JUST_GONE: Final = "unrecognized image ID"  # moby, image/store.go: a 500 where two remove one image
 _BROKEN: Final = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
@@ -321,7 +323,8 @@ def _explained(action: str, *, host: str) -> Iterator[None]:
     except APIError as error:
         gone = _JUST_GONE in str(error.explanation)
         kind = InUse if error.status_code == _CONFLICT else NotThere if gone else EngineError
-        raise kind(f"{action}: {error.explanation or error}") from error
+        hint = _FULL if says_full([str(error.explanation)]) else ""
+        raise kind(f"{action}: {error.explanation or error}", hint=hint) from error
     except (DockerException, HTTPError, OSError) as error:  # those of requests are OSErrors, too
         raise _unreachable(action, host, error) from error
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import fcntl
 import hashlib
 import http.client as http_client
@@ -32,6 +31,7 @@ from typing import IO, Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from dibo.errors import BaseError, OutputError, Unreachable, VerificationFailed
+from dibo.system import disk_space
 from dibo.system.proxies import proxy_for
 from dibo.system.retry import TRANSIENT_STATUS, RateGuard, RetryPolicy, Transient, with_retries
 from dibo.system.waits import WatchedConnection
@@ -373,5 +373,5 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "free some space, or set IMG_PATH to a larger disk" if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"cannot write {target}: {error.strerror or error}", hint=hint) from error
+        hint = "free some space, or set IMG_PATH to a larger disk" if disk_space.is_full(error) else ""
+        raise OutputError(f"cannot write {target}: {disk_space.reason(error, target)}", hint=hint) from error

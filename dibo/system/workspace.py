@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from dibo.errors import DiboError, OutputError
-from dibo.system import process
+from dibo.system import disk_space, process
 
 _PRIVATE: Final = 0o700
 _IN_MEMORY: Final = ("tmpfs", "ramfs")
@@ -95,7 +95,8 @@ class Workspace:
     @contextlib.contextmanager
     def run(self, *, sweepers: Mapping[str, Sweeper] | None = None) -> Iterator[Run]:
         """One run of dibo: first cleans up after runs that were killed, at the end after itself. `sweepers` remove
-        what a journal names that is elsewhere, by its kind."""
+        what a journal names that is elsewhere, by its kind. Raises OutputError."""
+        disk_space.require_temporary_directory()
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
         directory = self.root / "runs" / identity
         run = Run(identity, directory)
@@ -232,13 +233,17 @@ class Run:
             part.touch(exist_ok=False)
         except OSError as error:
             raise OutputError(
-                f"cannot write {path}: {error.strerror}",
+                f"cannot write {path}: {disk_space.reason(error, path)}",
                 hint="name a directory that exists and that you may write to with -o",
             ) from error
         try:
             yield part
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+            raise OutputError(f"cannot write {path}: {disk_space.reason(error, path)}") from error
+        except OutputError as error:
+            if error.full:  # told while the part is there: when it is gone, so is what filled the disk
+                error.message, error.full = f"{error.message}: {disk_space.describe([path])}", False
+            raise
         finally:
             part.unlink(missing_ok=True)
 
@@ -252,27 +257,12 @@ def memory_directory() -> Path:
     own = os.environ.get("XDG_RUNTIME_DIR", "")
     candidates = [Path(own)] if own else []
     for directory in (*candidates, Path("/dev/shm")):  # noqa: S108 (names there are the run's, mode 0700)
-        if _file_system(directory) in _IN_MEMORY and os.access(directory, os.W_OK | os.X_OK):
+        if disk_space.mount_of(directory)[1] in _IN_MEMORY and os.access(directory, os.W_OK | os.X_OK):
             return directory
     raise OutputError(
         "no file system in memory can be written to, so there is no safe place for secrets",
         hint="set XDG_RUNTIME_DIR to a directory on a tmpfs",
     )
-
-
-def _file_system(directory: Path) -> str:
-    """The type of the file system that a directory is on, as proc(5) says in /proc/self/mountinfo."""
-    try:
-        device = directory.stat().st_dev
-        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return ""
-    device_number = f"{os.major(device)}:{os.minor(device)}"
-    for line in lines:
-        head, _, tail = line.partition(" - ")
-        if head.split()[2] == device_number:
-            return tail.split()[0]
-    return ""
 
 
 def _undo(kind: str, value: str, sweepers: Mapping[str, Sweeper]) -> bool:
@@ -384,7 +374,7 @@ def _environment(pid: int) -> bytes:
 
 def _unusable(root: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot use {root} as the cache: {error.strerror}",
+        f"cannot use {root} as the cache: {disk_space.reason(error, root)}",
         hint="set IMG_PATH or --cache-dir to a directory you may write to",
     )
 

@@ -15,6 +15,7 @@ from dibo.system import process
 
 MARK: Final = "\036"
 _CODE: Final = re.compile(r"-?[0-9]{1,3}", re.ASCII)
+_OF_ENGINE: Final = 125  # what `buildah run` and `docker run` end with where they could not start the command
 
 
 class BuildListener:
@@ -27,6 +28,8 @@ class BuildListener:
         self._hook = ""
         self._code = 1
         self._lines: list[str] = []
+        self.begun = False
+        """Whether private_input.READER ran: what failed before is the engine's."""
 
     def handle(self, line: str, log: IO[str]) -> None:
         line = self._step.mask(line)
@@ -36,6 +39,9 @@ class BuildListener:
             self._step.on_output(line)
             return
         kind, _, value = line[1:].partition(" ")
+        if kind == "begin":
+            self.begun = True
+            return
         log.write(f"--- {kind} {value}\n")
         if kind == "hook":
             self._hook, self._lines = value, []
@@ -44,6 +50,11 @@ class BuildListener:
             self._code = int(value)
         elif kind == "note":
             self._step.on_output(value)
+
+    @property
+    def failed_to_start(self) -> bool:
+        """Whether a step that began with private_input.READER never came to it."""
+        return self._code == _OF_ENGINE and not self.begun
 
     def failed(self) -> HookFailed:
         """The error of the step whose output this was."""

@@ -18,7 +18,8 @@ from dibo.build.engine import SECRETS
 READER: Final = (
     "sh",
     "-c",
-    f"""umask 0377
+    f"""printf '\\036begin\\n'
+umask 0377
 while read -r kind name value && [ -n "$kind" ]; do
     case $kind in
         variable) export "$name=$value" ;;
@@ -30,7 +31,7 @@ unset kind name value
 exec "$@" < /dev/null""",
     "dibo",
 )
-"""What reads the input, before the command that gets it."""
+"""What reads the input, before the command that gets it. It begins with a mark for the listener of the engine."""
 
 
 def private_input(variables: Mapping[str, str], secrets: Mapping[str, Path]) -> bytes:

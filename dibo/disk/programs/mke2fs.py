@@ -30,7 +30,7 @@ from dibo.formats.ext4.layout import (
     sparse_groups,
 )
 from dibo.layout.identity import Identifiers
-from dibo.system import process, resources
+from dibo.system import disk_space, process, resources
 from dibo.system.process import OnOutput
 from dibo.tree.node import Node
 from dibo.tree.query import walk
@@ -165,7 +165,9 @@ def make_filesystem(
         return
     text = " ".join(mke2fs.tail[-3:])
     if "No space left" in text or "Input/output error" in text:
-        raise OutputError(f"cannot write {target.parent}: the disk is full", hint=f"| {text}")
+        raise OutputError(
+            f"cannot write {target}: the disk is full: {disk_space.describe([target])}", hint=f"| {text}"
+        )
     if "Could not allocate" in text or "too small" in text.lower():
         raise ImageTooSmall(
             f"the root file system does not fit {human_size(wish.size)}",

@@ -1,4 +1,9 @@
-"""The environment of buildah, wherever dibo starts it."""
+"""The environment of buildah, wherever dibo starts it.
+
+Where nobody configured a store, buildah chooses a driver itself: rootless, without fuse-overlayfs, some versions choose
+vfs, which copies the whole root for each layer. dibo asks for overlay there. A store has images of its own for each
+driver, so that dibo and the user's own commands may then see different ones.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,18 @@ from dibo.system import resources
 
 def engine_environment() -> dict[str, str]:
     """Settings that rootless builds need, unless the user chose others."""
-    environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
+    return {**own_environment(), **({"STORAGE_DRIVER": "overlay"} if chooses_driver() else {})}
+
+
+def own_environment() -> dict[str, str]:
+    """The same, with the store that `buildah` and `podman` have where the user types them."""
+    return {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
+
+
+def chooses_driver() -> bool:
+    """Whether dibo chooses the driver of the store, since nobody else did."""
+    if "STORAGE_DRIVER" in os.environ or "CONTAINERS_STORAGE_CONF" in os.environ:
+        return False
     home = Path(os.environ.get("XDG_CONFIG_HOME", resources.home() / ".config"))
-    configured = any(
-        path.exists() for path in (home / "containers/storage.conf", Path("/etc/containers/storage.conf"))
-    )
-    if "STORAGE_DRIVER" not in os.environ and not configured:
-        environment["STORAGE_DRIVER"] = "overlay"
-    return environment
+    files = (home / "containers/storage.conf", Path("/etc/containers/storage.conf"))
+    return not any(path.exists() for path in files)

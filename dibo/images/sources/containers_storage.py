@@ -33,7 +33,7 @@ from dibo.images.manifest import digest_of
 from dibo.images.platforms import preference
 from dibo.images.sources import tarsplit
 from dibo.images.sources.blobs import not_for
-from dibo.images.sources.buildah_environment import engine_environment
+from dibo.images.sources.buildah_environment import chooses_driver, engine_environment, own_environment
 from dibo.images.sources.files import DirectoryFiles
 from dibo.images.sources.skopeo_dir import SkopeoDirectory
 from dibo.images.sources.table import ImageRequest
@@ -68,9 +68,17 @@ def open_image(request: ImageRequest) -> Iterator[Image]:
 def store_image(name: str, *, reference: str, architecture: str, scratch: Path) -> Image:
     """The image that buildah knows as `name`; `reference` is what the user wrote.
 
-    Raises ImageError, ToolMissing, EngineError.
+    Where dibo and the user's own commands have different stores, that of dibo counts first. Raises ImageError,
+    ToolMissing, EngineError.
     """
-    inspected = _inspect(name, reference=reference)
+    environment = engine_environment()
+    try:
+        inspected = _inspect(name, environment, reference=reference)
+    except ImageError:
+        if not chooses_driver():
+            raise
+        environment = own_environment()
+        inspected = _inspect(name, environment, reference=reference)
     text = str(inspected.get("Config") or "").encode()
     document = documents.parse(text, description=f"the config of {reference}")
     manifest = documents.parse(
@@ -81,16 +89,21 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
     if config.platform is not None and preference(config.platform, architecture) is None:
         raise not_for(architecture, [str(config.platform)], name=reference)
     try:
-        root, driver = find_store()
+        root, driver = find_store(environment)
         stored = find_layers(root, driver, str(inspected.get("FromImageID")), diff_ids=config.diff_ids)
     except (Unknown, OSError):
-        return _pushed(name, reference=reference, architecture=architecture, scratch=scratch)
+        return _pushed(name, environment, reference=reference, architecture=architecture, scratch=scratch)
     return Image(
         name=reference,
         digest=digest_of(text),
         architecture=config.platform.debian if config.platform else "",
         layers=tuple(
-            Layer(open=partial(_open, layer), digest=layer.diff_id, size=layer.size, diff_id=layer.diff_id)
+            Layer(
+                open=partial(_open, layer, environment),
+                digest=layer.diff_id,
+                size=layer.size,
+                diff_id=layer.diff_id,
+            )
             for layer in stored
         ),
         config=document,
@@ -121,6 +134,23 @@ def find_layers(root: Path, driver: str, image: str, *, diff_ids: tuple[str, ...
     if at:
         raise Unknown
     return tuple(reversed(chain))
+
+
+def directories() -> tuple[Path, ...]:
+    """Where the store writes: layers, what runs now, and, as far as buildah is told so, temporary files. Raises
+    ToolMissing, CommandFailed."""
+    info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
+    return Path(info["store"]["GraphRoot"]), Path(info["store"]["RunRoot"])
+
+
+def where_to_find() -> str:
+    """What the user's own `buildah` and `podman` need to see the images of dibo; nothing where they see them.
+
+    Raises ToolMissing, CommandFailed.
+    """
+    if not chooses_driver() or find_store(own_environment()) == find_store():
+        return ""
+    return f"STORAGE_DRIVER={engine_environment()['STORAGE_DRIVER']}"
 
 
 def stored_diff_ids() -> frozenset[str]:
@@ -222,10 +252,10 @@ def _by_id(path: Path) -> Mapping[str, Mapping[str, Any]]:
         raise Unknown from error
 
 
-def _inspect(name: str, *, reference: str) -> Mapping[str, Any]:
+def _inspect(name: str, environment: Mapping[str, str], *, reference: str) -> Mapping[str, Any]:
     argv = ["buildah", "inspect", "--type", "image", "--", name]
     try:
-        inspected = json.loads(process.run(argv, env=engine_environment(), capture=True).stdout)
+        inspected = json.loads(process.run(argv, env=environment, capture=True).stdout)
     except CommandFailed as error:
         raise ImageError(
             f"buildah has no image {name}: {' '.join(error.tail[-1:])}",
@@ -238,19 +268,19 @@ def _inspect(name: str, *, reference: str) -> Mapping[str, Any]:
     return inspected
 
 
-def find_store() -> tuple[Path, str]:
-    """The directory of buildah's store, and its driver. Raises ToolMissing, CommandFailed."""
-    info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
+def find_store(environment: Mapping[str, str] | None = None) -> tuple[Path, str]:
+    """The directory of buildah's store, and its driver, in that environment, else dibo's. Raises ToolMissing,
+    CommandFailed."""
+    argv = ["buildah", "info"]
+    info = json.loads(process.run(argv, env=environment or engine_environment(), capture=True).stdout)
     return Path(info["store"]["GraphRoot"]), str(info["store"]["GraphDriverName"])
 
 
 @contextlib.contextmanager
-def _open(layer: StoredLayer) -> Iterator[Reader]:
+def _open(layer: StoredLayer, environment: Mapping[str, str]) -> Iterator[Reader]:
     enter = [] if os.geteuid() == 0 else ["buildah", "unshare"]
     argv = [*enter, sys.executable, "-I", "-S", str(tarsplit.__file__), str(layer.diff), str(layer.split)]
-    with process.Process(
-        argv, env=engine_environment(), streams=process.Streams(stdout=process.PIPE)
-    ) as running:
+    with process.Process(argv, env=environment, streams=process.Streams(stdout=process.PIPE)) as running:
         yield _Output(running, layer)
 
 
@@ -279,12 +309,14 @@ class _Output:
         return data
 
 
-def _pushed(name: str, *, reference: str, architecture: str, scratch: Path) -> Image:
+def _pushed(
+    name: str, environment: Mapping[str, str], *, reference: str, architecture: str, scratch: Path
+) -> Image:
     """The image as buildah writes it out."""
     place = scratch / "image"
     argv = ["buildah", "push", "--quiet", "--disable-compression", "--", name, f"dir:{place}"]
     try:
-        process.run(argv, env={**engine_environment(), "TMPDIR": str(scratch)}, capture=True)
+        process.run(argv, env={**environment, "TMPDIR": str(scratch)}, capture=True)
     except CommandFailed as error:
         raise ImageError(f"buildah cannot give {reference}: {' '.join(error.tail[-2:])}") from error
     return SkopeoDirectory(DirectoryFiles(place), name=reference).image(architecture=architecture)

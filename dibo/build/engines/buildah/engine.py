@@ -30,12 +30,19 @@ from dibo.build.engines.buildah.store import BuildahStore, image_of_base, second
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import BuildListener
 from dibo.build.sandbox import Mount, Sandbox
-from dibo.errors import BaseError, CommandFailed, EngineError, ToolMissing
+from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing, UsageError
 from dibo.images.sources.buildah_environment import engine_environment
-from dibo.images.sources.containers_storage import find_store, read_images, store_image, stored_images
+from dibo.images.sources.containers_storage import (
+    directories,
+    find_store,
+    read_images,
+    store_image,
+    stored_images,
+    where_to_find,
+)
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
-from dibo.system import process, resources
+from dibo.system import disk_space, process, resources
 from dibo.system.process import OnOutput, Process, ProcessOptions, Streams
 
 # What buildah says after a command that failed; hooks, too, write lines that begin with `Error: `.
@@ -119,6 +126,8 @@ class Buildah:
                     self._import(source, [container, f"{LAYERS}:k-{key}", *_labels(labels)])
         except (CommandFailed, EngineError) as error:
             tail = error.tail if isinstance(error, CommandFailed) else ()
+            if disk_space.says_full((*tail, error.message)):
+                raise self._no_room("the base", [*tail, error.message]) from error
             raise BaseError(
                 f"the base could not be made into a layer: {error.message}",
                 hint="\n".join(
@@ -151,7 +160,6 @@ class Buildah:
             self._forget(f"localhost{place}")
 
     def run_step(self, step: StepRun) -> None:
-        planned = step.planned
         listener = BuildListener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
             with Process(
@@ -165,16 +173,39 @@ class Buildah:
                 if self._confinement.isolation == CHROOT:
                     _feed(running, private_input.private_input(step.environment, {}))
                 code = running.wait()
-            if code == _STEP_FAILED:
-                raise listener.failed()
-            if code == _NO_SANDBOX:
-                raise sandbox.refused([step.mask(line) for line in running.tail])
             if code != 0:
-                raise EngineError(
-                    f"buildah failed at {planned.step.title}: {step.mask(' '.join(running.tail[-2:]))}",
-                    hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
-                )
+                raise self._failure(step, code, listener, [step.mask(line) for line in running.tail])
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
+
+    def _failure(self, step: StepRun, code: int, listener: BuildListener, said: Sequence[str]) -> DiboError:
+        """The error for a step, `code` and what it said. What it wrote is still there, so that a full disk shows."""
+        title = step.planned.step.title
+        begun = self._confinement.isolation != CHROOT or not listener.failed_to_start
+        of_hook = code == _STEP_FAILED and begun
+        if disk_space.says_full(said) and (not of_hook or disk_space.full(self._places())):
+            return self._no_room(title, said)
+        if of_hook:
+            return listener.failed()
+        if code == _NO_SANDBOX:
+            return sandbox.refused(said)
+        return EngineError(
+            f"buildah failed at {title}: {' '.join(said[-2:])}",
+            hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
+        )
+
+    def _no_room(self, what: str, said: Sequence[str]) -> EngineError:
+        lines = [f"| {line}" for line in said[-2:]]
+        return EngineError(
+            f"the disk is full, so {what} failed: {disk_space.describe(self._places())}",
+            hint="\n".join(["make room there; `dibo cache prune` removes layers", *lines]),
+        )
+
+    def _places(self) -> list[Path]:
+        """Where a build writes."""
+        places = [self._run.directory, disk_space.temporary_directory()]
+        with contextlib.suppress(CommandFailed, ToolMissing, ValueError, KeyError):
+            places[:0] = directories()
+        return places
 
     def _step_argv(self, step: StepRun, container: str, labels: Sequence[str]) -> list[str]:
         """The command that runs a step."""
@@ -183,8 +214,8 @@ class Buildah:
         images = [image_names.layer(key) for key in (step.parent, planned.key)]
         arguments = [container, *images, image_names.failed(planned.key)]
         if self._confinement.isolation == CHROOT:
-            options = [f"--volume={step.context}:{target}:ro"]
-            options += [f"--volume={path.parent}:{SECRETS}:ro" for path in list(step.secrets.values())[:1]]
+            options = [_bind(step.context, target)]
+            options += [_bind(path.parent, SECRETS) for path in list(step.secrets.values())[:1]]
             argv = (*private_input.READER, *command(planned.step))
             arguments += [*options, "--", *labels, "--", *argv]
             return self._inside_argv("step-chroot", arguments)
@@ -224,6 +255,10 @@ class Buildah:
 
     def tag(self, key: str, name: str) -> None:
         self._buildah("tag", f"{LAYERS}:k-{key}", name)
+        if setting := where_to_find():
+            self._report.say(
+                f"`buildah` and `podman` find {name} with {setting}: nothing configures their store"
+            )
 
     def reference(self, key: str) -> str:
         return f"{LAYERS}:k-{key}"
@@ -266,7 +301,7 @@ class Buildah:
         image = image_of(name)
         with self._container() as container:
             if self._confinement.isolation == CHROOT:
-                options = [f"--volume={context}:{mount_point}:ro"] if context else []
+                options = [_bind(context, mount_point)] if context else []
                 options += ["--tty"] if os.isatty(0) else []
                 script, arguments = "shell-chroot", [container, image, *options, "--", *argv]
             else:
@@ -348,6 +383,19 @@ def remove_container(name: str) -> None:
     """Remove a container that a killed run left, if it is there."""
     with contextlib.suppress(CommandFailed, ToolMissing):
         process.run(["buildah", "rm", name], env=engine_environment(), capture=True)
+
+
+def _bind(source: Path, target: str) -> str:
+    """The option of `buildah run` that has `source` at `target`, read-only. Raises UsageError for a path that neither
+    of its two forms can tell."""
+    if ":" not in str(source):
+        return f"--volume={source}:{target}:ro"
+    if "," not in str(source):
+        return f"--mount=type=bind,src={source},dst={target},ro"
+    raise UsageError(
+        f"buildah cannot mount {source}, which has a colon and a comma in its name",
+        hint="set IMG_PATH or --cache-dir to another directory, or leave out --isolation chroot",
+    )
 
 
 def _labels(labels: Mapping[str, str]) -> list[str]:

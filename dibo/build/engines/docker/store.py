@@ -31,6 +31,7 @@ from dibo.images.sources.docker_archive import DockerArchive
 from dibo.images.sources.files import ArchiveFiles
 from dibo.images.sources.tarindex import read_index
 from dibo.plan.keys import KEY_LABEL
+from dibo.system import disk_space
 from dibo.system.docker_api import Daemon, NotThere, connected
 
 
@@ -181,7 +182,7 @@ class DockerStore:
             yield
         except OSError as error:
             raise OutputError(
-                f"cannot keep a copy of an image in {self._directory}: {error.strerror}",
+                f"cannot keep a copy of an image in {self._directory}: {disk_space.reason(error, self._directory)}",
                 hint="set --cache-dir to a directory with more space",
             ) from error
 
