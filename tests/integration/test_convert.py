@@ -201,6 +201,27 @@ def test_without_an_engine_prepare_says_so(place: BuildEnv, out: Path) -> None:
     refused(said, errors.RootNotBootable, "no kernel of the root has an initramfs", "no engine can prepare")
 
 
+def test_times_that_ext4_cannot_say_are_told(place: BuildEnv, out: Path) -> None:
+    """1800, 1901, 2400 and 2500: the first and the last become the nearest time that there is."""
+    layout = place.directory / "times"
+    layer = place.directory / "times.tar"
+    with tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, time in (
+            ("a", -5_364_662_400),
+            ("b", -2_145_916_800),
+            ("c", 13_569_465_600),
+            ("d", 16_725_225_600),
+        ):
+            member = tarfile.TarInfo(name)
+            member.pax_headers = {"mtime": str(time)}
+            tar.addfile(member)
+    made = OciLayout(layout)
+    made.write_index({"1": made.image([LayerTar(tar=layer)])})
+    said = convert(place, f"oci:{layout}:1", out, "--bare")
+    assert said.code == 0, said.err
+    assert "2 files are from before 1901 or after 2446, which ext4 cannot say" in said.err
+
+
 def test_what_ext4_cannot_hold_is_told(place: BuildEnv, out: Path) -> None:
     layout = place.directory / "attributes"
     tar = place.directory / "attributes.tar"
