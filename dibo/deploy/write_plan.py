@@ -85,6 +85,10 @@ def plan_writes(*, image: Ends, disk: Ends, wipe: bool) -> Writes:
             f"the disk is too small: the image has {human_size(image.size)} ({image.size} bytes),"
             f" the disk {human_size(disk.size)} ({disk.size} bytes)"
         )
+    if (sector := gpt.sector_of(image.head)) != SECTOR:
+        raise DeploymentFailed(
+            f"the image's partition table counts in sectors of {sector} bytes, and disks are written here with {SECTOR}"
+        )
     entry = None if wipe else _kept(image, disk)
     kept = Range(entry.offset, entry.size) if entry else None
     head = min(HEAD, image.size, kept.offset if kept else image.size)

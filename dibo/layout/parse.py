@@ -54,6 +54,10 @@ __all__ = ["LAYOUT_SCHEMA", "PartitionStatement", "Statement", "ValuePath", "par
 
 EnumType = TypeVar("EnumType", bound=Enum)
 _ALIGNMENTS = (4 * KIB, 1024 * MIB)
+_SECTORS = (
+    "disks whose sectors have 4096 bytes need another table and another FAT; many of them can be set to 512: "
+    "nvme format, sg_format"
+)
 
 
 class ValuePath:
@@ -120,6 +124,8 @@ class Statement:
 def parse_statement(data: object, *, origin: str, path: str = "layout") -> Statement:
     """The statement in a YAML value, which a user finds at `path` of the file `origin`. Raises LayoutError."""
     value_path = ValuePath(origin, path)
+    if isinstance(data, dict) and "sector" in data:
+        value_path.at(".sector").fail("dibo writes disks with sectors of 512 bytes alone", hint=_SECTORS)
     mapping = value_path.mapping(data, known=LAYOUT_KEYS)
     values: list[tuple[str, Any]] = []
     if "table" in mapping:

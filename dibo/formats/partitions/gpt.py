@@ -36,6 +36,7 @@ from dibo.formats import magic
 from dibo.formats.partitions.protective import is_protective, protective_mbr, stretched
 
 SECTOR = 512
+_COARSE = 4096  # the other size of sectors that disks have (4Kn)
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY = struct.Struct("<16s16sQQQ72s")
 _REVISION = 0x00010000
@@ -149,6 +150,12 @@ class Copy:
     @property
     def _fields(self) -> _Header:
         return _Header._make(_HEADER.unpack_from(self.header))
+
+
+def sector_of(head: bytes) -> int:
+    """The bytes of a sector as the table of a disk that begins so counts them: those of its header's place."""
+    coarse = head.startswith(magic.GPT, _COARSE) and not head.startswith(magic.GPT, SECTOR)
+    return _COARSE if coarse else SECTOR
 
 
 def last_usable(sectors: int) -> int:

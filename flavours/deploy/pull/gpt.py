@@ -13,6 +13,7 @@ from dibo.formats.partitions.gpt import (
     only,
     read_copy,
     read_disk,
+    sector_of,
 )
 from pull.errors import PullError
 
@@ -27,6 +28,7 @@ __all__ = [
     "of_disk",
     "of_image",
     "only_state",
+    "sector_of",
     "state_of",
 ]
 

@@ -28,12 +28,9 @@ class Target:
         """Compares disk and image, and writes nothing. Raises PullError where they do not go together."""
         self._disk = disk
         self._beginning = beginning
+        if magic.has_partition_table(beginning):
+            _check_sectors(disk, gpt.sector_of(beginning))
         self.table = gpt.of_image(beginning)
-        if disk.sector != gpt.SECTOR and (self.table is not None or magic.has_partition_table(beginning)):
-            raise PullError(
-                f"the disk {disk.path} has sectors of {disk.sector} bytes, and the image's partition table counts in"
-                f" {gpt.SECTOR}: take another disk"
-            )
         self._check_room(size)
         self._old = _old_table(disk, wipe=wipe)
         self.kept = self._to_keep(wipe=wipe)
@@ -183,6 +180,17 @@ class Target:
             self._disk.zero(offset, self.kept.offset - offset)
         if self.kept.end < end:
             self._disk.zero(self.kept.end, end - self.kept.end)
+
+
+def _check_sectors(disk: Disk, sector: int) -> None:
+    """Raises PullError where a table that counts in sectors of so many bytes cannot be put on the disk."""
+    if disk.sector != sector:
+        raise PullError(
+            f"the disk {disk.path} has sectors of {disk.sector} bytes, and the image's partition table counts in"
+            f" {sector}: take another disk"
+        )
+    if sector != gpt.SECTOR:
+        raise PullError(f"images for disks with sectors of {sector} bytes cannot be put on a disk here")
 
 
 def _old_table(disk: Disk, *, wipe: bool) -> gpt.Copy | None:

@@ -105,6 +105,15 @@ def test_an_image_without_a_table_is_written_as_it_is() -> None:
     assert there[: len(image)] == image and not any(there[-33 * SECTOR :])
 
 
+def test_an_image_for_sectors_of_4096_bytes_is_refused() -> None:
+    image = disk(4, entry(1, "root", 1, 1))
+    coarse = image[:512] + bytes(4096 - 512) + image[512:]
+    with pytest.raises(
+        DeploymentFailed, match="counts in sectors of 4096 bytes, and disks are written here with 512"
+    ):
+        plan(coarse[: len(image)], bytes(8 * MIB))
+
+
 def test_tables_of_others_stay_as_they_are_but_for_their_place() -> None:
     """Numbers with gaps, as in Ubuntu's images, and an entry with attributes."""
     image = disk(8, *IMAGE, seed=1)

@@ -266,6 +266,13 @@ def test_only_a_mapping_is_a_layout(data: object) -> None:
     assert not by_schema(data)
 
 
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_sectors_of_another_size_are_refused_with_the_reason(sector: int) -> None:
+    with pytest.raises(LayoutError, match="sectors of 512 bytes alone") as caught:
+        parse_layout({"sector": sector}, origin="layout.yaml")
+    assert "nvme format" in caught.value.hint
+
+
 def test_two_contents_of_one_kind() -> None:
     disk = example()
     disk["partitions"].append({**disk["partitions"][0], "name": "bios2"})

@@ -273,6 +273,17 @@ def test_sectors_of_another_size(tmp_path: Path) -> None:
         Target(Coarse(str(machine(tmp_path))), image[:BEGINNING], len(image), wipe=False)
 
 
+def test_an_image_for_sectors_of_another_size(tmp_path: Path) -> None:
+    image = make_disk(tmp_path / "image", 16, PARTS)
+    coarse = image[:512] + bytes(4096 - 512) + image[512:1024] + bytes(16 << 20)
+    with pytest.raises(
+        PullError, match="sectors of 512 bytes, and the image's partition table counts in 4096"
+    ):
+        Target(Disk(str(machine(tmp_path))), coarse[:BEGINNING], len(image), wipe=False)
+    with pytest.raises(PullError, match="images for disks with sectors of 4096 bytes"):
+        Target(Coarse(str(machine(tmp_path))), coarse[:BEGINNING], len(image), wipe=False)
+
+
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     disk = Disk("/dev/full")
     with pytest.raises(PullError, match="/dev/full cannot be written at byte 0: No space left"):
