@@ -55,7 +55,7 @@ def test_the_store_stays_below_its_limit(place: BuildEnv) -> None:
         images.append(said.out.strip())
         told += said.err
         assert stored(place) <= 22 * MB
-    assert "DIBO_STORE_LIMIT is 20" in told
+    assert "DIBO_STORE_LIMIT is 21 MiB" in told
     assert 3 < len(layers(place)) < 2 + 5 * 2, "those of the last builds stay, as far as there is room"
     assert place.run("buildah", "inspect", "--type", "image", images[-1]).code == 0
     assert place.run("buildah", "inspect", "--type", "image", images[0]).code != 0
