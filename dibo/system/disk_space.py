@@ -59,11 +59,11 @@ def mount_of(directory: Path) -> tuple[str, str]:
         lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     except OSError:
         return "?", ""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+    device_number = f"{os.major(device)}:{os.minor(device)}"
     for line in reversed(lines):  # the last mount hides those before
         head, _, tail = line.partition(" - ")
         words = head.split()
-        if words[2] == wanted:
+        if words[2] == device_number:
             return words[4].encode().decode("unicode_escape"), tail.split()[0]
     return "?", ""
 

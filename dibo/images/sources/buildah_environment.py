@@ -1,6 +1,6 @@
 """The environment of buildah, wherever dibo starts it.
 
-Where nobody configured a store, buildah chooses a driver itself: rootless, without fuse-overlayfs, some versions choose
+Without a configuration of the store, buildah chooses a driver: rootless, without fuse-overlayfs, some versions choose
 vfs, which copies the whole root for each layer. dibo asks for overlay there. A store has images of its own for each
 driver, so that dibo and the user's own commands may then see different ones.
 """
@@ -24,7 +24,7 @@ def own_environment() -> dict[str, str]:
 
 
 def chooses_driver() -> bool:
-    """Whether dibo chooses the driver of the store, since nobody else did."""
+    """Whether dibo chooses the driver of the store: neither a variable nor a file does."""
     if "STORAGE_DRIVER" in os.environ or "CONTAINERS_STORAGE_CONF" in os.environ:
         return False
     home = Path(os.environ.get("XDG_CONFIG_HOME", resources.home() / ".config"))

@@ -177,26 +177,26 @@ class Buildah:
                 raise self._failure(step, code, listener, [step.mask(line) for line in running.tail])
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
 
-    def _failure(self, step: StepRun, code: int, listener: BuildListener, said: Sequence[str]) -> DiboError:
-        """The error for a step, `code` and what it said. What it wrote is still there, so that a full disk shows."""
+    def _failure(self, step: StepRun, code: int, listener: BuildListener, output: Sequence[str]) -> DiboError:
+        """The error for a step, `code` and its output. What it wrote is still there, so that a full disk shows."""
         title = step.planned.step.title
         begun = self._confinement.isolation != CHROOT or not listener.failed_to_start
         of_hook = code == _STEP_FAILED and begun
-        if disk_space.says_full(said) and (not of_hook or disk_space.full(self._places())):
-            return self._no_room(title, said)
+        if disk_space.says_full(output) and (not of_hook or disk_space.full(self._places())):
+            return self._no_room(title, output)
         if of_hook:
             return listener.failed()
         if code == _NO_SANDBOX:
-            return sandbox.refused(said)
+            return sandbox.refused(output)
         return EngineError(
-            f"buildah failed at {title}: {' '.join(said[-2:])}",
+            f"buildah failed at {title}: {' '.join(output[-2:])}",
             hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
         )
 
-    def _no_room(self, what: str, said: Sequence[str]) -> EngineError:
-        lines = [f"| {line}" for line in said[-2:]]
+    def _no_room(self, title: str, output: Sequence[str]) -> EngineError:
+        lines = [f"| {line}" for line in output[-2:]]
         return EngineError(
-            f"the disk is full, so {what} failed: {disk_space.describe(self._places())}",
+            f"the disk is full, so {title} failed: {disk_space.describe(self._places())}",
             hint="\n".join(["make room there; `dibo cache prune` removes layers", *lines]),
         )
 
