@@ -50,3 +50,14 @@ def test_an_image_that_cannot_be_removed_is_an_error(tmp_path: Path) -> None:
         pytest.raises(EngineError, match="asked to remove sha256:0000: the disk is on fire"),
     ):
         daemon.discard("sha256:0000")
+
+
+def test_a_full_disk_of_the_daemon_says_where_to_look(tmp_path: Path) -> None:
+    words = "write /var/lib/docker/tmp/x: no space left on device"
+    with (
+        Loopback(Handler, words=words) as server,
+        connected(scratch=tmp_path, host=f"tcp://{server.host}") as daemon,
+        pytest.raises(EngineError, match="/var/lib/docker/tmp/x") as caught,
+    ):
+        daemon.discard("sha256:0000")
+    assert "the daemon's disk is full: `docker info` names its directory" in caught.value.hint
