@@ -33,9 +33,8 @@ def says_full(lines: Iterable[str]) -> bool:
 
 def reason(error: OSError, place: Path) -> str:
     """What the system says of an error at `place`; of a full disk, which it is."""
-    if is_full(error):
-        return f"the disk is full: {describe([place])}"
-    return error.strerror or str(error)
+    text = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+    return f"{text}: {describe([place])}" if is_full(error) else text
 
 
 def describe(places: Iterable[Path]) -> str:

@@ -30,7 +30,9 @@ def place() -> Iterator[BuildEnv]:
 
 
 def layers(place: BuildEnv) -> list[str]:
-    said = place.run("buildah", "images", "--format", "{{.Tag}}", "localhost/dibo/layer")
+    said = place.run(
+        "buildah", "images", "--format", "{{.Tag}}", "--filter", "reference=localhost/dibo/layer"
+    )
     assert said.code == 0, said.err
     return said.out.split()
 

@@ -23,14 +23,14 @@ from dibo.formats.ext4.errors import Ext4Error
 from dibo.formats.ext4.layout import BLOCK, Ext4Layout, Parameters, layout
 from dibo.formats.ext4.output import LARGE, MANY
 from dibo.formats.ext4.space import merge
+from dibo.formats.magic import SWAP
 from dibo.formats.target import Buffer, Target
 
 _ZEROS: Final = memoryview(bytes(BLOCK))
 HOLE: Final = 64 << 10
 """Bytes of zeros that become a hole. Fewer would be many extents for little space."""
 _NO_DATA: Final = bytes(HOLE)
-_SWAP: Final = b"SWAPSPACE2"
-_SWAP_AT: Final = BLOCK - len(_SWAP)  # linux/swap.h, union swap_header
+_SWAP_AT: Final = BLOCK - len(SWAP)  # linux/swap.h, union swap_header
 BEYOND: Final = 2**40
 """Blocks from here on do not exist: they are given to what does not fit, so that it is counted."""
 MAX_FILE: Final = (2**32 - 1) * BLOCK
@@ -108,7 +108,7 @@ class DataWriter:
         place = self._position + self._zeros
         if place < BLOCK:
             self._mark += bytes(view[max(0, _SWAP_AT - place) : max(0, BLOCK - place)])
-        if self._mark == _SWAP:
+        if self._mark == SWAP:
             self._put_zeros()
             self._put(data)
             return
