@@ -17,6 +17,7 @@ from typing import Final
 
 from dibo.errors import FlavourError
 from dibo.flavours.model import HOST_PHASES, Flavour, Hook, Phase
+from dibo.formats import magic
 
 _LARGEST: Final = 1 << 20
 """Bytes of a hook that are read."""
@@ -63,7 +64,7 @@ def hook_warnings(flavour: Flavour, sight_of: Callable[[Phase], Sight]) -> Itera
         except OSError:
             continue  # a link out of the flavour: the loader judges these
         place = f"the hook {hook.path} of the flavour {flavour.name!r}"
-        if data and not data.startswith(b"\x7fELF"):
+        if data and not data.startswith(magic.ELF):
             yield from _line_endings(data, place, hook)
             interpreter = _interpreter(data)
             yield from _first_line(interpreter, place, hook)
