@@ -26,11 +26,12 @@ from dibo.build.engine import SECRETS, Root, Setup, StepRun, StoredImage
 from dibo.build.engines import image_names, private_input
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.buildah import checks
+from dibo.build.engines.buildah.options import bind_option, label_options
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base, seconds, stored_image
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import BuildListener
 from dibo.build.sandbox import Mount, Sandbox
-from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing, UsageError
+from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import (
     directories,
@@ -123,7 +124,7 @@ class Buildah:
                     self.store(architecture=architecture).take(image, key=key)
             else:
                 with self._container() as container:
-                    self._import(source, [container, f"{LAYERS}:k-{key}", *_labels(labels)])
+                    self._import(source, [container, f"{LAYERS}:k-{key}", *label_options(labels)])
         except (CommandFailed, EngineError) as error:
             tail = error.tail if isinstance(error, CommandFailed) else ()
             if disk_space.says_full((*tail, error.message)):
@@ -163,7 +164,7 @@ class Buildah:
         listener = BuildListener(step, noise=_OF_BUILDAH)
         with self._container() as container, step.log.open("w") as log:
             with Process(
-                self._step_argv(step, container, _labels(step.labels)),
+                self._step_argv(step, container, label_options(step.labels)),
                 env=self._environment,
                 streams=Streams(
                     stdin=process.PIPE,  # ends when dibo does, whatever ends it
@@ -214,8 +215,8 @@ class Buildah:
         images = [image_names.layer(key) for key in (step.parent, planned.key)]
         arguments = [container, *images, image_names.failed(planned.key)]
         if self._confinement.isolation == CHROOT:
-            options = [_bind(step.context, target)]
-            options += [_bind(path.parent, SECRETS) for path in list(step.secrets.values())[:1]]
+            options = [bind_option(step.context, target)]
+            options += [bind_option(path.parent, SECRETS) for path in list(step.secrets.values())[:1]]
             argv = (*private_input.READER, *command(planned.step))
             arguments += [*options, "--", *labels, "--", *argv]
             return self._inside_argv("step-chroot", arguments)
@@ -301,7 +302,7 @@ class Buildah:
         image = image_of(name)
         with self._container() as container:
             if self._confinement.isolation == CHROOT:
-                options = [_bind(context, mount_point)] if context else []
+                options = [bind_option(context, mount_point)] if context else []
                 options += ["--tty"] if os.isatty(0) else []
                 script, arguments = "shell-chroot", [container, image, *options, "--", *argv]
             else:
@@ -383,22 +384,3 @@ def remove_container(name: str) -> None:
     """Remove a container that a killed run left, if it is there."""
     with contextlib.suppress(CommandFailed, ToolMissing):
         process.run(["buildah", "rm", name], env=engine_environment(), capture=True)
-
-
-def _bind(source: Path, target: str) -> str:
-    """The option of `buildah run` that has `source` at `target`, read-only. Raises UsageError for a path that neither
-    of its two forms can tell."""
-    if ":" not in str(source):
-        return f"--volume={source}:{target}:ro"
-    if "," not in str(source):
-        return f"--mount=type=bind,src={source},dst={target},ro"
-    raise UsageError(
-        f"buildah cannot mount {source}, which has a colon and a comma in its name",
-        hint="set IMG_PATH or --cache-dir to another directory, or leave out --isolation chroot",
-    )
-
-
-def _labels(labels: Mapping[str, str]) -> list[str]:
-    return [
-        f"--label={name}={value}" if value else f"--label={name}-" for name, value in sorted(labels.items())
-    ]
