@@ -73,10 +73,6 @@ class Session:
         reasons = [self.distrusted[key] for key in job.plan.keys if key in self.distrusted]
         if reasons:
             self.report.warn(f"layers of this stack do not count ({len(reasons)}): {reasons[-1]}")
-        if self.settings.policy is not None:
-            from dibo.cache.base_trust import verify_base
-
-            verify_base(job.base, self.settings)
         if self.caches is None:
             return job
         from dibo.cache import session as caching

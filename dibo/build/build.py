@@ -162,6 +162,7 @@ def base_settings(settings: Settings) -> BaseSettings:
         sha256=settings.sha256,
         keyring=settings.keyring,
         fingerprint=settings.fingerprint,
+        signatures=settings.policy,
         epoch=settings.epoch,
         offline=settings.offline,
     )

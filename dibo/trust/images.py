@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dibo.errors import SignatureError
+from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
 from dibo.images.sources.registry import resolve
@@ -15,7 +16,7 @@ def verify_image(trust: Trust, name: ImageName, digest: str, *, architecture: st
     try:
         trust.verify(name, digest)
     except SignatureError:
-        top, _ = api.manifest(name)
+        top = name.digest or digest_of(api.read_manifest(name))
         if top == digest:
             raise
         trust.verify(name, top)

@@ -1,5 +1,6 @@
 """Images and disks that are pushed with a signature to a real registry, and what `dibo convert` and `dibo key verify`
-make of them and of what somebody put in their place: refused, with the reason, by keys and by a policy."""
+make of them and of what somebody put in their place: refused, with the reason, by keys and by a policy. The same of
+images that are bases, by a policy."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from dibo.images.registry import api
 from dibo.trust import attached
 from tests.integration.test_cache import good, who, write
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
-from tests.support.servers.registry import OCI_MANIFEST, Registry, registry
+from tests.support.servers.registry import OCI_INDEX, OCI_MANIFEST, Registry, registry
 
 pytestmark = pytest.mark.integration
 __all__ = ["who"]
@@ -56,6 +57,9 @@ class Team:
         for path in output.parent.glob("converted*"):
             path.unlink()
         return self.place.run("dibo", "convert", "-t", "tar", "-o", output, *options, str(reference))
+
+    def plan(self, base: str, *options: str) -> CommandResult:
+        return self.place.run("dibo", "plan", "--base", base, *options, "one")
 
     @property
     def converted(self) -> bool:
@@ -213,3 +217,36 @@ def test_an_image_that_is_in_no_registry_is_refused_before_it_is_opened(team: Te
     done = team.convert(f"oci:{tmp_path}/nowhere", *team.verifying("key"))
     assert done.code == errors.SignatureError.exit_code, done.err
     assert "signatures are kept in registries" in done.error
+
+
+@pytest.mark.parametrize(("plant", "why"), REFUSED, ids=[plant.__name__ for plant, _ in REFUSED])
+@pytest.mark.parametrize("named", ["tag", "digest"])
+def test_a_base_is_held_to_the_policy_before_its_config_is_read(
+    team: Team, plant: Callable[[Team], str], why: str, named: str
+) -> None:
+    name = plant(team)
+    if named == "digest":
+        name = f"{name}@{team.manifest(parse_image_name(name))[0]}"
+    done = team.plan(name, *team.verifying("policy"))
+    assert done.code == errors.SignatureError.exit_code, done.err
+    assert why in done.error, done.err
+
+
+def test_a_base_that_the_policy_lets_be_used(team: Team) -> None:
+    digest, _ = team.manifest(team.web)
+    for name in (str(team.web), f"{team.web}@{digest}"):
+        good(team.plan(name, *team.verifying("policy")))
+
+
+def test_a_signed_base_in_an_index_that_is_not(team: Team) -> None:
+    body = api.read_manifest(team.web)
+    digest, _ = team.manifest(team.web)
+    platform = {"os": "linux", "architecture": "amd64"}
+    entry = {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(body), "platform": platform}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    web = parse_image_name(f"{team.hub.host}/images/web:1")
+    try:
+        team.hub.push("images/web", "1", index, OCI_INDEX)
+        good(team.plan(str(web), *team.verifying("policy")))
+    finally:
+        api.push_manifest(web, body, OCI_MANIFEST)

@@ -1,7 +1,8 @@
 """Bases that are container images: in a registry, or in an OCI layout on disk.
 
 Both are named by the digest of the manifest for the architecture, so a tag that moves is another base.
-Fetching and checking of layers is the engine's.
+Fetching and checking of layers is the engine's. Where a policy is named, nothing of an image in a registry is read
+before its signature.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dibo.images.sources.files import DirectoryFiles
 from dibo.images.sources.layout import LayoutImages
 from dibo.images.sources.registry import resolve
 from dibo.plan.base import Ingredients, OciImage
+from dibo.trust.images import verify_image
+from dibo.trust.policy import Trust, read_policy
 
 
 class RegistryImage(ConfiguredBase):
@@ -23,16 +26,11 @@ class RegistryImage(ConfiguredBase):
     def __init__(self, reference: str, *, settings: BaseSettings) -> None:
         self._image = parse_image_name(reference)
         super().__init__(settings)
-        self._digest = self._image.digest
+        self._located: ImageName | None = None
 
     @property
     def name(self) -> str:
         return str(self._image)
-
-    @property
-    def tag(self) -> str | None:
-        """The tag that the user wrote, if any."""
-        return self._image.tag
 
     def ingredients(self) -> Ingredients:
         return (("kind", "image"), ("digest", self.located().digest or ""))
@@ -46,15 +44,33 @@ class RegistryImage(ConfiguredBase):
         return OciImage(reference=f"docker://{self.located()}", plain_http=plain)
 
     def located(self) -> ImageName:
-        """The image, by its digest."""
-        if self._digest is None:
-            if self._settings.offline:
-                raise Unreachable(
-                    f"what {self._image} means now only its registry knows, and dibo is told to stay offline",
-                    hint="name the image by its digest: …@sha256:…",
-                )
-            self._digest = resolve(self._image, architecture=self._settings.platform)
-        return self._image.at(self._digest)
+        """The image, by its digest. Raises SignatureError where the policy does not let it be used, RegistryError,
+        Unreachable, ImageError."""
+        if self._located is None:
+            policy = self._settings.signatures
+            trust = Trust(policy=read_policy(policy)) if policy is not None else None
+            digest = self._image.digest
+            if digest is None:
+                digest = self._resolved(trust)
+            elif trust is not None:
+                name = self._image.tagged(self._image.tag) if self._image.tag else self._image
+                verify_image(trust, name, digest, architecture=self._settings.platform)
+            self._located = self._image.at(digest)
+        return self._located
+
+    def _resolved(self, trust: Trust | None) -> str:
+        """The digest that the tag means now."""
+        if self._settings.offline:
+            raise Unreachable(
+                f"what {self._image} means now only its registry knows, and dibo is told to stay offline",
+                hint="name the image by its digest: …@sha256:…",
+            )
+
+        def verify(digest: str) -> None:
+            if trust is not None:
+                trust.verify(self._image, digest)
+
+        return resolve(self._image, architecture=self._settings.platform, verify=verify)
 
 
 class OciLayout(ConfiguredBase):

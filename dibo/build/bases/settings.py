@@ -17,7 +17,8 @@ CLOUD_IMAGES: Final = "https://cloud-images.ubuntu.com"
 class BaseSettings:
     """`architecture` is Debian's word. `sha256` is hex, for a tarball or an address. `mirror` is one or two
     addresses of a Debian archive with a blank between: packages, security updates. `fingerprint` is that of
-    the key that signs lists of Ubuntu images, in place of Ubuntu's own."""
+    the key that signs lists of Ubuntu images, in place of Ubuntu's own. `signatures` is the file of the policy that
+    images in registries are held to."""
 
     architecture: str
     variant: str = ""
@@ -28,6 +29,7 @@ class BaseSettings:
     sha256: str | None = None
     keyring: Path | None = None
     fingerprint: str | None = None
+    signatures: Path | None = None
     epoch: str = ""
     offline: bool = False
     policy: RetryPolicy = DOWNLOADS

@@ -75,9 +75,16 @@ def find_image(
     )
 
 
-def find_manifest(blobs: Blobs, entries: Sequence[Descriptor], *, architecture: str, name: str) -> Descriptor:
+def find_manifest(
+    blobs: Blobs,
+    entries: Sequence[Descriptor],
+    *,
+    architecture: str,
+    name: str,
+    verify: Verify | None = None,
+) -> Descriptor:
     """The descriptor of the manifest for `architecture`, for bases. Raises as find_image does."""
-    return _Search(blobs, architecture=architecture, name=name).manifest(entries)[0]
+    return _Search(blobs, architecture=architecture, name=name, verify=verify).manifest(entries)[0]
 
 
 class _Search:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from dibo.errors import ImageError, RegistryError, SignatureError, Unreachable
 from dibo.images import documents
@@ -15,6 +16,8 @@ from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.registry import api
 from dibo.images.sources.blobs import find_image, find_manifest
 from dibo.images.sources.table import ImageRequest, Verify
+
+_T = TypeVar("_T")
 
 
 @contextlib.contextmanager
@@ -41,34 +44,49 @@ def registry_image(text: str, *, reference: str, architecture: str, verify: Veri
         if name.host == "localhost":  # where buildah says images are that were never pushed
             error.hint = f"if it is in the store of buildah: containers-storage:{text}\n{error.hint}"
         raise
-    if verify is not None:
-        try:
-            verify(blobs.top.digest)
-        except SignatureError as unsigned:
-            return _signed_image(blobs, unsigned, architecture=architecture, name=reference, verify=verify)
-    return find_image(blobs, [blobs.top], architecture=architecture, name=reference)
+    return _verified(
+        blobs.top.digest,
+        verify,
+        lambda verify: find_image(
+            blobs, [blobs.top], architecture=architecture, name=reference, verify=verify
+        ),
+    )
 
 
-def _signed_image(
-    blobs: _Blobs, unsigned: SignatureError, *, architecture: str, name: str, verify: Verify
-) -> Image:
-    """An image that is signed itself, in an index that is not."""
+def resolve(name: ImageName, *, architecture: str, verify: Verify | None = None) -> str:
+    """The digest of the manifest that `name` means for `architecture`: `sha256:…`. `verify`, and what is raised: as of
+    `registry_image`."""
+    blobs = _opened(name, str(name))
+    return _verified(
+        blobs.top.digest,
+        verify,
+        lambda verify: find_manifest(
+            blobs, [blobs.top], architecture=architecture, name=str(name), verify=verify
+        ),
+    ).digest
+
+
+def _verified(top: str, verify: Verify | None, find: Callable[[Verify | None], _T]) -> _T:
+    """What `find` returns, once `verify` let pass `top`; else what it returns of an image that is signed itself, in an
+    index that is not."""
+    if verify is None:
+        return find(None)
+    try:
+        verify(top)
+    except SignatureError as error:
+        unsigned = error
+    else:
+        return find(None)
 
     def verify_another(digest: str) -> None:
-        if digest == blobs.top.digest:
+        if digest == top:
             raise unsigned
         verify(digest)
 
     try:
-        return find_image(blobs, [blobs.top], architecture=architecture, name=name, verify=verify_another)
+        return find(verify_another)
     except ImageError as error:  # in what nobody signed
         raise unsigned from error
-
-
-def resolve(name: ImageName, *, architecture: str) -> str:
-    """The digest of the manifest that `name` means for `architecture`: `sha256:…`. Raises as `registry_image` does."""
-    blobs = _opened(name, str(name))
-    return find_manifest(blobs, [blobs.top], architecture=architecture, name=str(name)).digest
 
 
 def _opened(name: ImageName, reference: str) -> _Blobs:
