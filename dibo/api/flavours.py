@@ -8,8 +8,9 @@ from dibo.api.documents import CommandAnswer, Document, new_document
 from dibo.build import build as spine
 from dibo.build import containerfile as rendering
 from dibo.flavours.loader import CatalogueEntry
-from dibo.flavours.model import Flavour
+from dibo.flavours.model import NAME_FORM, Flavour
 from dibo.settings.settings import Settings
+from dibo.system.report import Report
 
 
 def flavour_names(settings: Settings) -> list[str]:
@@ -17,9 +18,11 @@ def flavour_names(settings: Settings) -> list[str]:
     return [entry.name for entry in spine.catalogue(settings)]
 
 
-def list_flavours(settings: Settings) -> CommandAnswer:
+def list_flavours(settings: Settings, report: Report) -> CommandAnswer:
     """A line for each flavour, and one for each that it shadows. Raises FlavourError."""
     catalogue = spine.catalogue(settings)
+    for path in catalogue.misnamed():
+        report.warn(f"{path} cannot be a flavour: its name {path.name!r} is not allowed; {NAME_FORM}")
     rows = [(entry, catalogue.get(entry.name)) for entry in catalogue]
     return CommandAnswer(text="\n".join(_lines(rows)), document=_document(rows))
 

@@ -20,10 +20,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_flavours(parser, nargs="*")
 
 
-def run(arguments: argparse.Namespace, environment: Mapping[str, str], _report: Report) -> int:
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.flavours import describe_flavours, list_flavours
 
     settings = settings_of(arguments, environment)
     names = options_of(arguments).flavours
-    show(arguments, describe_flavours(settings, names) if names else list_flavours(settings))
+    show(arguments, describe_flavours(settings, names) if names else list_flavours(settings, report))
     return 0

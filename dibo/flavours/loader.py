@@ -87,6 +87,16 @@ class Catalogue:
             hint=f"looked in {searched}\n`dibo flavours` lists what there is; --flavours-path adds a directory",
         )
 
+    def misnamed(self) -> tuple[Path, ...]:
+        """Directories with a flavour.yaml or a phase whose names no flavour can have: nothing finds them."""
+        marks = (_MANIFEST, *Phase)
+        return tuple(
+            path
+            for directory in self.search_path
+            for path in sorted(directory.iterdir())
+            if FLAVOUR_NAME.fullmatch(path.name) is None and any((path / mark).exists() for mark in marks)
+        )
+
     def get(self, name: str) -> Flavour:
         """A flavour, read. Raises UnknownFlavour, FlavourError, LayoutError."""
         if name not in self._read:

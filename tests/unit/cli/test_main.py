@@ -199,6 +199,18 @@ def test_answers_go_to_stdout(tmp_path: Path) -> None:
     assert "data      install.d/data" in out
 
 
+def test_a_directory_that_cannot_be_a_flavour_is_named(tmp_path: Path) -> None:
+    for name in ("My_Web", "Notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "My_Web" / "install.d").mkdir()
+    code, out, err = dibo("flavours", environment={"FLAVOURS_DIR": str(tmp_path)})
+    assert (code, "My_Web" in out) == (0, False)
+    (line,) = err.splitlines()
+    assert line.startswith(
+        f"dibo: warning: {tmp_path}/My_Web cannot be a flavour: its name 'My_Web' is not allowed; use"
+    )
+
+
 def test_a_reader_that_goes_away() -> None:
     program = "import sys; from dibo.cli.main import dibo; sys.exit(dibo(['flavours']))"
     with subprocess.Popen(

@@ -195,7 +195,7 @@ PROGRAM = """
 import os, signal, sys
 from dibo.api import flavours as api
 from dibo.cli.main import dibo
-def fail(settings):
+def fail(settings, report):
     {statement}
 api.list_flavours = fail
 sys.exit(dibo())

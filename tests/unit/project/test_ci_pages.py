@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dibo.cli.commands import parser_of
+from dibo.errors import UsageError
 from dibo.settings.settings import VARIABLES
 from tests.support.ci_recipes import HOW_TO, PAGES, commands, container, docker_options, documents
 
@@ -16,15 +17,15 @@ RECIPES = PAGES[1:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_are_commands_of_dibo(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_are_commands_of_dibo(page: Path) -> None:
     found = commands(page)
     assert found
     for program, *arguments in found:
         parser = parser_of(program)
         try:
             parser.parse_args(arguments)
-        except SystemExit:
-            pytest.fail(f"{program} {arguments}: {capsys.readouterr().err}", pytrace=False)
+        except UsageError as error:
+            pytest.fail(f"{program} {arguments}: {error}", pytrace=False)
 
 
 @pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.name)
