@@ -6,6 +6,7 @@ Answers are parsed, never evaluated. --host-hooks says whether they run as they 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,16 +159,22 @@ def _ask(hook: _Hook, environment: Mapping[str, str], host: HostRun, writable: P
 
 def _run(hook: _Hook, environment: Mapping[str, str], host: HostRun, writable: Path | None) -> str:
     origin = hook.flavour.origin.absolute()
-    around = sandbox.around_host_hook(writable, origin) if host.policy == "sandbox" else []
+    sandboxed = host.policy == "sandbox"
+    around = (
+        sandbox.around_host_hook(writable, origin) if sandboxed else contextlib.nullcontext(sandbox.Wrapper())
+    )
     try:
-        done = process.run(
-            [*around, str(hook.path)],
-            env={**process.proxies(), **host.environment, **environment},
-            options=process.ProcessOptions(cwd=hook.flavour.origin, umask=_UMASK),
-            capture=True,
-            streams=process.Streams(on_output=host.on_output),
-            check=False,
-        )
+        with around as wrapper:
+            done = process.run(
+                [*wrapper.argv, str(hook.path)],
+                env={**process.proxies(), **host.environment, **environment},
+                options=process.ProcessOptions(
+                    cwd=hook.flavour.origin, umask=_UMASK, pass_fds=wrapper.pass_fds
+                ),
+                capture=True,
+                streams=process.Streams(on_output=host.on_output),
+                check=False,
+            )
     except OSError as error:
         raise HookFailed(
             f"the hook {hook.path} cannot be run: {error.strerror}",

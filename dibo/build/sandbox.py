@@ -8,8 +8,9 @@ When bwrap ends, so does all that it started (bwrap(1), --die-with-parent; pid_n
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -113,22 +114,40 @@ class Sandbox:
         return words
 
 
-def around_host_hook(writable: Path | None, origin: Path) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapper:
+    """What runs another command: the words before it, and the files that they need open."""
+
+    argv: Sequence[str] = ()
+    pass_fds: Sequence[int] = ()
+
+
+@contextlib.contextmanager
+def around_host_hook(writable: Path | None, origin: Path) -> Iterator[Wrapper]:
     """The command that runs a hook on the host with the machine's files read-only, its own /tmp and /run, no network,
-    and nothing that it starts left behind. It may write to `writable`, and sees `origin`, wherever those are."""
+    the filter of system calls that steps have, and nothing that it starts left behind. It may write to `writable`, and
+    sees `origin`, wherever those are. Raises ToolMissing."""
     if process.find("bwrap") is None:
         raise ToolMissing(
             "bubblewrap is not installed, and --host-hooks sandbox needs it", hint=how_to_install("bwrap")
         )
     bind = "--dev-bind" if writable is not None and writable.is_block_device() else "--bind"
-    return [
+    argv = [
         *("bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"),
         *("--perms", "1777", "--tmpfs", "/tmp", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
         *("--ro-bind", str(origin), str(origin)),
         *((bind, str(writable), str(writable)) if writable is not None else ()),
         *("--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-        *("--setenv", "TMPDIR", "/tmp", "--chdir", str(origin), "--"),  # noqa: S108
+        *("--setenv", "TMPDIR", "/tmp", "--chdir", str(origin)),  # noqa: S108
     ]
+    program = seccomp.program()
+    if program is None:
+        yield Wrapper(argv=[*argv, "--"])
+        return
+    with open(os.memfd_create("seccomp"), "w+b") as file:  # noqa: PTH123 (no path)
+        file.write(program)
+        file.seek(0)
+        yield Wrapper(argv=[*argv, "--seccomp", str(file.fileno()), "--"], pass_fds=[file.fileno()])
 
 
 def _system() -> list[str]:

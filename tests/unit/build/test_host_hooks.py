@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from dibo.build import host_hooks
+from dibo.build import host_hooks, seccomp
 from dibo.build.context import ExtraFiles
 from dibo.build.host_hooks import HostRun
 from dibo.errors import FlavourError, HookFailed, UsageError
 from dibo.units import GIB, MIB
 from tests.support.flavours import read_stack, write_flavour
-from tests.support.requirements import need
+from tests.support.requirements import need, unmet
 
 SH = "#!/bin/sh\n"
 
@@ -225,6 +226,45 @@ def test_a_hook_in_the_sandbox_writes_to_its_place_alone_and_leaves_nothing_behi
         path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)
     ]
     assert not [command for command in commands if b"987656" in command]
+
+
+CALLS = """
+import ctypes, errno, sys
+library = ctypes.CDLL(None, use_errno=True)
+for name, arguments in (
+    ("unshare", (0x10000000,)),
+    ("setns", (-1, 0)),
+    ("mount", (None, None, None, 0, None)),
+    ("ioctl", (-1, 0x5412, None)),
+    ("socket", (40, 1, 77)),
+    ("dup", (-1,)),
+):
+    done = getattr(library, name)(*arguments)
+    print(name, "done" if done >= 0 else errno.errorcode[ctypes.get_errno()], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("phase", ["block-device.d", "extra-data.d"])
+def test_a_hook_in_the_sandbox_is_refused_the_system_calls_that_steps_are(tmp_path: Path, phase: str) -> None:
+    """New users, another namespace, a mount, TIOCSTI, AF_VSOCK; without the filter most have another answer."""
+    need("bwrap")
+    if seccomp.program() is None:
+        unmet("this machine has no table of system calls")
+    write_flavour(tmp_path / "flavours", "a", {f"{phase}/10-a": f"#!{sys.executable}\n{CALLS}"})
+    said: list[str] = []
+    if phase == "extra-data.d":
+        extra(tmp_path, "a", policy="sandbox", said=said)
+    else:
+        disk = tmp_path / "disk"
+        disk.touch()
+        host_hooks.block_device(
+            read_stack(tmp_path / "flavours", "a"),
+            device=disk,
+            host=HostRun(environment={}, on_output=said.append, policy="sandbox"),
+            after=lambda: None,
+        )
+    refused = ("unshare", "setns", "mount", "ioctl", "socket")
+    assert said == [*(f"{name} EPERM" for name in refused), "dup EBADF"]
 
 
 def test_the_same_hook_without_the_sandbox_does_all_of_it(tmp_path: Path) -> None:
