@@ -48,7 +48,7 @@ class StepRun:
     mask: Callable[[str], str] = str
     """Applied to each line of output before anybody sees it: replaces the values of secrets."""
     log: Path
-    """The full output is kept here when the step fails."""
+    """The output is kept here when the step fails, of a long one the beginning and the end."""
     on_output: OnOutput
     """Gets each line that hooks write."""
     on_hook: OnHook

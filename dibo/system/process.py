@@ -34,7 +34,7 @@ from dibo.system.package_names import how_to_install
 log = logging.getLogger("dibo.system.process")
 
 TAIL_LINES = 20
-_LONGEST_LINE = 1 << 20  # bytes; what is longer is told in pieces
+LONGEST_LINE = 1 << 20  # bytes; what is longer is told in pieces
 GRACE_SECONDS = 5.0
 PIPE = subprocess.PIPE
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -186,7 +186,7 @@ class Process:
 
     def _read(self, pipe: IO[bytes]) -> None:
         """The pipe is emptied whatever `on_output` raises, or the child would wait for ever."""
-        while raw := pipe.readline(_LONGEST_LINE):
+        while raw := pipe.readline(LONGEST_LINE):
             line = raw.decode(errors="replace").rstrip("\r\n")
             self._tail.append(line)
             if self._on_output is not None and self._fault is None:

@@ -2,7 +2,7 @@
 
     ~/.cache/dibo/            IMG_PATH; tagged with CACHEDIR.TAG (https://bford.info/cachedir/)
         bases/                what bases were downloaded, by digest
-        logs/                 the full log of each failed step
+        logs/                 the log of each failed step
         keys/                 ingredients of layers, by key
         runs/ID/              everything temporary of one run
             lock              held with flock(2) while the run lives

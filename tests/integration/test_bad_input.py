@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
+from dibo.units import MIB
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
@@ -322,6 +323,19 @@ def test_a_killed_build_is_cleaned_up_by_the_next(place: BuildEnv, sleeper: str)
     wait_until(lambda: not sleeping(), "what the hook started has ended")
 
 
+def test_of_a_long_output_the_beginning_and_the_end_are_kept(place: BuildEnv) -> None:
+    text = SH + "echo begin\nyes the same for ever | head -c 36000000\necho end\nexit 7\n"
+    write_flavour(place.flavours, "talking", {"install.d/30-talks": text})
+    said = place.run("dibo", "build", "--no-base", "plain", "talking")
+    refused(said, errors.HookFailed, "hook 30-talks of flavour 'talking' in install.d ended with exit code 7")
+    (log,) = [Path(line.split(": ")[1]) for line in said.err.splitlines() if line.startswith("  log: ")]
+    assert log.stat().st_size <= 17 * MIB
+    kept = log.read_text().splitlines()
+    assert "begin" in kept
+    assert "end" in kept
+    assert len([line for line in kept if line.endswith(" bytes are left out here")]) == 1
+
+
 def test_a_failing_hook_tells_all_and_can_be_looked_at(place: BuildEnv) -> None:
     text = SH + "for n in $(seq 40); do echo line $n; done\necho what it left > /left\nexit 7\n"
     files = {
@@ -335,7 +349,7 @@ def test_a_failing_hook_tells_all_and_can_be_looked_at(place: BuildEnv) -> None:
     assert "  | line 40\n" in said.err
     assert "  | line 21\n" in said.err
     assert "  | line 1\n" not in said.err
-    (log,) = [Path(line.split(": ")[1]) for line in said.err.splitlines() if line.startswith("  full log: ")]
+    (log,) = [Path(line.split(": ")[1]) for line in said.err.splitlines() if line.startswith("  log: ")]
     assert "line 1\n" in log.read_text()
     (command,) = [
         line.split("  ", 2)[2] for line in said.err.splitlines() if "dibo shell --at failed-" in line

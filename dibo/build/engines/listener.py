@@ -7,9 +7,10 @@ the engine adds the exit code of a step that failed. All else is the hooks'.
 from __future__ import annotations
 
 import re
-from typing import IO, Final
+from typing import Final
 
 from dibo.build.engine import StepRun
+from dibo.build.engines.step_log import StepLog
 from dibo.errors import HookFailed
 from dibo.system import process
 
@@ -19,7 +20,7 @@ _OF_ENGINE: Final = 125  # what `buildah run` and `docker run` end with where th
 
 
 class BuildListener:
-    """Takes the output of a step: passes its lines on, writes the full log, remembers what an error says later."""
+    """Takes the output of a step: passes its lines on, writes the log, remembers what an error says later."""
 
     def __init__(self, step: StepRun, *, noise: re.Pattern[str] | None = None) -> None:
         """`noise` is what the engine itself says after a command that failed."""
@@ -31,10 +32,10 @@ class BuildListener:
         self.begun = False
         """Whether private_input.READER ran: what failed before is the engine's."""
 
-    def handle(self, line: str, log: IO[str]) -> None:
+    def handle(self, line: str, log: StepLog) -> None:
         line = self._step.mask(line)
         if not line.startswith(MARK):
-            log.write(f"{line}\n")
+            log.write(line)
             self._lines = [*self._lines[-2 * process.TAIL_LINES :], line]
             self._step.on_output(line)
             return
@@ -42,7 +43,7 @@ class BuildListener:
         if kind == "begin":
             self.begun = True
             return
-        log.write(f"--- {kind} {value}\n")
+        log.write(f"--- {kind} {value}")
         if kind == "hook":
             self._hook, self._lines = value, []
             self._step.on_hook(value)
@@ -68,7 +69,7 @@ class BuildListener:
             else "of dibo"
         )
         hint = [f"| {line}" for line in lines[-process.TAIL_LINES :]]
-        hint.append(f"full log: {self._step.log}")
+        hint.append(f"log: {self._step.log}")
         return HookFailed(
             f"the hook {self._hook or 'setup'} {context} {process.describe_exit(self._code)}",
             hint="\n".join(hint),

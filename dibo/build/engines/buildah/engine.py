@@ -30,6 +30,7 @@ from dibo.build.engines.buildah.options import bind_option, label_options
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base, seconds, stored_image
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import BuildListener
+from dibo.build.engines.step_log import StepLog
 from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
@@ -162,7 +163,7 @@ class Buildah:
 
     def run_step(self, step: StepRun) -> None:
         listener = BuildListener(step, noise=_OF_BUILDAH)
-        with self._container() as container, step.log.open("w") as log:
+        with self._container() as container, StepLog(step.log) as log:
             with Process(
                 self._step_argv(step, container, label_options(step.labels)),
                 env=self._environment,
@@ -191,7 +192,7 @@ class Buildah:
             return sandbox.refused(output)
         return EngineError(
             f"buildah failed at {title}: {' '.join(output[-2:])}",
-            hint=f"the full output is in {step.log}\n`dibo doctor` tries what a build needs",
+            hint=f"the log is {step.log}\n`dibo doctor` tries what a build needs",
         )
 
     def _no_room(self, title: str, output: Sequence[str]) -> EngineError:

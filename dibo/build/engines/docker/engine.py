@@ -19,7 +19,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from dibo.build.context import command, mount_point
 from dibo.build.engine import SECRETS, Root, Setup, StepRun, StoredImage
@@ -30,6 +30,7 @@ from dibo.build.engines.docker.image import Blob, archive, config_on, new_config
 from dibo.build.engines.docker.store import DockerStore
 from dibo.build.engines.image_names import FAILED, LAYERS, failed, image_of, layer
 from dibo.build.engines.listener import MARK, BuildListener
+from dibo.build.engines.step_log import StepLog
 from dibo.build.sandbox import HOST_NAME
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
@@ -148,7 +149,7 @@ class Docker:
         planned = step.planned
         parent = layer(step.parent)
         listener = BuildListener(step)
-        with self._container() as name, step.log.open("w") as log:
+        with self._container() as name, StepLog(step.log) as log:
             volume = self._volume(name, parent, step.context, mount_point(planned.step))
             argv = command(planned.step)
             request = ContainerRequest(
@@ -204,7 +205,7 @@ class Docker:
             threading.Thread(target=send, daemon=True).start()
             yield
 
-    def _attend(self, container: str, listener: BuildListener, log: IO[str]) -> int:
+    def _attend(self, container: str, listener: BuildListener, log: StepLog) -> int:
         """Run a container to its end; its exit code."""
         try:
             for line in lines(self._daemon.start(container)):
@@ -311,12 +312,15 @@ def require_version(daemon: Daemon) -> str:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """A stream of output as lines, each as soon as it ends."""
+    """A stream of output as lines, each as soon as it ends; what is longer than LONGEST_LINE comes in pieces."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line.decode(errors="replace").rstrip("\r")
+        while len(rest) > process.LONGEST_LINE:
+            yield rest[: process.LONGEST_LINE].decode(errors="replace")
+            rest = rest[process.LONGEST_LINE :]
     if rest:
         yield rest.decode(errors="replace").rstrip("\r")
 

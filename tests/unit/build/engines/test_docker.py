@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import tarfile
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from dibo.build.engines.docker.engine import lines
 from dibo.build.engines.docker.image import Blob, archive, config_on, new_config, with_config
 from dibo.build.engines.docker.store import chains, with_sizes
 from dibo.errors import BaseError
+from dibo.system import process
 from tests.support.images.oci_layouts import Tar
 
 DIFF = f"sha256:{'0' * 64}"
@@ -173,6 +175,12 @@ def test_lines_come_as_they_end() -> None:
     assert list(lines(chunks)) == ["one", "two", "", "thrgröße", "\ufffd rest"]
     stream = lines(iter([b"first\nsec", b"ond\n"]))
     assert next(stream) == "first"
+
+
+def test_a_line_without_an_end_is_not_kept_in_memory() -> None:
+    stream = lines(itertools.repeat(b"x" * 65536, 40))
+    assert next(stream) == "x" * process.LONGEST_LINE
+    assert next(stream) == "x" * process.LONGEST_LINE
 
 
 def test_sizes_of_layers_from_those_of_images() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 
 from dibo.build.engine import StepRun
 from dibo.build.engines.listener import MARK, BuildListener
+from dibo.build.engines.step_log import StepLog
 from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import make_plan
 from tests.support.flavours import read_recipe, write_flavour
@@ -36,9 +36,11 @@ def step(tmp_path: Path) -> StepRun:
 
 
 def test_the_hook_and_its_code_are_told(step: StepRun) -> None:
-    listener, log = BuildListener(step), io.StringIO()
-    for line in (f"{MARK}hook install.d/10-a", "no space", f"{MARK}failed 7"):
-        listener.handle(line, log)
+    listener = BuildListener(step)
+    with StepLog(step.log) as log:
+        for line in (f"{MARK}hook install.d/10-a", "no space", f"{MARK}failed 7"):
+            listener.handle(line, log)
+    assert step.log.read_text() == "--- hook install.d/10-a\nno space\n--- failed 7\n"
     error = listener.failed()
     assert "10-a of flavour 'a' in install.d ended with exit code 7" in error.message
     assert "| no space" in error.hint
@@ -46,7 +48,8 @@ def test_the_hook_and_its_code_are_told(step: StepRun) -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "7 8", "1e3", "٣", "9" * 5000])
 def test_a_mark_that_a_hook_wrote_is_no_fault_of_ours(step: StepRun, value: str) -> None:
-    listener, log = BuildListener(step), io.StringIO()
-    listener.handle(f"{MARK}failed {value}", log)
-    listener.handle(f"{MARK}failed 3", log)
+    listener = BuildListener(step)
+    with StepLog(step.log) as log:
+        listener.handle(f"{MARK}failed {value}", log)
+        listener.handle(f"{MARK}failed 3", log)
     assert "ended with exit code 3" in listener.failed().message
