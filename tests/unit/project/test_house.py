@@ -92,6 +92,19 @@ def test_no_function_is_too_long() -> None:
     assert not long
 
 
+def test_what_a_command_does_reads_as_a_table_of_contents() -> None:
+    """`run` of each command; the table of its options stands beside it."""
+    functions = {
+        module.path.name: node
+        for module in MODULES
+        if module.path.parts[0] == "cli"
+        for node in module.tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == "run"
+    }
+    assert len(functions) > 15
+    assert {name for name, node in functions.items() if (node.end_lineno or 0) - node.lineno >= 40} == set()
+
+
 def test_one_class_name_for_one_thing() -> None:
     new = {name: paths for name, paths in HOUSE.homonyms(MODULES).items() if name not in OPEN_HOMONYMS}
     assert not new, "choose another name, or start it with an underscore where it is private"
