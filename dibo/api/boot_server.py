@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import yaml
 
@@ -21,6 +22,8 @@ from dibo.errors import BootServerError, DiboError, ToolMissing
 from dibo.flavours import strict_yaml
 from dibo.ramdisk.make import kernel_path
 from dibo.system.report import Report
+
+_FORMAT: Final = "docs/reference/boot-server.md of the source shows a machines file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +89,14 @@ class MachinesFile:
             self._stamp = stamp
             data = strict_yaml.load_texts(self._path.read_text())
         except (OSError, UnicodeDecodeError) as error:
-            raise BootServerError(f"cannot read {self._path}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise BootServerError(f"cannot read {self._path}: {reason}", hint=_FORMAT) from error
         except yaml.YAMLError as error:
             # Not as PyYAML says it: it shows the line, which may have a key.
             mark = getattr(error, "problem_mark", None)
             position = f", line {mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or "it cannot be read"
-            raise BootServerError(f"{self._path}{position}: no YAML: {problem}") from None
+            raise BootServerError(f"{self._path}{position}: no YAML: {problem}", hint=_FORMAT) from None
         self._machines = parse_machines(data, origin=str(self._path), directory=self._path.absolute().parent)
 
 

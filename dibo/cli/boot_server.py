@@ -16,7 +16,9 @@ _DAY: Final = 86400
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("machines", metavar="FILE", help="the machines, as YAML: ids, keys, images")
+    parser.add_argument(
+        "machines", metavar="FILE", help="the machines, as YAML: docs/reference/boot-server.md shows one"
+    )
     parser.add_argument(
         "--ramdisk",
         metavar="RAMDISK",

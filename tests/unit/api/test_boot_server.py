@@ -46,6 +46,13 @@ def test_a_file_that_was_changed_is_read_again(machines: Path) -> None:
     assert list(file()) == ["7"]
 
 
+def test_a_file_that_is_not_there_is_told_with_where_its_format_is_documented(tmp_path: Path) -> None:
+    with pytest.raises(BootServerError) as caught:
+        MachinesFile(tmp_path / "machines.yaml", Report(io.StringIO()))
+    assert caught.value.message == f"cannot read {tmp_path}/machines.yaml: No such file or directory"
+    assert "docs/reference/boot-server.md" in caught.value.hint
+
+
 def test_what_stands_there_is_meant(machines: Path) -> None:
     """Without quotes, where YAML would see numbers of base 60 and 8, and booleans; and nothing twice."""
     machines.write_text("machines: {007: {key: no, mac: 52:54:00:12:34:56, image: 1e3, deployment: 2}}\n")
