@@ -66,7 +66,7 @@ class SignatureError(VerificationFailed):
 
 class Unreachable(BaseError):
     exit_code = 32
-    meaning = "a server that provides bases does not respond"
+    meaning = "a registry or another server does not respond"
 
 
 class ImageError(BaseError):
