@@ -30,7 +30,7 @@ phases of a flavour, in the order they run:
 """
 _EXAMPLE: Final = """\
 example:
-  disk-image-create -o web --base debian vm my-flavour      # web.qcow2"""
+  disk-image-create -o db --base debian vm mysql      # db.qcow2, with a flavour that comes with dibo"""
 EPILOG: Final = "\n".join([variables_text(VARIABLES), _PHASES, _EXAMPLE])
 
 
