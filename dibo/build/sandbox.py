@@ -125,16 +125,16 @@ class Wrapper:
 @contextlib.contextmanager
 def around_host_hook(writable: Path | None, origin: Path) -> Iterator[Wrapper]:
     """The command that runs a hook on the host with the machine's files read-only, its own /tmp and /run, no network,
-    the filter of system calls that steps have, and nothing that it starts left behind. It may write to `writable`, and
-    sees `origin`, wherever those are. Raises ToolMissing."""
+    of /proc, /sys and system calls what steps have, and nothing that it starts left behind. It may write to
+    `writable`, and sees `origin`, wherever those are. Raises ToolMissing."""
     if process.find("bwrap") is None:
         raise ToolMissing(
             "bubblewrap is not installed, and --host-hooks sandbox needs it", hint=how_to_install("bwrap")
         )
     bind = "--dev-bind" if writable is not None and writable.is_block_device() else "--bind"
     argv = [
-        *("bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"),
-        *("--perms", "1777", "--tmpfs", "/tmp", "--tmpfs", "/run", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+        *("bwrap", "--ro-bind", "/", "/", *_system()),
+        *("--perms", "1777", "--tmpfs", "/tmp", "--tmpfs", "/run"),  # noqa: S108
         *("--ro-bind", str(origin), str(origin)),
         *((bind, str(writable), str(writable)) if writable is not None else ()),
         *("--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),

@@ -267,6 +267,37 @@ def test_a_hook_in_the_sandbox_is_refused_the_system_calls_that_steps_are(tmp_pa
     assert said == [*(f"{name} EPERM" for name in refused), "dup EBADF"]
 
 
+SYSTEM = """
+import os, pathlib, sys
+for place in ("/proc/sys", "/proc/irq", "/proc/sysrq-trigger", "/sys"):
+    if os.path.exists(place) and not os.statvfs(place).f_flag & os.ST_RDONLY:
+        print(place, "is writable", file=sys.stderr)
+for place in ("/proc/keys", "/proc/interrupts", "/proc/timer_list"):
+    try:
+        if os.path.exists(place) and pathlib.Path(place).read_bytes():
+            print(place, "has content", file=sys.stderr)
+    except PermissionError:
+        pass
+for place in ("/sys/firmware", "/sys/kernel/debug", "/sys/kernel/security", "/sys/fs/bpf"):
+    if os.path.exists(place) and os.listdir(place):
+        print(place, "has content", file=sys.stderr)
+try:
+    with open("/proc/sys/kernel/core_pattern", "ab"):  # opened, and nothing is written
+        print("core_pattern can be written", file=sys.stderr)
+except OSError:
+    pass
+"""
+
+
+def test_a_hook_in_the_sandbox_changes_no_setting_of_the_kernel(tmp_path: Path) -> None:
+    """As root, by an own /proc: its files are those of the machine."""
+    need("bwrap")
+    write_flavour(tmp_path / "flavours", "a", {"extra-data.d/10-a": f"#!{sys.executable}\n{SYSTEM}"})
+    said: list[str] = []
+    extra(tmp_path, "a", policy="sandbox", said=said)
+    assert said == []
+
+
 def test_the_same_hook_without_the_sandbox_does_all_of_it(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("as it was")
