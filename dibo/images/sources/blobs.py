@@ -165,8 +165,10 @@ def _checked(blobs: Blobs, descriptor: Descriptor, *, description: str) -> Docum
 
 
 def not_for(architecture: str, have: Sequence[str], *, name: str) -> ImageError:
-    """`have` are platforms."""
+    """`have` are platforms: those of Linux are what can be asked for instead."""
+    others = [platform.removeprefix("linux/") for platform in have if platform.startswith("linux/")]
+    way = f"choose another architecture with -a, such as {others[0]}, or" if others else "choose"
     return ImageError(
         f"{name} has no image for {architecture}; it has {', '.join(have) or 'none at all'}",
-        hint="choose another architecture with -a, such as amd64/v2, or another image",
+        hint=f"{way} another image",
     )

@@ -9,12 +9,17 @@ import contextlib
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from dibo.errors import DiboError, UsageError
+from dibo.formats import magic
 from dibo.images.image import Image
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.sources.archive import open_archive
 from dibo.images.sources.table import POSSIBLE, SOURCES, ImagePlace, ImageRequest, Verify
+
+_ON_DISKS: Final = ("ext", "xfs", "btrfs")
+"""File systems of disks without a partition table."""
 
 
 @contextlib.contextmanager
@@ -80,6 +85,13 @@ def _hint(reference: str) -> str:
 
 
 def _hint_for_file(path: Path, reference: str) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        head = file.read(magic.HEAD)
+        if magic.disk_format(head) or magic.has_partition_table(head) or magic.file_system(head) in _ON_DISKS:
+            return (
+                "it is a disk, not a container image; qemu-img converts disks:\n"
+                f"  qemu-img convert -O raw {shlex.quote(reference)} …"
+            )
     with contextlib.suppress(DiboError), open_archive(path, scratch=None) as files:
         for name, prefix in (("manifest.json", "docker-archive"), ("index.json", "oci-archive")):
             if files.size(name) is not None:

@@ -137,3 +137,10 @@ def _small(file: Reader, *, description: str) -> bytes:
 
 def _unreadable(description: str, error: OSError) -> ImageError:
     return ImageError(f"cannot read {description}: {error.strerror}")
+
+
+def not_there(files: Files, name: str, *, hint: str) -> ImageError:
+    """The error where an image lacks the file that describes it; `hint` is for what is there, but of another form."""
+    if isinstance(files, DirectoryFiles) and not files.path.exists():
+        return ImageError(f"{files.path} is not there", hint="expected a directory with an image")
+    return ImageError(f"{files.describe(name)} is not there", hint=hint)

@@ -22,7 +22,7 @@ from dibo.images.documents import Descriptor
 from dibo.images.image import Image, Reader
 from dibo.images.sources.archive import open_archive
 from dibo.images.sources.blobs import find_image, find_manifest
-from dibo.images.sources.files import DirectoryFiles, Files
+from dibo.images.sources.files import DirectoryFiles, Files, not_there
 from dibo.images.sources.paths import split_path
 from dibo.images.sources.table import ImageRequest
 
@@ -74,7 +74,7 @@ class LayoutImages:
     def _entries(self) -> list[Descriptor]:
         """The one entry of index.json that is meant, or those that are one image for several platforms."""
         if self._files.size("index.json") is None:
-            raise ImageError(f"{self._files.describe('index.json')} is not there", hint=_HINT)
+            raise not_there(self._files, "index.json", hint=_HINT)
         description = self._files.describe("index.json")
         index = documents.parse(self._files.read("index.json"), description=description)
         entries = documents.index_entries(index, description=description)

@@ -15,12 +15,11 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from dibo.errors import ImageError
 from dibo.images import documents
 from dibo.images.documents import Descriptor
 from dibo.images.image import Image, Reader
 from dibo.images.sources.blobs import find_image
-from dibo.images.sources.files import DirectoryFiles, Files
+from dibo.images.sources.files import DirectoryFiles, Files, not_there
 from dibo.images.sources.layout import require_size
 from dibo.images.sources.paths import whole_path
 from dibo.images.sources.table import ImageRequest
@@ -42,7 +41,7 @@ class SkopeoDirectory:
         """Raises ImageError, VerificationFailed."""
         description = self._files.describe("manifest.json")
         if self._files.size("manifest.json") is None:
-            raise ImageError(f"{description} is not there", hint="is it a copy that skopeo made with dir:?")
+            raise not_there(self._files, "manifest.json", hint="is it a copy that skopeo made with dir:?")
         data = self._files.read("manifest.json")
         kind = documents.parse(data, description=description).get("mediaType", "")
         top = Descriptor(

@@ -168,6 +168,13 @@ def test_a_newer_processor_than_was_asked_for(maker: Maker, tmp_path: Path, read
     assert "amd64/v2" in caught.value.hint
 
 
+def test_only_what_an_image_has_is_suggested(maker: Maker, tmp_path: Path, read: Read) -> None:
+    maker.top(maker.index_of({**maker.image(), **on("amd64")}))
+    with pytest.raises(ImageError, match="no image for arm64; it has linux/amd64") as caught:
+        read(f"oci:{maker.write(tmp_path / 'x')}", architecture="arm64")
+    assert caught.value.hint == "choose another architecture with -a, such as amd64, or another image"
+
+
 def test_an_artefact_beside_an_image(maker: Maker, tmp_path: Path, read: Read) -> None:
     """A signature, without a name, as ORAS and cosign put it there."""
     wanted = maker.image()
@@ -263,8 +270,10 @@ def test_sha512(maker: Maker, tmp_path: Path, read: Read) -> None:
 @pytest.mark.parametrize("prefix", ["oci", "oci-archive", "docker-archive", "dir"])
 def test_what_is_not_there(tmp_path: Path, read: Read, prefix: str) -> None:
     for reference in (f"{prefix}:{tmp_path}/no:tag", f"{prefix}:{tmp_path}/no", f"{prefix}:/dev/null/x"):
-        with pytest.raises(ImageError, match=r"cannot read .*no|is not there|Not a directory"):
+        with pytest.raises(ImageError, match=r"cannot read .*no|is not there|Not a directory") as caught:
             read(reference)
+        assert "index.json" not in caught.value.message
+        assert "is it a" not in caught.value.hint
     for reference in (f"{prefix}:", f"{prefix}:\0"):
         with pytest.raises(UsageError, match="names no file or directory"):
             read(reference)
@@ -306,6 +315,8 @@ def test_what_is_meant_without_a_prefix(maker: Maker, tmp_path: Path, read: Read
     (tmp_path / "docker.tar").write_bytes(tar_of({"manifest.json": b"[]", "index.json": b"{}"}))
     (tmp_path / "root.tar").write_bytes(layer_tar("etc/os-release"))
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(b"x"))
+    (tmp_path / "web.qcow2").write_bytes(b"QFI\xfb" + bytes(1 << 16))
+    (tmp_path / "web.raw").write_bytes(bytes(510) + b"\x55\xaa" + bytes(1 << 16))
     for path, hint in (
         (layout, f"oci:{layout}"),
         (tmp_path / "dir", f"dir:{tmp_path}/dir"),
@@ -314,6 +325,11 @@ def test_what_is_meant_without_a_prefix(maker: Maker, tmp_path: Path, read: Read
         (tmp_path / "root.tar", f"disk-image-create --base {tmp_path}/root.tar"),
         (tmp_path / "x.tar.gz", f"oci-archive:{tmp_path}/x.tar.gz or docker-archive:"),
         (tmp_path, "it is a directory, but no image"),
+        (
+            tmp_path / "web.qcow2",
+            f"it is a disk, not a container image; qemu-img converts disks:\n  qemu-img convert -O raw {tmp_path}/",
+        ),
+        (tmp_path / "web.raw", "it is a disk"),
     ):
         with pytest.raises(UsageError, match="names no image") as caught:
             read(str(path))
