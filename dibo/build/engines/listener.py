@@ -6,17 +6,21 @@ the engine adds the exit code of a step that failed. All else is the hooks'.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
 from dibo.build.engine import StepRun
 from dibo.build.engines.step_log import StepLog
 from dibo.errors import HookFailed
+from dibo.flavours.model import Phase
 from dibo.system import process
 
 MARK: Final = "\036"
 _CODE: Final = re.compile(r"-?[0-9]{1,3}", re.ASCII)
 _OF_ENGINE: Final = 125  # what `buildah run` and `docker run` end with where they could not start the command
+
+_MOST_PACKAGES: Final = 8  # that an error names
 
 
 class BuildListener:
@@ -59,18 +63,32 @@ class BuildListener:
 
     def failed(self) -> HookFailed:
         """The error of the step whose output this was."""
-        planned = self._step.planned
         lines = self._lines
         while lines and self._noise is not None and self._noise.match(lines[-1]):
             lines = lines[:-1]
-        context = (
-            f"of flavour {planned.step.flavour!r} in {planned.step.phase}"
-            if planned.step.flavour
-            else "of dibo"
-        )
         hint = [f"| {line}" for line in lines[-process.TAIL_LINES :]]
         hint.append(f"log: {self._step.log}")
         return HookFailed(
-            f"the hook {self._hook or 'setup'} {context} {process.describe_exit(self._code)}",
+            f"{self._what_failed()} {process.describe_exit(self._code)}",
             hint="\n".join(hint),
         )
+
+    def _what_failed(self) -> str:
+        """As the subject of a sentence."""
+        step = self._step.planned.step
+        of_flavour = f"of flavour {step.flavour!r}" if step.flavour else ""
+        if not self._hook:
+            return f"preparing the step {step.title!r}"
+        if step.packages:
+            return f"installing the packages {of_flavour} ({self._packages()})"
+        if step.phase == Phase.FIRST_BOOT:
+            return f"copying the first-boot hooks {of_flavour}"
+        if not step.flavour:
+            return f"the part {self._hook} of dibo's step {step.title!r}"
+        return f"the hook {self._hook} {of_flavour} in {step.phase}"
+
+    def _packages(self) -> str:
+        """Those that the step names, for whichever distribution."""
+        by_distribution = json.loads(self._step.planned.ingredients)["packages"]
+        words = list(dict.fromkeys(word for _, listed in by_distribution for word in listed))
+        return ", ".join(words[:_MOST_PACKAGES]) + (", …" if len(words) > _MOST_PACKAGES else "")
