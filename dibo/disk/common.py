@@ -27,6 +27,7 @@ from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import LoadOptions, Tree, load
 from dibo.layout.model import Sizing
 from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place
+from dibo.settings.settings import enough_hint
 from dibo.system import resources
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
@@ -204,7 +205,6 @@ def too_small(part: PlacedPartition, missing: int, tree: Tree, plan: DiskPlan) -
     return ImageTooSmall(
         f"the root file system ({human_size(tree.bytes)} in {tree.entries} files) does not fit an image of "
         f"{human_size(plan.size)}: {human_size(missing)} are missing",
-        hint=f"{plan.size_set_by} set the size; "
-        f"--image-size {enough / 10:g} (or IMAGE_SIZE={enough / 10:g}) is enough",
+        hint=enough_hint(plan.size_set_by, enough / 10),
         enough=enough * GIB // 10,
     )

@@ -289,6 +289,13 @@ def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:
     return "IMAGE_SIZE" if environment.get("IMAGE_SIZE") else DEFAULT_SIZE_SET_BY
 
 
+def enough_hint(set_by: str, size: float) -> str:
+    """For an image that is too small: what set its size, and that `size`, in GiB, is enough."""
+    if set_by in ("--image-size", "IMAGE_SIZE"):
+        return f"{set_by}{'=' if set_by == 'IMAGE_SIZE' else ' '}{size:g} is enough"
+    return f"{set_by} set the size; --image-size {size:g} (or IMAGE_SIZE={size:g}) is enough"
+
+
 def _repositories(
     named: Sequence[str], environment: Mapping[str, str], variable: str
 ) -> tuple[ImageName, ...]:

@@ -30,6 +30,7 @@ from dibo.formats.ext4.layout import (
     sparse_groups,
 )
 from dibo.layout.identity import Identifiers
+from dibo.settings.settings import enough_hint
 from dibo.system import disk_space, process, resources
 from dibo.system.process import OnOutput
 from dibo.tree.node import Node
@@ -132,7 +133,7 @@ def too_small(missing: int, usage: Usage, *, image_size: int, set_by: str) -> Im
     return ImageTooSmall(
         f"the root file system ({human_size(usage.bytes)} in {usage.inodes} files) does not fit an image of "
         f"{human_size(image_size)}: {human_size(missing)} are missing",
-        hint=f"{set_by} set the size; --image-size {enough:g} (or IMAGE_SIZE={enough:g}) is enough",
+        hint=enough_hint(set_by, enough),
     )
 
 

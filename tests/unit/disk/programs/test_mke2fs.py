@@ -85,6 +85,9 @@ def test_a_root_that_does_not_fit_says_how_much_is_missing_and_who_set_the_size(
     assert f"{missing / GIB:.3g} GiB are missing" in caught.value.message
     assert "3 GiB in 40000 files" in caught.value.message
     assert caught.value.hint.startswith("web's block-device-size.d/10-size set the size; --image-size 3.2 ")
+    with pytest.raises(ImageTooSmall) as caught:
+        check_fits(usage, wish(2 * GIB), image_size=2 * GIB, set_by="--image-size")
+    assert caught.value.hint == "--image-size 3.2 is enough"
     check_fits(usage, wish(int(3.2 * GIB)), image_size=int(3.2 * GIB), set_by="")
 
 
