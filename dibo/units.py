@@ -70,3 +70,8 @@ def human_size(size: int) -> str:
         if value < 1024:
             return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
     return f"{value / 1024:.3g} TiB"
+
+
+def counted(count: int, noun: str) -> str:
+    """For people: `1 layer`, `2 layers`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

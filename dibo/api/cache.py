@@ -22,7 +22,7 @@ from dibo.settings.settings import Options, Settings
 from dibo.system.exclusive import alone
 from dibo.system.report import Report
 from dibo.trust.policy import trust_of
-from dibo.units import human_size, parse_size
+from dibo.units import counted, human_size, parse_size
 
 _DAY: Final = 24 * 3600
 
@@ -191,11 +191,13 @@ def verify(settings: Settings, report: Report, reference: str) -> CommandAnswer:
     trust = trust_of(settings)
     count, faults = verify_cache(repository, trust, on_progress=report.line)
     if faults:
-        error = VerificationFailed(f"{repository} has {len(faults)} faults", hint="\n".join(faults))
+        error = VerificationFailed(
+            f"{repository} has {counted(len(faults), 'fault')}", hint="\n".join(faults)
+        )
         error.details = tuple(faults)
         raise error
     signed = trust.verifies(repository)
     return CommandAnswer(
-        text=f"{count} layers, all whole{' and signed' if signed else ''}",
+        text=f"{counted(count, 'layer')}, all whole{' and signed' if signed else ''}",
         document=new_document("cache-verify", layers=count, signed=signed),
     )

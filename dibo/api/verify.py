@@ -35,7 +35,7 @@ from dibo.settings.settings import VARIABLES, Options, Settings
 from dibo.system import process
 from dibo.system.report import Report
 from dibo.system.workspace import Run
-from dibo.units import format_gib
+from dibo.units import counted, format_gib
 
 _MOST_FILES: Final = 20
 _MOST_BYTES: Final = 64 << 20
@@ -96,7 +96,7 @@ def verify(
 def _same(recorded: RecordedImage) -> CommandAnswer:
     layers, artefacts = len(recorded.manifest["layers"]), len(recorded.artefacts)
     return CommandAnswer(
-        text=f"{recorded.path}: {layers} layers and {artefacts} artefacts are the same",
+        text=f"{recorded.path}: {counted(layers, 'layer')} and {counted(artefacts, 'artefact')} are the same",
         document=new_document("verify", manifest=str(recorded.path), layers=layers, artefacts=artefacts),
     )
 

@@ -22,7 +22,7 @@ from dibo.plan.keys import Document
 from dibo.system.exclusive import alone
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from dibo.units import human_size
+from dibo.units import counted, human_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ def keep_limit(
             return
     if gone:
         report.say(
-            f"removed {len(gone)} layers that were not used for the longest time, {human_size(before - left)}: "
+            f"removed the least recently used: {counted(len(gone), 'layer')}, {human_size(before - left)}; "
             f"DIBO_STORE_LIMIT is {human_size(limit)}"
         )
     if left > limit:

@@ -24,7 +24,7 @@ from dibo.images.manifest import checked
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
 from dibo.trust import attached
-from dibo.units import human_size
+from dibo.units import counted, human_size
 
 _TOGETHER: Final = 8
 _NO_DELETE: Final = (400, 401, 403, 405, 501)
@@ -157,9 +157,8 @@ def describe(cache: CacheContents, *, now: datetime, total: bool = True) -> str:
     lines += [f"{key[:12]}  damaged: {why}" for key, why in cache.broken]
     if not total:
         return "\n".join(lines)
-    entries = "1 layer" if len(cache.entries) == 1 else f"{len(cache.entries)} layers"
-    size = f"{entries}, {human_size(cache.size)} in all"
-    others = f"; {len(cache.others)} tags that are not dibo's" if cache.others else ""
+    size = f"{counted(len(cache.entries), 'layer')}, {human_size(cache.size)} in all"
+    others = f"; tags that are not dibo's: {len(cache.others)}" if cache.others else ""
     return "\n".join([*lines, "", f"{size}{others}"])
 
 

@@ -28,7 +28,7 @@ from dibo.images.manifest import digest_of
 from dibo.images.registry import api
 from dibo.plan.keys import KEY_LABEL
 from dibo.system.report import Report
-from dibo.units import human_size
+from dibo.units import counted, human_size
 
 _STOP_SECONDS = 15.0  # to wait for a thread that was told to stop
 
@@ -145,7 +145,7 @@ class Publisher:
         for target in self._targets:
             name = target.remote.name
             if target.stored:
-                layers = "1 layer" if target.stored == 1 else f"{target.stored} layers"
+                layers = counted(target.stored, "layer")
                 self._report.say(f"stored {layers} in {name} ({human_size(target.sender.sent)} sent)")
             if target.lost:
                 self._report.warn(f"not stored in {name}: {'; '.join(target.lost)}\n  {target.failed}")

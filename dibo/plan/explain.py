@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from dibo.plan.keys import Document, difference
 from dibo.plan.plan import Plan
+from dibo.units import counted
 
 _MOST_LINES = 12
 
@@ -86,7 +87,9 @@ def describe(
             continue
         lines += [f"    {line}" for line in _reason_lines(reason, place_of)]
     kept = len(plan.keys) - len(reasons)
-    return "\n".join([*lines, "", f"{len(plan.keys)} layers: {kept} cached, {len(reasons)} to build"])
+    return "\n".join(
+        [*lines, "", f"{counted(len(plan.keys), 'layer')}: {kept} cached, {len(reasons)} to build"]
+    )
 
 
 def _reason_lines(reason: Reason, place_of: Callable[[str], str]) -> Iterable[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from dibo.plan.base import Ingredients
 from dibo.plan.keys import Document, KeyInputs, base_document, canonical, key_of, step_documents
 from dibo.plan.recipe import Recipe, Step
+from dibo.units import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,5 +118,5 @@ def describe(
         if state == "build" and refused and key in refused:
             lines.append(f"{'':22}{refused[key]}")
     run = len(plan.to_run) + (not plan.base_held)
-    lines += ["", f"{len(rows)} layers: {len(rows) - run} cached, {run} to build"]
+    lines += ["", f"{counted(len(rows), 'layer')}: {len(rows) - run} cached, {run} to build"]
     return "\n".join(lines)

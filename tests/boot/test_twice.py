@@ -59,7 +59,7 @@ def test_a_disk_with_docker(disks: Disks, directory: Path) -> None:
     need("dockerd")
     with dockerd() as daemon:
         environment = {"DIBO_ENGINE": "docker", **daemon.environment}
-        assert "1 artefacts are the same" in again(disks.built, directory, environment)
+        assert "1 artefact are the same" in again(disks.built, directory, environment)
 
 
 @pytest.mark.long

@@ -125,7 +125,7 @@ def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: Buil
 
 def test_what_is_the_same_is_said_to_be(place: BuildEnv, built: Path) -> None:
     said = verify(place, built / "x.qcow2")
-    assert "4 layers and 1 artefacts are the same" in ok(said)
+    assert "4 layers and 1 artefact are the same" in ok(said)
     assert ok(verify(place, built / "x.manifest.json", "--cached")).endswith("3 artefacts are the same")
     assert place.left() == []
 
@@ -174,7 +174,7 @@ def test_each_layer_of_a_base_is_in_the_manifest(place: BuildEnv) -> None:
     assert titles.count(titles[0]) == len(titles) - 2 > 1  # then the hook's, and the last one
     assert all(layer["digest"].startswith("sha256:") for layer in manifest["layers"])
     said = ok(verify(place, output, "--cached", "--base", f"oci:{layout}:1"))
-    assert f"{len(titles)} layers and 1 artefacts are the same" in said
+    assert f"{len(titles)} layers and 1 artefact are the same" in said
 
 
 def test_an_image_without_a_manifest(place: BuildEnv, built: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dibo.errors import UsageError
-from dibo.units import GIB, KIB, MIB, TIB, format_gib, human_size, parse_gib, parse_size
+from dibo.units import GIB, KIB, MIB, TIB, counted, format_gib, human_size, parse_gib, parse_size
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,7 @@ def test_whole_numbers_keep_their_value(number: int, unit: str) -> None:
 )
 def test_sizes_for_people(size: int, text: str) -> None:
     assert human_size(size) == text
+
+
+def test_one_and_several() -> None:
+    assert [counted(count, "layer") for count in (0, 1, 2)] == ["0 layers", "1 layer", "2 layers"]

@@ -155,7 +155,7 @@ def test_the_limit_is_kept(workspace: Workspace, capsys: pytest.CaptureFixture[s
     keep_limit(cast(Engine, engine), workspace, Report(), limit=2 * GB, kept=[mine])
     assert engine.removed == [old]
     assert not (workspace.keys / f"{old}.json").exists()
-    assert "removed 1 layers that were not used for the longest time, 954 MiB" in capsys.readouterr().err
+    assert "removed the least recently used: 1 layer, 954 MiB" in capsys.readouterr().err
     keep_limit(cast(Engine, engine), workspace, Report(), limit=GB, kept=[mine])
     assert engine.removed == [old]
     assert "dibo cache prune --local" in capsys.readouterr().err
