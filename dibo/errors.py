@@ -7,6 +7,8 @@ Codes 1 and 2 are left to Python and argparse, 126 and above to the shell.
 
 from __future__ import annotations
 
+import signal
+
 
 class DiboError(Exception):
     """An error that dibo can explain. `hint` says what to do, in one or more lines, or is empty."""
@@ -198,3 +200,6 @@ class Interrupted(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+
+    def __str__(self) -> str:
+        return f"interrupted by {signal.Signals(self.signum).name}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dibo.errors import DiboError
+from dibo.errors import DiboError, Interrupted
 from dibo.units import human_size
 
 VERSION: Final = 1
@@ -60,7 +60,7 @@ def error_document(error: DiboError) -> Document:
     return new_document("error", error=error_fields(error))
 
 
-def stopped_document(signum: int) -> Document:
+def stopped_document(stop: Interrupted) -> Document:
     """Of a command that a signal ended."""
-    fields = {"kind": "Interrupted", "message": f"stopped by signal {signum}", "hint": "", "details": []}
-    return new_document("error", error={**fields, "exit_code": 128 + signum})
+    fields = {"kind": "Interrupted", "message": str(stop), "hint": "", "details": []}
+    return new_document("error", error={**fields, "exit_code": 128 + stop.signum})

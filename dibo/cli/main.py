@@ -39,7 +39,7 @@ def _main(program: str, argv: Sequence[str] | None) -> int:
 
         return run(program, argv)
     except KeyboardInterrupt:  # before, or after, signals are handled
-        os.write(2, b"dibo: stopped by signal 2; nothing was begun\n")
+        os.write(2, b"dibo: interrupted by SIGINT; nothing was begun\n")
         return 128 + signal.SIGINT
 
 

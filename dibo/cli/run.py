@@ -60,11 +60,11 @@ def _reported(program: str, words: Sequence[str], *, as_json: bool) -> int:
     except DiboError as error:
         return _ended(error, report, as_json=as_json)
     except Interrupted as stop:
-        report.say(f"dibo: stopped by signal {stop.signum}; nothing was left behind")
+        report.say(f"dibo: {stop}; nothing was left behind")
         if as_json:
             from dibo.api.documents import stopped_document
 
-            _print_json(stopped_document(stop.signum))
+            _print_json(stopped_document(stop))
         return 128 + stop.signum
     except BrokenPipeError:  # `dibo flavours | head`
         _forget_output()

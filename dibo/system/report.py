@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Final, Self
 
-from dibo.errors import DiboError
+from dibo.errors import DiboError, Interrupted
 
 Say = Callable[[str], None]
 """Gets a line for the person who waits."""
@@ -102,12 +102,13 @@ class Task:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         took = time.monotonic() - self._begun
-        self._report.say(f"{self._title}: {'done' if kind is None else 'failed'} ({took:.1f} s{self._note})")
+        how = "done" if kind is None else "interrupted" if issubclass(kind, Interrupted) else "failed"
+        self._report.say(f"{self._title}: {how} ({took:.1f} s{self._note})")
 
 
 def answer(text: str) -> None:
-    """Print the answer of a command, on stdout."""
-    print(without_controls(text) if sys.stdout.isatty() else text)
+    """Print the answer of a command, on stdout; at once, so that what is said of it afterwards comes after it."""
+    print(without_controls(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def log_commands(report: Report) -> None:

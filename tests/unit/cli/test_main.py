@@ -244,7 +244,7 @@ def test_an_interrupt_while_it_starts() -> None:
         text=True,
         env={"PYTHONPATH": str(PROJECT)},
     )
-    assert (done.returncode, done.stderr) == (130, "dibo: stopped by signal 2; nothing was begun\n")
+    assert (done.returncode, done.stderr) == (130, "dibo: interrupted by SIGINT; nothing was begun\n")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "1>&-", "0<&- 1>&- 2>&-"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
-from dibo.errors import HookFailed
+from dibo.errors import HookFailed, Interrupted
 from dibo.system.report import Report, answer
 
 
@@ -53,3 +55,27 @@ def test_answers_keep_their_bytes_but_on_a_terminal(
         monkeypatch.setattr(sys, "stdout", stream)
         answer(text)
         assert stream.getvalue() == f"{expected}\n"
+
+
+def test_a_task_that_a_signal_ends_was_interrupted() -> None:
+    stream = io.StringIO()
+    for error in (Interrupted(signal.SIGINT), HookFailed("no")):
+        with pytest.raises(type(error)), Report(stream).task("packages"):
+            raise error
+    ends = [line.partition(" (")[0] for line in stream.getvalue().splitlines() if "s)" in line]
+    assert ends == ["packages: interrupted", "packages: failed"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_named(signum: signal.Signals) -> None:
+    assert str(Interrupted(signum.value)) == f"interrupted by {signum.name}"
+
+
+def test_an_answer_comes_before_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both streams in one file: standard output has a buffer there, standard error none."""
+    path = tmp_path / "out"
+    with path.open("a") as out, path.open("a") as note:
+        monkeypatch.setattr(sys, "stdout", out)
+        answer("the list")
+        Report(note).say("the note")
+    assert path.read_text() == "the list\nthe note\n"
