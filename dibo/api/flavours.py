@@ -38,7 +38,8 @@ def describe_flavours(settings: Settings, names: Sequence[str]) -> CommandAnswer
 def _lines(rows: Sequence[tuple[CatalogueEntry, Flavour]]) -> Iterator[str]:
     width = max((len(entry.name) for entry, _ in rows), default=0)
     for entry, flavour in rows:
-        mark = "  [hooks on this machine]" if flavour.host_phases else ""
+        phases = ", ".join(flavour.host_phases)
+        mark = f"  [runs hooks on this machine: {phases}]" if phases else ""
         yield f"{entry.name:{width}}  {flavour.summary}  ({entry.path}){mark}".replace("    (", "  (")
         for shadowed in entry.shadows:
             yield f"{'':{width}}  shadows {shadowed}"
