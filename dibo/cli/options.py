@@ -127,21 +127,32 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_build_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
-    add_stack_options(parser, nargs=nargs, base=base)
+    _add_stack_options(parser, nargs=nargs, base=base)
+    add_verbose(parser)
+    add_read_cache_options(parser)
     parser.add_argument("--refresh", action="store_true", help="rebuild every layer")
     add_store_options(parser)
 
 
 def add_stack_options(parser: argparse.ArgumentParser, *, nargs: str = "+", base: str = "base") -> None:
-    """Of what decides layers, and where they are read from."""
+    """Of what decides layers, and where they are looked for; nothing is built or stored."""
+    _add_stack_options(parser, nargs=nargs, base=base)
+    add_verbose(parser, "show each command that is run")
+    add_read_cache_options(
+        parser,
+        cache="look for layers in this repository, HOST/PATH; may be repeated",
+        cache_from="the same as --cache",
+    )
+
+
+def _add_stack_options(parser: argparse.ArgumentParser, *, nargs: str, base: str) -> None:
+    """Of what decides layers."""
     add_machine_options(parser)
     add_host_hooks(parser)
-    add_verbose(parser)
     parser.add_argument(
         "--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)"
     )
     add_secret_option(parser)
-    add_read_cache_options(parser)
     parser.add_argument(
         "--no-base",
         action="store_false",
@@ -168,11 +179,12 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
     add_store_options(parser)
 
 
-def add_read_cache_options(parser: argparse.ArgumentParser) -> None:
-    for option, name, text in (
-        ("--cache", "caches", "read layers from this repository, HOST/PATH, and store them there"),
-        ("--cache-from", "caches_from", "only read layers from this repository; may be repeated"),
-    ):
+def add_read_cache_options(
+    parser: argparse.ArgumentParser,
+    cache: str = "read layers from this repository, HOST/PATH, and store them there",
+    cache_from: str = "only read layers from this repository; may be repeated",
+) -> None:
+    for option, name, text in (("--cache", "caches", cache), ("--cache-from", "caches_from", cache_from)):
         parser.add_argument(option, metavar="REF", dest=name, action="append", default=[], help=text)
     add_verify_key_options(parser)
 

@@ -348,3 +348,15 @@ def test_what_is_pruned_is_said(line: str, message: str) -> None:
     code, out, err = dibo(*line.split())
     assert (code, out) == (errors.UsageError.exit_code, "")
     assert message in err
+
+
+@pytest.mark.parametrize("words", ["plan", "why"])
+def test_what_builds_nothing_promises_no_output_of_hooks(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main.dibo([words, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "store them" not in text
+    assert "output of hooks" not in text
+    assert "look for layers in this repository" in text
