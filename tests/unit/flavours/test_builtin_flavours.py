@@ -144,19 +144,28 @@ class TestLocalConfig:
     def run(self, tmp_path: Path, home: Path | None) -> Path:
         target = tmp_path / "hooks"
         target.mkdir()
+        self.said = ""
         environment = {"PATH": "/usr/bin:/bin", "TMP_HOOKS_PATH": str(target)}
         if home is not None:
             environment["HOME"] = str(home)
-        subprocess.run([self.HOOK], check=True, env=environment)
+        done = subprocess.run([self.HOOK], check=True, env=environment, capture_output=True, text=True)
+        self.said = done.stderr
         return target / "ssh-authorized-keys"
 
     def test_takes_the_keys(self, tmp_path: Path) -> None:
         (tmp_path / ".ssh").mkdir()
         (tmp_path / ".ssh" / "authorized_keys").write_text("ssh-ed25519 AAAA me\n")
         assert self.run(tmp_path, tmp_path).read_text() == "ssh-ed25519 AAAA me\n"
+        assert self.said == ""
 
-    def test_no_keys_are_fine(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("content", [None, ""])
+    def test_no_keys_are_fine_but_said(self, tmp_path: Path, content: str | None) -> None:
+        keys = tmp_path / ".ssh" / "authorized_keys"
+        if content is not None:
+            keys.parent.mkdir()
+            keys.write_text(content)
         assert not self.run(tmp_path, tmp_path).exists()
+        assert self.said == f"warning: local-config brings no SSH key: {keys} is missing or empty\n"
 
     def test_no_home_is_fine(self, tmp_path: Path) -> None:
         assert not self.run(tmp_path, None).exists()
