@@ -80,7 +80,7 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
             limits=limits,
             keep=(*KEPT_FILES, *GRUB_FILES),
             clamp=source.epoch if source.clamp else None,
-            progress=lambda done: report.line(f"{human_size(done)} read"),
+            progress=lambda done: report.progress(done, f"{human_size(done)} read"),
             ledger=ledger,
         ),
     )
@@ -121,7 +121,7 @@ def look_for_boot_files(root: Root, request: DiskRequest, report: Report) -> Non
             LoadOptions(
                 limits=request.limits,
                 keep=_Lookout(),
-                progress=lambda done: report.line(f"{human_size(done)} read"),
+                progress=lambda done: report.progress(done, f"{human_size(done)} read"),
             ),
         )
         boot_files_of(tree.root, request, None)

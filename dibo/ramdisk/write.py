@@ -51,7 +51,7 @@ def write_ramdisk(
                     keep=KEPT_FILES,
                     clamp=order.epoch,
                     ledger=ledger,
-                    progress=lambda done: report.line(f"{human_size(done)} read"),
+                    progress=lambda done: report.progress(done, f"{human_size(done)} read"),
                 ),
             )
             for warning in tree.warnings:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from dibo.errors import DiboError, Interrupted
+from dibo.units import MIB
 
 Say = Callable[[str], None]
 """Gets a line for the person who waits."""
@@ -33,6 +34,7 @@ class Report:
         self._verbose = verbose
         self._warned: set[str] = set()
         self._status = False
+        self._done, self._next = 0, MIB
 
     def say(self, text: str) -> None:
         self._clear()
@@ -55,6 +57,18 @@ class Report:
             self.say(f"    {without_controls(text)}")
         elif self._live:
             self._show(text)
+
+    def progress(self, done: int, text: str) -> None:
+        """How far something under way is, as `text`; `done` in bytes. On a terminal the status; with -x a line whenever
+        `done` has doubled, from 1 MiB on."""
+        if done < self._done:  # something else
+            self._next = MIB
+        self._done = done
+        if self._live:
+            self._show(text)
+        if self._verbose and done >= self._next:
+            self._next = 2 * done
+            self.say(f"    {without_controls(text)}")
 
     def task(self, title: str) -> Task:
         """Something that takes a while: use as a context manager."""

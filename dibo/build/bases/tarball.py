@@ -183,7 +183,7 @@ def _teller(report: Report) -> Callable[[int, int | None], None]:
         step = done * 100 // total if total else done >> 24
         if step != last[0]:
             last[0] = step
-            report.line(f"{human_size(done)}" + (f" of {human_size(total)}" if total else ""))
+            report.progress(done, f"{human_size(done)}" + (f" of {human_size(total)}" if total else ""))
 
     return tell
 

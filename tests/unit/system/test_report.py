@@ -79,3 +79,21 @@ def test_an_answer_comes_before_what_is_said_of_it(monkeypatch: pytest.MonkeyPat
         answer("the list")
         Report(note).say("the note")
     assert path.read_text() == "the list\nthe note\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_a_line_whenever_it_has_doubled(terminal: bool) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    report = Report(stream, verbose=True)
+    for _ in range(2):
+        for done in range(504):
+            report.progress(done << 20, f"{done} read")
+    lines = [line.split("\x1b[2K")[-1] for line in stream.getvalue().split("\n")]
+    assert lines[:-1] == 2 * [f"    {1 << power} read" for power in range(9)]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_without_x(terminal: bool) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    Report(stream).progress(1 << 30, "1 GiB read")
+    assert stream.getvalue() == ("  1 GiB read" if terminal else "")
