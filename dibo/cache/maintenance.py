@@ -145,8 +145,10 @@ def _head(repository: ImageName, tag: str) -> str:
 
 
 def describe(cache: CacheContents, *, now: datetime, total: bool = True) -> str:
-    """A table for people."""
-    rows = [("KEY", "SIZE", "ITS OWN", "MADE", "USED", "WHAT")]
+    """A table for people. FREES is what removing that layer alone gives back: blobs that no other has."""
+    if not (cache.entries or cache.broken or cache.others):
+        return "0 layers: the repository is empty, or the registry has none of that name"
+    rows = [("KEY", "SIZE", "FREES", "MADE", "USED", "WHAT")]
     for summary in cache.entries:
         sizes = human_size(summary.size), human_size(summary.unique)
         rows.append(

@@ -40,7 +40,7 @@ def refuse_local(job: Job) -> None:
     local = [planned.step.title for planned in job.plan.steps if planned.step.local]
     if local:
         raise LocalLayers(
-            f"the image has data of this user or machine in it, from {local[0]} on",
+            f"the image has data of this user or machine: the layer {local[0]!r}, and all above it",
             hint="leave that flavour out, or say that you mean it: --include-local",
         )
 

@@ -451,8 +451,15 @@ def test_list(remote: CacheRepository, state: RegistryState, repository: ImageNa
     text = maintenance.describe(contents, now=NOW)
     assert "40 d" in text
     assert "3 layers, " in text
-    assert "1 tags that are not dibo's" in text
+    assert "tags that are not dibo's: 1" in text
+    assert text.split()[:3] == ["KEY", "SIZE", "FREES"]
     assert f"{key('bad')[:12]}  damaged" in text
+
+
+def test_a_repository_without_anything(repository: ImageName) -> None:
+    contents = maintenance.contents(repository, now=NOW)
+    text = "0 layers: the repository is empty, or the registry has none of that name"
+    assert maintenance.describe(contents, now=NOW) == text
 
 
 def test_prune_by_age_and_by_use(

@@ -6,10 +6,12 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import yaml
 
 from dibo.build.build import Job
-from dibo.cache.push_image import _with_layout
+from dibo.cache.push_image import _with_layout, refuse_local
+from dibo.errors import LocalLayers
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.parse import Statement, parse_statement
 from dibo.plan.keys import LAYOUT_LABEL
@@ -35,3 +37,12 @@ def test_it_brings_the_layout_of_its_stack_along() -> None:
 def test_a_stack_without_a_whole_layout_leaves_it_to_whoever_converts() -> None:
     for said in (None, parse_statement({"partitions": [{"name": "a", "size": "1GiB"}]}, origin="x")):
         assert config(said)["config"]["Labels"] == {"a": "b"}
+
+
+def test_an_image_with_local_layers_stays() -> None:
+    steps = [SimpleNamespace(step=SimpleNamespace(title=title, local=title != "a")) for title in "abc"]
+    with pytest.raises(LocalLayers) as caught:
+        refuse_local(cast("Job", SimpleNamespace(plan=SimpleNamespace(steps=steps))))
+    assert (
+        caught.value.message == "the image has data of this user or machine: the layer 'b', and all above it"
+    )
