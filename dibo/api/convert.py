@@ -106,6 +106,7 @@ def _verify(settings: Settings, reference: str) -> Verify | None:
     name = registry_name(reference)
     if name is not None:
         trust = trust_of(settings)
+        trust.require_chance(name)
 
         def verify(digest: str) -> None:
             trust.verify(name, digest)

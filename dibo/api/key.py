@@ -47,8 +47,10 @@ def verify(settings: Settings, reference: str) -> CommandAnswer:
             "no key was given to verify with", hint="--verify-key FILE, --policy FILE, or DIBO_VERIFY_KEYS"
         )
     name = _name(reference)
+    trust = trust_of(settings)
+    trust.require_chance(name)
     digest, _ = api.manifest(name)
-    key = trust_of(settings).verify(name, digest)
+    key = trust.verify(name, digest)
     signer = f"signed by {key.name}" if key is not None else "the policy accepts it unsigned"
     verified = _with_digest(name, digest)
     return CommandAnswer(

@@ -120,20 +120,26 @@ class Trust:
         """Whether images of a repository must be signed."""
         return not self.policy.rule(repository).open
 
+    def require_chance(self, name: ImageName) -> None:
+        """Raise SignatureError where the policy accepts nothing from a repository, whatever it holds: before it is
+        asked."""
+        rule = self.policy.rule(ImageName(host=name.host, repository=name.repository))
+        if not rule.open and not rule.keys:
+            raise SignatureError(
+                f"the policy accepts nothing from {name.host}/{name.repository}",
+                hint="add a rule for the repository to the policy, with the keys that sign there",
+            )
+
     def verify(
         self, name: ImageName, digest: str, *, annotations: Mapping[str, str] | None = None
     ) -> PublicKey | None:
         """The key that signed the image with `digest` to stand at `name`, with `annotations`; None where that need not
         be. Raises SignatureError, RegistryError, Unreachable."""
         repository = ImageName(host=name.host, repository=name.repository)
+        self.require_chance(repository)
         rule = self.policy.rule(repository)
         if rule.open:
             return None
-        if not rule.keys:
-            raise SignatureError(
-                f"the policy accepts nothing from {repository.host}/{repository.repository}",
-                hint="add a rule for the repository to the policy, with the keys that sign there",
-            )
         signed = rule.signed_as or repository
         expected = _claims(signed, name.tag, digest, annotations or {})
         return attached.verify(repository, expected, rule.keys)

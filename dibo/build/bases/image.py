@@ -49,6 +49,8 @@ class RegistryImage(ConfiguredBase):
         if self._located is None:
             policy = self._settings.signatures
             trust = Trust(policy=read_policy(policy)) if policy is not None else None
+            if trust is not None:
+                trust.require_chance(self._image)
             digest = self._image.digest
             if digest is None:
                 digest = self._resolved(trust)

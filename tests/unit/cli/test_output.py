@@ -219,3 +219,17 @@ def test_other_ends(statement: str, kind: str, code: int, tmp_path: Path) -> Non
     )
     error = checked(done.stdout)["error"]
     assert (done.returncode, error["exit_code"], error["kind"]) == (code, code, kind)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["convert {} -o web", "key verify {}", "plan vm --base {}", "plan vm --base {}@sha256:" + 64 * "a"],
+)
+def test_a_registry_that_nothing_is_accepted_from_is_not_asked(run: Run, tmp_path: Path, words: str) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("repositories: {}\ndefault: {accept: nothing}\n")
+    with FakeRegistry() as registry:
+        line = words.format(f"{registry.host}/team/web:1")
+        code, document = run("dibo", *line.split(), "--policy", policy)
+        assert (code, registry.state.asked) == (errors.SignatureError.exit_code, [])
+    assert document["error"]["message"] == f"the policy accepts nothing from {registry.host}/team/web"

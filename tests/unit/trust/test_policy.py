@@ -167,6 +167,10 @@ def test_a_repository_of_which_nothing_is_accepted(tmp_path: Path, name: ImageNa
     trust = Trust(policy=policy_of(tmp_path, "repositories: {}\n"))
     with pytest.raises(SignatureError, match="accepts nothing from"):
         trust.verify(name, digest)
+    with pytest.raises(SignatureError, match="accepts nothing from"):
+        trust.require_chance(name)
+    signer().require_chance(name)
+    reader().require_chance(name)
 
 
 WRONG = [
