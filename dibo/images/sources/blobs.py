@@ -166,8 +166,8 @@ def _checked(blobs: Blobs, descriptor: Descriptor, *, description: str) -> Docum
 
 def not_for(architecture: str, have: Sequence[str], *, name: str) -> ImageError:
     """`have` are platforms: those of Linux are what can be asked for instead."""
-    others = [platform.removeprefix("linux/") for platform in have if platform.startswith("linux/")]
-    way = f"choose another architecture with -a, such as {others[0]}, or" if others else "choose"
+    choices = [platform.removeprefix("linux/") for platform in have if platform.startswith("linux/")]
+    way = f"choose another architecture with -a, such as {choices[0]}, or" if choices else "choose"
     return ImageError(
         f"{name} has no image for {architecture}; it has {', '.join(have) or 'none at all'}",
         hint=f"{way} another image",
