@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from dibo.api.documents import CommandAnswer, Document, new_document
 from dibo.build import build as spine
 from dibo.build import containerfile as rendering
+from dibo.errors import DiboError
 from dibo.flavours.loader import CatalogueEntry
 from dibo.flavours.model import NAME_FORM, Flavour
 from dibo.settings.settings import Settings
@@ -18,13 +20,32 @@ def flavour_names(settings: Settings) -> list[str]:
     return [entry.name for entry in spine.catalogue(settings)]
 
 
-def list_flavours(settings: Settings, report: Report) -> CommandAnswer:
-    """A line for each flavour, and one for each that it shadows. Raises FlavourError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenFlavour:
+    """A flavour that cannot be read, and why."""
+
+    entry: CatalogueEntry
+    error: DiboError
+
+
+def list_flavours(settings: Settings, report: Report) -> tuple[CommandAnswer, DiboError | None]:
+    """A line for each flavour, and one for each that it shadows; and the first error of those that cannot be read."""
     catalogue = spine.catalogue(settings)
     for path in catalogue.misnamed():
         report.warn(f"{path} cannot be a flavour: its name {path.name!r} is not allowed; {NAME_FORM}")
-    rows = [(entry, catalogue.get(entry.name)) for entry in catalogue]
-    return CommandAnswer(text="\n".join(_lines(rows)), document=_document(rows))
+    rows: list[tuple[CatalogueEntry, Flavour]] = []
+    broken: list[BrokenFlavour] = []
+    for entry in catalogue:
+        try:
+            rows.append((entry, catalogue.get(entry.name)))
+        except DiboError as error:
+            broken.append(BrokenFlavour(entry=entry, error=error))
+    lines = [
+        *_lines(rows),
+        *(f"{flavour.entry.name}  cannot be read: {flavour.error.message}" for flavour in broken),
+    ]
+    answer = CommandAnswer(text="\n".join(lines), document=_document(rows, broken))
+    return answer, broken[0].error if broken else None
 
 
 def describe_flavours(settings: Settings, names: Sequence[str]) -> CommandAnswer:
@@ -45,7 +66,9 @@ def _lines(rows: Sequence[tuple[CatalogueEntry, Flavour]]) -> Iterator[str]:
             yield f"{'':{width}}  shadows {shadowed}"
 
 
-def _document(rows: Sequence[tuple[CatalogueEntry, Flavour]]) -> Document:
+def _document(
+    rows: Sequence[tuple[CatalogueEntry, Flavour]], broken: Sequence[BrokenFlavour] = ()
+) -> Document:
     flavours = [
         {
             "name": flavour.name,
@@ -65,4 +88,8 @@ def _document(rows: Sequence[tuple[CatalogueEntry, Flavour]]) -> Document:
         }
         for entry, flavour in rows
     ]
-    return new_document("flavours", flavours=flavours)
+    unreadable = [
+        {"name": flavour.entry.name, "path": str(flavour.entry.path), "why": flavour.error.message}
+        for flavour in broken
+    ]
+    return new_document("flavours", flavours=flavours, broken=unreadable)

@@ -159,7 +159,19 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             layers=_count("layers that are the same"),
             artefacts=_count("artefacts that are the same"),
         ),
-        _document("flavours", "`dibo flavours`", flavours=_list("flavours by name", _FLAVOUR)),
+        _document(
+            "flavours",
+            "`dibo flavours`, also if it fails because of some",
+            flavours=_list("flavours by name", _FLAVOUR),
+            broken=_list(
+                "flavours that cannot be read",
+                {
+                    "name": _text("its name"),
+                    "path": _text("its directory"),
+                    "why": _text("what is wrong with it"),
+                },
+            ),
+        ),
         _document(
             "doctor",
             "`dibo doctor`, also if it fails",

@@ -25,5 +25,12 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
 
     settings = settings_of(arguments, environment)
     names = options_of(arguments).flavours
-    show(arguments, describe_flavours(settings, names) if names else list_flavours(settings, report))
-    return 0
+    if names:
+        show(arguments, describe_flavours(settings, names))
+        return 0
+    listed, error = list_flavours(settings, report)
+    show(arguments, listed)
+    if error is None:
+        return 0
+    report.error(error)  # reported here: with --json, the list is the one document
+    return error.exit_code

@@ -94,6 +94,30 @@ def test_flavours(run: Run, tmp_path: Path) -> None:
     assert [each["name"] for each in document["flavours"]] == ["vm"]
 
 
+def test_flavours_of_which_one_is_broken(run: Run, tmp_path: Path, capsys: Out) -> None:
+    write_flavour(tmp_path / "mine", "good", ["install.d/10-x"])
+    write_flavour(tmp_path / "mine", "bad", yaml="summry: typo\n")
+    options = ["--flavours-path", str(tmp_path / "mine")]
+    code, document = run("dibo", "flavours", *options)
+    assert (code, document["document"]) == (errors.FlavourError.exit_code, "flavours")
+    assert "good" in [each["name"] for each in document["flavours"]]
+    (bad,) = document["broken"]
+    assert (bad["name"], bad["path"]) == ("bad", str(tmp_path / "mine" / "bad"))
+    assert "summry" in bad["why"]
+    assert main.dibo(["flavours", *options]) == errors.FlavourError.exit_code
+    said = capsys.readouterr()
+    assert "\ngood " in said.out
+    assert f"bad  cannot be read: {bad['why']}" in said.out
+    assert said.err.startswith(f"dibo: error: {bad['why']}")
+
+
+def test_what_runs_on_this_machine_is_marked(tmp_path: Path, capsys: Out) -> None:
+    write_flavour(tmp_path, "web", ["extra-data.d/10-x", "install.d/20-y"])
+    assert main.dibo(["flavours", "--flavours-path", str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("web ")]
+    assert line.endswith("  [runs hooks on this machine: extra-data.d]")
+
+
 def test_a_plan() -> None:
     plan = plan_of("web")
     document = plan_document(plan, {plan.base_key: "h/a"}, {plan.image_key: "unsigned"}) | {"warnings": []}
