@@ -54,6 +54,8 @@ class HookFailed(DiboError):
 class BaseError(DiboError):
     exit_code = 30
     meaning = "the base root file system is not available or is invalid"
+    status = 0
+    """The HTTP status if a response caused the error, else 0."""
 
 
 class VerificationFailed(BaseError):

@@ -14,11 +14,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.artefacts.converter import Converters
 from dibo.build.bases.choose import choose_base
+from dibo.build.bases.debian import Debian
+from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE
 from dibo.build.build import base_settings, confinement_of
 from dibo.build.engines import choose
 from dibo.build.finding import Finding, try_check
@@ -33,6 +36,8 @@ from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from dibo.tree.node import Node
 from dibo.units import GIB, human_size
+
+_BASE: Final = "base "
 
 
 def examine(settings: Settings, report: Report) -> list[Finding]:
@@ -72,9 +77,15 @@ def require(findings: Sequence[Finding]) -> None:
     """Raises EngineError where something that is needed does not work."""
     if any(finding.needed and not finding.works for finding in findings):
         raise EngineError(
-            "this machine cannot build yet",
+            _problem([finding for finding in findings if finding.needed and not finding.works]),
             hint="see the lines that begin with NO; `dibo convert` needs none of that",
         )
+
+
+def _problem(failing: Sequence[Finding]) -> str:
+    if all(finding.title.startswith(_BASE) for finding in failing):
+        return f"this machine cannot build the {failing[0].title}"
+    return "this machine cannot build yet"
 
 
 def _conversion() -> Iterator[Finding]:
@@ -120,7 +131,7 @@ def _loop() -> Iterator[Finding]:
 
 
 def _base(settings: Settings, report: Report) -> Iterator[Finding]:
-    title = f"base {settings.base}"
+    title = f"{_BASE}{settings.base}"
     with tempfile.TemporaryDirectory(prefix="dibo-doctor-") as directory:
         workspace = Workspace(Path(directory) if not settings.cache.is_dir() else settings.cache)
         try:
@@ -137,7 +148,20 @@ def _base(settings: Settings, report: Report) -> Iterator[Finding]:
             base.ingredients()
             return base.name
 
-        yield from try_check(title, identify)
+        for finding in try_check(title, identify):
+            alternative = "" if finding.works else _another_base(settings)
+            yield replace(finding, advice=f"{finding.advice}\n{alternative}".strip())
+
+
+def _another_base(settings: Settings) -> str:
+    """What to say of the other base that dibo makes, where this machine can make that one."""
+    if settings.base.partition(":")[0] == "debian":
+        return ""
+    try:
+        Debian(NEWEST_DEBIAN_STABLE, settings=base_settings(settings)).require_tools()
+    except DiboError:
+        return ""
+    return "--base debian works on this machine"
 
 
 def _cache(settings: Settings) -> Iterator[Finding]:

@@ -338,7 +338,9 @@ def _refused(url: str, error: urllib.error.HTTPError, policy: RetryPolicy) -> Ex
         404: "check the name, the release and the address of the server",
         407: "the proxy needs a login: put it into http_proxy and https_proxy",
     }.get(error.code, "check the address, and whether you may read it")
-    return BaseError(f"{url}: the server answered {error.code} {error.reason}", hint=hint)
+    refusal = BaseError(f"{url}: the server answered {error.code} {error.reason}", hint=hint)
+    refusal.status = error.code
+    return refusal
 
 
 def _not_reached(url: str, reason: object, policy: RetryPolicy) -> Exception:

@@ -28,13 +28,14 @@ from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
 from dibo.plan.base import Ingredients, TarCommand
-from dibo.system import process
+from dibo.system import http, process
 from dibo.system.package_names import how_to_install
 from dibo.system.resources import shared
 
 RECIPE: Final = "2"  # raised when the arguments of mmdebstrap below change what comes out
 VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages
 _NATIVE: Final = {"x86_64": ("amd64", "i386"), "aarch64": ("arm64",), "i686": ("i386",), "i386": ("i386",)}
+_MIRROR: Final = "http://deb.debian.org/debian"  # mmdebstrap(1), where no mirror is named
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -43,6 +44,7 @@ class Debian(ConfiguredBase):
 
     def __init__(self, release: str, *, settings: BaseSettings) -> None:
         self._suite = suite_name(release)
+        self._has_release = False
         super().__init__(settings)
 
     @property
@@ -61,6 +63,7 @@ class Debian(ConfiguredBase):
         return tuple(tools)
 
     def ingredients(self) -> Ingredients:
+        self._require_release()
         return (
             ("kind", "debian"),
             ("suite", self._suite),
@@ -71,15 +74,34 @@ class Debian(ConfiguredBase):
             ("epoch", self._settings.epoch),
         )
 
+    def _require_release(self) -> None:
+        """Raise BaseError where the mirror has no release of that name. One that dibo knows is not asked for, and a
+        mirror that does not answer is left to mmdebstrap."""
+        if self._suite in (*releases.DEBIAN.values(), "sid") or self._settings.offline or self._has_release:
+            return
+        apt_sources = sources(self._suite, mirror=self._settings.mirror)
+        mirror = apt_sources.entries[0][0].rstrip("/") if apt_sources else _MIRROR
+        try:
+            http.get(f"{mirror}/dists/{self._suite}/Release", policy=self._settings.policy)
+        except BaseError as error:
+            if error.status == 404:
+                known = ", ".join(f"{code} ({number})" for number, code in releases.DEBIAN.items())
+                raise BaseError(
+                    f"the mirror {mirror} has no release {self._suite}",
+                    hint=f"releases of Debian are {known}; --mirror names another mirror",
+                ) from error
+        self._has_release = True
+
     def source(self) -> TarCommand:
-        self._check()
+        self.require_tools()
         environment = process.proxies()
         seconds = start_of(self._settings.epoch)
         if seconds is not None:
             environment["SOURCE_DATE_EPOCH"] = str(seconds)
         return TarCommand(argv=self._argv(), environment=tuple(sorted(environment.items())))
 
-    def _check(self) -> None:
+    def require_tools(self) -> None:
+        """Raise ToolMissing or BaseError for what this machine lacks to make the base."""
         for tool in self.tools:
             if process.find(tool) is None:
                 raise ToolMissing(

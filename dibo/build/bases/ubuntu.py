@@ -98,7 +98,8 @@ class Ubuntu(ConfiguredBase):
             f"no keyring to check Ubuntu's signatures with: {keyring} is missing",
             hint="on Ubuntu, and on Debian from trixie on: sudo apt-get install ubuntu-keyring\n"
             f"elsewhere: gpg --recv-keys {FINGERPRINT} && gpg --export {FINGERPRINT} > ubuntu.gpg,\n"
-            "then --keyring ubuntu.gpg or DIBO_UBUNTU_KEYRING=ubuntu.gpg (only that key will be believed)",
+            "then --keyring ubuntu.gpg or DIBO_UBUNTU_KEYRING=ubuntu.gpg (only that key will be believed);\n"
+            "or build Debian: --base debian (`dibo doctor --base debian` tries whether this machine can)",
         )
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from dibo.api import doctor
+from dibo.build.bases import debian
+from dibo.build.finding import Finding
+from dibo.errors import EngineError
+from dibo.settings.settings import Options, decide
+from dibo.system.report import Report
 from tests.support.programs import fake
 
 UNKNOWN = "echo \"qemu-img: Could not open 'driver=iscsi': Unknown driver 'iscsi'\" >&2; exit 1"
@@ -33,3 +39,36 @@ def test_qemu_s_iscsi_driver_is_tried(
     assert (finding.works, finding.needed) == (works, False)
     assert advice in finding.advice
     assert finding.title == "dibo boot-server, method iscsi: qemu-img"
+
+
+@pytest.mark.parametrize("keyring", [True, False])
+def test_another_base_is_named_where_it_works(
+    keyring: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("mmdebstrap", "newuidmap", "arch-test"):
+        fake(tmp_path, program, "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+    if keyring:
+        (tmp_path / "keyring").touch()
+    monkeypatch.setattr(debian, "KEYRING", tmp_path / "keyring")
+    settings = decide(
+        Options(keyring=str(tmp_path / "none")),
+        {"IMG_PATH": str(tmp_path / "cache")},
+        now=datetime.now(tz=UTC),
+        machine="x86_64",
+        home=tmp_path,
+    )
+    finding = list(doctor._base(settings, Report()))[-1]
+    assert not finding.works
+    assert ("--base debian works on this machine" in finding.advice) == keyring
+
+
+def test_what_cannot_be_built_is_named() -> None:
+    base = Finding(title="base ubuntu", works=False)
+    engine = Finding(title="buildah", works=False)
+    fine = Finding(title="cache", works=True)
+    with pytest.raises(EngineError, match="this machine cannot build the base ubuntu"):
+        doctor.require([fine, base])
+    with pytest.raises(EngineError, match="this machine cannot build yet"):
+        doctor.require([fine, base, engine])
+    doctor.require([fine])

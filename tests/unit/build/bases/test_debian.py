@@ -13,6 +13,7 @@ from dibo.build.bases.debian import Debian, suite_name
 from dibo.build.bases.mirror import Sources, deb822, one_line, sources
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, ToolMissing, UsageError
+from tests.support.servers.fake_web_server import FakeWebServer
 
 MIRROR = "http://mirror.example/debian"
 ONE_LINE = f"""\
@@ -203,3 +204,18 @@ def test_the_mirror_serves_the_build_and_goes(tmp_path: Path) -> None:
     subprocess.run(["sh", "-c", last], check=True)
     assert (apt / "sources.list").read_text() == own + security
     assert sorted(path.name for path in apt.iterdir()) == ["sources.list", "sources.list.d"]
+
+
+def test_a_release_that_the_mirror_does_not_have(settings: BaseSettings) -> None:
+    with FakeWebServer() as server:
+        server.site.files["/debian/dists/duke/Release"] = b"Suite: duke"
+        said = dataclasses.replace(settings, mirror=f"{server.url}/debian")
+        Debian("duke", settings=said).ingredients()
+        with pytest.raises(BaseError, match=f"the mirror {server.url}/debian has no release foo") as caught:
+            Debian("foo", settings=said).ingredients()
+        assert "trixie (13)" in caught.value.hint
+        asked = len(server.site.asked)
+        Debian("trixie", settings=said).ingredients()
+        Debian("foo", settings=dataclasses.replace(said, offline=True)).ingredients()
+        assert len(server.site.asked) == asked, "what dibo knows needs no network"
+    Debian("foo", settings=said).ingredients()  # nobody answers: mmdebstrap may have a proxy of its own
