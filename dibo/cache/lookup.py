@@ -203,7 +203,8 @@ class CacheRepository:
             name = self.name.tagged(entry.tag_of(key))
             signer = self.trust.verify(name, cached.digest, annotations={KEY_LABEL: key})
         except DiboError as error:
-            self.refused[key] = error.message
+            name = self.name.tagged(entry.tag_of(key))
+            self.refused[key] = error.message.replace(str(name), str(self.name))  # one text for one cause
             self.damaged |= {error.blob} - {""}
             self.replaceable.add(self.digests[key])
             self.trouble(error, "has an entry that cannot be used")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dibo.plan.keys import Document, difference
-from dibo.plan.plan import Plan
+from dibo.plan.plan import Plan, said_once
 from dibo.units import counted
 
 _MOST_LINES = 12
@@ -83,7 +83,7 @@ def describe(
     for reason in reasons:
         lines.append(f"{reason.key[:12]}  {reason.title}")
         if refused and reason.key in refused:
-            lines.append(f"    {refused[reason.key]}")
+            lines.append(f"    {said_once(refused[reason.key], lines)}")
             continue
         lines += [f"    {line}" for line in _reason_lines(reason, place_of)]
     kept = len(plan.keys) - len(reasons)

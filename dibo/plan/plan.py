@@ -6,7 +6,7 @@ lies below it is not even looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dibo.plan.base import Ingredients
@@ -93,6 +93,11 @@ def with_held(plan: Plan, held: Callable[[str], bool]) -> Plan:
     return replace(plan, resume=resume, base_held=resume > 0 or held(plan.base_key))
 
 
+def said_once(reason: str, lines: Sequence[str]) -> str:
+    """`reason`, or, where one of `lines` has said it, that it holds here as well."""
+    return "not used either, for the same reason" if any(line.endswith(reason) for line in lines) else reason
+
+
 def describe(
     plan: Plan, places: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
 ) -> str:
@@ -116,7 +121,7 @@ def describe(
         place = (places or {}).get(key) if state == "cached" else None
         lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  (in {place})" if place else ""))
         if state == "build" and refused and key in refused:
-            lines.append(f"{'':22}{refused[key]}")
+            lines.append(f"{'':22}{said_once(refused[key], lines)}")
     run = len(plan.to_run) + (not plan.base_held)
     lines += ["", f"{counted(len(rows), 'layer')}: {len(rows) - run} cached, {run} to build"]
     return "\n".join(lines)

@@ -38,6 +38,13 @@ def test_a_layer_that_is_there_and_not_used(flavours: Path, reason: str) -> None
     assert lines[-1] == "5 layers: 2 cached, 3 to build"
 
 
+def test_one_cause_is_said_once(flavours: Path) -> None:
+    keys = [planned.key for planned in plan_of(flavours, Cache(set())).steps]
+    lines = described(flavours, set(), dict.fromkeys(keys, "it is not signed"))
+    assert lines.count("    it is not signed") == 1
+    assert lines.count("    not used either, for the same reason") == len(keys) - 1
+
+
 def test_without_refusals_the_nearest_is_named(flavours: Path) -> None:
     first = plan_of(flavours, Cache(set())).steps[0].key
     lines = described(flavours, {first}, {})

@@ -90,3 +90,11 @@ def test_as_text_says_where_layers_are_and_why_some_are_not_used(flavours: Path)
     assert "unseen" not in "\n".join(lines)
     assert "elsewhere" not in "\n".join(lines)
     assert lines[-1] == "5 layers: 2 cached, 3 to build"
+
+
+def test_one_cause_is_said_once(flavours: Path) -> None:
+    plan = plan_of(flavours, Cache(set()))
+    reason = "registry.example/cache has it, and it is not used: registry.example/cache is not signed"
+    text = describe(plan, {}, dict.fromkeys(plan.keys, reason))
+    assert text.count(reason) == 1
+    assert text.count(" not used either, for the same reason\n") == len(plan.keys) - 1
