@@ -26,7 +26,7 @@ def show_plan(settings: Settings, report: Report, *, containerfile: Path | None)
         places, refused = session.places(job), session.refused(job)
         warnings = lint(job.plan.recipe.stack, settings.environment.get)
         document = plan_document(job.plan, places, refused) | {"warnings": list(warnings)}
-        return CommandAnswer(text=describe(job.plan, places, refused), document=document)
+        return CommandAnswer(text=describe(job.plan, session.notes(job), refused), document=document)
 
 
 def plan_document(plan: Plan, places: Mapping[str, str], refused: Mapping[str, str]) -> Document:

@@ -110,6 +110,22 @@ class Session:
 
         return caching.places(job.plan, self.caches, self.held)
 
+    def notes(self, job: spine.Job) -> Mapping[str, str]:
+        """Where each layer is, by key, for people; nothing without a cache in a registry."""
+        if self.caches is None:
+            return {}
+        from dibo.cache import session as caching
+
+        return caching.notes(job.plan, self.caches, self.held)
+
+    def only_here(self, job: spine.Job) -> tuple[str, ...]:
+        """Keys of layers that the engine's store has and no cache in a registry; nothing without such a cache."""
+        if self.caches is None:
+            return ()
+        from dibo.cache import session as caching
+
+        return caching.only_here(job.plan, self.caches, self.held)
+
     def refused(self, job: spine.Job) -> Mapping[str, str]:
         """Why layers that registries or the engine's store have are not used, by key."""
         reasons = {key: self.distrusted[key] for key in job.plan.keys if key in self.distrusted}

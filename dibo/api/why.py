@@ -48,7 +48,13 @@ def why(settings: Settings, report: Report) -> CommandAnswer:
             for reason in reasons
         ]
         return CommandAnswer(
-            text=explain.describe(job.plan, reasons, place_of=place.__getitem__, refused=refused),
+            text=explain.describe(
+                job.plan,
+                reasons,
+                place_of=place.__getitem__,
+                refused=refused,
+                only_here=len(session.only_here(job)),
+            ),
             document=new_document("why", layers=len(job.plan.keys), missing=missing),
         )
 

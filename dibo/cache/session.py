@@ -78,6 +78,33 @@ def places(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, s
     return registries
 
 
+def only_here(plan: Plan, caches: Caches, held: Mapping[str, float]) -> tuple[str, ...]:
+    """Keys of layers that are in the engine's store and in no registry that is read. None if a registry cannot be
+    read: what it has is unknown."""
+    reading = [remote for remote in caches.remotes if remote.reads]
+    if not reading or any(remote.off for remote in reading):
+        return ()
+    return tuple(
+        key for key in plan.keys if key in held and not any(key in remote.digests for remote in reading)
+    )
+
+
+def notes(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, str]:
+    """Where each layer is, by key, for people: here is the engine's store."""
+    reading = [remote for remote in caches.remotes if remote.reads]
+    missing = only_here(plan, caches, held)
+    text = {key: f"in {registry}" for key, registry in places(plan, caches, held).items()}
+    for key in held.keys() & set(plan.keys) if reading else ():
+        holder = next((remote for remote in reading if key in remote.digests), None)
+        if holder is not None:
+            text[key] = f"here and in {holder.name}"
+        elif key in missing:
+            text[key] = f"here, not in {' or '.join(str(remote.name) for remote in reading)}"
+        else:
+            text[key] = "here"
+    return text
+
+
 @contextlib.contextmanager
 def exchange(
     job: Job, caches: Caches, engine: Engine, held: dict[str, float], *, run: Run, report: Report

@@ -75,10 +75,13 @@ def describe(
     *,
     place_of: Callable[[str], str],
     refused: Mapping[str, str] | None = None,
+    only_here: int = 0,
 ) -> str:
-    """For people. `place_of` says in which place a kept layer is, `refused` why one that a registry has is not used."""
+    """For people. `place_of` says in which place a kept layer is, `refused` why one that a registry has is not used,
+    `only_here` how many layers the engine's store has and no registry."""
     if not reasons:
-        return f"nothing is missing: all {len(plan.keys)} layers are kept"
+        here = f"; only in the engine's store: {only_here}" if only_here else ""
+        return f"nothing is missing: all {len(plan.keys)} layers are kept{here}"
     lines = []
     for reason in reasons:
         lines.append(f"{reason.key[:12]}  {reason.title}")

@@ -99,10 +99,10 @@ def said_once(reason: str, lines: Sequence[str]) -> str:
 
 
 def describe(
-    plan: Plan, places: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
+    plan: Plan, notes: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
 ) -> str:
-    """The plan as a table for people: one line a layer, `cached` or `build`. `places` say which registry has a key that
-    is not in the engine's store, `refused` why a layer that a registry has is not used."""
+    """The plan as a table for people: one line a layer, `cached` or `build`. `notes` say where a cached
+    layer is, by key, `refused` why a layer that a registry has is not used."""
     lines = [
         f"stack         {' '.join(plan.recipe.stack.names)}",
         f"architecture  {plan.recipe.architecture}",
@@ -118,8 +118,8 @@ def describe(
         local = "  (local)" if planned.step.local else ""
         rows.append((planned.key, state, planned.step.title + local))
     for key, state, title in rows:
-        place = (places or {}).get(key) if state == "cached" else None
-        lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  (in {place})" if place else ""))
+        note = (notes or {}).get(key) if state == "cached" else None
+        lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  ({note})" if note else ""))
         if state == "build" and refused and key in refused:
             lines.append(f"{'':22}{said_once(refused[key], lines)}")
     run = len(plan.to_run) + (not plan.base_held)

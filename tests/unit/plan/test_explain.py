@@ -20,6 +20,13 @@ def described(directory: Path, held: set[str], refused: dict[str, str]) -> list[
     return explain.describe(plan, reasons, place_of=lambda _: "here", refused=refused).splitlines()
 
 
+def test_layers_that_no_registry_has_are_counted(flavours: Path) -> None:
+    plan = plan_of(flavours, Cache({plan_of(flavours, Cache(set())).image_key}))
+    text = explain.describe(plan, (), place_of=lambda _: "here", only_here=2)
+    assert text == "nothing is missing: all 5 layers are kept; only in the engine's store: 2"
+    assert explain.describe(plan, (), place_of=lambda _: "here").endswith("layers are kept")
+
+
 @pytest.mark.parametrize(
     "reason",
     [

@@ -82,9 +82,11 @@ def test_as_text_says_where_layers_are_and_why_some_are_not_used(flavours: Path)
     plan = plan_of(flavours, Cache({keys[0]}))
     reason = "registry.example/cache has it, and it is not used: registry.example/cache is not signed"
     lines = describe(
-        plan, {keys[0]: "registry.example/cache", keys[1]: "elsewhere"}, {keys[0]: "unseen", keys[1]: reason}
+        plan,
+        {keys[0]: "here, not in registry.example/cache", keys[1]: "elsewhere"},
+        {keys[0]: "unseen", keys[1]: reason},
     ).splitlines()
-    assert lines[5].endswith("  (in registry.example/cache)")
+    assert lines[5].endswith("  (here, not in registry.example/cache)")
     assert lines[6].startswith(f"{keys[1][:12]}  build ")
     assert lines[7] == " " * 22 + reason
     assert "unseen" not in "\n".join(lines)
