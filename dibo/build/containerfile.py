@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import textwrap
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from dibo.build.engines.image_names import LAYERS
 from dibo.errors import OutputError
 from dibo.flavours.loader import CatalogueEntry
 from dibo.flavours.model import Flavour
+from dibo.images.sources.containers_storage import as_typed
 from dibo.plan.base import OciImage, SquashFs, TarCommand, TarFile
 from dibo.system import process, resources
 from dibo.system.report import Report
@@ -49,7 +51,8 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
         )
     parts.append((resources.shared("containerfiles") / "end.containerfile").read_text())
     (target / "Containerfile").write_text("\n".join(parts))
-    report.say(f"wrote {target}/Containerfile; build it with: buildah build --layers {target}")
+    command = as_typed(f"buildah build --layers {shlex.quote(str(target))}")
+    report.say(f"wrote {target}/Containerfile; build it with: {command}")
 
 
 def _base(job: Job, held: Mapping[str, float], *, target: Path, report: Report) -> str:

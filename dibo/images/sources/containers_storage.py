@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from dibo.errors import CommandFailed, ImageError
+from dibo.errors import CommandFailed, ImageError, ToolMissing
 from dibo.images import documents
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.manifest import digest_of
@@ -153,6 +153,15 @@ def where_to_find() -> str:
     return f"STORAGE_DRIVER={engine_environment()['STORAGE_DRIVER']}"
 
 
+def as_typed(command: str) -> str:
+    """`command` of buildah or podman, as a user types it to see the images of dibo."""
+    try:
+        setting = where_to_find()
+    except (ToolMissing, CommandFailed):
+        setting = ""
+    return f"{setting} {command}".lstrip()
+
+
 def stored_diff_ids() -> frozenset[str]:
     """The diff_ids of all layers in the store; none where it is made in another way than dibo knows. Raises
     ToolMissing, CommandFailed."""
@@ -259,7 +268,7 @@ def _inspect(name: str, environment: Mapping[str, str], *, reference: str) -> Ma
     except CommandFailed as error:
         raise ImageError(
             f"buildah has no image {name}: {' '.join(error.tail[-1:])}",
-            hint=f"`buildah images` lists them; one in a registry is docker://{name}",
+            hint=f"`{as_typed('buildah images')}` lists them; one in a registry is docker://{name}",
         ) from error
     except ValueError:
         inspected = None

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dibo.images.sources import tarsplit
-from dibo.images.sources.containers_storage import Unknown, find_layers, read_records
+from dibo.images.sources.containers_storage import Unknown, as_typed, find_layers, read_records
 
 SHA = [f"sha256:{letter * 64}" for letter in "abc"]
 
@@ -69,6 +69,29 @@ def test_all_images_with_sizes_and_labels(tmp_path: Path) -> None:
     assert (nameless.names, dict(nameless.labels), nameless.layers[-1]) == ((), {"a": "b"}, ("l1", 10))
     assert (empty.layers, dict(empty.labels)) == ((), {})
     assert read_records(tmp_path / "nowhere", "overlay") == ()
+
+
+@pytest.mark.parametrize(
+    ("default", "typed"),
+    [("vfs", "STORAGE_DRIVER=overlay buildah images"), ("overlay", "buildah images")],
+)
+def test_a_command_as_the_user_types_it(
+    default: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A buildah that chooses another driver than dibo, as without fuse-overlayfs, and one that chooses the same."""
+    info = '{"store": {"GraphRoot": "/s", "GraphDriverName": "DRIVER"}}'
+    buildah = tmp_path / "buildah"
+    buildah.write_text(f"#!/bin/sh\necho '{info}' | sed s/DRIVER/${{STORAGE_DRIVER:-{default}}}/\n")
+    buildah.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in ("STORAGE_DRIVER", "CONTAINERS_STORAGE_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    if Path("/etc/containers/storage.conf").exists():
+        pytest.skip("the store is configured for all users of this machine")
+    assert as_typed("buildah images") == typed
+    monkeypatch.setenv("STORAGE_DRIVER", "vfs")
+    assert as_typed("buildah images") == "buildah images"
 
 
 def test_what_is_unknown(tmp_path: Path) -> None:
