@@ -11,15 +11,18 @@ from typing import Final, TypeVar
 
 MOST_LINKS: Final = 40
 """Links on one way, as in the kernel (MAXSYMLINKS)."""
-_MOST_STEPS: Final = 1 << 16
-"""Names on one way, those of links included."""
+MOST_LINK_BYTES: Final = 4096
+"""Of the targets of all links on one way together: PATH_MAX, which the kernel has for each of them."""
+FREE_NAMES: Final = 16
+"""Names in targets of links on one way that are not counted as work."""
 T = TypeVar("T")
 Trail = list[tuple[bytes, T]]
 """The names on the way and what they lead to, with no link among them; the root, without a name, is the first."""
 
 
 class TooManyLinks(Exception):
-    """The path leads through more links than the kernel follows, perhaps in a circle."""
+    """The path leads through more links than the kernel follows, perhaps in a circle, or through longer ones than
+    MOST_LINK_BYTES."""
 
 
 def split(path: str | bytes) -> list[bytes]:
@@ -29,20 +32,24 @@ def split(path: str | bytes) -> list[bytes]:
 
 
 def follow(
-    root: T, names: Iterable[bytes], lookup: Callable[[Trail[T], bytes], T | bytes | None]
+    root: T,
+    names: Iterable[bytes],
+    lookup: Callable[[Trail[T], bytes], T | bytes | None],
+    spend: Callable[[int], None] | None = None,
 ) -> Trail[T] | None:
     """The way that `names` lead, None where they lead nowhere.
 
     `lookup` is told the way so far and the next name, never `..`, which ends at the root. It answers with what the name
-    leads to, with the target of a link as bytes, or with None. Raises TooManyLinks, and what `lookup` raises.
+    leads to, with the target of a link as bytes, or with None. `spend` is told how many names links add beyond
+    FREE_NAMES, before they are walked: one who follows many ways can bound their sum. Raises TooManyLinks, and what
+    `lookup` and `spend` raise.
     """
     trail: Trail[T] = [(b"", root)]
     todo = [name for name in names if name not in (b"", b".")]
     todo.reverse()
-    links = steps = 0
+    links = link_bytes = link_names = 0
     while todo:
         name = todo.pop()
-        steps += 1
         if name == b"..":
             if len(trail) > 1:
                 trail.pop()
@@ -54,11 +61,16 @@ def follow(
             trail.append((name, target))
             continue
         links += 1
-        if links > MOST_LINKS or steps > _MOST_STEPS:
+        link_bytes += len(target)
+        if links > MOST_LINKS or link_bytes > MOST_LINK_BYTES:
             raise TooManyLinks
+        added = split(target)
+        link_names += len(added)
+        if spend is not None and link_names > FREE_NAMES:
+            spend(min(len(added), link_names - FREE_NAMES))
         if target.startswith(b"/"):
             del trail[1:]
-        todo.extend(reversed(split(target)))
+        todo.extend(reversed(added))
     return trail
 
 

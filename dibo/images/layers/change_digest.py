@@ -53,13 +53,13 @@ class Ledger:
     def close(self, layer: LayerTree, below: Node) -> None:
         """The layer is read; `below` is the tree of all below it, which it has not changed yet."""
         digest = hashlib.sha256()
-        for line in sorted(self._lines(layer.root, below), key=lambda line: (line[0], line[1])):
+        for line in sorted(self._lines(layer, below), key=lambda line: (line[0], line[1])):
             digest.update(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
         self.digests.append(f"sha256:{digest.hexdigest()}")
 
-    def _lines(self, top: LayerDirectory, below: Node) -> Iterator[Line]:
+    def _lines(self, layer: LayerTree, below: Node) -> Iterator[Line]:
         paths: dict[Node, list[bytes]] = {}
-        todo: list[tuple[LayerDirectory, bytes, Node | None, bool]] = [(top, b"", below, False)]
+        todo: list[tuple[LayerDirectory, bytes, Node | None, bool]] = [(layer.root, b"", below, False)]
         while todo:
             upper, prefix, lower, hidden = todo.pop()
             under = (lower.children if lower is not None else None) or {}
@@ -75,7 +75,7 @@ class Ledger:
                 if isinstance(node, LayerDirectory):
                     yield from self._directory(node, path, was)
                     if node.implied and was is not None and stat.S_ISLNK(was.mode):
-                        was = find(below, path.split(b"/"))
+                        was = find(below, path.split(b"/"), layer.work)
                     if was is not None and was.children is None:
                         was = None
                     todo.append((node, path + b"/", was, hidden or name in (upper.whiteouts or ())))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 
-from dibo.formats.paths import MOST_LINKS, TooManyLinks, Trail, follow
+from dibo.formats.paths import MOST_LINK_BYTES, MOST_LINKS, TooManyLinks, Trail, follow
 from dibo.images.layers.layer_tree import HIDDEN, LayerDirectory, LayerTree, Link, Mask, find
 from dibo.images.layers.tar_header import Malformed
 from dibo.tree.node import Node
@@ -46,13 +46,14 @@ def cover(mask: Mask, directory: LayerDirectory) -> None:
 class _Stacking:
     def __init__(self, root: Node, layer: LayerTree) -> None:
         self._root = root
+        self._work = layer.work
         self._targets = {link: self._target(link) for link in layer.links}
         self._waiting: list[tuple[Node, bytes, Link]] = []
         self._through_links: list[tuple[LayerDirectory, _Path]] = []
 
     def _target(self, link: Link) -> Node | None:
         """What lower layers have for it, before this one changes anything."""
-        node = find(self._root, link.path)
+        node = find(self._root, link.path, self._work)
         if node is not None and node.children is not None:
             raise Malformed(f"a hard link points to {b'/'.join(link.path)!r}, which is a directory")
         return node
@@ -143,17 +144,18 @@ class _Stacking:
             return node
 
         try:
-            trail = follow(self._root, path, enter)
+            trail = follow(self._root, path, enter, self._work.spend)
         except TooManyLinks:
             raise Malformed(
-                f"{b'/'.join(path)!r} leads through more than {MOST_LINKS} symlinks of lower layers"
+                f"{b'/'.join(path)!r} leads through more than {MOST_LINKS} symlinks, "
+                f"or {MOST_LINK_BYTES} bytes of them, of lower layers"
             ) from None
         return None if trail is None else (trail[-1][1], tuple(name for name, _ in trail[1:]))
 
     def finish_links(self) -> None:
         """Hard links to nothing below: what this layer has by now, by a later entry, will do."""
         for directory, name, link in self._waiting:
-            target = find(self._root, link.path)
+            target = find(self._root, link.path, self._work)
             if target is None or target.children is not None:
                 raise Malformed(
                     f"a hard link points to {b'/'.join(link.path)!r}, which is in neither this layer nor a lower one"

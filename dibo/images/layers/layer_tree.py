@@ -15,7 +15,7 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
-from dibo.formats.paths import MOST_LINKS, TooManyLinks, Trail, follow
+from dibo.formats.paths import MOST_LINK_BYTES, MOST_LINKS, TooManyLinks, Trail, follow
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.tar_header import Malformed
 from dibo.tree.node import Node
@@ -97,10 +97,27 @@ def parts_of(path: bytes) -> tuple[bytes, ...]:
     return tuple(cleaned)
 
 
+class LinkWork:
+    """Bounds what symlinks cost on the ways of all entries of an image together."""
+
+    __slots__ = ("_left", "_limit")
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = self._limit = limits.link_names
+
+    def spend(self, names: int) -> None:
+        """Links add so many names to a way. Raises Malformed."""
+        self._left -= names
+        if self._left < 0:
+            raise Malformed(
+                f"symlinks on the ways of all entries so far add more than {self._limit} names to them"
+            )
+
+
 class LayerTree:
     """The tree of the layer at hand. Raises Malformed."""
 
-    def __init__(self, mask: Mask | None, limits: Limits) -> None:
+    def __init__(self, mask: Mask | None, limits: Limits, work: LinkWork) -> None:
         self.root = LayerDirectory()
         self.links: list[Link] = []
         self.hiding: dict[LayerDirectory, bytes] = {}
@@ -109,11 +126,14 @@ class LayerTree:
         """What aufs keeps beside the tree, by path: in no tree, but hard links may point to it."""
         self.goes_up = False
         """Whether a name or a hard link has a `..`."""
+        self.work = work
         self._limits = limits
         self._mask = mask
         self._places: dict[bytes, Place] = {}
 
     def _parts(self, path: bytes) -> tuple[bytes, ...]:
+        if len(path) > self._limits.path_bytes:
+            raise Malformed(f"its path, or what it links to, is longer than {self._limits.path_bytes} bytes")
         self.goes_up = self.goes_up or b".." in path.split(b"/")
         return parts_of(path)
 
@@ -167,9 +187,11 @@ class LayerTree:
             return Place(node, _below(here.mask, part), here.prefix + part + b"/")
 
         try:
-            trail = follow(Place(self.root, self._mask, b""), parts, enter)
+            trail = follow(Place(self.root, self._mask, b""), parts, enter, self.work.spend)
         except TooManyLinks:
-            raise Malformed(f"more than {MOST_LINKS} symlinks are on its way") from None
+            raise Malformed(
+                f"more than {MOST_LINKS} symlinks, or {MOST_LINK_BYTES} bytes of them, are on its way"
+            ) from None
         assert trail is not None, "what is missing was made"
         return trail[-1][1]
 
@@ -222,7 +244,7 @@ class LayerTree:
         parts = self._parts(target)
         if not parts:
             raise Malformed("it is a hard link to the root")
-        node = self.aufs.get(b"/".join(parts)) or find(self.root, parts)
+        node = self.aufs.get(b"/".join(parts)) or find(self.root, parts, self.work)
         if node is None or (isinstance(node, LayerDirectory) and node.ghost):
             node = Link(parts)
             self.links.append(node)
@@ -231,10 +253,11 @@ class LayerTree:
         self.put(place, name, node)
 
 
-def find(root: Node, parts: Sequence[bytes]) -> Node | None:
-    """What `parts` lead to in a tree, symlinks followed but for the last part. None where they lead nowhere."""
+def find(root: Node, parts: Sequence[bytes], work: LinkWork) -> Node | None:
+    """What `parts` lead to in a tree, symlinks followed but for the last part. None where they lead nowhere.
+    Raises Malformed where links cost too much."""
     try:
-        trail = follow(root, parts[:-1], lookup)
+        trail = follow(root, parts[:-1], lookup, work.spend)
     except TooManyLinks:
         return None
     return (trail[-1][1].children or {}).get(parts[-1]) if trail is not None else None

@@ -44,6 +44,9 @@ class Limits:
     """NAME_MAX."""
     path_bytes: int = 4096
     """PATH_MAX. Where links lead counts, too."""
+    link_names: int = 1_000_000
+    """Names that targets of symlinks add to the ways of all entries together, beyond the first 16 of each way
+    (dibo.formats.paths.FREE_NAMES): some µs each."""
     depth: int = 256
     """Directories in each other."""
     kept_bytes: int = 64 * MIB

@@ -24,7 +24,7 @@ from dibo.images.layers import xattrs
 from dibo.images.layers.change_digest import Ledger, copy
 from dibo.images.layers.flatten import cover, stack
 from dibo.images.layers.in_memory_files import Keep, Kept
-from dibo.images.layers.layer_tree import AUFS, OPAQUE, WHITEOUT, LayerTree, Mask
+from dibo.images.layers.layer_tree import AUFS, OPAQUE, WHITEOUT, LayerTree, LinkWork, Mask
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.split_by_mount import Divided, Skipped
 from dibo.images.layers.stream import Buffers, CountedStream, Stream
@@ -122,6 +122,7 @@ class _Loading:
         self._progress = options.progress
         self._buffers = Buffers()
         self._mask: Mask | None = None
+        self._work = LinkWork(options.limits)
         self._wanted: set[bytes] = set()
         """Paths that hard links of higher layers point to."""
         self._written: list[Node] = []
@@ -142,9 +143,9 @@ class _Loading:
                 self._wanted.update(b"/".join(link.path) for link in tree.links)
         root = Node(stat.S_IFDIR | 0o755)
         for layer, tree in zip(self._layers, reversed(trees), strict=True):
-            if self._ledger is not None:
-                self._ledger.close(tree, root)
             try:
+                if self._ledger is not None:
+                    self._ledger.close(tree, root)
                 stack(root, tree)
             except Malformed as error:
                 raise LayerError(f"layer {_name(layer)}: {error}") from error
@@ -164,7 +165,7 @@ class _Loading:
         )
 
     def _read(self, index: int) -> LayerTree:
-        tree = LayerTree(self._mask, self._limits)
+        tree = LayerTree(self._mask, self._limits, self._work)
         with self._open(index) as stream:
             chunks = CountedStream(stream, self._stored_bytes, self._progress)
             archive = Archive(chunks, self._limits)

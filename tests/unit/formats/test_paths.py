@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from dibo.formats.paths import MOST_LINKS, TooManyLinks, Trail, find, follow, split
+from dibo.formats.paths import (
+    FREE_NAMES,
+    MOST_LINK_BYTES,
+    MOST_LINKS,
+    TooManyLinks,
+    Trail,
+    find,
+    follow,
+    split,
+)
 
 Tree = dict[str, Any]
 
@@ -57,3 +66,29 @@ def test_circles(path: str) -> None:
     with pytest.raises(TooManyLinks):
         follow(TREE, split(path), lookup)
     assert find(TREE, path, lookup) is None
+
+
+def test_long_links_add_up() -> None:
+    """Lookups are counted: forty links of 4096 bytes each led by 65,000 names."""
+    asked = []
+    half = "etc/../" * (MOST_LINK_BYTES // 14)
+    tree: Tree = {"etc": {}, "one": f"{half}etc", "two": f"{half}one", "three": f"{half}two"}
+
+    def counted(trail: Trail[Any], name: bytes) -> Any:
+        asked.append(name)
+        return lookup(trail, name)
+
+    assert follow(tree, split("one"), counted) is not None
+    with pytest.raises(TooManyLinks):
+        follow(tree, split("three"), counted)
+    assert len(asked) < MOST_LINK_BYTES
+
+
+def test_names_of_links_are_told_but_for_a_few() -> None:
+    spent: list[int] = []
+    tree: Tree = {"a": {}, "few": "a/../" * (FREE_NAMES // 2), "more": "few/../" * 2 + "a", "plain": {}}
+    follow(tree, split("few"), lookup, spent.append)
+    follow(tree, split("plain"), lookup, spent.append)
+    assert spent == []
+    follow(tree, split("more"), lookup, spent.append)
+    assert sum(spent) == 5 + 2 * FREE_NAMES - FREE_NAMES

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dibo.errors import LayerError
+from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import load
 from dibo.tree.node import Node
 from tests.support.images.tar_layers import (
@@ -20,6 +21,7 @@ from tests.support.images.tar_layers import (
     layer,
     listing,
     load_parts,
+    long,
     symlink,
 )
 
@@ -250,6 +252,45 @@ def test_refused(stack: tuple[tuple[bytes, ...], ...], words: str) -> None:
     with pytest.raises(LayerError, match=words) as caught:
         load_parts(*stack)
     assert "sha256:" in caught.value.message
+
+
+WAY = (D(b"a"), D(b"t"), F(b"t/f", b"1"), S(b"s", b"a/../" * 19 + b"t"))
+"""`s` leads to `t` by 39 names."""
+COSTLY: dict[str, tuple[tuple[bytes, ...], ...]] = {
+    "parents": ((*WAY, *(F(b"s/%d/f" % number, b"1") for number in range(32))),),
+    "parents that are changed in turn": (
+        (*WAY, *(part for number in range(32) for part in (S(b"l", b"s"), F(b"l/%d" % number, b"1")))),
+    ),
+    "implied directories": (
+        tuple(S(b"l%d" % number, b"a/../" * 19 + b"t") for number in range(32)),
+        tuple(F(b"l%d/f" % number, b"1") for number in range(32)),
+    ),
+    "whiteouts": (
+        tuple(S(b"l%d" % number, b"a/../" * 19 + b"t") for number in range(32)),
+        tuple(wh(b"l%d/.wh.f" % number) for number in range(32)),
+    ),
+    "hard links": ((*WAY, *(H(b"h%d" % number, b"s/f") for number in range(32))),),
+    "hard links to a lower layer": (WAY, tuple(H(b"h%d" % number, b"s/f") for number in range(32))),
+}
+
+
+@pytest.mark.parametrize("stack", COSTLY.values(), ids=COSTLY)
+def test_what_symlinks_cost_together_is_bounded(stack: tuple[tuple[bytes, ...], ...]) -> None:
+    load_parts(*stack)
+    with pytest.raises(LayerError, match="add more than 600 names"):
+        load_parts(*stack, limits=Limits(link_names=600))
+
+
+def test_few_names_of_symlinks_are_free() -> None:
+    files = (F(b"lib/%d/f" % number, b"1") for number in range(32))
+    load_parts((S(b"lib", b"usr/share/../lib"), *files), limits=Limits(link_names=0))
+
+
+def test_paths_that_no_kernel_takes() -> None:
+    way = b"a/../" * 1000
+    for part in (long(b"L", way + b"f") + F(b"f", b"1"), long(b"K", way + b"f") + H(b"h", b"f")):
+        with pytest.raises(LayerError, match="longer than 4096 bytes"):
+            load_parts((F(b"f", b"1"), part))
 
 
 def test_a_hidden_file_is_not_written() -> None:
