@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -28,11 +29,15 @@ _SOON: Final = 0.002
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Within `interruptible`, in the main thread: let a signal that comes meanwhile count at the end.
+    """Within `interruptible`: let a signal that comes meanwhile count at the end. Within itself, the outer one counts.
+    Other threads than the main one are never interrupted.
 
     Blocking signals in this thread would not do: the kernel gives them to another, and Python calls the handler here.
     """
     global _held_back
+    if _held_back is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
     held_back = _held_back = []
     try:
         yield
@@ -83,7 +88,11 @@ def _is_delicate(frame: FrameType | None) -> bool:
     """Whether an exception raised here could leave a lock taken. Where these modules wait, it cannot: there they give
     back what they hold, and are written to be interrupted (threading.Condition.wait, Thread.join).
     """
-    if frame is None or frame.f_globals.get("__name__") not in _DELICATE:
+    if frame is None:
+        return False
+    if frame.f_code is uninterrupted.__wrapped__.__code__:  # type: ignore[attr-defined]
+        return True  # it is about to hold back signals, or was
+    if frame.f_globals.get("__name__") not in _DELICATE:
         return False
     name = frame.f_code.co_name
     waits_here = name in ("join", "_wait_for_tstate_lock") or (name == "wait" and "gotit" in frame.f_locals)

@@ -40,6 +40,7 @@ from typing import IO, Final
 
 from dibo.errors import DiboError, OutputError
 from dibo.system import disk_space, process
+from dibo.system.signals import uninterrupted
 
 _PRIVATE: Final = 0o700
 _IN_MEMORY: Final = ("tmpfs", "ramfs")
@@ -109,8 +110,9 @@ class Workspace:
                 os.environ["DIBO_RUN"] = identity
                 yield run
             finally:
-                if not run.left:
-                    _remove(directory)
+                with uninterrupted():
+                    if run.finish() and not run.left:
+                        _remove(directory)
 
     def _begin(self, directory: Path, sweepers: Mapping[str, Sweeper]) -> IO[str]:
         """Make a run's directory; its lock, held."""
@@ -151,6 +153,11 @@ class Run:
     def leave_to_next(self) -> None:
         """Something that the journal names could not be removed now."""
         self.left = True
+
+    def finish(self) -> bool:
+        """Remove the files and trees that were not removed where they were used; whether all of them are gone."""
+        undone = [_undo(kind, value, {}) for kind, value in _journal(self.directory)]
+        return all(undone)
 
     def subdirectory(self, name: str) -> Path:
         """A new empty directory that goes with the run."""
@@ -267,11 +274,12 @@ def memory_directory() -> Path:
 
 def _undo(kind: str, value: str, sweepers: Mapping[str, Sweeper]) -> bool:
     """Remove something that a journal names; whether that is done."""
-    if kind == "file":
-        Path(value).unlink(missing_ok=True)
-    elif kind == "tree":
-        _remove(Path(value))
-    elif kind in sweepers:
+    if kind in ("file", "tree"):
+        path = Path(value)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True) if kind == "file" else _remove(path)
+        return not os.path.lexists(path)
+    if kind in sweepers:
         try:
             sweepers[kind](value)
         except DiboError:
@@ -381,7 +389,8 @@ def _unusable(root: Path, error: OSError) -> OutputError:
 
 def _remove(directory: Path) -> None:
     """Remove a tree, also when parts of it belong to subordinate ids, which only a user namespace may touch."""
-    shutil.rmtree(directory, ignore_errors=True)
-    if directory.exists():
-        with contextlib.suppress(DiboError):
-            process.run(["buildah", "unshare", "rm", "-rf", "--", str(directory)])
+    with uninterrupted():
+        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():
+            with contextlib.suppress(DiboError):
+                process.run(["buildah", "unshare", "rm", "-rf", "--", str(directory)])

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import signal
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -99,6 +100,55 @@ def test_what_must_not_be_half_done_is_done() -> None:
             TERM()
             done.append("whole")
         done.append("after")
+    assert done == ["whole"]
+
+
+def test_one_within_another_does_not_end_it() -> None:
+    done: list[str] = []
+    with pytest.raises(Interrupted), interruptible():
+        with uninterrupted():
+            with uninterrupted():
+                pass
+            TERM()
+            done.append("whole")
+        done.append("after")
+    assert done == ["whole"]
+
+
+def test_another_thread_does_not_hold_back_signals() -> None:
+    def hold(entered: threading.Event) -> None:
+        with uninterrupted():
+            entered.set()
+            leave.wait()
+
+    leave, entered = threading.Event(), threading.Event()
+    thread = threading.Thread(target=hold, args=[entered])
+    thread.start()
+    entered.wait()
+    done: list[str] = []
+    with pytest.raises(Interrupted), interruptible():
+        TERM()
+        done.append("after")
+    leave.set()
+    thread.join()
+    assert done == []
+
+
+def test_a_signal_just_before_signals_are_held_back() -> None:
+    """It comes in the frame that is about to do so: what is within is done, and it counts then."""
+    done: list[str] = []
+    code = uninterrupted.__wrapped__.__code__  # type: ignore[attr-defined]
+
+    def trace(frame: types.FrameType, event: str, argument: object) -> None:
+        if frame.f_code is code and event == "call":
+            sys.settrace(None)
+            cast(Any, signal.getsignal(signal.SIGTERM))(signal.SIGTERM, frame)
+
+    with pytest.raises(Interrupted), interruptible():
+        sys.settrace(trace)
+        with uninterrupted():
+            done.append("whole")
+        threading.Event().wait(5)
     assert done == ["whole"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import Interrupted, OutputError
+from dibo.system.signals import interruptible
 from dibo.system.workspace import Workspace
 from tests.unit.system.test_process import alive, read_pid
 
@@ -301,3 +303,64 @@ def test_the_cache_is_for_its_user_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert modes == dict.fromkeys(("cache", "bases", "keys", "logs", "runs"), 0o700)
+
+
+def test_a_signal_while_secrets_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove, memory = shutil.rmtree, tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr("dibo.system.workspace.memory_directory", lambda: memory)
+
+    def interrupted(directory: Path, *, ignore_errors: bool) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        remove(directory, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr("shutil.rmtree", interrupted)
+    workspace = Workspace(tmp_path / "cache")
+    after: list[str] = []
+    with pytest.raises(Interrupted) as caught, interruptible(), workspace.run() as run:
+        with run.in_memory() as directory:
+            (directory / "token").write_text("secret")
+        after.append("the signal did not count")
+    assert caught.value.signum == signal.SIGTERM
+    assert [*memory.iterdir(), *(workspace.root / "runs").iterdir(), *after] == []
+
+
+def test_a_signal_before_secrets_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its place does not remove, the end of the run does."""
+    workspace_module, memory = sys.modules["dibo.system.workspace"], tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(workspace_module, "memory_directory", lambda: memory)
+    remove = workspace_module._remove
+
+    def interrupted(directory: Path) -> None:
+        monkeypatch.setattr(workspace_module, "_remove", remove)
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(workspace_module, "_remove", interrupted)
+    workspace = Workspace(tmp_path / "cache")
+    with pytest.raises(Interrupted), workspace.run() as run, run.in_memory() as directory:
+        (directory / "token").write_text("secret")
+    assert [*memory.iterdir(), *(workspace.root / "runs").iterdir()] == []
+
+
+def test_what_cannot_be_removed_is_left_to_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr("dibo.system.workspace.memory_directory", lambda: memory)
+    workspace = Workspace(tmp_path / "cache")
+    remove = sys.modules["dibo.system.workspace"]._remove
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "dibo.system.workspace._remove", lambda path: None if path.parent == memory else remove(path)
+        )
+        with workspace.run() as run, run.in_memory() as directory:
+            (directory / "token").write_text("secret")
+        with workspace.run() as other:
+            assert (workspace.root / "runs" / run.identity / "journal").exists()
+    assert directory.exists()
+    with workspace.run():
+        assert not directory.exists()
+    assert other.identity != run.identity
+    assert list((workspace.root / "runs").iterdir()) == []
