@@ -40,6 +40,9 @@ class Limits:
     """Records of global PAX headers: each of them costs time at each entry."""
     xattr_bytes: int = 64 * KIB
     """Names and values of one entry; the kernel's own limit of one value (XATTR_SIZE_MAX)."""
+    held_bytes: int = 256 * MIB
+    """Extended attributes, with 128 bytes for each, and targets of symlinks of all entries together: they are in
+    memory, and in each artefact. What a global header says counts at each entry that has it."""
     name_bytes: int = 255
     """NAME_MAX."""
     path_bytes: int = 4096

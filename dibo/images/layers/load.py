@@ -41,6 +41,8 @@ _TYPES: Final = {
     b"4": stat.S_IFBLK,
     b"6": stat.S_IFIFO,
 }
+_ATTRIBUTE: Final = 128
+"""Bytes that an extended attribute takes in memory, beside its name and its value."""
 _TURN: Final = 0.0005
 _SECOND: Final = 1_000_000_000
 _MAJORS: Final = 1 << 12
@@ -127,6 +129,7 @@ class _Loading:
         """Paths that hard links of higher layers point to."""
         self._written: list[Node] = []
         self._entries = 0
+        self._held_bytes = 0
         self._plain_bytes = 0
         self._stored_bytes = 0
         self._warnings: dict[str, None] = {}
@@ -256,6 +259,7 @@ class _Loading:
         elif kind == b"2":
             if not 0 < len(entry.link) < self._limits.path_bytes:
                 raise Malformed(f"it is a symlink to a path of {len(entry.link)} bytes")
+            self._hold(len(entry.link))
             node.target = entry.link
         elif kind != b"6":
             major, minor = entry.device
@@ -270,9 +274,18 @@ class _Loading:
         if entry.records:
             attributes = xattrs.from_records(entry.records, self._dropped) or {}
             node.mode = xattrs.settle_acl(node.mode, attributes)
-            if sum(map(len, attributes)) + sum(map(len, attributes.values())) > self._limits.xattr_bytes:
+            size = sum(map(len, attributes)) + sum(map(len, attributes.values()))
+            if size > self._limits.xattr_bytes:
                 raise Malformed(f"its extended attributes are larger than {self._limits.xattr_bytes} bytes")
+            self._hold(size + _ATTRIBUTE * len(attributes))
             node.xattrs = attributes or None
+
+    def _hold(self, size: int) -> None:
+        self._held_bytes += size
+        if self._held_bytes > (limit := self._limits.held_bytes):
+            raise Malformed(
+                f"the image has more than {limit} bytes of extended attributes and targets of symlinks"
+            )
 
     def _copy(
         self,

@@ -538,6 +538,25 @@ def test_global_headers_take_no_memory_for_what_nobody_reads() -> None:
     refused("more than 4 entries", *[big] * 4, file(b"a"), limits=Limits(entries=4))
 
 
+def test_what_entries_hold_in_memory_together_is_bounded() -> None:
+    limits = Limits(held_bytes=64 * KIB)
+    attribute = (b"SCHILY.xattr.user.a", b"x" * KIB)
+    files = [file(b"%d" % number) for number in range(64)]
+    words = "more than 65536 bytes of extended attributes and targets of symlinks"
+    many = pax(*((b"SCHILY.xattr.user.%d" % number, b"v") for number in range(100)), kind=b"g")
+    links = [symlink(b"%d" % number, b"t" * 100) for number in range(660)]
+    for parts in (
+        [pax(attribute, kind=b"g"), *files],
+        [pax(attribute) + part for part in files],
+        [many, *files],
+        links,
+    ):
+        load_parts(parts)
+        with pytest.raises(LayerError, match=words):
+            load_parts(parts, limits=limits)
+    load_parts(files, links[:64], limits=limits)
+
+
 def test_a_global_header_costs_nothing_at_each_entry() -> None:
     """90,000 keywords that mean nothing are forgotten; those that do are few."""
     useless = pax(*((b"k%d" % n, b"v") for n in range(90_000)), kind=b"g")
