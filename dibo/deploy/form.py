@@ -9,7 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from dibo.deploy.machines import IQN
 
@@ -89,7 +89,19 @@ def parse_form(body: bytes) -> Form:
 def normal_address(text: str) -> str:
     """An address in its usual form; an IPv4 address in IPv6 clothes as the former. Raises ValueError."""
     address = ipaddress.ip_address(text)
+    if (
+        re.fullmatch(r"[0-9A-Za-z:.%_-]+", text) is None
+    ):  # a zone, after the `%`, may be anything for ipaddress
+        raise ValueError("the zone of the address is no name of an interface")
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def parse_url(text: str) -> SplitResult | None:
+    """The URL of a request, None where it is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 def _address(text: str) -> str:

@@ -29,10 +29,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from dibo.deploy import ipxe, notify
-from dibo.deploy.form import BadForm, Form, normal_address, parse_form
+from dibo.deploy.form import BadForm, Form, normal_address, parse_form, parse_url
 from dibo.deploy.http_server import ConnectionLimits, Handler, Listener
 from dibo.deploy.iscsi import Cancelled, IscsiTarget, IscsiWriter, check_digest, driver_problem, probe
 from dibo.deploy.machines import Machine, MachinePlace
@@ -373,7 +373,8 @@ class _Handler(Handler):
 
     def do_GET(self) -> None:
         self.heard()
-        url = urlsplit(self.path)
+        if (url := parse_url(self.path)) is None:
+            return self.answer(400, "the request names no URL")
         match url.path:
             case "/machines" if not self.has_token(self.server.token):
                 return self.answer(401, "the listing needs the server's token: Authorization: Bearer TOKEN")
@@ -381,11 +382,10 @@ class _Handler(Handler):
                 text = json.dumps({"machines": self.server.boot_server.documents()}, indent=1)
                 return self.answer(200, text, kind="application/json")
             case "/boot.ipxe":
-                mac = parse_qs(url.query).get("mac")
                 # The address that the machine reaches this server by is that of its request: it may be translated.
                 host = ipxe.host_of(self.headers.get("Host", "")) or normal_address(self.own_address())
                 try:
-                    if not mac:
+                    if not (mac := parse_qs(url.query).get("mac")):
                         return self.answer(200, ipxe.ASK)
                     peer = normal_address(self.client_address[0])
                     return self.answer(200, self.server.boot_server.script(mac[0], host=host, peer=peer))

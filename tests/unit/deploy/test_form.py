@@ -52,6 +52,8 @@ def test_what_is_missing_is_named(missing: str) -> None:
         b"",
         b"\xff=1",
         b"i=7&k=x&a=localhost&n=iqn.x",
+        b"i=7&k=x&a=fe80::1%2525x%0a&n=iqn.x",
+        b"i=7&k=x&a=fe80::1%25x%0a&n=iqn.x",
         b"i=7&k=x&a=192.0.2.7&n=",
         b"i=7&k=x&a=192.0.2.7&n=a,file.filename=/etc/passwd",
         b"i=7&k=x&a=192.0.2.7&n=iqn.x&p=0",

@@ -168,6 +168,7 @@ def test_scripts_for_machines(server: BootServer, lab: Lab) -> None:
         in ask(server, "GET", "/boot.ipxe?mac=52:54:00:00:00:00")[1]
     )
     assert ask(server, "GET", "/boot.ipxe?mac=52:54:00:00:00:00%0Ashell")[0] == 400
+    assert ask(server, "GET", "HTTP://[")[0] == 400
     common = {"i": "8", "k": f"{KEY}8", "a": "127.0.0.1"}
     assert post(server, **common, s="done")[0] == 200
     body = ask(server, "GET", "/boot.ipxe?mac=52-54-00-12-34-57")[1]
