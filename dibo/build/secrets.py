@@ -31,7 +31,13 @@ from dibo.system.workspace import Run
 MASK: Final = "****"
 _LARGEST: Final = 1 << 20
 _SHORTEST_LINE: Final = 4
-_BASE64_LINE: Final = 76  # base64(1) and MIME (RFC 2045, 6.8)
+_LINE_WIDTHS: Final = (64, 76)  # of PEM (RFC 7468, 2); of base64(1) and MIME (RFC 2045, 6.8)
+_FRAGMENT: Final = 12
+_PROBE: Final = 8
+_SHORTEST_INSIDE: Final = 6
+_LETTER: Final = "[A-Za-z0-9+/_-]"
+_WORD: Final = re.compile(rf"{_LETTER}{{{_PROBE},}}={{0,2}}")
+_OF_URL: Final = str.maketrans("-_", "+/")
 _REVISION_KEY: Final = "revision-key"
 
 
@@ -128,26 +134,75 @@ def _write(path: Path, value: bytes) -> None:
 
 
 def make_mask(values: Iterable[bytes]) -> Callable[[str], str]:
-    """What replaces secrets in a line of output: the values, their longer lines, both in base64 and as in a URL."""
-    patterns = {pattern for value in values for pattern in _patterns(value)}
+    """What replaces secrets in a line of output: the values, their longer lines, both as in a URL, and words of base64
+    in which _FRAGMENT characters stand for a part of a value, whatever is before it and however long lines are."""
+    known = set(values)
+    patterns = {pattern for value in known for pattern in _patterns(value)}
     if not patterns:
         return str
     pattern = re.compile("|".join(sorted(patterns, key=len, reverse=True)))
-    return lambda line: pattern.sub(MASK, line)
+    probes = frozenset(probe for value in known for probe in _probes(value))
+
+    def mask(line: str) -> str:
+        spans = [match.span() for match in pattern.finditer(line)]
+        spans += [match.span() for match in _WORD.finditer(line) if _holds_any(match[0], probes)]
+        return _replace(line, spans)
+
+    return mask
+
+
+def _replace(line: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The line with MASK for each span; spans that overlap become one."""
+    parts, end = [], 0
+    for start, stop in sorted(spans):
+        if start >= end:
+            parts += [line[end:start], MASK]
+        end = max(end, stop)
+    return "".join([*parts, line[end:]])
 
 
 def _patterns(value: bytes) -> Iterator[str]:
-    """Regular expressions for the forms in which a value can stand in a line."""
+    """Regular expressions for the forms in which a value can stand in a line, other than fragments of its base64."""
     whole = value.strip()
     lines = {line.strip() for line in whole.splitlines() if len(line.strip()) >= _SHORTEST_LINE}
     for piece in {value, whole, *lines} - {b""}:
         for text in (piece.decode(errors="replace"), quote(piece), quote(piece, safe="")):
             yield re.escape(text)
-        for encoded in (base64.b64encode(piece).decode(), base64.urlsafe_b64encode(piece).decode()):
-            for start in range(0, len(encoded), _BASE64_LINE):
-                line = encoded[start : start + _BASE64_LINE].rstrip("=")
-                if start == 0 or len(line) >= _SHORTEST_LINE:
-                    yield re.escape(line) + "={0,2}"
+        for text in _short_base64(piece):
+            yield text
+            yield text.replace(re.escape("+"), "-").replace("/", "_")
+
+
+def _short_base64(piece: bytes) -> Iterator[str]:
+    """Regular expressions for what is too short to be a fragment: the base64 of few bytes, the last line of others."""
+    encoded = base64.b64encode(piece).decode().rstrip("=")
+    for width in _LINE_WIDTHS:
+        last = encoded[len(encoded) // width * width :]
+        if len(encoded) < _FRAGMENT or _SHORTEST_LINE <= len(last) < _FRAGMENT:
+            yield re.escape(last) + "={0,2}"
+    for before, text in enumerate(_in_base64(piece)):
+        if _SHORTEST_INSIDE <= len(text) < _FRAGMENT:
+            first = f"{_LETTER}?" if before else ""
+            yield f"{first}{re.escape(text)}{_LETTER}?={{0,2}}"
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """The characters that `data` alone decides (RFC 4648, 4), where 0, 1 and 2 bytes are before it."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + data).decode()
+        yield encoded[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
+
+
+def _probes(value: bytes) -> Iterator[str]:
+    """Pieces of the base64 of a value: each fragment of it holds one."""
+    for text in _in_base64(value):
+        for start in range(0, len(text) - _PROBE + 1, _FRAGMENT - _PROBE + 1):
+            yield text[start : start + _PROBE]
+
+
+def _holds_any(word: str, probes: frozenset[str]) -> bool:
+    word = word.translate(_OF_URL)
+    return any(word[start : start + _PROBE] in probes for start in range(len(word) - _PROBE + 1))
 
 
 def _revision(key: bytes, name: str, value: bytes) -> str:

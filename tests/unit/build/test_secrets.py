@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,52 @@ PEM = b"-----BEGIN KEY-----\nQUJDREVGR0hJSktM\nxyz\n-----END KEY-----\n"
 )
 def test_what_is_masked(value: bytes, line: str, masked: str) -> None:
     assert make_mask([value])(line) == masked
+
+
+LONG = bytes(range(33, 126)) * 3
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", ["", "u", "us", "user:"])
+@pytest.mark.parametrize("width", [12, 19, 60, 64, 76, 500])
+def test_base64_is_masked_in_lines_of_any_width_with_anything_around_it(
+    width: int, before: str, encode: Callable[[bytes], bytes]
+) -> None:
+    encoded = encode(before.encode() + LONG + b"\n" + b"after" * 40).decode()
+    own = encoded[: (len(before) + len(LONG)) * 4 // 3]
+    mask = make_mask([LONG])
+    lines = [encoded[start : start + width] for start in range(0, len(encoded), width)]
+    masked = "\n".join(mask(f"log: {line}") for line in lines)
+    inside = own[4 if before else 0 :]
+    start = -(-4 // width) * width if before else 0
+    assert not [at for at in range(start, len(own) - width, width) if own[at : at + width] in masked]
+    assert not [at for at in range(len(inside) - 11) if inside[at : at + 12] in masked]
+    assert "log: " in masked
+
+
+@pytest.mark.parametrize("before", ["u", "us", "user:", "user-name:"])
+@pytest.mark.parametrize("value", [b"12345", b"hunter2", b"hunter23", b"hunter234567"])
+def test_base64_of_a_login_is_masked(before: str, value: bytes) -> None:
+    for after in (b"", b"\n", b":rest"):
+        encoded = base64.b64encode(before.encode() + value + after).decode()
+        masked = make_mask([value])(f"Authorization: Basic {encoded}")
+        left = masked.removeprefix("Authorization: Basic ").partition(MASK)
+        assert left[1]
+        assert encoded.startswith(left[0])
+        assert len(left[0]) <= len(before) * 4 // 3
+
+
+def test_words_of_base64_that_are_of_no_secret_stay() -> None:
+    line = (
+        f"sha256-{base64.b64encode(bytes(range(32))).decode()} /usr/share/doc/a-package/changelog.Debian.gz"
+    )
+    assert make_mask([LONG, b"hunter2"])(line) == line
+
+
+def test_forms_that_overlap_are_masked_as_one() -> None:
+    encoded = base64.b64encode(b"password-of-one").decode()
+    other = f"{encoded[10:]}%other"
+    assert make_mask([b"password-of-one", other.encode()])(f"<{encoded}%other>") == f"<{MASK}>"
 
 
 def test_the_longest_secret_is_masked_first() -> None:
