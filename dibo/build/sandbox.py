@@ -88,12 +88,12 @@ class Sandbox:
 
     def write(self, directory: Path) -> None:
         """Have in `directory` the files that containerfiles/buildah/sandbox.sh reads. They hold values of variables, so
-        that no list of processes shows them."""
+        that no list of processes shows them. Raises EngineError."""
         targets = ["/proc", "/dev", "/sys", *(mount.target for mount in self.mounts)]
-        (directory / "mount-points").write_text("".join(f"{target}\n" for target in targets))
+        (directory / "mount-points").write_bytes(_joined(targets, b"\n"))
         file = directory / "arguments"
         file.touch(mode=0o600)
-        file.write_bytes(b"".join(os.fsencode(word) + b"\0" for word in self._arguments()))
+        file.write_bytes(_joined(self._arguments(), b"\0"))
         program = seccomp.program(i386=self.architecture == "386")
         if program is not None:
             (directory / "seccomp").write_bytes(program)
@@ -150,6 +150,16 @@ def around_host_hook(writable: Path | None, origin: Path) -> Iterator[Wrapper]:
         yield Wrapper(argv=[*argv, "--seccomp", str(file.fileno()), "--"], pass_fds=[file.fileno()])
 
 
+def _joined(words: Sequence[str], end: bytes) -> bytes:
+    """The words, each with `end` after it. Raises EngineError for one that has it within: it would be read
+    as two arguments."""
+    encoded = [os.fsencode(word) for word in words]
+    if any(end in word for word in encoded):
+        name = {b"\0": "a NUL byte", b"\n": "a line break"}[end]
+        raise EngineError(f"the sandbox for steps is refused: {name} is in a word that describes it")
+    return b"".join(word + end for word in encoded)
+
+
 def _system() -> list[str]:
     """What stands for the machine: arguments of bwrap."""
     words = ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 (inside)
@@ -198,6 +208,17 @@ def refused(tail: Sequence[str]) -> DiboError:
         )
     return EngineError(
         f"the sandbox for steps cannot be set up here: {reason}", hint="\n".join([*advice, without()])
+    )
+
+
+def refused_for_root(tail: Sequence[str]) -> DiboError:
+    """The error for a sandbox that the machine lets dibo have (`require`), but not on this root. The author of
+    the root may intend the failure, so the error does not say how to build without the sandbox."""
+    reason = " ".join(tail[-1:]) or "bwrap did not say why"
+    return EngineError(
+        f"the sandbox for steps cannot be set up on this root: {reason}",
+        hint="this machine can have one (`dibo doctor` tries it again), so look at the root: a link where a directory"
+        " is expected, or an environment in the config of its base that is too large",
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env
+from tests.support.images.oci_layouts import LayerTar, OciLayout
 from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.integration
@@ -139,6 +140,7 @@ def test_links_of_an_image_lead_nowhere_outside(builder: pwd.struct_passwd, link
         assert sorted((path, path.lstat().st_mtime_ns) for path in victim.rglob("*")) == before, said.err
         if link in ("dev", "tmp", "proc"):
             assert "is a symbolic link" in said.err
+            assert "--isolation chroot" not in said.err
 
 
 @pytest.mark.parametrize("owner", ["user", "root"])
@@ -182,6 +184,24 @@ def test_links_that_a_hook_leaves_lead_nowhere_outside(
         assert "    planted" in said.err, said.err
         assert sorted((path, path.lstat().st_mtime_ns) for path in [victim, *victim.rglob("*")]) == state
         assert place.left() == []
+
+
+def test_the_environment_of_an_image_gives_the_sandbox_no_arguments(builder: pwd.struct_passwd) -> None:
+    """A NUL in a variable, and after it arguments of bwrap that mount the host's root."""
+    with build_env(builder) as place:
+        victim = place.directory / "victim"
+        victim.mkdir(mode=0o777)
+        victim.chmod(0o777)
+        tar = place.directory / "base.tar"
+        tar.write_bytes(Path(place.environment["DIBO_BASE"]).read_bytes())
+        layout = OciLayout(place.directory / "image")
+        variables = ["PATH=/bin", "X=1\0--bind\0/\0/mnt"]
+        layout.write_index({"it": layout.image([LayerTar(tar=tar)], environment=variables)})
+        subprocess.run(["chmod", "-R", "a+rX", layout.directory], check=True)
+        write(place, "hook", f"#!/bin/sh\necho planted > /mnt{victim}/file\n")
+        said = place.run("dibo", "build", "--no-base", "--base", f"oci:{layout.directory}:it", "hook")
+        assert not any(victim.iterdir())
+        assert (said.code, "'X'" in said.err) == (33, True), said.err
 
 
 def image_with_link(place: BuildEnv, link: str, target: Path) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.build.engine import SECRETS
+from dibo.errors import UsageError
 
 # Lines are `variable NAME VALUE` and `secret NAME BASE64`; an empty one ends them. `printf` is the shell's own: no list
 # of processes shows its arguments.
@@ -35,7 +36,10 @@ exec "$@" < /dev/null""",
 
 
 def private_input(variables: Mapping[str, str], secrets: Mapping[str, Path]) -> bytes:
-    """The input. Values of variables have no line breaks; secrets are files."""
+    """The input. Values of variables are one line; secrets are files. Raises UsageError."""
+    for name, value in variables.items():
+        if "\n" in value or "\0" in value:  # what follows would be read as another variable, or a secret
+            raise UsageError(f"{name}: a value of several lines cannot be given to a step here")
     lines = [f"variable {name} {value}\n" for name, value in variables.items()]
     for name, path in secrets.items():
         lines.append(f"secret {name} {base64.b64encode(path.read_bytes()).decode()}\n")

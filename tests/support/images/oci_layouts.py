@@ -38,13 +38,15 @@ class OciLayout:
         self._blobs.mkdir(parents=True)
         (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
-    def image(self, layers: Sequence[LayerTar], *, architecture: str = "amd64") -> dict[str, Any]:
+    def image(
+        self, layers: Sequence[LayerTar], *, architecture: str = "amd64", environment: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Add an image; the descriptor of its manifest."""
         found = [self._layer(layer) for layer in layers]
         config = {
             "architecture": architecture,
             "os": "linux",
-            "config": {},
+            "config": {"Env": [*environment]} if environment else {},
             "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in found]},
             "history": [{"created_by": "by hand"} for _ in found],
         }

@@ -28,6 +28,7 @@ from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.buildah import checks
 from dibo.build.engines.buildah.options import bind_option, label_options
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base, seconds, stored_image
+from dibo.build.engines.image_environment import variables_of
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import BuildListener
 from dibo.build.engines.step_log import StepLog
@@ -180,7 +181,8 @@ class Buildah:
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
 
     def _failure(self, step: StepRun, code: int, listener: BuildListener, output: Sequence[str]) -> DiboError:
-        """The error for a step, `code` and its output. What it wrote is still there, so that a full disk shows."""
+        """The error for a step, `code` and its output. What it wrote is still there, so that a full disk shows. Raises
+        as `check`."""
         title = step.planned.step.title
         begun = self._confinement.isolation != CHROOT or not listener.failed_to_start
         of_hook = code == _STEP_FAILED and begun
@@ -189,7 +191,8 @@ class Buildah:
         if of_hook:
             return listener.failed()
         if code == _NO_SANDBOX:
-            return sandbox.refused(output)
+            checks.require_sandbox(self._confinement)  # it may be this machine that has none
+            return sandbox.refused_for_root(output)
         return EngineError(
             f"buildah failed at {title}: {' '.join(output[-2:])}",
             hint=f"the log is {step.log}\n`dibo doctor` tries what a build needs",
@@ -241,7 +244,7 @@ class Buildah:
         return directory
 
     def _config_of(self, name: str) -> ImageConfig:
-        """Of an image; layers that a run made have that of their parent."""
+        """Of an image; layers that a run made have that of their parent. Raises ImageError."""
         if name not in self._configs:
             template = (
                 r'{{.OCIv1.Architecture}}{{"\n"}}{{range .OCIv1.Config.Env}}{{printf "%x" .}}{{"\n"}}{{end}}'
@@ -251,7 +254,7 @@ class Buildah:
             words = [os.fsdecode(bytes.fromhex(line)) for line in variables.split()]
             self._configs[name] = ImageConfig(
                 architecture=architecture.strip(),
-                variables=dict(word.split("=", 1) for word in words if "=" in word),
+                variables=variables_of(words, image_of(name)),
             )
         return self._configs[name]
 

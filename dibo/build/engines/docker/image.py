@@ -21,6 +21,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
+from dibo.build.engines.image_environment import variables_of
+
 Document = dict[str, Any]
 
 _CHUNK: Final = 1 << 20
@@ -56,8 +58,10 @@ def new_config(*, architecture: str, diff_ids: Sequence[str], labels: Mapping[st
 
 def config_on(parent: Mapping[str, Any], *, diff_ids: Sequence[str], labels: Mapping[str, str]) -> Document:
     """The config of an image whose lowest layers are those of `parent` (what `docker inspect` says of it). It keeps
-    what the parent says of how it is run, and its labels where they are not said anew; an empty label removes one."""
+    what the parent says of how it is run, and its labels where they are not said anew; an empty label removes one.
+    Raises ImageError."""
     known = parent.get("Config") or {}
+    variables_of(map(str, known.get("Env") or ()), "the image")
     kept = {name: value for name, value in known.items() if value and name not in _OF_CONTAINERS}
     head = {"architecture": parent.get("Architecture", ""), "os": parent.get("Os") or "linux"}
     head |= {"variant": parent["Variant"]} if parent.get("Variant") else {}

@@ -19,7 +19,7 @@ from dibo.build.engines.base_layer import write_base
 from dibo.build.engines.docker.engine import lines
 from dibo.build.engines.docker.image import Blob, archive, config_on, new_config, with_config
 from dibo.build.engines.docker.store import chains, with_sizes
-from dibo.errors import BaseError
+from dibo.errors import BaseError, ImageError
 from dibo.system import process
 from tests.support.images.oci_layouts import Tar
 
@@ -204,3 +204,9 @@ def test_a_layer_on_others_is_another_one() -> None:
     first, second = list(chains(["a", "b"])), list(chains(["c", "b"]))
     assert first[0] == "a"
     assert first[1] != second[1]
+
+
+def test_a_nul_in_the_environment_of_an_image_is_refused() -> None:
+    parent = {"Architecture": "amd64", "Config": {"Env": ["PATH=/bin", "X=1\0--bind"]}}
+    with pytest.raises(ImageError, match="NUL"):
+        config_on(parent, diff_ids=[DIFF], labels={})
