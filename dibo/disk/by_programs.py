@@ -19,7 +19,6 @@ from dibo.layout.model import FileSystemType
 from dibo.layout.placement import PlacedPartition, Placement
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Buffer, Contents, Node
-from dibo.tree.query import find
 from dibo.tree.sinks import Nowhere
 
 
@@ -124,7 +123,7 @@ class Programs:
         for path in (fstab.PATH, grub_cfg.MENU):
             place = tree.find(PurePosixPath(path))
             if place is not None and place[0] == mount:
-                node = find(tree.tops[mount], str(PurePosixPath(path).relative_to(mount)))
+                node = (place[1].children or {}).get(place[2])  # not what a link there leads to
                 if node is not None and node.data is not None:
                     hidden[path] = node.data
         return hidden

@@ -19,7 +19,7 @@ from typing import Final
 from dibo.build.engine import BuildDirectory
 from dibo.errors import CommandFailed, ConverterError, ImageTooSmall, OutputError
 from dibo.layout.placement import PlacedPartition
-from dibo.system import process
+from dibo.system import process, resources
 from dibo.system.process import OnOutput
 from dibo.tree.node import Node
 from dibo.tree.query import walk
@@ -126,23 +126,22 @@ def make_btrfs(
         _run([*argv, str(file)], part, on_output)
         return
     prepare(directory, hidden, on_output=on_output)
-    mount = str(part.wish.mount).rstrip("/")
-    script = 'file=$1 where=$2; shift 2; exec "$@" --rootdir "$ROOT$where" "$file"'
-    _run(["sh", "-c", script, "sh", str(file), mount, *argv], part, on_output, directory=directory)
+    in_tree = ["bash", str(_in_tree()), "at", str(part.wish.mount)]
+    _run([*in_tree, *argv, str(file), "--rootdir"], part, on_output, directory=directory)
 
 
 def prepare(directory: BuildDirectory, hidden: Mapping[str, bytes | None], *, on_output: OnOutput) -> None:
-    """Empty directories, and write files anew, in a throw-away copy of a root. Raises ConverterError."""
+    """Empty directories, and write files anew, in a throw-away copy of a root. No link in it is followed: one could
+    lead to a file of the host. Raises ConverterError."""
     for path, data in sorted(hidden.items()):
-        if data is None:
-            script = '[ ! -d "$ROOT$1" ] || find "$ROOT$1" -mindepth 1 -delete'
-            argv = ["sh", "-c", script, "sh", path]
-        else:
-            script = '[ ! -d "$(dirname "$ROOT$1")" ] || printf %s "$2" > "$ROOT$1"'
-            argv = ["sh", "-c", script, "sh", path, data.decode()]
-        with directory.process(argv, on_output=on_output) as running:
+        operation = ["empty", path] if data is None else ["write", path, data.decode()]
+        with directory.process(["bash", str(_in_tree()), *operation], on_output=on_output) as running:
             if running.wait() != 0:
                 raise ConverterError(f"cannot prepare {path} of the root: {' '.join(running.tail[-3:])}")
+
+
+def _in_tree() -> Path:
+    return resources.shared("containerfiles") / "buildah" / "in-tree.sh"
 
 
 def _fresh(file: Path, size: int) -> None:

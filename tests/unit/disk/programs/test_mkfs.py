@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dibo.disk.programs.mkfs import losses, proto
+from dibo.disk.programs.mkfs import losses, prepare, proto
 from dibo.disk.programs.numbered_files import Numbered
+from dibo.errors import ConverterError
+from dibo.system import resources
+from dibo.system.process import Process, Streams
 from dibo.tree.node import Node
 from tests.support.disks.memory_disk import device, directory, file, symlink
 
@@ -64,3 +70,88 @@ def with_attribute() -> Node:
 )
 def test_what_it_cannot_say(top: Node, words: str) -> None:
     assert any(words in loss for loss in losses(top))
+
+
+class Local:
+    """A root in a directory of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def process(self, argv: list[str], *, on_output: Any = None, **_others: object) -> Process:
+        return Process(argv, env={"ROOT": str(self._path)}, streams=Streams(on_output=on_output))
+
+
+def prepared(root: Path, hidden: dict[str, bytes | None]) -> None:
+    prepare(Local(root), hidden, on_output=lambda _line: None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A directory of the host, which nothing in a root may reach."""
+    place = tmp_path / "victim"
+    (place / "data/keep").mkdir(parents=True)
+    (place / "fstab").write_text("of the host")
+    return place
+
+
+def test_a_root_is_prepared(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "srv/data/below").mkdir(parents=True)
+    (root / "etc").mkdir()
+    (root / "etc/fstab").write_text("old and longer")
+    (root / "etc/fstab").chmod(0o640)
+    prepared(root, {"/srv/data": None, "/none": None, "/etc/fstab": b"%s new", "/boot/x": b"no directory"})
+    assert sorted(str(path.relative_to(root)) for path in root.rglob("*")) == [
+        *("etc", "etc/fstab", "srv", "srv/data"),
+    ]
+    assert (root / "etc/fstab").read_text() == "%s new"
+    assert stat.S_IMODE((root / "etc/fstab").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("kind", ["link", "chain", "dangling", "fifo"])
+def test_a_file_is_written_in_place_of_a_link(tmp_path: Path, victim: Path, kind: str) -> None:
+    file = tmp_path / "root/etc/fstab"
+    file.parent.mkdir(parents=True)
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "chain":
+        file.symlink_to("other")
+        (file.parent / "other").symlink_to(victim / "fstab")
+    else:
+        file.symlink_to(victim / ("fstab" if kind == "link" else "new"))
+    prepared(tmp_path / "root", {"/etc/fstab": b"of dibo"})
+    assert (file.is_symlink(), file.read_text()) == (False, "of dibo")
+    assert (victim / "fstab").read_text() == "of the host"
+    assert sorted(path.name for path in victim.iterdir()) == ["data", "fstab"]
+
+
+@pytest.mark.parametrize("hidden", [{"/srv/fstab": b"of dibo"}, {"/srv/data": None}, {"/srv": None}])
+def test_no_link_on_the_way_is_followed(
+    tmp_path: Path, victim: Path, hidden: dict[str, bytes | None]
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "srv").symlink_to(victim)
+    with pytest.raises(ConverterError, match="a symbolic link is on the way"):
+        prepared(root, hidden)
+    assert (victim / "fstab").read_text() == "of the host"
+    assert (victim / "data/keep").is_dir()
+
+
+def test_no_directory_of_the_host_is_given_to_a_program(tmp_path: Path, victim: Path) -> None:
+    root = tmp_path / "root"
+    (root / "var").mkdir(parents=True)
+    (root / "srv").symlink_to(victim)
+    script = resources.shared("containerfiles") / "buildah/in-tree.sh"
+    said = {
+        path: subprocess.run(
+            ["bash", script, "at", path, "echo", "it is"],
+            env={**os.environ, "ROOT": str(root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for path in ("/", "/var", "/srv", "/srv/data")
+    }
+    assert said == {"/": f"it is {root}\n", "/var": f"it is {root}/var\n", "/srv": "", "/srv/data": ""}
