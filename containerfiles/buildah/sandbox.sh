@@ -122,9 +122,11 @@ enter_sandbox() {
 }
 
 # Run the command to its end; sets `code`. Standard input is a pipe that dibo holds: it ends when dibo does, and then so
-# do the command and this script, whatever ended dibo. Fails where bwrap could not start the command.
+# do the command and this script, whatever ended dibo. The command has a session of its own: a signal to its process
+# group would reach this script, outside the sandbox. Fails where bwrap could not start the command.
 run_in_sandbox() {
     local alive command errors teeing watcher
+    mounts+=(--new-session)
     exec {alive}<&0 < /dev/null
     exec {errors}> >(tee "$directory/errors")
     teeing=$!

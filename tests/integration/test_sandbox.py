@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.errors import ToolMissing
+from dibo.errors import HookFailed, ToolMissing
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
@@ -327,6 +327,35 @@ def test_nothing_of_a_step_outlives_a_dibo_that_is_killed(place: BuildEnv) -> No
 def sleeping(seconds: str) -> list[str]:
     table = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in table.splitlines() if line == f"sleep {seconds}"]
+
+
+@pytest.mark.parametrize("signal", ["TERM", "KILL", "INT"])
+def test_a_hook_that_signals_its_process_group_ends_itself_alone(place: BuildEnv, signal: str) -> None:
+    write(place, "group", f"#!/bin/sh\nkill -{signal} 0\nsleep 1\n")
+    said = place.run("dibo", "build", "--no-base", "group")
+    assert said.code == HookFailed.exit_code, said.err
+    assert place.left() == []
+
+
+def test_a_hook_that_stops_its_process_group_ends_with_a_dibo_that_is_killed(place: BuildEnv) -> None:
+    seconds = "987657"
+    write(place, "stop", f"#!/bin/sh\n(setsid sleep {seconds} &)\nsleep 1\necho it stops\nkill -STOP 0\n")
+    running = place.start("dibo", "build", "--no-base", "-x", "stop")
+    assert running.stderr is not None
+    next(line for line in running.stderr if line.strip() == "it stops")
+    wait_until(lambda: stopped("10-stop"), "the hook has stopped")
+    assert sleeping(seconds)
+    running.kill()
+    running.wait()
+    running.stderr.close()
+    wait_until(lambda: not sleeping(seconds), "the step has ended with dibo")
+    assert place.run("dibo", "plan", "--no-base", "stop").code == 0
+    assert place.left() == []
+
+
+def stopped(command: str) -> list[str]:
+    table = subprocess.run(["ps", "-e", "-o", "stat,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in table.splitlines() if line.startswith("T") and command in line]
 
 
 def test_without_bubblewrap_dibo_says_what_a_hook_could_reach(place: BuildEnv) -> None:
