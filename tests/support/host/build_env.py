@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -141,7 +142,8 @@ def program(command: str) -> str:
 @contextlib.contextmanager
 def build_env(user: pwd.struct_passwd) -> Iterator[BuildEnv]:
     """A build environment for `user` in a new directory, removed at the end."""
-    directory = Path(tempfile.mkdtemp(prefix="dibo-lab-", dir="/var/tmp"))
+    directory = Path(f"/var/tmp/dibo-lab-{secrets.token_hex(8)}")  # a path that buildah takes for a name
+    directory.mkdir()
     directory.chmod(0o755)
     shutil.chown(directory, user.pw_uid, user.pw_gid)
     base = directory / "base.tar"
