@@ -22,6 +22,10 @@ require_mount_points() {
         done
         case $path in /run/*) note_missing "$root$path" ;; esac
     done < "$directory/mount-points"
+    if [ -e "$directory/resolv.conf" ] && within /etc/resolv.conf && [ -d "$REPLY" ]; then
+        echo "/etc/resolv.conf of the root is a directory" >&2
+        return 1
+    fi
 }
 
 # PATH, below $root and without links, is about to be made to mount over. bwrap would make the directories above it for

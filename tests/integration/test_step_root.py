@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dibo.errors import EngineError
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env
@@ -122,6 +123,18 @@ def test_resolv_conf_of_a_base_stays_as_its_author_left_it(
         assert (f"-> {file.readlink()}" if file.is_symlink() else file.read_text()) == after
 
 
+@pytest.mark.parametrize("change", ["mkdir", "mkdir -p run/d; ln -sf ../run/d"])
+def test_a_directory_in_place_of_resolv_conf_is_an_error_of_the_root(
+    builder: pwd.struct_passwd, change: str
+) -> None:
+    with build_env(builder) as place:
+        layout = image_with(place, f"rm -f etc/resolv.conf; {change} etc/resolv.conf")
+        write(place, "hook", "#!/bin/sh\ntrue\n")
+        said = place.run("dibo", "build", "--no-base", "--base", f"oci:{layout}", "hook")
+        assert said.code == EngineError.exit_code, said.err
+        assert "/etc/resolv.conf of the root is a directory" in said.error
+
+
 @pytest.mark.parametrize("link", ["etc", "run", "dev", "usr", "tmp", "proc"])
 def test_links_of_an_image_lead_nowhere_outside(builder: pwd.struct_passwd, link: str) -> None:
     """A base whose directory is a link to one of the host: nothing is made, changed or removed there."""
@@ -160,8 +173,16 @@ def test_links_of_an_image_lead_nowhere_outside(builder: pwd.struct_passwd, link
             "rm -f /etc/resolv.conf; ln -s ../run/x /etc/resolv.conf",
             "echo own > /etc/resolv.conf; mv /etc /other; ln -s @VICTIM@ /etc",
         ),
+        (
+            "echo nameserver 192.0.2.6 > /etc/resolv.conf",
+            "mv /etc /other; ln -s ../../../../../../../../../../../..@VICTIM@ /etc",
+        ),
+        (
+            "rm -f /etc/resolv.conf; ln -s /run/a/new/empty /etc/resolv.conf",
+            "mv /run/a /run/b; ln -s @VICTIM@ /run/a",
+        ),
     ],
-    ids=["etc", "file of run", "directory of run", "etc by link"],
+    ids=["etc", "file of run", "directory of run", "etc by link", "etc by a way up", "file below run"],
 )
 def test_links_that_a_hook_leaves_lead_nowhere_outside(
     builder: pwd.struct_passwd, before: str, hook: str, owner: str
@@ -174,6 +195,7 @@ def test_links_that_a_hook_leaves_lead_nowhere_outside(
         victim = place.directory / "victim"
         (victim / "new").mkdir(parents=True)
         (victim / "empty").touch()
+        (victim / "new/empty").touch()
         (victim / "resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
         (victim / "x").symlink_to("resolv.conf")
         subprocess.run(["chown", "-R", f"{who.pw_uid}:{who.pw_gid}", victim], check=True)
