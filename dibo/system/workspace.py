@@ -97,7 +97,6 @@ class Workspace:
     def run(self, *, sweepers: Mapping[str, Sweeper] | None = None) -> Iterator[Run]:
         """One run of dibo: first cleans up after runs that were killed, at the end after itself. `sweepers` remove
         what a journal names that is elsewhere, by its kind. Raises OutputError."""
-        disk_space.require_temporary_directory()
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
         directory = self.root / "runs" / identity
         run = Run(identity, directory)

@@ -13,6 +13,7 @@ from dibo.build.finding import Finding
 from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError, EngineError, ToolMissing, UsageError
 from dibo.settings.settings import AUTO
+from dibo.system import disk_space
 from dibo.system.loop.sweep import sweep as sweep_loop
 from dibo.system.workspace import Sweeper
 
@@ -37,9 +38,11 @@ def sweepers() -> Mapping[str, Sweeper]:
 def engine(name: str, setup: Setup) -> Iterator[Engine]:
     """The engine `name`, or for `auto` the first that works.
 
-    Raises EngineError and ToolMissing when the one that is asked for, or every one, does not work here.
+    Raises EngineError and ToolMissing when the one that is asked for, or every one, does not work here, and OutputError
+    for a TMPDIR that it could not use.
     """
     require_known(name)
+    disk_space.require_temporary_directory()
     with contextlib.ExitStack() as stack:
         if name == AUTO:
             yield _first_that_works(setup, stack)
