@@ -53,17 +53,18 @@ class LayerOrigins:
 
     def save_taken(self, engine: KnowsImages, key: str, taken: Taken) -> None:
         """Note that a cache gave the layer that the engine now has as `key`."""
-        self._save(engine, key, taken)
+        self._save(key, _identities(engine, [key]).get(key, ""), taken)
 
     def save_built(self, engine: KnowsImages, key: str, *, parent: str | None) -> None:
         """Note that the layer that the engine now has as `key` was built here, on `parent`; None for a base."""
+        identities = _identities(engine, [key] if parent is None else [key, parent])
         taken = None
         if parent is not None:
             below = self._load(parent)
-            if below is None or self._identity(engine, parent) != below.identity:
+            if below is None or identities.get(parent, "") != below.identity:
                 return  # nobody knows where that came from, so nobody knows it of this one
             taken = below.taken
-        self._save(engine, key, taken)
+        self._save(key, identities.get(key, ""), taken)
 
     def distrusted(self, engine: KnowsImages, keys: Collection[str]) -> dict[str, str]:
         """Those of the layers in the engine's store that do not count, and why, for people."""
@@ -92,9 +93,8 @@ class LayerOrigins:
         how = "signed by another key than those that count" if note.taken.signed_by else "without a signature"
         return f"it came from {note.taken.repository}, {how}"
 
-    def _save(self, engine: KnowsImages, key: str, taken: Taken | None) -> None:
+    def _save(self, key: str, identity: str, taken: Taken | None) -> None:
         """A full disk is no reason to fail: the layer does not count then where signatures are asked for."""
-        identity = self._identity(engine, key)
         if not identity:
             return
         document = {
@@ -105,13 +105,6 @@ class LayerOrigins:
         }
         with contextlib.suppress(OSError):
             self._path(key).write_text(json.dumps(document))
-
-    def _identity(self, engine: KnowsImages, key: str) -> str:
-        """Empty where the engine does not say it: a build does without notes."""
-        try:
-            return engine.identities([key]).get(key, "")
-        except DiboError:
-            return ""
 
     def _load(self, key: str) -> _Note | None:
         try:
@@ -125,3 +118,11 @@ class LayerOrigins:
 
     def _path(self, key: str) -> Path:
         return self._directory / f"{key}.origin"
+
+
+def _identities(engine: KnowsImages, keys: Collection[str]) -> Mapping[str, str]:
+    """None where the engine does not say them: a build does without notes."""
+    try:
+        return engine.identities(keys)
+    except DiboError:
+        return {}
