@@ -4,8 +4,8 @@ A layer was last used when a build last planned it: dibo.build.ingredients_store
 planned in this cache directory, whose time says that. Of layers that no file is known of, the time that they were made
 counts.
 
-Layers lie on entry other, and most images share some. So the size of a store is that of all its layers, each counted
-once; those of images that the user gave a name do not count, since nothing that is removed here frees them.
+Each layer adds to those below it, and most images share some. So the size of a store is that of all its layers, each
+counted once; those of images that the user gave a name do not count, since nothing that is removed here frees them.
 """
 
 from __future__ import annotations
