@@ -67,15 +67,13 @@ def refused(plan: Plan, caches: Caches) -> dict[str, str]:
 
 def places(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, str]:
     """Which registry has a layer that is not in the engine's store, for people."""
-    registries = {}
-    for key in plan.keys:
-        if key not in held:
-            holder = next(
-                (remote for remote in caches.remotes if remote.reads and key in remote.digests), None
-            )
-            if holder is not None:
-                registries[key] = str(holder.name)
-    return registries
+    holders = {key: _holder(caches, key) for key in plan.keys if key not in held}
+    return {key: str(holder.name) for key, holder in holders.items() if holder is not None}
+
+
+def _holder(caches: Caches, key: str) -> CacheRepository | None:
+    """The first registry that is read and has the layer."""
+    return next((remote for remote in caches.remotes if remote.reads and key in remote.digests), None)
 
 
 def only_here(plan: Plan, caches: Caches, held: Mapping[str, float]) -> tuple[str, ...]:
@@ -84,9 +82,7 @@ def only_here(plan: Plan, caches: Caches, held: Mapping[str, float]) -> tuple[st
     reading = [remote for remote in caches.remotes if remote.reads]
     if not reading or any(remote.off for remote in reading):
         return ()
-    return tuple(
-        key for key in plan.keys if key in held and not any(key in remote.digests for remote in reading)
-    )
+    return tuple(key for key in plan.keys if key in held and _holder(caches, key) is None)
 
 
 def notes(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, str]:
@@ -95,7 +91,7 @@ def notes(plan: Plan, caches: Caches, held: Mapping[str, float]) -> dict[str, st
     missing = only_here(plan, caches, held)
     text = {key: f"in {registry}" for key, registry in places(plan, caches, held).items()}
     for key in held.keys() & set(plan.keys) if reading else ():
-        holder = next((remote for remote in reading if key in remote.digests), None)
+        holder = _holder(caches, key)
         if holder is not None:
             text[key] = f"here and in {holder.name}"
         elif key in missing:
