@@ -21,9 +21,9 @@ from dibo.formats import grub_images
 from dibo.formats.partitions.reader import PartitionPlace, Table
 from dibo.formats.target import Target
 from dibo.layout.identity import disk_guid, identify
-from dibo.layout.model import ROOT, FileSystemType, Partition, PartitionContent, PartitionType, Sizing
+from dibo.layout.model import FileSystemType, Partition, PartitionContent, PartitionType
 from dibo.layout.model import TableType as TableKind
-from dibo.layout.placement import PlacedPartition, Placement
+from dibo.layout.placement import PlacedPartition, Placement, root_partition
 from dibo.units import MIB, SECTOR, human_size
 
 _BIOS_BOOT: Final = UUID("21686148-6449-6e6f-744e-656564454649")
@@ -100,15 +100,7 @@ def esp_of(table: Table, root: PartitionPlace | None) -> PartitionPlace | None:
 
 def placement(disk: PartitionedDisk, *, identity: str, label: str) -> Placement:
     """The partitions that dibo fills, as those of a layout; `label` is the root's."""
-    root = Partition(
-        name="root",
-        type=PartitionType.LINUX,
-        size=Sizing.REST,
-        filesystem=FileSystemType.EXT4,
-        label=label,
-        mount=ROOT,
-    )
-    partitions = [_placed(root, disk.root, identity)]
+    partitions = [_placed(root_partition(label), disk.root, identity)]
     if disk.esp is not None:
         esp = Partition(
             name="esp",

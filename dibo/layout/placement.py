@@ -154,9 +154,9 @@ class Placement:
         return next(part for part in self.partitions if part.wish.name == name)
 
 
-def bare_placement(size: int, *, identity: str, label: str) -> Placement:
-    """A disk that is one file system, without a table."""
-    root = Partition(
+def root_partition(label: str) -> Partition:
+    """A root file system that takes what room there is."""
+    return Partition(
         name="root",
         type=PartitionType.LINUX,
         size=Sizing.REST,
@@ -164,6 +164,11 @@ def bare_placement(size: int, *, identity: str, label: str) -> Placement:
         label=label,
         mount=ROOT,
     )
+
+
+def bare_placement(size: int, *, identity: str, label: str) -> Placement:
+    """A disk that is one file system, without a table."""
+    root = root_partition(label)
     _check_file_system(root, size)
     everything = PlacedPartition(
         wish=root,
