@@ -119,10 +119,7 @@ def disks() -> Iterator[Disks]:
         yield Disks(built=Path(given), converted=Path(given), apart=Path(given), mbr=Path(given))
         return
     need("buildah", "newuidmap", "mmdebstrap", "docker-registry")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     directory = user.directory_of(builder)
     directory.chmod(0o755)
     (directory / "registry").mkdir()
@@ -199,10 +196,7 @@ def built(variable: str, *flavours: str) -> Iterator[Path]:
         yield Path(given)
         return
     need("buildah", "newuidmap", "mmdebstrap")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     directory = user.directory_of(builder)
     try:
         output = directory / "test.ramdisk"

@@ -21,7 +21,7 @@ from dibo.errors import CommandFailed
 from dibo.system import process
 from tests.support import user
 from tests.support.machines.direct_boot import TOOLS, DirectMachine
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.boot
 
@@ -61,10 +61,7 @@ def image() -> Iterator[Path]:
         yield Path(given)
         return
     need("buildah", "newuidmap", "mmdebstrap")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     directory = user.directory_of(builder)
     try:
         output = directory / "state.raw"

@@ -13,7 +13,7 @@ from dibo.errors import CommandFailed
 from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
 from tests.support.machines.qemu import TOOLS, Machine
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 from tests.support.timeouts import wait_until
 
 pytestmark = pytest.mark.boot
@@ -26,10 +26,7 @@ IMAGE = "localhost/somebodys-root"
 def disk() -> Iterator[Path]:
     """A qcow2 made of an image with a kernel and GRUB, by an ordinary user."""
     need(*TOOLS, "buildah", "newuidmap", "mmdebstrap")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     directory = user.directory_of(builder)
     stack = ["--no-base", "--base", "debian", "--flavours-path", str(FLAVOURS), "somebodys-root"]
     try:

@@ -9,17 +9,13 @@ import pytest
 from tests.support import user
 from tests.support.host.build_env import BuildEnv
 from tests.support.host.docker_build_env import docker_build_env, things
-from tests.support.requirements import unmet
 from tests.support.servers.dockerd import Docker
 
 
 @pytest.fixture(scope="module")
 def both(request: pytest.FixtureRequest) -> Iterator[tuple[BuildEnv, Docker]]:
     """Of an ordinary user; with the flavours that the module's write_flavours() writes, if it has one."""
-    try:
-        who = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    who = user.need_ordinary_user()
     with docker_build_env(who) as made:
         if write := getattr(request.module, "write_flavours", None):
             write(made[0].flavours)

@@ -22,7 +22,7 @@ from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
 from tests.support.host.host_state import host_state, processes
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 from tests.support.servers.registry import registry
 from tests.support.timeouts import TIMEOUT, wait_until
 
@@ -36,10 +36,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can set this u
 @pytest.fixture(scope="module")
 def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "mke2fs", "qemu-img", "setpriv")
-    try:
-        who = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    who = user.need_ordinary_user()
     with build_env(who) as made:
         write_flavour(made.flavours, "plain", {"install.d/10-plain": SH + "echo plain > /plain\n"})
         said = made.run("dibo", "build", "--no-base", "plain")

@@ -23,7 +23,7 @@ from dibo.system import process
 from tests.support import user
 from tests.support.gpg_keys import Keys, two_keys
 from tests.support.host.host_state import host_state, new_on_host
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 from tests.support.servers.fake_web_server import FakeWebServer
 
 pytestmark = pytest.mark.integration
@@ -66,11 +66,7 @@ class Built:
 
 @pytest.fixture(scope="module")
 def builder() -> pwd.struct_passwd:
-    try:
-        found = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
-    return found
+    return user.need_ordinary_user()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.integration
@@ -22,10 +21,7 @@ SH = "#!/bin/sh\nset -eu\n"
 @pytest.fixture
 def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "setpriv")
-    try:
-        builder: pwd.struct_passwd = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     with build_env(builder) as made:
         yield made
         assert made.left() == []

@@ -24,7 +24,7 @@ from dibo.images.verify import check
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 from tests.support.servers.counting_proxy import CountingProxy
 from tests.support.servers.registry import OCI_MANIFEST, Registry
 from tests.support.servers.registry import registry as registry_at
@@ -39,10 +39,7 @@ STACK = ("one", "two", "three")
 @pytest.fixture(scope="module")
 def who() -> pwd.struct_passwd:
     need("buildah", "newuidmap", "busybox", "setpriv")
-    try:
-        return user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    return user.need_ordinary_user()
 
 
 @pytest.fixture

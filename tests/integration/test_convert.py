@@ -16,7 +16,7 @@ from tests.support import user
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env, busybox_root
 from tests.support.images.oci_layouts import LayerTar, OciLayout
 from tests.support.readers.ext4_reader import Reader
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.integration
 
@@ -29,10 +29,7 @@ GRUB = {"usr/lib/grub/i386-pc/boot.img": b"", "usr/lib/grub/x86_64-efi/x.mod": b
 @pytest.fixture(scope="module")
 def place() -> Iterator[BuildEnv]:
     need("busybox", "setpriv", "e2fsck", "qemu-img")
-    try:
-        someone = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    someone = user.need_ordinary_user()
     with build_env(someone) as made:
         yield made
 

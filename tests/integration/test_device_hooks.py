@@ -56,10 +56,7 @@ class World:
 def worlds() -> Iterator[dict[str, World]]:
     need("busybox", "setpriv", "buildah", "sfdisk", "e2fsck", "losetup", "dmsetup")
     with ExitStack() as stack:
-        try:
-            someone = user.ordinary_user()
-        except user.NoOrdinaryUser as error:
-            unmet(str(error))
+        someone = user.need_ordinary_user()
         found = {"file": World(build_env=stack.enter_context(build_env(someone)), loop=False)}
         if os.geteuid() == 0:
             found["loop"] = World(build_env=stack.enter_context(build_env(pwd.getpwuid(0))), loop=True)

@@ -12,7 +12,7 @@ from dibo.system import process
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.integration
 
@@ -27,10 +27,7 @@ printf end >> /hole
 @pytest.fixture
 def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "setpriv", "debugfs", "e2fsck")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     with build_env(builder) as made:
         yield made
         assert made.left() == []

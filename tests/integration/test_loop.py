@@ -244,10 +244,7 @@ def test_labels_that_are_too_long(place: Path) -> None:
 
 
 def test_nobody_but_root(place: Path) -> None:
-    try:
-        someone = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    someone = user.need_ordinary_user()
     directory = user.directory_of(someone)
     try:
         command = [

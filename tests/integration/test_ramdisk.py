@@ -31,7 +31,7 @@ from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.node_trees import listing, node, read, tree
 from tests.support.readers.cpio_reader import Member, read_newc
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 from tests.support.servers.registry import registry
 
 pytestmark = pytest.mark.integration
@@ -120,10 +120,7 @@ def test_applets_are_those_that_busybox_lists() -> None:
 @pytest.fixture(scope="module")
 def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "setpriv", "shellcheck")
-    try:
-        who = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    who = user.need_ordinary_user()
     with build_env(who) as made:
         kernels = made.directory / "kernels"
         modules = kernels / "lib/modules" / VERSION

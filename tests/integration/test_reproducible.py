@@ -20,7 +20,7 @@ from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult
 from tests.support.host.docker_build_env import docker_build_env, ok
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.integration
 
@@ -44,10 +44,7 @@ CHANGES = (
 @pytest.fixture(scope="module")
 def place() -> Iterator[BuildEnv]:
     need("qemu-img")
-    try:
-        who = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    who = user.need_ordinary_user()
     with docker_build_env(who) as (made, _):
         write_flavour(made.flavours, "noisy", {"install.d/10-noise": SH + NOISE})
         write_flavour(made.flavours, "quiet", {"install.d/50-changes": SH + CHANGES}, yaml="needs: [noisy]\n")

@@ -237,11 +237,7 @@ def assert_contained(place: BuildEnv, there: Prey, said: CommandResult) -> None:
 @pytest.fixture(scope="module")
 def builder() -> pwd.struct_passwd:
     need("buildah", "newuidmap", "busybox", "setpriv", "bwrap", "cc")
-    try:
-        found = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
-    return found
+    return user.need_ordinary_user()
 
 
 def write(place: BuildEnv, name: str, hook: str) -> None:

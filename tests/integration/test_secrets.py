@@ -23,7 +23,7 @@ from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env, program
 from tests.support.host.docker_build_env import docker_build_env
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 from tests.support.servers.registry import Registry
 from tests.support.servers.registry import registry as registry_at
 from tests.support.timeouts import TIMEOUT
@@ -186,10 +186,7 @@ def options(place: BuildEnv) -> list[str]:
 def place(request: pytest.FixtureRequest) -> Iterator[tuple[BuildEnv, tuple[Path, ...]]]:
     """An environment, and where its engine keeps images."""
     need("buildah", "newuidmap", "busybox", "setpriv")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     if request.param == "docker":
         with docker_build_env(builder) as (made, daemon):
             write_flavours(made.flavours)

@@ -22,11 +22,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def builder() -> pwd.struct_passwd:
     need("buildah", "newuidmap", "busybox", "setpriv", "bwrap")
-    try:
-        found = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
-    return found
+    return user.need_ordinary_user()
 
 
 def write(place: BuildEnv, name: str, hook: str) -> None:

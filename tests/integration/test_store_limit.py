@@ -9,7 +9,7 @@ import pytest
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.integration
 
@@ -20,10 +20,7 @@ LIMIT = {"DIBO_STORE_LIMIT": "0.02"}
 @pytest.fixture
 def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "setpriv")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     with build_env(builder) as made:
         yield made
         assert made.left() == []

@@ -11,7 +11,7 @@ import pytest
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env, program
-from tests.support.requirements import need, unmet
+from tests.support.requirements import need
 
 pytestmark = pytest.mark.integration
 
@@ -21,10 +21,7 @@ SH = "#!/bin/sh\n"
 @pytest.fixture(scope="module")
 def place() -> Iterator[BuildEnv]:
     need("buildah", "newuidmap", "busybox", "setpriv")
-    try:
-        builder = user.ordinary_user()
-    except user.NoOrdinaryUser as error:
-        unmet(str(error))
+    builder = user.need_ordinary_user()
     if Path("/etc/containers/storage.conf").exists():
         pytest.skip("the store is configured for all users of this machine")
     with build_env(builder) as made:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dibo.system import process
 from tests.support.host.installed_dibo import installed_dibo
+from tests.support.requirements import unmet
 
 
 class NoOrdinaryUser(Exception):
@@ -33,6 +34,14 @@ def ordinary_user() -> pwd.struct_passwd:
         if found.pw_uid != 0:
             return found
     raise NoOrdinaryUser("root runs the tests, and /etc/subuid names no other user: sudo useradd -m builder")
+
+
+def need_ordinary_user() -> pwd.struct_passwd:
+    """ordinary_user(); where there is none, the test is skipped, or fails in CI."""
+    try:
+        return ordinary_user()
+    except NoOrdinaryUser as error:
+        unmet(str(error))
 
 
 def as_user(
