@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-test lint format check test-one test test-long demo bench fuzz shake clean
+.PHONY: help setup setup-test lint format check test-one test test-long docs demo bench fuzz shake clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -54,6 +54,9 @@ test: setup-test lint ## every test but long ones: those, then with real parts, 
 test-long: setup-test ## the tests that repeat in another way what others show (CI: one a day); T names some
 	$(PYTEST) -m long --dist loadgroup --no-loadscope-reorder $(or $(T),tests/boot tests/integration)
 
+docs: setup ## build the documentation as a site, site/index.html, and check its links
+	$(BIN)/python tools/docs-site
+
 demo: setup ## build a flavour on Debian into demo.qcow2, boot it in QEMU, show the login and the first boot
 	$(BIN)/disk-image-create -o demo --base debian --flavours-path examples vm web-server
 	$(BIN)/python -m tests.support.machines.demo demo.qcow2
@@ -68,5 +71,5 @@ shake: setup-test ## kill, fill disks, break registries and inputs at random for
 	$(BIN)/python -m tests.shake
 
 clean: ## remove what make made here; layers and dibo's cache stay
-	rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256 demo.manifest.json
+	rm -rf .venv .make site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256 demo.manifest.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,11 +6,9 @@ tools/measure-house does the measuring; run it for the whole table.
 from __future__ import annotations
 
 import ast
-import importlib.machinery
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
+
+from tests.support.tools import load_tool
 
 PROJECT = Path(__file__).parents[3]
 
@@ -46,18 +44,7 @@ WITHOUT_A_MODULE = frozenset(
 """Unit tests of what is no module of dibo: shipped flavours, scripts, aspects of a whole folder."""
 
 
-def load_tool() -> ModuleType:
-    """tools/measure-house as a module; its name has no suffix."""
-    loader = importlib.machinery.SourceFileLoader("measure_house", str(PROJECT / "tools/measure-house"))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[loader.name] = module
-    loader.exec_module(module)
-    return module
-
-
-HOUSE = load_tool()
+HOUSE = load_tool("measure-house")
 MODULES = HOUSE.read_modules(PROJECT)
 
 

@@ -6,34 +6,20 @@ Pages that differ are written anew by tools/man-pages, or: pytest tests/unit/pro
 from __future__ import annotations
 
 import argparse
-import importlib.machinery
-import importlib.util
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from dibo.cli.commands import COMMANDS, PROGRAMS, parser_of
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
+from tests.support.tools import load_tool
 
 PROJECT = Path(__file__).parents[3]
 PAGES = PROJECT / "share" / "man" / "man1"
 NAMES = ("dibo", *PROGRAMS, *(f"dibo-{name}" for name in COMMANDS))
-
-
-def load_tool() -> ModuleType:
-    """tools/man-pages as a module; its name has no suffix."""
-    loader = importlib.machinery.SourceFileLoader("man_pages", str(PROJECT / "tools/man-pages"))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
-TOOL = load_tool()
+TOOL = load_tool("man-pages")
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
