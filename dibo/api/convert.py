@@ -1,7 +1,7 @@
 """From an image to disks: any pushed root to any artefact, with no engine.
 
 Nothing of the image is unpacked, no program is started: boot files that the root lacks are made of what it has
-(dibo.disk.prepare_root). Where that cannot be, and the user asks for it, one step of an engine on top of the image
+(dibo.boot.prepare_root). Where that cannot be, and the user asks for it, one step of an engine on top of the image
 makes them (the flavour `boot-files`), and the result is converted.
 """
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
+from dibo.boot.prepare_root import RULES, PreparedRoot
 from dibo.disk import fstab, grub_cfg
-from dibo.disk.prepare_root import PreparedRoot
 from dibo.errors import LayoutError
 from dibo.layout.placement import Placement
 from dibo.tree.mounts import Mounted
@@ -34,7 +34,7 @@ def adapt(
     """Put the files into `tree`, until its end. Files that are not dibo's stay as they are, and so does fstab without
     `with_fstab`. `root_type` is the root's file system, `epoch` the time of what is new, in seconds since 1970."""
     if with_fstab:
-        by_root_disk = _holds(tree, fstab.RULES)
+        by_root_disk = _holds(tree, RULES)
         path = PurePosixPath(fstab.PATH)
         _replace(
             tree,

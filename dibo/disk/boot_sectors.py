@@ -8,8 +8,8 @@ Other modules write the file systems, straight to the same target. Nothing here 
 
 from __future__ import annotations
 
+from dibo.boot.boot_files import MANIFEST, BootFiles
 from dibo.disk import grub_cfg
-from dibo.disk.boot_files import MANIFEST, BootFiles
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
 from dibo.formats.sparse import put

@@ -8,15 +8,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import replace
 from pathlib import Path
 
+from dibo.boot.boot_files import MANIFEST, BootFiles
+from dibo.boot.bootable import KEPT_FILES, read_boot_files, require_bootable
+from dibo.boot.prepare_root import GRUB_FILES, BootTemplates, PreparedRoot, prepare
 from dibo.build.engine import Root
 from dibo.disk.adapt import ContentsOf, adapt, install
-from dibo.disk.boot_files import MANIFEST, BootFiles
 from dibo.disk.boot_sectors import wants_boot_files
-from dibo.disk.bootable import KEPT_FILES, read_boot_files, require_bootable
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.partitioned import placement as found_placement
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
-from dibo.disk.prepare_root import GRUB_FILES, BootTemplates, PreparedRoot, prepare
 from dibo.disk.request import BARE_LABEL, DiskRequest
 from dibo.errors import ImageTooSmall
 from dibo.formats.open_target import open_target

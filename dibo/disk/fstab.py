@@ -17,7 +17,6 @@ from dibo.layout.model import BOOT, ROOT, FileSystemType, TableType
 from dibo.layout.placement import PlacedPartition, Placement
 
 PATH: Final = "/etc/fstab"
-RULES: Final = PurePosixPath("/usr/lib/udev/rules.d/61-dibo-root-disk.rules")
 _LINKS: Final = "/dev/disk/by-root-disk"
 _EARLY: Final = (PurePosixPath("/usr"), PurePosixPath("/etc"))
 _UNCONFIGURED: Final = b"# UNCONFIGURED"
@@ -47,7 +46,7 @@ def _device(partition: PlacedPartition, table: TableType) -> str:
 
 def rewritten(old: bytes, placement: Placement, *, root_type: str, by_root_disk: bool = False) -> bytes:
     """The file with the lines of the layout. `root_type` is the file system of the root, which FS_TYPE may have
-    chosen; with `by_root_disk` the root has RULES."""
+    chosen; with `by_root_disk` the root has the rule."""
     mounts = {part.wish.mount for part in placement.partitions if part.wish.mount is not None}
     lines = _lines(placement, root_type, by_root_disk=by_root_disk)
     sources = {line.split()[0] for line in lines}

@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import Final
 from uuid import UUID
 
+from dibo.boot.boot_files import BootFiles
 from dibo.disk import grub_cfg
-from dibo.disk.boot_files import BootFiles
 from dibo.errors import LayoutError
 from dibo.formats import grub_images
 from dibo.formats.partitions.reader import PartitionPlace, Table

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
+from dibo.boot.boot_files import BootFiles
 from dibo.disk import grub_cfg
-from dibo.disk.boot_files import BootFiles
 from dibo.disk.fat_writer import FatWriter, smallest_fat
 from dibo.disk.loop.fill import Filling
 from dibo.formats import ext4

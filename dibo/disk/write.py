@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dibo.boot.boot_files import BootFiles
 from dibo.build.engine import Setup
-from dibo.disk.boot_files import BootFiles
 from dibo.disk.boot_sectors import write_disk
 from dibo.disk.by_programs import Programs
 from dibo.disk.common import adapt_to, adapt_to_hooked, boot_files_of, load_root, too_small

@@ -10,7 +10,6 @@ from typing import Any
 from dibo.artefacts.manifest import SUFFIX, Facts, artefacts, complete, manifest_text
 from dibo.artefacts.outputs import Outputs, check_output_files, check_output_name
 from dibo.build.engine import Root, Setup
-from dibo.disk.bootable import KEPT_FILES
 from dibo.errors import UsageError
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.load import LoadOptions, load
@@ -19,6 +18,7 @@ from dibo.ramdisk.make import RamdiskSpec, kernel_path, make_ramdisk, pack
 from dibo.ramdisk.source import ContentReader
 from dibo.tree.dpkg import installed
 from dibo.tree.node import Buffer
+from dibo.tree.query import KEPT_FILES
 from dibo.units import human_size
 
 

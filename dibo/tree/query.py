@@ -15,6 +15,8 @@ from dibo.formats import paths
 from dibo.tree.kernel_versions import grub_order, newest_last
 from dibo.tree.node import Node
 
+KEPT_FILES: Final = (b"etc/os-release", b"usr/lib/os-release", b"boot/grub/grub.cfg", b"var/lib/dpkg/status")
+"""Files whose bytes questions here, and those about packages, need: prefixes of paths without their first slash."""
 _KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image)-(.+)")
 _STUB: Final = b"../run/systemd/resolve/stub-resolv.conf"
 

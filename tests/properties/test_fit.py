@@ -7,7 +7,7 @@ import stat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dibo.disk.boot_files import BootFiles
+from dibo.boot.boot_files import BootFiles
 from dibo.disk.fat_writer import FatWriter
 from dibo.disk.streamed import FileSystems
 from dibo.layout.merge import parse_layout

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from dibo.disk.boot_files import BootFiles
+from dibo.boot.boot_files import BootFiles
 from dibo.formats.raw import RawFile
 from dibo.layout.merge import parse_layout
 from dibo.layout.placement import Placement, place

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dibo.boot.boot_files import BootFiles
 from dibo.disk import grub_cfg
-from dibo.disk.boot_files import BootFiles
 from dibo.disk.boot_sectors import write_disk
 from dibo.disk.streamed import FileSystems
 from dibo.errors import LayoutError

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dibo.boot.boot_files import BootFiles
 from dibo.disk import grub_cfg
 from dibo.disk import partitioned as disks
-from dibo.disk.boot_files import BootFiles
 from dibo.disk.partitioned import PartitionedDisk
 from dibo.errors import LayoutError
 from dibo.formats import grub_images

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from dibo.disk.boot_files import BiosImages, BootManifest, parse_manifest
+from dibo.boot.boot_files import BiosImages, BootManifest, parse_manifest
 from dibo.errors import LayoutError
 
 BOOT = PurePosixPath("/usr/lib/dibo/boot")

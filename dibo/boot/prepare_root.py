@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
-from dibo.disk.boot_files import BootFiles
-from dibo.disk.fstab import RULES
+from dibo.boot.boot_files import BootFiles
 from dibo.errors import LayoutError, RootNotBootable
 from dibo.formats import grub_core
 from dibo.tree.node import Node
 from dibo.tree.query import find, kernels, names_in, os_release
 
+RULES: Final = PurePosixPath("/usr/lib/udev/rules.d/61-dibo-root-disk.rules")
+"""udev rules that name the partitions of the disk that / is on."""
 GRUB_FILES: Final = (b"usr/lib/grub/", b"usr/lib/shim/")
-"""Prefixes of files whose bytes a tree must have in memory, besides those of dibo.disk.bootable."""
+"""Prefixes of files whose bytes a tree must have in memory, besides those of dibo.boot.bootable."""
 
 _EFI: Final = {"amd64": ("x86_64-efi", "x64"), "arm64": ("arm64-efi", "aa64"), "i386": ("i386-efi", "ia32")}
 """GRUB's name of the platform and the firmware's suffix of the architecture (UEFI 2.10, 3.5.1.1)."""

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dibo.disk.bootable import read_boot_files, require_bootable
+from dibo.boot.bootable import read_boot_files, require_bootable
 from dibo.errors import LayoutError, RootNotBootable
 from tests.unit.tree.test_query import Files, tree
 

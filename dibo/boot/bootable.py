@@ -1,6 +1,6 @@
 """The boot files of a root: whether it has them, what is missing otherwise, and their bytes.
 
-A manifest in the root names them (dibo.disk.boot_files). The tree must be loaded with the bytes of `KEPT_FILES`.
+A manifest in the root names them (dibo.boot.boot_files). The tree must be loaded with the bytes of `KEPT_FILES`.
 """
 
 from __future__ import annotations
@@ -9,20 +9,14 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from dibo.disk.boot_files import MANIFEST, BootFiles, parse_manifest
+from dibo.boot.boot_files import MANIFEST, BootFiles, parse_manifest
 from dibo.errors import LayoutError, RootNotBootable
+from dibo.tree import query
 from dibo.tree.node import Node
 from dibo.tree.query import find, kernels, names_in, os_release
 
-KEPT_FILES: Final = (
-    bytes(MANIFEST.parent.relative_to("/")) + b"/",
-    b"etc/os-release",
-    b"usr/lib/os-release",
-    b"etc/fstab",
-    b"boot/grub/grub.cfg",
-    b"var/lib/dpkg/status",
-)
-"""Files whose bytes disks and ramdisks read from a tree: prefixes of paths without their first slash."""
+KEPT_FILES: Final = (bytes(MANIFEST.parent.relative_to("/")) + b"/", b"etc/fstab", *query.KEPT_FILES)
+"""Files whose bytes disks read from a tree: prefixes of paths without their first slash."""
 
 _GRUB: Final = {
     "amd64": ("i386-pc", "x86_64-efi-signed", "x86_64-efi"),

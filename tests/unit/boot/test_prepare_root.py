@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from dibo.disk import prepare_root
+from dibo.boot import prepare_root
+from dibo.boot.boot_files import BootFiles
+from dibo.boot.prepare_root import PreparedRoot, prepare
 from dibo.disk.adapt import install
-from dibo.disk.boot_files import BootFiles
 from dibo.disk.common import boot_templates
-from dibo.disk.prepare_root import PreparedRoot, prepare
 from dibo.errors import LayoutError, RootNotBootable
 from dibo.tree.mounts import Mounted
 from dibo.tree.query import find

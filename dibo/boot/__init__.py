@@ -1,0 +1,8 @@
+"""What a root boots with: kernels and their initramfs, boot loaders, and the files that these read.
+
+    parts           what a tree has: kernels, unified kernel images, GRUB, shim, systemd-boot, stubs
+    boot_files      what dibo's flavours prepared in a root; bootable reads it
+    prepare_root    what goes into a root and onto its EFI system partition, made of the parts
+
+No program of the root is executed. Others use `parts.find_boot_parts`, `boot_files` and `prepare_root.PreparedRoot`.
+"""
