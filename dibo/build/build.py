@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dibo.build import context, host_hooks
 from dibo.build.bases.choose import choose_base
-from dibo.build.bases.settings import CLOUD_IMAGES, BaseSettings
+from dibo.build.bases.settings import CLOUD_IMAGES, KEYSERVER, BaseSettings
 from dibo.build.context import ExtraFiles, Runner
 from dibo.build.engine import Engine, StepRun
 from dibo.build.host_hooks import HostRun
@@ -161,6 +161,7 @@ def base_settings(settings: Settings) -> BaseSettings:
         mirror=settings.mirror,
         sha256=settings.sha256,
         keyring=settings.keyring,
+        keyserver=settings.keyserver or KEYSERVER,
         fingerprint=settings.fingerprint,
         signatures=settings.policy,
         epoch=settings.epoch,
@@ -269,6 +270,7 @@ def shell_command(job: Job, planned: PlannedStep) -> str:
         ("--sha256", settings.sha256),
         ("--mirror", settings.mirror),
         ("--keyring", settings.keyring),
+        ("--keyserver", settings.keyserver),
     ):
         options += [option, str(value)] if value else []
     for path in settings.flavours_path:

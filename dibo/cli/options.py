@@ -93,6 +93,7 @@ def add_base_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sha256", metavar="HEX", help="digest that a tarball or URL must have")
     parser.add_argument("--mirror", metavar="URL", help="Debian mirror to install from")
     parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
+    parser.add_argument("--keyserver", metavar="URL", help="keyserver that has this key, or none (Ubuntu's)")
     parser.add_argument("--offline", action="store_true", help="use only cached downloads of the base")
 
 
@@ -309,6 +310,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         secrets=tuple(given.get("secrets") or ()),
         sha256=text("sha256"),
         keyring=text("keyring"),
+        keyserver=text("keyserver"),
         offline=bool(given.get("offline")),
         refresh=bool(given.get("refresh")),
         with_base=bool(given.get("with_base", True)),

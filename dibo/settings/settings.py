@@ -42,6 +42,7 @@ VARIABLES: Final = {
     "DIBO_MIRROR": "Debian mirror to install from",
     "DIBO_UBUNTU_KEYRING": "keyring with the key of the Ubuntu images",
     "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
+    "DIBO_KEYSERVER": "keyserver that has this key, or none (https://keyserver.ubuntu.com)",
     "DIBO_EPOCH": "name of the state of package archives that layers are built from (this month)",
     "DIBO_CACHE": "repository HOST/PATH to read layers from and store them in",
     "DIBO_CACHE_FROM": "repositories to only read layers from, separated by commas",
@@ -115,6 +116,7 @@ class Options:
     secrets: tuple[str, ...] = ()
     sha256: str | None = None
     keyring: str | None = None
+    keyserver: str | None = None
     offline: bool = False
     refresh: bool = False
     with_base: bool = True
@@ -170,6 +172,7 @@ class Settings:
     """Where values come from that steps see and nothing keeps."""
     sha256: str | None
     keyring: Path | None
+    keyserver: str | None
     fingerprint: str | None
     offline: bool
     refresh: bool
@@ -207,9 +210,7 @@ def decide(
     both = _repositories(options.caches, environment, "DIBO_CACHE")
     size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
     cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
-    sign_key = given(options.sign_key, "DIBO_SIGN_KEY", "")
     verify_keys, policy = _signers(options, environment)
-    keyring = given(options.keyring, "DIBO_UBUNTU_KEYRING", "")
     return Settings(
         flavours=_flavours(options),
         architecture=architecture,
@@ -239,12 +240,13 @@ def decide(
         caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
         layer_compression=_compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
         store_limit=_store_limit(environment.get("DIBO_STORE_LIMIT") or DEFAULT_STORE_LIMIT),
-        sign_key=Path(sign_key).expanduser() if sign_key else None,
+        sign_key=_file(given(options.sign_key, "DIBO_SIGN_KEY", "")),
         verify_keys=verify_keys,
         policy=policy,
         secrets=parse_secrets(options.secrets),
         sha256=options.sha256,
-        keyring=Path(keyring) if keyring else None,
+        keyring=_file(given(options.keyring, "DIBO_UBUNTU_KEYRING", "")),
+        keyserver=given(options.keyserver, "DIBO_KEYSERVER", "") or None,
         fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,
         offline=options.offline,
         refresh=options.refresh,
@@ -252,6 +254,10 @@ def decide(
         loop=options.loop,
         environment=dict(environment),
     )
+
+
+def _file(name: str) -> Path | None:
+    return Path(name).expanduser() if name else None
 
 
 def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Path, ...], Path | None]:

@@ -11,13 +11,15 @@ from dibo.system.http import DOWNLOADS
 from dibo.system.retry import RetryPolicy
 
 CLOUD_IMAGES: Final = "https://cloud-images.ubuntu.com"
+KEYSERVER: Final = "https://keyserver.ubuntu.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseSettings:
     """`architecture` is Debian's word. `sha256` is hex, for a tarball or an address. `mirror` is one or two
     addresses of a Debian archive with a blank between: packages, security updates. `fingerprint` is that of
-    the key that signs lists of Ubuntu images, in place of Ubuntu's own. `signatures` is the file of the policy that
+    the key that signs lists of Ubuntu images, in place of Ubuntu's own; `keyserver` has these keys, or is `none`.
+    `signatures` is the file of the policy that
     images in registries are held to."""
 
     architecture: str
@@ -28,6 +30,7 @@ class BaseSettings:
     mirror: str | None = None
     sha256: str | None = None
     keyring: Path | None = None
+    keyserver: str = KEYSERVER
     fingerprint: str | None = None
     signatures: Path | None = None
     epoch: str = ""
@@ -54,6 +57,7 @@ def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseS
         base_image_file=setting("BASE_IMAGE_FILE"),
         mirror=setting("DIBO_MIRROR"),
         keyring=Path(keyring) if keyring else None,
+        keyserver=setting("DIBO_KEYSERVER") or KEYSERVER,
         fingerprint=setting("DIBO_UBUNTU_FINGERPRINT"),
     )
 

@@ -1,4 +1,4 @@
-"""Detached OpenPGP signatures, checked by gpgv against one pinned key.
+"""Detached OpenPGP signatures, checked by gpgv against pinned keys.
 
 gpgv is content with any key of its keyring; dibo is not. Its status lines (GnuPG, doc/DETAILS, "General
 status codes") tell which key made each signature:
@@ -8,28 +8,42 @@ status codes") tell which key made each signature:
     [GNUPG:] VALIDSIG <fingerprint> <date> … <fingerprint of the primary key>
 
 VALIDSIG follows EXPKEYSIG and REVKEYSIG too, so both lines must be there, for the same signature. Since the
-fingerprint is pinned here, it does not matter where the keyring came from.
+fingerprints are pinned, it does not matter where the keyring came from.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dibo.errors import UsageError, VerificationFailed
+from dibo.build.bases.openpgp import without_armour
+from dibo.errors import BaseError, UsageError, VerificationFailed
 from dibo.system import process
 
 _STATUS: Final = "[GNUPG:] "
 
 
-def verify(text: bytes, signature: bytes, *, keyring: Path, fingerprint: str, description: str) -> None:
-    """Return when `signature` is the pinned key's, for `text`. Raises VerificationFailed, ToolMissing."""
+class ExpiredKey(VerificationFailed):
+    """The signature is right, but it or its key has expired or was revoked."""
+
+
+class UnknownSigner(VerificationFailed):
+    """A key made the signature that is not in the keyring, or is not pinned."""
+
+
+def verify(
+    text: bytes, signature: bytes, *, keyring: Path, fingerprints: Sequence[str], description: str
+) -> None:
+    """Return when `signature` is by a key of `fingerprints`, for `text`. Raises VerificationFailed, ToolMissing."""
     with tempfile.TemporaryDirectory(prefix="dibo-") as name:
         signed, detached = Path(name) / "text", Path(name) / "text.gpg"
         signed.write_bytes(text)
         detached.write_bytes(signature)
-        argv = ("gpgv", "--homedir", name, "--status-fd", "1", "--keyring", str(keyring.absolute()))
+        keys = Path(name) / "keyring.gpg"  # gpgv reads no armour
+        keys.write_bytes(_read_keyring(keyring))
+        argv = ("gpgv", "--homedir", name, "--status-fd", "1", "--keyring", str(keys))
         ended = process.run(
             [*argv, str(detached), str(signed)],
             capture=True,
@@ -37,18 +51,29 @@ def verify(text: bytes, signature: bytes, *, keyring: Path, fingerprint: str, de
             options=process.ProcessOptions(timeout=60),
         )
     signatures = _signatures(ended.stdout)
-    signer = normal_fingerprint(fingerprint)
     if any("BADSIG" in status for status in signatures):
         raise VerificationFailed(
             f"{description} has a bad signature: it was changed after it was signed", hint=_DO_NOT_USE
         )
-    if any("GOODSIG" in status and signer in status.get("VALIDSIG", ()) for status in signatures):
+    pinned = [status for status in signatures if set(fingerprints) & set(status.get("VALIDSIG", ()))]
+    if any("GOODSIG" in status for status in pinned):
         return
     problem = _describe(signatures) or " ".join(ended.tail[-1:]) or "gpgv found none"
-    raise VerificationFailed(
-        f"{description} is not signed by the key {signer}: {problem}",
+    by_another = any("VALIDSIG" in status or "NO_PUBKEY" in status for status in signatures)
+    kind = ExpiredKey if pinned else UnknownSigner if by_another else VerificationFailed
+    raise kind(
+        f"{description} is not signed by the key {' or '.join(fingerprints)}: {problem}",
         hint=f"the keyring used was {keyring}\n{_DO_NOT_USE}",
     )
+
+
+def _read_keyring(keyring: Path) -> bytes:
+    try:
+        return without_armour(keyring.read_bytes())
+    except OSError as error:
+        raise BaseError(f"cannot read the keyring {keyring}: {error.strerror}") from error
+    except VerificationFailed as error:
+        raise VerificationFailed(f"{keyring}: {error.message}") from error
 
 
 def normal_fingerprint(text: str) -> str:

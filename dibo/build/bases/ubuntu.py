@@ -5,30 +5,25 @@
     $CLOUD_IMAGES/$RELEASE/current/$RELEASE-server-cloudimg-$ARCH-root.tar.xz
 
 Which of the three forms a release has changed over the years (newer ones have `-root.tar.xz` and
-`.squashfs`), so the list decides. Trust begins at one fingerprint, pinned below; https is not needed for
-it. The fingerprint is that of "UEC Image Automatic Signing Key <cdimage@ubuntu.com>"; it can be read off
-ubuntu-cloudimage-keyring.gpg of the package ubuntu-keyring (in Ubuntu, and in Debian from trixie on).
-Ubuntu's archive keyring does not hold that key.
+`.squashfs`), so the list decides. Trust begins at the fingerprints in dibo/build/bases/ubuntu_keys.py; https is not
+needed for it.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 from dibo.build.bases import releases
 from dibo.build.bases.settings import BaseSettings, ConfiguredBase
-from dibo.build.bases.signature import normal_fingerprint, verify
 from dibo.build.bases.signedlist import SignedList
 from dibo.build.bases.tarball import bring, kept_file, root_file
+from dibo.build.bases.ubuntu_keys import UbuntuKeys
 from dibo.errors import BaseError, UsageError
 from dibo.plan.base import Ingredients, SquashFs, TarFile
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 
-FINGERPRINT: Final = "D2EB44626FDDC30B513D5BB71A5D6C4C7DB87C81"
-KEYRING: Final = Path("/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg")
 FORMS: Final = ("-root.tar.xz", "-root.tar.gz", ".squashfs")  # the first that the list has
 
 _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._+-]*)")  # sha256sum(1)
@@ -42,7 +37,7 @@ class Ubuntu(ConfiguredBase):
         super().__init__(settings)
         self._workspace = workspace
         self._report = report
-        self._fingerprint = normal_fingerprint(settings.fingerprint or FINGERPRINT)
+        self._keys = UbuntuKeys(settings, workspace, report)
         self._chosen: tuple[str, str] | None = None
 
     @property
@@ -79,27 +74,14 @@ class Ubuntu(ConfiguredBase):
         return f"{self._settings.cloud_images.rstrip('/')}/{self._release}/current"
 
     def _list(self) -> SignedList:
-        keyring = self._keyring()
         url = f"{self._directory()}/SHA256SUMS"
 
         def check(text: bytes, signature: bytes) -> None:
-            verify(text, signature, keyring=keyring, fingerprint=self._fingerprint, description=url)
+            self._keys.verify(text, signature, description=url)
 
         lists = self._workspace.bases / "lists"
         return SignedList(
             url=url, directory=lists, check=check, policy=self._settings.policy, report=self._report
-        )
-
-    def _keyring(self) -> Path:
-        keyring = (self._settings.keyring or KEYRING).expanduser()
-        if keyring.is_file():
-            return keyring
-        raise BaseError(
-            f"no keyring to check Ubuntu's signatures with: {keyring} is missing",
-            hint="on Ubuntu, and on Debian from trixie on: sudo apt-get install ubuntu-keyring\n"
-            f"elsewhere: gpg --recv-keys {FINGERPRINT} && gpg --export {FINGERPRINT} > ubuntu.gpg,\n"
-            "then --keyring ubuntu.gpg or DIBO_UBUNTU_KEYRING=ubuntu.gpg (only that key will be believed);\n"
-            "or build Debian: --base debian (`dibo doctor --base debian` tries whether this machine can)",
         )
 
 

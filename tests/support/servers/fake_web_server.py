@@ -16,13 +16,14 @@ from tests.support.servers.loopback_http import Loopback, QuietHandler
 
 @dataclass
 class Site:
-    """`files` by path. `faults` of a path are used up one by one: a status to answer with, or `cut:N`, which
-    sends N bytes of the body and closes, or `hang:N`, which
-    sends N bytes and then nothing until the server is closed, or `trickle:N`, which sends N bytes and then one 20 times
-    a second. `asked` has (method, path, headers) of each request."""
+    """`files` by path, and paths that `redirects` lead to others. `faults` of a path are used up one by one: a status
+    to answer with, or `cut:N`, which sends N bytes of the body and closes, or `hang:N`, which sends N bytes and then
+    nothing until the server is closed, or `trickle:N`, which sends N bytes and then one 20 times a second. `asked` has
+    (method, path, headers) of each request."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, deque[int | str]] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
     validators: bool = True
     lengths: bool = True
@@ -81,6 +82,12 @@ class _Handler(QuietHandler):
         site.asked.append((self.path, dict(self.headers)))
         faults = site.faults.get(self.path)
         fault = faults.popleft() if faults else None
+        if self.path in site.redirects:
+            self.send_response(302)
+            self.send_header("Location", site.redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         body = site.files.get(self.path)
         if isinstance(fault, int) or body is None:
             self.send_error(fault if isinstance(fault, int) else 404)

@@ -66,6 +66,7 @@ TABLE = [
         (HB,),
     ),
     ("DIBO_CACHE_TO", "localhost/b", "caches_to", (HB,), "caches_to", ("h:1/a", "localhost/b"), (H1A, HB)),
+    ("DIBO_KEYSERVER", "none", "keyserver", "none", "keyserver", "hkp://b", "hkp://b"),
     ("DIBO_SIGN_KEY", "a.key", "sign_key", Path("a.key"), "sign_key", "b.key", Path("b.key")),
     ("DIBO_VERIFY_KEYS", "a:b", "verify_keys", (Path("a"), Path("b")), "verify_keys", ("c",), (Path("c"),)),
     ("DIBO_POLICY", "a.yaml", "policy", Path("a.yaml"), "policy", "b.yaml", Path("b.yaml")),
