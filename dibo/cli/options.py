@@ -71,7 +71,9 @@ def add_verbose(
     parser.add_argument("-x", "--verbose", action="store_true", help=text)
 
 
-def add_architecture(parser: argparse.ArgumentParser, text: str = "architecture: amd64, arm64, i386") -> None:
+def add_architecture(
+    parser: argparse.ArgumentParser, text: str = "architecture: amd64, arm64, armhf, i386, riscv64"
+) -> None:
     argument = parser.add_argument("-a", "--arch", metavar="ARCH", dest="architecture", help=text)
     complete_with(argument, lambda _: ARCHITECTURES)
 

@@ -29,7 +29,7 @@ FLAVOUR_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,62}")
 NAME_FORM: Final = "use a-z, 0-9, '_', '.', '+' and '-', at most 63, and begin with a letter or digit"
 HOOK_NAME: Final = re.compile(r"[0-9]+-[A-Za-z0-9_-]+")
 SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-ARCHITECTURES: Final = ("amd64", "arm64", "i386")
+ARCHITECTURES: Final = ("amd64", "arm64", "armhf", "i386", "riscv64")
 
 
 class Phase(StrEnum):

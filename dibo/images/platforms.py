@@ -3,8 +3,9 @@
 Names are brought into one form first, as `Normalize` does: x86_64 is amd64, aarch64 is arm64, armhf is arm/v7, armel
 is arm/v6; amd64/v1 is amd64, arm64/v8 is arm64, arm without a variant is arm/v7. Then, as with `Only`, what is asked
 for counts, and after it what the same processor runs as well: amd64/v3 takes v3, v2, and no variant; arm/v7 takes v7,
-v6, v5. What needs a newer processor than was asked for is not taken. Unlike there, no image for another architecture
-is: amd64 takes no 386.
+v6, v5; arm64/v9.1 takes v9.1, v9, v8.6 and what is below (Armv9.N has all of Armv8.N+5); riscv64/rva22u64 takes itself
+and no variant. What needs a newer processor than was asked for is not taken. Unlike there, no image for another
+architecture is: amd64 takes no 386.
 
 Standard library only, as of Python 3.10: the ramdisk's pull program bundles this module.
 """
@@ -35,10 +36,15 @@ _NAMES: Final = {
     "i686": ("386", ""),
     "ppc64el": ("ppc64le", ""),
 }
-_BASELINES: Final = {("amd64", "v1"): "", ("arm64", "v8"): "", ("arm64", "8"): "", ("arm", ""): "v7"}
-_LOWEST: Final = {"amd64": 2, "arm64": 9, "arm": 5}
-"""The lowest variants that have a name of their own."""
-_VERSION: Final = re.compile(r"v([0-9]{1,3})(?:\.[0-9]+)?")
+_BASELINES: Final = {
+    ("amd64", "v1"): "",
+    ("arm64", "v8"): "",
+    ("arm64", "v8.0"): "",
+    ("arm64", "v9.0"): "v9",
+    ("arm", ""): "v7",
+}
+_VERSION: Final = re.compile(r"v([0-9]{1,2})(?:\.([0-9]{1,2}))?")
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def normalize(architecture: str, variant: str = "") -> tuple[str, str]:
@@ -46,7 +52,9 @@ def normalize(architecture: str, variant: str = "") -> tuple[str, str]:
     name, kind = architecture.lower(), variant.lower()
     name, own = _NAMES.get(name, (name, ""))
     kind = kind or own
-    if name in _LOWEST and kind.isdecimal():
+    if name == "386":
+        return name, ""
+    if name in ("amd64", "arm64", "arm") and _NUMBER.fullmatch(kind):
         kind = f"v{kind}"
     return name, _BASELINES.get((name, kind), kind)
 
@@ -77,23 +85,37 @@ class Platform:
 
 def split_architecture(text: str) -> tuple[str, str]:
     """Debian's word and the variant of a requested architecture: `amd64`, `x86_64`, `amd64/v2`, `linux/arm64`."""
-    name, _, variant = text.removeprefix("linux/").partition("/")
-    name, variant = normalize(name, variant)
+    name, variant = _requested(text)
     word = Platform(os="linux", architecture=name, variant=variant).debian
     return word, "" if word == "armhf" or "/" in word else variant
 
 
+def _requested(text: str) -> tuple[str, str]:
+    name, _, variant = text.lower().removeprefix("linux/").partition("/")
+    return normalize(name, variant)
+
+
 def accepted(architecture: str) -> tuple[tuple[str, str], ...]:
     """What will do for `architecture`, such as `amd64` or `amd64/v2`, in normal form, the best first."""
-    name, _, variant = architecture.removeprefix("linux/").partition("/")
-    name, variant = normalize(name, variant)
-    choices = [(name, variant)]
+    name, variant = _requested(architecture)
+    older = _older(name, variant)
+    return tuple(dict.fromkeys([(name, variant), *(normalize(name, kind) for kind in older)]))
+
+
+def _older(name: str, variant: str) -> list[str]:
+    """The variants that a processor runs beside its own, the best first; the empty one is the baseline."""
     version = _VERSION.fullmatch(variant)
-    if name in _LOWEST and version is not None:
-        choices += [(name, f"v{number}") for number in range(int(version[1]) - 1, _LOWEST[name] - 1, -1)]
-        if name != "arm":
-            choices.append((name, ""))
-    return tuple(choices)
+    major, minor = (int(version[1]), int(version[2] or 0)) if version is not None else (0, 0)
+    if name == "arm":
+        return [f"v{number}" for number in range(major - 1, 4, -1)]
+    if name == "amd64":
+        return [*(f"v{number}" for number in range(major - 1, 1, -1)), ""]
+    if name == "arm64" and major == 9:
+        highest = min(minor + 5, 9)
+        return [*(f"v9.{n}" for n in range(minor - 1, -1, -1)), *(f"v8.{n}" for n in range(highest, -1, -1))]
+    if name == "arm64" and major == 8:
+        return [f"v8.{n}" for n in range(minor - 1, -1, -1)]
+    return [""]
 
 
 def preference(platform: Platform, architecture: str) -> int | None:

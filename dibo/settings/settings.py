@@ -22,7 +22,7 @@ from dibo.settings.secrets import SecretSource, parse_secrets
 from dibo.units import parse_gib
 
 VARIABLES: Final = {
-    "ARCH": "architecture: amd64, arm64, i386 (this machine's)",
+    "ARCH": "architecture: amd64, arm64, armhf, i386, riscv64 (this machine's)",
     "RELEASE": "release of the base (the newest that dibo knows)",
     "BASE_IMAGE_FILE": "name of the Ubuntu root tarball on the server",
     "CLOUD_IMAGES": "server of Ubuntu's cloud images",
@@ -81,7 +81,14 @@ NONE: Final = "none"
 ISOLATIONS: Final = (BWRAP, CHROOT)
 NETWORKS: Final = (HOST, NONE)
 HOST_HOOKS: Final = ("run", "sandbox", NONE)
-_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i386": "i386", "i686": "i386"}
+_MACHINES: Final = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "armhf",
+    "i386": "i386",
+    "i686": "i386",
+    "riscv64": "riscv64",
+}
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 
 

@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
 import shlex
 from pathlib import Path
 from typing import Final
 
+from dibo.build import foreign
 from dibo.build.bases import releases
 from dibo.build.bases.mirror import Sources, sources
 from dibo.build.bases.settings import BaseSettings, ConfiguredBase
+from dibo.build.namespace import enter_namespace
 from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
+from dibo.images.sources.buildah_environment import engine_environment
 from dibo.plan.base import Ingredients, TarCommand
 from dibo.system import http, process
 from dibo.system.package_names import how_to_install
@@ -34,7 +36,6 @@ from dibo.system.resources import shared
 
 RECIPE: Final = "2"  # raised when the arguments of mmdebstrap below change what comes out
 VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages
-_NATIVE: Final = {"x86_64": ("amd64", "i386"), "aarch64": ("arm64",), "i686": ("i386",), "i386": ("i386",)}
 _MIRROR: Final = "http://deb.debian.org/debian"  # mmdebstrap(1), where no mirror is named
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -56,10 +57,8 @@ class Debian(ConfiguredBase):
         tools = ["mmdebstrap"]
         if os.geteuid() != 0:
             tools.append("newuidmap")
-        if self.architecture not in _native_architectures():
-            tools.append(
-                "arch-test"
-            )  # mmdebstrap tries with it whether programs of the architecture run here
+        if not foreign.is_native(self.architecture):
+            tools.append("arch-test")  # mmdebstrap tries with it whether programs of the architecture run
         return tuple(tools)
 
     def ingredients(self) -> Ingredients:
@@ -94,11 +93,22 @@ class Debian(ConfiguredBase):
 
     def source(self) -> TarCommand:
         self.require_tools()
+        prefix = self._emulator()
         environment = process.proxies()
+        if prefix:
+            environment |= engine_environment()
         seconds = start_of(self._settings.epoch)
         if seconds is not None:
             environment["SOURCE_DATE_EPOCH"] = str(seconds)
-        return TarCommand(argv=self._argv(), environment=tuple(sorted(environment.items())))
+        return TarCommand(
+            argv=(*prefix, *self._argv(root=bool(prefix))), environment=tuple(sorted(environment.items()))
+        )
+
+    def _emulator(self) -> tuple[str, ...]:
+        """What runs mmdebstrap where programs of the architecture need a namespace with an emulator. Raises
+        ToolMissing, EngineError."""
+        prefix = foreign.emulation(self.architecture).prefix
+        return (*enter_namespace(), *prefix) if prefix else ()
 
     def require_tools(self) -> None:
         """Raise ToolMissing or BaseError for what this machine lacks to make the base."""
@@ -113,11 +123,12 @@ class Debian(ConfiguredBase):
                 hint="install it: sudo apt-get install debian-archive-keyring",
             )
 
-    def _argv(self) -> tuple[str, ...]:
+    def _argv(self, *, root: bool) -> tuple[str, ...]:
+        """`root`: it runs as root, of the machine or of a namespace."""
         apt_sources = sources(self._suite, mirror=self._settings.mirror)
         return (
             "mmdebstrap",
-            "--mode=unshare" if os.geteuid() else "--mode=root",
+            "--mode=root" if root or os.geteuid() == 0 else "--mode=unshare",
             f"--variant={VARIANT}",
             "--format=tar",
             f"--architectures={self.architecture}",
@@ -140,11 +151,6 @@ def packages() -> tuple[str, ...]:
     """The packages of the base, sorted."""
     lines = (shared("containerfiles") / "bases/debian.packages").read_text().splitlines()
     return tuple(sorted(name for line in lines if (name := line.partition("#")[0].strip())))
-
-
-def _native_architectures() -> tuple[str, ...]:
-    """Debian's words for what this machine runs by itself."""
-    return _NATIVE.get(platform.machine(), ())
 
 
 def suite_name(text: str) -> str:

@@ -158,10 +158,11 @@ def build_env(user: pwd.struct_passwd) -> Iterator[BuildEnv]:
         shutil.rmtree(directory, ignore_errors=os.geteuid() != 0)
 
 
-def busybox_root(target: Path) -> None:
-    """A root file system of 2 MB: a static busybox and its applets."""
-    busybox = Path(process.find("busybox") or "/bin/busybox")
-    applets = process.run([str(busybox), "--list"], capture=True).stdout.split()
+def busybox_root(target: Path, *, busybox: Path | None = None, emulator: Sequence[str] = ()) -> None:
+    """A root file system of 2 MB: a static busybox, of another architecture where `emulator` runs it, and its
+    applets."""
+    busybox = busybox or Path(process.find("busybox") or "/bin/busybox")
+    applets = process.run([*emulator, str(busybox), "--list"], capture=True).stdout.split()
     with tempfile.TemporaryDirectory() as directory, tarfile.open(target, "w") as tar:
         root = Path(directory)
         for name in (

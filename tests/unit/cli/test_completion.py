@@ -85,7 +85,7 @@ VALUES = [
     ("disk-image-create --isolation c", ["chroot"]),
     ("disk-image-create --network n", ["none"]),
     ("disk-image-create --host-hooks s", ["sandbox"]),
-    ("disk-image-create -a ar", ["arm64"]),
+    ("disk-image-create -a arm6", ["arm64"]),
     ("disk-image-create --arch i", ["i386"]),
     ("disk-image-create -t vm", ["vmdk"]),
     ("disk-image-create --type qcow2,vh", ["qcow2,vhdx"]),

@@ -73,7 +73,7 @@ BAD = {
     "local: 'yes'": "local is true or false",
     "architectures: []": "architectures is a list of amd64",
     "architectures: amd64": "architectures is a list of amd64",
-    "architectures: [riscv64]": "architectures is a list of amd64",
+    "architectures: [mips]": "architectures is a list of amd64",
     "architectures: null": "architectures is a list of amd64",
     "disk: null": "disk",
     "disk: {tabel: gpt}": "disk.tabel",

@@ -16,6 +16,7 @@ from typing import Final
 
 from dibo.build import sandbox
 from dibo.build.finding import Finding, try_check, try_command
+from dibo.build.namespace import enter_namespace
 from dibo.build.sandbox import Confinement
 from dibo.errors import CommandFailed, EngineError, ToolMissing, UsageError
 from dibo.images.sources.buildah_environment import engine_environment
@@ -47,14 +48,6 @@ def examine(confinement: Confinement) -> Iterator[Finding]:
         yield from try_check("sandbox for steps, by bubblewrap", lambda: require_sandbox(confinement))
     else:
         yield from _isolation()
-
-
-def enter_namespace() -> tuple[str, ...]:
-    """What the engine's commands are run by: a user namespace, or, as root, one of mounts, so that no mount of the
-    store is ever seen on the host."""
-    if os.geteuid() == 0:
-        return ("unshare", "--mount", "--propagation", "private", "--")
-    return ("buildah", "unshare")
 
 
 def require_sandbox(confinement: Confinement) -> None:

@@ -16,22 +16,22 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from dibo.build import sandbox
+from dibo.build import foreign, sandbox
 from dibo.build.context import command, mount_point
 from dibo.build.engine import SECRETS, Root, Setup, StepRun, StoredImage
 from dibo.build.engines import image_names, private_input
 from dibo.build.engines.base_layer import base_layer
-from dibo.build.engines.buildah import checks
+from dibo.build.engines.buildah import checks, image_config
+from dibo.build.engines.buildah.image_config import ImageConfig
 from dibo.build.engines.buildah.options import bind_option, label_options
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base, seconds, stored_image
-from dibo.build.engines.image_environment import variables_of
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import BuildListener
 from dibo.build.engines.step_log import StepLog
+from dibo.build.namespace import enter_namespace
 from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing
 from dibo.images.sources.buildah_environment import engine_environment
@@ -52,15 +52,6 @@ from dibo.system.process import OnOutput, Process, ProcessOptions, Streams
 _OF_BUILDAH = re.compile(r'subprocess exited with status \d+$|Error: .*exit status \d+$|time="')
 _STEP_FAILED, _NO_SANDBOX = 100, 101  # containerfiles/buildah/step.sh
 _SCRIPTS: Final = resources.shared("containerfiles") / "buildah"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
-    """What a step needs to know of the config of an image."""
-
-    architecture: str
-    """As images say it: `amd64`, `386`."""
-    variables: Mapping[str, str]
 
 
 class Buildah:
@@ -218,19 +209,19 @@ class Buildah:
         target = mount_point(planned.step)
         images = [image_names.layer(key) for key in (step.parent, planned.key)]
         arguments = [container, *images, image_names.failed(planned.key)]
+        config = self._config_of(step.parent)
+        self._configs[planned.key] = config
         if self._confinement.isolation == CHROOT:
             options = [bind_option(step.context, target)]
             options += [bind_option(path.parent, SECRETS) for path in list(step.secrets.values())[:1]]
             argv = (*private_input.READER, *command(planned.step))
             arguments += [*options, "--", *labels, "--", *argv]
-            return self._inside_argv("step-chroot", arguments)
-        config = self._config_of(step.parent)
-        self._configs[planned.key] = config
+            return self._emulated_argv("step-chroot", arguments, config.debian)
         mounts = [Mount(source=step.context, target=target)]
         mounts += [Mount(source=path.parent, target=SECRETS) for path in list(step.secrets.values())[:1]]
         directory = self._sandbox(config, step.environment, mounts)
         arguments += [str(directory), *labels, "--", *command(planned.step)]
-        return self._inside_argv("step", arguments)
+        return self._emulated_argv("step", arguments, config.debian)
 
     def _sandbox(self, config: ImageConfig, environment: Mapping[str, str], mounts: Sequence[Mount]) -> Path:
         """A directory that describes a sandbox to the scripts."""
@@ -246,16 +237,8 @@ class Buildah:
     def _config_of(self, name: str) -> ImageConfig:
         """Of an image; layers that a run made have that of their parent. Raises ImageError."""
         if name not in self._configs:
-            template = (
-                r'{{.OCIv1.Architecture}}{{"\n"}}{{range .OCIv1.Config.Env}}{{printf "%x" .}}{{"\n"}}{{end}}'
-            )
-            output = self._buildah("inspect", "--type", "image", "--format", template, image_of(name)).stdout
-            architecture, _, variables = output.partition("\n")
-            words = [os.fsdecode(bytes.fromhex(line)) for line in variables.split()]
-            self._configs[name] = ImageConfig(
-                architecture=architecture.strip(),
-                variables=variables_of(words, image_of(name)),
-            )
+            argv = ("inspect", "--type", "image", "--format", image_config.TEMPLATE, image_of(name))
+            self._configs[name] = image_config.parse(self._buildah(*argv).stdout, image_of(name))
         return self._configs[name]
 
     def tag(self, key: str, name: str) -> None:
@@ -304,6 +287,7 @@ class Buildah:
 
     def shell(self, name: str, *, context: Path | None, mount_point: str, argv: Sequence[str]) -> int:
         image = image_of(name)
+        config = self._config_of(name)
         with self._container() as container:
             if self._confinement.isolation == CHROOT:
                 options = [bind_option(context, mount_point)] if context else []
@@ -313,9 +297,10 @@ class Buildah:
                 checks.require_sandbox(self._confinement)
                 environment = {"TERM": os.environ.get("TERM", "dumb")}
                 mounts = [Mount(source=context, target=mount_point)] if context else []
-                directory = self._sandbox(self._config_of(name), environment, mounts)
+                directory = self._sandbox(config, environment, mounts)
                 script, arguments = "shell", [container, image, str(directory), *argv]
-            return process.run_in_terminal(self._inside_argv(script, arguments), env=self._environment)
+            argv = self._emulated_argv(script, arguments, config.debian)
+            return process.run_in_terminal(argv, env=self._environment)
 
     def store(self, *, architecture: str) -> BuildahStore:
         directory = self._run.subdirectory("images")
@@ -354,7 +339,13 @@ class Buildah:
         )
 
     def _inside_argv(self, script: str, arguments: Sequence[str]) -> list[str]:
-        return [*checks.enter_namespace(), "bash", str(_SCRIPTS / f"{script}.sh"), *arguments]
+        return [*enter_namespace(), "bash", str(_SCRIPTS / f"{script}.sh"), *arguments]
+
+    def _emulated_argv(self, script: str, arguments: Sequence[str], architecture: str) -> list[str]:
+        """The same for a script that runs programs of a root for `architecture`, Debian's word. Raises as
+        `foreign.emulation`."""
+        prefix = foreign.emulation(architecture).prefix
+        return [*enter_namespace(), *prefix, "bash", str(_SCRIPTS / f"{script}.sh"), *arguments]
 
 
 def _feed(running: Process, data: bytes) -> None:
