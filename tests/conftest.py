@@ -1,9 +1,15 @@
-"""Options of all tests."""
+"""Options of all tests, and their PATH: with the sbin directories, where mke2fs is, and which an ordinary user lacks."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
+
+from dibo.system.process import clean_environment
+
+os.environ["PATH"] = clean_environment()["PATH"]
 
 settings.register_profile("dibo", settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("dibo")  # no test asserts on time, Hypothesis's own included

@@ -1,10 +1,12 @@
-"""The programs dibo may start, and the Debian and Ubuntu packages that hold them.
+"""The programs dibo may start, and the packages of Debian, Ubuntu and Fedora that hold them.
 
 One table, so that "not found" names a package everywhere and `dibo doctor` asks about the same programs.
 """
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Final
 
 PACKAGES: Final = {
@@ -42,7 +44,44 @@ PACKAGES: Final = {
 }
 
 
+FEDORA: Final = {
+    "newuidmap": "shadow-utils",
+    "mount": "util-linux",
+    "umount": "util-linux",
+    "dmsetup": "device-mapper",
+    "qemu-img": "qemu-img",
+    "qemu-system-x86_64": "qemu-system-x86-core",
+    "guestfish": "/usr/bin/guestfish",
+    "gpgv": "gnupg2",
+    "gpg": "gnupg2",
+    "xz": "xz",
+    "ssh": "openssh-clients",
+}
+"""Where Fedora and its relatives have another name than Debian."""
+OS_RELEASE: Final = Path("/etc/os-release")
+
+
 def how_to_install(tool: str) -> str:
-    """What to do when `tool` is missing."""
+    """What to do when `tool` is missing, as this distribution does it (os-release(5))."""
     package = PACKAGES.get(tool)
-    return f"install it: sudo apt-get install {package}" if package else f"install {tool}, or put it on PATH"
+    if package is None:
+        return f"install {tool}, or put it on PATH"
+    family = _family()
+    if "debian" in family or "ubuntu" in family:
+        return f"install it: sudo apt-get install {package}"
+    if "fedora" in family or "rhel" in family:
+        return f"install it: sudo dnf install {FEDORA.get(tool, package)}"
+    return f"install it: {tool}, which Debian has in the package {package}"
+
+
+def _family() -> list[str]:
+    """The ID of the distribution, and those of the ones it is made from; Debian where nothing tells."""
+    try:
+        lines = OS_RELEASE.read_text(errors="replace").splitlines()
+    except OSError:
+        return ["debian"]
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    try:
+        return shlex.split(f"{fields.get('ID', '')} {' '.join(shlex.split(fields.get('ID_LIKE', '')))}")
+    except ValueError:
+        return ["debian"]
