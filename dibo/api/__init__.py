@@ -1,6 +1,71 @@
-"""The functions behind the commands: values in, values or an error of `dibo.errors` out.
+"""dibo as a library: `plan`, `build`, `convert` and `inspect`, with the values that they take and give.
 
-One module for each command, and `session`, which opens what most of them work with: the engine, the run, the caches.
-`dibo.cli` calls them, and so can other programs and tests, without a command line. The environment is a
-parameter.
+The names in `__all__` are public (docs/reference/api.md); everything else in dibo is private, and changes without
+notice. Errors are those of `dibo.errors`.
+
+The other modules here are the functions behind the commands, one module for each, with the environment as a parameter;
+`session` opens what most of them work with: the engine, the run, the caches. `dibo.cli` calls them.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from dibo.api.public import Progress, build, convert, inspect, plan
+    from dibo.api.values import (
+        BuildOptions,
+        BuildPlan,
+        BuildResult,
+        ConvertOptions,
+        DiskOptions,
+        LayerPlan,
+    )
+    from dibo.inspect.contents import DiskContents, DiskPartition, InstalledKernel, OperatingSystem
+    from dibo.tree.dpkg import Package
+
+__all__ = [
+    "BuildOptions",
+    "BuildPlan",
+    "BuildResult",
+    "ConvertOptions",
+    "DiskContents",
+    "DiskOptions",
+    "DiskPartition",
+    "InstalledKernel",
+    "LayerPlan",
+    "OperatingSystem",
+    "Package",
+    "Progress",
+    "build",
+    "convert",
+    "inspect",
+    "plan",
+]
+
+_MODULES: Final = {
+    "dibo.api.public": ("Progress", "build", "convert", "inspect", "plan"),
+    "dibo.api.values": (
+        "BuildOptions",
+        "BuildPlan",
+        "BuildResult",
+        "ConvertOptions",
+        "DiskOptions",
+        "LayerPlan",
+    ),
+    "dibo.inspect.contents": ("DiskContents", "DiskPartition", "InstalledKernel", "OperatingSystem"),
+    "dibo.tree.dpkg": ("Package",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Public names are imported when they are used: a command needs few of them."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

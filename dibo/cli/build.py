@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.build import build, build_and_push, image_answer
+    from dibo.api.image import build, build_and_push, image_answer
 
     settings = settings_of(arguments, environment)
     if arguments.push is None:

@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.convert import ConvertRequest, convert, limits
+    from dibo.api.conversion import ConvertRequest, convert, limits
     from dibo.api.documents import artefacts
 
     request = ConvertRequest(

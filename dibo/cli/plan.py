@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.plan import draw_layout, show_plan
+    from dibo.api.planning import draw_layout, show_plan
 
     _refuse_what_does_not_go_together(arguments)
     settings = settings_of(arguments, environment)

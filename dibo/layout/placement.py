@@ -326,6 +326,15 @@ def _type_guid(wish: Partition, architecture: str) -> UUID:
     raise LayoutError(f"the type {wish.type!r} of {wish.name} is not valid in a GPT")
 
 
+def type_of(guid: UUID) -> PartitionType | None:
+    """What a GPT says that a partition is for; None where no layout has a word for it."""
+    if guid in _ROOTS.values():
+        return PartitionType.LINUX_ROOT
+    if guid in _USRS.values():
+        return PartitionType.LINUX_USR
+    return next((kind for kind, known in _GUIDS.items() if known == guid), None)
+
+
 def _of_architecture(known: Mapping[str, UUID], architecture: str, part_name: str) -> UUID:
     if architecture not in known:
         raise LayoutError(

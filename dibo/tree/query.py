@@ -61,10 +61,14 @@ def os_release(root: Node) -> dict[str, str]:
     for path in ("/etc/os-release", "/usr/lib/os-release"):
         node = find(root, path)
         if node is not None and node.data is not None:
-            lines = node.data.decode(errors="replace").splitlines()
-            pairs = (line.partition("=") for line in lines if not line.startswith("#"))
-            return {name.strip(): value.strip().strip("\"'") for name, sign, value in pairs if sign}
+            return parse_os_release(node.data.decode(errors="replace"))
     return {}
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """The variables of such a file."""
+    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+    return {name.strip(): value.strip().strip("\"'") for name, sign, value in pairs if sign}
 
 
 def tidy(root: Node) -> list[object]:

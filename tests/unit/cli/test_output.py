@@ -18,7 +18,7 @@ import pytest
 from dibo import errors
 from dibo.api.documents import artefacts
 from dibo.api.json_schema import DOCUMENTS, JSON_SCHEMA
-from dibo.api.plan import plan_document
+from dibo.api.planning import layer_plans, plan_document
 from dibo.cli import main
 from dibo.cli.commands import COMMANDS, PROGRAMS, parser_of
 from tests.golden.test_plans import plan_of
@@ -120,7 +120,7 @@ def test_what_runs_on_this_machine_is_marked(tmp_path: Path, capsys: Out) -> Non
 
 def test_a_plan() -> None:
     plan = plan_of("web")
-    document = plan_document(plan, {plan.base_key: "h/a"}, {plan.image_key: "unsigned"}) | {"warnings": []}
+    document = plan_document(layer_plans(plan, {plan.base_key: "h/a"}, {plan.image_key: "unsigned"}))
     checked(json.dumps(document))
     assert [layer["cache"] for layer in document["layers"]][:2] == ["h/a", None]
     assert document["layers"][-1]["refused"] == "unsigned"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dibo.api import convert as command
+from dibo.api import conversion as command
 from dibo.disk import layout_choice
 from dibo.errors import LayoutError, UsageError
 from dibo.images.image import Image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
+from dibo.api.values import BuildResult
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
 from dibo.settings.settings import Settings
@@ -16,19 +17,31 @@ def image_answer(name: str) -> CommandAnswer:
 
 def build(settings: Settings, report: Report, *, tag: str | None) -> str:
     """The name of the image that was built."""
+    return str(build_image(settings, report, tag=tag).image)
+
+
+def build_image(settings: Settings, report: Report, *, tag: str | None) -> BuildResult:
+    """Have the image in the engine's store, under its key and as `tag`."""
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run))
         session.build(job)
+        key = job.plan.image_key
         if tag is not None:
-            session.engine.tag(job.plan.image_key, tag)
-        return tag or session.engine.reference(job.plan.image_key)
+            session.engine.tag(key, tag)
+        return BuildResult(key=key, image=tag or session.engine.reference(key))
 
 
 def build_and_push(
     settings: Settings, report: Report, *, tag: str | None, push: str, include_local: bool
 ) -> str:
-    """The name and digest of the image in its registry. An image that a cache has whole is pushed from there, without
-    an engine."""
+    """The name and digest of the image in its registry."""
+    return str(push_built(settings, report, tag=tag, push=push, include_local=include_local).image)
+
+
+def push_built(
+    settings: Settings, report: Report, *, tag: str | None, push: str, include_local: bool
+) -> BuildResult:
+    """Have the image in its registry. One that a cache has whole is pushed from there, without an engine."""
     name = push_image.target(push)
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run))
@@ -48,4 +61,4 @@ def build_and_push(
         digest = push_image.push(
             job, name, source=source, include_local=include_local, run=session.run, report=report
         )
-        return f"{name}@{digest}"
+        return BuildResult(key=key, image=f"{name}@{digest}")

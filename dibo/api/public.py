@@ -1,0 +1,221 @@
+"""The functions of `dibo.api`: each turns its options into those of a command, and carries that out.
+
+Nothing is printed, and nothing ends the process: answers are values, and failures are errors of `dibo.errors`, with a
+hint and the exit code of the command. `progress` gets, line by line, what a command would print to standard error.
+
+One call at a time in a process: what runs belongs to a run of its own, and children are reaped by their process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+from dibo.api.settings import current_settings
+from dibo.api.values import BuildOptions, BuildPlan, BuildResult, ConvertOptions, DiskOptions, StrPath
+from dibo.errors import UsageError
+from dibo.inspect.contents import DiskContents
+from dibo.settings.settings import Options, Settings
+from dibo.system.report import Report
+
+Progress = Callable[[str], None]
+"""Gets a line of progress or a warning, without the line break."""
+
+
+def plan(
+    flavours: Sequence[str], *, options: BuildOptions | None = None, progress: Progress | None = None
+) -> BuildPlan:
+    """The layers that a build of `flavours` would make, and which exist. Builds nothing; hooks on the host
+    (`extra-data.d`) run, as they do for a build. Raises errors of `dibo.errors`."""
+    from dibo.api.planning import make_build_plan
+
+    return make_build_plan(_build_settings(flavours, options or BuildOptions(), {}), _report(progress))
+
+
+def build(
+    flavours: Sequence[str],
+    output: StrPath | None = None,
+    *,
+    options: BuildOptions | None = None,
+    disk: DiskOptions | None = None,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Build the layers of `flavours` that do not exist. Without `output`, the result is a container image; with it,
+    the artefacts OUTPUT.TYPE of `disk.types`, each whole or not there. Raises errors of `dibo.errors`."""
+    options, report = options or BuildOptions(), _report(progress)
+    if output is None:
+        return _build_image(_build_settings(flavours, options, {}), options, disk, report)
+    if options.tag is not None or options.push is not None:
+        raise UsageError(
+            "artefacts have no tag and are not pushed as images", hint="leave out output, or build twice"
+        )
+    from dibo.api.create import planned_disk
+
+    disk = disk or DiskOptions()
+    settings = _build_settings(flavours, options, _disk_options(output, disk))
+    with planned_disk(settings, report, layout_file=_path(disk.layout)) as planned:
+        return BuildResult(key=planned.job.plan.image_key, artefacts=planned.make())
+
+
+def convert(
+    image: str,
+    output: StrPath,
+    *,
+    options: ConvertOptions | None = None,
+    disk: DiskOptions | None = None,
+    progress: Progress | None = None,
+) -> tuple[Path, ...]:
+    """Make the artefacts OUTPUT.TYPE of a container image, with no privileges; their paths. `image` is a reference,
+    as of `dibo convert`: `registry.example/web:1`, `oci:DIRECTORY:TAG`. Raises errors of `dibo.errors`."""
+    from dibo.api.conversion import ConvertRequest, limits
+    from dibo.api.conversion import convert as convert_image
+
+    options, disk = options or ConvertOptions(), disk or DiskOptions()
+    settings = _settings(
+        {
+            **_disk_options(output, disk),
+            "architecture": options.architecture,
+            "engine": options.engine,
+            "cache_dir": _text(options.cache_dir),
+            "verify_keys": _texts(options.verify_keys),
+            "policy": _text(options.policy),
+        },
+        options.environment,
+    )
+    request = ConvertRequest(
+        reference=image,
+        layout_file=_path(disk.layout),
+        bare=options.bare,
+        prepare=options.prepare,
+        checksums=options.checksums,
+        limits=limits(
+            entries=options.max_entries,
+            size=None if options.max_size is None else f"{options.max_size:g}",
+            ratio=options.max_ratio,
+        ),
+    )
+    return convert_image(settings, request, _report(progress))
+
+
+def inspect(
+    image: StrPath, *, cache_dir: StrPath | None = None, progress: Progress | None = None
+) -> DiskContents:
+    """What a disk image holds: partitions, kernels, the operating system and its packages. Nothing is mounted, and no
+    program runs, but qemu-img for formats other than raw and qcow2. Raises DiskImageError, ToolMissing."""
+    from dibo.inspect.contents import contents_of
+    from dibo.inspect.open_image import opened
+    from dibo.inspect.volumes import volumes
+    from dibo.system.workspace import Workspace
+
+    settings = _settings({"cache_dir": _text(cache_dir)}, {})
+    with (
+        Workspace(settings.cache).run() as run,
+        opened(Path(image), run=run, report=_report(progress)) as (source, _, image_format),
+    ):
+        return contents_of(volumes(source), image_format=image_format, size=source.size)
+
+
+def _build_image(
+    settings: Settings, options: BuildOptions, disk: DiskOptions | None, report: Report
+) -> BuildResult:
+    from dibo.api.image import build_image, push_built
+
+    if disk is not None:
+        raise UsageError("the options of a disk work only with an output")
+    if options.push is None:
+        if options.include_local:
+            raise UsageError("include_local works only with push")
+        return build_image(settings, report, tag=options.tag)
+    return push_built(
+        settings, report, tag=options.tag, push=options.push, include_local=options.include_local
+    )
+
+
+def _build_settings(flavours: Sequence[str], options: BuildOptions, more: Mapping[str, object]) -> Settings:
+    """Raises UsageError."""
+    if isinstance(flavours, str) or not flavours:
+        raise UsageError(f"expected names of flavours, got {flavours!r}", hint='such as ["vm", "web-server"]')
+    return _settings(
+        {
+            "flavours": tuple(flavours),
+            "base": options.base,
+            "release": options.release,
+            "architecture": options.architecture,
+            "with_base": options.with_base,
+            "flavours_path": _texts(options.flavours_path),
+            "cache_dir": _text(options.cache_dir),
+            "engine": options.engine,
+            "isolation": options.isolation,
+            "network": options.network,
+            "host_hooks": options.host_hooks,
+            "mirror": options.mirror,
+            "epoch": options.epoch,
+            "sha256": options.sha256,
+            "keyring": _text(options.keyring),
+            "keyserver": options.keyserver,
+            "offline": options.offline,
+            "refresh": options.refresh,
+            "caches": options.cache,
+            "caches_from": options.cache_from,
+            "caches_to": options.cache_to,
+            "layer_compression": options.layer_compression,
+            "sign_key": _text(options.sign_key),
+            "verify_keys": _texts(options.verify_keys),
+            "policy": _text(options.policy),
+            "secrets": options.secrets,
+            **more,
+        },
+        options.environment,
+    )
+
+
+def _disk_options(output: StrPath, disk: DiskOptions) -> dict[str, object]:
+    """Raises UsageError."""
+    if isinstance(disk.types, str):
+        raise UsageError(f"expected a tuple of types, got {disk.types!r}", hint=f"({disk.types!r},)")
+    return {
+        "name": _text(output),
+        "types": ",".join(disk.types),
+        "image_size": None if disk.size is None else f"{disk.size:g}",
+        "filesystem": disk.filesystem,
+        "loop": disk.loop,
+        "converters_path": _texts(disk.converters_path),
+    }
+
+
+def _settings(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    return current_settings(Options(**options), environment)  # type: ignore[arg-type]  # names and types as above
+
+
+def _text(path: StrPath | None) -> str | None:
+    return None if path is None else str(Path(path))
+
+
+def _texts(paths: Iterable[StrPath]) -> tuple[str, ...]:
+    """Raises UsageError."""
+    if isinstance(paths, str):
+        raise UsageError(f"expected a tuple of paths, got {paths!r}", hint=f"({paths!r},)")
+    return tuple(str(Path(path)) for path in paths)
+
+
+def _path(path: StrPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _report(progress: Progress | None) -> Report:
+    return Report(_Lines(progress or (lambda _: None)))
+
+
+class _Lines(StringIO):
+    """A stream that hands each line over when it is complete."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress, self._begun = progress, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._progress(line)
+        return len(text)
