@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.api.documents import CommandAnswer, new_document
+from dibo.api.push_archive import is_image_archive, push_archive
 from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, ArtefactFile, compose, format_of
 from dibo.artefacts.outputs import verified_sha256
 from dibo.cache.push_image import target
@@ -38,7 +39,11 @@ def push(settings: Settings, report: Report, file: Path, reference: str) -> Comm
     Unreachable, VerificationFailed for a file that is not what its .sha256 says."""
     name = target(reference)
     trust = trust_of(settings)
-    kind, files = _artefact(file)
+    head = _head(file)
+    if is_image_archive(file, head):
+        pushed = f"{name}@{push_archive(file, name, trust=trust, report=report)}"
+        return CommandAnswer(text=pushed, document=new_document("push", reference=pushed))
+    kind, files = _artefact(file, head)
     contents = []
     for part in files:
         with report.task(f"push {part.path.name}") as task:
@@ -56,13 +61,16 @@ def push(settings: Settings, report: Report, file: Path, reference: str) -> Comm
     return CommandAnswer(text=pushed, document=new_document("push", reference=pushed))
 
 
-def _artefact(file: Path) -> tuple[str, tuple[_File, ...]]:
-    """The type of the artefact, and its files."""
+def _head(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
-            head = stream.read(HEAD)
+            return stream.read(HEAD)
     except OSError as error:
         raise DiskImageError(f"cannot read {file}: {error.strerror}") from error
+
+
+def _artefact(file: Path, head: bytes) -> tuple[str, tuple[_File, ...]]:
+    """The type of the artefact, and its files."""
     kernel = kernel_path(file)
     named = any(suffix in _RAMDISK_NAMES for suffix in file.suffixes)
     if kernel.exists() or named:
@@ -79,7 +87,7 @@ def _artefact(file: Path) -> tuple[str, tuple[_File, ...]]:
     if kind is None:
         raise DiskImageError(
             f"{file} is no disk: it has no partition table and no file system that dibo knows",
-            hint="push a raw disk, a qcow2, or a ramdisk with its kernel beside it; "
+            hint="push a raw disk, a qcow2, a containerdisk, or a ramdisk with its kernel beside it; "
             "for a root file system: dibo build --push",
         )
     return DISK, (_File(path=file, media_type=f"{DISK}.{kind}"),)

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import yaml
 
 from dibo.errors import ConverterError, UsageError
 from dibo.flavours import strict_yaml
 from dibo.flavours.schema import nearest
+from dibo.units import parse_size
+
+_KEYS: Final = ("summary", "takes", "tools", "command", "suffix", "unit", "makes")
+_MAKES: Final = ("file", "directory")
+_SUFFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
 class Takes(StrEnum):
     """What a converter is given."""
 
     DISK = "disk"
+    """A raw disk."""
+    QCOW2 = "qcow2"
     ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converter:
-    """`type` is the directory's name and the ending of what it makes. Without a command, dibo does it itself."""
+    """`type` is the directory's name and, unless `suffix` says another, the ending of what it makes. Without a command,
+    dibo does it itself."""
 
     type: str
     path: Path
@@ -31,6 +41,19 @@ class Converter:
     takes: Takes
     tools: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    suffix: str = ""
+    unit: int = 1
+    """The size of the disk is a multiple of so many bytes."""
+    makes_directory: bool = False
+
+    @property
+    def ending(self) -> str:
+        return self.suffix or self.type
+
+    @property
+    def has_disk(self) -> bool:
+        """Whether it is made of a disk."""
+        return self.takes is not Takes.ROOT
 
 
 class Converters:
@@ -75,9 +98,14 @@ def load_converter(path: Path) -> Converter:
     if not isinstance(data, dict) or data.get("takes") not in tuple(Takes):
         raise ConverterError(f"{manifest}: expected takes: {' or '.join(Takes)}")
     for key in data:
-        if key not in ("summary", "takes", "tools", "command"):
-            known = ("summary", "takes", "tools", "command")
-            raise ConverterError(f"{manifest}: unknown key {key!r}{nearest(str(key), known)}")
+        if key not in _KEYS:
+            raise ConverterError(f"{manifest}: unknown key {key!r}{nearest(str(key), _KEYS)}")
+    suffix = data.get("suffix", "")
+    if not isinstance(suffix, str) or (suffix and _SUFFIX.fullmatch(suffix) is None):
+        raise ConverterError(f"{manifest}: suffix must be the end of a file's name, such as tar.gz")
+    makes = data.get("makes", _MAKES[0])
+    if makes not in _MAKES:
+        raise ConverterError(f"{manifest}: expected makes: {' or '.join(_MAKES)}")
     return Converter(
         type=path.name,
         path=path,
@@ -85,7 +113,20 @@ def load_converter(path: Path) -> Converter:
         takes=Takes(data["takes"]),
         tools=_words(data.get("tools", []), manifest, "tools"),
         command=_words(data.get("command", []), manifest, "command"),
+        suffix=suffix,
+        unit=_size(data.get("unit", "1"), manifest),
+        makes_directory=makes == _MAKES[1],
     )
+
+
+def _size(value: object, manifest: Path) -> int:
+    try:
+        size = parse_size(value) if isinstance(value, str) else 0
+    except UsageError:
+        size = 0
+    if not size:
+        raise ConverterError(f"{manifest}: unit must be a size such as 1GiB, got {value!r}")
+    return size
 
 
 def _words(value: object, manifest: Path, key: str) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a raw disk, a qcow2, or a ramdisk")
+    parser.add_argument(
+        "file", metavar="FILE", help="a raw disk, a qcow2, a ramdisk, or an OCI layout in a tar"
+    )
     parser.add_argument("reference", metavar="REFERENCE", help="destination: HOST[:PORT]/PATH[:TAG]")
     add_sign_option(parser)
     add_json(parser)

@@ -21,7 +21,7 @@ from dibo.units import human_size
 def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
     """As dibo.disk.make.make_disks, whatever the way that would need fewer privileges."""
     placement = placement_of(plan)
-    path = targets.raw or setup.run.subdirectory("disk") / "disk.raw"
+    path = targets.disks.get("raw") or setup.run.subdirectory("disk") / "disk.raw"
     hooked = plan.hooked
     with setup.report.task("disk") as task:
         if hooked is not None and hooked.device is not None:
@@ -34,9 +34,10 @@ def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
             setup.run.loop_device(path)
             with LoopDevice(path) as device:
                 tree = _fill(device, plan, placement, targets.spool, setup)
-        if targets.qcow2 is not None:
-            with path.open("rb") as source, open_disk(plan, "qcow2", targets.qcow2) as disk:
-                copy_raw(source, disk)
+        for kind, copied in targets.disks.items():
+            if kind != "raw":
+                with path.open("rb") as source, open_disk(plan, kind, copied) as disk:
+                    copy_raw(source, disk)
         task.note(f"{human_size(tree.bytes)} of files on {human_size(plan.size)}, by a loop device")
     return tree
 

@@ -57,15 +57,16 @@ def targets_of(plan: DiskPlan, targets: DiskTargets) -> Iterator[Target]:
     """One target for all requested disks."""
     with ExitStack() as stack:
         opened: list[Target] = []
-        for kind, path in (("raw", targets.raw), ("qcow2", targets.qcow2)):
-            if path is not None:
-                opened.append(stack.enter_context(open_disk(plan, kind, path)))
+        for kind, path in targets.disks.items():
+            opened.append(stack.enter_context(open_disk(plan, kind, path)))
         yield opened[0] if len(opened) == 1 else Tee(*opened)
 
 
 def open_disk(plan: DiskPlan, kind: str, path: Path) -> AbstractContextManager[Target]:
     request = plan.request
-    return open_target(kind, path, plan.size, request.options, name=request.path(kind))
+    return open_target(
+        kind, path, plan.size, request.options, name=request.path(kind), identity=plan.source.image_identity
+    )
 
 
 def load_root(source: DiskSource, limits: Limits, places: Contents, report: Report) -> Tree:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid5
 
+from dibo.artefacts.built_in.job import ConversionJob, RootTree
+from dibo.artefacts.built_in.table import BUILT_IN
 from dibo.artefacts.converter import Converter, Takes
 from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
 from dibo.artefacts.outputs import Outputs
@@ -19,10 +20,10 @@ from dibo.build.engine import Setup
 from dibo.disk.make import make_disks
 from dibo.disk.plan import DiskPlan, DiskTargets
 from dibo.errors import CommandFailed, ConverterError, OutputError
+from dibo.formats.open_target import TYPES as DISK_TYPES
 from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
 from dibo.images.layers.tar_writer import write_tar
-from dibo.layout.identity import NAMESPACE
 from dibo.system import disk_space, process
 from dibo.system.process import Process, Streams
 from dibo.system.report import Report
@@ -34,16 +35,19 @@ from dibo.units import human_size
 def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
     """Make every artefact; the paths of what was made. Raises what dibo.errors has on layers, layouts and outputs."""
     request = plan.request
-    commands = [converter for converter in request.converters if converter.command]
+    commands = [
+        converter for converter in request.converters if converter.command or converter.type in BUILT_IN
+    ]
     with Outputs(setup.run) as outputs, ExitStack() as stack:
         parts = {kind.type: outputs.artefact(request.path(kind.type)) for kind in request.converters}
-        raw = parts.get("raw")
-        if raw is None and any(converter.takes is Takes.DISK for converter in commands):
-            raw = setup.run.subdirectory("disk") / "disk.raw"
+        disks = {kind: part for kind, part in parts.items() if kind in DISK_TYPES}
+        for kind, takes in (("raw", Takes.DISK), ("qcow2", Takes.QCOW2)):
+            if kind not in disks and any(converter.takes is takes for converter in commands):
+                disks[kind] = setup.run.subdirectory(kind) / f"disk.{kind}"
         spool = None
         if any(converter.takes is Takes.ROOT for converter in commands):
             spool = Spool(stack.enter_context(tempfile.TemporaryFile(dir=setup.run.directory)))
-        targets = DiskTargets(raw=raw, qcow2=parts.get("qcow2"), spool=spool)
+        targets = DiskTargets(disks=disks, spool=spool)
         tree = make_disks(plan, targets, setup)
         for converter in commands:
             _run_converter(converter, parts[converter.type], plan, targets, tree.root, setup.report)
@@ -68,8 +72,10 @@ def _run_converter(
 ) -> None:
     with report.task(converter.type) as task:
         try:
-            if converter.takes is Takes.DISK:
-                argv = [*_argv(converter), str(targets.raw), str(target)]
+            if not converter.command:
+                BUILT_IN[converter.type](_job(converter, target, plan, targets, root, report))
+            elif converter.has_disk:
+                argv = [*_argv(converter), str(_disk(converter, targets)), str(target)]
                 process.run(argv, env=_environment(plan), streams=process.Streams(on_output=report.line))
             else:
                 assert targets.spool is not None
@@ -96,6 +102,26 @@ def _run_on_tar(
         raise process.failure(argv, code, running.tail)
 
 
+def _job(
+    converter: Converter, target: Path, plan: DiskPlan, targets: DiskTargets, root: Node, report: Report
+) -> ConversionJob:
+    return ConversionJob(
+        target=target,
+        name=plan.request.stem,
+        architecture=plan.request.architecture,
+        size=plan.size,
+        identity=plan.source.image_identity,
+        options=plan.request.options,
+        disk=_disk(converter, targets) if converter.has_disk else None,
+        root=RootTree(node=root, spool=targets.spool) if targets.spool is not None else None,
+        warn=report.warn,
+    )
+
+
+def _disk(converter: Converter, targets: DiskTargets) -> Path:
+    return targets.disks["qcow2" if converter.takes is Takes.QCOW2 else "raw"]
+
+
 def _argv(converter: Converter) -> list[str]:
     program = converter.command[0]
     return [str(converter.path / program) if "/" in program else program, *converter.command[1:]]
@@ -105,7 +131,7 @@ def _environment(plan: DiskPlan) -> dict[str, str]:
     return {
         **plan.request.options,
         "SOURCE_DATE_EPOCH": str(plan.source.epoch),
-        "DIBO_UUID": str(uuid5(NAMESPACE, plan.source.identity)),
+        "DIBO_UUID": str(plan.source.image_identity.uuid),
     }
 
 

@@ -22,6 +22,7 @@ from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
 from dibo.disk.request import DiskRequest, decide_loop, require_loop
 from dibo.disk.sizes import fits_something, fitted
 from dibo.disk.write import write
+from dibo.errors import LayoutError
 from dibo.images.layers.load import Tree
 from dibo.tree.sinks import Nowhere
 from dibo.units import human_size
@@ -48,6 +49,17 @@ def plan_disk(
             if fit.disk is not None:
                 size, set_by = fit.disk, "the layout"
             task.note(f"a disk of {human_size(size)}")
+    if size % request.unit:
+        if hooked is not None:
+            raise LayoutError(
+                f"the disk of {hooked.hook} has {human_size(size)}, and the type needs a multiple of"
+                f" {human_size(request.unit)}",
+                hint="set the size of the disk: --image-size, IMAGE_SIZE",
+            )
+        size = -(-size // request.unit) * request.unit
+        setup.report.say(
+            f"the disk gets {human_size(size)}: its size must be a multiple of {human_size(request.unit)}"
+        )
     return DiskPlan(
         request=request,
         source=source,
@@ -64,7 +76,7 @@ def make_disks(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
 
     Raises ImageTooSmall, RootNotBootable, LayoutError, LoopError, OutputError, and what reading layers raises.
     """
-    if targets.raw is None and targets.qcow2 is None:
+    if not targets.disks:
         with setup.report.task("root") as task:
             tree = load_root(plan.source, plan.request.limits, targets.spool or Nowhere(), setup.report)
             task.note(f"{human_size(tree.bytes)} in {tree.entries} files")

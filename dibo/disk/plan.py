@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 from dibo.build.engine import Root
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.filesystem_strategy import Choice
 from dibo.disk.request import DiskRequest, choice_of, root_type
+from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.images.layers.spool import Spool
+from dibo.layout.identity import NAMESPACE
 from dibo.layout.model import Layout, Partition
 
 
@@ -27,6 +30,11 @@ class DiskSource:
     """Whether times in the root that are later than `epoch` become `epoch`."""
     manifest: Mapping[str, Any] | None
     """What the manifest says besides what reading the root tells; None writes no manifest."""
+
+    @property
+    def image_identity(self) -> ImageIdentity:
+        """What image formats say about the disk."""
+        return ImageIdentity(uuid=uuid5(NAMESPACE, self.identity), time=self.epoch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,6 @@ class DiskPlan:
 class DiskTargets:
     """Where the disk goes, in which formats; and where the bytes of files go besides, for other converters."""
 
-    raw: Path | None
-    qcow2: Path | None
+    disks: Mapping[str, Path]
+    """By type, one of dibo.formats.open_target.TYPES."""
     spool: Spool | None

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dibo.artefacts.converter import Converter, Takes
+from dibo.artefacts.built_in.table import BUILT_IN
+from dibo.artefacts.converter import Converter
 from dibo.artefacts.outputs import check_output_files, check_output_name
 from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
 from dibo.disk.loop.check import check as check_loop
 from dibo.disk.loop.mkfs import TYPES as LOOP_TYPES
-from dibo.errors import LayoutError, LoopError, ToolMissing, UsageError
+from dibo.errors import ConverterError, LayoutError, LoopError, ToolMissing, UsageError
+from dibo.formats.open_target import TYPES as DISK_TYPES
 from dibo.formats.open_target import qcow2_compression
 from dibo.images.layers.limits import Limits
 from dibo.layout.model import ROOT, FileSystemType, Layout, Partition, Sizing
@@ -56,7 +58,10 @@ class DiskRequest:
     """Whether the user requested a loop device."""
 
     def path(self, kind: str) -> Path:
-        return output_path(self.output, kind)
+        return next(
+            (ending(self.output, converter) for converter in self.converters if converter.type == kind),
+            output_path(self.output, kind),
+        )
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -66,14 +71,24 @@ class DiskRequest:
     @property
     def manifest(self) -> Path:
         """Where the manifest goes: `web.qcow2` and `web` give `web.manifest.json`."""
-        kinds = [kind.type for kind in self.converters if self.output.name.endswith(f".{kind.type}")]
-        name = self.output.name.removesuffix(f".{kinds[0]}") if kinds else self.output.name
-        return self.output.with_name(f"{name}.manifest.json")
+        return self.output.with_name(f"{self.stem}.manifest.json")
+
+    @property
+    def stem(self) -> str:
+        """The output's name without a type."""
+        name = self.output.name
+        kinds = [kind.ending for kind in self.converters if name.endswith(f".{kind.ending}")]
+        return name.removesuffix(f".{max(kinds, key=len)}") if kinds else name
+
+    @property
+    def unit(self) -> int:
+        """Bytes that the size of the disk is a multiple of, for all types: each divides the next."""
+        return max((converter.unit for converter in self.converters if converter.has_disk), default=1)
 
     @property
     def has_disk(self) -> bool:
         """Whether any artefact is a disk, or is made of one."""
-        return any(converter.takes is Takes.DISK for converter in self.converters)
+        return any(converter.has_disk for converter in self.converters)
 
     @property
     def root_type(self) -> str:
@@ -83,6 +98,10 @@ class DiskRequest:
 def output_path(output: Path, kind: str) -> Path:
     """`web` and qcow2 give `web.qcow2`; a name that ends in the type already is taken as it is."""
     return output if output.name.endswith(f".{kind}") else output.with_name(f"{output.name}.{kind}")
+
+
+def ending(output: Path, converter: Converter) -> Path:
+    return output_path(output, converter.ending)
 
 
 def root_type(layout: Layout | None, filesystem: str) -> str:
@@ -114,7 +133,7 @@ def check_filesystem(layout: Layout | None, filesystem: str, *, set_by: str | No
 def check_outputs(output: Path, converters: tuple[Converter, ...]) -> None:
     """Refuse names that cannot be written. Raises UsageError, OutputError."""
     check_output_name(output)
-    check_output_files([output_path(output, converter.type) for converter in converters])
+    check_output_files([ending(output, converter) for converter in converters])
 
 
 def check_request(request: DiskRequest) -> None:
@@ -122,6 +141,11 @@ def check_request(request: DiskRequest) -> None:
     check_outputs(request.output, request.converters)
     qcow2_compression(request.options)
     for converter in request.converters:
+        if not converter.command and converter.type not in (*DISK_TYPES, *BUILT_IN):
+            raise ConverterError(
+                f"the converter {converter.type} has no command, and dibo does not make that type itself",
+                hint=f"add one in {converter.path / 'converter.yaml'}",
+            )
         for tool in converter.tools:
             if process.find(tool) is None:
                 raise ToolMissing(

@@ -14,20 +14,34 @@ from dibo.formats.qcow2.codec import Compression
 from dibo.formats.qcow2.writer import Qcow2
 from dibo.formats.raw import RawFile
 from dibo.formats.target import Target
+from dibo.formats.vm_disks.identity import ImageIdentity
+from dibo.formats.vm_disks.vdi import Vdi
+from dibo.formats.vm_disks.vhd import Vhd
 
 COMPRESSION: Final = "DIBO_QCOW2_COMPRESSION"
-TYPES: Final = ("raw", "qcow2")
+TYPES: Final = ("raw", "qcow2", "vhd", "vdi")
 _CHUNK: Final = 1 << 20
 
 
 def open_target(
-    kind: str, path: Path, size: int, options: Mapping[str, str], *, name: Path | None = None
+    kind: str,
+    path: Path,
+    size: int,
+    options: Mapping[str, str],
+    *,
+    name: Path | None = None,
+    identity: ImageIdentity | None = None,
 ) -> AbstractContextManager[Target]:
     """A disk of `size` bytes and of one of TYPES at `path`, which is whole when the `with` ends well. `options` are
-    the variables for converters; `name` is what messages call the file. Raises UsageError, OutputError; so do all
-    methods of the target."""
-    if kind == "qcow2":
-        return Qcow2(path, size, compression=qcow2_compression(options), name=name)
+    the variables for converters; `name` is what messages call the file; `identity` is for formats that tell one.
+    Raises UsageError, OutputError; so do all methods of the target."""
+    match kind:
+        case "qcow2":
+            return Qcow2(path, size, compression=qcow2_compression(options), name=name)
+        case "vhd":
+            return Vhd(path, size, identity=identity, name=name)
+        case "vdi":
+            return Vdi(path, size, identity=identity, name=name)
     return RawFile(path, size, name=name)
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dibo.artefacts.built_in.boxes import make_container_disk
+from dibo.artefacts.built_in.job import ConversionJob
 from dibo.artefacts.oci_artefact import format_of
 from dibo.cli.main import dibo
+from dibo.errors import VerificationFailed
+from dibo.formats.vm_disks.identity import NO_IDENTITY
 from pull.registry import choose
 from tests.support.disks.gpt_disks import make_disk
 from tests.support.servers.fake_registry import FakeRegistry
@@ -140,3 +146,55 @@ def test_formats(tmp_path: Path) -> None:
     assert format_of(b"vhdxfile") == "vhdx"
     assert format_of(bytes(4096)) is None and format_of(b"") is None
     shutil.rmtree(tmp_path)
+
+
+def test_a_container_disk_arrives_as_an_image(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    path = tmp_path / "web.containerdisk.tar"
+    path.touch()
+    (tmp_path / "disk.qcow2").write_bytes(QCOW2)
+    make_container_disk(
+        ConversionJob(
+            target=path,
+            name="web",
+            architecture="arm64",
+            size=1 << 20,
+            identity=NO_IDENTITY,
+            disk=tmp_path / "disk.qcow2",
+        )
+    )
+    assert pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == 0
+    found = manifest(fake_registry, "disks/web", "1")
+    assert "artifactType" not in found
+    config = json.loads(fake_registry.state.blobs["disks/web", found["config"]["digest"]])
+    assert (config["architecture"], config["os"]) == ("arm64", "linux")
+    (layer,) = found["layers"]
+    assert QCOW2 in fake_registry.state.blobs["disks/web", layer["digest"]]
+
+
+def test_a_tar_with_a_manifest_that_was_changed(fake_registry: FakeRegistry, tmp_path: Path) -> None:
+    path = tmp_path / "web.tar"
+    with tarfile.open(path, "w") as tar:
+        documents = {
+            "oci-layout": b"{}",
+            "index.json": json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "manifests": [
+                        {
+                            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                            "digest": f"sha256:{'1' * 64}",
+                            "size": 2,
+                        }
+                    ],
+                }
+            ).encode(),
+            f"blobs/sha256/{'1' * 64}": b"{}",
+        }
+        for name, data in documents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    assert (
+        pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == VerificationFailed.exit_code
+    )
+    assert not fake_registry.state.manifests

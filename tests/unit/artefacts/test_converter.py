@@ -23,7 +23,19 @@ def write(directory: Path, kind: str, text: str) -> Path:
 
 def test_those_that_come_with_dibo() -> None:
     converters = Converters([resources.shared("converters")])
-    assert set(converters.types) >= {"qcow2", "raw", "squashfs", "tar", "vhdx", "vmdk"}
+    assert set(converters.types) >= {
+        "gce",
+        "ova",
+        "qcow2",
+        "raw",
+        "raw.zst",
+        "squashfs",
+        "tar",
+        "vdi",
+        "vhd",
+        "vhdx",
+        "vmdk",
+    }
     for each in converters:
         assert each.summary
         assert (each.path / "README.md").read_text().startswith(f"# {each.type}")
@@ -44,10 +56,14 @@ def test_a_whole_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "expected takes: disk or root"),
-        ("takes: tree", "expected takes: disk or root"),
-        ("takes: [disk]", "expected takes: disk or root"),
-        ("- takes", "expected takes: disk or root"),
+        ("", "expected takes: disk or qcow2 or root"),
+        ("takes: tree", "expected takes: disk or qcow2 or root"),
+        ("takes: [disk]", "expected takes: disk or qcow2 or root"),
+        ("- takes", "expected takes: disk or qcow2 or root"),
+        ("takes: disk\nsuffix: ../x", "suffix must be the end of a file's name"),
+        ("takes: disk\nunit: 5", "unit must be a size such as 1GiB, got 5"),
+        ("takes: disk\nunit: wide", "unit must be a size such as 1GiB, got 'wide'"),
+        ("takes: disk\nmakes: files", "expected makes: file or directory"),
         ("takes: disk\ncomand: [x]", "unknown key 'comand'; did you mean 'command'"),
         ("takes: disk\ncommand: ./convert", "command must be a list of strings"),
         ("takes: disk\ntools: [1]", "tools must be a list of strings"),

@@ -88,7 +88,7 @@ VALUES = [
     ("disk-image-create -a arm6", ["arm64"]),
     ("disk-image-create --arch i", ["i386"]),
     ("disk-image-create -t vm", ["vmdk"]),
-    ("disk-image-create --type qcow2,vh", ["qcow2,vhdx"]),
+    ("disk-image-create --type qcow2,sq", ["qcow2,squashfs"]),
     (
         "disk-image-create --base ub",
         ["ubuntu", "ubuntu:focal", "ubuntu:jammy", "ubuntu:noble", "ubuntu:resolute"],

@@ -19,14 +19,15 @@ from dibo.disk.request import (
     needs_directory,
     output_path,
 )
-from dibo.errors import LayoutError, LoopError, OutputError, ToolMissing, UsageError
+from dibo.errors import ConverterError, LayoutError, LoopError, OutputError, ToolMissing, UsageError
 from dibo.layout.model import ROOT, FileSystemType, Layout, Partition, PartitionType, Size, Sizing, TableType
 from dibo.system.report import Report
 from dibo.units import GIB, MIB
 
 
 def converter(kind: str, *, takes: Takes = Takes.DISK, tools: tuple[str, ...] = ()) -> Converter:
-    return Converter(type=kind, path=Path("/nowhere"), summary="", takes=takes, tools=tools)
+    command = () if kind in ("raw", "qcow2") else ("./convert",)
+    return Converter(type=kind, path=Path("/nowhere"), summary="", takes=takes, tools=tools, command=command)
 
 
 def layout(size: Size = Sizing.REST, filesystem: FileSystemType = FileSystemType.EXT4) -> Layout:
@@ -233,3 +234,10 @@ def test_a_root_file_system_that_nobody_knows() -> None:
 def test_a_name_that_is_not_utf_8(wish: DiskRequest) -> None:
     with pytest.raises(UsageError, match="is not UTF-8"):
         check_request(replace(wish, output=wish.output.with_name("\udcff")))
+
+
+def test_a_converter_without_a_command_that_dibo_does_not_know(wish: DiskRequest) -> None:
+    unknown = Converter(type="img", path=Path("/nowhere/img"), summary="", takes=Takes.DISK)
+    with pytest.raises(ConverterError, match="the converter img has no command") as caught:
+        check_request(replace(wish, converters=(unknown,)))
+    assert "/nowhere/img/converter.yaml" in caught.value.hint

@@ -1,0 +1,47 @@
+"""The types that dibo makes itself of a finished disk or root. A new one is a function, a line here, and a directory in
+`converters/` without a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from dibo.artefacts.built_in.appliances import make_ova, make_vagrant_virtualbox
+from dibo.artefacts.built_in.boxes import make_container_disk, make_vagrant_libvirt
+from dibo.artefacts.built_in.job import ConversionJob
+from dibo.formats.streams.compressed import COMPRESSIONS, write_gzip
+from dibo.formats.streams.gnu_sparse import sparse_tar
+from dibo.formats.vm_disks.vmdk import write_vmdk
+from dibo.units import MIB
+
+Make = Callable[[ConversionJob], None]
+"""Raises UsageError, OutputError, OSError, and what dibo.errors has for what cannot be made of a root."""
+
+
+def _compressed(kind: str, job: ConversionJob) -> None:
+    with job.source.open("rb") as disk, job.target.open("r+b") as target:
+        COMPRESSIONS[kind](disk, target)
+
+
+def _vmdk(job: ConversionJob) -> None:
+    with job.source.open("rb") as disk, job.target.open("r+b") as target:
+        write_vmdk(disk, job.size, target, identity=job.identity)
+
+
+def _gce(job: ConversionJob) -> None:
+    with job.source.open("rb") as disk, job.target.open("r+b") as target:
+        write_gzip(sparse_tar(disk, name="disk.raw", time=job.identity.time), target, piece=MIB)
+
+
+BUILT_IN: Final[dict[str, Make]] = {
+    "raw.gz": partial(_compressed, "gz"),
+    "raw.xz": partial(_compressed, "xz"),
+    "raw.zst": partial(_compressed, "zst"),
+    "vmdk": _vmdk,
+    "gce": _gce,
+    "ova": make_ova,
+    "vagrant-virtualbox": make_vagrant_virtualbox,
+    "vagrant-libvirt": make_vagrant_libvirt,
+    "containerdisk": make_container_disk,
+}
