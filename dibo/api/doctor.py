@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from dibo.api import doctor_architectures
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.artefacts.converter import Converters
 from dibo.build.bases.choose import choose_base
@@ -45,6 +46,7 @@ def examine(settings: Settings, report: Report) -> list[Finding]:
     checks: list[Callable[[], Iterator[Finding]]] = [
         _conversion,
         lambda: choose.examine(settings.engine, confinement_of(settings)),
+        lambda: doctor_architectures.examine(settings.architecture),
         lambda: _base(settings, report),
         lambda: _cache(settings),
         lambda: _types(settings),

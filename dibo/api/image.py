@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
 from dibo.api.values import BuildResult
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
+from dibo.cache.push_index import PushedImage, push_index
+from dibo.images.reference import ImageName
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
+from dibo.trust.policy import trust_of
 
 
 def image_answer(name: str) -> CommandAnswer:
@@ -43,6 +48,29 @@ def push_built(
 ) -> BuildResult:
     """Have the image in its registry. One that a cache has whole is pushed from there, without an engine."""
     name = push_image.target(push)
+    key, pushed = _push(settings, report, tag=tag, name=name, include_local=include_local)
+    return BuildResult(key=key, image=f"{name}@{pushed.digest}")
+
+
+def build_and_push_index(
+    settings: Sequence[Settings], report: Report, *, push: str, include_local: bool, join: bool
+) -> str:
+    """The name and digest of an index in its registry, of one image for each of the `settings`. With `join`, it keeps
+    what the name has for other architectures."""
+    name = push_image.target(push)
+    repository = ImageName(host=name.host, repository=name.repository)
+    images = []
+    for of_one in settings:
+        _, pushed = _push(of_one, report, tag=None, name=repository, include_local=include_local)
+        images.append(pushed)
+    digest = push_index(name, images, join=join, trust=trust_of(settings[0]))
+    return f"{name}@{digest}"
+
+
+def _push(
+    settings: Settings, report: Report, *, tag: str | None, name: ImageName, include_local: bool
+) -> tuple[str, PushedImage]:
+    """The key of the image, and what the registry has. Without a tag in `name` it is stored under its digest alone."""
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run))
         if not include_local:
@@ -58,7 +86,7 @@ def push_built(
             caches=caches,
             store=session.engine.store(architecture=settings.architecture) if in_engine else None,
         )
-        digest = push_image.push(
+        pushed = push_image.push(
             job, name, source=source, include_local=include_local, run=session.run, report=report
         )
-        return BuildResult(key=key, image=f"{name}@{digest}")
+        return key, pushed

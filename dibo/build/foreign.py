@@ -2,8 +2,8 @@
 
 The kernel starts an emulator for them, qemu-user, as binfmt_misc tells it (Documentation/admin-guide/binfmt-misc.rst of
 Linux). From Linux 6.7 on each user namespace can have registrations of its own, which end with it: an ordinary user
-needs no help of root then, and nothing of the machine changes. With older kernels, and for root, who has no such namespace, it
-is the machine's own registrations that count.
+needs no help of root then, and nothing of the machine changes. With older kernels, and for root, who has no such
+namespace, it is the machine's own registrations that count.
 
 With the flag F the kernel opens the emulator when it is registered, so that no file of it has to be in a root; it must
 be linked statically for that. P tells the program the name that it was called by, and C lets setuid programs be so.

@@ -12,10 +12,12 @@ from dibo.build.build import Job
 from dibo.build.engine import Store
 from dibo.cache import entry
 from dibo.cache.lookup import Caches
+from dibo.cache.push_index import PushedImage
 from dibo.cache.session import origins
 from dibo.cache.upload import Uploader, UploadOptions
 from dibo.errors import LayoutError, LocalLayers, UsageError
 from dibo.images.manifest import digest_of
+from dibo.images.platforms import Platform
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.layout.merge import complete, document
 from dibo.plan.keys import LAYOUT_LABEL
@@ -56,9 +58,10 @@ class PushSource:
 
 def push(
     job: Job, name: ImageName, *, source: PushSource, include_local: bool, run: Run, report: Report
-) -> str:
-    """Push the image that ends with the job's last layer; its digest. What a cache in the same registry has is taken
-    over from there. Raises RegistryError, Unreachable, LocalLayers for secrets in what would be sent."""
+) -> PushedImage:
+    """Push the image that ends with the job's last layer, under its digest where `name` has no tag. What a cache in the
+    same registry has is taken over from there. Raises RegistryError, Unreachable, LocalLayers for secrets in what would
+    be sent."""
     key = job.plan.image_key
     cached = source.caches.find(key)
     blob_origins = origins(job.base, source.caches, also=name.host)
@@ -89,10 +92,16 @@ def push(
             entry.Provenance(key=key, ingredients=job.plan.steps[-1].ingredients, titles=titles),
             layers=sender.stored(image),
         )
-        trust_of(job.settings).sign(name, digest_of(documents.manifest))
-        digest = sender.put(documents, name)
+        digest = digest_of(documents.manifest)
+        trust_of(job.settings).sign(name, digest)
+        sender.put(documents, name if name.tag else name.at(digest))
         task.note(f"{human_size(sender.sent)} sent")
-    return digest
+    return PushedImage(digest=digest, size=len(documents.manifest), platform=_platform(image.config))
+
+
+def _platform(config: Mapping[str, Any]) -> Platform:
+    words = {key: str(config.get(key) or "") for key in ("os", "architecture", "variant")}
+    return Platform(os=words["os"] or "linux", architecture=words["architecture"], variant=words["variant"])
 
 
 def _with_layout(config: Mapping[str, Any], job: Job) -> Mapping[str, Any]:

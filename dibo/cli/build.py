@@ -9,6 +9,7 @@ from typing import Final
 from dibo.cli.options import add_build_options, settings_of
 from dibo.cli.output import add_json, show
 from dibo.errors import UsageError
+from dibo.settings.settings import Settings
 from dibo.system.report import Report
 
 SUMMARY: Final = "build the layers as an OCI image"
@@ -19,23 +20,54 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser)
     add_json(parser)
     parser.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
-    parser.add_argument("--push", metavar="NAME", help="push the image: HOST/PATH:TAG")
+    parser.add_argument(
+        "--push",
+        metavar="NAME",
+        help="push the image: HOST/PATH:TAG; with -a amd64,arm64, an index of images",
+    )
+    parser.add_argument(
+        "--join", action="store_true", help="keep what --push NAME has for other architectures, in an index"
+    )
     parser.add_argument(
         "--include-local", action="store_true", help="also push layers with data of this user or machine"
     )
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.image import build, build_and_push, image_answer
+    from dibo.api.image import build, build_and_push, build_and_push_index, image_answer
 
-    settings = settings_of(arguments, environment)
-    if arguments.push is None:
-        if arguments.include_local:
-            raise UsageError("--include-local works only with --push")
-        show(arguments, image_answer(build(settings, report, tag=arguments.tag)))
+    several = _settings_of_each(arguments, environment)
+    for option, given in (("--include-local", arguments.include_local), ("--join", arguments.join)):
+        if given and arguments.push is None:
+            raise UsageError(f"{option} works only with --push")
+    if arguments.push is None and len(several) == 1:
+        show(arguments, image_answer(build(several[0], report, tag=arguments.tag)))
         return 0
-    name = build_and_push(
-        settings, report, tag=arguments.tag, push=arguments.push, include_local=arguments.include_local
-    )
+    is_index = arguments.join or len(several) > 1
+    if arguments.push is None or (is_index and arguments.tag is not None):
+        raise UsageError(
+            "the engine keeps an image of one architecture under a name",
+            hint="give -a one architecture, or leave out --tag and push an index: --push HOST/PATH:TAG",
+        )
+    to, local = arguments.push, arguments.include_local
+    if is_index:
+        name = build_and_push_index(several, report, push=to, include_local=local, join=arguments.join)
+    else:
+        name = build_and_push(several[0], report, tag=arguments.tag, push=to, include_local=local)
     show(arguments, image_answer(name))
     return 0
+
+
+def _settings_of_each(arguments: argparse.Namespace, environment: Mapping[str, str]) -> tuple[Settings, ...]:
+    """One for each architecture that -a names, commas between. Raises UsageError for one named twice."""
+    if arguments.architecture is None:
+        return (settings_of(arguments, environment),)
+    several = []
+    for name in arguments.architecture.split(","):
+        one = argparse.Namespace(**{**vars(arguments), "architecture": name.strip()})
+        several.append(settings_of(one, environment))
+    if len({settings.platform for settings in several}) != len(several):
+        raise UsageError(
+            f"-a {arguments.architecture} names an architecture twice", hint="name each once: -a amd64,arm64"
+        )
+    return tuple(several)

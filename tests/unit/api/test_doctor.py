@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from dibo.api import doctor
+from dibo.api import doctor, doctor_architectures
+from dibo.build import foreign
 from dibo.build.bases import debian
 from dibo.build.finding import Finding
 from dibo.errors import EngineError
@@ -72,3 +75,19 @@ def test_what_cannot_be_built_is_named() -> None:
     with pytest.raises(EngineError, match="this machine cannot build yet"):
         doctor.require([fine, base, engine])
     doctor.require([fine])
+
+
+def test_other_architectures_are_needed_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, "buildah", "exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    foreign.emulation.cache_clear()
+    findings = {finding.title: finding for finding in doctor_architectures.examine("arm64")}
+    assert list(findings) == [f"builds for {word}, -a {word}" for word in ("arm64", "armhf", "riscv64")]
+    arm64 = findings["builds for arm64, -a arm64"]
+    assert (arm64.works, arm64.needed) == (False, True)
+    assert "sudo apt-get install qemu-user-static" in arm64.advice
+    assert not findings["builds for riscv64, -a riscv64"].needed
