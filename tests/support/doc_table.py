@@ -1,0 +1,123 @@
+"""How each command that the documentation shows is tried: the table that tests/unit/project/test_doc_commands.py reads.
+
+A command of dibo fits the first pattern that matches it, variables in front included. `run` is run in a temporary
+directory with the stand-ins of that test, and ends with one of the codes; `tested` names the test that runs the same
+for real, since it takes long or needs what a unit test has not. What fits no pattern fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """`codes` are the exit codes of a command that is run; `test` is a test, as pytest names it."""
+
+    codes: tuple[int, ...] = ()
+    test: str = ""
+
+
+def run(*codes: int) -> Trial:
+    return Trial(codes=codes or (0,))
+
+
+def tested(name: str) -> Trial:
+    return Trial(test=name)
+
+
+_LOOP = "tests/integration/test_loop.py::test_the_tree_is_that_of_the_file_converter"
+_DOCKER = "tests/integration/test_docker.py::test_the_same_keys_and_trees_as_buildah"
+
+TRIALS: Mapping[str, Trial] = {
+    # What needs no engine.
+    r"dibo flavours\b": run(),
+    r"dibo schema\b": run(),
+    r"dibo completion\b": run(),
+    r"dibo plan --layout\b": run(),
+    r"dibo doctor\b": run(0, 40),
+    r".*dibo key generate\b": run(),
+    r"dibo key sign\b": run(),
+    r"dibo key verify\b": run(),
+    r"dibo push\b": run(),
+    r"dibo cache (list|verify)\b": run(),
+    r"dibo cache prune .*registry\.example": run(),
+    r"dibo (plan|why) .*--cache(-from)? ": run(),
+    r"disk-image-get-kernel\b": run(),
+    r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
+    # What builds, boots, or reads the store of an engine.
+    r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),
+    r"dibo (plan|why)\b": tested("tests/integration/test_cache_commands.py::test_why_nothing_is_missing"),
+    r"ramdisk-image-create\b": tested("tests/boot/test_deployment.py"),
+    r".*disk-image-create .*--loop\b": tested(_LOOP),
+    r"dibo convert .*--loop\b": tested(_LOOP),
+    r".*disk-image-create .*--engine docker": tested(_DOCKER),
+    r"(DIBO_ENGINE|DOCKER_HOST)=": tested(_DOCKER),
+    r".*--secret\b": tested("tests/integration/test_secrets.py::test_secrets_end_up_nowhere"),
+    r"disk-image-create .*--cache": tested(
+        "tests/integration/test_cache.py::test_a_runner_that_starts_from_nothing_finds_every_layer"
+    ),
+    r".*disk-image-create\b": tested("tests/boot/test_boot.py::test_it_boots_with_this_firmware"),
+    r"dibo boot-server\b": tested("tests/boot/test_deployment.py"),
+    r"dibo build .*--push": tested(
+        "tests/boot/test_boot.py::test_the_pushed_image_converts_to_the_very_disk_that_the_build_made"
+    ),
+    r"dibo build\b": tested("tests/integration/test_api.py::test_examples_that_plan_and_build"),
+    r"dibo shell\b": tested("tests/integration/test_docker.py::test_a_shell_with_input"),
+    r"dibo verify\b": tested("tests/boot/test_twice.py::test_a_disk_with_docker"),
+    r"dibo convert .*containers-storage:": tested(
+        "tests/integration/test_sources.py::test_the_store_of_an_ordinary_user"
+    ),
+    r"dibo convert .*docker-daemon:": tested("tests/integration/test_sources.py::test_a_docker_daemon"),
+    r"dibo convert .*--verify-key": tested(
+        "tests/integration/test_signed_images.py::test_what_the_team_signed_is_converted"
+    ),
+    r"dibo convert\b": tested("tests/integration/test_sources.py::test_copies"),
+}
+
+OTHER_PROGRAMS: Mapping[str, str] = {
+    # Programs that are not dibo's, and which page or test says how they are used.
+    **dict.fromkeys(("make",), "targets are checked: test_targets_of_make_exist"),
+    **dict.fromkeys(
+        ("mkdir", "cd", "echo", "cat", "chmod", "cp", "rm", "printf", "test", "sed", "set", "ls"), ""
+    ),
+    **dict.fromkeys(("export", "eval", "source"), "builtins of a shell; variables are checked"),
+    **dict.fromkeys(
+        ("apt-get", "usermod", "useradd", "setcap", "sysctl", "systemctl"), "of the administrator"
+    ),
+    **dict.fromkeys(("python3", "python", "pip", "~/dibo-venv/bin/pip", "/opt/dibo/bin/pip"), "installation"),
+    **dict.fromkeys(
+        ("qemu-system-x86_64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keygen"), "tests/boot"
+    ),
+    **dict.fromkeys(("curl", "wget", "oras", "jq", "gpg", "skopeo", "buildah", "docker", "xargs"), ""),
+    **dict.fromkeys(
+        ("findmnt", "e2fsck", "ssh-keyscan", "sfdisk", "od", "tee"), "in the machine, or in a hook"
+    ),
+    **dict.fromkeys(("[", "exit", "if", "fi", "then"), "shell"),
+}
+
+STAND_INS = frozenset({"my-flavour"})
+"""Flavours that readers replace by their own; the README says so."""
+
+NO_COMMANDS = frozenset(
+    {
+        "base",
+        "boot",
+        "data",
+        "default",
+        "file",
+        "from",
+        "user",
+        "what",
+        "kernel",
+        "network",
+        "disk",
+        "image",
+        "install",
+    }
+)
+"""First words of lines that are no commands, although a program may be called so."""
+
+COMING = frozenset({"dibo doctor --fix"})
+"""Commands of pages that were written before their option. Remove one once it works; add none."""
