@@ -31,11 +31,12 @@ $(READY): pyproject.toml
 	umask 022 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-lint: setup ## formatting, lint and types, of Python and of shell scripts
+lint: setup ## formatting, lint and types, of Python and of shell scripts; words that are misspelt or not used
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	tools/shell-scripts | xargs shellcheck
+	$(BIN)/codespell
 
 format: setup ## format Python files, and sort imports
 	$(BIN)/ruff check --select I --fix

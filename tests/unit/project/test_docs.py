@@ -139,6 +139,13 @@ def _images_table() -> str:
     return table(("image", "where it is"), [(f"`{kind.form}`", kind.means) for kind in SOURCES.values()])
 
 
+def _words_table() -> str:
+    lines = (PROJECT / "tools/words").read_text().splitlines()
+    pairs = [line.split("->") for line in lines]
+    assert pairs == sorted(pairs), "sort tools/words"
+    return table(("not", "but"), [(f"`{word}`", instead.strip()) for word, instead in pairs])
+
+
 TABLES: list[tuple[Path, str, Callable[[], str]]] = [
     (PROJECT / "README.md", "commands", _command_table),
     (PROJECT / "README.md", "flavours", _flavours_table),
@@ -147,6 +154,7 @@ TABLES: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference/cli.md", "ramdisk variables", partial(_variables_table, RAMDISK_VARIABLES)),
     (DOCS / "reference/cli.md", "images", _images_table),
     (DOCS / "reference/exit-codes.md", "exit codes", _exit_codes_table),
+    (DOCS / "reference/vocabulary.md", "words", _words_table),
     *((DOCS / "reference/json.md", name, partial(_document_table, name)) for name in DOCUMENTS),
     *((DOCS / "reference/cli.md", name, partial(_options_table, parser)) for name, parser in _with_actions()),
 ]
