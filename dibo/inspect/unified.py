@@ -1,36 +1,25 @@
 """Unified kernel images: a kernel, its ramdisk and its command line in the sections of one program for UEFI.
 
-    0x3c u32 offset of "PE\\0\\0"     COFF header       u16 machine, u16 sections, 12 bytes, u16 optional header, u16
-                                     optional header   so many bytes
-                                     sections          8s name, u32 size, u32 address, u32 bytes in the file, u32 where
-
     .linux   .initrd   .cmdline   .uname   .ucode (microcode, which comes before the ramdisk)
 
-They are /EFI/Linux/*.efi of the EFI system partition. UAPI Group Specifications, "Unified Kernel Image"; PE Format
-(Microsoft), "COFF File Header", "Section Table".
+They are /EFI/Linux/*.efi of the EFI system partition. UAPI Group Specifications, "Unified Kernel Image"; the
+format is in dibo.formats.pe.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dibo.errors import DiskImageError
-from dibo.formats import magic
+from dibo.errors import DiskImageError, LayoutError
+from dibo.formats import pe
 from dibo.formats.filesystem import FileEntry, FileSystem, Kind, find, names_in
 
 _PLACES: Final = ("/EFI/Linux", "/boot/efi/EFI/Linux", "/efi/EFI/Linux")
 _MOST_IMAGES: Final = 64
-_MOST_SECTIONS: Final = 96
 _MOST_TEXT: Final = 64 << 10
 _HEAD: Final = 64 << 10
-_NEW_HEADER_AT: Final = struct.Struct("<60xI")
-_COFF: Final = struct.Struct("<4sHH12xHH")
-_SECTION: Final = struct.Struct("<8sIIII")
-_SECTION_SIZE: Final = 40
-_PE: Final = b"PE\0\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +91,17 @@ def unified_images(system: FileSystem) -> Iterator[Unified]:
 
 def _sections(system: FileSystem, file: FileEntry) -> dict[str, FileEntry]:
     """By name; none for what is no program for UEFI. Raises DiskImageError for one that is cut short."""
-    head = _head(system, file)
-    if not head.startswith(magic.PE) or len(head) < _NEW_HEADER_AT.size:
-        return {}
-    (at,) = _NEW_HEADER_AT.unpack_from(head)
-    if at + _COFF.size > len(head):
-        return {}
-    signature, _, count, optional, _ = _COFF.unpack_from(head, at)
-    start = at + _COFF.size + optional
-    if signature != _PE or count > _MOST_SECTIONS or start + count * _SECTION_SIZE > len(head):
+    try:
+        headers = pe.read_headers(_head(system, file))
+    except LayoutError:
         return {}
     sections: dict[str, FileEntry] = {}
-    for number in range(count):
-        raw, size, _, stored, offset = _SECTION.unpack_from(head, start + number * _SECTION_SIZE)
-        length = min(size, stored) or stored
-        if offset + length > file.size:
-            raise DiskImageError(f"a unified kernel image ends before byte {offset + length}: is it whole?")
-        name = raw.rstrip(b"\0").decode(errors="replace")
-        sections.setdefault(name, FileEntry(kind=Kind.FILE, size=length, handle=_Part(offset)))
+    for section in headers.sections if headers is not None else ():
+        if section.offset + section.length > file.size:
+            end = section.offset + section.length
+            raise DiskImageError(f"a unified kernel image ends before byte {end}: is it whole?")
+        part = FileEntry(kind=Kind.FILE, size=section.length, handle=_Part(section.offset))
+        sections.setdefault(section.name, part)
     return sections
 
 

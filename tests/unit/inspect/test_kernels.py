@@ -323,7 +323,8 @@ def test_builds_of_one_release_are_ordered_as_the_boot_loader_offers_them(tmp_pa
 
 def unified(**sections: bytes) -> bytes:
     """As little of a program for UEFI as has sections."""
-    start = 0x40 + 24 + len(sections) * 40
+    optional = struct.pack("<H", 0x20B).ljust(112, b"\0")
+    start = 0x40 + 24 + len(optional) + len(sections) * 40
     headers, bodies = b"", b""
     for name, data in sections.items():
         at = start + len(bodies)
@@ -331,8 +332,8 @@ def unified(**sections: bytes) -> bytes:
             "<8sIIII16x", f".{name}".encode(), len(data), 0x1000, -(-len(data) // 512) * 512, at
         )
         bodies += data.ljust(-(-len(data) // 512) * 512, b"\0")
-    coff = struct.pack("<4sHH12xHH", b"PE\0\0", 0x8664, len(sections), 0, 0)
-    return b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40) + coff + headers + bodies
+    coff = struct.pack("<4sHH12xHH", b"PE\0\0", 0x8664, len(sections), len(optional), 0)
+    return b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40) + coff + optional + headers + bodies
 
 
 def test_a_unified_kernel_image(tmp_path: Path) -> None:
