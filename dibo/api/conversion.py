@@ -20,15 +20,17 @@ from dibo.api.create import converters_of
 from dibo.api.session import open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter
+from dibo.boot.prepare_root import BootLoader
 from dibo.build import build as spine
 from dibo.build.engine import Root, Setup
 from dibo.build.engines.choose import sweepers
 from dibo.disk import layout_choice
-from dibo.disk.common import look_for_boot_files, needs_boot_files
+from dibo.disk.common import needs_boot_files
 from dibo.disk.convert import convert as make_artefacts
 from dibo.disk.make import plan_disk
 from dibo.disk.plan import DiskSource
 from dibo.disk.request import DiskRequest, check_filesystem, check_outputs, check_request
+from dibo.disk.survey import with_boot_files
 from dibo.errors import (
     EngineError,
     ImageTooSmall,
@@ -66,6 +68,8 @@ class ConvertRequest:
     bare: bool
     prepare: bool
     """Whether an engine may run programs of the image to make boot files."""
+    loader: str
+    """The value of a BootLoader."""
     checksums: bool
     limits: Limits
 
@@ -169,6 +173,7 @@ def _request(
         limits=conversion.limits,
         checksums=conversion.checksums,
         loop=settings.loop,
+        loader=BootLoader(conversion.loader),
     )
 
 
@@ -257,11 +262,26 @@ def _epoch_of_build(labels: Mapping[str, str]) -> int | None:
 
 
 def _make(request: DiskRequest, source: DiskSource, setup: Setup) -> tuple[Path, ...]:
+    """Make the artefacts, and before that boot files, where the root lacks them."""
+    if not needs_boot_files(request):
+        return _make_planned(request, source, setup)
+    if not source.root.built or not request.may_end_early:
+        request, source = with_boot_files(request, source, setup.report, early=True)
+    if source.prepared is not None:
+        return _make_planned(request, source, setup)
+    try:
+        return _make_planned(request, source, setup)
+    except RootNotBootable:  # it was not as usual after all
+        request, source = with_boot_files(request, source, setup.report, early=False)
+        if source.prepared is None:
+            raise
+        return _make_planned(request, source, setup)
+
+
+def _make_planned(request: DiskRequest, source: DiskSource, setup: Setup) -> tuple[Path, ...]:
     """Make the artefacts. Without a set size, the disk becomes as large as the root needs; the root is read once more
     to find out."""
     plan = plan_disk(request, source, setup)
-    if not (source.root.built or plan.fitting) and needs_boot_files(request):
-        look_for_boot_files(source.root, request, setup.report)
     try:
         return make_artefacts(plan, setup)
     except ImageTooSmall as error:

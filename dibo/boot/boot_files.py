@@ -14,12 +14,13 @@ byte from outside, and must not make the converter read some other file.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NoReturn
 
 from dibo.errors import LayoutError
+from dibo.formats.pe import unified_image
 
 MANIFEST = PurePosixPath("/usr/lib/dibo/boot/manifest.json")
 FORMAT = 1
@@ -41,12 +42,36 @@ class BootManifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnifiedKernel:
+    """A unified kernel image that is made once its command line is known: it names the root by what the disk is."""
+
+    stub: bytes
+    architecture: str
+    parts: Mapping[str, bytes]
+    """Its sections, by name; `.cmdline` without the root."""
+    sign: Callable[[bytes], bytes] | None = None
+    """Makes a signed image of one without a signature."""
+
+    def image(self, root: str) -> bytes:
+        """The image for a disk whose root is `root`: `UUID=…`. Raises LayoutError."""
+        command_line = b" ".join([f"root={root}".encode(), self.parts[".cmdline"]])
+        parts = {**self.parts, ".cmdline": command_line}
+        made = unified_image(self.stub, architecture=self.architecture, parts=parts)
+        return self.sign(made) if self.sign is not None else made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BootFiles:
-    """What the manifest names, read. `esp` maps paths such as EFI/BOOT/BOOTX64.EFI to their bytes."""
+    """What the manifest names, read, or what was made in its place. `esp` maps paths such as EFI/BOOT/BOOTX64.EFI to
+    their bytes."""
 
     boot: bytes | None = None
     core: bytes | None = None
     esp: Mapping[str, bytes] = field(default_factory=dict)
+    unified: Mapping[str, UnifiedKernel] = field(default_factory=dict)
+    """More files of the EFI system partition."""
+    is_wanted: bool = True
+    """Whether a disk without boot files is a mistake."""
 
 
 def parse_manifest(text: str | bytes) -> BootManifest:

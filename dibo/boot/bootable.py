@@ -10,57 +10,70 @@ from collections.abc import Iterator
 from typing import Final
 
 from dibo.boot.boot_files import MANIFEST, BootFiles, parse_manifest
+from dibo.boot.parts import BootParts
 from dibo.errors import LayoutError, RootNotBootable
 from dibo.tree import query
 from dibo.tree.node import Node
-from dibo.tree.query import find, kernels, names_in, os_release
+from dibo.tree.query import find, os_release
 
 KEPT_FILES: Final = (bytes(MANIFEST.parent.relative_to("/")) + b"/", b"etc/fstab", *query.KEPT_FILES)
 """Files whose bytes disks read from a tree: prefixes of paths without their first slash."""
 
-_GRUB: Final = {
-    "amd64": ("i386-pc", "x86_64-efi-signed", "x86_64-efi"),
-    "arm64": ("arm64-efi-signed", "arm64-efi"),
-    "i386": ("i386-pc", "i386-efi"),
+_DEBIAN: Final = {
+    "amd64": ("linux-image-amd64", "grub2-common grub-pc-bin grub-efi-amd64-signed shim-signed"),
+    "arm64": ("linux-image-arm64", "grub2-common grub-efi-arm64-signed shim-signed"),
+    "i386": ("linux-image-686-pae", "grub2-common grub-pc-bin grub-efi-ia32-bin"),
 }
-_PACKAGES: Final = {
-    ("debian", "amd64"): (
-        "linux-image-amd64 initramfs-tools",
-        "grub2-common grub-pc-bin grub-efi-amd64-signed shim-signed",
-    ),
-    ("debian", "arm64"): (
-        "linux-image-arm64 initramfs-tools",
-        "grub2-common grub-efi-arm64-signed shim-signed",
-    ),
-    ("debian", "i386"): ("linux-image-686-pae initramfs-tools", "grub2-common grub-pc-bin grub-efi-ia32-bin"),
-    ("ubuntu", "amd64"): ("linux-image-virtual initramfs-tools", "grub-pc grub-efi-amd64-signed shim-signed"),
-    ("ubuntu", "arm64"): (
-        "linux-image-virtual initramfs-tools",
-        "grub-efi-arm64 grub-efi-arm64-signed shim-signed",
-    ),
+_UBUNTU: Final = {
+    "amd64": ("linux-image-virtual", "grub-pc grub-efi-amd64-signed shim-signed"),
+    "arm64": ("linux-image-virtual", "grub-efi-arm64 grub-efi-arm64-signed shim-signed"),
+}
+_OTHERS: Final = {
+    "fedora": ("kernel-core", "grub2-efi-x64 shim-x64, or systemd-boot-unsigned"),
+    "rhel": ("kernel-core", "grub2-efi-x64 shim-x64"),
+    "suse": ("kernel-default", "grub2-x86_64-efi shim, or systemd-boot"),
+    "arch": ("linux", "systemd, which has systemd-boot"),
+    "alpine": ("linux-virt", "systemd-boot"),
 }
 
 
-def require_bootable(root: Node, *, architecture: str) -> None:
-    """Raises RootNotBootable unless the tree has what boot files are made of: a kernel and GRUB. It says what is
-    missing, and in which packages that is."""
+def require_bootable(root: Node, parts: BootParts) -> None:
+    """Raises RootNotBootable unless the tree has what boot files are made of: a kernel and a boot loader. It says what
+    is missing, and in which packages that is."""
+    kernel, loader = _packages(root, parts.architecture)
+    if not parts.kernels and not parts.unified:
+        raise RootNotBootable(
+            "the root has no kernel: there is no /boot/vmlinuz-*, no /usr/lib/modules/*/vmlinuz and no unified kernel"
+            " image, so no disk made of it would boot",
+            hint=f"install in the image: {kernel} {loader}\n{_WAYS_OUT}",
+        )
+    has_grub = bool(parts.grub_bios or parts.grub_modules) or parts.grub_efi is not None
+    if parts.unified or has_grub or parts.systemd_boot is not None or parts.stub is not None:
+        return
+    raise RootNotBootable(
+        f"the root has a kernel, but no boot loader for {parts.architecture}: no GRUB in /usr/lib/grub, no systemd-boot"
+        " in /usr/lib/systemd/boot/efi",
+        hint=f"install in the image: {loader}\n{_WAYS_OUT}",
+    )
+
+
+_WAYS_OUT: Final = (
+    "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
+    "or ask for the bare file system: --bare"
+)
+
+
+def _packages(root: Node, architecture: str) -> tuple[str, str]:
+    """Of a kernel, and of boot loaders."""
     release = os_release(root)
-    family = "ubuntu" if "ubuntu" in (release.get("ID"), *release.get("ID_LIKE", "").split()) else "debian"
-    kernel, loader = _PACKAGES.get((family, architecture), ("a kernel and its initramfs", "GRUB"))
-    if not kernels(root):
-        raise RootNotBootable(
-            "the root has no kernel: there is no /boot/vmlinuz-*, so no disk made of it would boot",
-            hint=f"install in the image: {kernel} {loader}\n"
-            "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
-            "or ask for the bare file system: --bare",
-        )
-    if not any(names_in(root, f"/usr/lib/grub/{platform}") for platform in _GRUB.get(architecture, ())):
-        raise RootNotBootable(
-            f"the root has a kernel, but no GRUB for {architecture} in /usr/lib/grub",
-            hint=f"install in the image: {loader}\n"
-            "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
-            "or ask for the bare file system: --bare",
-        )
+    kin = (release.get("ID", "debian"), *release.get("ID_LIKE", "").split())
+    unknown = ("a kernel", "GRUB or systemd-boot")
+    if "ubuntu" in kin:
+        return _UBUNTU.get(architecture, unknown)
+    for name in kin:
+        if name in _OTHERS:
+            return _OTHERS[name]
+    return _DEBIAN.get(architecture, unknown)
 
 
 def read_boot_files(root: Node) -> BootFiles:

@@ -104,4 +104,11 @@ def _systemd_boot(root: Node, architecture: str) -> EfiLoader | None:
     name = f"{_SYSTEMD_BOOT}/systemd-boot{FIRMWARE.get(architecture, '')}.efi"
     signed = part_at(root, f"{name}.signed")
     image = signed or part_at(root, name)
-    return EfiLoader(image=image, signed=signed is not None) if image is not None else None
+    if image is None:
+        return None
+    suffix = FIRMWARE.get(architecture, "")
+    shim = part_at(root, f"/usr/lib/shim/shim{suffix}.efi.signed") if signed is not None else None
+    manager = _first(root, f"/usr/lib/shim/mm{suffix}.efi.signed", f"/usr/lib/shim/mm{suffix}.efi")
+    return EfiLoader(
+        image=image, signed=signed is not None, shim=shim, manager=manager if shim is not None else None
+    )

@@ -1,52 +1,52 @@
-"""Boot files for a root that has a kernel, its initramfs and GRUB, but that no flavour prepared: nothing of it is run.
+"""Boot files for a root that no flavour of dibo prepared: nothing of it is run.
 
-What the flavour `boot-files` does in a step, done to a tree in memory:
+What the flavour `boot-files` does in a step, done to a tree in memory, and more: the root may have any of the shapes in
+dibo.boot.kernels, and any of the boot loaders in dibo.boot.find.
 
-    BIOS   core.img is linked from GRUB's modules in the root (dibo.formats.grub_core)
-    UEFI   the whole images that the distribution's packages bring: shim and the signed GRUB, else the unsigned one
-    menu   an entry for each kernel that has an initramfs, newest first
-    root   host keys, the machine id and random seeds go: a machine makes its own
+    find_boot_parts ──► entries (kernels; an initramfs is made where there is none)
+                    ──► boot loaders, by what there is and what the user asks for
+                    ──► files of the EFI system partition, files of the root, files that go
 """
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import PurePosixPath
 from typing import Final
 
+from dibo.boot import grub, systemd_boot
 from dibo.boot.boot_files import BootFiles
-from dibo.errors import LayoutError, RootNotBootable
-from dibo.formats import grub_core
+from dibo.boot.bootable import require_bootable
+from dibo.boot.entries import MenuEntry, bytes_of, command_line, entries_of, token_of
+from dibo.boot.parts import FIRMWARE, BootParts
+from dibo.boot.root_files import (
+    IS_ON_ROOT_DISK,
+    MACHINE_ID,
+    RULES,
+    Additions,
+    fstab_of,
+    growth,
+    has_udev,
+    identities,
+)
+from dibo.errors import RootNotBootable
 from dibo.tree.node import Node
-from dibo.tree.query import find, kernels, names_in, os_release
+from dibo.tree.query import find
 
-RULES: Final = PurePosixPath("/usr/lib/udev/rules.d/61-dibo-root-disk.rules")
-"""udev rules that name the partitions of the disk that / is on."""
-GRUB_FILES: Final = (b"usr/lib/grub/", b"usr/lib/shim/")
-"""Prefixes of files whose bytes a tree must have in memory, besides those of dibo.boot.bootable."""
-
-_EFI: Final = {"amd64": ("x86_64-efi", "x64"), "arm64": ("arm64-efi", "aa64"), "i386": ("i386-efi", "ia32")}
-"""GRUB's name of the platform and the firmware's suffix of the architecture (UEFI 2.10, 3.5.1.1)."""
-_CONSOLE: Final = {"arm64": "console=tty0 console=ttyAMA0,115200"}
-_COMMAND_LINE: Final = "console=tty0 console=ttyS0,115200"
-_INITRAMFS: Final = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}")
-"""Names of the initramfs of a kernel: Debian's, Fedora's, openSUSE's."""
-
-_IDENTITIES: Final = (
-    "/etc/machine-id",
-    "/var/lib/dbus/machine-id",
-    "/var/lib/systemd/random-seed",
-    "/var/lib/urandom/random-seed",
-    "/var/lib/systemd/credential.secret",
-)
-_PROGRAMS: Final = (
-    PurePosixPath("/usr/lib/dibo/grub-probe"),
-    PurePosixPath("/usr/lib/dibo/is-on-root-disk"),
-    PurePosixPath("/etc/grub.d/00_dibo"),
-)
+_GRUB_PROGRAMS: Final = (PurePosixPath("/usr/lib/dibo/grub-probe"), PurePosixPath("/etc/grub.d/00_dibo"))
 _UNIT: Final = PurePosixPath("/etc/systemd/system/dibo-ssh-host-keys.service")
+
+
+class BootLoader(Enum):
+    """What a user may ask for; values are those of `--boot`."""
+
+    AUTO = "auto"
+    GRUB = "grub"
+    SYSTEMD_BOOT = "systemd-boot"
+    UKI = "uki"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,26 @@ class BootTemplates:
     """Those of the flavour `boot-files`, by name."""
     host_keys_unit: bytes
     """A systemd unit that makes missing SSH host keys."""
+    init: bytes
+    """/init of an initramfs that finds a root."""
+    growing: Mapping[str, bytes]
+    """What of the flavour `base` grows a root, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootWish:
+    """What is wished for, and what decides how it is made."""
+
+    architecture: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    """DIBO_CMDLINE and DIBO_GRUB_TIMEOUT, where they are set."""
+    loader: BootLoader = BootLoader.AUTO
+    filesystem: str = "ext4"
+    """The root's."""
+    epoch: int = 0
+    """Of an initramfs that is made, in seconds since 1970."""
+    sign: Callable[[bytes], bytes] | None = None
+    """Signs unified kernel images that are made, and an unsigned boot loader for UEFI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,220 +91,197 @@ class PreparedRoot:
     """The same of mode 0755."""
     links: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
     removed: tuple[PurePosixPath, ...] = ()
+    summary: str = ""
+    """What was found and made, for the user: kernel, initramfs, boot loader."""
+    notes: tuple[str, ...] = ()
+    """What will not work as users may expect."""
 
 
-def prepare(
-    root: Node, templates: BootTemplates, *, architecture: str, options: Mapping[str, str]
-) -> PreparedRoot:
-    """Make what is missing. `options` may have DIBO_CMDLINE and DIBO_GRUB_TIMEOUT.
+def prepare(root: Node, parts: BootParts, templates: BootTemplates, wish: BootWish) -> PreparedRoot:
+    """Make what is missing. `parts` are those of the root, or of the root and a kit.
 
-    Raises RootNotBootable where no kernel has an initramfs, or GRUB's files are not all there: an engine may be able to
-    make them (`preparable`).
+    Raises RootNotBootable where no kernel has an initramfs and none can be made, or no boot loader's files are all
+    there: an engine may be able to make them (`preparable`). Raises BytesMissing where the tree was loaded without the
+    bytes of files that are needed.
     """
-    entries = list(_entries(root))
-    if not entries:
-        raise RootNotBootable(
-            f"no kernel of the root has an initramfs: expected one of"
-            f" {', '.join('/boot/' + name.format('VERSION') for name in _INITRAMFS)}",
-            hint="make it in the image (update-initramfs -c -k all), or let an engine make it: --prepare",
-            preparable=True,
+    if wish.loader is BootLoader.NONE:
+        return PreparedRoot(
+            boot=BootFiles(is_wanted=False), summary="no boot loader, as asked for (--boot none)"
         )
-    command_line = options.get("DIBO_CMDLINE") or _CONSOLE.get(architecture, _COMMAND_LINE)
-    boot = _boot_files(root, templates, architecture)
-    files = {
-        PurePosixPath("/boot/grub/grub.cfg"): _menu(root, entries, command_line, options),
-        PurePosixPath("/boot/grub/grubenv"): _ENVIRONMENT_BLOCK,
-        PurePosixPath("/etc/default/grub.d/60-dibo.cfg"): _defaults(command_line, options, templates),
-        PurePosixPath("/etc/fstab"): _fstab(root),
-        RULES: templates.files[RULES.name],
-        **_modules(root, boot, architecture),
+    require_bootable(root, parts)
+    entries = entries_of(root, parts, options=wish.options, init=templates.init, epoch=wish.epoch)
+    choice = _Loaders.of(parts, entries, wish)
+    boot = choice.boot_files(root, templates, wish)
+    grows = growth(root, templates.growing, filesystem=wish.filesystem)
+    made = _of_root(root, choice, boot, templates, wish)
+    made = replace(
+        made,
+        files={**made.files, **grows.files},
+        programs={**made.programs, **grows.programs},
+        links={**made.links, **grows.links},
+    )
+    return PreparedRoot(
+        boot=boot,
+        files=made.files,
+        programs=made.programs,
+        links=made.links,
+        removed=(*identities(root), *(grub.stale_menus(root) if choice.has_grub else ())),
+        summary=choice.summary(),
+        notes=(grows.note,) if grows.note else (),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaders:
+    """Which boot loader each firmware gets; for UEFI `grub`, `systemd-boot`, `uki`, or None."""
+
+    parts: BootParts
+    entries: tuple[MenuEntry, ...]
+    bios: bool
+    uefi: BootLoader | None
+    made_unified: bool = False
+
+    @classmethod
+    def of(cls, parts: BootParts, entries: tuple[MenuEntry, ...], wish: BootWish) -> _Loaders:
+        asked = wish.loader
+        bios = bool(parts.grub_bios and entries) and asked in (BootLoader.AUTO, BootLoader.GRUB)
+        can = {
+            BootLoader.GRUB: parts.grub_efi is not None and bool(entries),
+            BootLoader.SYSTEMD_BOOT: parts.systemd_boot is not None and bool(entries or parts.unified),
+            BootLoader.UKI: bool(parts.unified) or (parts.stub is not None and bool(entries)),
+        }
+        if asked is BootLoader.AUTO:
+            uefi = next((loader for loader, possible in can.items() if possible), None)
+        else:
+            uefi = asked if can[asked] else None
+        if uefi is None and not bios:
+            raise _cannot(parts, asked)
+        made = uefi is BootLoader.UKI and not parts.unified
+        return cls(parts=parts, entries=entries, bios=bios, uefi=uefi, made_unified=made)
+
+    @property
+    def has_grub(self) -> bool:
+        return self.bios or self.uefi is BootLoader.GRUB
+
+    def boot_files(self, root: Node, templates: BootTemplates, wish: BootWish) -> BootFiles:
+        with_grub = self.uefi is BootLoader.GRUB
+        parts = self.parts if self.bios else replace(self.parts, grub_bios={})
+        boot = grub.boot_files(parts, templates.files, with_uefi=with_grub)
+        token = token_of(root)
+        if self.uefi is BootLoader.SYSTEMD_BOOT:
+            esp = {
+                **systemd_boot.loader_files(self.parts, wish.options),
+                **systemd_boot.entry_files(self.entries, token=token, architecture=wish.architecture),
+                **systemd_boot.unified_files(self.parts),
+            }
+            boot = replace(boot, esp=esp)
+        elif self.uefi is BootLoader.UKI:
+            boot = self._with_unified(root, boot, token, wish)
+        if wish.sign is not None:
+            boot = replace(boot, esp=_signed(boot.esp, wish.sign, is_signed=self._is_signed))
+        return boot
+
+    def _with_unified(self, root: Node, boot: BootFiles, token: str, wish: BootWish) -> BootFiles:
+        """Images as they are, or made; by systemd-boot where the root has it, else the newest one by itself."""
+        first = f"EFI/BOOT/BOOT{FIRMWARE[wish.architecture].upper()}.EFI"
+        by_loader = self.parts.systemd_boot is not None
+        esp = systemd_boot.loader_files(self.parts, wish.options) if by_loader else {}
+        if not self.made_unified:
+            files = systemd_boot.unified_files(self.parts)
+            if not by_loader:
+                files = {first: bytes_of(self.parts.unified[0])}
+            return replace(boot, esp={**esp, **files})
+        kernels = systemd_boot.unified_kernels(root, self.parts, self.entries, token=token, sign=wish.sign)
+        if not by_loader:
+            kernels = {first: next(iter(kernels.values()))}
+        return replace(boot, esp=esp, unified=kernels)
+
+    @property
+    def _is_signed(self) -> bool:
+        loader = {
+            BootLoader.GRUB: self.parts.grub_efi,
+            BootLoader.SYSTEMD_BOOT: self.parts.systemd_boot,
+            BootLoader.UKI: self.parts.systemd_boot,
+        }.get(self.uefi or BootLoader.NONE)
+        return loader is not None and loader.signed
+
+    def summary(self) -> str:
+        """One line: kernel, initramfs, boot loader."""
+        words = []
+        if self.entries and not (self.uefi is BootLoader.UKI and not self.made_unified and not self.bios):
+            words.append(f"Linux {self.entries[0].kernel.version}")
+            initramfs = "made" if self.entries[0].made is not None else "found"
+            words.append(f"initramfs {initramfs}")
+        if self.uefi in (BootLoader.UKI, BootLoader.SYSTEMD_BOOT) and self.parts.unified:
+            words.append(f"unified kernel image {self.parts.unified[0].path} as it is")
+        if self.bios:
+            words.append("GRUB for BIOS")
+        match self.uefi:
+            case BootLoader.GRUB:
+                loader = self.parts.grub_efi
+                shim = " with shim" if loader is not None and loader.shim is not None else ""
+                words.append(f"GRUB{shim} for UEFI")
+            case BootLoader.SYSTEMD_BOOT:
+                words.append("systemd-boot for UEFI")
+            case BootLoader.UKI:
+                how = "unified kernel image made" if self.made_unified else "no other loader"
+                words.append(
+                    f"{how}, started by {'systemd-boot' if self.parts.systemd_boot else 'the firmware'}"
+                )
+        return ", ".join(words)
+
+
+def _signed(esp: Mapping[str, bytes], sign: Callable[[bytes], bytes], *, is_signed: bool) -> dict[str, bytes]:
+    """Programs of an unsigned boot loader get the signature of the user; unified kernel images stay as they are."""
+    if is_signed:
+        return dict(esp)
+    return {
+        path: sign(data) if path.lower().endswith(".efi") and not path.startswith("EFI/Linux/") else data
+        for path, data in esp.items()
     }
-    programs = {path: templates.files[path.name] for path in _PROGRAMS}
+
+
+def _cannot(parts: BootParts, asked: BootLoader) -> RootNotBootable:
+    missing = {
+        BootLoader.AUTO: f"no boot loader for {parts.architecture} that can be used as it is",
+        BootLoader.GRUB: f"no GRUB for {parts.architecture} that can be used as it is",
+        BootLoader.SYSTEMD_BOOT: f"no systemd-boot for {parts.architecture} in /usr/lib/systemd/boot/efi",
+        BootLoader.UKI: "neither a unified kernel image nor systemd-stub, of which one is made"
+        " (/usr/lib/systemd/boot/efi/linux*.efi.stub)",
+    }[asked]
+    package = (
+        "grub-pc-bin or grub-efi-…-bin" if asked in (BootLoader.AUTO, BootLoader.GRUB) else "systemd-boot-efi"
+    )
+    return RootNotBootable(
+        f"the root has a kernel, but {missing}",
+        hint=f"install {package} in the image, or let an engine make the files: --prepare",
+        preparable=asked in (BootLoader.AUTO, BootLoader.GRUB),
+    )
+
+
+def _of_root(
+    root: Node, choice: _Loaders, boot: BootFiles, templates: BootTemplates, wish: BootWish
+) -> Additions:
+    """What goes into the tree besides what makes it grow."""
+    words = command_line(root, wish.architecture, wish.options)
+    files: dict[PurePosixPath, bytes] = {PurePosixPath("/etc/fstab"): fstab_of(root)}
+    programs: dict[PurePosixPath, bytes] = {}
+    if has_udev(root):
+        files[RULES] = templates.files[RULES.name]
+        programs[IS_ON_ROOT_DISK] = templates.files[IS_ON_ROOT_DISK.name]
+    if choice.has_grub:
+        files |= grub.tree_files(root, choice.entries, templates.files, wish.options, words)
+        files |= grub.modules(root, choice.parts, boot)
+        if grub.is_of_debian(root):
+            programs |= {path: templates.files[path.name] for path in _GRUB_PROGRAMS}
+    else:
+        files[PurePosixPath("/etc/kernel/cmdline")] = f"{systemd_boot.ROOT} ro {words}\n".encode()
+        files[PurePosixPath("/etc/kernel/entry-token")] = f"{token_of(root)}\n".encode()
     links: dict[PurePosixPath, bytes] = {}
     if find(root, "/usr/sbin/sshd") is not None and find(root, "/etc/systemd/system") is not None:
         files[_UNIT] = templates.host_keys_unit
         for wanted_by in ("multi-user.target", "ssh.service"):
             links[_UNIT.parent / f"{wanted_by}.wants" / _UNIT.name] = f"../{_UNIT.name}".encode()
-    if find(root, "/etc/machine-id") is not None:
-        files[PurePosixPath("/etc/machine-id")] = b""
-    removed = tuple(_identities(root))
-    return PreparedRoot(boot=boot, files=files, programs=programs, links=links, removed=removed)
-
-
-def _entries(root: Node) -> Iterator[tuple[str, str]]:
-    """Kernels that have an initramfs, and its name, the newest first."""
-    names = names_in(root, "/boot")
-    for version in reversed(kernels(root)):
-        for pattern in _INITRAMFS:
-            name = pattern.format(version)
-            if name.encode() in names:
-                yield version, name
-                break
-
-
-def _boot_files(root: Node, templates: BootTemplates, architecture: str) -> BootFiles:
-    bios = _files_of(root, "/usr/lib/grub/i386-pc") if architecture in ("amd64", "i386") else {}
-    esp = _esp(root, templates, architecture)
-    if not bios and not esp:
-        raise RootNotBootable(
-            f"the root has a kernel, but no GRUB for {architecture} that can be used as it is",
-            hint="install grub-pc-bin or grub-efi-…-bin in the image, or let an engine make the files: --prepare",
-            preparable=True,
-        )
-    if not bios:
-        return BootFiles(esp=esp)
-    modules = ["biosdisk", *templates.files["grub-modules"].decode().split()]
-    early = templates.files["early.cfg"]
-    try:
-        core = grub_core.core_image(bios, modules=modules, prefix="/boot/grub", config=early)
-    except LayoutError as error:
-        raise RootNotBootable(
-            f"cannot make GRUB's core image of the root's files: {error.message}",
-            hint="install grub-pc-bin whole in the image, or let an engine make the files: --prepare",
-            preparable=True,
-        ) from error
-    return BootFiles(boot=bios.get("boot.img", b""), core=core, esp=esp)
-
-
-def _esp(root: Node, templates: BootTemplates, architecture: str) -> dict[str, bytes]:
-    """The files of the EFI system partition; none where the root has no image for UEFI."""
-    if architecture not in _EFI:
-        return {}
-    platform, suffix = _EFI[architecture]
-    loader = f"EFI/BOOT/BOOT{suffix.upper()}.EFI"
-    shim = _data(root, f"/usr/lib/shim/shim{suffix}.efi.signed")
-    signed = _data(root, f"/usr/lib/grub/{platform}-signed/grub{suffix}.efi.signed")
-    if shim is None or signed is None:
-        whole = _data(root, f"/usr/lib/grub/{platform}/monolithic/grub{suffix}.efi")
-        if whole is None:
-            return {}
-        return {
-            loader: whole,
-            "EFI/BOOT/grub.cfg": templates.files["esp.cfg"],
-            f"EFI/{_vendor(whole)}/grub.cfg": templates.files["esp.cfg"],
-        }
-    files = {f"grub{suffix}.efi": signed, "grub.cfg": templates.files["esp.cfg"]}
-    for name in (f"mm{suffix}.efi.signed", f"mm{suffix}.efi"):
-        manager = _data(root, f"/usr/lib/shim/{name}")
-        if manager is not None:
-            files[f"mm{suffix}.efi"] = manager
-            break
-    vendor = _vendor(signed)
-    return {
-        loader: shim,
-        **{f"EFI/BOOT/{name}": data for name, data in files.items()},
-        f"EFI/{vendor}/shim{suffix}.efi": shim,
-        **{f"EFI/{vendor}/{name}": data for name, data in files.items()},
-    }
-
-
-def _vendor(image: bytes) -> str:
-    """The directory in which an image of GRUB looks for its configuration, wherever it was started from."""
-    return "ubuntu" if b"/EFI/ubuntu" in image else "debian"
-
-
-def _modules(root: Node, boot: BootFiles, architecture: str) -> dict[PurePosixPath, bytes]:
-    """GRUB's modules where GRUB looks for those that its images do not have."""
-    platforms = ["i386-pc"] if boot.core is not None else []
-    if boot.esp:
-        platforms.append(_EFI[architecture][0])
-    files = {}
-    for platform in platforms:
-        for name, data in _files_of(root, f"/usr/lib/grub/{platform}").items():
-            if name.endswith((".mod", ".lst")):
-                files[PurePosixPath("/boot/grub", platform, name)] = data
-    if boot.core is not None and boot.boot is not None:  # where packages look whether GRUB is in use
-        files[PurePosixPath("/boot/grub/i386-pc/boot.img")] = boot.boot
-        files[PurePosixPath("/boot/grub/i386-pc/core.img")] = boot.core
-    return files
-
-
-_ENVIRONMENT_BLOCK: Final = b"# GRUB Environment Block\n".ljust(1024, b"#")
-"""As grub-editenv(1) creates it."""
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "'\\''") + "'"
-
-
-def _defaults(command_line: str, options: Mapping[str, str], templates: BootTemplates) -> bytes:
-    return (
-        "# From dibo. After a change here, run update-grub.\n"
-        f"GRUB_TIMEOUT={_quoted(options.get('DIBO_GRUB_TIMEOUT') or '1')}\n"
-        f"GRUB_CMDLINE_LINUX={_quoted(command_line)}\n"
-    ).encode() + templates.files["default-grub"]
-
-
-def _menu(root: Node, entries: list[tuple[str, str]], command_line: str, options: Mapping[str, str]) -> bytes:
-    """As the flavour `boot-files` writes it: dibo.disk.grub_cfg makes it fit the disk."""
-    name = os_release(root).get("PRETTY_NAME", "Linux").replace("'", "")
-    timeout = options.get("DIBO_GRUB_TIMEOUT") or "1"
-    lines = [
-        "# Made with the image. update-grub replaces it.",
-        "set default=0",
-        f"set timeout={timeout}",
-        'if [ "$grub_platform" = pc ]; then',
-        "\tif serial --unit=0 --speed=115200; then",
-        "\t\tterminal_input --append serial",
-        "\t\tterminal_output --append serial",
-        "\tfi",
-        "fi",
-    ]
-    for version, initramfs in entries:
-        lines += [
-            f"menuentry '{name}, Linux {version}' {{",
-            '\tsearch --no-floppy --label cloudimg-rootfs --set=root --hint="$root"',
-            f"\tlinux /boot/vmlinuz-{version} root=LABEL=cloudimg-rootfs ro {command_line}",
-            f"\tinitrd /boot/{initramfs}",
-            "}",
-        ]
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _fstab(root: Node) -> bytes:
-    """Without lines for / and /boot, which would be another machine's; with those of this disk."""
-    kept = [
-        line
-        for line in (_data(root, "/etc/fstab") or b"").splitlines()
-        if not line.startswith(b"# UNCONFIGURED") and not _is_of_a_disk(line)
-    ]
-    return b"\n".join([*kept, b"LABEL=cloudimg-rootfs / auto defaults 0 1", _ESP_LINE, b""])
-
-
-_ESP_LINE: Final = b"LABEL=UEFI /boot/efi vfat umask=0077,nofail 0 1"
-"""nofail: the same root also boots from a disk without an EFI system partition."""
-
-
-def _is_of_a_disk(line: bytes) -> bool:
-    fields = line.split()
-    if len(fields) < 2 or fields[0].startswith(b"#"):
-        return False
-    return fields[1] in (b"/", b"/boot") or fields[1].startswith(b"/boot/")
-
-
-def _identities(root: Node) -> Iterator[PurePosixPath]:
-    for path in _IDENTITIES:
-        if path != "/etc/machine-id" and _is_file(find(root, path)):
-            yield PurePosixPath(path)
-    for name in names_in(root, "/etc/ssh"):
-        text = name.decode(errors="surrogateescape")
-        if text.startswith("ssh_host_") and text.endswith(("_key", "_key.pub")):
-            yield PurePosixPath("/etc/ssh", text)
-
-
-def _is_file(node: Node | None) -> bool:
-    return node is not None and stat.S_ISREG(node.mode)
-
-
-def _files_of(root: Node, path: str) -> dict[str, bytes]:
-    """The plain files of a directory whose bytes are in memory."""
-    return {
-        name.decode(errors="surrogateescape"): data
-        for name in names_in(root, path)
-        if (data := _data(root, f"{path}/{name.decode(errors='surrogateescape')}")) is not None
-    }
-
-
-def _data(root: Node, path: str) -> bytes | None:
-    node = find(root, path.encode(errors="surrogateescape"))
-    return node.data if node is not None and stat.S_ISREG(node.mode) else None
+    if find(root, str(MACHINE_ID)) is not None:
+        files[MACHINE_ID] = b""
+    return Additions(files=files, programs=programs, links=links)

@@ -24,6 +24,8 @@ from dibo.system.report import Report
 
 SUMMARY: Final = "make a disk from an existing container image, without privileges"
 EPILOG: Final = ""
+LOADERS: Final = ("auto", "grub", "systemd-boot", "uki", "none")
+"""Values of dibo.boot.prepare_root.BootLoader, which is imported late."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_layout_option(layout, "use the disk layout of this YAML (that of the image, or of the flavour vm)")
     layout.add_argument(
         "--bare", action="store_true", help="write only the file system: no partitions, no boot loader"
+    )
+    parser.add_argument(
+        "--boot",
+        choices=LOADERS,
+        default=LOADERS[0],
+        metavar="LOADER",
+        help=f"boot loader of an image that dibo did not prepare: {', '.join(LOADERS)} ({LOADERS[0]})",
     )
     parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
     number = whole_number(least=1)
@@ -72,6 +81,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         layout_file=path_of(arguments.layout),
         bare=arguments.bare,
         prepare=arguments.prepare,
+        loader=arguments.boot,
         checksums=arguments.checksum,
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
     )

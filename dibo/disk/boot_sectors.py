@@ -54,7 +54,7 @@ def write_disk(target: Target, *, placement: Placement, boot: BootFiles) -> None
         first_sector = grub_images.boot_sector(boot.boot, first_sector, core_lba=lba)
         image = grub_images.core_image(boot.core, lba=lba, available_sectors=sectors)
         put(target, lba * SECTOR, image)
-    if boot.core is not None or boot.esp:
+    if boot.core is not None or boot.esp or boot.unified:
         early = grub_cfg.early_of_layout(
             placement, with_core=core_extent is not None and boot.core is not None
         )
@@ -85,9 +85,12 @@ def _core(placement: Placement) -> tuple[int, int] | None:
 def _check_wanted(placement: Placement, boot: BootFiles) -> None:
     hint = f"the flavour that makes the root bootable leaves them there, with {MANIFEST}"
     # A root with files for one firmware alone boots by that one; the partition of the other stays empty.
+    if not boot.is_wanted:
+        return
     has_bios = boot.boot is not None and boot.core is not None
-    nothing = boot.boot is None and boot.core is None and not boot.esp
-    if _core(placement) is not None and not has_bios and not boot.esp:
+    has_uefi = bool(boot.esp or boot.unified)
+    nothing = boot.boot is None and boot.core is None and not has_uefi
+    if _core(placement) is not None and not has_bios and not has_uefi:
         raise LayoutError("the layout needs GRUB's images for BIOS, but the root has none", hint=hint)
     if placement.holding(PartitionContent.ESP) is not None and nothing:
         raise LayoutError(

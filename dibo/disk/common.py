@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from dibo.boot.boot_files import MANIFEST, BootFiles
-from dibo.boot.bootable import KEPT_FILES, read_boot_files, require_bootable
-from dibo.boot.prepare_root import GRUB_FILES, BootTemplates, PreparedRoot, prepare
-from dibo.build.engine import Root
+from dibo.boot.bootable import read_boot_files
+from dibo.boot.find import find_boot_parts
+from dibo.boot.grub import GRUB_FILES
+from dibo.boot.initramfs import BytesMissing
+from dibo.boot.keep import is_text
+from dibo.boot.prepare_root import BootTemplates, BootWish, PreparedRoot, prepare
+from dibo.boot.root_files import GROWING
 from dibo.disk.adapt import ContentsOf, adapt, install
 from dibo.disk.boot_sectors import wants_boot_files
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.partitioned import placement as found_placement
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
 from dibo.disk.request import BARE_LABEL, DiskRequest
-from dibo.errors import ImageTooSmall
+from dibo.errors import ImageTooSmall, RootNotBootable
 from dibo.formats.open_target import open_target
 from dibo.formats.target import Target
 from dibo.formats.tee import Tee
@@ -33,7 +37,6 @@ from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
 from dibo.tree.query import find, tidy
-from dibo.tree.sinks import Nowhere
 from dibo.units import GIB, human_size
 
 
@@ -79,7 +82,7 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
         places,
         LoadOptions(
             limits=limits,
-            keep=(*KEPT_FILES, *GRUB_FILES),
+            keep=lambda path: is_text(path) or path.startswith(GRUB_FILES),
             clamp=source.epoch if source.clamp else None,
             progress=lambda done: report.progress(done, f"{human_size(done)} read"),
             ledger=ledger,
@@ -93,18 +96,43 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
     return tree if ledger is None else replace(tree, digests=tuple(ledger.digests))
 
 
-def boot_files_of(tree: Node, request: DiskRequest, hooked: HookedDisk | None) -> PreparedRoot:
-    """The boot files, if the disk has a place for any: those that the root brings along, else made of what it has."""
+def boot_files_of(
+    tree: Node, request: DiskRequest, source: DiskSource, hooked: HookedDisk | None
+) -> PreparedRoot:
+    """The boot files, if the disk has a place for any: those that were made before (dibo.disk.survey), those that the
+    root brings along, else made of what it has."""
     is_prepared = find(tree, str(MANIFEST)) is not None
     if hooked is not None:
         if not hooked.disk.is_to_boot and not is_prepared:
             return PreparedRoot(boot=BootFiles())
     elif request.layout is None or not wants_boot_files(request.layout):
         return PreparedRoot(boot=BootFiles())
+    if source.prepared is not None:
+        return source.prepared
     if is_prepared:
         return PreparedRoot(boot=read_boot_files(tree))
-    require_bootable(tree, architecture=request.architecture)
-    return prepare(tree, boot_templates(), architecture=request.architecture, options=request.options)
+    parts = find_boot_parts(tree, architecture=request.architecture)
+    try:
+        return prepare(tree, parts, boot_templates(), boot_wish(request, source))
+    except BytesMissing as error:
+        kernel = parts.kernels[0].version if parts.kernels else "unknown"
+        raise RootNotBootable(
+            f"the boot files for kernel {kernel} are to be made of files that were not read",
+            hint="dibo convert makes them of an image; or install an initramfs and GRUB in the image",
+            preparable=True,
+        ) from error
+
+
+def boot_wish(request: DiskRequest, source: DiskSource) -> BootWish:
+    """How boot files are to be made for that disk."""
+    return BootWish(
+        architecture=request.architecture,
+        options=request.options,
+        loader=request.loader,
+        filesystem=request.root_type,
+        epoch=source.epoch,
+        sign=request.sign,
+    )
 
 
 def needs_boot_files(request: DiskRequest) -> bool:
@@ -112,49 +140,18 @@ def needs_boot_files(request: DiskRequest) -> bool:
     return request.has_disk and request.layout is not None and wants_boot_files(request.layout)
 
 
-def look_for_boot_files(root: Root, request: DiskRequest, report: Report) -> None:
-    """Read the layers, from the highest on, until it is seen what boot files are made of; nothing is written. Raises
-    RootNotBootable, and what reading layers raises."""
-    with report.task("boot files"), suppress(_Seen):
-        tree = load(
-            root.layers,
-            Nowhere(),
-            LoadOptions(
-                limits=request.limits,
-                keep=_Lookout(),
-                progress=lambda done: report.progress(done, f"{human_size(done)} read"),
-            ),
-        )
-        boot_files_of(tree.root, request, None)
-
-
-class _Seen(Exception):
-    """A root has boot files, or what they are made of: no layer further down counts."""
-
-
-class _Lookout:
-    """Whether a file is needed for boot files, by its path. Raises _Seen once all of them were read."""
-
-    def __init__(self) -> None:
-        self._kinds: set[bytes] = set()
-
-    def __call__(self, path: bytes) -> bool:
-        if path == bytes(MANIFEST.relative_to("/")):
-            raise _Seen
-        for kind in (b"boot/vmlinuz-", b"boot/init", b"usr/lib/grub/"):
-            if path.startswith(kind):
-                self._kinds.add(kind)
-        if len(self._kinds) == 3:
-            raise _Seen
-        return path.startswith((*KEPT_FILES, *GRUB_FILES))
-
-
 def boot_templates() -> BootTemplates:
     """Boot files of dibo's own, for unprepared roots."""
     directory = resources.shared("flavours") / "boot-files" / "files"
     unit = resources.shared("containerfiles") / "runner" / "first-boot" / "dibo-ssh-host-keys.service"
     files = {path.name: path.read_bytes() for path in directory.iterdir()}
-    return BootTemplates(files=files, host_keys_unit=unit.read_bytes())
+    base = resources.shared("flavours") / "base" / "files"
+    return BootTemplates(
+        files=files,
+        host_keys_unit=unit.read_bytes(),
+        init=(resources.shared("converters") / "initramfs" / "find-root" / "init").read_bytes(),
+        growing={name: (base / name).read_bytes() for name in GROWING},
+    )
 
 
 def adapt_to(

@@ -15,7 +15,6 @@ left alone, and so is any other file that dibo has not made.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from dibo.disk.fstab import source, uuid_of
@@ -63,19 +62,18 @@ def _early_text(placement: Placement) -> str:
     )
 
 
-def on_esp(files: Mapping[str, bytes], placement: Placement) -> dict[str, bytes]:
-    """The files for UEFI, with grub.cfg for this disk."""
-    text = (
+def on_esp(old: bytes, placement: Placement) -> bytes:
+    """grub.cfg of the EFI system partition for this disk; the same where it is not the one that was made with the
+    image."""
+    if not old.startswith(_OURS_ON_ESP):
+        return old
+    return (
         "# Finds /boot by its UUID, on the disk that this file is on if it is there.\n"
         "regexp --set=1:disk '^([^,]+)' \"$root\"\n"
         f'search --no-floppy --fs-uuid --set=root --hint="$disk," {uuid_of(_boot(placement))}\n'
         f"set prefix=($root){_prefix(placement)}\n"
         "configfile $prefix/grub.cfg\n"
     ).encode()
-    return {
-        path: text if path.endswith("/grub.cfg") and data.startswith(_OURS_ON_ESP) else data
-        for path, data in files.items()
-    }
 
 
 def menu(old: bytes, placement: Placement) -> bytes | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid5
 
+from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Root
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.filesystem_strategy import Choice
@@ -30,6 +31,8 @@ class DiskSource:
     """Whether times in the root that are later than `epoch` become `epoch`."""
     manifest: Mapping[str, Any] | None
     """What the manifest says besides what reading the root tells; None writes no manifest."""
+    prepared: PreparedRoot | None = None
+    """The boot files, where they were made before the disk."""
 
     @property
     def image_identity(self) -> ImageIdentity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from dibo.artefacts.built_in.table import BUILT_IN
 from dibo.artefacts.converter import Converter
 from dibo.artefacts.outputs import check_output_files, check_output_name
+from dibo.boot.prepare_root import BootLoader
 from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
 from dibo.disk.loop.check import check as check_loop
 from dibo.disk.loop.mkfs import TYPES as LOOP_TYPES
@@ -56,6 +57,10 @@ class DiskRequest:
     """Whether `NAME.sha256` goes beside each artefact."""
     loop: bool = False
     """Whether the user requested a loop device."""
+    loader: BootLoader = BootLoader.AUTO
+    """The boot loader of a root that dibo did not prepare."""
+    sign: Callable[[bytes], bytes] | None = None
+    """Signs what firmware starts, where dibo makes it."""
 
     def path(self, kind: str) -> Path:
         return next(
@@ -84,6 +89,11 @@ class DiskRequest:
     def unit(self) -> int:
         """Bytes that the size of the disk is a multiple of, for all types: each divides the next."""
         return max((converter.unit for converter in self.converters if converter.has_disk), default=1)
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether GRUB with a kernel and its initramfs is all that a disk needs."""
+        return self.loader in (BootLoader.AUTO, BootLoader.GRUB) and self.sign is None
 
     @property
     def has_disk(self) -> bool:

@@ -73,7 +73,7 @@ def fitted(request: DiskRequest, source: DiskSource, *, loop: bool, report: Repo
     }
     systems = FileSystems(_Void(), placement, epoch=source.epoch, others=others)
     tree = load_root(source, request.limits, systems.places(None), report)
-    prepared = boot_files_of(tree.root, request, None)
+    prepared = boot_files_of(tree.root, request, source, None)
     with systems.mounted(tree.root) as mounted:
         adapt_to(mounted, placement, systems.contents_of, request, source, prepared)
         fitting = {

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from dibo.boot.boot_files import BootFiles
-from dibo.disk import grub_cfg
+from dibo.disk.esp_files import on_esp
 from dibo.disk.fat_writer import FatWriter, smallest_fat
 from dibo.disk.loop.fill import Filling
 from dibo.formats import ext4
@@ -149,7 +149,7 @@ class FileSystems:
         )
 
     def _esp(self, part: PlacedPartition, boot: BootFiles) -> Mapping[str, bytes]:
-        return grub_cfg.on_esp(boot.esp, self._placement) if part.wish.content is PartitionContent.ESP else {}
+        return on_esp(boot, self._placement) if part.wish.content is PartitionContent.ESP else {}
 
     def contents_of(self, mount: PurePosixPath) -> Contents | None:
         """What the bytes of files on the file system mounted there go to, once the tree is known."""

@@ -41,7 +41,11 @@ def write(
     programs = Programs(plan, placement, setup)
     systems = FileSystems(target, placement, epoch=source.epoch, others=programs.places, writers=writers)
     tree = load_root(source, plan.request.limits, systems.places(spool), setup.report)
-    prepared = boot_files_of(tree.root, plan.request, plan.hooked)
+    prepared = boot_files_of(tree.root, plan.request, source, plan.hooked)
+    if prepared.summary and source.prepared is None:
+        setup.report.line(prepared.summary)
+    for note in prepared.notes:
+        setup.report.warn(note)
     everywhere: dict[Node, object] = {}
     if spool is not None:
         choose(tree.root, 0, everywhere)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from dibo.boot.bootable import read_boot_files, require_bootable
+from dibo.boot.find import find_boot_parts
 from dibo.errors import LayoutError, RootNotBootable
 from tests.unit.tree.test_query import Files, tree
 
@@ -15,24 +16,29 @@ GRUB: Files = {"/usr/lib/grub/i386-pc/boot.img": b""}
 UBUNTU: Files = {"/etc/os-release": b"ID=mint\nID_LIKE='ubuntu debian'\n"}
 
 
+def require(files: Files, *, architecture: str = "amd64") -> None:
+    root = tree(files)
+    require_bootable(root, find_boot_parts(root, architecture=architecture))
+
+
 @pytest.mark.parametrize(
     ("files", "message", "hint"),
     [
         ({}, "no kernel", "linux-image-amd64 .*grub-pc-bin .*\n.*--base IMAGE vm"),
         (UBUNTU, "no kernel", "linux-image-virtual .*grub-pc "),
-        (KERNEL, "no GRUB for amd64", "install in the image: grub2-common"),
+        (KERNEL, "no boot loader for amd64", "install in the image: grub2-common"),
     ],
 )
 def test_what_booting_lacks(files: Files, message: str, hint: str) -> None:
     with pytest.raises(RootNotBootable, match=message) as caught:
-        require_bootable(tree(files), architecture="amd64")
+        require(files)
     assert not caught.value.preparable
     assert re.search(hint, caught.value.hint)
 
 
 def test_grub_of_another_architecture_is_none() -> None:
-    with pytest.raises(RootNotBootable, match="no GRUB for arm64"):
-        require_bootable(tree({**KERNEL, **GRUB}), architecture="arm64")
+    with pytest.raises(RootNotBootable, match="no boot loader for arm64"):
+        require({**KERNEL, **GRUB}, architecture="arm64")
 
 
 BOOT = "/usr/lib/dibo/boot"

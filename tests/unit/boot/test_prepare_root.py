@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from dibo.boot import prepare_root
+from dibo.boot import grub as grub_files
 from dibo.boot.boot_files import BootFiles
-from dibo.boot.prepare_root import PreparedRoot, prepare
+from dibo.boot.find import find_boot_parts
+from dibo.boot.prepare_root import BootWish, PreparedRoot, prepare
 from dibo.disk.adapt import install
 from dibo.disk.common import boot_templates
 from dibo.errors import LayoutError, RootNotBootable
@@ -52,7 +53,9 @@ def grub(*directories: str) -> dict[str, bytes | str | None]:
 
 
 def prepared(files: Files, *, architecture: str = "amd64", **options: str) -> PreparedRoot:
-    return prepare(tree(dict(files)), boot_templates(), architecture=architecture, options=options)
+    root = tree(dict(files))
+    wish = BootWish(architecture=architecture, options=options)
+    return prepare(root, find_boot_parts(root, architecture=architecture), boot_templates(), wish)
 
 
 def test_bios_and_signed_uefi() -> None:
@@ -144,10 +147,13 @@ def test_no_identity_of_the_image_stays(made: PreparedRoot) -> None:
     [
         (
             {"/boot/vmlinuz-6": b"", "/usr/lib/grub/i386-pc/boot.img": b""},
-            "no kernel of the root has an initramfs",
+            "kernel 6 has no initramfs, and the root no modules for it",
         ),
         ({**KERNELS, "/usr/lib/grub/i386-pc/boot.img": b""}, "core image .* is missing"),
-        ({**KERNELS, "/usr/lib/grub/x86_64-efi/normal.mod": b""}, "no GRUB for amd64 that can be used"),
+        (
+            {**KERNELS, "/usr/lib/grub/x86_64-efi/normal.mod": b""},
+            "no boot loader for amd64 that can be used",
+        ),
     ],
     ids=["no-initramfs", "half-of-grub", "modules-for-uefi-alone"],
 )
@@ -177,4 +183,4 @@ def test_arm64_has_its_console_and_no_bios() -> None:
 
 
 def test_prefixes_cover_what_is_read() -> None:
-    assert all(prefix.endswith(b"/") for prefix in prepare_root.GRUB_FILES)
+    assert all(prefix.endswith(b"/") for prefix in grub_files.GRUB_FILES)

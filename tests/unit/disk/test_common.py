@@ -11,9 +11,10 @@ import yaml
 
 from dibo.artefacts.converter import Converter, Takes
 from dibo.build.engine import Root
-from dibo.disk.common import load_root, look_for_boot_files, needs_boot_files
+from dibo.disk.common import load_root, needs_boot_files
 from dibo.disk.plan import DiskSource
 from dibo.disk.request import DiskRequest
+from dibo.disk.survey import with_boot_files
 from dibo.errors import RootNotBootable
 from dibo.images.image import Layer, Reader
 from dibo.images.layers.limits import Limits
@@ -47,7 +48,8 @@ def request_for(text: str | None = EXAMPLE, *, takes: Takes = Takes.DISK) -> Dis
 def look(*layers: Layer) -> str:
     stream = io.StringIO()
     root = Root(name="made up", layers=layers, built=False)
-    look_for_boot_files(root, request_for(), Report(stream))
+    source = DiskSource(root=root, identity="made up", epoch=0, manifest=None)
+    with_boot_files(request_for(), source, Report(stream), early=True)
     return stream.getvalue()
 
 
@@ -73,7 +75,7 @@ def test_no_layer_is_read_below_those_that_have_what_is_needed() -> None:
     ("files", "message"),
     [
         ([file(b"etc/hostname", b"web")], "the root has no kernel"),
-        ([KERNEL, INITRAMFS], "no GRUB for amd64"),
+        ([KERNEL, INITRAMFS], "no boot loader for amd64"),
         ([KERNEL, GRUB], "initramfs"),
     ],
 )

@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 import yaml
 
+from dibo.boot.boot_files import BootFiles
 from dibo.disk import fstab, grub_cfg
+from dibo.disk.esp_files import on_esp
 from dibo.errors import LayoutError
 from dibo.formats.swap import swap_header
 from dibo.layout.merge import parse_layout
@@ -149,7 +151,7 @@ def test_on_the_esp_only_what_dibo_wrote_is_written_anew() -> None:
         "EFI/debian/grub.cfg": b"configfile /my.cfg\n",
         "EFI/BOOT/BOOTX64.EFI": b"# Finds ",
     }
-    found = grub_cfg.on_esp(files, apart())
+    found = on_esp(BootFiles(esp=files), apart())
     assert uuid("boot").encode() in found.pop("EFI/BOOT/grub.cfg")
     assert found == {path: data for path, data in files.items() if path in found}
 

@@ -1,0 +1,139 @@
+"""Files of a root that make it one of a machine of its own: fstab, no identity, and a root that grows.
+
+/etc/fstab           loses the disks of another machine
+identities           host keys, the machine id and random seeds go: a machine makes its own
+names of partitions  udev rules, by which fstab finds the partitions of the disk that / is on
+growing              the first boot grows the root: by growpart and a unit, or by systemd-repart, whichever is there
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Final
+
+from dibo.tree.node import Node
+from dibo.tree.query import find, names_in
+
+RULES: Final = PurePosixPath("/usr/lib/udev/rules.d/61-dibo-root-disk.rules")
+"""udev rules that name the partitions of the disk that / is on."""
+IS_ON_ROOT_DISK: Final = PurePosixPath("/usr/lib/dibo/is-on-root-disk")
+MACHINE_ID: Final = PurePosixPath("/etc/machine-id")
+_IDENTITIES: Final = (
+    "/etc/machine-id",
+    "/var/lib/dbus/machine-id",
+    "/var/lib/systemd/random-seed",
+    "/var/lib/urandom/random-seed",
+    "/var/lib/systemd/credential.secret",
+)
+GROWING: Final = ("grow-root", "dibo-grow-root.service")
+"""Files of the flavour `base` that grow a root."""
+_GROWS: Final = PurePosixPath("/usr/lib/dibo/grow-root")
+_GROW_UNIT: Final = PurePosixPath("/etc/systemd/system/dibo-grow-root.service")
+_REPART: Final = PurePosixPath("/etc/repart.d/50-dibo-root.conf")
+_GROWFS: Final = "/usr/lib/systemd/systemd-growfs"
+_GROWFS_UNIT: Final = b"""[Unit]
+Description=Grow the root file system
+DefaultDependencies=no
+After=systemd-repart.service systemd-remount-fs.service
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/lib/systemd/systemd-growfs /
+"""
+"""As systemd makes one itself for x-systemd.growfs in /etc/fstab, whose lines are those of the layout."""
+_BY_FILE_SYSTEM: Final = {"ext4": "resize2fs", "xfs": "xfs_growfs", "btrfs": "btrfs"}
+_PLACES: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Additions:
+    """Files that go into a root: of mode 0644, of mode 0755, and symbolic links."""
+
+    files: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
+    programs: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
+    links: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
+    note: str = ""
+    """What to tell the user; empty where everything is as it should be."""
+
+
+def growth(root: Node, files: Mapping[str, bytes], *, filesystem: str) -> Additions:
+    """What makes the first boot grow the partition of / and its file system. `files` are those of the flavour `base`,
+    by name: grow-root and its unit."""
+    is_systemd = (
+        find(root, "/etc/systemd/system") is not None and find(root, "/usr/lib/systemd/system") is not None
+    )
+    resizes = _has(root, _BY_FILE_SYSTEM.get(filesystem, ""))
+    if is_systemd and _has(root, "growpart") and _has(root, "findmnt") and resizes:
+        link = _GROW_UNIT.parent / "multi-user.target.wants" / _GROW_UNIT.name
+        return Additions(
+            files={_GROW_UNIT: files[_GROW_UNIT.name]},
+            programs={_GROWS: files[_GROWS.name]},
+            links={link: f"../{_GROW_UNIT.name}".encode()},
+        )
+    if is_systemd and _has(root, "systemd-repart") and find(root, _GROWFS) is not None:
+        link = _GROW_UNIT.parent / "local-fs.target.wants" / _GROW_UNIT.name
+        return Additions(
+            files={_REPART: b"[Partition]\nType=root\n", _GROW_UNIT: _GROWFS_UNIT},
+            links={link: f"../{_GROW_UNIT.name}".encode()},
+        )
+    if _has(root, "growpart") and _has(root, "cloud-init"):
+        return Additions()
+    return Additions(
+        note="the root does not grow on a larger disk: the image has neither systemd-repart nor growpart"
+        " (cloud-guest-utils) with systemd"
+    )
+
+
+def _has(root: Node, program: str) -> bool:
+    return bool(program) and any(_is_file(find(root, f"{place}/{program}")) for place in _PLACES)
+
+
+def has_udev(root: Node) -> bool:
+    """Whether the root makes links to disks as rules say."""
+    return any(find(root, path) is not None for path in ("/usr/lib/udev/rules.d", "/lib/udev/rules.d"))
+
+
+def fstab_of(root: Node) -> bytes:
+    """Without lines for / and /boot, which would be another machine's; with those of this disk."""
+    kept = [
+        line
+        for line in (_data(root, "/etc/fstab") or b"").splitlines()
+        if not line.startswith(b"# UNCONFIGURED") and not _is_of_a_disk(line)
+    ]
+    return b"\n".join([*kept, b"LABEL=cloudimg-rootfs / auto defaults 0 1", _ESP_LINE, b""])
+
+
+_ESP_LINE: Final = b"LABEL=UEFI /boot/efi vfat umask=0077,nofail 0 1"
+"""nofail: the same root also boots from a disk without an EFI system partition."""
+
+
+def _is_of_a_disk(line: bytes) -> bool:
+    fields = line.split()
+    if len(fields) < 2 or fields[0].startswith(b"#"):
+        return False
+    return fields[1] in (b"/", b"/boot") or fields[1].startswith(b"/boot/")
+
+
+def identities(root: Node) -> Iterator[PurePosixPath]:
+    for path in _IDENTITIES:
+        if path != "/etc/machine-id" and _is_file(find(root, path)):
+            yield PurePosixPath(path)
+    for name in names_in(root, "/etc/ssh"):
+        text = name.decode(errors="surrogateescape")
+        if text.startswith("ssh_host_") and text.endswith(("_key", "_key.pub")):
+            yield PurePosixPath("/etc/ssh", text)
+
+
+def _is_file(node: Node | None) -> bool:
+    return node is not None and stat.S_ISREG(node.mode)
+
+
+def _data(root: Node, path: str) -> bytes | None:
+    node = find(root, path.encode(errors="surrogateescape"))
+    return node.data if node is not None and stat.S_ISREG(node.mode) else None
