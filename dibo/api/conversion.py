@@ -39,6 +39,7 @@ from dibo.errors import (
     RootNotBootable,
     SignatureError,
     ToolMissing,
+    UsageError,
 )
 from dibo.flavours.epoch import start_of
 from dibo.flavours.loader import read_layout
@@ -68,10 +69,10 @@ class ConvertRequest:
     bare: bool
     prepare: bool
     """Whether an engine may run programs of the image to make boot files."""
-    loader: str
-    """The value of a BootLoader."""
     checksums: bool
     limits: Limits
+    loader: str = "auto"
+    """The value of a BootLoader."""
 
 
 def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> tuple[Path, ...]:
@@ -173,8 +174,16 @@ def _request(
         limits=conversion.limits,
         checksums=conversion.checksums,
         loop=settings.loop,
-        loader=BootLoader(conversion.loader),
+        loader=_loader(conversion.loader),
     )
+
+
+def _loader(name: str) -> BootLoader:
+    try:
+        return BootLoader(name)
+    except ValueError:
+        names = ", ".join(loader.value for loader in BootLoader)
+        raise UsageError(f"{name!r} is not a boot loader", hint=f"use one of {names}") from None
 
 
 def _source(settings: Settings, request: DiskRequest, image: Image) -> DiskSource:

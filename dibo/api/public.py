@@ -89,6 +89,7 @@ def convert(
         bare=options.bare,
         prepare=options.prepare,
         checksums=options.checksums,
+        loader=options.boot,
         limits=limits(
             entries=options.max_entries,
             size=None if options.max_size is None else f"{options.max_size:g}",

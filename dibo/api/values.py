@@ -86,6 +86,8 @@ class ConvertOptions:
     """Which image of several: `amd64`, `amd64/v2` (this machine's)."""
     bare: bool = False
     """Only the root file system: no partitions, no boot loader."""
+    boot: str = "auto"
+    """The boot loader of an image that dibo did not prepare: auto, grub, systemd-boot, uki or none."""
     prepare: bool = False
     """Whether an engine may run programs of the image to make boot files."""
     engine: str | None = None

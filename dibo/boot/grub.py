@@ -54,11 +54,10 @@ def esp_files(parts: BootParts, config: bytes) -> dict[str, bytes]:
         return {}
     suffix = FIRMWARE[parts.architecture]
     image = bytes_of(loader.image)
-    return {
-        **first_image(loader, suffix),
-        "EFI/BOOT/grub.cfg": config,
-        **_of_vendor(loader, loader.vendor or vendor_of(image), suffix, config),
-    }
+    files = {**first_image(loader, suffix), "EFI/BOOT/grub.cfg": config}
+    for vendor in dict.fromkeys((loader.vendor or vendor_of(image), vendor_of(image))):
+        files |= _of_vendor(loader, vendor, suffix, config)
+    return files
 
 
 def first_image(loader: EfiLoader, suffix: str) -> dict[str, bytes]:

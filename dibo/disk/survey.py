@@ -1,6 +1,6 @@
-"""Boot files of a root that nobody prepared, made before its disk: what it boots with is known once it was read.
+"""Boot files of a root that dibo did not prepare, made before its disk: what it boots with is known after reading.
 
-Mostly that is seen early: layers are read from the highest on, and once a kernel, its initramfs and GRUB came by, the
+Mostly that is known early: layers are read from the highest on, and once a kernel, its initramfs and GRUB came by, the
 disk can be made in one pass, as a prepared root's. For all else the layers are read to their end, the bytes of all that
 boots kept in memory, and read again where an initramfs is to be made: for its modules, which are known only then.
 """
@@ -39,7 +39,7 @@ def with_boot_files(
     request: DiskRequest, source: DiskSource, report: Report, *, early: bool
 ) -> tuple[DiskRequest, DiskSource]:
     """The request and the source, with boot files where the root lacks them. With `early` the reading ends as soon as
-    it is seen that the usual way will do. A layout that nobody gave has its EFI system partition made large enough.
+    it is seen that the usual way will do. The default layout has its EFI system partition made large enough.
 
     Raises RootNotBootable, and what reading layers raises.
     """
@@ -76,7 +76,7 @@ def _read_and_prepare(
         except BytesMissing as missing:
             more |= _paths_of(root, missing.nodes)
     raise RootNotBootable(
-        f"the programs of an initramfs need each other in a chain longer than {_MOST_READINGS}",
+        f"no initramfs can be made: its programs need libraries that need libraries, over {_MOST_READINGS} levels",
         hint="install busybox in the image, which needs few others",
         preparable=True,
     )
@@ -128,7 +128,7 @@ class _Lookout:
 
 
 def _fitted(request: DiskRequest, root: Node, prepared: PreparedRoot) -> DiskRequest:
-    """A layout that nobody gave, with an EFI system partition of the size and in the place that the root needs."""
+    """The default layout, with an EFI system partition of the size and in the place that the root needs."""
     if request.layout is None or request.layout_given:
         return request
     partitions = tuple(
