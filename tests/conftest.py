@@ -1,4 +1,4 @@
-"""Options of all tests, and their PATH: with the sbin directories, where mke2fs is, and which an ordinary user lacks."""
+"""Options of all tests, and their PATH: with the sbin directories, where mke2fs is, which an ordinary user lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dibo doctor`: try what a build and a conversion need here, change nothing, and say for each what to do.
+"""`dibo doctor`: try what a build and a conversion need here, and say for each what to do; with --fix, do some of it.
 
 Each check does the thing itself on a small scale, in a directory that goes away, instead of looking for signs of it:
 a user namespace is entered, a map of ids is written, an overlay is mounted in it. What makes it fail on which
@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from uuid import UUID
 from dibo.api import doctor_architectures
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.artefacts.converter import Converters
+from dibo.build import repairs
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.debian import Debian
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE
@@ -30,7 +31,7 @@ from dibo.deploy.iscsi import driver_problem
 from dibo.errors import DiboError, EngineError
 from dibo.formats import ext4
 from dibo.formats.raw import RawFile
-from dibo.settings.settings import Settings
+from dibo.settings.settings import AUTO, Settings
 from dibo.system import process, resources
 from dibo.system.package_names import how_to_install
 from dibo.system.report import Report
@@ -41,24 +42,72 @@ from dibo.units import GIB, human_size
 _BASE: Final = "base "
 
 
-def examine(settings: Settings, report: Report) -> list[Finding]:
-    """Every finding, in the order that a build would meet them."""
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        _conversion,
-        lambda: choose.examine(settings.engine, confinement_of(settings)),
-        lambda: doctor_architectures.examine(settings.architecture),
-        lambda: _base(settings, report),
-        lambda: _cache(settings),
-        lambda: _types(settings),
-        _loop,
-        _boot,
-        _boot_server,
-    ]
-    return [finding for check in checks for finding in check()]
+Checks = Callable[[], Iterator[Finding]]
 
 
-def findings_answer(findings: Sequence[Finding]) -> CommandAnswer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What was found, and what was done about it."""
+
+    findings: list[Finding]
+    fixed: tuple[str, ...] = ()
+
+
+def examine(
+    settings: Settings, report: Report, *, purposes: Sequence[str] = (), fix: bool = False
+) -> Examination:
+    """Every finding, in the order that a build would meet them. Without `purposes` all checks are made, and those of a
+    build count; with them, only what these need. `fix` repairs what needs no root, and looks again."""
+    findings: list[Finding] = []
+    fixed: list[str] = []
+    asked_for = {check for purpose in purposes for check in _NEEDED_ONLY_FOR.get(purpose, ())}
+    for name, check in _checks(settings, report, purposes).items():
+        for_name = list(check())
+        if fix and (done := repairs.repaired(for_name, report)):
+            fixed += done
+            for_name = list(check())
+        findings += [replace(finding, needed=True) if name in asked_for else finding for finding in for_name]
+    return Examination(findings=findings, fixed=tuple(fixed))
+
+
+_STEPS: Final = ("user directories", "engine", "architectures", "keys", "base", "cache")
+_CHECKS_OF: Final[dict[str, tuple[str, ...]]] = {
+    "build": (*_STEPS, "types"),
+    "ramdisk": _STEPS,
+    "convert": ("conversion", "cache", "types"),
+    "loop": ("loop",),
+    "boot": ("boot",),
+    "boot-server": ("boot server",),
+}
+_NEEDED_ONLY_FOR: Final[dict[str, tuple[str, ...]]] = {
+    "loop": ("loop",),
+    "boot": ("boot",),
+    "boot-server": ("boot server",),
+}
+"""Checks that only count for who asks for this purpose."""
+
+
+def _checks(settings: Settings, report: Report, purposes: Sequence[str]) -> dict[str, Checks]:
+    every: dict[str, Checks] = {
+        "conversion": _conversion,
+        "user directories": lambda: _user_directories(settings),
+        "engine": lambda: choose.examine(settings.engine, confinement_of(settings)),
+        "architectures": lambda: doctor_architectures.examine(settings.architecture),
+        "keys": lambda: repairs.image_keys(settings, base_settings(settings), report),
+        "base": lambda: _base(settings, report),
+        "cache": lambda: _cache(settings),
+        "types": lambda: _types(settings, listed=not purposes),
+        "loop": lambda: _loop(asked_for="loop" in purposes),
+        "boot": _boot,
+        "boot server": _boot_server,
+    }
+    selected = {name for purpose in purposes or _CHECKS_OF for name in _CHECKS_OF[purpose]}
+    return {name: check for name, check in every.items() if name in selected}
+
+
+def findings_answer(examination: Examination) -> CommandAnswer:
     """What was tried; `works` is whether `require` raises nothing."""
+    findings = examination.findings
     listed = [
         {
             "title": finding.title,
@@ -66,28 +115,35 @@ def findings_answer(findings: Sequence[Finding]) -> CommandAnswer:
             "needed": finding.needed,
             "detail": finding.detail,
             "advice": "" if finding.works else finding.advice,
+            "command": "" if finding.works else finding.command,
+            "fixable": not finding.works and finding.repair is not None,
         }
         for finding in findings
     ]
     works = all(finding.works for finding in findings if finding.needed)
+    lines = [*(f"fixed: {done}" for done in examination.fixed), *map(str, findings)]
     return CommandAnswer(
-        text="\n".join(map(str, findings)), document=new_document("doctor", works=works, findings=listed)
+        text="\n".join(lines),
+        document=new_document("doctor", works=works, findings=listed, fixed=list(examination.fixed)),
     )
 
 
-def require(findings: Sequence[Finding]) -> None:
+def require(findings: Sequence[Finding], purposes: Sequence[str] = ()) -> None:
     """Raises EngineError where something that is needed does not work."""
-    if any(finding.needed and not finding.works for finding in findings):
-        raise EngineError(
-            _problem([finding for finding in findings if finding.needed and not finding.works]),
-            hint="see the lines that begin with NO; `dibo convert` needs none of that",
-        )
+    failing = [finding for finding in findings if finding.needed and not finding.works]
+    if failing:
+        alternative = "" if purposes else "; `dibo convert` needs none of that"
+        raise EngineError(_problem(failing, purposes), hint=f"see the lines that begin with NO{alternative}")
 
 
-def _problem(failing: Sequence[Finding]) -> str:
+def _problem(failing: Sequence[Finding], purposes: Sequence[str]) -> str:
     if all(finding.title.startswith(_BASE) for finding in failing):
         return f"this machine cannot build the {failing[0].title}"
-    return "this machine cannot build yet"
+    return (
+        "this machine cannot build yet"
+        if not purposes
+        else f"this machine is not ready for {', '.join(purposes)}"
+    )
 
 
 def _conversion() -> Iterator[Finding]:
@@ -112,9 +168,20 @@ def _conversion() -> Iterator[Finding]:
         )
 
 
-def _loop() -> Iterator[Finding]:
+def _user_directories(settings: Settings) -> Iterator[Finding]:
+    yield from repairs.runtime_directory()
+    if settings.engine in (AUTO, "buildah"):
+        yield from repairs.storage_configuration()
+
+
+def _loop(*, asked_for: bool) -> Iterator[Finding]:
     """Root alone can have it, and is asked for it by --loop alone."""
     if os.geteuid() != 0:
+        if asked_for:
+            advice = "run dibo with sudo; disks of most layouts need no --loop"
+            yield Finding(
+                title="loop devices, for --loop", works=False, detail="only root has them", advice=advice
+            )
         return
     from dibo.system.loop.device import LoopDevice
     from dibo.system.loop.namespace import private_mounts
@@ -167,6 +234,7 @@ def _another_base(settings: Settings) -> str:
 
 
 def _cache(settings: Settings) -> Iterator[Finding]:
+    yield from repairs.cache_directory(settings.cache)
     existing = settings.cache
     while not existing.exists():
         existing = existing.parent
@@ -188,18 +256,22 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _types(settings: Settings) -> Iterator[Finding]:
-    has_mke2fs = process.find("mke2fs") is not None
-    yield Finding(
-        title="FS_TYPE=ext3, ext2: mke2fs",
-        works=has_mke2fs,
-        needed=settings.filesystem in ("ext3", "ext2"),
-        advice=how_to_install("mke2fs"),
-    )
+def _types(settings: Settings, *, listed: bool) -> Iterator[Finding]:
+    """Of the types that were asked for; with `listed` of all."""
+    uses_mke2fs = settings.filesystem in ("ext3", "ext2")
+    if listed or uses_mke2fs:
+        yield Finding(
+            title="FS_TYPE=ext3, ext2: mke2fs",
+            works=process.find("mke2fs") is not None,
+            needed=uses_mke2fs,
+            advice=how_to_install("mke2fs"),
+        )
     for converter in Converters((*settings.converters_path, resources.shared("converters"))):
         for tool in converter.tools:
             works = process.find(tool) is not None
             needed = converter.type in settings.types
+            if not listed and not needed:
+                continue
             yield Finding(
                 title=f"type {converter.type}: {tool}",
                 works=works,

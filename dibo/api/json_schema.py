@@ -105,6 +105,8 @@ _FINDING: Final = {
     "needed": _flag("whether a build needs it"),
     "detail": _text("what was found; may be empty"),
     "advice": _text("what to do where it does not work"),
+    "command": _text("the command that does so; may be empty"),
+    "fixable": _flag("whether dibo doctor --fix does so"),
 }
 _ENTRY: Final = {
     "key": _KEY,
@@ -177,6 +179,7 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             "`dibo doctor`, also if it fails",
             works=_flag("whether this machine has all that is needed"),
             findings=_list("what was tried, in the order of a build", _FINDING),
+            fixed=_texts("what --fix did"),
         ),
         _document(
             "cache-list",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dibo.errors import DiboError
 from dibo.system import process
@@ -11,19 +13,29 @@ from dibo.system import process
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was tried. `needed` is false for what only some uses need."""
+    """One thing that was tried. `needed` is false for what only some uses need. `repair`, which `dibo doctor --fix`
+    calls, does something about it without root, and says what."""
 
     title: str
     works: bool
     detail: str = ""
     advice: str = ""
     needed: bool = True
+    repair: Callable[[], str] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def command(self) -> str:
+        """The first command of the advice, or nothing. root needs no sudo, and may have none."""
+        match = _COMMAND.search(self.advice)
+        return "" if match is None else match[1].removeprefix("sudo ") if os.geteuid() == 0 else match[1]
 
     def __str__(self) -> str:
         word = "ok" if self.works else "NO" if self.needed else "--"
         lines = [f"{word:3} {self.title}{f': {self.detail}' if self.detail else ''}"]
         if not self.works:
-            lines += [f"      {line}" for line in self.advice.splitlines()]
+            advice = self.advice.replace("sudo ", "") if os.geteuid() == 0 else self.advice
+            lines += [f"      {line}" for line in advice.splitlines()]
+            lines += ["      `dibo doctor --fix` does that"] * (self.repair is not None)
         return "\n".join(lines)
 
 
@@ -48,3 +60,6 @@ def try_check(title: str, check: Callable[[], object]) -> Iterator[Finding]:
         yield Finding(title=title, works=True, detail=detail if isinstance(detail, str) else "")
     except DiboError as error:
         yield Finding(title=title, works=False, detail=error.message, advice=error.hint)
+
+
+_COMMAND = re.compile(r"(?:^|: )((?:sudo|chmod|mkdir|unset|export) [^\n]+?)(?=, where |\n|$)")

@@ -34,16 +34,20 @@ def path_of(text: str | None) -> Path | None:
 
 def add_artefact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
-    types = parser.add_argument(
-        "-t", "--type", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)"
-    )
-    complete_with(types, _types)
+    add_types(parser)
     parser.add_argument("--image-size", metavar="GB", help="size of the disk, fractions allowed (2)")
     add_filesystem(parser, "root file system (ext4)")
     parser.add_argument(
         "--loop", action="store_true", help="make disks on a loop device, with mkfs and mount; needs root"
     )
     add_converters_path(parser)
+
+
+def add_types(parser: argparse.ArgumentParser) -> None:
+    types = parser.add_argument(
+        "-t", "--type", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)"
+    )
+    complete_with(types, _types)
 
 
 def add_filesystem(parser: argparse.ArgumentParser, text: str) -> None:

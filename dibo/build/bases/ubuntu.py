@@ -19,7 +19,7 @@ from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.build.bases.signedlist import SignedList
 from dibo.build.bases.tarball import bring, kept_file, root_file
 from dibo.build.bases.ubuntu_keys import UbuntuKeys
-from dibo.errors import BaseError, UsageError
+from dibo.errors import BaseError, Unreachable, UsageError
 from dibo.plan.base import Ingredients, SquashFs, TarFile
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
@@ -62,13 +62,21 @@ class Ubuntu(ConfiguredBase):
         """Name and sha256 of the file, by the list of the first time that it was asked for."""
         if self._chosen is None:
             self._chosen = choose(
-                self._list().current(offline=self._settings.offline),
+                self._current_list(),
                 release=self._release,
                 architecture=self.architecture,
                 file_name=self._settings.base_image_file,
                 location=self._directory(),
             )
         return self._chosen
+
+    def _current_list(self) -> bytes:
+        try:
+            return self._list().current(offline=self._settings.offline)
+        except Unreachable as error:
+            if "--base debian" not in error.hint:
+                error.hint = f"{error.hint}\nor build Debian: --base debian"
+            raise
 
     def _directory(self) -> str:
         return f"{self._settings.cloud_images.rstrip('/')}/{self._release}/current"

@@ -52,6 +52,23 @@ class UbuntuKeys:
             report=report,
         )
 
+    @staticmethod
+    def are_kept(settings: BaseSettings, cache: Path) -> bool:
+        """Whether a build needs no keyserver. Makes nothing in the `cache`."""
+        if settings.keyring is not None or KEYRING.is_file():
+            return True
+        names = (normal_fingerprint(settings.fingerprint),) if settings.fingerprint else FINGERPRINTS
+        return all((cache / "bases" / "keys" / f"{name}.gpg").is_file() for name in names)
+
+    def fetch(self) -> None:
+        """Have all keys. Raises BaseError where one is not available."""
+        try:
+            for fingerprint in self._fingerprints:
+                self._keyserver.keyring(fingerprint)
+        except BaseError as error:
+            error.hint = f"{error.hint}\n{HINT}".strip()
+            raise
+
     def verify(self, text: bytes, signature: bytes, *, description: str) -> None:
         """Return when one of the keys made `signature` for `text`. Raises VerificationFailed, ToolMissing, and
         BaseError where no key is available."""

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from dibo.system import resources
+
+SYSTEM_STORAGE_CONF: Final = Path("/etc/containers/storage.conf")
 
 
 def engine_environment() -> dict[str, str]:
@@ -28,5 +31,5 @@ def chooses_driver() -> bool:
     if "STORAGE_DRIVER" in os.environ or "CONTAINERS_STORAGE_CONF" in os.environ:
         return False
     home = Path(os.environ.get("XDG_CONFIG_HOME", resources.home() / ".config"))
-    files = (home / "containers/storage.conf", Path("/etc/containers/storage.conf"))
+    files = (home / "containers/storage.conf", SYSTEM_STORAGE_CONF)
     return not any(path.exists() for path in files)

@@ -159,7 +159,8 @@ def test_a_doctor_that_fails_answers_with_its_findings(run: Run, monkeypatch: py
     from dibo.build.finding import Finding
 
     findings = [Finding(title="buildah", works=False, advice="install it"), Finding(title="room", works=True)]
-    monkeypatch.setattr(doctor, "examine", lambda settings, report: findings)
+    examination = doctor.Examination(findings=findings)
+    monkeypatch.setattr(doctor, "examine", lambda settings, report, **_: examination)
     code, document = run("dibo", "doctor")
     assert (code, document["works"]) == (errors.EngineError.exit_code, False)
     assert [(each["title"], each["works"]) for each in document["findings"]] == [

@@ -26,12 +26,13 @@ from dibo.system.package_names import how_to_install
 
 OLDEST: Final = (1, 23)  # RUN --mount, which `dibo plan --containerfile` writes, and `run --env`
 VFS: Final = "buildah stores layers with vfs, which copies the whole root for each layer (100 times slower)"
-_FORBIDDEN = (
-    "a kernel or a container forbids it:\n"
-    "Ubuntu 23.10 and later: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0\n"
-    "others: sysctl user.max_user_namespaces must be above 0\n"
-    "in a container: its seccomp profile must allow unshare, clone and mount"
+_SWITCHES = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),  # Ubuntu from 23.10 on
+    ("kernel/unprivileged_userns_clone", "0", "1"),  # older Debian
+    ("user/max_user_namespaces", "0", "15000"),
 )
+"""Settings of the kernel below /proc/sys with the value that forbids user namespaces, and one that allows them."""
+_IN_CONTAINER = "in a container, its seccomp profile must allow unshare, clone and mount"
 _NEWUIDMAP = (
     "newuidmap and newgidmap must be setuid root, as their package installs them;\n"
     "in a container, give them file capabilities instead, since setuid may need CAP_SYS_ADMIN: "
@@ -143,9 +144,9 @@ def _user_namespace() -> Iterator[Finding]:
         advice = "root without CAP_SYS_ADMIN cannot build; an ordinary user with subordinate ids may"
         yield try_command("unshare(CLONE_NEWNS), as root", ["unshare", "--mount", "true"], advice=advice)
         return
-    yield try_command("unshare(CLONE_NEWUSER)", ["unshare", "--user", "true"], advice=_FORBIDDEN)
+    yield try_command("unshare(CLONE_NEWUSER)", ["unshare", "--user", "true"], advice=_forbidden())
     enter = ["unshare", "--user", "--map-root-user"]
-    yield try_command("write of uid_map, one id", [*enter, "true"], advice=_FORBIDDEN)
+    yield try_command("write of uid_map, one id", [*enter, "true"], advice=_forbidden())
     yield from try_check("subordinate ids", require_subordinate_ids)
     # Without a range, or a newuidmap that may write it, buildah goes on with one id.
     script = "for map in uid_map gid_map; do [ $(wc -l < /proc/self/$map) -gt 1 ] || exit 1; done"
@@ -154,6 +155,18 @@ def _user_namespace() -> Iterator[Finding]:
         ["buildah", "unshare", "sh", "-c", script],
         advice=_NEWUIDMAP,
     )
+
+
+def _forbidden() -> str:
+    """What forbids user namespaces here, and the command that allows them."""
+    commands = []
+    for name, forbids, allows in _SWITCHES:
+        try:
+            if (Path("/proc/sys") / name).read_text().strip() == forbids:
+                commands.append(f"sudo sysctl {name.replace('/', '.')}={allows}")
+        except OSError:
+            continue
+    return "\n".join(commands or ["the kernel or a container forbids it", _IN_CONTAINER])
 
 
 def _engine() -> Iterator[Finding]:

@@ -230,8 +230,9 @@ def test_offline_with_nothing_kept(make: Make, web: FakeWebServer) -> None:
         make(offline=True).source()
     web.close()
     shutil.rmtree(make.workspace.bases / "lists")
-    with pytest.raises(Unreachable, match=r"SHA256SUMS cannot be reached"):
+    with pytest.raises(Unreachable, match=r"SHA256SUMS cannot be reached") as caught:
         make().ingredients()
+    assert "--base debian" in caught.value.hint
 
 
 def test_a_kept_list_is_not_believed_unseen(make: Make, web: FakeWebServer) -> None:
