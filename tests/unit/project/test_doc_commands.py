@@ -77,7 +77,7 @@ def test_flavours_that_are_named_exist(page: Path) -> None:
         if command.page == name_of(page) and (arguments := _parsed(command)) is not None:
             unknown |= {name for name in _flavours(arguments) if not re.fullmatch(r"[A-Z]+", name)}
     unknown -= BUILT_IN | STAND_INS
-    unmade = {name for name in unknown if not re.search(rf"(/|    ){name}\b", text)}
+    unmade = {name for name in unknown if not re.search(rf"(/|    |`){name}\b", text)}
     assert unmade == set(), "make it on the page, link to it, or use one that exists"
 
 

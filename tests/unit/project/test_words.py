@@ -1,4 +1,4 @@
-"""codespell, as `make lint` runs it, finds misspellings and the words of tools/words, and lets commands and names be."""
+"""codespell, as `make lint` runs it, finds misspellings and the words of tools/words, and leaves names alone."""
 
 from __future__ import annotations
 
