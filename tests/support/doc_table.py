@@ -88,7 +88,8 @@ OTHER_PROGRAMS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("python3", "python", "pip", "~/dibo-venv/bin/pip", "/opt/dibo/bin/pip"), "installation"),
     **dict.fromkeys(
-        ("qemu-system-x86_64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keygen"), "tests/boot"
+        ("qemu-system-x86_64", "qemu-system-aarch64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keygen"),
+        "tests/boot",
     ),
     **dict.fromkeys(("curl", "wget", "oras", "jq", "gpg", "skopeo", "buildah", "docker", "xargs"), ""),
     **dict.fromkeys(

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -84,3 +85,27 @@ def test_links_in_code_are_none(tmp_path: Path) -> None:
     )
     names = [path.name for path in DOCS_SITE.pages(_project(tmp_path, text))]
     assert names == ["README.md", "README.md"]
+
+
+DRAWINGS = sorted((PROJECT / "docs/images").glob("*.svg"))
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda path: path.name)
+def test_drawings_say_what_they_show_in_light_and_dark(drawing: Path) -> None:
+    text = drawing.read_text()
+    root = ElementTree.fromstring(text)
+    assert [child.tag.rpartition("}")[2] for child in root][:2] == ["title", "desc"]
+    assert all(len(root[number].text or "") >= least for number, least in ((0, 10), (1, 60)))
+    assert "prefers-color-scheme: dark" in text
+    assert re.findall(r"(?:href|src|url)\W+https?:", text) == []
+    colours = re.findall(r'(?:fill|stroke)="(?!none|var)[^"]+"', text)
+    assert colours == [], "colours have names, with a value for light and one for dark"
+
+
+def test_drawings_are_on_pages_with_a_text() -> None:
+    used: set[Path] = set()
+    for page in (PROJECT / "docs").rglob("*.md"):
+        for alternative, target in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", page.read_text()):
+            assert len(alternative) >= 60, f"{page.name}: say what {target} shows"
+            used.add((page.parent / target).resolve())
+    assert used == set(DRAWINGS)
