@@ -7,10 +7,13 @@ IMAGE_SIZE means GiB (as in `qemu-img create … ${IMAGE_SIZE}G`).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 from dibo.errors import UsageError
 
+OnBytes = Callable[[int, int | None], None]
+"""Gets the bytes that are done, and of how many; None where that is not known."""
 SECTOR = 512
 KIB = 1 << 10
 MIB = 1 << 20
@@ -75,3 +78,12 @@ def human_size(size: int) -> str:
 def counted(count: int, noun: str) -> str:
     """For people: `1 layer`, `2 layers`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def human_time(seconds: float) -> str:
+    """For people: `0.4 s`, `2 min 5 s`, `1 h 2 min`; of a whole number of seconds without a fraction."""
+    if seconds < 60:
+        return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

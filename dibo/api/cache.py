@@ -189,7 +189,8 @@ def verify(settings: Settings, report: Report, reference: str) -> CommandAnswer:
     """Read everything, and check every digest and signature. Raises VerificationFailed where something is wrong."""
     repository = parse_repository(reference)
     trust = trust_of(settings)
-    count, faults = verify_cache(repository, trust, on_progress=report.line)
+    with report.task(f"verify {repository}", minor=True) as task:
+        count, faults = verify_cache(repository, trust, on_progress=task.line, on_bytes=task.progress)
     if faults:
         error = VerificationFailed(
             f"{repository} has {counted(len(faults), 'fault')}", hint="\n".join(faults)

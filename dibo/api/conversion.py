@@ -89,6 +89,9 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
             verify=_verify(settings, conversion.reference),
         ) as image,
     ):
+        report.history.image = (
+            f"{image.name}@{image.manifest_digest}" if image.manifest_digest else image.name
+        )
         request = _request(settings, conversion, converters, image)
         check_request(request)
         source = _source(settings, request, image)
@@ -101,6 +104,12 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
             return _prepare_and_make(
                 Preparation(image=image, reason=error, settings=settings), request, source, setup, workspace
             )
+
+
+def _full_name(image: Image) -> str:
+    """With the digest of its manifest, where that is known."""
+    known = image.manifest_digest and "@" not in image.name
+    return f"{image.name}@{image.manifest_digest}" if known else image.name
 
 
 def _verify(settings: Settings, reference: str) -> Verify | None:

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
+from dibo.api.summary import summary_fields
 from dibo.api.values import BuildResult
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
 from dibo.cache.push_index import PushedImage, push_index
 from dibo.images.reference import ImageName
 from dibo.settings.settings import Settings
-from dibo.system.report import Report
+from dibo.system.report import History, Report
 from dibo.trust.policy import trust_of
 
 
-def image_answer(name: str) -> CommandAnswer:
-    return CommandAnswer(text=name, document=new_document("build", image=name))
+def image_answer(name: str, history: History) -> CommandAnswer:
+    return CommandAnswer(text=name, document=new_document("build", image=name, **summary_fields(history)))
 
 
 def build(settings: Settings, report: Report, *, tag: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from dibo.api.documents import VERSION
+from dibo.system.task import BUILT, CACHED, DONE, FAILED, INTERRUPTED, PULLED, SHARED
 
 Schema = dict[str, Any]
 
@@ -25,6 +26,22 @@ def _count(description: str) -> Schema:
 
 def _flag(description: str) -> Schema:
     return {"type": "boolean", "description": description}
+
+
+def _maybe_count(description: str) -> Schema:
+    return {"type": ["integer", "null"], "minimum": 0, "description": description}
+
+
+def _seconds(description: str) -> Schema:
+    return {"type": "number", "minimum": 0, "description": description}
+
+
+def _maybe_seconds(description: str) -> Schema:
+    return {"type": ["number", "null"], "minimum": 0, "description": description}
+
+
+def _one_of(description: str, *words: str) -> Schema:
+    return {"type": "string", "enum": list(words), "description": description}
 
 
 def _texts(description: str) -> Schema:
@@ -121,7 +138,94 @@ _ARTEFACT: Final = {
     "path": _text("the file"),
     "size": _count("bytes of the file"),
     "stored": _count("bytes that it takes on disk"),
+    "sha256": _maybe("its sha256, hexadecimal; null where none was recorded beside it"),
 }
+_ORIGIN: Final = _one_of(
+    "cached: the engine's store had it; pulled: from a registry; built; shared: another build made it meanwhile",
+    *(CACHED, PULLED, BUILT, SHARED),
+)
+_OUTCOME: Final = _one_of("how it ended", DONE, FAILED, INTERRUPTED)
+_STEP_TITLE: Final = _text("what is done")
+_BUILT: Final[dict[str, Schema]] = {
+    "layers": _list(
+        "base and steps, the lowest first",
+        {
+            "key": _KEY,
+            "title": _TITLE,
+            "origin": _ORIGIN,
+            "registry": _maybe("repository that it was pulled from"),
+            "took": _maybe_seconds("seconds that building or pulling it took; null for others"),
+        },
+    ),
+    "steps": _list(
+        "what was done, in the order in which it was begun",
+        {
+            "step": _count("number of the step"),
+            "within": _maybe_count("number of the step that it is a part of"),
+            "title": _STEP_TITLE,
+            "outcome": _OUTCOME,
+            "took": _seconds("seconds that it took"),
+            "note": _text("what else to say of it, such as a size; may be empty"),
+        },
+    ),
+    "took": _seconds("seconds that all of it took"),
+}
+_EVENT_STEP: Final = _count("number of the step")
+
+
+def _event(name: str, description: str, **properties: Schema) -> Schema:
+    return _document(name, description, seconds=_seconds("since the command began"), **properties)
+
+
+EVENTS: Final[dict[str, Schema]] = {
+    schema["properties"]["document"]["const"]: schema
+    for schema in (
+        _event(
+            "step-started",
+            "a step that takes a while starts",
+            step=_EVENT_STEP,
+            within=_maybe_count("number of the step that it is a part of"),
+            title=_STEP_TITLE,
+        ),
+        _event(
+            "step-progress",
+            "bytes of a step, at most twice a second",
+            step=_EVENT_STEP,
+            bytes=_count("bytes that are done"),
+            total=_maybe_count("bytes to do; null where that is not known"),
+            rate=_count("bytes in a second, of late; 0 where that is not known"),
+        ),
+        _event(
+            "step-output",
+            "a line of output, or the name of the hook that starts, with `-x`",
+            step=_maybe_count("number of the step"),
+            line=_text("the line"),
+        ),
+        _event(
+            "step-ended",
+            "a step has ended",
+            step=_EVENT_STEP,
+            title=_STEP_TITLE,
+            outcome=_OUTCOME,
+            took=_seconds("seconds that it took"),
+            note=_text("what else to say of it, such as a size; may be empty"),
+        ),
+        _event(
+            "layer",
+            "it is known where a layer comes from",
+            key=_KEY,
+            title=_TITLE,
+            origin=_ORIGIN,
+            registry=_maybe("repository that it was pulled from"),
+            step=_maybe_count("number of the step that built or pulled it"),
+        ),
+        _event("message", "something else to know", text=_text("the message, perhaps of several lines")),
+        _event(
+            "warning", "a warning; the command goes on", text=_text("the warning, perhaps of several lines")
+        ),
+    )
+}
+"""What standard error has with --json, one a line, beside the document `error`."""
 _KERNEL: Final = {
     "version": _text("version of the kernel"),
     "volume": _text("volume of the image that has it"),
@@ -148,11 +252,18 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             layers=_count("layers of the plan"),
             missing=_list("layers that a build would make, the lowest first", _REASON),
         ),
-        _document("build", "`dibo build`", image=_text("name of the image, with its digest if pushed")),
+        _document(
+            "build",
+            "`dibo build`",
+            image=_text("name of the image, with its digest if pushed"),
+            **_BUILT,
+        ),
         _document(
             "artefacts",
             "`disk-image-create`, `ramdisk-image-create` and `dibo convert`",
             artefacts=_list("files that were made", _ARTEFACT),
+            image=_maybe("container image that was converted; null for a build"),
+            **_BUILT,
         ),
         _document(
             "verify",
@@ -229,6 +340,6 @@ DOCUMENTS: Final[dict[str, Schema]] = {
 JSON_SCHEMA: Final[Schema] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "what commands of dibo print with --json",
-    "anyOf": [{"$ref": f"#/$defs/{name}"} for name in DOCUMENTS],
-    "$defs": DOCUMENTS,
+    "anyOf": [{"$ref": f"#/$defs/{name}"} for name in (*DOCUMENTS, *EVENTS)],
+    "$defs": {**DOCUMENTS, **EVENTS},
 }

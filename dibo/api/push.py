@@ -15,6 +15,7 @@ from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, ArtefactFile
 from dibo.artefacts.outputs import verified_sha256
 from dibo.cache.push_image import target
 from dibo.errors import DiskImageError, UsageError
+from dibo.images.byte_count import ByteCount
 from dibo.images.image import Reader
 from dibo.images.manifest import OCI_MANIFEST, digest_of
 from dibo.images.reference import ImageName
@@ -22,6 +23,7 @@ from dibo.images.registry import api
 from dibo.ramdisk.make import kernel_path
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
+from dibo.system.task import Task
 from dibo.trust.policy import trust_of
 from dibo.units import human_size
 
@@ -47,8 +49,8 @@ def push(settings: Settings, report: Report, file: Path, reference: str) -> Comm
     contents = []
     for part in files:
         with report.task(f"push {part.path.name}") as task:
-            content = _described(part)
-            sent = _send(name, content.digest, content.size, part.path)
+            content = _described(part, task)
+            sent = _send(name, content, part.path, task)
             task.note(f"{human_size(content.size)}" if sent else "it is there already")
         contents.append(content)
     empty = digest_of(EMPTY)
@@ -93,18 +95,18 @@ def _artefact(file: Path, head: bytes) -> tuple[str, tuple[_File, ...]]:
     return DISK, (_File(path=file, media_type=f"{DISK}.{kind}"),)
 
 
-def _described(file: _File) -> ArtefactFile:
+def _described(file: _File, task: Task) -> ArtefactFile:
     """With the digest, which is that of the file beside it where there is one."""
-    digest = verified_sha256(file.path)
     size = file.path.stat().st_size
+    digest = verified_sha256(file.path, lambda done: task.progress(done, size))
     return ArtefactFile(
         title=file.path.name, media_type=file.media_type, digest=f"sha256:{digest}", size=size
     )
 
 
-def _send(name: ImageName, digest: str, size: int, path: Path) -> bool:
+def _send(name: ImageName, content: ArtefactFile, path: Path, task: Task) -> bool:
     """Whether it had to be sent."""
-    if api.exists(name, digest):
+    if api.exists(name, content.digest):
         return False
 
     @contextlib.contextmanager
@@ -112,5 +114,6 @@ def _send(name: ImageName, digest: str, size: int, path: Path) -> bool:
         with path.open("rb") as stream:
             yield stream
 
-    api.push_blob(name, digest, size, opened)
+    count = ByteCount(task.progress, content.size)
+    api.push_blob(name, content.digest, content.size, count.opener(opened))
     return True

@@ -27,6 +27,7 @@ from dibo.flavours.stack import Stack, make_stack
 from dibo.settings.settings import Settings
 from dibo.system.exclusive import shared
 from dibo.system.report import Report
+from dibo.system.task import PULLED
 from dibo.system.workspace import Run, Workspace
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Session:
         """Let `make` make artefacts of the job's root: of a cache's, where one holds it whole, else of the engine's,
         once it is built. With `needs_directory` always of the engine's."""
         key = job.plan.image_key
-        made = None if needs_directory else _from_caches(self, key, make)
+        made = None if needs_directory else _from_caches(self, job, make)
         if made is None:
             self.build(job)
             with self.engine.root(key, architecture=self.settings.architecture) as root:
@@ -250,10 +251,10 @@ def open_session(settings: Settings, setup: Setup, *, workspace: Workspace) -> I
             )
 
 
-def _from_caches(session: Session, key: str, make: Make) -> tuple[Path, ...] | None:
+def _from_caches(session: Session, job: spine.Job, make: Make) -> tuple[Path, ...] | None:
     """Artefacts of an image that a cache holds whole, straight from there: no engine is asked, nothing is unpacked.
     None when it has to be built, or brought, after all."""
-    caches = session.caches
+    caches, key = session.caches, job.plan.image_key
     if caches is None or key in session.held or session.settings.refresh:
         return None
     if not all(key in remote.digests for remote in caches.remotes if remote.writes and not remote.off):
@@ -269,4 +270,6 @@ def _from_caches(session: Session, key: str, make: Make) -> tuple[Path, ...] | N
         remote.forget(key, error)
         return None
     remote.mark(entry)
+    for layer_key in job.plan.keys:
+        spine.report_layer(job.plan, layer_key, session.report, origin=PULLED, registry=str(remote.name))
     return made

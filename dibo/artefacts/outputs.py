@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from dibo.errors import OutputError, UsageError, VerificationFailed
+from dibo.system.report import Report
 from dibo.system.signals import uninterrupted
 from dibo.system.workspace import Run
+
+_CHUNK = 1 << 20
 
 
 def check_output_name(output: Path) -> None:
@@ -57,15 +60,19 @@ def checksum_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal."""
+def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
+    """Hexadecimal. `on_bytes` gets the number of bytes that were read."""
+    digest, done = hashlib.sha256(), 0
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while data := stream.read(_CHUNK):
+            digest.update(data)
+            on_bytes(done := done + len(data))
+    return digest.hexdigest()
 
 
-def verified_sha256(path: Path) -> str:
+def verified_sha256(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
     """The sha256 of a file, compared with the one recorded beside it, if there is one. Raises VerificationFailed."""
-    digest = sha256_of(path)
+    digest = sha256_of(path, on_bytes)
     record = checksum_path(path)
     if record.exists() and digest not in record.read_text(errors="replace").split():
         raise VerificationFailed(
@@ -102,9 +109,18 @@ class Outputs:
         self._records[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
         part.write_text(text)
 
-    def checksum(self, path: Path) -> str:
+    def checksums(self, paths: Sequence[Path], report: Report) -> tuple[str, ...]:
+        """Record the sha256 of each of these artefacts; their sha256."""
+        sums = []
+        for path in paths:
+            with report.task(f"sha256 of {path.name}", minor=True) as task:
+                size = self._artefacts[path.absolute()].stat().st_size
+                sums.append(self.checksum(path, lambda done: task.progress(done, size)))  # noqa: B023 (called at once)
+        return tuple(sums)
+
+    def checksum(self, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
         """Record the sha256 of the artefact that becomes `path`, as sha256sum(1) writes and checks it; the sha256."""
-        digest = sha256_of(self._artefacts[path.absolute()])
+        digest = sha256_of(self._artefacts[path.absolute()], on_bytes)
         self.record(checksum_path(path), f"{digest}  {path.name}\n")
         return digest
 

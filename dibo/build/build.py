@@ -32,6 +32,7 @@ from dibo.settings.settings import Settings
 from dibo.system import process, resources
 from dibo.system.exclusive import exclusive
 from dibo.system.report import Report
+from dibo.system.task import BUILT, CACHED, SHARED, LayerOutcome, Task
 from dibo.system.workspace import Run, Workspace
 
 _FRESH_SECONDS = 6 * 3600  # a mirror keeps superseded packages at least for hours
@@ -180,12 +181,13 @@ def build(
     BaseError, and UsageError for a secret that is missing."""
     plan = job.plan
     job.secrets.require_for(planned.step for planned in plan.to_run)
+    report_cached(plan, build_run.report)
     made = dict(held)
     if not plan.base_held:
         title = f"base {plan.base_name}"
         with _alone(job, plan.base_key, title, build_run) as made_by_another:
             if not made_by_another:
-                with build_run.report.task(title):
+                with build_run.report.task(title) as task:
                     build_run.engine.import_base(
                         job.base.source(),
                         key=plan.base_key,
@@ -193,6 +195,9 @@ def build(
                         architecture=plan.recipe.architecture,
                     )
                 job.origins.save_built(build_run.engine, plan.base_key, parent=None)
+                report_layer(plan, plan.base_key, build_run.report, origin=BUILT, task=task)
+            else:
+                report_layer(plan, plan.base_key, build_run.report, origin=SHARED)
         on_layer(plan.base_key)
     parent = plan.start
     made.setdefault(parent, time.time())
@@ -200,11 +205,39 @@ def build(
         title = f"[{number}/{len(plan.steps)}] {planned.step.title}"
         with _alone(job, planned.key, title, build_run) as made_by_another:
             if not made_by_another:
-                _run_step(job, planned, build_run, title=title, parent=parent, parent_made=made[parent])
+                task = _run_step(
+                    job, planned, build_run, title=title, parent=parent, parent_made=made[parent]
+                )
                 job.origins.save_built(build_run.engine, planned.key, parent=parent)
+                report_layer(plan, planned.key, build_run.report, origin=BUILT, task=task)
+            else:
+                report_layer(plan, planned.key, build_run.report, origin=SHARED)
         parent = planned.key
         made[parent] = time.time()
         on_layer(parent)
+
+
+def report_cached(plan: Plan, report: Report) -> None:
+    """Tell of the layers that are not to be made: what no cache gave is in the engine's store."""
+    if plan.base_held:
+        for key in plan.keys[: plan.resume + 1]:
+            report_layer(plan, key, report, origin=CACHED)
+
+
+def report_layer(
+    plan: Plan, key: str, report: Report, *, origin: str, registry: str = "", task: Task | None = None
+) -> None:
+    """Tell where a layer of the plan came from."""
+    titles = (f"base {plan.base_name}", *(planned.step.title for planned in plan.steps))
+    report.layer(
+        LayerOutcome(
+            key=key,
+            title=titles[plan.keys.index(key)],
+            origin=origin,
+            registry=registry,
+            task=task.number if task is not None else None,
+        )
+    )
 
 
 @contextlib.contextmanager
@@ -224,7 +257,7 @@ def _alone(job: Job, key: str, title: str, build_run: BuildRun) -> Iterator[bool
 
 def _run_step(
     job: Job, planned: PlannedStep, build_run: BuildRun, *, title: str, parent: str, parent_made: float
-) -> None:
+) -> Task:
     """Make the layer of one step; `parent_made` is when the layer below was made, in seconds since 1970."""
     engine, run, report = build_run.engine, build_run.run, build_run.report
     directory = run.subdirectory("context")
@@ -233,7 +266,7 @@ def _run_step(
     )
     fresh = {"DIBO_FRESH": "1"} if time.time() - parent_made < _FRESH_SECONDS else {}
     failed = f"failed-{planned.key}"
-    with report.task(title), job.secrets.files(planned.step.secrets, run) as secrets:
+    with report.task(title) as task, job.secrets.files(planned.step.secrets, run) as secrets:
         step = StepRun(
             planned=planned,
             labels=keys.labels_of_layer(planned.key, epoch=job.plan.epoch, local=planned.step.local),
@@ -243,8 +276,8 @@ def _run_step(
             secrets=secrets,
             mask=job.secrets.mask,
             log=build_run.workspace.logs / f"{planned.key}.log",
-            on_output=report.line,
-            on_hook=lambda hook: report.line(f"{planned.step.flavour or 'dibo'}: {hook}"),
+            on_output=task.line,
+            on_hook=task.running,
         )
         try:
             engine.run_step(step)
@@ -252,6 +285,7 @@ def _run_step(
             _keep_only(engine, failed)
             error.hint += f"\nto look at what it left:  {shell_command(job, planned)}"
             raise
+    return task
 
 
 def _keep_only(engine: Engine, failed: str) -> None:

@@ -43,20 +43,20 @@ def compress_layer(
     compression: str,
     variant: int = 0,
     scanner: SecretScanner,
-    check_cancelled: Callable[[], None],
+    on_bytes: Callable[[int], None],
 ) -> LayerDescriptor:
     """Write `layer`, whose bytes are a plain tar, to `target`; what it is there. Each `variant` is another file with
     the same tar in it, of another digest: for registries whose blob of the first is damaged, and which take no other
-    under its digest. `check_cancelled` is called again and again and may raise. Raises VerificationFailed, OSError,
-    and what opening the layer raises."""
+    under its digest. `on_bytes` is told again and again how many bytes of the tar were read, and may raise. Raises
+    VerificationFailed, OSError, and what opening the layer raises."""
     if variant and compression == "none":
         compression = "zstd"
     compressor = _compressor(compression, variant)
-    plain, stored, size = hashlib.sha256(), hashlib.sha256(), 0
+    plain, stored, size, done = hashlib.sha256(), hashlib.sha256(), 0, 0
     with layer.open() as stream, target.open("wb") as file:
         while True:
             data = stream.read(_CHUNK)
-            check_cancelled()
+            on_bytes(done := done + len(data))
             plain.update(data)
             scanner.feed(data)
             compressed = compressor.compress(data) if data else compressor.flush()

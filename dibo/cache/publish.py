@@ -87,6 +87,7 @@ class Publisher:
                     replace(options, check_present=refresh),
                     damaged=remote.damaged,
                     check_cancelled=self._check_cancelled,
+                    report=report,
                 ),
             )
             for remote in remotes

@@ -73,7 +73,7 @@ def push(
         origins=blob_origins,
         refuse_secrets=not include_local,
     )
-    sender = Uploader(ImageName(host=name.host, repository=name.repository), options)
+    sender = Uploader(ImageName(host=name.host, repository=name.repository), options, report=report)
     if source.store is not None:
         image = source.store.image(key)
     else:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from dibo.build.bases.image import RegistryImage
-from dibo.build.build import Job, OnLayer
+from dibo.build.build import Job, OnLayer, report_layer
 from dibo.build.engine import Engine
 from dibo.build.layer_origins import Taken
 from dibo.cache.entry import CREATED
@@ -17,6 +17,7 @@ from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
 from dibo.cache.upload import BlobOrigin, UploadOptions
 from dibo.errors import DiboError, EngineError, OutputError, ToolMissing
+from dibo.images.byte_count import ByteCount, total_size
 from dibo.images.image import Image
 from dibo.images.manifest import checked
 from dibo.images.registry.api import read_manifest
@@ -25,8 +26,10 @@ from dibo.plan.base import Base
 from dibo.plan.plan import Plan, with_held
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
+from dibo.system.task import PULLED, Task
 from dibo.system.workspace import Run
 from dibo.trust.policy import Trust
+from dibo.units import human_size
 
 
 def caches_of(settings: Settings, report: Report, trust: Trust) -> Caches:
@@ -141,8 +144,13 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, engine: Engine, r
             remote, cached = location
             try:
                 store = engine.store(architecture=job.settings.architecture)
-                with report.task(f"{cached.title or key[:12]} from {remote.name}"):
-                    store.take(_without_ingredients(cached.image), key=key)
+                with report.task(f"{cached.title or key[:12]} from {remote.name}") as task:
+                    store.take(_counted(_without_ingredients(cached.image), job.plan, held, task), key=key)
+                    task.note(f"{human_size(task.done)} pulled")
+                for pulled in job.plan.keys[: job.plan.resume + 1]:
+                    if pulled not in held:
+                        name = str(remote.name)
+                        report_layer(job.plan, pulled, report, origin=PULLED, registry=name, task=task)
                 taken = Taken(repository=str(remote.name), signed_by=cached.signed_by)
                 job.origins.save_taken(engine, key, taken)
                 held[key] = created(cached)
@@ -160,6 +168,14 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, engine: Engine, r
                 remote.forget(key, error)
         job = _planned_again(job, caches, held)
     return job
+
+
+def _counted(image: Image, plan: Plan, held: Mapping[str, float], task: Task) -> Image:
+    """The image, whose layers tell the task how far they are read. Layers that the engine has are not read."""
+    below = next((place for place in range(plan.resume, -1, -1) if plan.keys[place] in held), None)
+    missing = image.layers if below is None else image.layers[len(image.layers) - (plan.resume - below) :]
+    count = ByteCount(task.progress, total_size([layer.size for layer in missing]))
+    return replace(image, layers=tuple(map(count.layer, image.layers)))
 
 
 def _without_ingredients(image: Image) -> Image:

@@ -19,10 +19,12 @@ from dibo.cache.compress_layer import compress_layer
 from dibo.cache.entry import ImageDocuments, LayerDescriptor
 from dibo.cache.secret_scan import SecretScanner
 from dibo.errors import LocalLayers, RegistryError
+from dibo.images.byte_count import ByteCount
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.manifest import OCI_MANIFEST, digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
+from dibo.system.report import Report
 
 _VARIANTS: Final = 4
 _CHUNK: Final = 1 << 20
@@ -48,9 +50,9 @@ class UploadOptions:
 
 
 class Uploader:
-    """Brings layers into `repository`. `damaged` are digests of blobs there whose content does not match.
-    `check_cancelled` is called again and again and may raise, to stop. Methods raise RegistryError, Unreachable,
-    OSError, and what reading a layer raises."""
+    """Brings layers into `repository`, and tells `report` how far it is. `damaged` are digests of blobs there whose
+    content does not match. `check_cancelled` is called again and again and may raise, to stop. Methods raise
+    RegistryError, Unreachable, OSError, and what reading a layer raises."""
 
     def __init__(
         self,
@@ -59,8 +61,9 @@ class Uploader:
         *,
         damaged: set[str] | None = None,
         check_cancelled: Callable[[], None] = lambda: None,
+        report: Report,
     ) -> None:
-        self.repository = repository
+        self.repository, self._report = repository, report
         self.have: dict[str, LayerDescriptor] = {}
         """What the repository has of a layer, by its diff_id."""
         self.sent = 0
@@ -91,7 +94,7 @@ class Uploader:
         try:
             for variant in range(_VARIANTS):
                 stored = self._compress(layer, path, variant, title=title, base=base)
-                if self._push(stored, lambda: self._file(path)):
+                if self._push(stored, lambda: self._file(path), title=title):
                     break
             else:
                 raise RegistryError(
@@ -104,14 +107,20 @@ class Uploader:
 
     def _compress(self, layer: Layer, path: Path, variant: int, *, title: str, base: bool) -> LayerDescriptor:
         scanner = SecretScanner(base=base)
-        stored = compress_layer(
-            layer,
-            path,
-            compression=self._options.compression,
-            variant=variant,
-            scanner=scanner,
-            check_cancelled=self._check_cancelled,
-        )
+        with self._report.task(f"compress {title}", minor=True) as task:
+
+            def on_bytes(done: int) -> None:
+                self._check_cancelled()
+                task.progress(done, layer.size)
+
+            stored = compress_layer(
+                layer,
+                path,
+                compression=self._options.compression,
+                variant=variant,
+                scanner=scanner,
+                on_bytes=on_bytes,
+            )
         if scanner.findings and self._options.refuse_secrets:
             error = LocalLayers(
                 f"{title} has {scanner.findings[0]}: this layer and those above it stay on this machine",
@@ -128,7 +137,7 @@ class Uploader:
             return
         stored = stored_as(layer)
         assert stored is not None
-        self._push(stored, layer.open)
+        self._push(stored, layer.open, title=f"layer {stored.digest[7:19]}")
         self.have[diff_id] = stored
 
     def put(self, composed: ImageDocuments, name: ImageName) -> str:
@@ -151,13 +160,17 @@ class Uploader:
                     return True
         return False
 
-    def _push(self, stored: LayerDescriptor, source: Callable[[], AbstractContextManager[Reader]]) -> bool:
+    def _push(
+        self, stored: LayerDescriptor, source: Callable[[], AbstractContextManager[Reader]], *, title: str
+    ) -> bool:
         """Have the repository hold a blob; False where it holds a damaged one under that digest, which no registry
         replaces."""
         if stored.digest in self._damaged:
             return False
         if not api.exists(self.repository, stored.digest):
-            api.push_blob(self.repository, stored.digest, stored.size, source)
+            with self._report.task(f"send {title}", minor=True) as task:
+                count = ByteCount(task.progress, stored.size)
+                api.push_blob(self.repository, stored.digest, stored.size, count.opener(source))
             self.sent += stored.size
         elif self._options.check_present and not self._is_whole(stored):
             self._damaged.add(stored.digest)

@@ -9,6 +9,7 @@ from dibo.cache import entry
 from dibo.cache.lookup import CachedImage, read_entry
 from dibo.errors import DiboError, VerificationFailed
 from dibo.images import documents
+from dibo.images.byte_count import ByteCount, total_size
 from dibo.images.image import Layer
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
@@ -17,12 +18,16 @@ from dibo.plan.keys import KEY_LABEL
 from dibo.plan.recipe import Step
 from dibo.system.report import Say
 from dibo.trust.policy import Trust
+from dibo.units import OnBytes
 
 
-def verify(repository: ImageName, trust: Trust, *, on_progress: Say) -> tuple[int, tuple[str, ...]]:
+def verify(
+    repository: ImageName, trust: Trust, *, on_progress: Say, on_bytes: OnBytes = lambda _done, _total: None
+) -> tuple[int, tuple[str, ...]]:
     """How many entries a cache has, and what is wrong with some of them, a line each.
 
-    `on_progress` is told what is looked at. Raises RegistryError, Unreachable where the registry cannot be asked.
+    `on_progress` is told what is looked at, `on_bytes` how much of all layers was read. Raises RegistryError,
+    Unreachable where the registry cannot be asked.
     """
     keys = [key for tag in api.tags(repository) if (key := entry.key_in(tag))]
     faults: list[str] = []
@@ -38,7 +43,7 @@ def verify(repository: ImageName, trust: Trust, *, on_progress: Say) -> tuple[in
         else:
             entries[key] = cached
     faults += _faulty_histories(entries)
-    faults += _damaged_layers(entries, on_progress)
+    faults += _damaged_layers(entries, on_progress, on_bytes)
     return len(keys), tuple(faults)
 
 
@@ -88,16 +93,17 @@ def _ingredients(cached: CachedImage) -> dict[str, Any]:
     return documents.parse(cached.ingredients.encode(), description="the ingredients")
 
 
-def _damaged_layers(entries: Mapping[str, CachedImage], on_progress: Say) -> list[str]:
+def _damaged_layers(entries: Mapping[str, CachedImage], on_progress: Say, on_bytes: OnBytes) -> list[str]:
     layers: dict[tuple[str | None, str | None], tuple[Layer, str]] = {}
     for key, cached in entries.items():
         for layer in cached.image.layers:
             layers.setdefault((layer.digest, layer.diff_id), (layer, f"{key[:12]} {cached.title}"))
+    count = ByteCount(on_bytes, total_size([layer.size for layer, _ in layers.values()]))
     faults = []
     for layer, title in layers.values():
         on_progress(f"{title}: {layer.digest}")
         try:
-            check(layer)
+            check(count.layer(layer))
         except DiboError as error:
             faults.append(f"{title}: {error.message}")
     return faults

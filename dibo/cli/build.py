@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from dibo.cli.options import add_build_options, settings_of
-from dibo.cli.output import add_json, show
+from dibo.cli.output import add_json, show_build
 from dibo.errors import UsageError
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         if given and arguments.push is None:
             raise UsageError(f"{option} works only with --push")
     if arguments.push is None and len(several) == 1:
-        show(arguments, image_answer(build(several[0], report, tag=arguments.tag)))
+        name = build(several[0], report, tag=arguments.tag)
+        show_build(arguments, report, partial(image_answer, name))
         return 0
     is_index = arguments.join or len(several) > 1
     if arguments.push is None or (is_index and arguments.tag is not None):
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         name = build_and_push_index(several, report, push=to, include_local=local, join=arguments.join)
     else:
         name = build_and_push(several[0], report, tag=arguments.tag, push=to, include_local=local)
-    show(arguments, image_answer(name))
+    show_build(arguments, report, partial(image_answer, name))
     return 0
 
 

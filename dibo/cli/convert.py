@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from dibo.cli.options import (
@@ -18,7 +19,7 @@ from dibo.cli.options import (
     settings_of,
     whole_number,
 )
-from dibo.cli.output import add_json, show
+from dibo.cli.output import add_json, show_build
 from dibo.images.sources.table import SOURCES
 from dibo.system.report import Report
 
@@ -85,5 +86,6 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         checksums=arguments.checksum,
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
     )
-    show(arguments, artefacts(convert(settings_of(arguments, environment), request, report)))
+    paths = convert(settings_of(arguments, environment), request, report)
+    show_build(arguments, report, partial(artefacts, paths))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from dibo.cli.options import (
@@ -14,7 +15,7 @@ from dibo.cli.options import (
     settings_of,
     variables_text,
 )
-from dibo.cli.output import add_json, show
+from dibo.cli.output import add_json, show_build
 from dibo.settings.settings import VARIABLES
 from dibo.system.report import Report
 
@@ -46,5 +47,6 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     from dibo.api.documents import artefacts
 
     settings = settings_of(arguments, environment)
-    show(arguments, artefacts(create(settings, report, layout_file=path_of(arguments.layout))))
+    paths = create(settings, report, layout_file=path_of(arguments.layout))
+    show_build(arguments, report, partial(artefacts, paths))
     return 0

@@ -72,7 +72,11 @@ def add_layout_option(parser: argparse._ActionsContainer, text: str) -> None:
 def add_verbose(
     parser: argparse.ArgumentParser, text: str = "show each command, and all output of hooks"
 ) -> None:
-    parser.add_argument("-x", "--verbose", action="store_true", help=text)
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("-x", "--verbose", action="store_true", help=text)
+    amount.add_argument(
+        "-q", "--quiet", action="store_true", help="show no progress and no summary, only warnings and errors"
+    )
 
 
 def add_architecture(

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dibo.system.report import Report
 from dibo.system.report import answer as print_answer
 
 if TYPE_CHECKING:
     from dibo.api.documents import CommandAnswer
+    from dibo.system.report import History
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the answer, or the error, as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print the answer, or the error, as JSON; on stderr, events"
+    )
 
 
 def show(arguments: argparse.Namespace, answer: CommandAnswer) -> None:
     """Print an answer to standard output."""
     print_answer(answer.json if arguments.json else answer.text)
+
+
+def show_build(
+    arguments: argparse.Namespace, report: Report, make_answer: Callable[[History], CommandAnswer]
+) -> None:
+    """Print what was built, after a summary of how."""
+    from dibo.api.summary import summary_text
+
+    answer = make_answer(report.history)
+    if not arguments.json:
+        summary = summary_text(report.history, columns=report.columns)
+        if summary:
+            report.say(f"\n{summary}\n")
+    show(arguments, answer)
+
+
+def new_report(*, as_json: bool, verbose: bool = False, quiet: bool = False) -> Report:
+    """Where progress, warnings and errors go."""
+    if not as_json:
+        return Report(verbose=verbose, quiet=quiet)
+    from dibo.api.events import JsonEvents
+
+    return Report(sink=JsonEvents(sys.stderr, verbose=verbose, quiet=quiet))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from dibo.cli.options import add_build_options, options_of, variables_text
-from dibo.cli.output import add_json, show
+from dibo.cli.output import add_json, show_build
 from dibo.settings.settings import RAMDISK_VARIABLES, VARIABLES
 from dibo.system.report import Report
 
@@ -65,5 +66,6 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         microcode=arguments.microcode,
     )
     options = replace(options_of(arguments), base_flavour=BASE)
-    show(arguments, artefacts(create(current_settings(options, environment), ramdisk, report)))
+    paths = create(current_settings(options, environment), ramdisk, report)
+    show_build(arguments, report, partial(artefacts, paths))
     return 0

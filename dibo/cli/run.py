@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dibo.cli.commands import parser_of
+from dibo.cli.output import new_report
 from dibo.errors import DiboError, Interrupted
 from dibo.system.report import Report, answer, log_commands
 
@@ -27,7 +28,8 @@ def run(program: str, argv: Sequence[str] | None) -> int:
     except Exception as error:
         from dibo.cli.last_resort import report_defect
 
-        return _ended(report_defect(error, [program, *words], os.environ), Report(), as_json=as_json)
+        report = new_report(as_json=as_json)
+        return _ended(report_defect(error, [program, *words], os.environ), report, as_json=as_json)
 
 
 def _ended(error: DiboError, report: Report, *, as_json: bool) -> int:
@@ -50,11 +52,12 @@ def _print_json(document: dict[str, Any]) -> None:
 
 def _reported(program: str, words: Sequence[str], *, as_json: bool) -> int:
     """Carry it out, and report the errors that dibo explains."""
-    report = Report()
+    report = new_report(as_json=as_json)
     try:
         arguments = _parsed(program, words)
-        if getattr(arguments, "verbose", False):
-            report = Report(verbose=True)
+        verbose = getattr(arguments, "verbose", False)
+        report = new_report(as_json=as_json, verbose=verbose, quiet=getattr(arguments, "quiet", False))
+        if verbose:
             log_commands(report)
         return _carried_out(arguments, report)
     except DiboError as error:
@@ -89,9 +92,12 @@ def _carried_out(arguments: argparse.Namespace, report: Report) -> int:
     from dibo.system.signals import interruptible
 
     command: Command = arguments.command
-    with interruptible():
-        code = command.run(arguments, dict(os.environ), report)
-        sys.stdout.flush()
+    try:
+        with interruptible():
+            code = command.run(arguments, dict(os.environ), report)
+            sys.stdout.flush()
+    finally:
+        report.close()
     return code
 
 

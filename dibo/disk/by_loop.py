@@ -27,7 +27,7 @@ def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
         if hooked is not None and hooked.device is not None:
             tree = _fill(hooked.device, plan, placement, targets.spool, setup)
             hooked.release()
-            take_over(hooked.file, path, lambda: open_disk(plan, "raw", path))
+            take_over(hooked.file, path, lambda: open_disk(plan, "raw", path), on_bytes=task.progress)
         else:
             with open_disk(plan, "raw", path):
                 pass
@@ -37,7 +37,7 @@ def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
         for kind, copied in targets.disks.items():
             if kind != "raw":
                 with path.open("rb") as source, open_disk(plan, kind, copied) as disk:
-                    copy_raw(source, disk)
+                    copy_raw(source, disk, on_bytes=task.progress)
         task.note(f"{human_size(tree.bytes)} of files on {human_size(plan.size)}, by a loop device")
     return tree
 

@@ -52,10 +52,10 @@ class Programs:
         for part, choice in self._choices:
             top = tree.tops[part.wish.mount] if part.wish.mount is not None else Node(0o040755)
             file = self._run.subdirectory("filesystem") / part.wish.name
-            with self._report.task(f"{choice.program} {part.wish.name}"):
+            with self._report.task(f"{choice.program} {part.wish.name}") as task:
                 self._make(part, choice, top, tree, file)
                 with file.open("rb") as made:
-                    copy_raw(made, _Shifted(target, part.offset))
+                    copy_raw(made, _Shifted(target, part.offset), on_bytes=task.progress)
             file.unlink()
 
     def _make(self, part: PlacedPartition, choice: Choice, top: Node, tree: Mounted, file: Path) -> None:

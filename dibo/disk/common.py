@@ -26,6 +26,7 @@ from dibo.errors import ImageTooSmall, RootNotBootable
 from dibo.formats.open_target import open_target
 from dibo.formats.target import Target
 from dibo.formats.tee import Tee
+from dibo.images.byte_count import total_size
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import LoadOptions, Tree, load
@@ -76,6 +77,7 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
     """Read the root, the bytes of its files to `places`; what engines leave in one that dibo built is taken out. The
     tree has the digests of its layers if a manifest is requested."""
     root = source.root
+    total = total_size([layer.size for layer in root.layers])
     ledger = Ledger(built=True) if root.built and source.manifest is not None else None
     tree = load(
         root.layers,
@@ -84,7 +86,7 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
             limits=limits,
             keep=lambda path: is_text(path) or path.startswith(GRUB_FILES),
             clamp=source.epoch if source.clamp else None,
-            progress=lambda done: report.progress(done, f"{human_size(done)} read"),
+            progress=lambda done: report.progress(done, total),
             ledger=ledger,
         ),
     )

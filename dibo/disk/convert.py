@@ -51,15 +51,15 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
         tree = make_disks(plan, targets, setup)
         for converter in commands:
             _run_converter(converter, parts[converter.type], plan, targets, tree.root, setup.report)
-        _record(plan, tree, parts, outputs)
+        _record(plan, tree, parts, outputs, setup.report)
         outputs.publish()
     return request.paths
 
 
-def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs) -> None:
+def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs, report: Report) -> None:
     """Write checksums and the manifest, if they are requested."""
     request = plan.request
-    sums = tuple(map(outputs.checksum, request.paths)) if request.checksums else ()
+    sums = outputs.checksums(request.paths, report) if request.checksums else ()
     if plan.source.manifest is not None:
         facts = Facts(layers=tree.digests, packages=installed(tree.root))
         sizes = [part.stat().st_size for part in parts.values()]

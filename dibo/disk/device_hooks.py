@@ -35,6 +35,7 @@ from dibo.inspect.open_image import FileSource
 from dibo.system.loop.device import LoopDevice
 from dibo.system.loop.holders import lies_on, remove_mappings
 from dibo.system.workspace import Run
+from dibo.units import OnBytes
 
 _PARTITION: Final = re.compile(r"p?([0-9]{1,3})")
 _PIECE: Final = 1 << 20
@@ -105,7 +106,9 @@ def hooked_disk(
         yield made
 
 
-def take_over(file: Path, path: Path, make: Callable[[], AbstractContextManager[Target]]) -> None:
+def take_over(
+    file: Path, path: Path, make: Callable[[], AbstractContextManager[Target]], *, on_bytes: OnBytes
+) -> None:
     """Have the finished disk in `file` at `path`: by its name where that goes, else by a copy to what `make` opens
     there. Raises OutputError."""
     try:
@@ -114,7 +117,7 @@ def take_over(file: Path, path: Path, make: Callable[[], AbstractContextManager[
         if error.errno != errno.EXDEV:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
         with file.open("rb") as source, make() as target:
-            copy_raw(source, target)
+            copy_raw(source, target, on_bytes=on_bytes)
 
 
 class _Release:

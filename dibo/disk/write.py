@@ -21,6 +21,7 @@ from dibo.formats.target import Target
 from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
 from dibo.layout.placement import Placement
+from dibo.system.report import Report
 from dibo.tree.node import Node
 from dibo.tree.sinks import choose
 from dibo.units import SECTOR
@@ -72,16 +73,18 @@ def write(
     if spool is not None:
         choose(tree.root, 1, everywhere)
     if plan.hooked is not None:
-        _complete(plan.hooked, target, placement, prepared.boot)
+        _complete(plan.hooked, target, placement, prepared.boot, setup.report)
     elif plan.layout is not None:
         write_disk(target, placement=placement, boot=prepared.boot)
     return tree
 
 
-def _complete(hooked: HookedDisk, target: Target, placement: Placement, boot: BootFiles) -> None:
+def _complete(
+    hooked: HookedDisk, target: Target, placement: Placement, boot: BootFiles, report: Report
+) -> None:
     """Add the boot loader to the disk of the hooks; and what they wrote to it, unless it is that disk already."""
     with hooked.file.open("rb") as file:
         written = write_boot(target, hooked.disk, boot, placement=placement, sector=file.read(SECTOR))
         if hooked.device is None:
             ours = [(part.offset, part.size) for part in placement.partitions]
-            copy_raw(file, target, without=[*written, *ours])
+            copy_raw(file, target, without=[*written, *ours], on_bytes=report.progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -17,6 +17,7 @@ from dibo.formats.target import Target
 from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.formats.vm_disks.vdi import Vdi
 from dibo.formats.vm_disks.vhd import Vhd
+from dibo.units import OnBytes
 
 COMPRESSION: Final = "DIBO_QCOW2_COMPRESSION"
 TYPES: Final = ("raw", "qcow2", "vhd", "vdi")
@@ -56,15 +57,24 @@ def qcow2_compression(options: Mapping[str, str]) -> Compression:
         ) from None
 
 
-def copy_raw(source: BinaryIO, target: Target, *, without: Sequence[tuple[int, int]] = ()) -> None:
+def copy_raw(
+    source: BinaryIO,
+    target: Target,
+    *,
+    without: Sequence[tuple[int, int]] = (),
+    on_bytes: OnBytes = lambda _done, _total: None,
+) -> None:
     """Write the disk in the plain file `source` to a fresh `target` of at least its size. Holes are left out, and so
-    are the ranges `without`, offset and size of each."""
+    are the ranges `without`, offset and size of each. `on_bytes` is told up to which byte the file was written, and
+    its size."""
     fd = source.fileno()
+    size = os.fstat(fd).st_size
     position = 0
     while (start := _data(fd, position)) is not None:
         position = os.lseek(fd, start, os.SEEK_HOLE)
         for at, end in _left(start, position, sorted(without)):
-            _copy(fd, target, at, end)
+            _copy(fd, target, at, end, on_bytes=lambda done: on_bytes(done, size))
+    on_bytes(size, size)
 
 
 def _left(start: int, end: int, without: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -77,13 +87,14 @@ def _left(start: int, end: int, without: Sequence[tuple[int, int]]) -> Iterator[
         yield start, end
 
 
-def _copy(fd: int, target: Target, start: int, end: int) -> None:
+def _copy(fd: int, target: Target, start: int, end: int, *, on_bytes: Callable[[int], None]) -> None:
     while start < end:
         data = os.pread(fd, min(_CHUNK - start % _CHUNK, end - start), start)
         if not data:  # it was cut while we read
             return
         target.write(start, [data])
         start += len(data)
+        on_bytes(start)
 
 
 def _data(fd: int, position: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from dibo.artefacts.manifest import SUFFIX, Facts, artefacts, complete, manifest
 from dibo.artefacts.outputs import Outputs, check_output_files, check_output_name
 from dibo.build.engine import Root, Setup
 from dibo.errors import UsageError
+from dibo.images.byte_count import total_size
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.load import LoadOptions, load
 from dibo.images.layers.spool import Spool
@@ -43,6 +44,7 @@ def write_ramdisk(
     with Outputs(run) as outputs, tempfile.TemporaryFile(dir=run.directory) as file:
         ramdisk_part, kernel_part = map(outputs.artefact, paths)
         with report.task("root") as task:
+            total = total_size([layer.size for layer in root.layers])
             spool, ledger = Spool(file), Ledger(built=root.built)
             tree = load(
                 root.layers,
@@ -51,7 +53,7 @@ def write_ramdisk(
                     keep=KEPT_FILES,
                     clamp=order.epoch,
                     ledger=ledger,
-                    progress=lambda done: report.progress(done, f"{human_size(done)} read"),
+                    progress=lambda done: task.progress(done, total),
                 ),
             )
             for warning in tree.warnings:
@@ -63,9 +65,9 @@ def write_ramdisk(
             for name in ramdisk.modules.missing_firmware:
                 report.line(f"firmware that is not in the root: {name}")
             kernel_size = _write(kernel_part, contents.stream(ramdisk.kernel))
-            size = _write(ramdisk_part, pack(ramdisk, order, contents))
+            size = _write(ramdisk_part, pack(ramdisk, order, contents), task.progress)
             task.note(f"Linux {ramdisk.version}, {len(ramdisk.modules.modules)} modules, {human_size(size)}")
-        sums = tuple(map(outputs.checksum, paths))
+        sums = outputs.checksums(paths, report)
         facts = Facts(layers=tuple(ledger.digests), packages=installed(tree.root))
         made = artefacts(("initramfs", "kernel"), paths, (size, kernel_size), sums)
         outputs.record(output.with_name(output.name + SUFFIX), manifest_text(complete(manifest, facts, made)))
@@ -73,8 +75,9 @@ def write_ramdisk(
     return paths
 
 
-def _write(path: Path, pieces: Iterable[Buffer]) -> int:
+def _write(path: Path, pieces: Iterable[Buffer], on_bytes: Callable[[int], None] = lambda _: None) -> int:
     with path.open("wb") as file:
         for piece in pieces:
             file.write(piece)
+            on_bytes(file.tell())
         return file.tell()

@@ -1,128 +1,149 @@
 """The door to the terminal: the only file that prints what is not an answer.
 
 Answers (a plan, a list, a path) go to stdout through `answer`; everything else is progress or a warning and goes
-to stderr. On a terminal the step under way shows its latest line and its age on one status line; elsewhere each
-step is one line when it starts and one when it ends, so a CI log stays readable.
+to stderr: on a terminal as rows that move (dibo.system.live_rows), elsewhere as one line when a step starts and one
+when it ends (dibo.system.log_lines), so a CI log stays readable; with --json as events (dibo.api.events).
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
-import re
+import os
 import sys
+import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import IO, Final, Self
+from collections.abc import Callable, Mapping
+from typing import IO
 
-from dibo.errors import DiboError, Interrupted
-from dibo.units import MIB
+from dibo.errors import DiboError
+from dibo.system.live_rows import LiveRows
+from dibo.system.log_lines import LogLines
+from dibo.system.task import LayerOutcome, Sink, Task
+from dibo.system.terminal import is_terminal, look_of, size_of, without_controls
 
 Say = Callable[[str], None]
 """Gets a line for the person who waits."""
 
-_WRITTEN_OVER: Final = re.compile(r"[^\n]*\r(?=[^\r\n])|\r+(?=\n|$)")
-_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+class History:
+    """What a command did so far, for its summary."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.tasks: list[Task] = []
+        """Those that have ended, by their number."""
+        self.layers: dict[str, LayerOutcome] = {}
+        """By key, in the order of the plan."""
+        self.image = ""
+        """The container image that was converted."""
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def ended(self, task: Task) -> None:
+        self.tasks = sorted([*self.tasks, task], key=lambda ended: ended.number)
 
 
 class Report:
-    """Says what goes on. Methods never raise for what they are told."""
+    """Says what goes on. Methods never raise for what they are told, and may be called from any thread."""
 
-    def __init__(self, stream: IO[str] | None = None, *, verbose: bool = False) -> None:
-        self._stream = stream if stream is not None else sys.stderr
-        self._live = self._stream.isatty()
-        self._verbose = verbose
+    def __init__(
+        self,
+        stream: IO[str] | None = None,
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        sink: Sink | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """With `verbose`, all output of what runs is shown; with `quiet`, only warnings and errors."""
+        stream = stream if stream is not None else sys.stderr
+        self.columns = size_of(stream, environment)[0] if is_terminal(stream) else None
+        """Width of the terminal; None where there is none."""
+        self._sink = sink or sink_of(stream, environment, verbose=verbose, quiet=quiet)
         self._warned: set[str] = set()
-        self._status = False
-        self._done, self._next = 0, MIB
+        self._numbers = itertools.count(1)
+        self._open: list[Task] = []
+        self._here = threading.local()
+        self._main = threading.get_ident()
+        self.history = History()
 
     def say(self, text: str) -> None:
-        self._clear()
-        print(without_controls(text), file=self._stream, flush=True)
+        self._sink.message(text)
 
     def warn(self, text: str) -> None:
         """Once for each text."""
         if text not in self._warned:
             self._warned.add(text)
-            self.say(f"dibo: warning: {text}")
+            self._sink.warning(text)
 
     def error(self, error: DiboError) -> None:
-        self.say(f"dibo: error: {error.message}")
-        for line in without_controls(error.hint).splitlines():
-            self.say(f"  {line}")
+        self._sink.error(error)
 
     def line(self, text: str) -> None:
-        """A line of output of something under way: shown whole with -x, on a terminal as the status."""
-        if self._verbose:
-            self.say(f"    {without_controls(text)}")
-        elif self._live:
-            self._show(text)
+        """A line of output of something under way: shown whole with -x, on a terminal as its last line."""
+        task = self.current
+        if task is not None:
+            task.line(text)
+        else:
+            self._sink.output(None, text)
 
-    def progress(self, done: int, text: str) -> None:
-        """How far something under way is, as `text`; `done` in bytes. On a terminal the status; with -x a line whenever
-        `done` has doubled, from 1 MiB on."""
-        if done < self._done:  # something else
-            self._next = MIB
-        self._done = done
-        if self._live:
-            self._show(text)
-        if self._verbose and done >= self._next:
-            self._next = 2 * done
-            self.say(f"    {without_controls(text)}")
+    def progress(self, done: int, total: int | None = None) -> None:
+        """Bytes that are done of the task under way."""
+        if (task := self.current) is not None:
+            task.progress(done, total)
 
-    def task(self, title: str) -> Task:
-        """Something that takes a while: use as a context manager."""
-        return Task(self, title)
+    def task(self, title: str, *, minor: bool = False) -> Task:
+        """Something that takes a while: use as a context manager. A `minor` one is in no log."""
+        return Task(self._sink, next(self._numbers), title, minor=minor, on_change=self._changed)
 
-    def _show(self, text: str) -> None:
-        self._clear()
-        self._stream.write("  " + "".join(c for c in text if c.isprintable())[:100])
-        self._stream.flush()
-        self._status = True
+    def layer(self, layer: LayerOutcome) -> None:
+        """It is known where a layer came from. The first time counts."""
+        if layer.key not in self.history.layers:
+            self.history.layers[layer.key] = layer
+            self._sink.layer(layer)
 
-    def _clear(self) -> None:
-        if self._status:
-            self._stream.write("\r\x1b[2K")
-            self._status = False
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._sink.close()
+
+    @property
+    def current(self) -> Task | None:
+        """The innermost task of this thread; for threads without one, that of the thread that made the report."""
+        tasks = self._own() or self._open
+        return tasks[-1] if tasks else None
+
+    def _own(self) -> list[Task]:
+        """The tasks of this thread that have not ended, the innermost last."""
+        return [task for task in getattr(self._here, "tasks", []) if not task.outcome]
+
+    def _changed(self, task: Task) -> None:
+        """It has started, or ended."""
+        own = self._own()
+        if task.outcome:
+            self._open = [opened for opened in self._open if opened is not task]
+            self.history.ended(task)
+        else:
+            task.within = own[-1].number if own else None
+            if threading.get_ident() == self._main:
+                self._open = [*self._open, task]
+            own.append(task)
+        self._here.tasks = own
 
 
-def without_controls(text: str) -> str:
-    """The text with control characters written as escapes, but for tabs and line breaks: what hooks, registries and
-    images say must not give orders to a terminal (ECMA-48), nor show words in another order (UAX #9). Of a line that
-    was written over, such as a percentage, the last state."""
-    return _CONTROLS.sub(_escaped, _WRITTEN_OVER.sub("", text))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()
-
-
-class Task:
-    """One line when it starts, one with its time when it ends."""
-
-    def __init__(self, report: Report, title: str) -> None:
-        self._report, self._title, self._note = report, title, ""
-
-    def note(self, text: str) -> None:
-        """Something to say of it when it ends, such as a size."""
-        self._note = f", {text}"
-
-    def __enter__(self) -> Self:
-        self._begun = time.monotonic()
-        self._report.say(f"{self._title} …")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        took = time.monotonic() - self._begun
-        how = "done" if kind is None else "interrupted" if issubclass(kind, Interrupted) else "failed"
-        self._report.say(f"{self._title}: {how} ({took:.1f} s{self._note})")
+def sink_of(stream: IO[str], environment: Mapping[str, str], *, verbose: bool, quiet: bool) -> Sink:
+    """How a report is shown on a stream."""
+    look = look_of(stream, environment)
+    if look.live:
+        return LiveRows(stream, look, environment, verbose=verbose, quiet=quiet)
+    return LogLines(stream, look, verbose=verbose, quiet=quiet)
 
 
 def answer(text: str) -> None:
     """Print the answer of a command, on stdout; at once, so that what is said of it afterwards comes after it."""
-    print(without_controls(text) if sys.stdout.isatty() else text, flush=True)
+    print(without_controls(text) if is_terminal(sys.stdout) else text, flush=True)
 
 
 def log_commands(report: Report) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -148,7 +147,7 @@ def bring(url: str, target: Path, sha256: str, *, settings: BaseSettings, report
             f"{url} is not here yet, and dibo is told to stay offline", hint="run once without --offline"
         )
     with report.task(f"downloading {file_name(url)}") as task:
-        http.download(url, target, sha256=sha256, policy=settings.policy, progress=_teller(report))
+        http.download(url, target, sha256=sha256, policy=settings.policy, progress=task.progress)
         task.note(human_size(target.stat().st_size))
     return target
 
@@ -174,18 +173,6 @@ def file_name(url: str) -> str:
     """The last part of an address, fit for a file name."""
     last = PurePosixPath(unquote(urlsplit(url).path)).name
     return re.sub(r"[^A-Za-z0-9._+-]", "_", last)[-100:] or "root"
-
-
-def _teller(report: Report) -> Callable[[int, int | None], None]:
-    last = [-1]
-
-    def tell(done: int, total: int | None) -> None:
-        step = done * 100 // total if total else done >> 24
-        if step != last[0]:
-            last[0] = step
-            report.progress(done, f"{human_size(done)}" + (f" of {human_size(total)}" if total else ""))
-
-    return tell
 
 
 _OTHER_FILE: Final = "it is another file than the one you wanted, or it was damaged on its way"

@@ -21,6 +21,7 @@ from dibo.api.json_schema import DOCUMENTS, JSON_SCHEMA
 from dibo.api.planning import layer_plans, plan_document
 from dibo.cli import main
 from dibo.cli.commands import COMMANDS, PROGRAMS, parser_of
+from dibo.system.report import History
 from tests.golden.test_plans import plan_of
 from tests.support.disks.boot_disks import ext4, save
 from tests.support.flavours import write_flavour
@@ -128,7 +129,7 @@ def test_a_plan() -> None:
 
 def test_artefacts(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 5000)
-    document = checked(artefacts([tmp_path / "file"]).json)
+    document = checked(artefacts([tmp_path / "file"], History()).json)
     assert document["artefacts"][0]["size"] == 5000
 
 

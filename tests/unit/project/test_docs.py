@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from dibo import errors
-from dibo.api.json_schema import DOCUMENTS
+from dibo.api.json_schema import DOCUMENTS, EVENTS
 from dibo.artefacts.converter import Converters
 from dibo.cli.commands import PROGRAMS, parser_of
 from dibo.flavours.ignore import BUILT_IN
@@ -113,7 +113,7 @@ def _types_table() -> str:
 
 def _document_table(name: str) -> str:
     """The keys of a document that --json prints; those of its lists after a dot."""
-    return table(("key", "type", "meaning"), _keys(DOCUMENTS[name], ""))
+    return table(("key", "type", "meaning"), _keys((DOCUMENTS | EVENTS)[name], ""))
 
 
 def _keys(schema: dict[str, Any], prefix: str) -> list[tuple[str, str, str]]:
@@ -155,7 +155,7 @@ TABLES: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference/cli.md", "images", _images_table),
     (DOCS / "reference/exit-codes.md", "exit codes", _exit_codes_table),
     (DOCS / "reference/vocabulary.md", "words", _words_table),
-    *((DOCS / "reference/json.md", name, partial(_document_table, name)) for name in DOCUMENTS),
+    *((DOCS / "reference/json.md", name, partial(_document_table, name)) for name in (*DOCUMENTS, *EVENTS)),
     *((DOCS / "reference/cli.md", name, partial(_options_table, parser)) for name, parser in _with_actions()),
 ]
 

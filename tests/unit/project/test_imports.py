@@ -28,6 +28,7 @@ ORDER = listed()
 DOORS = {
     "subprocess": {"system.process"},
     "oras": {"images.registry.login"},
+    "rich": {"system.live_rows"},
     "requests": {"images.registry.client"},
     "urllib3": {
         "images.registry.answer",

@@ -1,0 +1,91 @@
+"""A report as lines of text: in a log, one when a step starts and one when it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import IO, Final
+
+from dibo.errors import DiboError
+from dibo.system.task import LayerOutcome, Task
+from dibo.system.terminal import Look, without_controls
+from dibo.units import MIB, human_size, human_time
+
+_REMARK: Final = "|"
+"""Begins a line of a hint that a hook wrote."""
+
+
+class LogLines:
+    """A Sink: what is shown stays where it is."""
+
+    def __init__(self, stream: IO[str], look: Look, *, verbose: bool, quiet: bool) -> None:
+        self._stream, self._look = stream, look
+        self._verbose, self._quiet = verbose, quiet
+        self._lock = threading.RLock()
+        self._next: dict[int, int] = {}
+
+    def started(self, task: Task) -> None:
+        if not (self._quiet or task.minor):
+            self._print(f"{without_controls(task.title)} …")
+
+    def progressed(self, task: Task) -> None:
+        """With -x, a line whenever the bytes have doubled, from 1 MiB on."""
+        if self._verbose and task.done >= self._next.get(task.number, MIB):
+            self._next[task.number] = 2 * task.done
+            self._print(f"    {bytes_text(task)}")
+
+    def output(self, task: Task | None, text: str) -> None:  # noqa: ARG002
+        if self._verbose:
+            self._print(f"    {without_controls(text)}")
+
+    def ended(self, task: Task) -> None:
+        self._next.pop(task.number, None)
+        if not (self._quiet or task.minor):
+            outcome = self._look.styled(task.outcome, task.outcome)
+            remark = f", {task.remark}" if task.remark else ""
+            self._print(without_controls(task.title), f": {outcome} ({human_time(task.seconds)}{remark})")
+
+    def layer(self, layer: LayerOutcome) -> None:
+        pass  # the summary says it
+
+    def message(self, text: str) -> None:
+        if not self._quiet:
+            self._print(without_controls(text))
+
+    def warning(self, text: str) -> None:
+        self._print(f"{self._look.styled('dibo: warning:', 'warning')} {without_controls(text)}")
+
+    def error(self, error: DiboError) -> None:
+        lines = [f"{self._look.styled('dibo: error:', 'error')} {without_controls(error.message)}"]
+        for line in without_controls(error.hint).splitlines():
+            lines.append(f"  {self._look.styled(line, 'faint') if line.startswith(_REMARK) else line}")
+        self._print("\n".join(lines))
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, *parts: str) -> None:
+        with self._lock:
+            self._write("".join((*parts, "\n")))
+
+    def _write(self, text: str) -> None:
+        """Where nobody listens any more, the work goes on all the same."""
+        try:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = getattr(self._stream, "encoding", "ascii")
+                self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._stream.flush()
+        except (OSError, ValueError):
+            if self._stream is sys.stderr:  # or Python would fail at its end, to write what is left
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            self._stream = open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+
+def bytes_text(task: Task) -> str:
+    """How far it is, such as `12 MiB of 48 MiB, 6 MiB/s`."""
+    total = f" of {human_size(task.total)}" if task.total else ""
+    rate = f", {human_size(int(task.rate))}/s" if task.rate else ""
+    return f"{human_size(task.done)}{total}{rate}"
