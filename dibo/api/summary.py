@@ -12,7 +12,7 @@ from dibo.units import counted, human_time
 _ORIGINS: Final = {CACHED: "cached", BUILT: "built", SHARED: "from another build"}
 _GAP: Final = "  "
 _LEAST: Final = 16
-"""Columns that a title has at least."""
+"""Columns of titles and results without which there are only titles."""
 
 
 def summary_fields(history: History) -> dict[str, Any]:
@@ -92,8 +92,10 @@ def _table(rows: list[tuple[str, str, str]], columns: int | None) -> list[str]:
     widths = [max(cells(row[column]) for row in rows) for column in range(3)]
     if columns is not None:
         room = columns - 1 - 2 * len(_GAP) - widths[2]
-        widths[1] = max(0, min(widths[1], room - min(_LEAST, widths[0])))
-        widths[0] = max(1, min(widths[0], room - widths[1]))
+        widths[1] = min(widths[1], max(room // 2, room - widths[0]))
+        widths[0] = min(widths[0], room - widths[1])
+        if room < _LEAST:
+            return [fitted(title, columns - 1).rstrip() for title, _, _ in rows]
     return [
         _GAP.join((fitted(title, widths[0]), fitted(result, widths[1]), f"{took:>{widths[2]}}")).rstrip()
         for title, result, took in rows
