@@ -6,7 +6,7 @@ what one waits for. Layers that are pulled in several threads for one image are 
 The cursor waits at the start of the first row. Terminals that wrap lines anew when they become narrower keep it at that
 character, others at that line: from there on everything can be erased, whatever became of the rows meanwhile. Lines do
 not wrap while rows are drawn, so a character that is wider than rich thinks makes no row more. The cursor is not
-hidden: after SIGKILL or ^Z nobody would show it again.
+hidden: after SIGKILL or ^Z it would stay hidden.
 """
 
 from __future__ import annotations

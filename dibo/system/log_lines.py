@@ -70,7 +70,7 @@ class LogLines:
             self._write("".join((*parts, "\n")))
 
     def _write(self, text: str) -> None:
-        """Where nobody listens any more, the work goes on all the same."""
+        """What cannot be written is dropped: the work goes on."""
         try:
             try:
                 self._stream.write(text)

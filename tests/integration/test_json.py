@@ -56,6 +56,8 @@ def test_from_the_plan_to_the_proof(place: BuildEnv, schema: dict[str, Any]) -> 
         schema, place.run("dibo", "build", "--json", "--tag", "localhost/small", *stack), "build"
     )
     assert image["image"] == "localhost/small"
+    assert [layer["origin"] for layer in image["layers"]] == ["built"] * len(plan["layers"])
+    assert [layer["key"] for layer in image["layers"]] == [layer["key"] for layer in plan["layers"]]
     why = document(schema, place.run("dibo", "why", "--json", *stack), "why")
     assert (why["layers"], why["missing"]) == (len(plan["layers"]), [])
 
@@ -63,6 +65,9 @@ def test_from_the_plan_to_the_proof(place: BuildEnv, schema: dict[str, Any]) -> 
     options = ("--image-size", "0.06", "-t", "raw,tar", "-o", output)
     made = document(schema, place.run("disk-image-create", "--json", *options, *stack), "artefacts")
     assert [artefact["path"] for artefact in made["artefacts"]] == [f"{output}.raw", f"{output}.tar"]
+    assert [layer["origin"] for layer in made["layers"]] == ["cached"] * len(plan["layers"])
+    assert "disk" in [step["title"] for step in made["steps"]]
+    assert all(artefact["sha256"] for artefact in made["artefacts"])
     same = document(schema, place.run("dibo", "verify", "--json", "--cached", f"{output}.raw"), "verify")
     assert same["artefacts"] == 1
     pruned = document(
@@ -82,3 +87,14 @@ def test_a_hook_that_fails(place: BuildEnv, schema: dict[str, Any]) -> None:
     error = document(schema, result, "error")["error"]
     assert (error["kind"], error["exit_code"]) == ("HookFailed", errors.HookFailed.exit_code)
     assert result.code == errors.HookFailed.exit_code
+    events = [json.loads(line) for line in result.err.splitlines()]
+    for event in events:
+        jsonschema.validate(event, schema)
+    assert events[-1] == answer_of(result), "the error is the last event, too"
+    ended = [event["outcome"] for event in events if event["document"] == "step-ended"]
+    assert ended[-1] == "failed"
+
+
+def answer_of(result: CommandResult) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(result.out)
+    return answer

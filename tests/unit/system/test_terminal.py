@@ -10,7 +10,7 @@ from dibo.system.terminal import cells, fitted, look_of, one_line, size_of
 
 
 class Terminal(io.StringIO):
-    encoding = "utf-8"  # type: ignore[assignment]
+    encoding = "utf-8"
 
     def isatty(self) -> bool:
         return True
@@ -57,7 +57,7 @@ def test_a_pipe(environment: dict[str, str], colour: bool) -> None:
 
 def test_a_terminal_that_takes_no_utf_8_and_a_stream_that_is_closed() -> None:
     class Latin(Terminal):
-        encoding = "latin-1"  # type: ignore[assignment]
+        encoding = "latin-1"
 
     assert not look_of(Latin(), {"TERM": "xterm"}).live
     closed = io.StringIO()
