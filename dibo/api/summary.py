@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from dibo.system.report import History
@@ -11,6 +12,7 @@ from dibo.units import counted, human_time
 
 _ORIGINS: Final = {CACHED: "cached", BUILT: "built", SHARED: "from another build"}
 _GAP: Final = "  "
+_LONG_DIGEST: Final = re.compile("(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _LEAST: Final = 16
 """Columns of titles and results without which there are only titles."""
 
@@ -48,6 +50,8 @@ def summary_text(history: History, *, columns: int | None) -> str:
     if not history.layers and not history.tasks:
         return ""
     rows = [*_layer_rows(history), *_step_rows(history)]
+    if history.image:
+        rows.insert(0, ("image", _LONG_DIGEST.sub(r"\1", one_line(history.image)), ""))
     rows.append(("total", _counts(history), human_time(history.seconds)))
     return "\n".join(_table(rows, columns))
 

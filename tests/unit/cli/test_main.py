@@ -310,7 +310,7 @@ def test_flavours_are_completed(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text().split("\013") == ["web-server "]
 
 
-HEAVY = ("oras", "requests", "jsonschema", "argcomplete", "urllib3")
+HEAVY = ("oras", "requests", "jsonschema", "argcomplete", "urllib3", "rich")
 
 
 @pytest.mark.parametrize(
