@@ -205,7 +205,7 @@ def _path(path: StrPath | None) -> Path | None:
 
 
 def _report(progress: Progress | None) -> Report:
-    return Report(_Lines(progress or (lambda _: None)))
+    return Report(_Lines(progress or (lambda _: None)), environment={})
 
 
 class _Lines(StringIO):

@@ -44,6 +44,6 @@ def new_report(*, as_json: bool, verbose: bool = False, quiet: bool = False) -> 
     """Where progress, warnings and errors go."""
     if not as_json:
         return Report(verbose=verbose, quiet=quiet)
-    from dibo.api.events import JsonEvents
+    from dibo.api.documents import JsonEvents
 
     return Report(sink=JsonEvents(sys.stderr, verbose=verbose, quiet=quiet))

@@ -2,7 +2,7 @@
 
 Answers (a plan, a list, a path) go to stdout through `answer`; everything else is progress or a warning and goes
 to stderr: on a terminal as rows that move (dibo.system.live_rows), elsewhere as one line when a step starts and one
-when it ends (dibo.system.log_lines), so a CI log stays readable; with --json as events (dibo.api.events).
+when it ends (dibo.system.log_lines), so a CI log stays readable; with --json as events (dibo.api.documents).
 """
 
 from __future__ import annotations

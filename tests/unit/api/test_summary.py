@@ -10,9 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from dibo.api.build import image_answer
-from dibo.api.documents import artefacts
-from dibo.api.events import JsonEvents
+from dibo.api.documents import JsonEvents, artefacts
+from dibo.api.image import image_answer
 from dibo.api.json_schema import DOCUMENTS, EVENTS, JSON_SCHEMA
 from dibo.api.summary import summary_fields, summary_text
 from dibo.errors import HookFailed
