@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from dibo.api.summary import summary_fields
 from dibo.artefacts.outputs import checksum_path
 from dibo.errors import DiboError, Interrupted
 from dibo.system.log_lines import LogLines
 from dibo.system.report import History
+from dibo.system.summary import summary_fields
 from dibo.system.task import LayerOutcome, Task
 from dibo.system.terminal import Look, cells, fitted
 from dibo.units import human_size

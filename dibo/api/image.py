@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
-from dibo.api.summary import summary_fields
 from dibo.api.values import BuildResult
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
@@ -14,6 +13,7 @@ from dibo.cache.push_index import PushedImage, push_index
 from dibo.images.reference import ImageName
 from dibo.settings.settings import Settings
 from dibo.system.report import History, Report
+from dibo.system.summary import summary_fields
 from dibo.trust.policy import trust_of
 
 

@@ -30,7 +30,7 @@ def show_build(
     arguments: argparse.Namespace, report: Report, make_answer: Callable[[History], CommandAnswer]
 ) -> None:
     """Print what was built, after a summary of how."""
-    from dibo.api.summary import summary_text
+    from dibo.system.summary import summary_text
 
     answer = make_answer(report.history)
     if not arguments.json:

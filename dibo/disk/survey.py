@@ -27,7 +27,7 @@ from dibo.system.report import Report
 from dibo.tree.node import Node
 from dibo.tree.query import find
 from dibo.tree.sinks import Nowhere
-from dibo.units import MIB, human_size
+from dibo.units import MIB
 
 _MOST_READINGS: Final = 6
 _BOOT_EFI: Final = PurePosixPath("/boot/efi")
@@ -87,7 +87,7 @@ def _read(request: DiskRequest, source: DiskSource, report: Report, keep: Callab
         limits=replace(request.limits, kept_bytes=max(LIMIT, request.limits.kept_bytes)),
         keep=keep,
         clamp=source.epoch if source.clamp else None,
-        progress=lambda done: report.progress(done, f"{human_size(done)} read"),
+        progress=report.progress,
     )
     return load(source.root.layers, Nowhere(), options).root
 

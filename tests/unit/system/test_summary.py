@@ -13,9 +13,9 @@ import pytest
 from dibo.api.documents import JsonEvents, artefacts
 from dibo.api.image import image_answer
 from dibo.api.json_schema import DOCUMENTS, EVENTS, JSON_SCHEMA
-from dibo.api.summary import summary_fields, summary_text
 from dibo.errors import HookFailed
 from dibo.system.report import History, Report
+from dibo.system.summary import summary_fields, summary_text
 from dibo.system.task import BUILT, CACHED, PULLED, LayerOutcome, Task
 from dibo.system.terminal import cells
 
