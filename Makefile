@@ -12,13 +12,17 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-test lint format check test-one test test-long docs demo bench fuzz shake clean
+.PHONY: help setup setup-check setup-test lint format check cover test-one test test-long docs demo bench fuzz shake clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: ## install what is missing: packages, subordinate ids, dibo itself into .venv
+setup: ## install what is missing to build and to boot: packages, subordinate ids, dibo itself into .venv
 	@tools/setup
+	@$(MAKE) --no-print-directory --silent $(READY)
+
+setup-check:
+	@tools/setup check
 	@$(MAKE) --no-print-directory --silent $(READY)
 
 # As root also an ordinary user, as whom tests build.
@@ -31,18 +35,18 @@ $(READY): pyproject.toml
 	umask 022 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-lint: setup ## formatting, lint and types, of Python and of shell scripts; words that are misspelt or not used
+lint: setup-check ## formatting, lint and types, of Python and of shell scripts; words that are misspelt or not used
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	tools/shell-scripts | xargs shellcheck
 	$(BIN)/codespell
 
-format: setup ## format Python files, and sort imports
+format: setup-check ## format Python files, and sort imports
 	$(BIN)/ruff check --select I --fix
 	$(BIN)/ruff format
 
-test-one: setup ## run the tests that T names: make test-one T=tests/unit/layout, or T='tests/unit -k gpt'
+test-one: setup-check ## run the tests that T names: make test-one T=tests/unit/layout, or T='tests/unit -k gpt'
 	$(PYTEST) -n 0 $(T)
 
 check: lint ## lint, and the tests that take seconds
@@ -54,6 +58,12 @@ test: setup-test lint ## every test but long ones: those, then with real parts, 
 
 test-long: setup-test ## the tests that repeat in another way what others show (CI: one a day); T names some
 	$(PYTEST) -m long --dist loadgroup --no-loadscope-reorder $(or $(T),tests/boot tests/integration)
+
+cover: setup-check ## lines and branches that unit tests reach, child processes included; T names other tests
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q -n auto --maxprocesses 4 $(or $(T),tests/unit)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --skip-empty
 
 docs: setup ## build the documentation as a site, site/index.html, and check its links
 	$(BIN)/python tools/docs-site
@@ -72,5 +82,5 @@ shake: setup-test ## kill, fill disks, break registries and inputs at random for
 	$(BIN)/python -m tests.shake
 
 clean: ## remove what make made here; layers and dibo's cache stay
-	rm -rf .venv .make site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo.qcow2 demo.qcow2.sha256 demo.manifest.json
+	rm -rf .venv .make site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist .coverage .coverage.* demo.qcow2 demo.qcow2.sha256 demo.manifest.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
