@@ -154,7 +154,9 @@ _BUILT: Final[dict[str, Schema]] = {
             "title": _TITLE,
             "origin": _ORIGIN,
             "registry": _maybe("repository that it was pulled from"),
-            "took": _maybe_seconds("seconds that building or pulling it took; null for others"),
+            "took": _maybe_seconds(
+                "seconds that building it took, or pulling it with all below; null for others"
+            ),
         },
     ),
     "steps": _list(

@@ -277,7 +277,7 @@ def _run_step(
             mask=job.secrets.mask,
             log=build_run.workspace.logs / f"{planned.key}.log",
             on_output=task.line,
-            on_hook=task.running,
+            on_hook=lambda hook: task.running(f"{planned.step.flavour or 'dibo'}: {hook}"),
         )
         try:
             engine.run_step(step)

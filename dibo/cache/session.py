@@ -150,7 +150,8 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, engine: Engine, r
                 for pulled in job.plan.keys[: job.plan.resume + 1]:
                     if pulled not in held:
                         name = str(remote.name)
-                        report_layer(job.plan, pulled, report, origin=PULLED, registry=name, task=task)
+                        took = task if pulled == key else None  # all of them together
+                        report_layer(job.plan, pulled, report, origin=PULLED, registry=name, task=took)
                 taken = Taken(repository=str(remote.name), signed_by=cached.signed_by)
                 job.origins.save_taken(engine, key, taken)
                 held[key] = created(cached)

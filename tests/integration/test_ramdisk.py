@@ -178,7 +178,7 @@ def test_the_command(place: BuildEnv, out: Path) -> None:
     # Another fragment: no layer is built, and the ramdisk is another. The same again: the same bytes.
     (place.flavours / "tool/init").write_text("tool again\n")
     said = place.run("ramdisk-image-create", *options, "tool")
-    assert said.code == 0 and "install.d" not in said.err, said.err
+    assert said.code == 0 and not said.hooks_run, said.err
     assert b"tool again\n" in unpacked(target)["init"].data
     first = target.read_bytes()
     assert place.run("ramdisk-image-create", *options, "tool").code == 0
@@ -204,10 +204,10 @@ def test_from_a_cache_alone(place: BuildEnv, out: Path, tmp_path: Path) -> None:
             "kept",
         ]
         said = place.run("ramdisk-image-create", "-o", out / "a.ramdisk", *options)
-        assert said.code == 0 and "install.d" in said.err, said.err
+        assert said.code == 0 and said.hooks_run, said.err
         assert place.run("buildah", "rmi", "--all", "--force").code == 0
         said = place.run("ramdisk-image-create", "-o", out / "b.ramdisk", *options)
-        assert said.code == 0 and "install.d" not in said.err, said.err
+        assert said.code == 0 and not said.hooks_run, said.err
     assert place.run("buildah", "images", "--quiet").out == ""
     assert unpacked(out / "b.ramdisk")["kept"].data == b"kept\n"
     assert (out / "a.ramdisk").read_bytes() == (out / "b.ramdisk").read_bytes()

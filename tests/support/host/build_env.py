@@ -40,6 +40,11 @@ class CommandResult:
         """The line that says what went wrong."""
         return next((line for line in self.err.splitlines() if line.startswith("dibo: error: ")), "")
 
+    @property
+    def hooks_run(self) -> list[str]:
+        """The lines of steps with hooks in install.d that ran."""
+        return [line for line in self.err.splitlines() if line.startswith("[") and " install.d" in line]
+
 
 class BuildEnv:
     """Directories of one user, and ways to run dibo and buildah there."""
