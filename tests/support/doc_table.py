@@ -119,6 +119,3 @@ NO_COMMANDS = frozenset(
     }
 )
 """First words of lines that are no commands, although a program may be called so."""
-
-COMING = frozenset({"dibo doctor --fix"})
-"""Commands of pages that were written before their option. Remove one once it works; add none."""

@@ -22,7 +22,7 @@ from dibo.flavours.loader import Catalogue
 from dibo.settings.settings import VARIABLES
 from tests.support.disks.boot_disks import ext4, save
 from tests.support.doc_commands import PROGRAMS, DocCommand, commands, doc_pages, name_of
-from tests.support.doc_table import COMING, NO_COMMANDS, OTHER_PROGRAMS, STAND_INS, TRIALS, Trial
+from tests.support.doc_table import NO_COMMANDS, OTHER_PROGRAMS, STAND_INS, TRIALS, Trial
 from tests.support.flavours import write_flavour
 from tests.support.markdown import PROJECT
 from tests.support.servers.fake_registry import FakeRegistry
@@ -32,7 +32,6 @@ from tests.unit.images.sources.test_registry import put
 
 ALL = [command for page in doc_pages() for command in commands(page)]
 OF_DIBO = [command for command in ALL if command.program in PROGRAMS]
-OF_DIBO = [command for command in OF_DIBO if not any(command.text.startswith(line) for line in COMING)]
 BUILT_IN = {entry.name for entry in Catalogue([PROJECT / "flavours"])}
 _INCOMPLETE = ("the following arguments are required", "expected one argument")
 
