@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,8 @@ def _ids(command: DocCommand) -> str:
 @cache
 def _parsed(command: DocCommand) -> argparse.Namespace | None:
     """None for one in the text that only names a command and options of it. Raises UsageError."""
+    if command.words[1:] == ("--version",):
+        return None
     try:
         return parser_of(command.program).parse_args(list(command.words[1:]))
     except UsageError as error:
@@ -56,7 +59,11 @@ def test_options_and_values_are_those_of_the_command(command: DocCommand) -> Non
     try:
         arguments = _parsed(command)
         if arguments is not None and not any(re.fullmatch(r"[A-Z]+", word) for word in command.words):
-            settings_of(arguments, dict(command.variables))
+            for architecture in (getattr(arguments, "architecture", None) or "").split(
+                ","
+            ):  # of dibo build, several
+                one = argparse.Namespace(**{**vars(arguments), "architecture": architecture or None})
+                settings_of(one, dict(command.variables))
     except UsageError as error:
         pytest.fail(f"{command.page}:{command.line}: {command.text}: {error}", pytrace=False)
 
@@ -182,6 +189,8 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (work / "deploy.ramdisk").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(600))
     (work / "deploy.kernel").write_bytes(bytes(600))
     write_layout(work / "web-layout", "1")
+    with tarfile.open(work / "web.containerdisk.tar", "w") as tar:
+        tar.add(work / "web-layout", ".")
     layout = re.search(r"^    table: gpt\n(?:^    .*\n)+", LAYOUTS.read_text(), re.MULTILINE)
     assert layout is not None
     (work / "server.yaml").write_text(dedent(layout[0]))
