@@ -6,6 +6,7 @@ read is in dibo.flavours.files, what is no part of a flavour in dibo.flavours.ig
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -82,9 +83,15 @@ class Catalogue:
                     hint=f"rename it: {NAME_FORM}",
                 )
         searched = ", ".join(str(path) for path in self.search_path)
+        similar = [
+            path
+            for path in self.misnamed()
+            if difflib.get_close_matches(name, [path.name.lower()], cutoff=0.8)
+        ]
+        renamed = "".join(f"{path} has a name that is not allowed: {NAME_FORM}\n" for path in similar)
         return UnknownFlavour(
             f"there is no flavour {name!r}{nearest(name, self._entries)}",
-            hint=f"looked in {searched}\n`dibo flavours` lists what there is; --flavours-path adds a directory",
+            hint=f"{renamed}looked in {searched}\n`dibo flavours` lists what there is; --flavours-path adds a directory",
         )
 
     def misnamed(self) -> tuple[Path, ...]:

@@ -384,3 +384,12 @@ def test_a_key_that_stands_there_twice(tmp_path: Path, text: str) -> None:
     path = write_flavour(tmp_path, "web", ["install.d/10-x"], yaml=text)
     with pytest.raises(FlavourError, match="stands there twice"):
         load_flavour(path)
+
+
+def test_a_flavour_whose_directory_has_a_bad_name_is_named(tmp_path: Path) -> None:
+    write_flavour(tmp_path, "My_Web", ["install.d/10-x"])
+    write_flavour(tmp_path, "Other_Thing", ["install.d/10-x"])
+    with pytest.raises(UnknownFlavour, match="there is no flavour 'my-web'") as caught:
+        Catalogue((tmp_path,)).get("my-web")
+    assert f"{tmp_path}/My_Web has a name that is not allowed" in caught.value.hint
+    assert "Other_Thing" not in caught.value.hint
