@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,13 +48,26 @@ def check_output_name(output: Path) -> None:
         raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
 
 
-def check_output_files(paths: Sequence[Path]) -> None:
-    """Refuse names that are taken by a directory, or by two files. Raises UsageError, OutputError."""
-    if len(set(paths)) != len(paths):
+def check_output_files(paths: Sequence[Path], *, directories: Sequence[Path] = ()) -> None:
+    """Refuse names that are taken by a directory, or by two files; and those of `directories` that are taken by
+    anything but an empty one. Raises UsageError, OutputError."""
+    if len({*paths, *directories}) != len(paths) + len(directories):
         raise UsageError("two types would be written to the same file", hint="give -o a name without a type")
     for path in paths:
         if path.is_dir():
             raise OutputError(f"{path} is a directory", hint="choose another name with -o")
+    for path in directories:
+        if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise OutputError(f"{path} exists", hint="remove it, or choose another name with -o")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory."""
+    if path.is_dir():
+        return sum(
+            file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink()
+        )
+    return path.stat().st_size
 
 
 def checksum_path(path: Path) -> Path:
@@ -104,6 +118,14 @@ class Outputs:
         self._artefacts[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
         return part
 
+    def directory(self, path: Path) -> Path:
+        """As `artefact`, for one that is a directory, which must not be there or be empty. Raises OutputError."""
+        part = self.artefact(path)
+        part.unlink()
+        part.mkdir()
+        self._stack.callback(shutil.rmtree, part, ignore_errors=True)
+        return part
+
     def record(self, path: Path, text: str) -> None:
         """Write what becomes `path`: a checksum, a manifest. Raises OutputError."""
         self._records[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
@@ -114,13 +136,20 @@ class Outputs:
         sums = []
         for path in paths:
             with report.task(f"sha256 of {path.name}", minor=True) as task:
-                size = self._artefacts[path.absolute()].stat().st_size
+                size = size_of(self._artefacts[path.absolute()])
                 sums.append(self.checksum(path, lambda done: task.progress(done, size)))  # noqa: B023 (called at once)
         return tuple(sums)
 
     def checksum(self, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
-        """Record the sha256 of the artefact that becomes `path`, as sha256sum(1) writes and checks it; the sha256."""
-        digest = sha256_of(self._artefacts[path.absolute()], on_bytes)
+        """Record the sha256 of the artefact that becomes `path`, as sha256sum(1) writes and checks it; the sha256. Of a
+        directory, that of each file is recorded, and the sha256 of this record is what is returned."""
+        part = self._artefacts[path.absolute()]
+        if part.is_dir():
+            names = sorted(file.relative_to(part) for file in part.rglob("*") if file.is_file())
+            text = "".join(f"{sha256_of(part / name)}  {path.name}/{name}\n" for name in names)
+            self.record(checksum_path(path), text)
+            return hashlib.sha256(text.encode()).hexdigest()
+        digest = sha256_of(part, on_bytes)
         self.record(checksum_path(path), f"{digest}  {path.name}\n")
         return digest
 

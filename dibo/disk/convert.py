@@ -11,12 +11,12 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from dibo.artefacts.built_in.job import ConversionJob, RootTree
-from dibo.artefacts.built_in.table import BUILT_IN
 from dibo.artefacts.converter import Converter, Takes
 from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
-from dibo.artefacts.outputs import Outputs
+from dibo.artefacts.outputs import Outputs, size_of
 from dibo.build.engine import Setup
+from dibo.disk.built_in.job import ConversionJob, RootTree
+from dibo.disk.built_in.table import BUILT_IN
 from dibo.disk.make import make_disks
 from dibo.disk.plan import DiskPlan, DiskTargets
 from dibo.errors import CommandFailed, ConverterError, OutputError
@@ -39,7 +39,7 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
         converter for converter in request.converters if converter.command or converter.type in BUILT_IN
     ]
     with Outputs(setup.run) as outputs, ExitStack() as stack:
-        parts = {kind.type: outputs.artefact(request.path(kind.type)) for kind in request.converters}
+        parts = {kind.type: _part(outputs, kind, request.path(kind.type)) for kind in request.converters}
         disks = {kind: part for kind, part in parts.items() if kind in DISK_TYPES}
         for kind, takes in (("raw", Takes.DISK), ("qcow2", Takes.QCOW2)):
             if kind not in disks and any(converter.takes is takes for converter in commands):
@@ -56,13 +56,17 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
     return request.paths
 
 
+def _part(outputs: Outputs, converter: Converter, path: Path) -> Path:
+    return outputs.directory(path) if converter.makes_directory else outputs.artefact(path)
+
+
 def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs, report: Report) -> None:
     """Write checksums and the manifest, if they are requested."""
     request = plan.request
     sums = outputs.checksums(request.paths, report) if request.checksums else ()
     if plan.source.manifest is not None:
         facts = Facts(layers=tree.digests, packages=installed(tree.root))
-        sizes = [part.stat().st_size for part in parts.values()]
+        sizes = [size_of(part) for part in parts.values()]
         made = artefacts(tuple(parts), request.paths, sizes, sums)
         outputs.record(request.manifest, manifest_text(complete(plan.source.manifest, facts, made)))
 
@@ -82,7 +86,7 @@ def _run_converter(
                 _run_on_tar(converter, target, plan, root, targets.spool, report)
         except CommandFailed as error:
             raise _failure(converter, target, error) from error
-        task.note(human_size(target.stat().st_size))
+        task.note(human_size(size_of(target)))
 
 
 def _run_on_tar(

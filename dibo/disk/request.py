@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dibo.artefacts.built_in.table import BUILT_IN
 from dibo.artefacts.converter import Converter
 from dibo.artefacts.outputs import check_output_files, check_output_name
 from dibo.boot.prepare_root import BootLoader
+from dibo.disk.built_in.table import BUILT_IN
 from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
 from dibo.disk.loop.check import check as check_loop
 from dibo.disk.loop.mkfs import TYPES as LOOP_TYPES
@@ -143,7 +143,10 @@ def check_filesystem(layout: Layout | None, filesystem: str, *, set_by: str | No
 def check_outputs(output: Path, converters: tuple[Converter, ...]) -> None:
     """Refuse names that cannot be written. Raises UsageError, OutputError."""
     check_output_name(output)
-    check_output_files([ending(output, converter) for converter in converters])
+    check_output_files(
+        [ending(output, converter) for converter in converters if not converter.makes_directory],
+        directories=[ending(output, converter) for converter in converters if converter.makes_directory],
+    )
 
 
 def check_request(request: DiskRequest) -> None:

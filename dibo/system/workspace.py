@@ -276,7 +276,7 @@ def _undo(kind: str, value: str, sweepers: Mapping[str, Sweeper]) -> bool:
     if kind in ("file", "tree"):
         path = Path(value)
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True) if kind == "file" else _remove(path)
+            _remove(path) if kind == "tree" or path.is_dir() else path.unlink(missing_ok=True)
         return not os.path.lexists(path)
     if kind in sweepers:
         try:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from dibo.artefacts.built_in.boxes import make_container_disk
-from dibo.artefacts.built_in.job import ConversionJob
 from dibo.artefacts.oci_artefact import format_of
 from dibo.cli.main import dibo
+from dibo.disk.built_in.boxes import make_container_disk
+from dibo.disk.built_in.job import ConversionJob
 from dibo.errors import VerificationFailed
 from dibo.formats.vm_disks.identity import NO_IDENTITY
 from pull.registry import choose

@@ -16,6 +16,7 @@ from dibo.artefacts.outputs import (
     check_output_files,
     check_output_name,
     checksum_path,
+    size_of,
     verified_sha256,
 )
 from dibo.errors import Interrupted, OutputError, UsageError, VerificationFailed
@@ -149,3 +150,58 @@ def test_names_that_cannot_be_written(tmp_path: Path) -> None:
         check_output_files([tmp_path])
     with pytest.raises(UsageError, match="two types"):
         check_output_files([tmp_path / "web", tmp_path / "web"])
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    path = tmp_path / "web.microvm"
+    path.mkdir()  # an empty one makes way
+    with Workspace(tmp_path / "cache").run() as run, Outputs(run) as outputs:
+        part = outputs.directory(path)
+        (part / "vmlinux").write_text("kernel")
+        (part / "more").mkdir()
+        (part / "more" / "initrd").write_text("ramdisk")
+        assert outputs.checksum(path) == hashlib.sha256(checksums_of("web.microvm").encode()).hexdigest()
+        outputs.publish()
+    assert (path / "more" / "initrd").read_text() == "ramdisk"
+    assert checksum_path(path).read_text() == checksums_of("web.microvm")
+    assert size_of(path) == len("kernel" + "ramdisk")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"cache", "web.microvm", "web.microvm.sha256"}
+
+
+def checksums_of(name: str) -> str:
+    files = {"more/initrd": b"ramdisk", "vmlinux": b"kernel"}
+    return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}/{path}\n" for path, data in files.items())
+
+
+def test_a_directory_that_is_not_published_goes(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "cache").run() as run, Outputs(run) as outputs:
+        (outputs.directory(tmp_path / "web.microvm") / "vmlinux").write_text("kernel")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"cache"}
+
+
+def test_a_directory_of_a_killed_run_goes_with_the_next(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "cache")
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        with workspace.run() as run, Outputs(run) as outputs:
+            (outputs.directory(tmp_path / "web.microvm") / "vmlinux").write_text("kernel")
+            os.write(write, b"x")
+            signal.pause()
+    os.read(read, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    with workspace.run():
+        assert {entry.name for entry in tmp_path.iterdir()} == {"cache"}
+
+
+def test_a_directory_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "web.microvm"
+    check_output_files([], directories=[path])
+    path.mkdir()
+    check_output_files([], directories=[path])
+    (path / "mine").touch()
+    with pytest.raises(OutputError, match="exists"):
+        check_output_files([], directories=[path])
+    with pytest.raises(UsageError, match="same file"):
+        check_output_files([path], directories=[path])

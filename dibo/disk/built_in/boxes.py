@@ -13,8 +13,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from dibo.artefacts.built_in.job import ConversionJob
-from dibo.artefacts.built_in.members import END, Hashing, copy, member, member_header, padding
+from dibo.disk.built_in.job import ConversionJob
+from dibo.disk.built_in.members import END, Hashing, copy, member, member_header, padding
 from dibo.images.manifest import OCI_MANIFEST
 from dibo.images.platforms import normalize
 from dibo.units import GIB

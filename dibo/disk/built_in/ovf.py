@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
-from dibo.artefacts.built_in.job import number_option
+from dibo.disk.built_in.job import number_option
 
 CPUS: Final = "DIBO_OVA_CPUS"
 MEMORY: Final = "DIBO_OVA_MEMORY"

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from dibo.artefacts.built_in.appliances import make_ova, make_vagrant_virtualbox
-from dibo.artefacts.built_in.boxes import make_container_disk, make_vagrant_libvirt
-from dibo.artefacts.built_in.job import ConversionJob
+from dibo.disk.built_in.appliances import make_ova, make_vagrant_virtualbox
+from dibo.disk.built_in.boxes import make_container_disk, make_vagrant_libvirt
+from dibo.disk.built_in.job import ConversionJob
+from dibo.disk.built_in.microvm import make_microvm
 from dibo.formats.streams.compressed import COMPRESSIONS, write_gzip
 from dibo.formats.streams.gnu_sparse import sparse_tar
 from dibo.formats.vm_disks.vmdk import write_vmdk
@@ -44,4 +45,5 @@ BUILT_IN: Final[dict[str, Make]] = {
     "vagrant-virtualbox": make_vagrant_virtualbox,
     "vagrant-libvirt": make_vagrant_libvirt,
     "containerdisk": make_container_disk,
+    "microvm": make_microvm,
 }

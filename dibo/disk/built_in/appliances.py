@@ -16,9 +16,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
-from dibo.artefacts.built_in.job import ConversionJob
-from dibo.artefacts.built_in.members import END, Hashing, member, member_header, padding
-from dibo.artefacts.built_in.ovf import Appliance, appliance, descriptor
+from dibo.disk.built_in.job import ConversionJob
+from dibo.disk.built_in.members import END, Hashing, member, member_header, padding
+from dibo.disk.built_in.ovf import Appliance, appliance, descriptor
 from dibo.formats import magic
 from dibo.formats.vm_disks.vmdk import write_vmdk
 from dibo.units import SECTOR
