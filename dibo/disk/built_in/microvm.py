@@ -1,7 +1,7 @@
 """A directory that monitors of microVMs start: kernel, initramfs, root file system, and how to start them.
 
     vmlinux                what monitors load: an ELF file on x86, an Image elsewhere; unpacked from the root's kernel
-    initrd                 the root's own, if it has one
+    initrd                 the root's own, else one that dibo makes of its modules and programs
     root.ext4              the root, on no partition
     qemu.sh                QEMU: -M microvm on x86, -M virt elsewhere
     firecracker.json       firecracker --no-api --config-file firecracker.json
@@ -14,20 +14,24 @@ microvm and Firecracker; where it is a module, the initramfs must load it.
 from __future__ import annotations
 
 import json
-import shlex
+import re
 from typing import Any, Final
 
 from dibo.boot.find import find_boot_parts
+from dibo.boot.initramfs import BytesMissing, make_initramfs
 from dibo.boot.parts import BootKernel, Part
 from dibo.disk.built_in.job import ConversionJob, RootTree, number_option
 from dibo.disk.built_in.root_ext4 import write_root
 from dibo.errors import ConverterError, RootNotBootable
 from dibo.formats.kernels.errors import KernelImageError
 from dibo.formats.kernels.image import LIMIT, uncompressed
+from dibo.system import resources
 
 CPUS: Final = "DIBO_MICROVM_CPUS"
 MEMORY: Final = "DIBO_MICROVM_MEMORY"
 KERNEL, INITRD, ROOT = "vmlinux", "initrd", "root.ext4"
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:,=/@%+-]+")
+"""Arguments of the root's own kernel that a shell script may hold in quotes; others are left out."""
 _CONSOLES: Final = {"arm64": "ttyAMA0"}
 _QEMU: Final = {
     "amd64": ("qemu-system-x86_64", "microvm,rtc=on"),
@@ -49,12 +53,15 @@ def make_microvm(job: ConversionJob) -> None:
         (job.target / KERNEL).write_bytes(uncompressed(image))
     except KernelImageError as error:
         raise ConverterError(f"microvm: the kernel {kernel.image.path} {error}") from error
-    if kernel.initramfs:
-        with (job.target / INITRD).open("wb") as file:
-            for part in kernel.initramfs:
-                file.writelines(_pieces(job.root, part))
+    initramfs = (
+        b"".join(data for part in kernel.initramfs for data in _pieces(job.root, part))
+        if kernel.initramfs
+        else _made_initramfs(job, kernel)
+    )
+    if initramfs:
+        (job.target / INITRD).write_bytes(initramfs)
     write_root(job, job.target / ROOT)
-    _write_configurations(job, has_initrd=bool(kernel.initramfs), arguments=kernel.arguments)
+    _write_configurations(job, has_initrd=bool(initramfs), arguments=kernel.arguments)
 
 
 def _kernel(job: ConversionJob) -> BootKernel:
@@ -68,9 +75,23 @@ def _kernel(job: ConversionJob) -> BootKernel:
         )
     if kernel.image.node.size > LIMIT:
         raise ConverterError(f"microvm: the kernel {kernel.image.path} is larger than any")
-    if not kernel.initramfs:
-        job.warn(f"{kernel.image.path} has no initramfs: the machine starts if virtio and ext4 are built in")
     return kernel
+
+
+def _made_initramfs(job: ConversionJob, kernel: BootKernel) -> bytes:
+    """One made of the root's modules and programs; empty where that cannot be."""
+    assert job.root is not None
+    init = (resources.shared("converters") / "initramfs" / "find-root" / "init").read_bytes()
+    try:
+        while True:
+            try:
+                return make_initramfs(job.root.node, kernel, init=init, epoch=job.identity.time)
+            except BytesMissing as missing:
+                for node in missing.nodes:
+                    node.data = b"".join(job.root.spool.read(node.content)) if node.content else b""
+    except RootNotBootable as error:
+        job.warn(f"{error.message}: the machine starts if virtio and ext4 are built into the kernel")
+        return b""
 
 
 def _pieces(root: RootTree, part: Part) -> list[bytes]:
@@ -81,7 +102,7 @@ def _write_configurations(job: ConversionJob, *, has_initrd: bool, arguments: tu
     cpus = number_option(job.options, CPUS, default=1, largest=255)
     memory = number_option(job.options, MEMORY, default=512, largest=1 << 20)
     console = _CONSOLES.get(job.architecture, "ttyS0")
-    words = [f"console={console}", "reboot=k", "panic=1", *arguments]
+    words = [f"console={console}", "reboot=k", "panic=1", *filter(_PLAIN.fullmatch, arguments)]
     with_root = " ".join([*words, "root=/dev/vda", "rw"])
     for name, document in (
         ("firecracker.json", firecracker(words, has_initrd=has_initrd, cpus=cpus, memory=memory)),
@@ -126,13 +147,13 @@ def cloud_hypervisor(cmdline: str, *, has_initrd: bool, cpus: int, memory: int) 
 
 
 def qemu(architecture: str, cmdline: str, *, has_initrd: bool, cpus: int, memory: int) -> str:
-    """A script for sh(1). Its arguments come last on QEMU's command line."""
+    """A script for sh(1). Its arguments come last on QEMU's command line, $APPEND on the kernel's."""
     program, machine = _QEMU[architecture]
     lines = [
         f'exec {program} -M {machine} -accel "${{ACCEL:-kvm}}" -accel tcg -cpu max -smp {cpus} -m {memory}',
         "-nodefaults -no-user-config -nographic -no-reboot -serial stdio",
         f"-kernel {KERNEL}{f' -initrd {INITRD}' if has_initrd else ''}",
-        f"-append {shlex.quote(cmdline)}",
+        f'-append "{cmdline} ${{APPEND:-}}"',
         f"-drive id=root,file={ROOT},format=raw,if=none -device virtio-blk-device,drive=root",
         "-netdev user,id=net -device virtio-net-device,netdev=net",
         '"$@"',

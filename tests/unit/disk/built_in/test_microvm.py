@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import zstandard
 
 from dibo.disk.built_in.job import ConversionJob
 from dibo.disk.built_in.microvm import make_microvm
@@ -23,7 +25,8 @@ from dibo.formats.vm_disks.identity import NO_IDENTITY
 from dibo.tree.node import Node
 from dibo.units import MIB
 from tests.support.kernel_images import IMAGE, VMLINUX, bzimage
-from tests.support.node_trees import Content
+from tests.support.node_trees import Content, Program
+from tests.support.requirements import need
 from tests.support.spooled_trees import spooled
 
 FSTAB = b"LABEL=root / ext4 defaults 0 1\n/dev/disk/by-label/UEFI /boot/efi vfat\n# note\ntmpfs /tmp tmpfs\n"
@@ -170,11 +173,11 @@ def test_the_script(tmp_path: Path) -> None:
     fake = tmp_path / "bin" / "qemu-system-x86_64"
     fake.write_text('#!/bin/sh\npwd; printf "%s\\n" "$@"\n')
     fake.chmod(0o755)
-    path = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    path = {"APPEND": "quiet", "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
     done = subprocess.run([script, "-S"], env=path, capture_output=True, text=True, check=True)
     words = done.stdout.splitlines()
     assert words[:3] == [str(directory), "-M", "microvm,rtc=on"]
-    assert words[words.index("-append") + 1] == "console=ttyS0 reboot=k panic=1 root=/dev/vda rw"
+    assert words[words.index("-append") + 1] == "console=ttyS0 reboot=k panic=1 root=/dev/vda rw quiet"
     assert words[-1] == "-S"
 
 
@@ -185,6 +188,21 @@ def test_a_root_without_initramfs(tmp_path: Path) -> None:
     assert "initrd" not in (directory / "qemu.sh").read_text()
     assert "initrd_path" not in configuration(directory, "firecracker.json")["boot-source"]
     assert "has no initramfs" in warnings[0]
+    assert "built into the kernel" in warnings[0]
+
+
+def test_an_initramfs_that_is_made(tmp_path: Path) -> None:
+    need("busybox")
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    entries = {path: content for path, content in ROOT.items() if "initrd" not in path}
+    directory, warnings = made(
+        tmp_path / "vm", {**entries, "bin/busybox": Program(Path(busybox).read_bytes())}
+    )
+    assert warnings == []
+    made_initrd = zstandard.ZstdDecompressor().decompressobj().decompress((directory / "initrd").read_bytes())
+    assert made_initrd.startswith(b"070701")
+    assert b"switch_root" in made_initrd
 
 
 def test_arm64(tmp_path: Path) -> None:
