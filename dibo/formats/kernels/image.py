@@ -3,7 +3,7 @@
     bzImage (x86)   0x1f1 u8 sectors of setup, 0x202 "HdrS", u16 version; from 2.08 on 0x248 u32 offset of the payload
                     from the protected-mode code, 0x24c u32 its length; the last four bytes are the unpacked size
     EFI zboot       0 "MZ", 4 "zimg", 8 u32 offset of the payload, 12 u32 its length; 24 how it is compressed
-    Image           0x38 "ARM\\x64" (arm64) or "RSC\\x05" (riscv64): is what is wanted; also within gzip
+    Image           0x38 "ARM\\x64" (arm64) or "RSC\\x05" (riscv64): nothing to unpack; also within gzip
 
 All numbers little-endian. The kernel's Documentation/arch/x86/boot.rst, arch/arm64/booting.rst, arch/riscv/
 boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S.
