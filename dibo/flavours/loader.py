@@ -91,7 +91,8 @@ class Catalogue:
         renamed = "".join(f"{path} has a name that is not allowed: {NAME_FORM}\n" for path in similar)
         return UnknownFlavour(
             f"there is no flavour {name!r}{nearest(name, self._entries)}",
-            hint=f"{renamed}looked in {searched}\n`dibo flavours` lists what there is; --flavours-path adds a directory",
+            hint=f"{renamed}looked in {searched}\n"
+            "`dibo flavours` lists what there is; --flavours-path adds a directory",
         )
 
     def misnamed(self) -> tuple[Path, ...]:
