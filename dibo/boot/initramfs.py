@@ -143,7 +143,10 @@ def _take_programs(selection: Selection, *, with_modules: bool) -> None:
     if not selection.has("/bin/sh"):
         selection.link("/bin/sh", programs.find("sh") or "")
     if with_modules and not selection.has("/sbin/modprobe"):  # where the kernel itself looks for it
-        selection.link("/sbin/modprobe", programs.find("modprobe") or f"/bin/{_WITH_MODULES[0]}")
+        applet = "/bin/modprobe"  # of busybox; the root's own modprobe is not here then
+        selection.link(
+            "/sbin/modprobe", applet if selection.has(applet) else programs.find("modprobe") or applet
+        )
 
 
 def _is_busybox(selection: Selection, path: str, busybox: object) -> bool:

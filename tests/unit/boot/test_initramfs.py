@@ -104,6 +104,14 @@ def test_busybox_does_it_all() -> None:
     assert "usr/sbin/modprobe" in files  # where the kernel looks for it
 
 
+def test_the_kernel_finds_busyboxs_modprobe_beside_one_of_kmod() -> None:
+    """ext4 asks the kernel for crc32c, and the kernel asks /sbin/modprobe."""
+    kmod = {name: UTIL_LINUX[name] for name in ("/usr/bin/kmod", "/usr/sbin/modprobe")}
+    files = made(root_with({**BUSYBOX, **kmod}))
+    assert files["usr/sbin/modprobe"][1] == b"/bin/modprobe"
+    assert files["usr/bin/modprobe"][1].endswith(b"/busybox")
+
+
 def test_programs_come_with_their_libraries() -> None:
     files = made(root_with(UTIL_LINUX))
     for path in ("/usr/bin/dash", "/usr/bin/mount", "/usr/sbin/switch_root", "/usr/bin/kmod", LIBC, LOADER):
