@@ -162,11 +162,10 @@ class Machine:
         return self._process.pid
 
     def _argv(self, marker_fd: int, monitor_fd: int) -> list[str]:
-        smm = "on" if self._firmware is Firmware.SECURE_BOOT else "off"
         argv = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
-            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.name),
-            *("-machine", f"q35,graphics=off,smm={smm}", "-accel", ACCELERATOR, "-cpu", "max"),
+            *(*self._board(), "-accel", ACCELERATOR),
+            *("-nodefaults", "-no-user-config", "-name", self.name),
             *("-m", str(self._memory), "-smp", str(self._smp)),
             *("-display", "none", "-serial", "chardev:console"),
             *("-chardev", f"file,id=console,path={_escaped(self.console)},append=on"),
@@ -191,11 +190,20 @@ class Machine:
             argv += self._pflash()
         return [*argv, *self._extra]
 
+    def _board(self) -> list[str]:
+        """QEMU for an architecture, and what it emulates."""
+        smm = "on" if self._firmware is Firmware.SECURE_BOOT else "off"
+        return ["qemu-system-x86_64", "-machine", f"q35,graphics=off,smm={smm}", "-cpu", "max"]
+
+    def _firmware_files(self) -> tuple[Path, Path]:
+        """The firmware, and its variables as they are delivered."""
+        return find_ovmf(self._firmware)
+
     def _pflash(self) -> list[str]:
         """The firmware, and variables of its own. With Secure Boot only the firmware itself, in system management mode,
         may write them (EDK II, OvmfPkg/README, "SMM support").
         """
-        code, untouched = find_ovmf(self._firmware)
+        code, untouched = self._firmware_files()
         variables = self._directory / f"{self.name}.{self._firmware.value}.fd"
         if not variables.exists():
             shutil.copyfile(untouched, variables)
