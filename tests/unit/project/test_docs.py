@@ -278,8 +278,9 @@ def test_the_tutorial_writes_the_example() -> None:
 
 
 def test_the_version_is_one() -> None:
+    """The wheel takes it from the package, as `dibo --version` does."""
     import tomllib
 
-    import dibo
-
-    assert tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"] == dibo.__version__
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    assert settings["project"]["dynamic"] == ["version"]
+    assert settings["tool"]["hatch"]["version"]["path"] == "dibo/__init__.py"
