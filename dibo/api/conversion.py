@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +73,9 @@ class ConvertRequest:
     limits: Limits
     loader: str = "auto"
     """The value of a BootLoader."""
+    secure_boot_key: Path | None = None
+    secure_boot_certificate: Path | None = None
+    """What signs programs for UEFI that dibo makes; both or none."""
 
 
 def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> tuple[Path, ...]:
@@ -184,6 +187,7 @@ def _request(
         checksums=conversion.checksums,
         loop=settings.loop,
         loader=_loader(conversion.loader),
+        sign=_signer(conversion),
     )
 
 
@@ -193,6 +197,20 @@ def _loader(name: str) -> BootLoader:
     except ValueError:
         names = ", ".join(loader.value for loader in BootLoader)
         raise UsageError(f"{name!r} is not a boot loader", hint=f"use one of {names}") from None
+
+
+def _signer(conversion: ConvertRequest) -> Callable[[bytes], bytes] | None:
+    key, certificate = conversion.secure_boot_key, conversion.secure_boot_certificate
+    if key is None and certificate is None:
+        return None
+    if key is None or certificate is None:
+        raise UsageError(
+            "one of the two files that sign for Secure Boot is missing",
+            hint="name both: --secure-boot-key and --secure-boot-certificate",
+        )
+    from dibo.formats.authenticode import signer
+
+    return signer(key, certificate)
 
 
 def _source(settings: Settings, request: DiskRequest, image: Image) -> DiskSource:

@@ -49,6 +49,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="LOADER",
         help=f"boot loader of an image that dibo did not prepare: {', '.join(LOADERS)} ({LOADERS[0]})",
     )
+    parser.add_argument(
+        "--secure-boot-key",
+        metavar="FILE",
+        help="sign what dibo makes for UEFI with this RSA key (PEM)",
+    )
+    parser.add_argument(
+        "--secure-boot-certificate", metavar="FILE", help="the certificate of --secure-boot-key (PEM)"
+    )
     parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
     number = whole_number(least=1)
     parser.add_argument(
@@ -83,6 +91,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         bare=arguments.bare,
         prepare=arguments.prepare,
         loader=arguments.boot,
+        secure_boot_key=path_of(arguments.secure_boot_key),
+        secure_boot_certificate=path_of(arguments.secure_boot_certificate),
         checksums=arguments.checksum,
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
     )

@@ -158,10 +158,10 @@ def unified_image(stub: bytes, *, architecture: str, parts: Mapping[str, bytes])
     if present or len(names) * _SECTION.size > room:
         reason = f"it has {min(present)} already" if present else "its headers have no room for more sections"
         raise LayoutError(f"no unified kernel image can be made of systemd-stub: {reason}")
-    head = bytearray(stub)
-    pieces: list[bytes] = []
-    at = len(stub) + -len(stub) % headers.file_alignment
-    pieces.append(bytes(at - len(stub)))
+    last = max(section.offset + section.stored for section in headers.sections)
+    head = bytearray(stub[:last])
+    at = _up(last, headers.file_alignment)
+    pieces: list[bytes] = [bytes(at - len(head))]
     end = max(section.address + section.size for section in headers.sections)
     code = data = 0
     for number, name in enumerate(names, start=len(headers.sections)):
@@ -187,8 +187,10 @@ def _size_in_memory(kernel: bytes) -> int:
 
 def _update(head: bytearray, headers: Headers, *, count: int, image_end: int, sizes: tuple[int, int]) -> None:
     """The fields that more sections change. The checksum is not looked at for programs of UEFI: zero says that there is
-    none. So does an empty certificate table: signatures cover the whole file."""
+    none. So does an empty certificate table: signatures cover the whole file. Symbols for debuggers, which lie behind
+    the sections, go: the digest of a signature knows no gaps between sections."""
     struct.pack_into("<H", head, headers.coff_at + 6, count)
+    struct.pack_into("<II", head, headers.coff_at + 12, 0, 0)
     for offset, more in zip((_CODE_SIZE_AT, _DATA_SIZE_AT), sizes, strict=True):
         (old,) = struct.unpack_from("<I", head, headers.optional_at + offset)
         struct.pack_into("<I", head, headers.optional_at + offset, old + more)
