@@ -61,12 +61,14 @@ def check_output_files(paths: Sequence[Path], *, directories: Sequence[Path] = (
             raise OutputError(f"{path} exists", hint="remove it, or choose another name with -o")
 
 
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a directory."""
     if path.is_dir():
-        return sum(
-            file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink()
-        )
+        return sum(file.lstat().st_size for file in path.rglob("*") if _is_plain(file))
     return path.stat().st_size
 
 
@@ -145,7 +147,7 @@ class Outputs:
         directory, that of each file is recorded, and the sha256 of this record is what is returned."""
         part = self._artefacts[path.absolute()]
         if part.is_dir():
-            names = sorted(file.relative_to(part) for file in part.rglob("*") if file.is_file())
+            names = sorted(file.relative_to(part) for file in part.rglob("*") if _is_plain(file))
             text = "".join(f"{sha256_of(part / name)}  {path.name}/{name}\n" for name in names)
             self.record(checksum_path(path), text)
             return hashlib.sha256(text.encode()).hexdigest()

@@ -97,7 +97,7 @@ def make_initramfs(root: Node, kernel: BootKernel, *, init: bytes, epoch: int) -
             hint=error.hint or _PACKAGES,
             preparable=True,
         ) from error
-    return b"".join(compress(archive(selection.tree, _stream, clamp=epoch), _compression(kernel.version)))
+    return b"".join(compress(archive(selection.tree, _stream, clamp=epoch), compression_for(kernel.version)))
 
 
 def _selection(root: Node, kernel: BootKernel, init: bytes) -> Selection:
@@ -177,7 +177,7 @@ def _stream(node: Node) -> Iterator[Buffer]:
     yield _read(node)
 
 
-def _compression(version: str) -> RamdiskCompression:
+def compression_for(version: str) -> RamdiskCompression:
     """zstd where a kernel surely unpacks it: since 5.9 (CONFIG_RD_ZSTD); gzip for older ones."""
     match = re.match(r"(\d+)\.(\d+)", version)
     method = "zstd" if match and (int(match[1]), int(match[2])) >= (5, 10) else "gzip"

@@ -9,8 +9,10 @@ from typing import Final
 
 from dibo.disk.built_in.appliances import make_ova, make_vagrant_virtualbox
 from dibo.disk.built_in.boxes import make_container_disk, make_vagrant_libvirt
+from dibo.disk.built_in.directory import make_directory
 from dibo.disk.built_in.job import ConversionJob
 from dibo.disk.built_in.microvm import make_microvm
+from dibo.disk.built_in.netboot import make_netboot
 from dibo.formats.streams.compressed import COMPRESSIONS, write_gzip
 from dibo.formats.streams.gnu_sparse import sparse_tar
 from dibo.formats.vm_disks.vmdk import write_vmdk
@@ -46,4 +48,6 @@ BUILT_IN: Final[dict[str, Make]] = {
     "vagrant-libvirt": make_vagrant_libvirt,
     "containerdisk": make_container_disk,
     "microvm": make_microvm,
+    "netboot": make_netboot,
+    "directory": make_directory,
 }
