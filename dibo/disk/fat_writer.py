@@ -49,15 +49,15 @@ class FatWriter:
     """Contents (dibo.tree.node): `begin`, `write` and `skip` for each file, then `finish`, once."""
 
     def __init__(
-        self, target: Target, *, offset: int, size: int, label: str, serial: int, mtime: int
+        self, target: Target, geometry: Geometry, *, offset: int, label: str, serial: int, mtime: int
     ) -> None:
-        """`mtime` is the time of files that the tree does not have. Raises LayoutError for a size no FAT covers."""
+        """`mtime` is the time of files that the tree does not have."""
         self._target = target
         self._offset = offset
         self._label = label
         self._serial = serial
         self._mtime = mtime
-        self._geometry = choose_geometry(size)
+        self._geometry = geometry
         self._cursor = 0
         """Clusters that are taken."""
         self._freed = 0
@@ -72,7 +72,9 @@ class FatWriter:
         clusters = -(-size // self._geometry.cluster_size)
         content = FatContent(size, self._cursor + 2 if clusters else 0, clusters)
         self._at = (
-            self._offset + self._geometry.data_start * SECTOR + self._cursor * self._geometry.cluster_size
+            self._offset
+            + self._geometry.data_start * self._geometry.sector
+            + self._cursor * self._geometry.cluster_size
         )
         self._cursor += clusters
         self._fits = self._cursor <= self._geometry.clusters
@@ -104,7 +106,7 @@ class FatWriter:
         end = content.first - 2 + content.clusters
         if content.clusters and end <= self._geometry.clusters:
             size = self._geometry.cluster_size
-            start = self._geometry.data_start * SECTOR + (content.first - 2) * size
+            start = self._geometry.data_start * self._geometry.sector + (content.first - 2) * size
             self._target.discard(self._offset + start, content.clusters * size)
         self._freed += content.clusters
 
@@ -170,7 +172,9 @@ def _taken_out(tree: FatNode, path: str) -> list[FatNode]:
     return [taken] if taken is not None else []
 
 
-def smallest_fat(root: Node, more: Mapping[str, bytes], *, free: int, label: str) -> int:
+def smallest_fat(
+    root: Node, more: Mapping[str, bytes], *, free: int, label: str, sector: int = SECTOR
+) -> int:
     """Bytes of the smallest FAT, in whole MiB, that holds `root` and `more`, and `free` bytes besides. Raises
     OutputError, LayoutError."""
     tree = fat_tree(root, 0)
@@ -181,7 +185,7 @@ def smallest_fat(root: Node, more: Mapping[str, bytes], *, free: int, label: str
     nodes = [node for node in walk(tree) if node is not tree]
     stored = sum(node.size for node in nodes)
     size = max(MIB, (stored + free) // MIB * MIB)
-    while not _holds(choose_geometry(size), tree, nodes, free):
+    while not _holds(choose_geometry(size, sector=sector), tree, nodes, free):
         size += MIB
         if size > stored + free + 64 * MIB + (stored + free) // 2:
             raise LayoutError(f"no FAT holds {human_size(stored)} in {len(nodes)} files and directories")
@@ -189,7 +193,7 @@ def smallest_fat(root: Node, more: Mapping[str, bytes], *, free: int, label: str
 
 
 def _holds(geometry: Geometry, root: FatNode, nodes: list[FatNode], free: int) -> bool:
-    if geometry.root_sectors and root.size > geometry.root_sectors * SECTOR:
+    if geometry.root_sectors and root.size > geometry.root_sectors * geometry.sector:
         return False
     cluster_size = geometry.cluster_size
     taken = sum(max(-(-node.size // cluster_size), 1 if node.data is None else 0) for node in nodes)

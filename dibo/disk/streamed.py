@@ -12,6 +12,7 @@ from dibo.disk.esp_files import on_esp
 from dibo.disk.fat_writer import FatWriter, smallest_fat
 from dibo.disk.loop.fill import Filling
 from dibo.formats import ext4
+from dibo.formats.fat.geometry import choose_geometry
 from dibo.formats.swap import swap_header
 from dibo.formats.target import Target
 from dibo.images.layers.split_by_mount import MAIN, Divided
@@ -80,8 +81,8 @@ class FileSystems:
             case FileSystemType.VFAT:
                 return FatWriter(
                     self._target,
+                    choose_geometry(part.size, sector=self._placement.sector),
                     offset=part.offset,
-                    size=part.size,
                     label=part.wish.label,
                     serial=part.ids.fat_serial,
                     mtime=self._epoch,
@@ -131,7 +132,9 @@ class FileSystems:
         if isinstance(writer, FatWriter):
             more = self._esp(part, boot)
             stored = sum(node.size for node in walk(top)) + sum(map(len, more.values()))
-            return smallest_fat(top, more, free=headroom.of(stored), label=part.wish.label)
+            return smallest_fat(
+                top, more, free=headroom.of(stored), label=part.wish.label, sector=self._placement.sector
+            )
         assert isinstance(writer, ext4.Writer)
         needs = writer.measure(top)
         blocks = needs.data_blocks + needs.single_blocks

@@ -30,7 +30,7 @@ from dibo.layout.model import (
 )
 from dibo.layout.parse import PartitionStatement, Statement, ValuePath, check_label_length, parse_statement
 from dibo.layout.schema import MAX_PARTITIONS, VFAT_LABEL_PATTERN
-from dibo.units import exact_size
+from dibo.units import SECTOR, exact_size
 
 _MBR_FLAGS = frozenset({Flag.BOOTABLE, Flag.HIDDEN})
 
@@ -134,6 +134,7 @@ def complete(statement: Statement) -> Layout:
         (partition for partition, _ in partitions), key=lambda partition: partition.size is Sizing.REST
     )
     layout = Layout(partitions=tuple(ordered), **values)
+    _check_sector(layout, statement.value_path.at(".sector"))
     _check_sizes(layout, statement.value_path)
     return layout
 
@@ -246,11 +247,32 @@ def _check_sizes(layout: Layout, value_path: ValuePath) -> None:
             )
 
 
+def _check_sector(layout: Layout, value_path: ValuePath) -> None:
+    """Large sectors: what reads a disk before an operating system counts in 512 bytes, but for UEFI."""
+    if layout.sector == SECTOR:
+        return
+    if layout.table is TableType.MBR:
+        value_path.fail(f"sectors of {layout.sector} bytes require table gpt", hint="write table: gpt")
+    for partition in layout.partitions:
+        if partition.type is PartitionType.BIOS_BOOT:
+            value_path.fail(
+                f"BIOS does not boot from sectors of {layout.sector} bytes, and {partition.name} is for it",
+                hint="remove that partition: machines with such disks boot by UEFI",
+            )
+        if partition.filesystem is FileSystemType.XFS:
+            value_path.fail(
+                f"dibo makes no xfs for sectors of {layout.sector} bytes: {partition.name}",
+                hint="write filesystem: ext4 or btrfs",
+            )
+
+
 def document(layout: Layout) -> dict[str, object]:
     """The layout as a value of JSON that parse_layout reads back."""
     own: dict[str, object] = {"table": layout.table.value, "alignment": written(layout.alignment)}
     if layout.size is not None:
         own["size"] = written(layout.size)
+    if layout.sector != SECTOR:
+        own["sector"] = layout.sector
     own["partitions"] = [_document(partition) for partition in layout.partitions]
     return own
 

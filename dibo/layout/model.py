@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from dibo.formats import labels
-from dibo.units import MIB
+from dibo.units import MIB, SECTOR
 
 ROOT = PurePosixPath("/")
 BOOT = PurePosixPath("/boot")
@@ -141,6 +141,8 @@ class Layout:
     """Bytes: partitions start at multiples of it."""
     size: int | Sizing | None = None
     """Of the disk: bytes, Sizing.FIT, or None if the caller decides."""
+    sector: int = SECTOR
+    """Bytes that the disk reads and writes at once, its logical sectors: what table and FAT count in."""
 
     @property
     def root(self) -> Partition:

@@ -45,6 +45,7 @@ from dibo.layout.schema import (
     OPTION_PATTERN,
     PARTITION_KEYS,
     PERCENT_PATTERN,
+    SECTORS,
     SIZE_PATTERN,
     VFAT_LABEL_PATTERN,
 )
@@ -54,10 +55,6 @@ __all__ = ["LAYOUT_SCHEMA", "PartitionStatement", "Statement", "ValuePath", "par
 
 EnumType = TypeVar("EnumType", bound=Enum)
 _ALIGNMENTS = (4 * KIB, 1024 * MIB)
-_SECTORS = (
-    "disks whose sectors have 4096 bytes need another table and another FAT; many of them can be set to 512: "
-    "nvme format, sg_format"
-)
 
 
 class ValuePath:
@@ -124,8 +121,6 @@ class Statement:
 def parse_statement(data: object, *, origin: str, path: str = "layout") -> Statement:
     """The statement in a YAML value, which a user finds at `path` of the file `origin`. Raises LayoutError."""
     value_path = ValuePath(origin, path)
-    if isinstance(data, dict) and "sector" in data:
-        value_path.at(".sector").fail("dibo writes disks with sectors of 512 bytes alone", hint=_SECTORS)
     mapping = value_path.mapping(data, known=LAYOUT_KEYS)
     values: list[tuple[str, Any]] = []
     if "table" in mapping:
@@ -134,6 +129,8 @@ def parse_statement(data: object, *, origin: str, path: str = "layout") -> State
         values.append(("alignment", _parse_alignment(mapping["alignment"], value_path.at(".alignment"))))
     if "size" in mapping:
         values.append(("size", _parse_size(mapping["size"], value_path.at(".size"), words=(Sizing.FIT,))))
+    if "sector" in mapping:
+        values.append(("sector", _parse_sector(mapping["sector"], value_path.at(".sector"))))
     partitions: tuple[PartitionStatement, ...] = ()
     if "partitions" in mapping:
         partitions = _parse_partitions(mapping["partitions"], value_path.at(".partitions"))
@@ -160,6 +157,12 @@ def _parse_alignment(value: object, value_path: ValuePath) -> int:
     if not least <= alignment <= most or alignment & (alignment - 1):
         value_path.fail("expected a power of two from 4KiB to 1GiB")
     return alignment
+
+
+def _parse_sector(value: object, value_path: ValuePath) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in SECTORS:
+        value_path.fail(f"expected {' or '.join(map(str, SECTORS))}, got {value!r}")
+    return value
 
 
 def _parse_partition(value: object, value_path: ValuePath) -> PartitionStatement:

@@ -9,19 +9,20 @@ from dibo.layout.placement import Placement
 
 def encode_gpt(placement: Placement) -> gpt.Gpt:
     """Both copies of the GUID partition table, the first with its protective MBR."""
+    sector = placement.sector
     entries = [
         gpt.Entry(
             number=partition.number,
             type_guid=partition.type_guid,
             guid=partition.ids.guid,
-            first_lba=partition.first_lba,
-            last_lba=partition.last_lba,
+            first_lba=partition.offset // sector,
+            last_lba=(partition.offset + partition.size) // sector - 1,
             attributes=partition.attributes,
             name=partition.wish.name,
         )
         for partition in placement.partitions
     ]
-    return gpt.encode(entries, size=placement.size, disk_guid=placement.disk_guid)
+    return gpt.encode(entries, size=placement.size, disk_guid=placement.disk_guid, sector=sector)
 
 
 def encode_mbr(placement: Placement) -> list[tuple[int, bytes]]:

@@ -132,6 +132,8 @@ class Placement:
     disk_guid: UUID
     partitions: tuple[PlacedPartition, ...]
     table: TableType = TableType.GPT
+    sector: int = SECTOR
+    """Bytes that the table and FATs count in; the numbers of sectors here are of 512 bytes always."""
 
     @property
     def sectors(self) -> int:
@@ -190,8 +192,10 @@ def place(
     word (amd64). `fitting` has the bytes of each partition whose size is `fit`, by name; what is not in there takes
     one MiB. Raises LayoutError when the partitions do not fit, with what is missing.
     """
-    if size % SECTOR:
-        raise LayoutError(f"an image of {size} bytes is not a multiple of the sector size, {SECTOR} bytes")
+    if size % layout.sector:
+        raise LayoutError(
+            f"an image of {size} bytes is not a multiple of the sector size, {layout.sector} bytes"
+        )
     if layout.table is TableType.MBR and size > _MBR_LIMIT:
         raise LayoutError(
             f"a disk of {human_size(size)} is too large for an MBR: the limit is {human_size(_MBR_LIMIT)}",
@@ -213,6 +217,7 @@ def place(
         size=size,
         disk_guid=disk_guid(identity),
         table=layout.table,
+        sector=layout.sector,
         partitions=tuple(
             PlacedPartition(
                 wish=wish,
@@ -262,8 +267,11 @@ def _grain(layout: Layout) -> int:
 
 def _end(layout: Layout, size: int) -> int:
     """The byte where partitions end on a disk of `size` bytes."""
-    sectors = size // SECTOR
-    usable = (gpt.last_usable(sectors) + 1 if layout.table is TableType.GPT else sectors) * SECTOR
+    sector = layout.sector
+    sectors = size // sector
+    usable = (
+        gpt.last_usable(sectors, sector=sector) + 1 if layout.table is TableType.GPT else sectors
+    ) * sector
     return usable // _grain(layout) * _grain(layout)
 
 

@@ -23,7 +23,8 @@ OPTIONS_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:/=@%+-]*(,[A-Za-z0-9_][A-Za-z0-9_.
 VFAT_LABEL_PATTERN = r"^[A-Z0-9_$%'@~!(){}^#&-]([A-Z0-9 _$%'@~!(){}^#&-]*[A-Z0-9_$%'@~!(){}^#&-])?$"
 LABEL_PATTERN = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"
 
-LAYOUT_KEYS = ("table", "alignment", "size", "partitions")
+LAYOUT_KEYS = ("table", "alignment", "size", "sector", "partitions")
+SECTORS = (512, 4096)
 PARTITION_KEYS = (
     "name",
     "type",
@@ -135,6 +136,10 @@ LAYOUT_SCHEMA: dict[str, Any] = {
             "description": "Partitions start at multiples of this; default 1MiB.",
         },
         "size": {**_size(Sizing.FIT), "description": "Size of the whole disk, or fit: as small as possible."},
+        "sector": {
+            "enum": list(SECTORS),
+            "description": "Bytes of a logical sector; default 512. 4096 requires table gpt and UEFI.",
+        },
         "partitions": {
             "type": "array",
             "minItems": 1,

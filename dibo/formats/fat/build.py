@@ -37,7 +37,7 @@ from dibo.formats.fat.names import check_name, fold, long_entries, short_names
 from dibo.formats.labels import LIMITS
 from dibo.formats.sparse import put
 from dibo.formats.target import Target
-from dibo.units import SECTOR, human_size
+from dibo.units import human_size
 
 _ATTR_VOLUME_ID = 0x08
 _ATTR_DIRECTORY = 0x10
@@ -101,7 +101,7 @@ def write_tree(volume: FatVolume, root: FatNode, geometry: Geometry, *, cursor: 
 
     boot = boot_sector(
         geometry,
-        hidden=offset // SECTOR,
+        hidden=offset // geometry.sector,
         serial=volume.serial,
         label=raw_label or b"NO NAME    ",
         root=root.first or 2,
@@ -110,11 +110,11 @@ def write_tree(volume: FatVolume, root: FatNode, geometry: Geometry, *, cursor: 
     if geometry.bits == 32:
         free = geometry.clusters - used + freed
         info = fsinfo_sector(free=free, next_free=min(used + 2, geometry.clusters + 1))
-        put(target, offset + FSINFO_SECTOR * SECTOR, info)
-        put(target, offset + BACKUP_SECTOR * SECTOR, boot + info)
+        put(target, offset + FSINFO_SECTOR * geometry.sector, info)
+        put(target, offset + BACKUP_SECTOR * geometry.sector, boot + info)
     table = _encode_table(root, geometry.bits, used)
     for copy in range(FATS):
-        put(target, offset + (geometry.reserved + copy * geometry.sectors_per_fat) * SECTOR, table)
+        put(target, offset + (geometry.reserved + copy * geometry.sectors_per_fat) * geometry.sector, table)
     for node in walk(root):
         if not node.written:
             data = _encode_directory(node, root, raw_label) if node.data is None else node.data
@@ -185,7 +185,7 @@ def measure(root: FatNode, *, labelled: bool) -> None:
 
 def _allocate(root: FatNode, geometry: Geometry, cursor: int) -> int:
     """Give every node its clusters, in order, from `cursor` on; where they end. An empty file has none."""
-    if geometry.root_sectors and root.size > geometry.root_sectors * SECTOR:
+    if geometry.root_sectors and root.size > geometry.root_sectors * geometry.sector:
         raise OutputError(f"the root directory of a FAT{geometry.bits} has no room for so many names")
     used = cursor
     for node in walk(root):
@@ -198,7 +198,7 @@ def _allocate(root: FatNode, geometry: Geometry, cursor: int) -> int:
     if used > geometry.clusters:
         missing = (used - geometry.clusters) * geometry.cluster_size
         raise LayoutError(
-            f"the files for the FAT do not fit into {human_size(geometry.sectors * SECTOR)}:"
+            f"the files for the FAT do not fit into {human_size(geometry.sectors * geometry.sector)}:"
             f" {human_size(missing)} are missing",
             hint="make the partition larger in the layout",
         )
@@ -215,8 +215,8 @@ def walk(node: FatNode) -> Iterator[FatNode]:
 def _position(node: FatNode, geometry: Geometry) -> int:
     """Bytes from the start of the file system."""
     if node.clusters == 0:
-        return geometry.root_start * SECTOR
-    return geometry.data_start * SECTOR + (node.first - 2) * geometry.cluster_size
+        return geometry.root_start * geometry.sector
+    return geometry.data_start * geometry.sector + (node.first - 2) * geometry.cluster_size
 
 
 def _encode_table(root: FatNode, bits: int, used: int) -> bytes:

@@ -38,6 +38,7 @@ _ROOT_ENTRIES = 512
 _NEAR = 16  # fatgen103 advises to stay as many clusters away from the limits between the FATs
 
 _MIN_SECTORS = 64
+_MIN_LARGE_SECTORS = 16
 _MAX_SECTORS = 0xFFFFFFFF
 _FAT12_MAX_CLUSTERS = 4085 - 1
 _FAT16_MAX_CLUSTERS = 65525 - 1
@@ -60,6 +61,8 @@ class Geometry:
     sectors_per_fat: int
     root_sectors: int
     """Of the fixed root directory of FAT12 and FAT16; 0 with FAT32, where the root is a chain of clusters."""
+    sector: int = SECTOR
+    """Bytes."""
 
     @property
     def root_start(self) -> int:
@@ -75,11 +78,14 @@ class Geometry:
 
     @property
     def cluster_size(self) -> int:
-        return self.sectors_per_cluster * SECTOR
+        return self.sectors_per_cluster * self.sector
 
 
-def choose_geometry(size: int) -> Geometry:
-    """The FAT for a partition of `size` bytes. Raises LayoutError for what no FAT covers."""
+def choose_geometry(size: int, *, sector: int = SECTOR) -> Geometry:
+    """The FAT for a partition of `size` bytes on a disk with sectors of `sector` bytes. Raises LayoutError for what no
+    FAT covers."""
+    if sector != SECTOR:
+        return _large_sectors(size, sector)
     sectors = size // SECTOR
     if not _MIN_SECTORS <= sectors <= _MAX_SECTORS:
         raise LayoutError(f"a FAT cannot have {human_size(size)}, only 32 KiB to 2 TiB")
@@ -95,11 +101,33 @@ def choose_geometry(size: int) -> Geometry:
     return geometry
 
 
+def _large_sectors(size: int, sector: int) -> Geometry:
+    """Clusters have a sector at least, so a FAT has fewer of them: FAT32 needs 256 MiB of 4096 bytes each. The largest
+    kind that has enough clusters to be told from a smaller one."""
+    sectors = size // sector
+    if not _MIN_LARGE_SECTORS <= sectors <= _MAX_SECTORS:
+        smallest = human_size(_MIN_LARGE_SECTORS * sector)
+        raise LayoutError(
+            f"a FAT with sectors of {sector} bytes cannot have {human_size(size)}, only {smallest} and more"
+        )
+    usual = max(1, _from_table(_FAT32_TABLE, min(size // SECTOR, _MAX_SECTORS)) * SECTOR // sector)
+    geometry = next(
+        geometry
+        for bits, fewest in ((32, _FAT16_MAX_CLUSTERS + _NEAR), (16, _FAT12_MAX_CLUSTERS + _NEAR), (12, -1))
+        for per_cluster in (usual, 1)
+        if (geometry := _fit(bits, sectors, per_cluster, sector)).clusters > fewest
+    )
+    limit = {12: _FAT12_MAX_CLUSTERS, 16: _FAT16_MAX_CLUSTERS, 32: 0x0FFFFFF5}[geometry.bits]
+    while geometry.clusters > limit - _NEAR:
+        geometry = _fit(geometry.bits, sectors, geometry.sectors_per_cluster * 2, sector)
+    return geometry
+
+
 def _from_table(table: tuple[tuple[int, int], ...], sectors: int) -> int:
     return next(per_cluster for up_to, per_cluster in table if sectors <= up_to)
 
 
-def _fit(bits: int, sectors: int, sectors_per_cluster: int) -> Geometry:
+def _fit(bits: int, sectors: int, sectors_per_cluster: int, sector: int = SECTOR) -> Geometry:
     """The geometry whose FATs just cover its clusters: a larger FAT leaves fewer clusters, so this ends."""
     sectors_per_fat = 1
     while True:
@@ -109,9 +137,10 @@ def _fit(bits: int, sectors: int, sectors_per_cluster: int) -> Geometry:
             sectors_per_cluster=sectors_per_cluster,
             reserved=32 if bits == 32 else 1,
             sectors_per_fat=sectors_per_fat,
-            root_sectors=0 if bits == 32 else _ROOT_ENTRIES * ENTRY // SECTOR,
+            root_sectors=0 if bits == 32 else _ROOT_ENTRIES * ENTRY // sector,
+            sector=sector,
         )
-        needed = -(-(geometry.clusters + 2) * bits // (8 * SECTOR))
+        needed = -(-(geometry.clusters + 2) * bits // (8 * sector))
         if needed <= sectors_per_fat:
             return geometry
         sectors_per_fat = needed
@@ -124,11 +153,11 @@ def boot_sector(geometry: Geometry, *, hidden: int, serial: int, label: bytes, r
     head = _JMP_NOP[geometry.bits] + struct.pack(
         "<8sHBHBHHBHHHII",
         b"MSWIN4.1",  # what fatgen103 recommends, as old readers look at it
-        SECTOR,
+        geometry.sector,
         geometry.sectors_per_cluster,
         geometry.reserved,
         FATS,
-        geometry.root_sectors * SECTOR // ENTRY,
+        geometry.root_sectors * geometry.sector // ENTRY,
         geometry.sectors if short else 0,
         MEDIA,
         0 if geometry.bits == 32 else geometry.sectors_per_fat,
@@ -141,7 +170,7 @@ def boot_sector(geometry: Geometry, *, hidden: int, serial: int, label: bytes, r
         head += struct.pack("<IHHIHH12x", geometry.sectors_per_fat, 0, 0, root, FSINFO_SECTOR, BACKUP_SECTOR)
     kind = f"FAT{geometry.bits}".encode().ljust(8)
     tail = struct.pack("<BBBI11s8s", 0x80, 0, 0x29, serial, label, kind) + _CODE
-    return (head + tail).ljust(SECTOR - 2, b"\0") + magic.BOOT_SIGNATURE
+    return ((head + tail).ljust(SECTOR - 2, b"\0") + magic.BOOT_SIGNATURE).ljust(geometry.sector, b"\0")
 
 
 def fsinfo_sector(*, free: int, next_free: int) -> bytes:

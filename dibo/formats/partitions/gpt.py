@@ -43,6 +43,7 @@ _REVISION = 0x00010000
 _ENTRIES = 128
 ENTRIES_SECTORS = 32
 """128 entries of 128 bytes."""
+_ENTRIES_BYTES = ENTRIES_SECTORS * SECTOR
 FIRST_USABLE = 2 + ENTRIES_SECTORS
 _MAX_ENTRIES_BYTES = 1 << 20  # the specification sets no limit; nobody writes more than a few hundred entries
 _LEAST_SECTORS = 2 * (ENTRIES_SECTORS + 1) + 2
@@ -158,16 +159,17 @@ def sector_of(head: bytes) -> int:
     return _COARSE if coarse else SECTOR
 
 
-def last_usable(sectors: int) -> int:
-    """The last sector that a partition may take on a disk of `sectors` sectors."""
-    return sectors - 1 - ENTRIES_SECTORS - 1
+def last_usable(sectors: int, *, sector: int = SECTOR) -> int:
+    """The last sector that a partition may take on a disk of `sectors` sectors of `sector` bytes."""
+    return sectors - 1 - _ENTRIES_BYTES // sector - 1
 
 
-def encode(entries: Sequence[Entry], *, size: int, disk_guid: UUID) -> Gpt:
-    """Both tables of a disk of `size` bytes, the first with its protective MBR. Entries must be in the order of their
-    numbers, from 1 on without a gap."""
-    last = size // SECTOR - 1
-    raw = b"".join(map(_encode_entry, entries)).ljust(ENTRIES_SECTORS * SECTOR, b"\0")
+def encode(entries: Sequence[Entry], *, size: int, disk_guid: UUID, sector: int = SECTOR) -> Gpt:
+    """Both tables of a disk of `size` bytes with sectors of `sector` bytes, which entries count in; the first with its
+    protective MBR. Entries must be in the order of their numbers, from 1 on without a gap."""
+    last = size // sector - 1
+    entries_sectors = _ENTRIES_BYTES // sector
+    raw = b"".join(map(_encode_entry, entries)).ljust(_ENTRIES_BYTES, b"\0")
 
     def header(*, this: int, other: int, entries_lba: int) -> bytes:
         fields = _Header(
@@ -178,22 +180,22 @@ def encode(entries: Sequence[Entry], *, size: int, disk_guid: UUID) -> Gpt:
             reserved=0,
             this_lba=this,
             other_lba=other,
-            first_usable=FIRST_USABLE,
-            last_usable=last_usable(last + 1),
+            first_usable=2 + entries_sectors,
+            last_usable=last_usable(last + 1, sector=sector),
             disk_guid=disk_guid.bytes_le,
             entries_lba=entries_lba,
             entry_count=_ENTRIES,
             entry_size=_ENTRY.size,
             entries_crc=zlib.crc32(raw),
         )
-        return _sealed(fields)
+        return _sealed(fields).ljust(sector, b"\0")
 
     primary = header(this=1, other=last, entries_lba=2)
-    backup = header(this=last, other=1, entries_lba=last - ENTRIES_SECTORS)
+    backup = header(this=last, other=1, entries_lba=last - entries_sectors)
     return Gpt(
-        head=protective_mbr(last + 1) + primary + raw,
+        head=protective_mbr(last + 1).ljust(sector, b"\0") + primary + raw,
         tail=raw + backup,
-        tail_offset=(last - ENTRIES_SECTORS) * SECTOR,
+        tail_offset=(last - entries_sectors) * sector,
     )
 
 

@@ -266,11 +266,40 @@ def test_only_a_mapping_is_a_layout(data: object) -> None:
     assert not by_schema(data)
 
 
-@pytest.mark.parametrize("sector", [512, 4096])
-def test_sectors_of_another_size_are_refused_with_the_reason(sector: int) -> None:
-    with pytest.raises(LayoutError, match="sectors of 512 bytes alone") as caught:
-        parse_layout({"sector": sector}, origin="layout.yaml")
-    assert "nvme format" in caught.value.hint
+def large_sectors(**more: Any) -> dict[str, Any]:
+    root = {"name": "root", "type": "linux-root", "size": "rest", "filesystem": "ext4", "mount": "/"}
+    esp = {"name": "esp", "type": "esp", "size": "64MiB", "filesystem": "vfat", "content": "esp"}
+    return {"table": "gpt", "sector": 4096, "partitions": [esp, {**root, **more}]}
+
+
+def test_large_sectors() -> None:
+    layout = parse_layout(large_sectors(), origin=ORIGIN)
+    assert layout.sector == 4096
+    assert document(layout)["sector"] == 4096
+    assert parse_layout(document(layout), origin=ORIGIN) == layout
+    small = parse_layout({**large_sectors(), "sector": 512}, origin=ORIGIN)
+    assert small.sector == 512
+    assert "sector" not in document(small), "layouts of before say nothing of it"
+
+
+@pytest.mark.parametrize("sector", [1024, 0, "4096", True, 512.0, None])
+def test_sectors_that_no_disk_has(sector: object) -> None:
+    with pytest.raises(LayoutError, match=r"layout\.sector: expected 512 or 4096, got"):
+        parse_layout({**large_sectors(), "sector": sector}, origin=ORIGIN)
+
+
+def test_large_sectors_and_bios() -> None:
+    bios = {"name": "bios", "type": "bios-boot", "size": "1MiB", "content": "grub-core"}
+    disk = large_sectors()
+    disk["partitions"].insert(0, bios)
+    with pytest.raises(
+        LayoutError, match="BIOS does not boot from sectors of 4096 bytes, and bios is for it"
+    ):
+        parse_layout(disk, origin=ORIGIN)
+    with pytest.raises(LayoutError, match="sectors of 4096 bytes require table gpt"):
+        parse_layout({**large_sectors(type="linux"), "table": "mbr"}, origin=ORIGIN)
+    with pytest.raises(LayoutError, match="no xfs for sectors of 4096 bytes: root"):
+        parse_layout(large_sectors(filesystem="xfs"), origin=ORIGIN)
 
 
 def test_two_contents_of_one_kind() -> None:
