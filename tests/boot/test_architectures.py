@@ -20,12 +20,13 @@ from tests.support import user
 from tests.support.images.oci_layouts import LayerTar, OciLayout
 from tests.support.machines.arm64 import ARM64_TOOLS, Arm64Machine, missing_firmware
 from tests.support.machines.qemu import BOOT_SECONDS, Firmware
+from tests.support.machines.riscv64 import RISCV64_TOOLS, UBOOT, Riscv64Machine
 from tests.support.requirements import need, unmet
 
 pytestmark = [pytest.mark.boot, pytest.mark.long]
 
 BUILD_SECONDS = 1200.0
-INIT = """#!/bin/busybox sh
+INIT = """#!/{busybox} sh
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sysfs /sys 2>/dev/null
 echo "machine: $(busybox uname -m)"
@@ -57,18 +58,24 @@ def root_of_packages(directory: Path, architecture: str, suite: str, *packages: 
     done = subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS)
     assert done.returncode == 0, done.stderr
     init = directory / "init.tar"
+    with tarfile.open(tar) as file:
+        busybox = next(name for name in file.getnames() if name.endswith("bin/busybox")).removeprefix("./")
+    text_of_init = INIT.replace("{busybox}", busybox)
     with tarfile.open(init, "w") as file:
         for name in DIRECTORIES:
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             file.addfile(entry)
-        for name, text, mode in (("sbin/init", INIT, 0o755), ("etc/os-release", "ID=debian\n", 0o644)):
+        for name, text, mode in (
+            ("sbin/init", text_of_init, 0o755),
+            ("etc/os-release", "ID=debian\n", 0o644),
+        ):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(text), mode
             file.addfile(entry, io.BytesIO(text.encode()))
         add_indexes_of_modules(file, tar, directory / "modules")
         link = tarfile.TarInfo("bin/sh")
-        link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+        link.type, link.linkname = tarfile.SYMTYPE, f"/{busybox}"
         file.addfile(link)
     layout = OciLayout(directory / "image")
     layers = [LayerTar(tar=tar, compression="zstd"), LayerTar(tar=init)]
@@ -80,12 +87,15 @@ def root_of_packages(directory: Path, architecture: str, suite: str, *packages: 
 def add_indexes_of_modules(file: tarfile.TarFile, packages: Path, scratch: Path) -> None:
     """What depmod makes when the kernel's package is configured; it reads modules of any architecture."""
     scratch.mkdir()
-    names = ["--wildcards", "./lib/modules/*"]
+    names = ["--wildcards", "*lib/modules/*"]
     subprocess.run(["tar", "-C", scratch, "--no-same-owner", "-xf", packages, *names], check=True)
+    if not (scratch / "lib").exists():  # Debian 13
+        (scratch / "lib").symlink_to("usr/lib")
+        file.add(scratch / "lib", "lib")
     for modules in (scratch / "lib/modules").iterdir():
         subprocess.run(["depmod", "-b", scratch, modules.name], check=True)
         for index in modules.glob("modules.*"):
-            file.add(index, f"lib/modules/{modules.name}/{index.name}")
+            file.add(index, str(index.resolve().relative_to(scratch)))
     shutil.rmtree(scratch)
 
 
@@ -120,3 +130,18 @@ def test_a_root_for_arm64_boots(arm64: Path, firmware: Firmware, tmp_path: Path)
     assert "firmware: uefi" in console
     assert "root=PARTUUID=" in console.partition("command line: ")[2]
     assert ("UEFI Secure Boot is enabled" in console) == (firmware is Firmware.SECURE_BOOT)
+
+
+def test_a_root_for_riscv64_boots(tmp_path: Path) -> None:
+    need(*RISCV64_TOOLS, "mmdebstrap", "newuidmap", "depmod", "zstd")
+    if not UBOOT.exists():
+        unmet("U-Boot is not installed: apt-get install u-boot-qemu")
+    packages = ("linux-image-riscv64", "grub-efi-riscv64-bin", "busybox-static", "kmod")
+    with directory() as made:
+        disk = convert(root_of_packages(made, "riscv64", "trixie", *packages), "riscv64")
+        with Riscv64Machine(disk, directory=tmp_path) as machine:
+            machine.wait_until_off(timeout=BOOT_SECONDS)
+            console = machine.console_text()
+    assert "machine: riscv64" in console
+    assert "root: /dev/vda3" in console
+    assert "firmware: uefi" in console
