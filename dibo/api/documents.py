@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from dibo.artefacts.outputs import checksum_path
+from dibo.artefacts.outputs import checksum_path, sha256_of, size_of
 from dibo.errors import DiboError, Interrupted
 from dibo.system.log_lines import LogLines
 from dibo.system.report import History
@@ -52,16 +52,15 @@ def new_document(name: str, **fields: object) -> Document:
 
 def artefacts(paths: Sequence[Path], history: History) -> CommandAnswer:
     """Files that were made, with the room that they take and their digests, where these were recorded; and how."""
-    stats = [(str(path), path.stat(), _sha256(path)) for path in paths]
+    stats = [(str(path), _room(path), _sha256(path)) for path in paths]
     files = [
-        {"path": path, "size": stat.st_size, "stored": stat.st_blocks * 512, "sha256": sha256}
-        for path, stat, sha256 in stats
+        {"path": str(path), "size": size_of(path), "stored": _room(path), "sha256": _sha256(path)}
+        for path in paths
     ]
     width = max((cells(path) for path, _, _ in stats), default=0)
     lines = [
-        f"{fitted(path, width)}  ({human_size(stat.st_blocks * 512)}"
-        f"{f', sha256:{sha256[:_SHORT]}' if sha256 else ''})"
-        for path, stat, sha256 in stats
+        f"{fitted(path, width)}  ({human_size(room)}{f', sha256:{sha256[:_SHORT]}' if sha256 else ''})"
+        for path, room, sha256 in stats
     ]
     image = history.image or None
     return CommandAnswer(
@@ -70,9 +69,17 @@ def artefacts(paths: Sequence[Path], history: History) -> CommandAnswer:
     )
 
 
+def _room(path: Path) -> int:
+    """Bytes that a file takes, or all that is in a directory."""
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sum(file.lstat().st_blocks * 512 for file in files)
+
+
 def _sha256(path: Path) -> str | None:
-    """What the record beside it says, which was made with it."""
+    """What the record beside it says, which was made with it; of a directory, that of the record."""
     record = checksum_path(path)
+    if path.is_dir() and record.is_file():
+        return sha256_of(record)
     return record.read_text().split()[0] if record.is_file() else None
 
 

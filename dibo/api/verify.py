@@ -23,7 +23,7 @@ from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
 from dibo.api.session import new_run
 from dibo.api.settings import current_settings
 from dibo.artefacts import manifest as provenance
-from dibo.artefacts.outputs import sha256_of
+from dibo.artefacts.outputs import directory_sums, sha256_of
 from dibo.errors import CommandFailed, Differs, DiskImageError, ManifestError
 from dibo.flavours.stack import Stack
 from dibo.inspect import compare
@@ -43,7 +43,7 @@ _SHAPING: Final = (
     *("ARCH", "RELEASE", "FS_TYPE", "IMAGE_TYPE", "IMAGE_NAME", "IMAGE_SIZE", "SOURCE_DATE_EPOCH"),
     *("DIBO_BASE", "DIBO_EPOCH", "DIBO_QCOW2_COMPRESSION"),
 )
-_DISKS: Final = ("raw", "qcow2", "vmdk", "vhdx")
+_DISKS: Final = ("raw", "qcow2", "vmdk", "vhdx", "vhd", "vdi")
 
 Manifest = dict[str, Any]
 
@@ -72,7 +72,7 @@ def verify(
     settings = current_settings(options, environment)
     with new_run(settings) as (_, run):
         directory = run.subdirectory("again")
-        output = directory / _output_name(recorded.manifest)
+        output = directory / _output_name(recorded)
         settings = current_settings(replace(options, refresh=not cached, name=str(output)), environment)
         with _planned(recorded.manifest, settings, directory, report) as planned:
             check_layers(recorded.manifest, planned.job.plan)
@@ -138,7 +138,7 @@ def check_files(recorded: RecordedImage) -> list[str]:
     tampered = []
     for artefact in recorded.artefacts:
         file = recorded.file(artefact)
-        if not file.is_file():
+        if not file.exists():
             raise ManifestError(f"{file}, which {recorded.path.name} names, is not there")
         if artefact["sha256"] is not None and sha256_of(file) != artefact["sha256"]:
             tampered.append(
@@ -236,11 +236,18 @@ def check_layers(manifest: Manifest, plan: Plan) -> None:
             )
 
 
-def _output_name(manifest: Manifest) -> str:
-    """What -o was given, or as good."""
-    first = manifest["artefacts"][0]
+def _output_name(recorded: RecordedImage) -> str:
+    """What -o was given, or as good. The names of some types do not end in the type."""
+    first = recorded.manifest["artefacts"][0]
     name = str(first["name"])
-    return name if "ramdisk" in manifest else name.removesuffix(f".{first['type']}")
+    if "ramdisk" in recorded.manifest:
+        return name
+    ending = f".{first['type']}"
+    return name.removesuffix(ending) if name.endswith(ending) else _stem(recorded.path)
+
+
+def _stem(manifest: Path) -> str:
+    return manifest.name.removesuffix(provenance.SUFFIX)
 
 
 def _planned(
@@ -291,6 +298,9 @@ def _look_closer(
     expected: Path, actual: Path, artefact: Mapping[str, Any], run: Run, report: Report
 ) -> Iterator[str]:
     """The files that differ between two disks; what diffoscope says of these, where it is installed."""
+    if expected.is_dir():
+        yield from _changed_files(expected, actual)
+        return
     if compare.first_difference(expected, actual) is None:
         return
     if artefact["type"] not in _DISKS:
@@ -321,6 +331,16 @@ def _look_closer(
     if not some:
         yield "  the files are the same: it is where they lie, or what is beside them"
     yield from _diffoscope(before, after, report)
+
+
+def _changed_files(expected: Path, actual: Path) -> Iterator[str]:
+    """Of two directories: the files that only one has, or that differ."""
+    before, after = (
+        {line.split("  ", 1)[1]: line[:64] for line in directory_sums(path, path.name).splitlines()}
+        for path in (expected, actual)
+    )
+    changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    yield from (f"  {name}" for name in changed[:_MOST_FILES])
 
 
 def _diffoscope(expected: Path, actual: Path, report: Report) -> Iterator[str]:

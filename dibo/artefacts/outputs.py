@@ -77,13 +77,21 @@ def checksum_path(path: Path) -> Path:
 
 
 def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
-    """Hexadecimal. `on_bytes` gets the number of bytes that were read."""
+    """Hexadecimal. `on_bytes` gets the number of bytes that were read. Of a directory, that of its checksums."""
+    if path.is_dir():
+        return hashlib.sha256(directory_sums(path, path.name).encode()).hexdigest()
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as stream:
         while data := stream.read(_CHUNK):
             digest.update(data)
             on_bytes(done := done + len(data))
     return digest.hexdigest()
+
+
+def directory_sums(path: Path, name: str) -> str:
+    """The sha256 of each file in a directory that is called `name`, as sha256sum(1) writes them."""
+    files = sorted(file.relative_to(path) for file in path.rglob("*") if _is_plain(file))
+    return "".join(f"{sha256_of(path / file)}  {name}/{file}\n" for file in files)
 
 
 def verified_sha256(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
@@ -147,8 +155,7 @@ class Outputs:
         directory, that of each file is recorded, and the sha256 of this record is what is returned."""
         part = self._artefacts[path.absolute()]
         if part.is_dir():
-            names = sorted(file.relative_to(part) for file in part.rglob("*") if _is_plain(file))
-            text = "".join(f"{sha256_of(part / name)}  {path.name}/{name}\n" for name in names)
+            text = directory_sums(part, path.name)
             self.record(checksum_path(path), text)
             return hashlib.sha256(text.encode()).hexdigest()
         digest = sha256_of(part, on_bytes)

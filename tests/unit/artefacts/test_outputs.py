@@ -16,6 +16,7 @@ from dibo.artefacts.outputs import (
     check_output_files,
     check_output_name,
     checksum_path,
+    sha256_of,
     size_of,
     verified_sha256,
 )
@@ -164,6 +165,7 @@ def test_a_directory(tmp_path: Path) -> None:
         outputs.publish()
     assert (path / "more" / "initrd").read_text() == "ramdisk"
     assert checksum_path(path).read_text() == checksums_of("web.microvm")
+    assert sha256_of(path) == hashlib.sha256(checksums_of("web.microvm").encode()).hexdigest()
     assert size_of(path) == len("kernel" + "ramdisk")
     assert {entry.name for entry in tmp_path.iterdir()} == {"cache", "web.microvm", "web.microvm.sha256"}
 
