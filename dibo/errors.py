@@ -112,10 +112,14 @@ class RootNotBootable(LayoutError):
     exit_code = 54
     meaning = "the disk should boot, but the root has no kernel, boot loader or boot files"
 
-    def __init__(self, message: str, *, hint: str = "", preparable: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", preparable: bool = False, lacks_kernel: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.preparable = preparable
         """Whether only the boot files are missing."""
+        self.lacks_kernel = lacks_kernel
+        """Whether a kit can bring what is missing."""
 
 
 class OutputError(DiboError):

@@ -11,16 +11,17 @@ import contextlib
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from dibo.api.create import converters_of
+from dibo.api.image import build_missing_kit
 from dibo.api.session import open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter
-from dibo.boot.prepare_root import BootLoader
+from dibo.boot.options import loader_of, signer_of
 from dibo.build import build as spine
 from dibo.build.engine import Root, Setup
 from dibo.build.engines.choose import sweepers
@@ -29,7 +30,7 @@ from dibo.disk.common import needs_boot_files
 from dibo.disk.convert import convert as make_artefacts
 from dibo.disk.make import plan_disk
 from dibo.disk.plan import DiskSource
-from dibo.disk.request import DiskRequest, check_filesystem, check_outputs, check_request
+from dibo.disk.request import DiskRequest, check_filesystem, check_outputs, check_request, require_disk
 from dibo.disk.survey import with_boot_files
 from dibo.errors import (
     EngineError,
@@ -39,7 +40,6 @@ from dibo.errors import (
     RootNotBootable,
     SignatureError,
     ToolMissing,
-    UsageError,
 )
 from dibo.flavours.epoch import start_of
 from dibo.flavours.loader import read_layout
@@ -48,6 +48,8 @@ from dibo.images.layers.limits import Limits
 from dibo.images.layout_writer import save_layout
 from dibo.images.sources.choose import choose_image, registry_name
 from dibo.images.sources.table import Verify
+from dibo.kits.attach import Attachment, attach
+from dibo.kits.choose import KIT_FLAVOUR, KitRequest, choose_kit, with_state
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
 from dibo.plan.keys import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
@@ -76,6 +78,7 @@ class ConvertRequest:
     secure_boot_key: Path | None = None
     secure_boot_certificate: Path | None = None
     """What signs programs for UEFI that dibo makes; both or none."""
+    kit: KitRequest = KitRequest()  # noqa: RUF009  frozen
 
 
 def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> tuple[Path, ...]:
@@ -95,18 +98,40 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
         report.history.image = (
             f"{image.name}@{image.manifest_digest}" if image.manifest_digest else image.name
         )
+        setup = Setup(run=run, report=report)
+        if conversion.kit.reference is not None:
+            return _with_kit(settings, conversion, image, setup)
         request = _request(settings, conversion, converters, image)
         check_request(request)
         source = _source(settings, request, image)
-        setup = Setup(run=run, report=report)
         try:
             return _make(request, source, setup)
         except RootNotBootable as error:
-            if not (conversion.prepare and error.preparable):
+            if conversion.prepare and error.preparable:
+                preparation = Preparation(image=image, reason=error, settings=settings)
+                return _prepare_and_make(preparation, request, source, setup, workspace)
+            if not error.lacks_kernel:
                 raise
-            return _prepare_and_make(
-                Preparation(image=image, reason=error, settings=settings), request, source, setup, workspace
-            )
+            choose = build_missing_kit if conversion.prepare else choose_kit
+            chosen = choose(settings, conversion.kit, error, report)
+            return _with_kit(settings, replace(conversion, kit=chosen), image, setup)
+
+
+def _with_kit(settings: Settings, conversion: ConvertRequest, image: Image, setup: Setup) -> tuple[Path, ...]:
+    """Artefacts of the image with a kit on it."""
+    reference = conversion.kit.reference
+    assert reference is not None
+    with choose_image(
+        reference,
+        architecture=image.architecture or settings.platform,
+        scratch=setup.run.subdirectory("kit"),
+        verify=_verify(settings, reference),
+    ) as kit:
+        attachment = attach(image, kit, own_init=conversion.kit.own_init, restart=conversion.kit.restart)
+        request = _request(settings, conversion, converters_of(settings), image, attachment)
+        require_disk(request)
+        check_request(request)
+        return _make(request, _source(settings, request, image, attachment), setup)
 
 
 def _full_name(image: Image) -> str:
@@ -166,10 +191,19 @@ def limits(*, entries: int | None, size: str | None, ratio: int | None) -> Limit
 
 
 def _request(
-    settings: Settings, conversion: ConvertRequest, converters: tuple[Converter, ...], image: Image
+    settings: Settings,
+    conversion: ConvertRequest,
+    converters: tuple[Converter, ...],
+    image: Image,
+    attachment: Attachment | None = None,
 ) -> DiskRequest:
-    """What is wished for, by options, variables, and the image."""
-    layout, given = (None, True) if conversion.bare else _layout(conversion.layout_file, image, settings)
+    """What is wished for, by options, variables, the image, and the kit on it."""
+    fallback = _FLAVOUR if attachment is None else KIT_FLAVOUR
+    layout, given = (
+        (None, True) if conversion.bare else _layout(conversion.layout_file, image, settings, fallback)
+    )
+    if attachment is not None and layout is not None and conversion.layout_file is None:
+        layout = with_state(layout, attachment)
     check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
     size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
     return DiskRequest(
@@ -186,34 +220,14 @@ def _request(
         limits=conversion.limits,
         checksums=conversion.checksums,
         loop=settings.loop,
-        loader=_loader(conversion.loader),
-        sign=_signer(conversion),
+        loader=loader_of(conversion.loader),
+        sign=signer_of(conversion.secure_boot_key, conversion.secure_boot_certificate),
     )
 
 
-def _loader(name: str) -> BootLoader:
-    try:
-        return BootLoader(name)
-    except ValueError:
-        names = ", ".join(loader.value for loader in BootLoader)
-        raise UsageError(f"{name!r} is not a boot loader", hint=f"use one of {names}") from None
-
-
-def _signer(conversion: ConvertRequest) -> Callable[[bytes], bytes] | None:
-    key, certificate = conversion.secure_boot_key, conversion.secure_boot_certificate
-    if key is None and certificate is None:
-        return None
-    if key is None or certificate is None:
-        raise UsageError(
-            "one of the two files that sign for Secure Boot is missing",
-            hint="name both: --secure-boot-key and --secure-boot-certificate",
-        )
-    from dibo.formats.authenticode import signer
-
-    return signer(key, certificate)
-
-
-def _source(settings: Settings, request: DiskRequest, image: Image) -> DiskSource:
+def _source(
+    settings: Settings, request: DiskRequest, image: Image, attachment: Attachment | None = None
+) -> DiskSource:
     epoch, clamp = _epoch(settings, image)
     key = _labels(image).get(KEY_LABEL)
     document = manifest.of_image(
@@ -231,18 +245,25 @@ def _source(settings: Settings, request: DiskRequest, image: Image) -> DiskSourc
         layout_of_a_file=request.layout_of_a_file,
         loop=request.loop,
     )
+    layers, identity = image.layers, key if key is not None else image.digest
+    if attachment is not None:
+        document |= manifest.of_kit(attachment.kit)
+        layers, identity = attachment.layers, attachment.identity
     return DiskSource(
-        root=Root(name=image.name, layers=image.layers, built=_is_ours(image)),
-        identity=key if key is not None else image.digest,
+        root=Root(name=image.name, layers=layers, built=_is_ours(image)),
+        identity=identity,
         epoch=epoch,
         clamp=clamp,
         manifest=document,
+        attachment=attachment,
     )
 
 
-def _layout(path: Path | None, image: Image, settings: Settings) -> tuple[Layout, bool]:
-    """That of the file, else the one that the image brings along, else that of the flavour `vm`; and whether it is for
-    this image. Raises LayoutError."""
+def _layout(
+    path: Path | None, image: Image, settings: Settings, fallback: str = _FLAVOUR
+) -> tuple[Layout, bool]:
+    """That of the file, else the one that the image brings along, else that of the flavour `fallback`; and whether it
+    is for this image. Raises LayoutError."""
     if path is not None:
         return complete(read_layout(path)), True
     label = _labels(image).get(LAYOUT_LABEL)
@@ -254,7 +275,7 @@ def _layout(path: Path | None, image: Image, settings: Settings) -> tuple[Layout
                 f"the layout that {image.name} brings along is not JSON: {error}",
                 hint="say how the disk is laid out: --layout FILE",
             ) from error
-    statement = spine.catalogue(settings).get(_FLAVOUR).disk
+    statement = spine.catalogue(settings).get(fallback).disk
     assert statement is not None
     return complete(statement), False
 

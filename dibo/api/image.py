@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
 
 from dibo.api.documents import CommandAnswer, new_document
-from dibo.api.session import new_session, stack_of
+from dibo.api.session import Session, new_session, stack_of
 from dibo.api.values import BuildResult
+from dibo.boot.keep import LIMIT, is_wanted
+from dibo.build.engine import Root
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
 from dibo.cache.push_index import PushedImage, push_index
+from dibo.disk.common import boot_templates
+from dibo.errors import EngineError, RootNotBootable, ToolMissing
+from dibo.flavours.loader import load_wishes
+from dibo.flavours.stack import Stack
+from dibo.images.image import Image
+from dibo.images.layers.limits import Limits
+from dibo.images.layers.load import LoadOptions, load
+from dibo.images.layers.spool import Spool
 from dibo.images.reference import ImageName
-from dibo.settings.settings import Settings
+from dibo.kits.choose import KIT_FLAVOUR, KitRequest, choose_kit, kit_directory
+from dibo.kits.layer import check_kit_output, save_kit, write_layer
+from dibo.kits.make import KitSpec, make_kit
+from dibo.kits.push import push_kit
+from dibo.ramdisk.source import ContentReader
+from dibo.settings.settings import DEFAULT_BASE, Settings
 from dibo.system.report import History, Report
 from dibo.system.summary import summary_fields
 from dibo.trust.policy import trust_of
+from dibo.units import human_size
 
 
 def image_answer(name: str, history: History) -> CommandAnswer:
@@ -91,3 +111,98 @@ def _push(
             job, name, source=source, include_local=include_local, run=session.run, report=report
         )
         return key, pushed
+
+
+_BASE: Final = "debian"
+_PROFILE: Final = "cloud"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KitBuild:
+    """The options of `dibo build --kit`."""
+
+    profile: str
+    flavours: tuple[str, ...] = ()
+    """More of them, such as one that brings drivers."""
+    output: Path | None = None
+    push: ImageName | None = None
+
+
+def build_kit(settings: Settings, report: Report, build: KitBuild) -> CommandAnswer:
+    """Build the layers of the kit and the kit; its reference, as `dibo convert --kit` takes it."""
+    output = build.output
+    if output is None and build.push is None:
+        settings.cache.mkdir(parents=True, exist_ok=True)
+        output = kit_directory(settings)
+    if output is not None:
+        check_kit_output(output)
+    references: list[str] = []
+    with new_session(_settings_of(settings, build), report) as session:
+        stack = stack_of(session.settings, session.run)
+
+        def make(root: Root) -> tuple[Path, ...]:
+            with tempfile.TemporaryDirectory(dir=session.run.directory) as directory:
+                image = _make(root, session, stack, build, Path(directory) / "layer")
+                if output is not None:
+                    save_kit(image, output)
+                    references.append(f"oci:{output}")
+                if build.push is not None:
+                    with report.task(f"push {build.push}"):
+                        digest = push_kit(image, build.push, trust_of(settings))
+                    references.append(f"{build.push}@{digest}")
+            return ()
+
+        session.with_root(session.job(stack), make)
+    return CommandAnswer(text=references[-1], document=new_document("build", image=references[-1]))
+
+
+def _settings_of(settings: Settings, build: KitBuild) -> Settings:
+    named = settings.base != DEFAULT_BASE or settings.environment.get("DIBO_BASE")
+    return replace(
+        settings,
+        base=settings.base if named else _BASE,
+        flavours=(KIT_FLAVOUR, *build.flavours),
+        environment={**settings.environment, "DIBO_KIT_PROFILE": build.profile},
+    )
+
+
+def _make(root: Root, session: Session, stack: Stack, build: KitBuild, path: Path) -> Image:
+    settings, report = session.settings, session.report
+    spec = KitSpec(
+        profile=build.profile,
+        architecture=settings.architecture,
+        requests=tuple(load_wishes(flavour) for flavour in stack.flavours),
+        templates=boot_templates(),
+        options=settings.converter_options,
+        epoch=settings.source_date_epoch,
+    )
+    with report.task("kit") as task, tempfile.TemporaryFile(dir=session.run.directory) as file:
+        spool = Spool(file)
+        options = LoadOptions(
+            limits=Limits(kept_bytes=LIMIT),
+            keep=is_wanted,
+            clamp=spec.epoch,
+            progress=report.progress,
+        )
+        tree = load(root.layers, spool, options)
+        kit = make_kit(tree.root, spec, ContentReader(spool))
+        image = write_layer(kit, spool, path, epoch=spec.epoch)
+        task.note(f"Linux {kit.manifest.kernel}, {human_size(image.layers[0].size or 0)}")
+    return image
+
+
+def build_missing_kit(
+    settings: Settings, request: KitRequest, error: RootNotBootable, report: Report
+) -> KitRequest:
+    """As choose_kit, and where there is none, build it. Raises RootNotBootable where no engine can."""
+    try:
+        return choose_kit(settings, request, error, report)
+    except RootNotBootable as missing:
+        report.say(f"{error.message}; building a kit that brings one")
+        try:
+            build_kit(settings, report, KitBuild(profile=_PROFILE))
+        except (ToolMissing, EngineError) as reason:
+            raise RootNotBootable(
+                error.message, hint=f"no engine can build a kit here: {reason.message}\n{missing.hint}"
+            ) from reason
+        return choose_kit(settings, request, error, report)

@@ -96,6 +96,11 @@ def of_image(
     }
 
 
+def of_kit(kit: Image) -> Document:
+    """Which kit is on the image."""
+    return {"kit": {"name": public_name(kit.name), "digest": kit.digest}}
+
+
 def of_prepared(about: Mapping[str, Any], job: Job) -> Document:
     """`about` an image on which boot files were made, by the steps of `job` on its layers."""
     built = of_build(job, command="dibo convert", options={})

@@ -46,6 +46,7 @@ def require_bootable(root: Node, parts: BootParts) -> None:
             "the root has no kernel: there is no /boot/vmlinuz-*, no /usr/lib/modules/*/vmlinuz and no unified kernel"
             " image, so no disk made of it would boot",
             hint=f"install in the image: {kernel} {loader}\n{_WAYS_OUT}",
+            lacks_kernel=True,
         )
     has_grub = bool(parts.grub_bios or parts.grub_modules) or parts.grub_efi is not None
     if parts.unified or has_grub or parts.systemd_boot is not None or parts.stub is not None:

@@ -90,6 +90,8 @@ class PreparedRoot:
     programs: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
     """The same of mode 0755."""
     links: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
+    directories: Mapping[PurePosixPath, int] = field(default_factory=dict)
+    """Permissions of directories that are made if nothing is there."""
     removed: tuple[PurePosixPath, ...] = ()
     summary: str = ""
     """What was found and made, for the user: kernel, initramfs, boot loader."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from dibo.cli.options import add_build_options, settings_of
-from dibo.cli.output import add_json, show_build
+from dibo.cli.options import add_build_options, path_of, settings_of
+from dibo.cli.output import add_json, show, show_build
+from dibo.cli.parser import complete_with
 from dibo.errors import UsageError
-from dibo.settings.settings import Settings
+from dibo.settings.settings import PROFILES, Settings
 from dibo.system.report import Report
 
 SUMMARY: Final = "build the layers as an OCI image"
@@ -18,8 +19,17 @@ EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_build_options(parser)
+    add_build_options(parser, nargs="*")
     add_json(parser)
+    kit = parser.add_argument(
+        "--kit",
+        metavar="PROFILE",
+        help="build a kit for `dibo convert --kit` instead: a kernel and an init for machines of clouds, or of metal",
+    )
+    complete_with(kit, lambda _: PROFILES)
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="write the kit to this OCI layout, or add it there"
+    )
     parser.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
     parser.add_argument(
         "--push",
@@ -37,7 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.image import build, build_and_push, build_and_push_index, image_answer
 
+    if not (arguments.flavours or arguments.kit):
+        raise UsageError("no flavour is named", hint="dibo flavours lists them")
     several = _settings_of_each(arguments, environment)
+    if arguments.kit is not None:
+        return _run_kit(arguments, several, report)
+    if arguments.output is not None:
+        raise UsageError("-o works only with --kit", hint="--tag and --push say where an image goes")
     for option, given in (("--include-local", arguments.include_local), ("--join", arguments.join)):
         if given and arguments.push is None:
             raise UsageError(f"{option} works only with --push")
@@ -73,3 +89,26 @@ def _settings_of_each(arguments: argparse.Namespace, environment: Mapping[str, s
             f"-a {arguments.architecture} names an architecture twice", hint="name each once: -a amd64,arm64"
         )
     return tuple(several)
+
+
+def _run_kit(arguments: argparse.Namespace, several: Sequence[Settings], report: Report) -> int:
+    """Kits for all architectures go to the same place."""
+    from dibo.api.image import KitBuild, build_kit
+    from dibo.cache.push_image import target
+
+    if arguments.kit not in PROFILES:
+        raise UsageError(f"{arguments.kit!r} is no profile of kits", hint=f"use one of {', '.join(PROFILES)}")
+    if arguments.tag is not None or arguments.include_local or arguments.join:
+        raise UsageError(
+            "--kit takes neither --tag nor --include-local nor --join",
+            hint="-o or --push say where a kit goes; those for other architectures stay there",
+        )
+    build = KitBuild(
+        profile=arguments.kit,
+        flavours=tuple(arguments.flavours),
+        output=path_of(arguments.output),
+        push=target(arguments.push) if arguments.push is not None else None,
+    )
+    answers = [build_kit(settings, report, build) for settings in several]
+    show(arguments, answers[-1])
+    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dibo.cli.options import (
     add_architecture,
@@ -20,8 +20,14 @@ from dibo.cli.options import (
     whole_number,
 )
 from dibo.cli.output import add_json, show_build
+from dibo.cli.parser import complete_with
+from dibo.errors import UsageError
 from dibo.images.sources.table import SOURCES
+from dibo.settings.settings import RESTARTS
 from dibo.system.report import Report
+
+if TYPE_CHECKING:
+    from dibo.kits.choose import KitRequest
 
 SUMMARY: Final = "make a disk from an existing container image, without privileges"
 EPILOG: Final = ""
@@ -72,13 +78,54 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prepare",
         action="store_true",
-        help="if needed for boot files, run programs of the image in the sandbox of an engine",
+        help="if needed, use an engine: run programs of the image to make boot files, or build a kit",
     )
+    _add_kit_options(parser)
     add_engine(parser, "engine for --prepare (auto)")
     add_cache_directory(parser)
     add_verify_key_options(parser)
     add_verbose(parser, "show each command that is run")
     add_json(parser)
+
+
+def _add_kit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kit",
+        metavar="IMAGE",
+        help="boot with the kernel of this kit, which `dibo build --kit` made (DIBO_KIT)",
+    )
+    init = parser.add_mutually_exclusive_group()
+    init.add_argument(
+        "--run",
+        action="store_false",
+        default=None,
+        dest="own_init",
+        help="with a kit, run the program that the image names (unless that is an init)",
+    )
+    init.add_argument(
+        "--init",
+        action="store_true",
+        default=None,
+        dest="own_init",
+        help="with a kit, boot the image's own init",
+    )
+    restart = parser.add_argument(
+        "--restart",
+        metavar="WHEN",
+        help="with a kit, start the program again: always, on-failure, never (always)",
+    )
+    complete_with(restart, lambda _: RESTARTS)
+
+
+def _kit_request(arguments: argparse.Namespace) -> KitRequest:
+    from dibo.kits.choose import KitRequest
+
+    restart = arguments.restart or RESTARTS[0]
+    if restart not in RESTARTS:
+        raise UsageError(f"{restart!r} is no value of --restart", hint=f"use one of {', '.join(RESTARTS)}")
+    if arguments.kit == "":
+        raise UsageError("--kit names no image", hint="such as oci:kit, or registry.example/images/kit:1")
+    return KitRequest(reference=arguments.kit, own_init=arguments.own_init, restart=restart)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
@@ -95,6 +142,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         secure_boot_certificate=path_of(arguments.secure_boot_certificate),
         checksums=arguments.checksum,
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
+        kit=_kit_request(arguments),
     )
     paths = convert(settings_of(arguments, environment), request, report)
     show_build(arguments, report, partial(artefacts, paths))

@@ -90,6 +90,11 @@ def install(tree: Mounted, prepared: PreparedRoot, contents_of: ContentsOf, *, e
         if (place := tree.find(path)) is not None and place[2] in (place[1].children or {}):
             mount, directory, name = place
             _release(tree, mount, tree.remove(directory, name), contents_of)
+    for path, permissions in prepared.directories.items():
+        existing = tree.find(path)
+        if existing is None or existing[2] not in (existing[1].children or {}):
+            _, directory, name = _place(tree, path, epoch)
+            tree.put(directory, name, Node(stat.S_IFDIR | permissions, mtime=epoch * _SECOND))
     for mode, files in ((0o644, prepared.files), (0o755, prepared.programs)):
         for path, data in files.items():
             node = Node(stat.S_IFREG | mode, mtime=epoch * _SECOND)

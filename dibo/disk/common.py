@@ -30,6 +30,7 @@ from dibo.images.byte_count import total_size
 from dibo.images.layers.change_digest import Ledger
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import LoadOptions, Tree, load
+from dibo.kits.attach import KEPT_FILES as KIT_FILES
 from dibo.layout.model import Sizing
 from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place
 from dibo.settings.settings import enough_hint
@@ -84,7 +85,7 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
         places,
         LoadOptions(
             limits=limits,
-            keep=lambda path: is_text(path) or path.startswith(GRUB_FILES),
+            keep=lambda path: is_text(path) or path.startswith((*GRUB_FILES, *KIT_FILES)),
             clamp=source.epoch if source.clamp else None,
             progress=lambda done: report.progress(done, total),
             ledger=ledger,
@@ -96,6 +97,14 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
         for content in tidy(tree.root):
             places.release(content)
     return tree if ledger is None else replace(tree, digests=tuple(ledger.digests))
+
+
+def prepared_root(
+    tree: Node, request: DiskRequest, source: DiskSource, hooked: HookedDisk | None
+) -> PreparedRoot:
+    """The boot files, and with a kit the application."""
+    prepared = boot_files_of(tree, request, source, hooked)
+    return prepared if source.attachment is None else source.attachment.settle(tree, prepared)
 
 
 def boot_files_of(
@@ -173,7 +182,8 @@ def adapt_to(
             placement,
             contents_of,
             root_type=request.root_type,
-            with_fstab=source.root.built or request.layout_given or bool(prepared.files),
+            with_fstab=source.attachment is None
+            and (source.root.built or request.layout_given or bool(prepared.files)),
             epoch=source.epoch,
         )
 

@@ -15,6 +15,7 @@ from dibo.disk.filesystem_strategy import Choice
 from dibo.disk.request import DiskRequest, choice_of, root_type
 from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.images.layers.spool import Spool
+from dibo.kits.attach import Attachment
 from dibo.layout.identity import NAMESPACE
 from dibo.layout.model import Layout, Partition
 
@@ -33,6 +34,8 @@ class DiskSource:
     """What the manifest says besides what reading the root tells; None writes no manifest."""
     prepared: PreparedRoot | None = None
     """The boot files, where they were made before the disk."""
+    attachment: Attachment | None = None
+    """The kit whose layers are the uppermost of the root, if there is one."""
 
     @property
     def image_identity(self) -> ImageIdentity:

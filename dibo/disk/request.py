@@ -173,6 +173,15 @@ def check_request(request: DiskRequest) -> None:
         )
 
 
+def require_disk(request: DiskRequest) -> None:
+    """Raises UsageError where nothing that is made could boot."""
+    if not request.has_disk:
+        raise UsageError(
+            f"--kit makes disks that boot, and none of {', '.join(kind.type for kind in request.converters)} is one",
+            hint="leave --kit out, or add a type: -t qcow2,tar",
+        )
+
+
 def check_disk(request: DiskRequest, layout: Layout | None, *, loop: bool) -> None:
     """Refuse a disk with this layout that cannot be made here. Raises LayoutError, ToolMissing, LoopError."""
     kind = root_type(layout, request.filesystem)

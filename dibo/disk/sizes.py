@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from dibo.disk.common import adapt_to, boot_files_of, load_root
+from dibo.disk.common import adapt_to, load_root, prepared_root
 from dibo.disk.filesystem_strategy import Choice, Way
 from dibo.disk.plan import DiskSource
 from dibo.disk.programs.mke2fs import Usage, measure, smallest
@@ -73,7 +73,7 @@ def fitted(request: DiskRequest, source: DiskSource, *, loop: bool, report: Repo
     }
     systems = FileSystems(_Void(), placement, epoch=source.epoch, others=others)
     tree = load_root(source, request.limits, systems.places(None), report)
-    prepared = boot_files_of(tree.root, request, source, None)
+    prepared = prepared_root(tree.root, request, source, None)
     with systems.mounted(tree.root) as mounted:
         adapt_to(mounted, placement, systems.contents_of, request, source, prepared)
         fitting = {

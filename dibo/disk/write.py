@@ -8,7 +8,7 @@ from dibo.boot.boot_files import BootFiles
 from dibo.build.engine import Setup
 from dibo.disk.boot_sectors import write_disk
 from dibo.disk.by_programs import Programs
-from dibo.disk.common import adapt_to, adapt_to_hooked, boot_files_of, load_root, too_small
+from dibo.disk.common import adapt_to, adapt_to_hooked, load_root, prepared_root, too_small
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.loop.fill import Filling
 from dibo.disk.partitioned import write_boot
@@ -42,7 +42,7 @@ def write(
     programs = Programs(plan, placement, setup)
     systems = FileSystems(target, placement, epoch=source.epoch, others=programs.places, writers=writers)
     tree = load_root(source, plan.request.limits, systems.places(spool), setup.report)
-    prepared = boot_files_of(tree.root, plan.request, source, plan.hooked)
+    prepared = prepared_root(tree.root, plan.request, source, plan.hooked)
     if prepared.summary and source.prepared is None:
         setup.report.line(prepared.summary)
     for note in prepared.notes:

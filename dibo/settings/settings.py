@@ -39,6 +39,7 @@ VARIABLES: Final = {
     "DIBO_ISOLATION": "isolation of steps: bwrap; or chroot, which hides nothing of this machine (bwrap)",
     "DIBO_NETWORK": "network of steps: host, or none (host)",
     "DIBO_HOST_HOOKS": "hooks on the host: run, run in a sandbox, or refuse flavours with any: none (run)",
+    "DIBO_KIT": "kit for images without a kernel, as `dibo convert --kit` takes it",
     "DIBO_MIRROR": "Debian mirror to install from",
     "DIBO_UBUNTU_KEYRING": "keyring with the key of the Ubuntu images",
     "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
@@ -80,6 +81,10 @@ HOST: Final = "host"
 NONE: Final = "none"
 ISOLATIONS: Final = (BWRAP, CHROOT)
 NETWORKS: Final = (HOST, NONE)
+PROFILES: Final = ("cloud", "metal")
+"""Of kits: which machines they are for."""
+RESTARTS: Final = ("always", "on-failure", "never")
+"""When the program of an image is started again, on a disk that a kit boots."""
 HOST_HOOKS: Final = ("run", "sandbox", NONE)
 _MACHINES: Final = {
     "x86_64": "amd64",
@@ -186,6 +191,8 @@ class Settings:
     verbose: bool
     loop: bool
     """Whether disks are made on a loop device."""
+    kit: str | None
+    """For images without a kernel."""
     environment: Mapping[str, str] = field(repr=False)
     """The user's own variables, for those that flavours declare."""
     variant: str = ""
@@ -259,6 +266,7 @@ def decide(
         refresh=options.refresh,
         verbose=options.verbose,
         loop=options.loop,
+        kit=environment.get("DIBO_KIT") or None,
         environment=dict(environment),
     )
 

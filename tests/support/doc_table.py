@@ -60,6 +60,8 @@ TRIALS: Mapping[str, Trial] = {
     ),
     r".*disk-image-create\b": tested("tests/boot/test_boot.py::test_it_boots_with_this_firmware"),
     r"dibo boot-server\b": tested("tests/boot/test_deployment.py"),
+    r"dibo build --kit\b": tested("tests/boot/test_kit.py::test_an_application"),
+    r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
     r"dibo build .*--push": tested(
         "tests/boot/test_boot.py::test_the_pushed_image_converts_to_the_very_disk_that_the_build_made"
     ),

@@ -9,7 +9,7 @@ attributes (SCHILY.xattr), ACLs (SCHILY.acl, as text), and sparse files (GNU for
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, Protocol
 
 from dibo.images.layers import acl
@@ -46,14 +46,23 @@ class TarOutput(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def write_tar(root: Node, spool: Spooled, out: TarOutput, *, epoch: int | None = None) -> None:
+def write_tar(
+    root: Node,
+    spool: Spooled,
+    out: TarOutput,
+    *,
+    epoch: int | None = None,
+    without: Collection[bytes] = (),
+) -> None:
     """Write the tree at `root`, whose contents are in `spool`, to `out`. Times after `epoch`, in seconds since 1970,
-    become it. Sockets are left out: no archive has them."""
+    become it. Directories whose paths, such as `./usr/`, are in `without` get no entry, what is in them does. Sockets
+    are left out: no archive has them."""
     writer = _Writer(spool, out, None if epoch is None else epoch * _SECOND, shared(root))
     todo = [(b"./", root)]
     while todo:
         path, node = todo.pop()
-        writer.entry(path, node)
+        if path not in without:
+            writer.entry(path, node)
         for name, child in sorted((node.children or {}).items(), reverse=True):
             todo.append((path + name + (b"/" if child.children is not None else b""), child))
     out.write(bytes(2 * BLOCK))

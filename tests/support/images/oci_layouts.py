@@ -39,14 +39,19 @@ class OciLayout:
         (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
     def image(
-        self, layers: Sequence[LayerTar], *, architecture: str = "amd64", environment: Sequence[str] = ()
+        self,
+        layers: Sequence[LayerTar],
+        *,
+        architecture: str = "amd64",
+        environment: Sequence[str] = (),
+        run: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Add an image; the descriptor of its manifest."""
+        """Add an image; the descriptor of its manifest. `run` is what its config says about running it."""
         found = [self._layer(layer) for layer in layers]
         config = {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Env": [*environment]} if environment else {},
+            "config": {**({"Env": [*environment]} if environment else {}), **(run or {})},
             "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in found]},
             "history": [{"created_by": "by hand"} for _ in found],
         }

@@ -40,8 +40,8 @@ class DirectMachine:
 
     def __init__(
         self,
-        kernel: Path,
-        initramfs: Path,
+        kernel: Path | None,
+        initramfs: Path | None,
         *,
         cmdline: str,
         directory: Path,
@@ -70,8 +70,7 @@ class DirectMachine:
             *("-machine", "q35,graphics=off", "-accel", ACCELERATOR, "-cpu", "max"),
             *("-m", "1024", "-smp", str(processors)),
             *("-display", "none", "-serial", "chardev:console"),
-            *("-kernel", str(kernel), "-initrd", str(initramfs)),
-            *("-append", f"console=ttyS0 quiet BOOTIF=01-{MAC.replace(':', '-')} {cmdline}"),
+            *_direct(kernel, initramfs, cmdline),
             *("-netdev", net, "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
             *("-device", "virtio-rng-pci"),
         ]
@@ -148,6 +147,14 @@ class DirectMachine:
         sign = self._lookout.hopeless(text)
         assert sign is None, f"the console says {sign!r}\n{self.tail()}"
         return bool(data)
+
+
+def _direct(kernel: Path | None, initramfs: Path | None, cmdline: str) -> list[str]:
+    """Without a kernel, the first disk is booted."""
+    if kernel is None:
+        return []
+    append = f"console=ttyS0 quiet BOOTIF=01-{MAC.replace(':', '-')} {cmdline}"
+    return ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", append]
 
 
 def free_port() -> int:

@@ -22,6 +22,7 @@ NAMES = sorted(path.parent.name for path in FLAVOURS.glob("*/flavour.yaml"))
 EXPECTED = {
     "base",
     "boot-files",
+    "boot-kit",
     "deploy",
     "devstack-user",
     "hwburnin",

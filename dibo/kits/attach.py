@@ -1,0 +1,129 @@
+"""A kit on an image: what changes in their common tree, once it is known.
+
+The layers of the kit lie above those of the image and are read in the same stream. What is left to do follows from the
+image's configuration: the application becomes files (dibo.kits.files), and places that the kit's init needs are made.
+An image with an init of its own gets the kernel alone.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from dibo.boot.prepare_root import PreparedRoot
+from dibo.errors import ImageError, UsageError
+from dibo.images.image import Image, Layer
+from dibo.kits.files import service_files
+from dibo.kits.layer import LABEL
+from dibo.kits.manifest import MANIFEST, KitManifest, parse_kit_manifest
+from dibo.kits.service import has_own_init, service_of
+from dibo.kits.users import GROUP_FILE, USER_FILE
+from dibo.ramdisk.selection import resolve
+from dibo.tree.node import Node
+from dibo.tree.query import find
+
+KEPT_FILES: Final = (USER_FILE.encode(), GROUP_FILE.encode(), str(MANIFEST).lstrip("/").encode())
+"""Files whose bytes the tree must be loaded with."""
+_MOUNTED: Final = {"/proc": 0o755, "/sys": 0o755, "/dev": 0o755, "/run": 0o755, "/tmp": 0o1777}  # noqa: S108
+_RUN: Final = PurePosixPath("/run/dibo")
+_ROOT_ENTRY: Final = b"root:x:0:0:root:/root:/bin/sh\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """`image` with `kit` on it. `own_init` says whether the image's own init is booted; None leaves it to the image."""
+
+    image: Image
+    kit: Image
+    own_init: bool | None = None
+    restart: str = "always"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return (*self.image.layers, *self.kit.layers)
+
+    @property
+    def identity(self) -> str:
+        """What identifiers on disks derive from."""
+        return f"{self.image.digest}+{self.kit.digest}"
+
+    def settle(self, root: Node, prepared: PreparedRoot) -> PreparedRoot:
+        """What goes into the common tree, besides what was prepared. Raises ImageError for an image or a kit that
+        cannot be used, UsageError."""
+        manifest = self._manifest(root)
+        files = dict(prepared.files)
+        links = {**prepared.links, **_modules_link(root, manifest)}
+        directories = {PurePosixPath(path): mode for path, mode in _MOUNTED.items() if not _has(root, path)}
+        own_init = has_own_init(self.image.config, root) if self.own_init is None else self.own_init
+        if own_init:
+            if find(root, "/sbin/init") is None:
+                raise UsageError(
+                    f"the image {self.image.name} has no /sbin/init to boot",
+                    hint="leave --init out: then the program that the image names is run",
+                )
+            return replace(prepared, links=links, directories=directories)
+        service = service_of(self.image.config, root, name=self.image.name)
+        files |= service_files(service, restart=self.restart)
+        if not _has(root, "/etc/passwd"):
+            files[PurePosixPath("/etc/passwd")] = _ROOT_ENTRY
+        for name in ("resolv.conf", "hosts"):
+            links[PurePosixPath("/etc", name)] = str(_RUN / name).encode()
+        for path in (service.directory, *service.volumes):
+            if not _has(root, path):
+                directories[_real(root, path)] = 0o755
+        return replace(prepared, files=files, links=links, directories=directories)
+
+    def _manifest(self, root: Node) -> KitManifest:
+        node = find(root, str(MANIFEST))
+        if node is None or node.data is None:
+            raise ImageError(
+                f"{self.kit.name} is no kit: it has no {MANIFEST}", hint="make one: dibo build --kit"
+            )
+        manifest = parse_kit_manifest(node.data, name=self.kit.name)
+        if self.kit.architecture not in ("", manifest.architecture):
+            raise ImageError(
+                f"the kit {self.kit.name} is for {self.kit.architecture}, and its manifest says {manifest.architecture}"
+            )
+        return manifest
+
+
+def attach(image: Image, kit: Image, *, own_init: bool | None, restart: str) -> Attachment:
+    """Raises ImageError for a kit that is none, or is for other machines than the image."""
+    run = kit.config.get("config")
+    labels: Mapping[str, Any] = (run.get("Labels") if isinstance(run, dict) else None) or {}
+    if LABEL not in labels:
+        raise ImageError(f"{kit.name} is no kit: it has no label {LABEL}", hint="make one: dibo build --kit")
+    if image.architecture and kit.architecture and image.architecture != kit.architecture:
+        raise ImageError(
+            f"the image {image.name} is for {image.architecture}, and the kit {kit.name} for {kit.architecture}",
+            hint=f"make a kit for it: dibo build --kit -a {image.architecture}",
+        )
+    return Attachment(image=image, kit=kit, own_init=own_init, restart=restart)
+
+
+def _has(root: Node, path: str) -> bool:
+    return find(root, path.encode(errors="surrogateescape")) is not None
+
+
+def _modules_link(root: Node, manifest: KitManifest) -> dict[PurePosixPath, bytes]:
+    """The modules where programs of every root look for them."""
+    if _has(root, f"/lib/modules/{manifest.kernel}"):
+        return {}
+    path = _real(root, f"/lib/modules/{manifest.kernel}")
+    return {path: f"/usr/lib/modules/{manifest.kernel}".encode()}
+
+
+def _real(root: Node, path: str) -> PurePosixPath:
+    """Where a path that leads nowhere yet will be: links of its existing directories followed. Raises ImageError where
+    one of them is a file."""
+    missing: list[str] = []
+    here = PurePosixPath(path)
+    while (resolved := resolve(root, str(here))) is None:
+        missing.insert(0, here.name)
+        here = here.parent
+    if not stat.S_ISDIR(resolved.node.mode):
+        raise ImageError(f"the image cannot have the directory {path}: {here} is a file in it")
+    return PurePosixPath(resolved.path, *missing)
