@@ -77,8 +77,8 @@ PROGRAMS: Final[Mapping[str, Command]] = {
 _DESCRIPTION: Final = "Build disk images and ramdisks from flavours, as layers of a container build."
 _EPILOG: Final = """\
 example:
-  disk-image-create -o db --base debian vm mysql      # db.qcow2, a disk that boots
-  dibo plan --base debian vm mysql                    # the layers that it has
+  disk-image-create -o db --base debian vm mysql  # db.qcow2, a bootable disk
+  dibo plan --base debian vm mysql                # the layers that it has
 
 `COMMAND -h` and man(1) explain each: man dibo-plan. The documentation begins with docs/README.md of the source."""
 

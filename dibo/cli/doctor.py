@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         raise UsageError(f"{unknown!r} is no purpose", hint=f"dibo doctor takes {', '.join(PURPOSES)}")
     settings = settings_of(arguments, environment)
     examination = examine(settings, report, purposes=purposes, fix=arguments.fix)
-    show(arguments, findings_answer(examination))
+    show(arguments, findings_answer(examination), fold=True)
     try:
         require(examination.findings, purposes)
     except EngineError as error:  # reported here: with --json, the findings are the one document

@@ -26,10 +26,10 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     settings = settings_of(arguments, environment)
     names = options_of(arguments).flavours
     if names:
-        show(arguments, describe_flavours(settings, names))
+        show(arguments, describe_flavours(settings, names), fold=True)
         return 0
     listed, error = list_flavours(settings, report)
-    show(arguments, listed)
+    show(arguments, listed, fold=True)
     if error is None:
         return 0
     report.error(error)  # reported here: with --json, the list is the one document

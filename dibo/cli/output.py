@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dibo.cli.parser import folded
 from dibo.system.report import Report
 from dibo.system.report import answer as print_answer
 
@@ -21,9 +23,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def show(arguments: argparse.Namespace, answer: CommandAnswer) -> None:
-    """Print an answer to standard output."""
-    print_answer(answer.json if arguments.json else answer.text)
+def show(arguments: argparse.Namespace, answer: CommandAnswer, *, fold: bool = False) -> None:
+    """Print an answer to standard output. With `fold`, long lines of a table are folded on a terminal; a pipe gets a
+    line each."""
+    text = answer.json if arguments.json else answer.text
+    if fold and not arguments.json and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(line for long in text.splitlines() for line in folded(long, width))
+    print_answer(text)
 
 
 def show_build(

@@ -7,6 +7,9 @@ that it belongs to.
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +21,10 @@ _LONGEST_SHORT = 2
 """Characters of a short option, such as -o."""
 _COLUMN = 30
 """Where explanations of options begin."""
+_ENTRY = re.compile(r" *\S+ {2,}(?=[^\s#])")
+"""A line of a table: a name, and where its explanation begins."""
+_EXAMPLE = re.compile(r"(?P<indent> +)(?P<command>\S.*?) {2,}(?P<comment># .*)")
+"""A command with a comment."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,6 +32,8 @@ class Parser(argparse.ArgumentParser):
 
     programs: Sequence[str] = ()
     """What looks like a command of this one, and is a program of its own."""
+    _words: tuple[str, ...] = ()
+    """What is parsed."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(formatter_class=Formatter, **given)
@@ -49,6 +58,7 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Refuses what the command does not know, where argparse leaves that to the program. Flavours may stand
         before and after options. Raises UsageError."""
+        self._words = tuple(args or ())
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown and hasattr(parsed, "flavours") and not any(word.startswith("-") for word in unknown):
             parsed.flavours = [*parsed.flavours, *unknown]
@@ -58,6 +68,10 @@ class Parser(argparse.ArgumentParser):
         return parsed, []
 
     def error(self, message: str) -> NoReturn:
+        """Name an option that does not exist before the arguments that are missing: where there is a typo, that
+        is the error."""
+        if message.startswith("the following arguments are required"):
+            self._refuse_unknown_options()
         raise UsageError(message, hint=self._hint())
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -79,13 +93,30 @@ class Parser(argparse.ArgumentParser):
         name = option.partition("=")[0]
         self.error(f"{self.prog} has no option {name}{meant(name, self._option_string_actions)}")
 
+    def _refuse_unknown_options(self) -> None:
+        """Raises UsageError."""
+        words = itertools.takewhile(lambda word: word != "--", self._words)
+        if self._has_commands():  # the words behind a command are those of its own parser
+            words = itertools.takewhile(lambda word: word.startswith("-"), words)
+        unknown = [word for word in words if word.startswith("--") and not self._knows(word)]
+        if unknown:
+            self._refuse(unknown)
+
+    def _knows(self, word: str) -> bool:
+        """Whether it is an option, or begins one."""
+        return any(option.startswith(word.partition("=")[0]) for option in self._option_string_actions)
+
+    def _has_commands(self) -> bool:
+        return any(action.nargs == argparse.PARSER for action in self._actions)
+
     def _hint(self) -> str:
-        listed = "commands" if any(action.nargs == argparse.PARSER for action in self._actions) else "options"
+        listed = "commands" if self._has_commands() else "options"
         return f"usage: {self.synopsis()}\n`{self.prog} -h` lists the {listed}"
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Options as `-o, --output NAME`, with any version of Python; the parts of an epilog as they are."""
+    """Options as `-o, --output NAME`, with any version of Python; the parts of an epilog as they are, folded where the
+    terminal is narrower."""
 
     def __init__(self, prog: str, **given: Any) -> None:
         super().__init__(prog, **{"max_help_position": _COLUMN} | given)
@@ -96,10 +127,31 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
             longest = max(map(len, action.choices), default=0) + self._current_indent + 2
             self._action_max_length = max(self._action_max_length, longest)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "".join(f"{indent}{line}\n" for long in text.splitlines() for line in folded(long, width))
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
             return super()._format_action_invocation(action)
         return invocation(action)
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line of an epilog, or of a list, as lines of at most `width` characters: a row of a table under its column, a
+    comment above its command. A longer command stays on one line, as one copies it."""
+    if len(line) <= width:
+        return [line]
+    if example := _EXAMPLE.fullmatch(line):
+        indent, command, comment = example.groups()
+        beside = f"{indent}{command}  {comment}"
+        return [beside] if len(beside) <= width else [f"{indent}{comment}", f"{indent}{command}"]
+    entry = _ENTRY.match(line)
+    if entry is None and line.startswith(" "):
+        return [line]
+    hanging = " " * (entry.end() if entry else 0)
+    return textwrap.wrap(
+        line, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def invocation(action: argparse.Action) -> str:

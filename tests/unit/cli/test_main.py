@@ -193,6 +193,9 @@ def test_answers_go_to_stdout(tmp_path: Path) -> None:
     assert "my web" in line
     assert str(tmp_path / "mine" / "web") in line
     assert f"shadows {tmp_path}/theirs/web" in out
+    assert not [
+        line for line in out.splitlines() if line.startswith("vm ") and "/" in line
+    ]  # comes with dibo
     code, out, err = dibo("flavours", "web", environment=environment)
     assert (code, err) == (0, "")
     assert "hook      install.d/10-x" in out

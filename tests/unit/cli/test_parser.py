@@ -9,6 +9,7 @@ import pytest
 
 from dibo.cli.commands import COMMANDS, PROGRAMS, parser_of
 from dibo.cli.main import dibo, disk_image_create
+from dibo.cli.parser import folded
 from dibo.errors import UsageError
 
 
@@ -85,6 +86,9 @@ def test_the_help_of_dibo_names_the_family(capsys: pytest.CaptureFixture[str]) -
         ("why --cache-to h/a vm", "dibo why has no option --cache-to", "dibo why "),
         ("plan --sign-key f vm", "dibo plan has no option --sign-key", "dibo plan "),
         ("convert --host-hooks run h/a", "dibo convert has no option --host-hooks", "dibo convert "),
+        ("--hlep", "dibo has no option --hlep; did you mean '--help'?", "dibo COMMAND ..."),
+        ("push --jsn", "dibo push has no option --jsn; did you mean '--json'?", "dibo push "),
+        ("push -- --x", "the following arguments are required: REFERENCE", "dibo push "),
     ],
 )
 def test_an_error_names_what_was_meant_and_the_right_usage(
@@ -101,6 +105,29 @@ def test_a_program_is_named_in_its_own_errors(capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().err
     assert "disk-image-create has no option --outptu; did you mean '--output'" in text
     assert "usage: disk-image-create [OPTION ...] FLAVOUR ..." in text
+
+
+@pytest.mark.parametrize("parser", list(parsers()), ids=lambda parser: parser.prog)
+def test_help_fits_on_a_terminal_of_80_columns(
+    parser: argparse.ArgumentParser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert not [line for line in parser.format_help().splitlines() if len(line) > 80]
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("  NAME   one two three", ["  NAME   one two", "         three"]),
+        ("prose with four words", ["prose with four", "words"]),
+        ("  command -o   # why", ["  command -o  # why"]),
+        ("  command -o name   # why", ["  # why", "  command -o name"]),
+        ("  a command that is longer", ["  a command that is longer"]),
+        ("  short", ["  short"]),
+    ],
+)
+def test_long_lines_of_an_epilog_are_folded_under_their_column(line: str, lines: list[str]) -> None:
+    assert folded(line, 19) == lines
 
 
 def test_flavours_stand_before_and_after_options() -> None:

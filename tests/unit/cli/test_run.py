@@ -92,3 +92,11 @@ def test_a_conversion_ends_with_a_table(variables: dict[str, str], tmp_path: Pat
 def test_a_verbose_command_is_not_quiet(variables: dict[str, str]) -> None:
     rows = run(variables, "dibo", "build", "-x", "-q", "small")
     assert "not allowed with argument" in rows[0]
+
+
+def test_lists_are_folded_under_their_column_on_a_terminal(variables: dict[str, str]) -> None:
+    rows = run(variables, "dibo", "flavours", columns=60)
+    (first,) = [number for number, row in enumerate(rows) if row.startswith("swift-storage ")]
+    column = rows[first].index("an OpenStack")
+    assert rows[first + 1][:column].isspace()
+    assert rows[first + 1][column] != " "
