@@ -122,6 +122,11 @@ def findings_answer(examination: Examination) -> CommandAnswer:
     ]
     works = all(finding.works for finding in findings if finding.needed)
     lines = [*(f"fixed: {done}" for done in examination.fixed), *map(str, findings)]
+    if works:
+        optional = (
+            "" if all(finding.works for finding in findings) else "; lines that begin with -- are optional"
+        )
+        lines.append(f"everything that is needed works{optional}")
     return CommandAnswer(
         text="\n".join(lines),
         document=new_document("doctor", works=works, findings=listed, fixed=list(examination.fixed)),

@@ -12,6 +12,7 @@ from dibo.errors import DiboError
 from dibo.flavours.loader import CatalogueEntry
 from dibo.flavours.model import NAME_FORM, Flavour
 from dibo.settings.settings import Settings
+from dibo.system import resources
 from dibo.system.report import Report
 
 
@@ -29,7 +30,8 @@ class BrokenFlavour:
 
 
 def list_flavours(settings: Settings, report: Report) -> tuple[CommandAnswer, DiboError | None]:
-    """A line for each flavour, and one for each that it shadows; and the first error of those that cannot be read."""
+    """A line for each flavour, with its directory if it does not come with dibo, and one for each that it shadows; and
+    the first error of those that cannot be read."""
     catalogue = spine.catalogue(settings)
     for path in catalogue.misnamed():
         report.warn(f"{path} cannot be a flavour: its name {path.name!r} is not allowed; {NAME_FORM}")
@@ -58,10 +60,12 @@ def describe_flavours(settings: Settings, names: Sequence[str]) -> CommandAnswer
 
 def _lines(rows: Sequence[tuple[CatalogueEntry, Flavour]]) -> Iterator[str]:
     width = max((len(entry.name) for entry, _ in rows), default=0)
+    built_in = resources.shared("flavours")
     for entry, flavour in rows:
         phases = ", ".join(flavour.host_phases)
-        mark = f"  [runs hooks on this machine: {phases}]" if phases else ""
-        yield f"{entry.name:{width}}  {flavour.summary}  ({entry.path}){mark}".replace("    (", "  (")
+        directory = "" if entry.path.parent == built_in else f"({entry.path})"
+        mark = f"[runs hooks on this machine: {phases}]" if phases else ""
+        yield "  ".join(filter(None, (f"{entry.name:{width}}", flavour.summary, directory, mark)))
         for shadowed in entry.shadows:
             yield f"{'':{width}}  shadows {shadowed}"
 

@@ -16,6 +16,7 @@ from typing import Final
 from dibo.errors import UsageError
 from dibo.flavours.epoch import start_of
 from dibo.flavours.model import ARCHITECTURES
+from dibo.flavours.schema import nearest
 from dibo.images.platforms import split_architecture
 from dibo.images.reference import ImageName, parse_repository
 from dibo.settings.secrets import SecretSource, parse_secrets
@@ -352,7 +353,7 @@ def _architecture(name: str) -> tuple[str, str]:
     architecture, variant = split_architecture(name)
     if architecture not in ARCHITECTURES:
         raise UsageError(
-            f"{name!r} is no architecture dibo knows",
+            f"{name!r} is no architecture dibo knows{nearest(name, ARCHITECTURES)}",
             hint=f"-a takes {', '.join(ARCHITECTURES)}, and a variant after a slash: amd64/v2",
         )
     return architecture, variant

@@ -17,6 +17,7 @@ from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.tarball import LocalFile, remote_file
 from dibo.build.bases.ubuntu import Ubuntu
 from dibo.errors import UsageError
+from dibo.flavours.schema import nearest
 from dibo.images.reference import names_a_host
 from dibo.plan.base import Base
 from dibo.system.report import Report
@@ -133,5 +134,6 @@ def choose_base(spec: str, *, settings: BaseSettings, workspace: Workspace, repo
         if kind.claims(spec):
             return kind.make(request)
     raise UsageError(
-        f"{spec!r} is neither a base nor a file", hint=f"{possible()}\nif it is an image: docker://{spec}"
+        f"{spec!r} is neither a base nor a file{nearest(spec.partition(':')[0], ('ubuntu', 'debian'))}",
+        hint=f"{possible()}\nif it is an image: docker://{spec}",
     )

@@ -77,6 +77,22 @@ def test_what_cannot_be_built_is_named() -> None:
     doctor.require([fine])
 
 
+@pytest.mark.parametrize(
+    ("findings", "last"),
+    [
+        ([Finding(title="cache", works=True)], "everything that is needed works"),
+        (
+            [Finding(title="cache", works=True), Finding(title="qemu-img", works=False, needed=False)],
+            "everything that is needed works; lines that begin with -- are optional",
+        ),
+        ([Finding(title="cache", works=False)], "NO  cache"),
+    ],
+)
+def test_the_last_line_says_whether_builds_work(findings: list[Finding], last: str) -> None:
+    answer = doctor.findings_answer(doctor.Examination(findings=findings))
+    assert answer.text.splitlines()[-1] == last
+
+
 def test_other_architectures_are_needed_where_they_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

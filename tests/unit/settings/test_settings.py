@@ -156,6 +156,7 @@ def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
     ("environment", "says"),
     [
         ({"ARCH": "sparc"}, "'sparc' is no architecture dibo knows"),
+        ({"ARCH": "riscv"}, "'riscv' is no architecture dibo knows; did you mean 'riscv64'"),
         ({"ARCH": "arm/v6"}, "'arm/v6' is no architecture dibo knows"),
         ({"IMAGE_SIZE": "abc"}, "'abc' is not an image size"),
         ({"IMAGE_SIZE": "0"}, "larger than 0"),

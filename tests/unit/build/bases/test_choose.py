@@ -67,6 +67,14 @@ def test_release_of_the_settings(settings: BaseSettings, workspace: Workspace, r
         choose_base("debian", settings=said, workspace=workspace, report=report)
 
 
+@pytest.mark.parametrize(("spec", "meant"), [("debain", "debian"), ("ubunto:22.04", "ubuntu")])
+def test_a_misspelt_base_is_told_its_name(
+    spec: str, meant: str, settings: BaseSettings, workspace: Workspace, report: Report
+) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
+        choose_base(spec, settings=settings, workspace=workspace, report=report)
+
+
 @pytest.mark.parametrize(
     "spec", ["", "fedora", "fedora:40", "library/x", "./none.tar", "/", "a.tar", "debian:"]
 )
