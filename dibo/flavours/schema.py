@@ -81,7 +81,12 @@ SCHEMA: Final[dict[str, object]] = {
             },
         },
         "local": {"type": "boolean", "description": "Its layers hold data of this user or machine."},
-        "architectures": {"type": "array", "items": {"enum": list(ARCHITECTURES)}, "minItems": 1},
+        "architectures": {
+            "type": "array",
+            "items": {"enum": list(ARCHITECTURES)},
+            "minItems": 1,
+            "description": "What it can be built for; without it everything.",
+        },
         "disk": {
             **LAYOUT_SCHEMA,
             "description": "The disk; or in a layout.yaml beside.",

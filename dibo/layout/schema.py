@@ -86,7 +86,7 @@ _PARTITION: dict[str, Any] = {
         },
         "filesystem": _words(FileSystemType),
         "label": {"type": "string", "pattern": LABEL_PATTERN, "description": "Label of the file system."},
-        "mount": {"type": "string", "pattern": MOUNT_PATTERN},
+        "mount": {"type": "string", "pattern": MOUNT_PATTERN, "description": "Where it is mounted: /var."},
         "options": {
             "description": "Mount options for fstab: a list, or text with commas.",
             "oneOf": [
@@ -123,13 +123,21 @@ _PARTITION: dict[str, Any] = {
     ],
 }
 
+_ONLY_ONCE: list[dict[str, Any]] = [
+    _at_most_one("mount", "/"),
+    _at_most_one("size", Sizing.REST.value),
+    *(_at_most_one("content", content.value) for content in PartitionContent),
+]
+"""Stands under dependentSchemas: editors that know only draft 07 ignore that, and not `contains`, whose minContains
+they do not know; they would ask each layout for a root."""
+
 LAYOUT_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "layout.yaml of dibo",
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "table": _words(TableType),
+        "table": {**_words(TableType), "description": "Kind of the partition table."},
         "alignment": {
             "type": "string",
             "pattern": SIZE_PATTERN,
@@ -145,13 +153,10 @@ LAYOUT_SCHEMA: dict[str, Any] = {
             "minItems": 1,
             "maxItems": MAX_PARTITIONS,
             "items": _PARTITION,
-            "allOf": [
-                _at_most_one("mount", "/"),
-                _at_most_one("size", Sizing.REST.value),
-                *(_at_most_one("content", content.value) for content in PartitionContent),
-            ],
+            "description": "In the order of the disk.",
         },
     },
+    "dependentSchemas": {"partitions": {"properties": {"partitions": {"allOf": _ONLY_ONCE}}}},
 }
 """JSON schema (draft 2020-12) of layout.yaml and of the value of `disk:`. It cannot say that names and mounts differ,
 and does not ask for what another flavour may say."""
