@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +13,9 @@ import pytest
 from dibo.errors import CommandFailed
 from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
-from tests.support.images.application_images import PORT, RUN, application
+from tests.support.images.application_images import PORT, application
 from tests.support.machines.direct_boot import TOOLS, DirectMachine
 from tests.support.requirements import need
-from tests.support.timeouts import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.boot
 
@@ -66,45 +63,10 @@ def from_disk(disk: Path, directory: Path) -> DirectMachine:
 
 
 def test_an_application(kit: Path, tmp_path: Path) -> None:
-    """By the disk's own boot loader: its words, its user, its directory; it answers, stops by its signal, and finds in
-    its volume what it left there, also on the disk of another deployment."""
+    """By the disk's own boot loader: its words, its user, its directory, its variables, its volume."""
     disk = converted(application(tmp_path / "image"), kit, tmp_path)
     with from_disk(disk, tmp_path) as machine:
         machine.wait_for("app: it's $(reboot) `two words` as 1234:1234 in /srv/new/place")
         machine.wait_for("GREETING=a 'quoted' \"word\"; reboot\n")
         machine.wait_for("app: odd.name=1\n")
         machine.wait_for("app: nothing in /data\n")
-        wait_until(lambda: "hello from localhost" in answer(machine), "the application answers")
-        machine.monitor.execute("system_powerdown")
-        machine.wait_for("app: told to stop\n")
-        machine.wait_until_off()
-    state = state_of(disk)
-    again = converted(application(tmp_path / "image2", run={**RUN, "Cmd": ["new"]}), kit, tmp_path, "again")
-    with again.open("r+b") as file:
-        file.seek(state[0])
-        file.write(state[1])
-    with from_disk(again, tmp_path) as machine:
-        machine.wait_for("app: it's new as 1234:1234")
-        machine.wait_for("app: more in /data\n")
-
-
-def answer(machine: DirectMachine) -> str:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{machine.port(PORT)}/", timeout=TIMEOUT) as page:
-            return str(page.read().decode())
-    except OSError:
-        return ""
-
-
-def state_of(disk: Path) -> tuple[int, bytes]:
-    """Offset and bytes of the partition persistent-state."""
-    need("sfdisk")
-    done = subprocess.run(["sfdisk", "--json", str(disk)], capture_output=True, check=True, timeout=TIMEOUT)
-    (part,) = (
-        part
-        for part in json.loads(done.stdout)["partitiontable"]["partitions"]
-        if part["name"] == "persistent-state"
-    )
-    with disk.open("rb") as file:
-        file.seek(part["start"] * 512)
-        return part["start"] * 512, file.read(part["size"] * 512)
