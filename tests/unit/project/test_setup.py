@@ -78,6 +78,16 @@ def test_a_user_without_sudo_is_told_what_root_types(
     assert not (machine / "log").exists()
 
 
+def test_a_user_whom_sudo_refuses_is_told_what_root_types(machine: Path) -> None:
+    fake(machine, "sudo", "echo sudo: a password is required >&2; exit 1")
+    ended = setup(machine)
+    assert ended.returncode == 1
+    problem, command = ended.stderr.splitlines()
+    assert problem.startswith("tools/setup: packages are missing, and sudo is refused. Let root run")
+    assert command.startswith("    apt-get install ")
+    assert not (machine / "log").exists()
+
+
 def test_the_version_has_one_place() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]
