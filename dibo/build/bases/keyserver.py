@@ -10,6 +10,8 @@ is held to the same each time it is read, so that the cache need not be trusted 
 from __future__ import annotations
 
 import os
+import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,27 +33,26 @@ _SCHEMES: Final = {
     "hkp": ("http", 11371),
 }
 
+_NEVER: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]|//[^/]*/.*[^!-~]")
+"""What no address has: spaces, controls, and letters beyond ASCII after the host (RFC 3986, 2)."""
+
 
 def lookup_address(keyserver: str, fingerprint: str) -> str:
     """Where a keyserver has a key. `keyserver` is HOST[:PORT], or that with https, hkps, http or hkp before it.
     Raises UsageError."""
-    parts = urlsplit(keyserver if "://" in keyserver else f"https://{keyserver}")
+    no_address = UsageError(
+        f"{keyserver!r} is no address of a keyserver",
+        hint="such as https://keyserver.ubuntu.com, or hkp://keys.example; none asks no keyserver",
+    )
+    text = keyserver if "://" in keyserver else f"https://{keyserver}"
     try:
+        parts = urlsplit(text)
         scheme, default_port = _SCHEMES[parts.scheme]
         port = parts.port or default_port
-    except (KeyError, ValueError):
-        scheme, port = "", None
-    if (
-        not scheme
-        or not parts.hostname
-        or parts.query
-        or parts.fragment
-        or any(c.isspace() for c in keyserver)
-    ):
-        raise UsageError(
-            f"{keyserver!r} is no address of a keyserver",
-            hint="such as https://keyserver.ubuntu.com, or hkp://keys.example; none asks no keyserver",
-        )
+    except (KeyError, ValueError) as error:
+        raise no_address from error
+    if not parts.hostname or parts.query or parts.fragment or _NEVER.search(text):
+        raise no_address
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     place = f"{scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
     return f"{place}/pks/lookup?op=get&options=mr&search=0x{fingerprint}"
@@ -107,7 +108,7 @@ class Keyserver:
     def _keep(self, fingerprint: str, key: bytes) -> Path:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(fingerprint)
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
         part.unlink(missing_ok=True)
         part.touch(mode=0o600, exist_ok=False)
         part.write_bytes(key)

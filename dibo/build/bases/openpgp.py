@@ -24,7 +24,7 @@ _PUBLIC_KEY: Final = 6
 _PARTS: Final = (_SIGNATURE, _PUBLIC_KEY, 13, 14, 17)  # user id, public subkey, user attribute
 _IGNORED: Final = (10, 12, 21)  # marker, trust, padding
 _BLOCK: Final = re.compile(
-    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*[ \t]*\r?\n"
+    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n:]+: [^\r\n]*\r?\n)*[ \t]*\r?\n"
     rb"([A-Za-z0-9+/=\s]+?)(?:\r?\n=[A-Za-z0-9+/]{4}[ \t]*)?\r?\n-----END PGP PUBLIC KEY BLOCK-----"
 )
 
@@ -98,6 +98,8 @@ def _old_length(data: bytes, at: int, kind: int) -> tuple[int, int]:
 def _fingerprint(body: bytes) -> str:
     version = body[0] if body else 0
     if version == 4:
+        if len(body) >= 1 << 16:  # the hash has two octets for its length (RFC 9580, 5.5.4.2)
+            raise VerificationFailed("the public key is malformed: a key of version 4 has less than 64 KiB")
         digest = hashlib.sha1(b"\x99" + len(body).to_bytes(2) + body, usedforsecurity=False)
     elif version == 6:
         digest = hashlib.sha256(b"\x9b" + len(body).to_bytes(4) + body)

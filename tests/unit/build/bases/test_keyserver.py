@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,7 @@ def test_an_expired_key_is_asked_for_once_more(
     ("keyserver", "address"),
     [
         ("keys.example", "https://keys.example"),
+        ("schlüssel.example", "https://schlüssel.example"),
         ("https://keys.example/", "https://keys.example"),
         ("hkps://keys.example:8443", "https://keys.example:8443"),
         ("hkp://keys.example", "http://keys.example:11371"),
@@ -301,8 +303,57 @@ def test_addresses_of_keyservers(keyserver: str, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "keyserver", ["ldap://keys.example", "https://", "a b", "https://x?y", "https://x:port"]
+    "keyserver",
+    [
+        *("ldap://keys.example", "https://", "a b", "https://x?y", "https://x:port"),
+        *(
+            "https://[::1",
+            "https://h\u2100.example",
+            "keys\x00.example",
+            "https://keys.example/\x1b",
+            "keys.example/schlüssel",
+        ),
+    ],
 )
 def test_what_is_no_address_of_a_keyserver(keyserver: str) -> None:
     with pytest.raises(UsageError, match="is no address of a keyserver"):
         lookup_address(keyserver, "AB")
+
+
+def test_a_key_that_is_too_large_for_its_own_fingerprint() -> None:
+    packet = b"\xc6\xff" + (70_000).to_bytes(4) + b"\x04" + bytes(69_999)
+    with pytest.raises(VerificationFailed, match="less than 64 KiB"):
+        certificate(packet, FINGERPRINTS[0])
+
+
+def test_armour_is_read_in_one_go_whatever_its_headers_hold() -> None:
+    header = b": ".join([b"a"] * (LARGEST_ANSWER // 4))  # each colon might end the name of a header
+    with pytest.raises(VerificationFailed, match="got something else"):
+        certificate(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n" + header + b"\n\n-", FINGERPRINTS[0])
+
+
+def test_threads_that_keep_one_key_at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a part of its own: the second one neither removes nor finds that of the first."""
+    keys = UbuntuKeys(machine.settings, machine.workspace, machine.report)
+    keyserver, whole = keys._keyserver, REAL.read_bytes()
+    barrier, problems = threading.Barrier(2), []
+    replace = Path.replace
+
+    def replace_together(path: Path, target: Path) -> Path:
+        barrier.wait(10)
+        return replace(path, target)
+
+    def keep() -> None:
+        try:
+            keyserver._keep(machine.key.fingerprint, whole)
+        except Exception as problem:
+            problems.append(problem)
+
+    monkeypatch.setattr(Path, "replace", replace_together)
+    threads = [threading.Thread(target=keep) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert [path.name for path in keyserver.directory.iterdir()] == [f"{machine.key.fingerprint}.gpg"]
