@@ -295,6 +295,10 @@ def _open(url: str, headers: dict[str, str], policy: RetryPolicy) -> Iterator[ht
     """One request; statuses that are answers (200, 206, 304, 416) are returned, all others raised."""
     if not url.startswith(("http://", "https://")):
         raise BaseError(f"{url!r} is neither an http nor an https address")
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise BaseError(f"{url!r} is no address: {error}") from error
     agent = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers={**agent, **headers})  # noqa: S310 - the scheme is checked above
     no_other: Any = urllib.request.ProxyHandler({})

@@ -9,7 +9,7 @@ from typing import IO, Final
 
 from dibo.errors import DiboError
 from dibo.system.task import LayerOutcome, Task
-from dibo.system.terminal import Look, without_controls
+from dibo.system.terminal import Look, one_line, without_controls
 from dibo.units import MIB, human_size, human_time
 
 _REMARK: Final = "|"
@@ -43,7 +43,7 @@ class LogLines:
         self._next.pop(task.number, None)
         if not (self._quiet or task.minor):
             outcome = self._look.styled(task.outcome, task.outcome)
-            remark = f", {task.remark}" if task.remark else ""
+            remark = f", {one_line(task.remark)}" if task.remark else ""
             self._print(without_controls(task.title), f": {outcome} ({human_time(task.seconds)}{remark})")
 
     def layer(self, layer: LayerOutcome) -> None:

@@ -103,6 +103,12 @@ def test_other_schemes_are_refused() -> None:
         fetch.get("file:///etc/passwd")
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "https://h\u2100.example/", "http://host:port/"])
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(BaseError, match="is no address"):
+        fetch.get(url)
+
+
 def test_a_proxy_is_asked(web: FakeWebServer, policy: RetryPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -49,6 +49,14 @@ def test_control_characters_are_shown_as_escapes(text: str, shown: str, terminal
     assert text == f"    {shown}\n{shown}\ndibo: error: failed\n  {shown}\n"
 
 
+def test_what_is_noted_of_a_step_gives_no_orders_and_is_one_line() -> None:
+    stream = Terminal()
+    with Report(stream).task("download") as task:
+        task.note("first\nlast \x1b[2J")
+    assert "\x1b[2J" not in stream.getvalue()
+    assert stream.getvalue().splitlines()[-1].endswith(", last \\x1b[2J)")
+
+
 def test_lines_of_one_text_stay_apart() -> None:
     stream = io.StringIO()
     Report(stream).say("one\ntwo\r\nthree")
