@@ -1,8 +1,8 @@
 """What in a hook is allowed, and probably fails or does nothing: its line endings, interpreter and variables.
 
-Variables are judged in hooks for sh, bash and dash alone, and only names that are almost certainly wrong: names that
-begin with DIBO_ and that dibo does not set, names that a flavour declares place this hook does not see it, and names
-that are nearly one that it sees. A name that the hook assigns, or reads with a default, is never judged.
+Variables are judged in hooks for sh, bash and dash alone, and only names in capitals that nothing sets: not dibo, no
+flavour that the hook sees, not the shell and not the hook. A name that the hook reads with a default, or that stands in
+it without $, is never judged; nor is a hook that reads in other files, or that cannot be read with certainty.
 """
 
 from __future__ import annotations
@@ -30,9 +30,21 @@ _KNOWN: Final = frozenset(
         *("ARCH", "DISTRIBUTION", "RELEASE", "LIKE", "SOURCE_DATE_EPOCH", "TMP_HOOKS_PATH", "IMAGE_SIZE"),
         *("IMAGE_BLOCK_DEVICE", "PATH", "HOME", "USER", "LOGNAME", "LANG", "TERM", "PWD", "OLDPWD", "IFS"),
         *("UID", "EUID", "PPID", "RANDOM", "LINENO", "SECONDS", "SHELL", "HOSTNAME", "TMPDIR"),
+        *("OPTARG", "OPTIND", "OPTERR", "REPLY", "MAPFILE", "PIPESTATUS", "FUNCNAME", "DIRSTACK", "GROUPS"),
+        *("OSTYPE", "HOSTTYPE", "MACHTYPE", "SHLVL", "SHELLOPTS", "BASHPID", "BASHOPTS", "BASH", "SRANDOM"),
+        *("EPOCHSECONDS", "EPOCHREALTIME", "COLUMNS", "LINES", "COPROC", "TIMEFORMAT", "APT_CONFIG"),
+        *("DPKG_FORCE", "UCF_FORCE_CONFFOLD", "APT_LISTCHANGES_FRONTEND", "SYSTEMD_OFFLINE"),
     )
 )
-"""Variables that are never a misspelling."""
+"""Variables that dibo's runner sets (containerfiles/runner/run), or a shell: bash(1), "Shell Variables"."""
+_KNOWN_PREFIXES: Final = ("BASH_", "LC_", "COMP_", "DEBIAN_", "DEBCONF_", "NEEDRESTART_", "XDG_")
+_DIRECTORIES: Final = frozenset(
+    f"{root}{directory}" for root in ("/", "/usr/", "/usr/local/") for directory in ("bin", "sbin")
+)
+_MAY_HOLD_PROGRAMS: Final = (
+    *("/opt/", "/usr/lib", "/usr/local/", "/usr/share/", "/usr/games/", "/lib", "/etc/", "/srv/", "/home/"),
+    *("/root/", "/var/", "/run/", "/nix/", "/gnu/", "/snap/"),
+)
 _ASSIGNED: Final = re.compile(
     r"(?:^|[\s;&|({`\"'])(?:(?:export|readonly|local|declare|typeset)\s+(?:-\w+\s+)*)?([A-Za-z_]\w*)(?:\[[^]]*\])?\+?="
     r"|\b(?:for|select)\s+([A-Za-z_]\w*)\b"
@@ -42,7 +54,11 @@ _ASSIGNED: Final = re.compile(
     re.MULTILINE,
 )
 _USED: Final = re.compile(r"\$(?:\{[#!]?([A-Z][A-Z0-9_]+)\b|([A-Z][A-Z0-9_]+)\b)")
-_SOURCED: Final = re.compile(r"(?:^|[;&|]|\bthen|\bdo|\{)\s*(?:\.|source|eval)\s", re.MULTILINE)
+_SOURCED: Final = re.compile(
+    r"(?:^|[;&|({!]|\b(?:then|do|else|if|elif|while|until|command|builtin))\s*(?:\.|source|eval)\s",
+    re.MULTILINE,
+)
+_SET_BY_OUTPUT: Final = re.compile(r"\b(?:export|readonly|local|declare|typeset)\s+(?:-\w+\s+)*[\"']?[$`]")
 _HERE: Final = re.compile(r"(?<!<)<<(?!<)-?\s*(?:(['\"])([^'\"\n]+)\1|\\?([A-Za-z_]\w*))")
 
 
@@ -110,8 +126,16 @@ def _first_line(interpreter: list[str] | None, place: str, hook: Hook) -> Iterat
         elif len(words) > 1 and not words[0].startswith("-"):
             named = interpreter[1]
             yield f"{place}, line 1: {program} takes {named!r} for one name; write {program} -S {named}"
-    if hook.phase in HOST_PHASES and not os.access(program, os.X_OK):
-        yield f"{place}, line 1: it runs on this machine, which has no program {program}"
+    if hook.phase in HOST_PHASES:
+        if not os.access(program, os.X_OK):
+            yield f"{place}, line 1: it runs on this machine, which has no program {program}"
+    elif str(PurePosixPath(program).parent) not in _DIRECTORIES and not program.startswith(
+        _MAY_HOLD_PROGRAMS
+    ):
+        yield (
+            f"{place}, line 1: the interpreter {program} is in no directory where distributions have programs, "
+            "such as /bin or /usr/bin"
+        )
 
 
 def _shell(interpreter: list[str] | None) -> bool:
@@ -121,9 +145,14 @@ def _shell(interpreter: list[str] | None) -> bool:
 
 
 def _variables(text: str, place: str, hook: Hook, sight: Sight) -> Iterator[str]:
-    code = "\n".join(_code(text))
-    if _SOURCED.search(code):
+    quotes: list[str] = []
+    code = "\n".join(_code(text, quotes))
+    if _SOURCED.search(code) or _SET_BY_OUTPUT.search(text):
         return  # what is read in may assign anything
+    certain = (
+        not quotes and "`" not in code and all(len(_HERE.findall(line)) < 2 for line in text.split("\n"))
+    )
+    bare = set(re.findall(r"(?<![$\w{!#])[A-Z][A-Z0-9_]+\b", code))
     given = {*sight.seen, *_KNOWN, *_SET_BY_DIBO}
     given |= {
         word for match in _ASSIGNED.finditer(text) for word in re.findall(r"\w+", match[match.lastindex or 0])
@@ -135,7 +164,14 @@ def _variables(text: str, place: str, hook: Hook, sight: Sight) -> Iterator[str]
             if name in given or name in judged:
                 continue
             judged.add(name)
-            if doubt := _doubt(name, hook, sight):
+            doubt = _doubt(name, hook, sight)
+            if not doubt and certain and name not in bare and not name.startswith(_KNOWN_PREFIXES):
+                doubt = (
+                    "is set by nothing: declare it under `environment`, or give it a default, ${"
+                    + name
+                    + ":-}"
+                )
+            if doubt:
                 yield f"{place}, line {number}: ${name} {doubt}"
 
 
@@ -151,11 +187,10 @@ def _doubt(name: str, hook: Hook, sight: Sight) -> str:
     return ""
 
 
-def _code(text: str) -> Iterator[str]:
+def _code(text: str, quotes: list[str]) -> Iterator[str]:
     """The lines of a shell script without what expands no variables: comments, single quotes, escaped characters and
-    quoted here-documents."""
+    quoted here-documents. `quotes` gets what is open at the end, which is nothing if the script was understood."""
     end, quoted = "", False
-    quotes: list[str] = []
     for line in text.split("\n"):
         if end:
             if line.strip() == end:
@@ -163,7 +198,7 @@ def _code(text: str) -> Iterator[str]:
             yield "" if quoted or not end else re.sub(r"\\.", "", line)
             continue
         yield _without_quotes(line, quotes)
-        if not quotes and (here := _HERE.search(line)):
+        if (not quotes or quotes[-1] == "$(") and (here := _HERE.search(line)):
             end, quoted = here[2] or here[3], bool(here[1]) or "\\" in here[0]
 
 

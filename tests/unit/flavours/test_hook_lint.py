@@ -41,6 +41,8 @@ def test_crlf_elsewhere_is_named_with_its_line(tmp_path: Path) -> None:
         ("echo", "it does not begin with #! and an interpreter"),
         ("#!", "expected the path of an interpreter after #!, such as /bin/sh, got nothing"),
         ("#!bash", "expected the path of an interpreter after #!, such as /bin/sh, got 'bash'"),
+        ("#!/nope/sh", "the interpreter /nope/sh is in no directory where distributions have programs"),
+        ("#!/usr/sh -e", "the interpreter /usr/sh is in no directory"),
         ("#!/usr/bin/env", "/usr/bin/env has no program to run"),
         ("#!/usr/bin/env bash -e", "takes 'bash -e' for one name; write /usr/bin/env -S bash -e"),
     ],
@@ -51,7 +53,16 @@ def test_interpreters(first: str, said: str, tmp_path: Path) -> None:
     assert said in warning
 
 
-@pytest.mark.parametrize("first", ["#!/bin/sh", "#! /bin/bash -eu", "#!/usr/bin/env python3", "#!/opt/mine"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "#!/bin/sh",
+        "#! /bin/bash -eu",
+        "#!/usr/bin/env python3",
+        "#!/opt/mine",
+        "#!/usr/local/venv/bin/python",
+    ],
+)
 def test_interpreters_that_may_be_right(first: str, tmp_path: Path) -> None:
     assert warnings(tmp_path, f"{first}\n") == ()
 
@@ -79,6 +90,13 @@ DECLARED = "environment: {HTTP_PORT: '80'}\n"
         ("echo $HTTP_PROT", "$HTTP_PROT is not declared; did you mean HTTP_PORT?"),
         ('x="$(echo "$HTTP_PROT")"', "did you mean HTTP_PORT?"),
         ("cat << EOF\n$HTTP_PROT\nEOF", "line 3: $HTTP_PROT"),
+        (
+            "echo $OTHER",
+            "line 2: $OTHER is set by nothing: declare it under `environment`, or give it a default",
+        ),
+        ("# a comment\necho ${OTHER%/} $OTHER", "line 3: $OTHER is set by nothing"),
+        ("cat << EOF\n$OTHER\nEOF", "line 3: $OTHER is set by nothing"),
+        ("echo '$ANY'\"$OTHER\"", "line 2: $OTHER is set by nothing"),
     ],
 )
 def test_variables_that_nothing_sets(line: str, said: str, tmp_path: Path) -> None:
@@ -90,7 +108,24 @@ def test_variables_that_nothing_sets(line: str, said: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "text",
     [
-        "echo $HTTP_PORT $OTHER ${ANY}",
+        "echo $HTTP_PORT ${ANY:-} $other",
+        "echo $ARCH $RELEASE $DEBIAN_FRONTEND $LC_ALL $BASH_SOURCE $OPTARG $REPLY",
+        "echo $((ANY = 3)); echo $ANY",
+        "((ANY++)); echo $ANY",
+        "getopts ab ANY; echo $ANY",
+        "ANY=1 make; echo $ANY",
+        '[ -z "${ANY+x}" ] || echo $ANY',
+        "if . ./settings; then echo $ANY; fi",
+        "(. ./settings; echo $ANY)",
+        "export $(cat settings)\necho $ANY",
+        'eval "$(cat settings)"\necho $ANY',
+        "x=$(cat << 'EOF'\n$ANY\nEOF\n)",
+        "x=\"`awk '{ print $NF }' file`\"",
+        "awk '{\n  print $NF\n}' file",
+        "cat << 'A' << 'B'\n$ANY\nA\n$ANY\nB",
+        "cat <<-'A'\n\t$ANY\n\tA",
+        'sed -i "s/\\$ANY/x/" file',
+        "echo 'never closed\necho $ANY",
         "DIBO_A=1; echo $DIBO_A",
         "export DIBO_A=1\necho $DIBO_A",
         "echo ${DIBO_A:-none}",
