@@ -23,9 +23,10 @@ COMMANDS = {
 }
 
 
-@pytest.fixture
-def programs(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the commands of this checkout, as pip installs them."""
+    tmp_path = tmp_path_factory.mktemp("programs")
     for command, name in COMMANDS.items():
         path = tmp_path / "bin" / command
         path.parent.mkdir(exist_ok=True)
@@ -42,22 +43,34 @@ def _shell(programs: Path, *argv: str) -> str:
     return done.stdout
 
 
-def complete_in_bash(programs: Path, line: str, load: str = 'eval "$(dibo completion bash)"') -> list[str]:
+IN_BASH = 'eval "$(dibo completion bash)"'
+
+
+def complete_in_bash(programs: Path, line: str, load: str = IN_BASH) -> list[str]:
     """What bash offers for the last word of `line`; `load` is what loads the completions."""
+    (answer,) = complete_all_in_bash(programs, [line], load)
+    return answer
+
+
+def complete_all_in_bash(programs: Path, lines: list[str], load: str = IN_BASH) -> list[list[str]]:
+    """What one bash offers for each line."""
     script = (
         f"{load}\n"
         + """
-        COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
-        read -ra COMP_WORDS <<< "$1"
-        [ "${1: -1}" != " " ] || COMP_WORDS+=("")
-        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-        spec=$(complete -p "${COMP_WORDS[0]}")
-        function=${spec##*-F }
-        "${function%% *}" "${COMP_WORDS[0]}" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}" 2> /dev/null
-        printf '%s\\n' "${COMPREPLY[@]}"
+        for line; do
+            COMP_LINE=$line COMP_POINT=${#line} COMP_TYPE=9 COMPREPLY=()
+            read -ra COMP_WORDS <<< "$line"
+            [ "${line: -1}" != " " ] || COMP_WORDS+=("")
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            spec=$(complete -p "${COMP_WORDS[0]}")
+            function=${spec##*-F }
+            "${function%% *}" "${COMP_WORDS[0]}" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}" 2> /dev/null
+            printf '%s\\n' "${COMPREPLY[@]}" =
+        done
     """
     )
-    return [word.strip() for word in _shell(programs, "bash", "-c", script, "bash", line).splitlines()]
+    *answers, _ = _shell(programs, "bash", "-c", script, "bash", *lines).split("=\n")
+    return [[word.strip() for word in answer.splitlines()] for answer in answers]
 
 
 def test_bash_completes_flavours(programs: Path) -> None:
@@ -96,16 +109,22 @@ VALUES = [
     ("disk-image-create --fs-type x", ["xfs"]),
     ("disk-image-create --layer-compression g", ["gzip"]),
     ("dibo convert -t sq", ["squashfs"]),
+    ("dibo convert --boot sy", ["systemd-boot"]),
+    ("dibo cache pr", ["prune"]),
+    ("dibo key ver", ["verify"]),
+    ("dibo doctor ra", ["ramdisk"]),
+    ("dibo plan vm mel", ["mellanox"]),
+    ("dibo plan -a risc", ["riscv64"]),
     ("dibo cache prune --keep-stack vm,mel", ["vm,mellanox"]),
     ("dibo schema lay", ["layout"]),
     ("ramdisk-image-create hwb", ["hwburnin"]),
 ]
 
 
-@pytest.mark.parametrize(("line", "offered"), VALUES)
-def test_bash_completes_values(line: str, offered: list[str], programs: Path) -> None:
+def test_bash_completes_values(programs: Path) -> None:
     need("bash")
-    assert sorted(complete_in_bash(programs, line)) == offered
+    answers = complete_all_in_bash(programs, [line for line, _ in VALUES])
+    assert [(line, sorted(answer)) for (line, _), answer in zip(VALUES, answers, strict=True)] == VALUES
 
 
 def test_bash_completes_a_release_after_its_colon(programs: Path) -> None:
@@ -113,54 +132,58 @@ def test_bash_completes_a_release_after_its_colon(programs: Path) -> None:
     assert complete_in_bash(programs, "disk-image-create --base debian:t") == ["trixie"]
 
 
-@pytest.mark.parametrize(
-    ("line", "offered"), [(line, offered) for line, offered in VALUES if len(offered) == 1]
-)
-def test_fish_completes_values(line: str, offered: list[str], programs: Path) -> None:
+SINGLE = [(line, offered[0]) for line, offered in VALUES if len(offered) == 1]
+
+
+def test_fish_completes_values(programs: Path) -> None:
     need("fish")
-    script = f"dibo completion fish | source; complete --do-complete '{line}'"
-    assert _shell(programs, "fish", "--no-config", "-c", script).split("\t")[0].strip() == offered[0]
+    script = "dibo completion fish | source; for line in $argv; complete --do-complete $line; echo =; end"
+    lines = [line for line, _ in SINGLE]
+    *answers, _ = _shell(programs, "fish", "--no-config", "-c", script, *lines).split("=\n")
+    assert list(zip(lines, (answer.split("\t")[0].strip() for answer in answers), strict=True)) == SINGLE
 
 
-def complete_in_zsh(programs: Path, line: str, load: str) -> str:
-    """The command line of an interactive zsh after `line` and Tab; `load` is what loads the completions."""
+def complete_in_zsh(programs: Path, lines: list[str], load: str) -> list[str]:
+    """The command line of one interactive zsh after each line and Tab; `load` is what loads the completions."""
     result, setup = programs / "buffer", programs / "setup"
+    result.unlink(missing_ok=True)
     setup.write_text(
         f"""
         PS1=''
         {load}
-        show() {{ print -r -- "$BUFFER" > {result}; exit }}
+        show() {{ print -r -- "$BUFFER" >> {result}; BUFFER= }}
+        leave() {{ exit }}
         zle -N show
+        zle -N leave
         bindkey '^T' show
+        bindkey '^X' leave
         """
     )
+    typed = "".join(f"{line}\\t\\x14" for line in lines)
     script = f"""
         zmodload zsh/zpty
         zpty shell zsh -f -i
         zpty -w shell "source {setup}"
-        zpty -n -w shell $'{line}\t\x14'
+        zpty -n -w shell $'{typed}\\x18'
         while zpty -r shell output; do :; done
     """
     _shell(programs, "zsh", "-f", "-c", script)
-    return result.read_text().strip()
+    return [line.strip() for line in result.read_text().splitlines()]
 
 
 IN_ZSH = 'autoload -U compinit; compinit -u -D; eval "$(dibo completion zsh)"'
 
 
-@pytest.mark.parametrize(
-    ("line", "offered"), [(line, offered) for line, offered in VALUES if len(offered) == 1]
-)
-def test_zsh_completes_values(line: str, offered: list[str], programs: Path) -> None:
+def test_zsh_completes_values(programs: Path) -> None:
     need("zsh")
-    before = line.rpartition(" ")[0]
-    assert complete_in_zsh(programs, line, IN_ZSH) == f"{before} {offered[0]}"
+    expected = [f"{line.rpartition(' ')[0]} {offered}" for line, offered in SINGLE]
+    assert complete_in_zsh(programs, [line for line, _ in SINGLE], IN_ZSH) == expected
 
 
 def test_the_installed_file_of_zsh_completes_at_the_first_tab(programs: Path) -> None:
     need("zsh")
     load = f"fpath=({SHARE}/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D"
-    assert complete_in_zsh(programs, "dibo doctor --engine b", load) == "dibo doctor --engine buildah"
+    assert complete_in_zsh(programs, ["dibo doctor --engine b"], load) == ["dibo doctor --engine buildah"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
