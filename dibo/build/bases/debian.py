@@ -129,6 +129,7 @@ class Debian(ConfiguredBase):
         return (
             "mmdebstrap",
             "--mode=root" if root or os.geteuid() == 0 else "--mode=unshare",
+            "--verbose",  # what apt and dpkg say: else it is silent for most of the time
             f"--variant={VARIANT}",
             "--format=tar",
             f"--architectures={self.architecture}",
