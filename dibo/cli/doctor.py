@@ -35,10 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.doctor import examine, findings_answer, require
+    from dibo.flavours.schema import nearest
 
     purposes = arguments.purposes
     for unknown in sorted(set(purposes) - set(PURPOSES)):
-        raise UsageError(f"{unknown!r} is no purpose", hint=f"dibo doctor takes {', '.join(PURPOSES)}")
+        message = f"{unknown!r} is no purpose{nearest(unknown, PURPOSES)}"
+        raise UsageError(message, hint=f"dibo doctor takes {', '.join(PURPOSES)}")
     settings = settings_of(arguments, environment)
     examination = examine(settings, report, purposes=purposes, fix=arguments.fix)
     show(arguments, findings_answer(examination), fold=True)

@@ -12,6 +12,7 @@ from dibo.build.engines.table import ENGINES
 from dibo.build.finding import Finding
 from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError, EngineError, ToolMissing, UsageError
+from dibo.flavours.schema import nearest
 from dibo.settings.settings import AUTO
 from dibo.system import disk_space
 from dibo.system.loop.sweep import sweep as sweep_loop
@@ -26,7 +27,8 @@ def names() -> tuple[str, ...]:
 def require_known(name: str) -> None:
     """Raises UsageError for what is no engine's name."""
     if name not in names():
-        raise UsageError(f"{name!r} is no engine dibo knows", hint=f"--engine takes {', '.join(names())}")
+        message = f"{name!r} is no engine dibo knows{nearest(name, names())}"
+        raise UsageError(message, hint=f"--engine takes {', '.join(names())}")
 
 
 def sweepers() -> Mapping[str, Sweeper]:

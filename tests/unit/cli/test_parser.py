@@ -133,3 +133,8 @@ def test_long_lines_of_an_epilog_are_folded_under_their_column(line: str, lines:
 def test_flavours_stand_before_and_after_options() -> None:
     parsed = parser_of("disk-image-create").parse_args(["vm", "-o", "web", "mysql"])
     assert (parsed.flavours, parsed.name) == (["vm", "mysql"], "web")
+
+
+def test_a_purpose_that_is_nearly_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dibo(["doctor", "bild"]) == UsageError.exit_code
+    assert "'bild' is no purpose; did you mean 'build'?" in capsys.readouterr().err

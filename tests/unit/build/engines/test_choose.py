@@ -109,3 +109,8 @@ def test_an_absent_engine_says_why_and_gives_no_directory() -> None:
     assert not engine.gives_directory
     with pytest.raises(EngineError, match="no room"):
         engine.held()
+
+
+def test_a_name_that_is_nearly_one(setup: Setup) -> None:
+    with pytest.raises(UsageError, match="'bildah' is no engine dibo knows; did you mean 'buildah'"):
+        opened("bildah", setup)
