@@ -81,6 +81,7 @@ TRIALS: Mapping[str, Trial] = {
 OTHER_PROGRAMS: Mapping[str, str] = {
     # Programs that are not dibo's, and which page or test says how they are used.
     **dict.fromkeys(("make",), "targets are checked: test_targets_of_make_exist"),
+    **dict.fromkeys(("check-jsonschema",), "tests/unit/api/test_schema.py"),
     **dict.fromkeys(
         ("mkdir", "cd", "echo", "cat", "chmod", "cp", "rm", "printf", "test", "sed", "set", "ls"), ""
     ),
