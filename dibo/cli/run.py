@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dibo.cli.commands import parser_of
 from dibo.cli.output import new_report
 from dibo.errors import DiboError, Interrupted
-from dibo.system.report import Report, answer, log_commands
+from dibo.system.report import STDOUT, Report, answer, log_commands
 
 if TYPE_CHECKING:
     from dibo.cli.commands import Command
@@ -113,6 +113,8 @@ def _refused_by_system(error: OSError) -> DiboError:
     from dibo.system import disk_space
 
     message = str(error)
+    if error.filename == STDOUT:
+        return DiboError(message, hint="only the answer could not be printed")
     if disk_space.is_full(error):
         places = [Path(os.fsdecode(error.filename))] if error.filename else [disk_space.temporary_directory()]
         message = f"{message}: {disk_space.describe(places)}"

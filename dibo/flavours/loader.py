@@ -77,7 +77,7 @@ class Catalogue:
 
     def _unknown(self, name: str) -> UnknownFlavour:
         for directory in self.search_path:
-            if name not in ("", ".", "..") and "/" not in name and (directory / name).is_dir():
+            if any(path.name == name and path.is_dir() for path in directory.iterdir()):
                 return UnknownFlavour(
                     f"{directory / name} cannot be a flavour: its name {name!r} is not allowed",
                     hint=f"rename it: {NAME_FORM}",

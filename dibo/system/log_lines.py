@@ -9,7 +9,7 @@ from typing import IO, Final
 
 from dibo.errors import DiboError
 from dibo.system.task import LayerOutcome, Task
-from dibo.system.terminal import Look, one_line, without_controls
+from dibo.system.terminal import Look, encodable, one_line, without_controls
 from dibo.units import MIB, human_size, human_time
 
 _REMARK: Final = "|"
@@ -75,8 +75,7 @@ class LogLines:
             try:
                 self._stream.write(text)
             except UnicodeEncodeError:
-                encoding = getattr(self._stream, "encoding", "ascii")
-                self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+                self._stream.write(encodable(text, self._stream))
             self._stream.flush()
         except (OSError, ValueError):
             if self._stream is sys.stderr:  # or Python would fail at its end, to write what is left

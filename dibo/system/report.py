@@ -14,14 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import IO
+from typing import IO, Final
 
 from dibo.errors import DiboError
 from dibo.system.live_rows import LiveRows
 from dibo.system.log_lines import LogLines
 from dibo.system.task import LayerOutcome, Sink, Task
-from dibo.system.terminal import is_terminal, look_of, size_of, without_controls
+from dibo.system.terminal import encodable, is_terminal, look_of, size_of, without_controls
 
+STDOUT: Final = "<stdout>"
 Say = Callable[[str], None]
 """Gets a line for the person who waits."""
 
@@ -142,8 +143,14 @@ def sink_of(stream: IO[str], environment: Mapping[str, str], *, verbose: bool, q
 
 
 def answer(text: str) -> None:
-    """Print the answer of a command, on stdout; at once, so that what is said of it afterwards comes after it."""
-    print(without_controls(text) if is_terminal(sys.stdout) else text, flush=True)
+    """Print the answer of a command, on stdout; at once, so that what is said of it afterwards comes after it. Raises
+    OSError with the filename STDOUT."""
+    text = without_controls(text) if is_terminal(sys.stdout) else text
+    try:
+        print(encodable(text, sys.stdout), flush=True)
+    except OSError as error:
+        error.filename = STDOUT
+        raise
 
 
 def log_commands(report: Report) -> None:

@@ -90,6 +90,16 @@ def without_controls(text: str) -> str:
     return _CONTROLS.sub(_escaped, _WRITTEN_OVER.sub("", text))
 
 
+def encodable(text: str, stream: IO[str]) -> str:
+    """The text, with escapes for what the stream's encoding does not have."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
 def one_line(text: str) -> str:
     """The last line of a text that has something in it, fit for a row of a terminal."""
     lines = [line for line in without_controls(text).splitlines() if line.strip()]

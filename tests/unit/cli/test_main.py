@@ -284,7 +284,26 @@ def test_an_answer_that_cannot_be_written_is_an_error() -> None:
             env={"PYTHONPATH": str(PROJECT)},
         )
     assert done.returncode == DiboError.exit_code
-    assert done.stderr.startswith("dibo: error: [Errno 28] No space left on device")
+    assert done.stderr.startswith("dibo: error: [Errno 28] No space left on device: '<stdout>'\n")
+    assert "ext4" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_answer_that_the_encoding_has_no_letters_for(tmp_path: Path, encoding: str) -> None:
+    write_flavour(tmp_path, "small", {"flavour.yaml": "summary: ümläut 漢字\n"})
+    done = subprocess.run(
+        [sys.executable, "-m", "dibo", "flavours", "--flavours-path", tmp_path],
+        capture_output=True,
+        env={"PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u6f22\\u5b57" in done.stdout
+
+
+def test_a_flavour_whose_name_is_too_long_for_a_file_is_unknown() -> None:
+    code, _, err = dibo("plan", "a" * 300)
+    assert code == errors.UnknownFlavour.exit_code
+    assert "there is no flavour" in err
 
 
 def test_the_schema_is_json() -> None:
