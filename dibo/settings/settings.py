@@ -382,9 +382,8 @@ def _types(text: str) -> tuple[str, ...]:
 
 def _flavours_path(options: Options, environment: Mapping[str, str]) -> tuple[Path, ...]:
     own = environment.get("FLAVOURS_DIR", "")
-    return _paths(
-        (*options.flavours_path, *([own] if own else [])), environment.get("DIBO_FLAVOURS_PATH", "")
-    )
+    first = (*options.flavours_path, *([own] if own else []))
+    return _paths(first, environment.get("DIBO_FLAVOURS_PATH", ""))
 
 
 def _paths(named: Sequence[str], variable: str) -> tuple[Path, ...]:

@@ -45,6 +45,8 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo cache prune .*registry\.example": run(),
     r"dibo (plan|why) .*--cache(-from)? ": run(),
     r"disk-image-get-kernel\b": run(),
+    r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
+    r".*dibo convert .*-t microvm\b": tested("tests/boot/test_microvm.py::test_it_boots"),
     r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
     # What builds, boots, or reads the store of an engine.
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),
@@ -61,7 +63,6 @@ TRIALS: Mapping[str, Trial] = {
     r".*disk-image-create\b": tested("tests/boot/test_boot.py::test_it_boots_with_this_firmware"),
     r"dibo boot-server\b": tested("tests/boot/test_deployment.py"),
     r"dibo build --kit\b": tested("tests/boot/test_kit.py::test_an_application"),
-    r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
     r"dibo build .*--push": tested(
         "tests/boot/test_boot.py::test_the_pushed_image_converts_to_the_very_disk_that_the_build_made"
     ),
@@ -91,13 +92,28 @@ OTHER_PROGRAMS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("python3", "python", "pip", "~/dibo-venv/bin/pip", "/opt/dibo/bin/pip"), "installation"),
     **dict.fromkeys(
-        ("qemu-system-x86_64", "qemu-system-aarch64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keygen"),
+        (
+            "qemu-system-x86_64",
+            "qemu-system-aarch64",
+            "qemu-system-riscv64",
+            "qemu-img",
+            "mformat",
+            "mcopy",
+            "ssh",
+            "ssh-keygen",
+        ),
         "tests/boot",
     ),
     **dict.fromkeys(("curl", "wget", "oras", "jq", "gpg", "skopeo", "buildah", "docker", "xargs"), ""),
     **dict.fromkeys(
-        ("findmnt", "e2fsck", "ssh-keyscan", "sfdisk", "od", "tee"), "in the machine, or in a hook"
+        ("findmnt", "e2fsck", "ssh-keyscan", "sfdisk", "od", "tee", "zstd", "dd"),
+        "in the machine, or in a hook",
     ),
+    **dict.fromkeys(
+        ("aws", "az", "azcopy", "gcloud", "govc", "vagrant", "openstack", "virsh", "virt-install"),
+        "of the clouds",
+    ),
+    **dict.fromkeys(("firecracker", "cloud-hypervisor", "ch-remote"), "monitors of microVMs"),
     **dict.fromkeys(("[", "exit", "if", "fi", "then"), "shell"),
 }
 

@@ -147,9 +147,8 @@ def test_targets_of_make_exist() -> None:
 
 
 def test_variables_of_dibo_exist() -> None:
-    known = set(VARIABLES) | set(
-        re.findall(r"\bDIBO_[A-Z0-9_]+", (PROJECT / "docs/reference/cli.md").read_text())
-    )
+    documented = [PROJECT / "docs/reference/cli.md", *PROJECT.glob("converters/*/README.md")]
+    known = set(VARIABLES).union(*(re.findall(r"\bDIBO_[A-Z0-9_]+", page.read_text()) for page in documented))
     named = {name for command in ALL for name, _ in command.variables}
     named |= {
         word.partition("=")[0]

@@ -92,6 +92,7 @@ def test_an_option_counts_more_than_a_variable_which_counts_more_than_the_defaul
         ("BASE_IMAGE_FILE", "base_image_file"),
         ("CLOUD_IMAGES", "cloud_images"),
         ("DIBO_UBUNTU_FINGERPRINT", "fingerprint"),
+        ("DIBO_KIT", "kit"),
     ],
 )
 def test_variables_without_an_option(variable: str, field: str) -> None:
@@ -108,7 +109,12 @@ def test_the_search_path_of_flavours() -> None:
 
 
 def test_every_variable_is_tested_and_documented() -> None:
-    tested = {row[0] for row in TABLE} | {"BASE_IMAGE_FILE", "CLOUD_IMAGES", "DIBO_UBUNTU_FINGERPRINT"}
+    tested = {row[0] for row in TABLE} | {
+        "BASE_IMAGE_FILE",
+        "CLOUD_IMAGES",
+        "DIBO_UBUNTU_FINGERPRINT",
+        "DIBO_KIT",
+    }
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
     # the converter's, that of the door to registries, and that of signing
     assert tested | {
