@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from dibo.cli.parser import complete_with
 from dibo.flavours.model import ARCHITECTURES
-from dibo.settings.settings import AUTO, HOST_HOOKS, ISOLATIONS, LAYER_COMPRESSIONS, NETWORKS, Options
+from dibo.settings.settings import AUTO, HOST_HOOKS, ISOLATIONS, NETWORKS, Options
+from dibo.settings.values import LAYER_COMPRESSIONS
 
 if TYPE_CHECKING:
     from dibo.settings.settings import Settings

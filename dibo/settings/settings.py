@@ -6,20 +6,24 @@ print, and a test holds them together.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from dibo.errors import UsageError
-from dibo.flavours.epoch import start_of
-from dibo.flavours.model import ARCHITECTURES
-from dibo.flavours.schema import nearest
-from dibo.images.platforms import split_architecture
 from dibo.images.reference import ImageName, parse_repository
 from dibo.settings.secrets import SecretSource, parse_secrets
+from dibo.settings.values import (
+    architecture_and_variant,
+    artefact_types,
+    compression,
+    epoch_name,
+    one_of,
+    source_date_epoch,
+    store_limit,
+)
 from dibo.units import parse_gib
 
 VARIABLES: Final = {
@@ -60,7 +64,6 @@ VARIABLES: Final = {
     "SOURCE_DATE_EPOCH": "latest time in artefacts; later times become this one (the start of the epoch)",
 }
 
-LAYER_COMPRESSIONS: Final = ("zstd", "gzip", "none")
 RAMDISK_VARIABLES: Final = {
     "KERNEL_VERSION": "version of the kernel and its modules (the newest in the root)",
     "MODULE_ROOT": "take kernel, modules and firmware from this directory, not from the root; / is this machine",
@@ -95,7 +98,6 @@ _MACHINES: Final = {
     "i686": "i386",
     "riscv64": "riscv64",
 }
-_EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +220,8 @@ def decide(
     def given(option: str | None, variable: str, default: str) -> str:
         return option if option is not None else environment.get(variable) or default
 
-    epoch = _epoch(given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}"))
-    architecture, variant = _architecture(
+    epoch = epoch_name(given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}"))
+    architecture, variant = architecture_and_variant(
         given(options.architecture, "ARCH", _MACHINES.get(machine, machine))
     )
     both = _repositories(options.caches, environment, "DIBO_CACHE")
@@ -231,7 +233,7 @@ def decide(
         architecture=architecture,
         variant=variant,
         output=Path(given(options.name, "IMAGE_NAME", DEFAULT_NAME)),
-        types=_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
+        types=artefact_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
         base=given(options.base, "DIBO_BASE", DEFAULT_BASE),
         release=given(options.release, "RELEASE", "") or None,
         base_image_file=environment.get("BASE_IMAGE_FILE") or None,
@@ -247,14 +249,14 @@ def decide(
         mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
         epoch=epoch,
         engine=given(options.engine, "DIBO_ENGINE", AUTO),
-        isolation=_one_of("--isolation", given(options.isolation, "DIBO_ISOLATION", BWRAP), ISOLATIONS),
-        network=_one_of("--network", given(options.network, "DIBO_NETWORK", HOST), NETWORKS),
-        host_hooks=_one_of("--host-hooks", given(options.host_hooks, "DIBO_HOST_HOOKS", "run"), HOST_HOOKS),
-        source_date_epoch=_source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
+        isolation=one_of("--isolation", given(options.isolation, "DIBO_ISOLATION", BWRAP), ISOLATIONS),
+        network=one_of("--network", given(options.network, "DIBO_NETWORK", HOST), NETWORKS),
+        host_hooks=one_of("--host-hooks", given(options.host_hooks, "DIBO_HOST_HOOKS", "run"), HOST_HOOKS),
+        source_date_epoch=source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
         caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
         caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
-        layer_compression=_compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
-        store_limit=_store_limit(environment.get("DIBO_STORE_LIMIT") or DEFAULT_STORE_LIMIT),
+        layer_compression=compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
+        store_limit=store_limit(environment.get("DIBO_STORE_LIMIT") or DEFAULT_STORE_LIMIT),
         sign_key=_file(given(options.sign_key, "DIBO_SIGN_KEY", "")),
         verify_keys=verify_keys,
         policy=policy,
@@ -329,57 +331,6 @@ def _once(names: tuple[ImageName, ...]) -> tuple[ImageName, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _compression(name: str) -> str:
-    if name not in LAYER_COMPRESSIONS:
-        raise UsageError(
-            f"{name!r} is no compression of layers", hint=f"use one of {', '.join(LAYER_COMPRESSIONS)}"
-        )
-    return name
-
-
-def _store_limit(text: str) -> int | None:
-    if text.strip() == "0":
-        return None
-    try:
-        return parse_gib(text)
-    except UsageError as error:
-        raise UsageError(
-            f"DIBO_STORE_LIMIT is {text!r}, not a number of GB", hint="such as 20 or 1.5; 0 is no limit"
-        ) from error
-
-
-def _architecture(name: str) -> tuple[str, str]:
-    """Debian's word, and the variant: `amd64`, `x86_64`, `amd64/v2`."""
-    architecture, variant = split_architecture(name)
-    if architecture not in ARCHITECTURES:
-        raise UsageError(
-            f"{name!r} is no architecture dibo knows{nearest(name, ARCHITECTURES)}",
-            hint=f"-a takes {', '.join(ARCHITECTURES)}, and a variant after a slash: amd64/v2",
-        )
-    return architecture, variant
-
-
-def _epoch(epoch: str) -> str:
-    if _EPOCH.fullmatch(epoch) is None:
-        raise UsageError(
-            f"{epoch!r} cannot be an epoch", hint="use letters, digits, dots and dashes: 2026-11, build-7"
-        )
-    return epoch
-
-
-def _one_of(option: str, value: str, possible: Sequence[str]) -> str:
-    if value not in possible:
-        raise UsageError(f"{value!r} is no value of {option}", hint=f"{option} takes {', '.join(possible)}")
-    return value
-
-
-def _types(text: str) -> tuple[str, ...]:
-    types = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if not types:
-        raise UsageError("no type of artefact is named", hint="-t qcow2, or several: -t raw,qcow2,tar")
-    return types
-
-
 def _flavours_path(options: Options, environment: Mapping[str, str]) -> tuple[Path, ...]:
     own = environment.get("FLAVOURS_DIR", "")
     first = (*options.flavours_path, *([own] if own else []))
@@ -388,13 +339,3 @@ def _flavours_path(options: Options, environment: Mapping[str, str]) -> tuple[Pa
 
 def _paths(named: Sequence[str], variable: str) -> tuple[Path, ...]:
     return tuple(Path(word) for word in (*named, *variable.split(":")) if word)
-
-
-def _source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
-    """SOURCE_DATE_EPOCH when it is set, else the start of an epoch that is a date, else the start of this month."""
-    if text:
-        if re.fullmatch(r"[0-9]{1,12}", text) is None:
-            raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
-        return int(text)
-    seconds = start_of(epoch)
-    return seconds if seconds is not None else int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
