@@ -1,46 +1,85 @@
-"""The scripts of a kit, by busybox, with programs that only note what they were called with."""
+"""The scripts of a kit, by busybox, with programs that only note what they were called with.
+
+busybox prefers its own `ip` and `mount` to those on PATH, and the scripts set a PATH of their own: so that no mistake
+of a test reaches this machine, all of them run where there is no network but a loopback, and mounts are nobody else's.
+"""
 
 from __future__ import annotations
 
+import functools
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from dibo.system import resources
 from tests.support.programs import fake
-from tests.support.requirements import need
+from tests.support.requirements import need, unmet
 from tests.support.timeouts import TIMEOUT
 
 OWN = resources.shared("converters") / "kit"
+APART = ("unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--")
+NAMESPACES = ("net", "mnt", "user")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5"
+
+
+@functools.cache
+def refusal() -> str:
+    """Why this machine gives an ordinary user no namespaces; empty where it does."""
+    done = subprocess.run([*APART, "true"], capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    return done.stderr if done.returncode else ""
+
+
+def apart(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a program in namespaces of its own, and nowhere else; what it prints, errors included."""
+    need("busybox", "unshare")
+    if refusal():
+        unmet(f"scripts of a kit run in namespaces alone, and here are none: {refusal()}")
+    output = subprocess.run(
+        [*APART, *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    return output.stdout
 
 
 def shell(tmp_path: Path, text: str, program: str = "busybox sh") -> str:
     """Run `text` with the functions of the kit; what it prints. Fakes in `bin` come before real programs, but busybox
     prefers its own: those need another shell."""
-    need("busybox")
     functions = "\n".join(path.read_text() for path in sorted((OWN / "functions").iterdir()))
     head = f"set -u\nkit={tmp_path}/kit service={tmp_path}/service run={tmp_path}/run stopping=\n"
     for name in ("run", "service", "bin", "kit"):
         (tmp_path / name).mkdir(exist_ok=True)
     script = tmp_path / "script"
     script.write_text(f"{head}{functions}\n{text}\n")
-    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
-    argv = [*program.split(), str(script)]
-    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=TIMEOUT)
-    return done.stdout + done.stderr
+    return apart([*program.split(), str(script)], {"PATH": f"{tmp_path}/bin:/usr/bin:/bin:/usr/sbin:/sbin"})
 
 
 def initramfs(tmp_path: Path, text: str) -> str:
-    need("busybox")
     script = (
         (OWN / "init").read_text().replace("/dev/", f"{tmp_path}/dev/").replace("/sys/", f"{tmp_path}/sys/")
     )
-    done = subprocess.run(
-        ["busybox", "sh", "-c", f"{script}\n{text}"], capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    return apart(["busybox", "sh", "-c", f"{script}\n{text}"], {"PATH": "/usr/bin:/bin"})
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    """`text` with its only `old` replaced."""
+    assert text.count(old) == 1, f"the script has not one line {old}"
+    return text.replace(old, new)
+
+
+def test_scripts_run_apart_from_this_machine(tmp_path: Path) -> None:
+    own = {str(Path(f"/proc/self/ns/{name}").readlink()) for name in NAMESPACES}
+    text = "".join(f"readlink /proc/self/ns/{name}\n" for name in NAMESPACES)
+    for seen in (shell(tmp_path, text), shell(tmp_path, text, "sh"), initramfs(tmp_path, text)):
+        assert len(seen.split()) == len(NAMESPACES), seen
+        assert not own & set(seen.split())
+    assert [line.split(":")[1].strip() for line in shell(tmp_path, "ip -o link").splitlines()] == ["lo"]
 
 
 def disk(tmp_path: Path, data: bytes, name: str = "vda") -> None:
@@ -198,10 +237,9 @@ def event(tmp_path: Path, name: str, **variables: str) -> list[str]:
     """Run the script of the DHCP client; what it called `ip` with."""
     (tmp_path / "run").mkdir(exist_ok=True)
     fake(tmp_path, "ip", f'case "$*" in *"route del"*) exit 1 ;; esac; echo "$@" >>{tmp_path}/log')
-    text = (OWN / "udhcpc").read_text().replace("run=/run/dibo", f"run={tmp_path}/run")
-    text = text.replace("PATH=/usr/lib/dibo/kit/bin", f"PATH={tmp_path}/bin:/usr/bin:/bin")
-    environment = {"PATH": "/bin", "interface": "eth0", **variables}
-    subprocess.run(["sh", "-c", text, "udhcpc", name], env=environment, check=True, timeout=TIMEOUT)
+    text = replaced((OWN / "udhcpc").read_text(), "run=/run/dibo\n", f"run={tmp_path}/run\n")
+    text = replaced(text, "PATH=/usr/lib/dibo/kit/bin", f"PATH={tmp_path}/bin:/usr/bin:/bin")
+    apart(["sh", "-c", text, "udhcpc", name], {"PATH": "/bin", "interface": "eth0", **variables})
     log = tmp_path / "log"
     return log.read_text().splitlines() if log.exists() else []
 
