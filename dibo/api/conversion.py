@@ -40,6 +40,7 @@ from dibo.errors import (
     RootNotBootable,
     SignatureError,
     ToolMissing,
+    UsageError,
 )
 from dibo.flavours.epoch import start_of
 from dibo.flavours.loader import read_layout
@@ -184,6 +185,9 @@ def _workspace(settings: Settings) -> Iterator[Workspace]:
 def limits(*, entries: int | None, size: str | None, ratio: int | None) -> Limits:
     """What a root may hold at most; None for as much as usual. `size` is in GB. Raises UsageError."""
     given = {name: value for name, value in (("entries", entries), ("ratio", ratio)) if value is not None}
+    for name, value in given.items():
+        if value < 1:
+            raise UsageError(f"max_{name}: expected a number from 1 on, got {value}")
     if size is not None:
         given["image_bytes"] = parse_gib(size)
         given["layer_bytes"] = given["image_bytes"]

@@ -16,6 +16,7 @@ from dibo.api.settings import current_settings
 from dibo.api.values import BuildOptions, BuildPlan, BuildResult, ConvertOptions, DiskOptions, StrPath
 from dibo.errors import UsageError
 from dibo.inspect.contents import DiskContents
+from dibo.settings.option_types import check_options, check_type
 from dibo.settings.settings import Options, Settings
 from dibo.system.report import Report
 
@@ -30,7 +31,8 @@ def plan(
     (`extra-data.d`) run, as they do for a build. Raises errors of `dibo.errors`."""
     from dibo.api.planning import make_build_plan
 
-    return make_build_plan(_build_settings(flavours, options or BuildOptions(), {}), _report(progress))
+    options = _checked_build(flavours, options)
+    return make_build_plan(_build_settings(flavours, options, {}), _report(progress))
 
 
 def build(
@@ -43,7 +45,9 @@ def build(
 ) -> BuildResult:
     """Build the layers of `flavours` that do not exist. Without `output`, the result is a container image; with it,
     the artefacts OUTPUT.TYPE of `disk.types`, each whole or not there. Raises errors of `dibo.errors`."""
-    options, report = options or BuildOptions(), _report(progress)
+    options, report = _checked_build(flavours, options), _report(progress)
+    if disk is not None:
+        check_options("disk", disk, DiskOptions)
     if output is None:
         return _build_image(_build_settings(flavours, options, {}), options, disk, report)
     if options.tag is not None or options.push is not None:
@@ -52,6 +56,7 @@ def build(
         )
     from dibo.api.create import planned_disk
 
+    check_type("output", output, StrPath)
     disk = disk or DiskOptions()
     settings = _build_settings(flavours, options, _disk_options(output, disk))
     with planned_disk(settings, report, layout_file=_path(disk.layout)) as planned:
@@ -71,7 +76,12 @@ def convert(
     from dibo.api.conversion import ConvertRequest, limits
     from dibo.api.conversion import convert as convert_image
 
-    options, disk = options or ConvertOptions(), disk or DiskOptions()
+    options = ConvertOptions() if options is None else options
+    disk = DiskOptions() if disk is None else disk
+    check_type("image", image, str)
+    check_type("output", output, StrPath)
+    check_options("options", options, ConvertOptions)
+    check_options("disk", disk, DiskOptions)
     settings = _settings(
         {
             **_disk_options(output, disk),
@@ -109,6 +119,8 @@ def inspect(
     from dibo.inspect.volumes import volumes
     from dibo.system.workspace import Workspace
 
+    check_type("image", image, StrPath)
+    check_type("cache_dir", cache_dir, StrPath | None)
     settings = _settings({"cache_dir": _text(cache_dir)}, {})
     with (
         Workspace(settings.cache).run() as run,
@@ -133,10 +145,17 @@ def _build_image(
     )
 
 
-def _build_settings(flavours: Sequence[str], options: BuildOptions, more: Mapping[str, object]) -> Settings:
+def _checked_build(flavours: Sequence[str], options: BuildOptions | None) -> BuildOptions:
     """Raises UsageError."""
     if isinstance(flavours, str) or not flavours:
         raise UsageError(f"expected names of flavours, got {flavours!r}", hint='such as ["vm", "web-server"]')
+    options = BuildOptions() if options is None else options
+    check_type("flavours", flavours, Sequence[str])
+    check_options("options", options, BuildOptions)
+    return options
+
+
+def _build_settings(flavours: Sequence[str], options: BuildOptions, more: Mapping[str, object]) -> Settings:
     return _settings(
         {
             "flavours": tuple(flavours),
@@ -172,9 +191,6 @@ def _build_settings(flavours: Sequence[str], options: BuildOptions, more: Mappin
 
 
 def _disk_options(output: StrPath, disk: DiskOptions) -> dict[str, object]:
-    """Raises UsageError."""
-    if isinstance(disk.types, str):
-        raise UsageError(f"expected a tuple of types, got {disk.types!r}", hint=f"({disk.types!r},)")
     return {
         "name": _text(output),
         "types": ",".join(disk.types),
@@ -194,9 +210,6 @@ def _text(path: StrPath | None) -> str | None:
 
 
 def _texts(paths: Iterable[StrPath]) -> tuple[str, ...]:
-    """Raises UsageError."""
-    if isinstance(paths, str):
-        raise UsageError(f"expected a tuple of paths, got {paths!r}", hint=f"({paths!r},)")
     return tuple(str(Path(path)) for path in paths)
 
 
@@ -205,6 +218,9 @@ def _path(path: StrPath | None) -> Path | None:
 
 
 def _report(progress: Progress | None) -> Report:
+    """Raises UsageError."""
+    if progress is not None and not callable(progress):
+        raise UsageError(f"progress: expected a function of a line, got {progress!r}")
     return Report(_Lines(progress or (lambda _: None)), environment={})
 
 

@@ -68,9 +68,12 @@ def test_a_damaged_image_and_wrong_options(tmp_path: Path) -> None:
         convert("oci:no-such", "web")
     with pytest.raises(UsageError, match="no-such-type"):
         convert("oci:no-such", "web", disk=DiskOptions(types=("no-such-type",)))
-    with pytest.raises(UsageError, match="expected a tuple of types"):
+    with pytest.raises(UsageError, match="types: expected a tuple"):
         convert("oci:no-such", "web", disk=DiskOptions(types="raw"))
-    with pytest.raises(UsageError, match="expected a tuple of paths"):
+    for limit in ("max_entries", "max_ratio"):
+        with pytest.raises(UsageError, match=f"{limit}: expected a number from 1 on, got 0"):
+            convert("oci:no-such", "web", options=ConvertOptions(**{limit: 0}))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="verify_keys: expected a tuple"):
         convert("oci:no-such", "web", options=ConvertOptions(verify_keys="team.pub"))  # type: ignore[arg-type]
     assert list(Path().iterdir()) == []
 
