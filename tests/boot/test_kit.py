@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from tests.support import user
 from tests.support.images.application_images import PORT, application
 from tests.support.machines.direct_boot import TOOLS, DirectMachine
 from tests.support.requirements import need
+from tests.support.timeouts import TIMEOUT, wait_until
 
-pytestmark = pytest.mark.boot
+pytestmark = [pytest.mark.boot, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +65,24 @@ def from_disk(disk: Path, directory: Path) -> DirectMachine:
 
 
 def test_an_application(kit: Path, tmp_path: Path) -> None:
-    """By the disk's own boot loader: its words, its user, its directory, its variables, its volume."""
+    """By the disk's own boot loader: its words, its user, its directory, its variables, its volume. It answers, and the
+    power button stops it by its own signal, and then the machine."""
     disk = converted(application(tmp_path / "image"), kit, tmp_path)
     with from_disk(disk, tmp_path) as machine:
         machine.wait_for("app: it's $(reboot) `two words` as 1234:1234 in /srv/new/place")
         machine.wait_for("GREETING=a 'quoted' \"word\"; reboot\n")
         machine.wait_for("app: odd.name=1\n")
         machine.wait_for("app: nothing in /data\n")
+        wait_until(lambda: "hello from localhost" in answer(machine), "the application answers")
+        machine.monitor.execute("system_powerdown")
+        machine.wait_for("app: told to stop\n")
+        machine.wait_until_off()
+
+
+def answer(machine: DirectMachine) -> str:
+    """What the application serves; empty as long as it does not."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{machine.port(PORT)}/", timeout=TIMEOUT) as page:
+            return str(page.read().decode())
+    except OSError:
+        return ""
