@@ -39,8 +39,10 @@ def _main(program: str, argv: Sequence[str] | None) -> int:
 
         return run(program, argv)
     except KeyboardInterrupt:  # before, or after, signals are handled
-        os.write(2, b"dibo: interrupted by SIGINT; nothing was begun\n")
-        return 128 + signal.SIGINT
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        from dibo.cli.run import interrupted_early
+
+        return interrupted_early(sys.argv[1:] if argv is None else argv)
 
 
 def _open_standard_streams() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def run(program: str, argv: Sequence[str] | None) -> int:
     """Carry out what `argv` asks of `program`; the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    as_json = "--json" in words
+    as_json = _wants_json(words)
     try:
         return _reported(program, words, as_json=as_json)
     except Exception as error:
@@ -30,6 +31,31 @@ def run(program: str, argv: Sequence[str] | None) -> int:
 
         report = new_report(as_json=as_json)
         return _ended(report_defect(error, [program, *words], os.environ), report, as_json=as_json)
+
+
+def interrupted_early(words: Sequence[str]) -> int:
+    """Say that SIGINT came while no command ran; the exit code."""
+    quiet = "--quiet" in words or "-q" in words
+    as_json = _wants_json(words)
+    return _stopped(Interrupted(signal.SIGINT), new_report(as_json=as_json, quiet=quiet), as_json=as_json)
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether --json is among them; argparse takes it shortened, too."""
+    return any(word.startswith("--j") and "--json".startswith(word) for word in words)
+
+
+def _stopped(stop: Interrupted, report: Report, *, as_json: bool) -> int:
+    """Say that a signal ended the command, whatever signals follow; the exit code."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    report.say(f"dibo: {stop}; nothing was left behind")
+    if as_json:
+        from dibo.api.documents import stopped_document
+
+        _print_json(stopped_document(stop))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return 128 + stop.signum
 
 
 def _ended(error: DiboError, report: Report, *, as_json: bool) -> int:
@@ -63,12 +89,7 @@ def _reported(program: str, words: Sequence[str], *, as_json: bool) -> int:
     except DiboError as error:
         return _ended(error, report, as_json=as_json)
     except Interrupted as stop:
-        report.say(f"dibo: {stop}; nothing was left behind")
-        if as_json:
-            from dibo.api.documents import stopped_document
-
-            _print_json(stopped_document(stop))
-        return 128 + stop.signum
+        return _stopped(stop, report, as_json=as_json)
     except BrokenPipeError:  # `dibo flavours | head`
         _forget_output()
         return 0
@@ -92,12 +113,12 @@ def _carried_out(arguments: argparse.Namespace, report: Report) -> int:
     from dibo.system.signals import interruptible
 
     command: Command = arguments.command
-    try:
-        with interruptible():
+    with interruptible():  # until the report is closed: the second ^C of two must not count
+        try:
             code = command.run(arguments, dict(os.environ), report)
             sys.stdout.flush()
-    finally:
-        report.close()
+        finally:
+            report.close()
     return code
 
 

@@ -46,7 +46,7 @@ class LiveRows(LogLines):
         self._console: Console | None = None
         self._thread: threading.Thread | None = None
         self._work = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
 
     def started(self, task: Task) -> None:
         if self._quiet:
@@ -69,7 +69,7 @@ class LiveRows(LogLines):
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self._closed.set()
             self._tasks.clear()
             self._erase()
         self._work.set()
@@ -82,9 +82,9 @@ class LiveRows(LogLines):
             self._write("".join((begin, *parts, "\n", self._rows())))
 
     def _draw_on(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             self._work.wait()
-            threading.Event().wait(_INTERVAL_SECONDS)
+            self._closed.wait(_INTERVAL_SECONDS)
             with self._lock:
                 if any(task.elapsed >= _SHORT_SECONDS for task in self._tasks.values()):
                     self._console = self._console or _console(self._stream, self._look)

@@ -240,14 +240,75 @@ sys.exit(dibo())
 """
 
 
-def test_an_interrupt_while_it_starts() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, "flavours"],
+def interrupted_at_start(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "flavours", *words],
         capture_output=True,
         text=True,
         env={"PYTHONPATH": str(PROJECT)},
     )
-    assert (done.returncode, done.stderr) == (130, "dibo: interrupted by SIGINT; nothing was begun\n")
+
+
+def test_an_interrupt_while_it_starts() -> None:
+    done = interrupted_at_start()
+    said = "dibo: interrupted by SIGINT; nothing was left behind\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
+    done = interrupted_at_start("--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupt_while_it_starts_is_json_for_programs() -> None:
+    done = interrupted_at_start("--json")
+    assert done.returncode == 130
+    (event,) = (json.loads(line) for line in done.stderr.splitlines())
+    assert (event["document"], event["text"]) == (
+        "message",
+        "dibo: interrupted by SIGINT; nothing was left behind",
+    )
+    assert json.loads(done.stdout)["error"]["kind"] == "Interrupted"
+
+
+def test_json_may_be_shortened() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dibo", "flavours", "no-such-flavour", "--js"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT)},
+    )
+    assert done.returncode == 11
+    assert {json.loads(line)["document"] for line in done.stderr.splitlines()} == {"error"}
+    assert json.loads(done.stdout)["error"]["exit_code"] == 11
+
+
+SECOND = """
+import os, signal, sys
+from dibo.cli.main import dibo
+from dibo.system.report import Report
+close = Report.close
+def interrupted(report):
+    os.kill(os.getpid(), signal.SIGINT)
+    close(report)
+def interrupting(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    Report.close = interrupted
+Report.close = interrupted
+import dibo.cli.flavours as flavours
+flavours.run = interrupting
+sys.exit(dibo())
+"""
+
+
+def test_a_second_interrupt_while_the_first_is_answered_does_not_count() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND, "flavours", "--json"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT)},
+    )
+    assert done.returncode == 130
+    assert json.loads(done.stdout)["error"]["message"] == "interrupted by SIGINT"
+    (event,) = (json.loads(line) for line in done.stderr.splitlines())
+    assert event["text"] == "dibo: interrupted by SIGINT; nothing was left behind"
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "1>&-", "0<&- 1>&- 2>&-"])
