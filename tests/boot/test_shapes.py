@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
 from tests.support.images.boot_shapes import PACKAGES, UP, DebianParts, write_tar
 from tests.support.images.oci_layouts import LayerTar, simple
-from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Firmware, Machine, MachineError, find_ovmf
 from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.boot
@@ -47,7 +48,12 @@ def parts() -> Iterator[DebianParts]:
 
 
 def converted(
-    parts: DebianParts, shape: str, directory: Path, *options: str, links: Mapping[str, str] | None = None
+    parts: DebianParts,
+    shape: str,
+    directory: Path,
+    *options: str,
+    links: Mapping[str, str] | None = None,
+    name: str = "disk.qcow2",
 ) -> tuple[Path, str]:
     """The disk of a root of that shape, and what dibo said; no program is to be had on PATH."""
     directory.mkdir()
@@ -60,14 +66,14 @@ def converted(
         "convert",
         f"oci:{layout}:latest",
         "-o",
-        str(directory / "disk.qcow2"),
+        str(directory / name),
         *options,
     ]
     environment = {"PATH": "/nonexistent", "HOME": str(directory)}
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=BUILD_SECONDS)
     if done.returncode:
         pytest.fail(f"dibo convert failed:\n{done.stderr}", pytrace=False)
-    return directory / "disk.qcow2", done.stderr
+    return directory / name, done.stderr
 
 
 def start(stack: contextlib.ExitStack, disk: Path, firmware: Firmware) -> Machine:
@@ -96,6 +102,35 @@ def test_grub_for_bios_and_a_unified_image_for_uefi(parts: DebianParts, tmp_path
         machines = [start(stack, by_grub, Firmware.BIOS), start(stack, unified, Firmware.UEFI)]
         for machine in machines:
             require_up(machine)
+
+
+def test_a_microvm(parts: DebianParts, tmp_path: Path) -> None:
+    """By the script that `-t microvm` makes, without KVM."""
+    made, said = converted(parts, "debian", tmp_path / "micro", "-t", "microvm", name="web")
+    assert "none can be made" not in said
+    environment = {**os.environ, "ACCEL": "tcg", "APPEND": "tsc_early_khz=2000000"}  # no timer to measure by
+    script = made.with_name("web.microvm") / "qemu.sh"
+    with subprocess.Popen(
+        [script],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as machine:
+        deadline = threading.Timer(BOOT_SECONDS, machine.kill)
+        deadline.start()
+        console: list[str] = []
+        assert machine.stdout is not None
+        for line in machine.stdout:
+            console.append(line)
+            if UP in line:
+                break
+        deadline.cancel()
+        machine.kill()
+    assert UP in console[-1], "".join(console[-40:])
+    assert console[-1].split()[-1] == "ext4"
 
 
 @pytest.mark.long

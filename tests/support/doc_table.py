@@ -46,7 +46,7 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo (plan|why) .*--cache(-from)? ": run(),
     r"disk-image-get-kernel\b": run(),
     r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
-    r".*dibo convert .*-t microvm\b": tested("tests/boot/test_microvm.py::test_it_boots"),
+    r".*dibo convert .*-t microvm\b": tested("tests/boot/test_shapes.py::test_a_microvm"),
     r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
     # What builds, boots, or reads the store of an engine.
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),

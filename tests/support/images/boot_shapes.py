@@ -49,9 +49,13 @@ class DebianParts:
         with tarfile.open(archive) as tar:
             members = {member.name.removeprefix("./"): member for member in tar}
             for name, member in members.items():
-                if name.startswith("lib/modules/") and member.isfile():
-                    tar.extract(member, modules, filter="data")
-                elif self._wants(name) and (file := tar.extractfile(member)) is not None:
+                module = name.startswith("lib/modules/") and member.isfile()
+                if not (module or self._wants(name)) or (file := tar.extractfile(member)) is None:
+                    continue
+                if module:
+                    (modules / name).parent.mkdir(parents=True, exist_ok=True)
+                    (modules / name).write_bytes(file.read())
+                else:
                     self._files[name] = file.read()
         (directory,) = (modules / "lib/modules").iterdir()
         self.version = directory.name
