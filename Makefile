@@ -56,7 +56,7 @@ test: setup-test lint ## every test but long ones: those, then with real parts, 
 	$(PYTEST) $(TESTS)
 	$(PYTEST) -m 'not long' --dist loadgroup --no-loadscope-reorder tests/boot tests/integration
 
-test-long: setup-test ## the tests that repeat in another way what others show (CI: one a day); T names some
+test-long: setup-test ## the tests that repeat in another way what others show (CI: a file of them a day); T names some
 	$(PYTEST) -m long --dist loadgroup --no-loadscope-reorder $(or $(T),tests/boot tests/integration)
 
 cover: setup-check ## lines and branches that unit tests reach, child processes included; T names other tests
