@@ -96,9 +96,9 @@ def storage_configuration() -> Iterator[Finding]:
     """A store of containers without a configuration: dibo uses overlay, the user's own buildah may use vfs."""
     if os.geteuid() == 0 or process.find("buildah") is None or not chooses_driver():
         return
-    data = Path(os.environ.get("XDG_DATA_HOME", resources.home() / ".local" / "share"))
-    uses_vfs = (data / "containers/storage/vfs-images").exists()
-    path = Path(os.environ.get("XDG_CONFIG_HOME", resources.home() / ".config")) / "containers/storage.conf"
+    data = Path(os.environ.get("XDG_DATA_HOME") or resources.home() / ".local" / "share")
+    uses_vfs = os.path.exists(data / "containers/storage/vfs-images")  # noqa: PTH110 - a foreign one is no error
+    path = Path(os.environ.get("XDG_CONFIG_HOME") or resources.home() / ".config") / "containers/storage.conf"
 
     def write() -> str:
         text = _configuration()

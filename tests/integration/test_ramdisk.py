@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -164,7 +165,7 @@ def test_the_command(place: BuildEnv, out: Path) -> None:
     options: list[str | Path] = ["-o", target, "--no-base", "--compress", "gzip"]
     said = place.run("ramdisk-image-create", *options, "tool")
     assert said.code == 0, said.err
-    assert "tool.ramdisk  (" in said.out and "tool.kernel  (" in said.out
+    assert re.search(r"tool\.ramdisk +\(", said.out) and re.search(r"tool\.kernel +\(", said.out)
     assert (out / "tool.kernel").read_bytes() == b"a kernel"
     found = unpacked(target)
     assert found["bin/tool"].data == b"#!/bin/sh\necho tool\n"
