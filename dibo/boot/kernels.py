@@ -26,25 +26,19 @@ from dataclasses import replace
 from typing import Final
 
 from dibo.boot.parts import ESP_PLACES, BootKernel, Part, part_at
+from dibo.tree.kernel_names import (
+    INITRAMFS,
+    UNVERSIONED,
+    UNVERSIONED_INITRAMFS,
+    installed_version,
+    version_in,
+)
 from dibo.tree.kernel_versions import newest_last, sort_key
 from dibo.tree.node import Node
 from dibo.tree.query import default_order, find, names_in
 
-_KERNEL: Final = re.compile(r"(?:vmlinuz|vmlinux|Image|kernel)-([!-.0-~]{1,200})")
-_NOT: Final = (".old", ".bak", ".orig", ".signed", ".sig", ".hmac", ".efi", ".gz", ".xz")
-_NOT_RELEASED: Final = re.compile(r"\.(dpkg|rpm|ucf)[-a-z]*$")
 _VERSION: Final = re.compile(r"\d+\.\d.*")
 _RESCUE: Final = "0-rescue-"
-_INITRAMFS: Final = (
-    "initrd.img-{}",
-    "initramfs-{}.img",
-    "initrd-{}",
-    "initrd-{}.img",
-    "initramfs-{}",
-    "initramfs.img-{}",
-)
-_UNVERSIONED: Final = ("vmlinuz", "vmlinux", "Image")
-_UNVERSIONED_INITRAMFS: Final = ("initrd.img", "initramfs.img", "initrd", "initramfs")
 _MODULES: Final = ("/usr/lib/modules", "/lib/modules")
 _IN_MODULES: Final = ("vmlinuz", "Image", "bzImage")
 _INITRAMFS_IN_MODULES: Final = ("initramfs.img", "initrd", "initramfs")
@@ -123,14 +117,12 @@ def _by_name(root: Node) -> Iterator[BootKernel]:
     for name in sorted(
         map(_text, names_in(root, "/boot")), reverse=True
     ):  # vmlinuz before vmlinux before Image
-        match = _KERNEL.fullmatch(name)
-        if match is None or match[1].endswith(_NOT) or match[1].startswith(_RESCUE):
-            continue
-        if _NOT_RELEASED.search(match[1]):
+        version = installed_version(name)
+        if version is None or version.startswith(_RESCUE):
             continue
         image = part_at(root, f"/boot/{name}")
         if image is not None:
-            yield _kernel(root, _version_of(root, match[1]), image, _initramfs(root, match[1]))
+            yield _kernel(root, _version_of(root, version), image, _initramfs(root, version))
 
 
 def _version_of(root: Node, name: str) -> str:
@@ -151,7 +143,7 @@ def _version_of(root: Node, name: str) -> str:
 
 
 def _initramfs(root: Node, version: str, place: str = "/boot") -> tuple[Part, ...]:
-    for pattern in _INITRAMFS:
+    for pattern in INITRAMFS:
         part = part_at(root, f"{place}/{pattern.format(version)}")
         if part is not None:
             microcode = (part_at(root, f"{place}/{name}") for name in _MICROCODE)
@@ -184,11 +176,11 @@ def _nixos(root: Node) -> Iterator[BootKernel]:
 
 def _unversioned(root: Node) -> Iterator[BootKernel]:
     for place in ("/boot", ""):
-        for name in _UNVERSIONED:
+        for name in UNVERSIONED:
             image = part_at(root, f"{place}/{name}")
             if image is None:
                 continue
-            parts = (part_at(root, f"{place}/{beside}") for beside in _UNVERSIONED_INITRAMFS)
+            parts = (part_at(root, f"{place}/{beside}") for beside in UNVERSIONED_INITRAMFS)
             initramfs = tuple(part for part in parts if part is not None)[:1]
             versions = [version for path in _MODULES for version in names_in(root, path)]
             version = _text(versions[0]) if len(set(versions)) == 1 else name
@@ -209,8 +201,8 @@ def _entries(root: Node) -> Iterator[BootKernel]:
             initramfs = [_of_entry(root, place, path) for path in keys.get("initrd", []) if "$" not in path]
             if image is None or None in initramfs:
                 continue
-            match = _KERNEL.fullmatch(image.path.rpartition("/")[2])
-            version = match[1] if match else keys.get("version", [name.removesuffix(".conf")])[-1]
+            named = version_in(image.path.rpartition("/")[2])
+            version = named or keys.get("version", [name.removesuffix(".conf")])[-1]
             arguments = _plain_arguments(" ".join(keys.get("options", [])))
             yield _kernel(
                 root,

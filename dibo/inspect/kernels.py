@@ -25,23 +25,17 @@ from dibo.formats.filesystem import FileEntry, FileSystem, Kind, find, names_in
 from dibo.inspect.boot_loader import PLACES, BootEntry, Grub, specified_entries, version_of
 from dibo.inspect.unified import Unified, unified_images
 from dibo.inspect.volumes import Volume
+from dibo.tree.kernel_names import (
+    INITRAMFS,
+    UNVERSIONED,
+    UNVERSIONED_INITRAMFS,
+    installed_version,
+    version_in,
+)
 from dibo.tree.kernel_versions import grub_order, sort_key
 
 LIMIT: Final = 1 << 30
 """Bytes of a kernel or a ramdisk."""
-_KERNEL: Final = re.compile(rb"(vmlinuz|vmlinux|Image|kernel)-([!-.0-~]{1,200})")
-_NOT: Final = (".old", ".bak", ".orig", ".signed", ".sig", ".hmac", ".efi", ".gz", ".xz")
-_NOT_RELEASED: Final = re.compile(r"\.(dpkg|rpm|ucf)[-a-z]*$")
-_RAMDISKS: Final = (
-    "initrd.img-{}",
-    "initramfs-{}.img",
-    "initrd-{}",
-    "initrd-{}.img",
-    "initramfs-{}",
-    "initramfs.img-{}",
-)
-_UNVERSIONED: Final = ("vmlinuz", "vmlinux", "Image")
-_UNVERSIONED_RAMDISKS: Final = ("initrd.img", "initramfs.img", "initrd", "initramfs")
 _MODULES: Final = "/usr/lib/modules"
 _MOST_MODULES: Final = 64
 _PLAIN: Final = re.compile(rb"[!-.0-~]+")
@@ -105,7 +99,7 @@ def choose(available: Sequence[Kernel], version: str | None) -> Kernel:
     if not complete:
         raise DiskImageError(
             f"there is a kernel, but no ramdisk that belongs to it: {_enumerated(available)}",
-            hint="expected beside it: " + ", ".join(name.format("VERSION") for name in _RAMDISKS[:3]),
+            hint="expected beside it: " + ", ".join(name.format("VERSION") for name in INITRAMFS[:3]),
         )
     return complete[-1]
 
@@ -162,23 +156,20 @@ def _as_loaded(kernel: Kernel, grub: Grub) -> Kernel:
 
 def _by_name(volume: Volume, system: FileSystem, place: str) -> Iterator[Kernel]:
     for name in sorted(names_in(system, place), reverse=True):  # vmlinuz before vmlinux before Image
-        match = _KERNEL.fullmatch(name)
-        if match is None:
-            continue
-        version = match[2].decode()
-        if version.endswith(_NOT) or _NOT_RELEASED.search(version):
+        version = installed_version(name.decode(errors="surrogateescape"))
+        if version is None:
             continue
         kernel = _file(system, f"{place.rstrip('/')}/{name.decode()}")
         if kernel is not None:
-            ramdisks = _first_of(system, place, [pattern.format(version) for pattern in _RAMDISKS])
+            ramdisks = _first_of(system, place, [pattern.format(version) for pattern in INITRAMFS])
             yield Kernel(version=version, volume=volume, kernel=kernel, ramdisks=ramdisks)
 
 
 def _unversioned(volume: Volume, system: FileSystem, place: str) -> Kernel | None:
-    for name in _UNVERSIONED:
+    for name in UNVERSIONED:
         kernel = _file(system, f"{place.rstrip('/')}/{name}")
         if kernel is not None:
-            ramdisks = _first_of(system, place, _UNVERSIONED_RAMDISKS)
+            ramdisks = _first_of(system, place, UNVERSIONED_INITRAMFS)
             return Kernel(version=name, volume=volume, kernel=kernel, ramdisks=ramdisks)
     return None
 
@@ -194,7 +185,7 @@ def _of_modules(volume: Volume, system: FileSystem) -> Iterator[Kernel]:
         if kernel is not None:
             beside = _first_of(system, directory, ("initramfs.img", "initrd"))
             named = (
-                _first_of(system, place, [pattern.format(version) for pattern in _RAMDISKS])
+                _first_of(system, place, [pattern.format(version) for pattern in INITRAMFS])
                 for place in PLACES
             )
             ramdisks = beside or next((files for files in named if files), ())
@@ -205,8 +196,7 @@ def _by_entry(volume: Volume, system: FileSystem, entry: BootEntry) -> Kernel | 
     kernel = _file(system, entry.kernel)
     if kernel is None:
         return None
-    match = _KERNEL.fullmatch(entry.kernel.rpartition("/")[2].encode())
-    version = match[2].decode() if match else version_of(entry)
+    version = version_in(entry.kernel.rpartition("/")[2]) or version_of(entry)
     if not version:
         return None
     ramdisks = [_file(system, path) for path in entry.ramdisks]

@@ -16,14 +16,14 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from dibo.errors import UsageError
 from dibo.formats import magic
+from dibo.formats.streams.in_threads import in_order
+from dibo.formats.streams.xz import crc32, index_and_footer, multibyte
 from dibo.tree.node import Buffer
 
 LEVELS: Final = {"zstd": range(1, 20), "gzip": range(1, 10), "xz": range(10), "none": range(1)}
@@ -99,39 +99,28 @@ def _zstd(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]
     yield compressor.flush()
 
 
-class _Work(Protocol):
-    def __call__(self, batch: bytes, /, *, last: bool) -> bytes: ...
-
-
-def _parallel(work: _Work, batches: Iterable[bytes], threads: int) -> Iterator[tuple[bytes, bytes]]:
-    """(batch, what `work` makes of it) in order, a few at a time."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[bytes, Future[bytes]]] = deque()
-        before: bytes | None = None
-        for batch in batches:
-            if before is not None:
-                waiting.append((before, pool.submit(work, before, last=False)))
-            before = batch
-            if len(waiting) > 2 * threads:
-                done, result = waiting.popleft()
-                yield done, result.result()
-        last = b"" if before is None else before
-        waiting.append((last, pool.submit(work, last, last=True)))
-        for done, result in waiting:
-            yield done, result.result()
+def _marked(batches: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each batch, and whether it is the last; an empty one where there is none."""
+    before: bytes | None = None
+    for batch in batches:
+        if before is not None:
+            yield before, False
+        before = batch
+    yield before or b"", True
 
 
 def _gzip(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
     from zlib_ng import zlib_ng
 
-    def deflate(batch: bytes, *, last: bool) -> bytes:
+    def deflate(marked: tuple[bytes, bool]) -> tuple[bytes, bytes]:
+        batch, last = marked
         compressor = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15)
         out = compressor.compress(batch)
-        return bytes(out + compressor.flush(zlib_ng.Z_FINISH if last else zlib_ng.Z_FULL_FLUSH))
+        return batch, bytes(out + compressor.flush(zlib_ng.Z_FINISH if last else zlib_ng.Z_FULL_FLUSH))
 
     yield magic.GZIP + b"\x08\0\0\0\0\0\0\xff"  # deflate, no name, no time, an unknown system
     crc, size = 0, 0
-    for batch, out in _parallel(deflate, batches, threads):
+    for batch, out in in_order(deflate, _marked(batches), threads=threads):
         crc, size = zlib.crc32(batch, crc), size + len(batch)
         yield out
     yield struct.pack("<II", crc, size & 0xFFFFFFFF)
@@ -143,31 +132,18 @@ def _xz(batches: Iterable[bytes], level: int, threads: int) -> Iterator[bytes]:
     dictionary = 23  # 2^23 = _XZ_BLOCK: more would find nothing, and the kernel keeps it in memory
     filters = [{"id": lzma.FILTER_LZMA2, "preset": level, "dict_size": 1 << dictionary}]
 
-    def chunks(batch: bytes, *, last: bool) -> bytes:
+    def chunks(marked: tuple[bytes, bool]) -> tuple[bytes, bytes]:
+        batch, last = marked
         out = lzma.compress(batch, format=lzma.FORMAT_RAW, filters=filters)
-        return out if last else out[:-1]  # a zero ends the stream of chunks
+        return batch, out if last else out[:-1]  # a zero ends the stream of chunks
 
     flags = b"\0\x01"  # check: CRC32
-    yield magic.XZ + flags + struct.pack("<I", zlib.crc32(flags))
+    yield magic.XZ + flags + crc32(flags)
     header = b"\x02\0\x21\x01" + bytes([2 * (dictionary - 12)]) + b"\0\0\0"  # 12 bytes; one filter, LZMA2
-    yield header + struct.pack("<I", zlib.crc32(header))
+    yield header + crc32(header)
     size, plain, crc = 0, 0, 0
-    for batch, out in _parallel(chunks, batches, threads):
+    for batch, out in in_order(chunks, _marked(batches), threads=threads):
         size, plain, crc = size + len(out), plain + len(batch), zlib.crc32(batch, crc)
         yield out
     yield bytes(-size % 4) + struct.pack("<I", crc)
-    index = b"\0\x01" + _varint(len(header) + 4 + size + 4) + _varint(plain)
-    index += bytes(-len(index) % 4)
-    yield index + struct.pack("<I", zlib.crc32(index))
-    footer = struct.pack("<I", (len(index) + 4) // 4 - 1) + flags
-    yield struct.pack("<I", zlib.crc32(footer)) + footer + b"YZ"
-
-
-def _varint(number: int) -> bytes:
-    """7 bits a byte, the lowest first; all but the last have bit 7 set."""
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    yield index_and_footer(multibyte(len(header) + 4 + size + 4) + multibyte(plain), 1, flags)

@@ -13,13 +13,13 @@ from __future__ import annotations
 import functools
 import lzma
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
 from dibo.formats import magic
 from dibo.formats.streams.disk_file import ByteSink, pieces
 from dibo.formats.streams.in_threads import in_order, thread_count
+from dibo.formats.streams.xz import crc32, index_and_footer, multibyte, padded
 from dibo.units import MIB
 
 _GZIP_PIECE: Final = MIB
@@ -74,18 +74,15 @@ def zstd_file(file: BinaryIO, out: ByteSink) -> None:
 
 
 def xz_file(file: BinaryIO, out: ByteSink) -> None:
-    out.write(magic.XZ + _XZ_FLAGS + _crc(_XZ_FLAGS))
+    out.write(magic.XZ + _XZ_FLAGS + crc32(_XZ_FLAGS))
     zeros = functools.cache(lambda: _xz_block(bytes(_XZ_PIECE)))
     records = []
     for block, unpadded, size in in_order(
         lambda piece: zeros() if piece is None else _xz_block(piece), _sized(file, _XZ_PIECE)
     ):
         out.write(block)
-        records.append(_number(unpadded) + _number(size))
-    index = _padded(b"\0" + _number(len(records)) + b"".join(records))
-    index += _crc(index)
-    footer = struct.pack("<I", len(index) // 4 - 1) + _XZ_FLAGS
-    out.write(index + _crc(footer) + footer + b"YZ")
+        records.append(multibyte(unpadded) + multibyte(size))
+    out.write(index_and_footer(b"".join(records), len(records), _XZ_FLAGS))
 
 
 COMPRESSIONS: Final[dict[str, Callable[[BinaryIO, ByteSink], None]]] = {
@@ -117,27 +114,9 @@ def _xz_block(data: bytes) -> tuple[bytes, int, int]:
     """A block, its size without padding, and the size of what it holds."""
     packed = lzma.compress(data, format=lzma.FORMAT_RAW, filters=[_XZ_FILTER])
     # Flags: one filter, both sizes are told.
-    head = b"\xc0" + _number(len(packed)) + _number(len(data)) + _XZ_FILTER_FLAGS
+    head = b"\xc0" + multibyte(len(packed)) + multibyte(len(data)) + _XZ_FILTER_FLAGS
     words = -(-(1 + len(head)) // 4)
     head = bytes((words,)) + head.ljust(words * 4 - 1, b"\0")
-    head += _crc(head)
-    check = struct.pack("<I", zlib.crc32(data))
-    return head + _padded(packed) + check, len(head) + len(packed) + len(check), len(data)
-
-
-def _crc(data: bytes) -> bytes:
-    return struct.pack("<I", zlib.crc32(data))
-
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)
-
-
-def _number(value: int) -> bytes:
-    """A multibyte integer of the .xz file format, 1.2: seven bits a byte, the lowest first."""
-    data = bytearray()
-    while value >= 0x80:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    data.append(value)
-    return bytes(data)
+    head += crc32(head)
+    check = crc32(data)
+    return head + padded(packed) + check, len(head) + len(packed) + len(check), len(data)
