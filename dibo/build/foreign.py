@@ -24,6 +24,7 @@ from typing import Final
 
 from dibo.build.namespace import enter_namespace
 from dibo.errors import DiboError, EngineError, ToolMissing
+from dibo.formats import magic
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.system import process, resources
 from dibo.system.package_names import how_to_install
@@ -182,7 +183,7 @@ def smallest_program(architecture: str) -> bytes:
 
 def _identification(processor: _Processor) -> bytes:
     """e_ident: 32 or 64 bits, little-endian, version 1."""
-    return b"\x7fELF" + bytes([processor.bits // 32, 1, 1]) + bytes(9)
+    return magic.ELF + bytes([processor.bits // 32, 1, 1]) + bytes(9)
 
 
 def _runs(architecture: str) -> bool:

@@ -41,6 +41,7 @@ CPIO: Final = b"070701"
 USTAR: Final = b"ustar"
 USTAR_AT: Final = 257
 ELF: Final = b"\x7fELF"
+VMDK: Final = b"KDMV"
 PE: Final = b"MZ"
 
 
@@ -69,7 +70,7 @@ COMPRESSIONS: Final = (
 )
 DISK_FORMATS: Final = (
     Magic("qcow2", 0, QCOW2),  # qemu/docs/interop/qcow2.txt; version 1 begins so, too
-    Magic("vmdk", 0, b"KDMV"),  # VMware's "Virtual Disk Format 5.0"
+    Magic("vmdk", 0, VMDK),  # VMware's "Virtual Disk Format 5.0"
     Magic("vmdk", 0, b"COWD"),  # the same of ESX 3
     Magic("vmdk descriptor", 0, b"# Disk DescriptorFile"),  # text that names the files of a disk
     Magic("vhdx", 0, b"vhdxfile"),  # MS-VHDX 2.2.1

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from dibo.formats import magic
 from dibo.formats.streams.disk_file import ByteSink, pieces
 from dibo.units import KIB, SECTOR
 
@@ -84,7 +85,7 @@ def _header(name: bytes, runs: list[Run], *, stored: int, size: int, time: int) 
         (136, _number(max(0, time))),
         (148, b" " * 8),
         (156, b"S"),
-        (257, b"ustar  \0"),
+        (magic.USTAR_AT, magic.USTAR + b"  \0"),
         (_MAP_AT, _map(runs[:_FIRST_PAIRS], _FIRST_PAIRS)),
         (_MORE_AT, bytes((len(runs) > _FIRST_PAIRS,))),
         (_REAL_SIZE_AT, _number(size)),

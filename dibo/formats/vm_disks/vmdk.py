@@ -19,6 +19,7 @@ import struct
 from typing import BinaryIO, Final
 
 from dibo.errors import OutputError
+from dibo.formats import magic
 from dibo.formats.sparse import is_zero
 from dibo.formats.streams.disk_file import ByteSink, pieces
 from dibo.formats.streams.in_threads import in_order
@@ -26,7 +27,6 @@ from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.units import KIB, MIB, SECTOR
 
 _HEADER: Final = struct.Struct("<4sIIQQQQIQQQB4sH433x")
-_MAGIC: Final = b"KDMV"
 _VERSION: Final = 3
 _FLAGS: Final = 0x30001  # line ends can be checked, grains are compressed, there are markers
 _LINE_ENDS: Final = b"\n \r\n"
@@ -157,7 +157,7 @@ class _Writer:
 
     def _header(self, directory_at: int) -> bytes:
         return _HEADER.pack(
-            _MAGIC,
+            magic.VMDK,
             _VERSION,
             _FLAGS,
             -(-self._size // SECTOR),

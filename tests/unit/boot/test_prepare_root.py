@@ -97,6 +97,7 @@ def test_the_menu_is_the_one_of_the_flavour(made: PreparedRoot) -> None:
     blocks = re.findall(r"<<END\n(.*?)\nEND\n", script, re.DOTALL)
     values = {
         "$1": "6.1.0-13-amd64",
+        "$2": "/boot/vmlinuz-6.1.0-13-amd64",
         "$PRETTY_NAME": "Debians own",
         "$GRUB_CMDLINE_LINUX": "console=tty0 console=ttyS0,115200",
         "$GRUB_TIMEOUT": "1",
