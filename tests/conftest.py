@@ -21,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A test's name has no bytes of a parameter longer than a line: compressed ones may hold the time at which a worker
+    made them, and pytest-xdist refuses workers whose names differ.
+    """
+    return argname if isinstance(val, bytes | bytearray) and len(val) > 40 else None
+
+
 # Fixtures of a whole session that take minutes of two processors: images and ramdisks to boot.
 _COSTLY = ("disks", "ramdisk", "examiner")
 
