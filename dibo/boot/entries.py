@@ -27,7 +27,7 @@ _UNSAFE: Final = re.compile(r"[^!-~]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenuEntry:
-    """One kernel. `arguments` are without its root, and with `ro`."""
+    """One kernel. `arguments` are without its root, and with `ro` or `rw`."""
 
     kernel: BootKernel
     title: str
@@ -65,10 +65,12 @@ def entries_of(
     DIBO_CMDLINE; `init` is for the initramfs, `epoch` in seconds since 1970. Raises RootNotBootable, BytesMissing."""
     name = os_release(root).get("PRETTY_NAME", "Linux").replace("'", "")
     given = command_line(root, parts.architecture, options)
+    asked = options.get("DIBO_CMDLINE", "").split()
+    mode = next((word for word in reversed(asked) if word in ("ro", "rw")), "ro")
 
     def entry(kernel: BootKernel, made: bytes | None = None) -> MenuEntry:
         words = [*given.split(), *(word for word in kernel.arguments if word not in ("ro", "rw"))]
-        arguments = " ".join(["ro", *dict.fromkeys(word for word in words if word not in ("ro", "rw"))])
+        arguments = " ".join([mode, *dict.fromkeys(word for word in words if word not in ("ro", "rw"))])
         return MenuEntry(
             kernel=kernel, title=f"{name}, Linux {kernel.version}", arguments=arguments, made=made
         )

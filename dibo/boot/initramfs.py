@@ -28,8 +28,8 @@ from dibo.tree.node import Buffer, Node
 
 _NEEDED: Final = ("sh", "mkdir", "mount", "sleep", "switch_root")
 _WITH_MODULES: Final = ("modprobe",)
-_TO_FIND: Final = ("blkid", "dd", "od")
-"""What tells file systems apart: dd and od read their headers, blkid knows more kinds. root=/dev/… needs none of it."""
+_TO_FIND: Final = ("blkid", "od")
+"""What tells file systems apart: od reads their headers, blkid knows more kinds. root=/dev/… needs none of it."""
 _PACKAGES: Final = "install busybox, or util-linux, coreutils, kmod and a shell in the image; or --prepare"
 _DIRECTORIES: Final = {"/dev": 0o755, "/proc": 0o755, "/run": 0o755, "/sys": 0o755, "/sysroot": 0o755}
 _FROM_ROOT: Final = ("/bin", "/sbin", "/lib", "/lib64", "/usr/bin", "/usr/sbin")

@@ -37,7 +37,7 @@ PROGRAMS: Final = ("catatonit", "setpriv")
 OPTIONAL: Final = ("dropbear", "dropbearkey")
 _APPLETS: Final = (
     *("acpid", "awk", "chown", "cp", "cut", "env", "find", "findfs", "grep", "hostname", "ip", "modprobe"),
-    *("mount", "nc", "poweroff", "reboot", "sed", "setsid", "sh", "switch_root", "timeout", "udhcpc"),
+    *("mount", "nc", "od", "poweroff", "reboot", "sed", "setsid", "sh", "switch_root", "timeout", "udhcpc"),
     *("umount", "unshare", "wget", "xargs"),
 )
 """What the scripts of a kit call, besides what every busybox has."""
@@ -46,10 +46,10 @@ _PACKAGES: Final = {"setpriv": "util-linux", "dropbear": "dropbear-bin", "dropbe
 _LOADER: Final = "ld.so"
 _COMPRESSION: Final = RamdiskCompression(method="zstd", level=12)
 _COMMAND_LINE: Final = {
-    "amd64": "console=tty0 console=ttyS0,115200 quiet",
-    "arm64": "console=tty0 console=ttyAMA0,115200 quiet",
+    "amd64": "console=tty0 console=ttyS0,115200 quiet rw",
+    "arm64": "console=tty0 console=ttyAMA0,115200 quiet rw",
 }
-"""The console is the application's, so the kernel is quiet."""
+"""The console is the application's, so the kernel is quiet. Images have no fstab by which the root becomes writable."""
 _OPAQUE: Final = ".wh..wh..opq"
 
 
@@ -95,10 +95,9 @@ def make_kit(root: Node, spec: KitSpec, contents: ContentReader) -> Kit:
 
 def _put_kernel(selection: Selection, spec: KitSpec, contents: ContentReader) -> str:
     """Put the kernel and its initramfs; its version."""
-    own = resources.shared("converters") / "kit"
     order = RamdiskSpec(
         requests=spec.requests,
-        init=(own / "init").read_text(),
+        init=spec.templates.init.decode(),
         udhcpc=b"",
         rules=(),
         epoch=spec.epoch,

@@ -81,7 +81,7 @@ def test_what_is_in_a_kit() -> None:
     assert json.loads(files["usr/lib/dibo/boot/manifest.json"]) == {"format": 1, "esp": "esp"}
     menu = files["boot/grub/grub.cfg"].decode()
     assert "set timeout=0\n" in menu
-    assert "console=ttyS0,115200 quiet\n" in menu
+    assert "rw console=tty0 console=ttyS0,115200 quiet\n" in menu
     assert not any("dropbear" in path or "shadow" in path for path in files)
 
 

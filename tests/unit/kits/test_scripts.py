@@ -6,46 +6,16 @@ of a test reaches this machine, all of them run where there is no network but a 
 
 from __future__ import annotations
 
-import functools
-import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from dibo.system import resources
+from tests.support.host.namespaces import NAMESPACES, apart
 from tests.support.programs import fake
-from tests.support.requirements import need, unmet
-from tests.support.timeouts import TIMEOUT
 
 OWN = resources.shared("converters") / "kit"
-APART = ("unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--")
-NAMESPACES = ("net", "mnt", "user")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5"
-
-
-@functools.cache
-def refusal() -> str:
-    """Why this machine gives an ordinary user no namespaces; empty where it does."""
-    done = subprocess.run([*APART, "true"], capture_output=True, text=True, check=False, timeout=TIMEOUT)
-    return done.stderr if done.returncode else ""
-
-
-def apart(argv: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run a program in namespaces of its own, and nowhere else; what it prints, errors included."""
-    need("busybox", "unshare")
-    if refusal():
-        unmet(f"scripts of a kit run in namespaces alone, and here are none: {refusal()}")
-    output = subprocess.run(
-        [*APART, *argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        check=False,
-        timeout=TIMEOUT,
-    )
-    return output.stdout
 
 
 def shell(tmp_path: Path, text: str, program: str = "busybox sh") -> str:
@@ -60,13 +30,6 @@ def shell(tmp_path: Path, text: str, program: str = "busybox sh") -> str:
     return apart([*program.split(), str(script)], {"PATH": f"{tmp_path}/bin:/usr/bin:/bin:/usr/sbin:/sbin"})
 
 
-def initramfs(tmp_path: Path, text: str) -> str:
-    script = (
-        (OWN / "init").read_text().replace("/dev/", f"{tmp_path}/dev/").replace("/sys/", f"{tmp_path}/sys/")
-    )
-    return apart(["busybox", "sh", "-c", f"{script}\n{text}"], {"PATH": "/usr/bin:/bin"})
-
-
 def replaced(text: str, old: str, new: str) -> str:
     """`text` with its only `old` replaced."""
     assert text.count(old) == 1, f"the script has not one line {old}"
@@ -76,38 +39,10 @@ def replaced(text: str, old: str, new: str) -> str:
 def test_scripts_run_apart_from_this_machine(tmp_path: Path) -> None:
     own = {str(Path(f"/proc/self/ns/{name}").readlink()) for name in NAMESPACES}
     text = "".join(f"readlink /proc/self/ns/{name}\n" for name in NAMESPACES)
-    for seen in (shell(tmp_path, text), shell(tmp_path, text, "sh"), initramfs(tmp_path, text)):
+    for seen in (shell(tmp_path, text), shell(tmp_path, text, "sh")):
         assert len(seen.split()) == len(NAMESPACES), seen
         assert not own & set(seen.split())
     assert [line.split(":")[1].strip() for line in shell(tmp_path, "ip -o link").splitlines()] == ["lo"]
-
-
-def disk(tmp_path: Path, data: bytes, name: str = "vda") -> None:
-    """A disk that the initramfs sees, with a partition 2 beside it."""
-    for directory in ("dev", f"sys/block/{name}/device", f"sys/class/block/{name}/queue"):
-        (tmp_path / directory).mkdir(parents=True, exist_ok=True)
-    (tmp_path / "sys/class/block" / name / "queue/logical_block_size").write_text("512\n")
-    (tmp_path / "dev" / name).write_bytes(data)
-    (tmp_path / "dev" / f"{name}2").touch()
-
-
-GUID = bytes.fromhex("4d3c2b1a6f5e1807a9bacbdcedfe0f10")
-
-
-def test_the_number_of_a_partition_in_a_gpt(tmp_path: Path) -> None:
-    data = bytearray(1 << 16)
-    data[1024 + 128 + 16 : 1024 + 128 + 32] = GUID
-    disk(tmp_path, bytes(data))
-    assert initramfs(tmp_path, "number_in_gpt vda 1a2b3c4d-5e6f-0718-a9ba-cbdcedfe0f10") == "2\n"
-    assert initramfs(tmp_path, "number_in_gpt vda 1a2b3c4d-5e6f-0718-a9ba-cbdcedfe0f11") == ""
-
-
-def test_the_number_of_a_partition_in_an_mbr(tmp_path: Path) -> None:
-    data = bytearray(512)
-    data[440:444] = bytes.fromhex("78563412")
-    disk(tmp_path, bytes(data))
-    assert initramfs(tmp_path, "number_in_mbr vda 12345678-0a") == "10\n"
-    assert initramfs(tmp_path, "number_in_mbr vda 12345679-0a") == ""
 
 
 def test_keys_are_found_in_yaml_and_json(tmp_path: Path) -> None:

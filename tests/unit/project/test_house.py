@@ -26,6 +26,7 @@ OPEN_BOOLEANS = frozenset({"construct_mapping"})
 
 WITHOUT_A_MODULE = frozenset(
     {
+        "boot/test_find_root.py",  # converters/initramfs/find-root
         "build/test_runner.py",  # containerfiles/runner
         "disk/test_disk_texts.py",  # flavours/boot-files
         "flavours/test_builtin_flavours.py",
