@@ -18,6 +18,7 @@ from dibo.boot.prepare_root import BootTemplates, BootWish, PreparedRoot, prepar
 from dibo.boot.root_files import GROWING
 from dibo.disk.adapt import ContentsOf, adapt, install
 from dibo.disk.boot_sectors import wants_boot_files
+from dibo.disk.built_in.job import find_root_init
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.partitioned import placement as found_placement
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
@@ -160,7 +161,7 @@ def boot_templates() -> BootTemplates:
     return BootTemplates(
         files=files,
         host_keys_unit=unit.read_bytes(),
-        init=(resources.shared("converters") / "initramfs" / "find-root" / "init").read_bytes(),
+        init=find_root_init(),
         growing={name: (base / name).read_bytes() for name in GROWING},
     )
 

@@ -118,6 +118,8 @@ def _job(
         options=plan.request.options,
         disk=_disk(converter, targets) if converter.has_disk else None,
         root=RootTree(node=root, spool=targets.spool) if targets.spool is not None else None,
+        root_uuid=plan.root_uuid,
+        sign=plan.request.sign,
         warn=report.warn,
     )
 

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Root
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.filesystem_strategy import Choice
-from dibo.disk.request import DiskRequest, choice_of, root_type
+from dibo.disk.request import BARE_LABEL, DiskRequest, choice_of, root_type
 from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.images.layers.spool import Spool
 from dibo.kits.attach import Attachment
-from dibo.layout.identity import NAMESPACE
+from dibo.layout.identity import NAMESPACE, identify
 from dibo.layout.model import Layout, Partition
+from dibo.layout.placement import root_partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,12 @@ class DiskPlan:
     @property
     def root_type(self) -> str:
         return root_type(self.layout, self.request.filesystem)
+
+    @property
+    def root_uuid(self) -> UUID:
+        """Of the root file system, on a disk with this layout."""
+        root = root_partition(BARE_LABEL) if self.layout is None else self.layout.root
+        return identify(self.source.identity, root.name).filesystem_uuid
 
     def choice_of(self, partition: Partition) -> Choice | None:
         """Who makes the file system of a partition; None where nothing is made."""

@@ -72,8 +72,10 @@ def test_no_program_starts(programs: dict[str, bytes | str | None], tmp_path: Pa
 def test_a_unified_kernel_image_on_the_disk(tmp_path: Path) -> None:
     need("mtype")
     image = image_of(tmp_path, programs=BUSYBOX, more=files_of(STUB))
-    convert(image, tmp_path / "disk.raw", "--boot", "uki")
-    parts = sections(on_esp(tmp_path / "disk.raw", f"EFI/Linux/linux-{VERSION}.efi"))
+    convert(image, tmp_path / "disk", "-t", "raw,uki", "--boot", "uki")
+    made = on_esp(tmp_path / "disk.raw", f"EFI/Linux/linux-{VERSION}.efi")
+    assert (tmp_path / "disk.efi").read_bytes() == made, "by itself it is the same"
+    parts = sections(made)
     assert parts[".uname"] == VERSION.encode()
     assert parts[".linux"].rstrip(b"\0") == b"kernel"
     assert re.match(rb"root=UUID=[0-9a-f-]{36} ro ", parts[".cmdline"])

@@ -47,6 +47,9 @@ TRIALS: Mapping[str, Trial] = {
     r"disk-image-get-kernel\b": run(),
     r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
     r".*dibo convert .*-t microvm\b": tested("tests/boot/test_shapes.py::test_a_microvm"),
+    r"dibo convert .*-t (qcow2,)?uki\b": tested(
+        "tests/integration/test_convert_shapes.py::test_a_unified_kernel_image_on_the_disk"
+    ),
     r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
     # What builds, boots, or reads the store of an engine.
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),
@@ -113,6 +116,7 @@ OTHER_PROGRAMS: Mapping[str, str] = {
         ("aws", "az", "azcopy", "gcloud", "govc", "vagrant", "openstack", "virsh", "virt-install"),
         "of the clouds",
     ),
+    **dict.fromkeys(("objdump", "objcopy", "sbverify"), "tests/unit/disk/built_in/test_uki.py"),
     **dict.fromkeys(("firecracker", "cloud-hypervisor", "ch-remote"), "monitors of microVMs"),
     **dict.fromkeys(("[", "exit", "if", "fi", "then"), "shell"),
 }

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
 
-from dibo.errors import UsageError
+from dibo.boot.initramfs import BytesMissing
+from dibo.boot.keep import LIMIT
+from dibo.errors import ConverterError, UsageError
 from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.images.layers.spool import Spool
+from dibo.system import resources
 from dibo.tree.node import Node
+from dibo.units import human_size
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +44,10 @@ class ConversionJob:
     """The variables for converters."""
     disk: Path | None = None
     root: RootTree | None = None
+    root_uuid: UUID = UUID(int=0)  # noqa: RUF009  frozen
+    """Of the root file system on a disk of the same image."""
+    sign: Callable[[bytes], bytes] | None = None
+    """Signs programs for UEFI that dibo makes."""
     warn: Callable[[str], None] = lambda _: None
 
     @property
@@ -50,3 +62,25 @@ def number_option(options: Mapping[str, str], name: str, *, default: int, larges
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= largest):
         raise UsageError(f"{name} is {text!r}", hint=f"it is a number from 1 to {largest}")
     return int(text)
+
+
+def with_bytes(root: RootTree, make: Callable[[], _Made]) -> _Made:
+    """What `make` returns; the bytes of files that it misses are read into the tree. Raises ConverterError where these
+    are more than what boots can have, and what `make` raises."""
+    room = LIMIT
+    while True:
+        try:
+            return make()
+        except BytesMissing as missing:
+            for node in missing.nodes:
+                room -= node.size
+                if room < 0:
+                    raise ConverterError(
+                        f"kernel, initramfs and modules have more than {human_size(LIMIT)}"
+                    ) from missing
+                node.data = b"" if node.content is None else b"".join(root.spool.read(node.content))
+
+
+def find_root_init() -> bytes:
+    """/init of an initramfs that finds a root."""
+    return (resources.shared("converters") / "initramfs" / "find-root" / "init").read_bytes()

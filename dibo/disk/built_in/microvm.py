@@ -18,14 +18,19 @@ import re
 from typing import Any, Final
 
 from dibo.boot.find import find_boot_parts
-from dibo.boot.initramfs import BytesMissing, make_initramfs
+from dibo.boot.initramfs import make_initramfs
 from dibo.boot.parts import BootKernel, Part
-from dibo.disk.built_in.job import ConversionJob, RootTree, number_option
+from dibo.disk.built_in.job import (
+    ConversionJob,
+    RootTree,
+    find_root_init,
+    number_option,
+    with_bytes,
+)
 from dibo.disk.built_in.root_ext4 import write_root
 from dibo.errors import ConverterError, RootNotBootable
 from dibo.formats.kernels.errors import KernelImageError
 from dibo.formats.kernels.image import LIMIT, uncompressed
-from dibo.system import resources
 
 CPUS: Final = "DIBO_MICROVM_CPUS"
 MEMORY: Final = "DIBO_MICROVM_MEMORY"
@@ -81,14 +86,9 @@ def _kernel(job: ConversionJob) -> BootKernel:
 def _made_initramfs(job: ConversionJob, kernel: BootKernel) -> bytes:
     """One made of the root's modules and programs; empty where that cannot be."""
     assert job.root is not None
-    init = (resources.shared("converters") / "initramfs" / "find-root" / "init").read_bytes()
+    root, init, epoch = job.root.node, find_root_init(), job.identity.time
     try:
-        while True:
-            try:
-                return make_initramfs(job.root.node, kernel, init=init, epoch=job.identity.time)
-            except BytesMissing as missing:
-                for node in missing.nodes:
-                    node.data = b"".join(job.root.spool.read(node.content)) if node.content else b""
+        return with_bytes(job.root, lambda: make_initramfs(root, kernel, init=init, epoch=epoch))
     except RootNotBootable as error:
         job.warn(f"{error.message}: the machine starts if virtio and ext4 are built into the kernel")
         return b""

@@ -13,6 +13,7 @@ from dibo.disk.built_in.directory import make_directory
 from dibo.disk.built_in.job import ConversionJob
 from dibo.disk.built_in.microvm import make_microvm
 from dibo.disk.built_in.netboot import make_netboot
+from dibo.disk.built_in.uki import make_uki
 from dibo.formats.streams.compressed import COMPRESSIONS, write_gzip
 from dibo.formats.streams.gnu_sparse import sparse_tar
 from dibo.formats.vm_disks.vmdk import write_vmdk
@@ -49,5 +50,6 @@ BUILT_IN: Final[dict[str, Make]] = {
     "containerdisk": make_container_disk,
     "microvm": make_microvm,
     "netboot": make_netboot,
+    "uki": make_uki,
     "directory": make_directory,
 }

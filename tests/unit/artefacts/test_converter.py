@@ -31,6 +31,7 @@ def test_those_that_come_with_dibo() -> None:
         "raw.zst",
         "squashfs",
         "tar",
+        "uki",
         "vdi",
         "vhd",
         "vhdx",
