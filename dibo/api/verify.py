@@ -23,10 +23,10 @@ from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
 from dibo.api.session import new_run
 from dibo.api.settings import current_settings
 from dibo.artefacts import manifest as provenance
-from dibo.artefacts.outputs import directory_sums, sha256_of
+from dibo.artefacts.outputs import sha256_of
 from dibo.errors import CommandFailed, Differs, DiskImageError, ManifestError
 from dibo.flavours.stack import Stack
-from dibo.inspect import compare
+from dibo.inspect import compare, directories
 from dibo.inspect.open_image import opened
 from dibo.plan.plan import Plan
 from dibo.ramdisk.compress import parse_compression
@@ -103,8 +103,10 @@ def _same(recorded: RecordedImage) -> CommandAnswer:
 
 def find(path: Path) -> RecordedImage:
     """The manifest at `path`, or the one beside the artefact there. Raises ManifestError."""
-    if not path.is_file():
-        raise ManifestError(f"{path} is no file", hint="name an image, or its manifest")
+    if not path.is_file() and not path.is_dir():
+        raise ManifestError(
+            f"{path} is neither a file nor a directory", hint="name an image, or its manifest"
+        )
     if path.name.endswith(provenance.SUFFIX):
         manifest = _read(path)
         return RecordedImage(path=path, manifest=manifest, artefacts=tuple(manifest["artefacts"]))
@@ -126,11 +128,16 @@ def _read(path: Path) -> Manifest:
             raise ManifestError(
                 f"{path} has the format {manifest['format']}; this dibo knows {provenance.FORMAT}"
             )
-        if not all("/" not in artefact["name"] for artefact in manifest["artefacts"]):
+        if not all(_is_name(artefact["name"]) for artefact in manifest["artefacts"]):
             raise ManifestError(f"{path} names files elsewhere")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ManifestError(f"{path} is no manifest: {error!r}") from error
     return dict(manifest)
+
+
+def _is_name(name: str) -> bool:
+    """Whether it is that of a file in the directory of the manifest."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
 def check_files(recorded: RecordedImage) -> list[str]:
@@ -141,8 +148,9 @@ def check_files(recorded: RecordedImage) -> list[str]:
         if not file.exists():
             raise ManifestError(f"{file}, which {recorded.path.name} names, is not there")
         if artefact["sha256"] is not None and sha256_of(file) != artefact["sha256"]:
+            kind = "directory" if file.is_dir() else "file"
             tampered.append(
-                f"{file} is not the file that {recorded.path.name} describes: its sha256 is another"
+                f"{file} is not the {kind} that {recorded.path.name} describes: its sha256 is another"
             )
     return tampered
 
@@ -280,9 +288,18 @@ def _differences(recorded: RecordedImage, made: Manifest, directory: Path) -> It
             break
     yield from _packages(recorded.manifest["packages"] or (), made["packages"] or ())
     for artefact in recorded.artefacts:
-        expected, actual = recorded.file(artefact), directory / str(artefact["name"])
-        if (at := compare.first_difference(expected, actual)) is not None:
-            yield f"{expected} differs from byte {at} on"
+        yield from _difference(recorded.file(artefact), directory / str(artefact["name"]))
+
+
+def _difference(expected: Path, actual: Path) -> Iterator[str]:
+    """That two artefacts differ; nothing where they are the same."""
+    if expected.is_dir() != actual.is_dir():
+        yield f"{expected}: {'a directory' if expected.is_dir() else 'a file'} then, another kind of file now"
+    elif expected.is_dir():
+        if next(directories.differences(expected, actual), None) is not None:
+            yield f"{expected} differs"
+    elif (at := compare.first_difference(expected, actual)) is not None:
+        yield f"{expected} differs from byte {at} on"
 
 
 def _packages(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -298,8 +315,9 @@ def _look_closer(
     expected: Path, actual: Path, artefact: Mapping[str, Any], run: Run, report: Report
 ) -> Iterator[str]:
     """The files that differ between two disks; what diffoscope says of these, where it is installed."""
-    if expected.is_dir():
-        yield from _changed_files(expected, actual)
+    if expected.is_dir() or actual.is_dir():
+        if expected.is_dir() and actual.is_dir():
+            yield from _changed_files(expected, actual)
         return
     if compare.first_difference(expected, actual) is None:
         return
@@ -334,13 +352,10 @@ def _look_closer(
 
 
 def _changed_files(expected: Path, actual: Path) -> Iterator[str]:
-    """Of two directories: the files that only one has, or that differ."""
-    before, after = (
-        {line.split("  ", 1)[1]: line[:64] for line in directory_sums(path, path.name).splitlines()}
-        for path in (expected, actual)
-    )
-    changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    yield from (f"  {name}" for name in changed[:_MOST_FILES])
+    changes = directories.differences(expected, actual)
+    yield from (f"  {change}" for change in itertools.islice(changes, _MOST_FILES))
+    if more := sum(1 for _ in changes):
+        yield f"  and {more} more"
 
 
 def _diffoscope(expected: Path, actual: Path, report: Report) -> Iterator[str]:

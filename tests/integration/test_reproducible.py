@@ -141,6 +141,30 @@ def test_a_disk_that_somebody_changed_is_told_with_the_file(place: BuildEnv, bui
     assert ok(verify(place, directory / "x.qcow2", "--cached"))
 
 
+def test_a_directory(place: BuildEnv) -> None:
+    """Of files, links and a pipe; named itself, and by its manifest."""
+    directory = place.directory / "directory"
+    place.run("mkdir", directory)
+    argv = ["--engine", "buildah", "-t", "directory", "-o", str(directory / "x")]
+    ok(place.run("disk-image-create", *argv, "--no-base", "quiet"))
+    made = directory / "x.directory"
+    assert (made / "d/one").read_text() == "one\nmore\n"
+    assert "4 layers and 1 artefact are the same" in ok(verify(place, made, "--cached"))
+    (made / "d/one").write_text("ONE\nmore\n")
+    (made / "bin/zcat").symlink_to("busybox")
+    (made / "d/e/new").unlink()
+    said = verify(place, directory / "x.manifest.json", "--cached")
+    assert said.code == errors.Differs.exit_code, said.err
+    assert f"{made} is not the directory that x.manifest.json describes" in said.err
+    assert said.out.splitlines() == [
+        f"{made} differs",
+        "  /bin/zcat: is gone",
+        "  /d/e/new: is new",
+        "  /d/one: other bytes",
+    ]
+    assert place.left() == []
+
+
 def test_a_flavour_that_looks_at_the_clock_is_found(place: BuildEnv) -> None:
     directory = create(place, "clock", "clock", "quiet")
     said = verify(place, directory / "x.qcow2")
