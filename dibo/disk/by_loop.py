@@ -32,7 +32,7 @@ def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
             with open_disk(plan, "raw", path):
                 pass
             setup.run.loop_device(path)
-            with LoopDevice(path) as device:
+            with LoopDevice(path, sector=placement.sector) as device:
                 tree = _fill(device, plan, placement, targets.spool, setup)
         for kind, copied in targets.disks.items():
             if kind != "raw":

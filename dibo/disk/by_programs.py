@@ -34,6 +34,7 @@ class Programs:
         self._root = plan.source.root
         self._run = setup.run
         self._report = setup.report
+        self._sector = placement.sector
         self._choices: list[tuple[PlacedPartition, Choice]] = []
         self.places: dict[str, Contents] = {}
         """Where the bytes of files on them go, by the name of the partition."""
@@ -90,7 +91,7 @@ class Programs:
         if top.children:
             self._report.warn(f"{part.wish.name}: mkfs.xfs gives its files the time when it runs")
         scratch = self._run.subdirectory("list")
-        mkfs.make_xfs(part, file, scratch=scratch, top=top, on_output=self._report.line)
+        mkfs.make_xfs(part, file, scratch=scratch, top=top, sector=self._sector, on_output=self._report.line)
 
     def _ext(self, part: PlacedPartition, top: Node, tree: Mounted, file: Path) -> None:
         plan = self._plan

@@ -259,11 +259,6 @@ def _check_sector(layout: Layout, value_path: ValuePath) -> None:
                 f"BIOS does not boot from sectors of {layout.sector} bytes, and {partition.name} is for it",
                 hint="remove that partition: machines with such disks boot by UEFI",
             )
-        if partition.filesystem is FileSystemType.XFS:
-            value_path.fail(
-                f"dibo makes no xfs for sectors of {layout.sector} bytes: {partition.name}",
-                hint="write filesystem: ext4 or btrfs",
-            )
 
 
 def document(layout: Layout) -> dict[str, object]:

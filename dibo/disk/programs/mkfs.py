@@ -23,7 +23,7 @@ from dibo.system import process, resources
 from dibo.system.process import OnOutput
 from dibo.tree.node import Node
 from dibo.tree.query import walk
-from dibo.units import MIB, human_size
+from dibo.units import MIB, SECTOR, human_size
 
 LEAST: Final = {"xfs": 300 * MIB, "btrfs": 110 * MIB}
 """Bytes of the smallest file system that their mkfs makes (xfsprogs 5.19, mkfs/xfs_mkfs.c; btrfs-progs 6.2)."""
@@ -91,15 +91,17 @@ def _line(node: Node) -> str:
     return line
 
 
-def make_xfs(part: PlacedPartition, file: Path, *, scratch: Path, top: Node, on_output: OnOutput) -> None:
-    """A file system of the partition's size in `file`, with the tree at `top`. Raises ConverterError, ImageTooSmall,
-    OutputError."""
-    more: list[str] = []
+def make_xfs(
+    part: PlacedPartition, file: Path, *, scratch: Path, top: Node, sector: int = SECTOR, on_output: OnOutput
+) -> None:
+    """A file system of the partition's size in `file`, with the tree at `top`, for a disk with sectors of `sector`
+    bytes: an xfs with smaller ones cannot be mounted there. Raises ConverterError, ImageTooSmall, OutputError."""
+    more: list[str] = ["-s", f"size={sector}"] if sector != SECTOR else []
     if top.children or top.mode & 0o7777 != 0o755 or top.uid or top.gid:
         listed = scratch / "list"
         with listed.open("w") as stream:
             stream.writelines(f"{line}\n" for line in proto(top))
-        more = ["-p", str(listed)]
+        more += ["-p", str(listed)]
     uuid = str(part.ids.filesystem_uuid)
     _fresh(file, part.size)
     _run(

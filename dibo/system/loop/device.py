@@ -32,6 +32,7 @@ from typing import Final, Self
 from dibo.errors import Interrupted, LoopError
 from dibo.formats.raw import unwritable, write_all
 from dibo.tree.node import Buffer
+from dibo.units import SECTOR
 
 CONTROL: Final = Path("/dev/loop-control")
 SYSFS: Final = Path("/sys/block")
@@ -54,9 +55,10 @@ _SECONDS: Final = 10.0
 class LoopDevice:
     """`file` as a block device, until `close`, the end of `with`, or of the process. Raises LoopError."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, sector: int = SECTOR) -> None:
+        """`sector` is the size of its logical sectors in bytes, of which `file` has a whole number."""
         self.file = file
-        self._fd, self.number = _attach(file)
+        self._fd, self.number = _attach(file, sector)
 
     @property
     def path(self) -> Path:
@@ -146,7 +148,7 @@ class LoopDevice:
             self.close()
 
 
-def _attach(file: Path) -> tuple[int, int]:
+def _attach(file: Path, sector: int) -> tuple[int, int]:
     """An open loop device that stands for `file`, and its number."""
     try:
         backing = os.open(file, os.O_RDWR | os.O_CLOEXEC)
@@ -165,7 +167,7 @@ def _attach(file: Path) -> tuple[int, int]:
             number = fcntl.ioctl(control, _GET_FREE)
             device = _open_device(number)
             try:
-                fcntl.ioctl(device, _CONFIGURE, _configuration(backing, file))
+                fcntl.ioctl(device, _CONFIGURE, _configuration(backing, file, sector))
             except OSError as error:
                 os.close(device)
                 if error.errno == errno.EBUSY:
@@ -183,10 +185,10 @@ def _attach(file: Path) -> tuple[int, int]:
 _OLD: Final = "Linux 5.8 or newer is needed, and a file on a disk or in memory, not on a network"
 
 
-def _configuration(backing: int, file: Path) -> bytes:
+def _configuration(backing: int, file: Path, sector: int) -> bytes:
     name = os.fsencode(file)[:63]
     return _CONFIG.pack(
-        backing, 0, 0, 0, 0, 0, 0, 0, 0, 0, _AUTOCLEAR | _PARTSCAN, name, b"", b"", 0, 0
+        backing, sector, 0, 0, 0, 0, 0, 0, 0, 0, _AUTOCLEAR | _PARTSCAN, name, b"", b"", 0, 0
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 from dibo.formats.partitions import gpt
 from dibo.layout.merge import parse_layout
@@ -12,7 +13,7 @@ from dibo.layout.partition_table import encode_gpt
 from dibo.layout.placement import Placement, place, smallest_disk
 from dibo.units import GIB, KIB, MIB
 
-LAYOUT = {
+LAYOUT: dict[str, Any] = {
     "table": "gpt",
     "sector": 4096,
     "alignment": "4KiB",
