@@ -19,6 +19,7 @@ _TEXTS: Final = re.compile(
     rb"|(?:boot/|efi/|boot/efi/)loader/entries/[^/]+\.conf"
     rb"|nix/store/[^/]+/kernel-params"
     rb"|(?:etc|usr/lib)/kernel/(?:cmdline|entry-token)"
+    rb"|etc/inittab"
     rb"|(?:etc|usr/lib)/bootc/kargs\.d/[^/]+\.toml"
 )
 _LOADERS: Final = (b"usr/lib/grub/", b"usr/lib/shim/", b"usr/lib/systemd/boot/efi/", b"usr/share/efi/")

@@ -3,7 +3,7 @@
 /etc/fstab           loses the disks of another machine
 identities           host keys, the machine id and random seeds go: a machine makes its own
 names of partitions  udev rules, by which fstab finds the partitions of the disk that / is on
-growing              the first boot grows the root: by growpart and a unit, or by systemd-repart, whichever is there
+growing              the first boot grows the root: by growpart and a unit or a line of /etc/inittab; by systemd-repart
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
+from dibo.ramdisk.selection import resolve
 from dibo.tree.node import Node
 from dibo.tree.query import find, names_in
 
@@ -32,6 +33,7 @@ GROWING: Final = ("grow-root", "dibo-grow-root.service")
 """Files of the flavour `base` that grow a root."""
 _GROWS: Final = PurePosixPath("/usr/lib/dibo/grow-root")
 _GROW_UNIT: Final = PurePosixPath("/etc/systemd/system/dibo-grow-root.service")
+_INITTAB: Final = PurePosixPath("/etc/inittab")
 _REPART: Final = PurePosixPath("/etc/repart.d/50-dibo-root.conf")
 _GROWFS: Final = "/usr/lib/systemd/systemd-growfs"
 _GROWFS_UNIT: Final = b"""[Unit]
@@ -68,8 +70,9 @@ def growth(root: Node, files: Mapping[str, bytes], *, filesystem: str) -> Additi
     is_systemd = (
         find(root, "/etc/systemd/system") is not None and find(root, "/usr/lib/systemd/system") is not None
     )
-    resizes = _has(root, _BY_FILE_SYSTEM.get(filesystem, ""))
-    if is_systemd and _has(root, "growpart") and _has(root, "findmnt") and resizes:
+    resizer = _BY_FILE_SYSTEM.get(filesystem, "")
+    grows = _has(root, "growpart") and _has(root, resizer)
+    if is_systemd and grows:
         link = _GROW_UNIT.parent / "multi-user.target.wants" / _GROW_UNIT.name
         return Additions(
             files={_GROW_UNIT: files[_GROW_UNIT.name]},
@@ -84,10 +87,33 @@ def growth(root: Node, files: Mapping[str, bytes], *, filesystem: str) -> Additi
         )
     if _has(root, "growpart") and _has(root, "cloud-init"):
         return Additions()
+    inittab = _growing_inittab(root) if grows else None
+    if inittab is not None:
+        return Additions(files={_INITTAB: inittab}, programs={_GROWS: files[_GROWS.name]})
     return Additions(
-        note="the root does not grow on a larger disk: the image has neither systemd-repart nor growpart"
-        " (cloud-guest-utils) with systemd"
+        note="the root does not grow on a larger disk: the image has neither systemd-repart, nor growpart"
+        f" (cloud-guest-utils) and {resizer or 'what resizes its file system'} with systemd, or with an"
+        f" {_INITTAB} of busybox or sysvinit"
     )
+
+
+def _growing_inittab(root: Node) -> bytes | None:
+    """/etc/inittab with a line at its end that grows the root: what an init starts at boot, one after the other. None
+    where there is no such file, or the init is one that does not read it.
+
+    busybox: examples/inittab; sysvinit: inittab(5).
+    """
+    text, init = _data(root, str(_INITTAB)), resolve(root, "/sbin/init")
+    if text is None or init is None:
+        return None
+    if init.path.rpartition("/")[2].startswith("busybox"):
+        line = f"::sysinit:{_GROWS}"
+    elif b":initdefault:" in text:
+        line = f"dibo::bootwait:{_GROWS}"
+    else:
+        return None
+    kept = text if text.endswith(b"\n") or not text else text + b"\n"
+    return kept if line.encode() in text.splitlines() else kept + line.encode() + b"\n"
 
 
 def _has(root: Node, program: str) -> bool:

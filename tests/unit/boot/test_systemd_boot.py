@@ -232,7 +232,7 @@ SYSTEMD: Files = {
 
 
 def test_a_root_with_growpart_grows_by_a_unit() -> None:
-    programs: Files = {f"/usr/bin/{name}": b"" for name in ("growpart", "findmnt", "resize2fs")}
+    programs: Files = {f"/usr/bin/{name}": b"" for name in ("growpart", "resize2fs")}
     made = prepared({**DEBIAN, **GRUB_EFI, **SYSTEMD, **programs})
     assert PurePosixPath("/usr/lib/dibo/grow-root") in made.programs
     assert PurePosixPath("/etc/systemd/system/dibo-grow-root.service") in made.files
@@ -249,9 +249,50 @@ def test_a_root_with_systemd_repart_grows_by_it() -> None:
     assert not made.notes
 
 
-def test_a_root_that_cannot_grow_is_said_to_be_so() -> None:
-    (note,) = prepared({**DEBIAN, **GRUB_EFI}).notes
+GROWS: Files = {"/usr/bin/growpart": b"", "/sbin/resize2fs": b""}
+OF_SYSVINIT = b"id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS"
+
+
+@pytest.mark.parametrize(
+    ("init", "inittab", "expected"),
+    [
+        (
+            "../bin/busybox",
+            b"::sysinit:/etc/rcS\n",
+            b"::sysinit:/etc/rcS\n::sysinit:/usr/lib/dibo/grow-root\n",
+        ),
+        ("/bin/busybox.static", b"", b"::sysinit:/usr/lib/dibo/grow-root\n"),
+        (b"sysvinit", OF_SYSVINIT, OF_SYSVINIT + b"\ndibo::bootwait:/usr/lib/dibo/grow-root\n"),
+    ],
+    ids=["busybox", "busybox.static", "sysvinit"],
+)
+def test_a_root_with_an_inittab_grows_by_a_line_in_it(
+    init: str | bytes, inittab: bytes, expected: bytes
+) -> None:
+    busybox: Files = {"/bin/busybox": b"", "/bin/busybox.static": b""}
+    files: Files = {**DEBIAN, **GRUB_EFI, **GROWS, **busybox, "/sbin/init": init}
+    made = prepared({**files, "/etc/inittab": inittab})
+    assert made.files[PurePosixPath("/etc/inittab")] == expected
+    assert PurePosixPath("/usr/lib/dibo/grow-root") in made.programs
+    assert not made.notes
+    again = prepared({**files, "/etc/inittab": expected})
+    assert again.files[PurePosixPath("/etc/inittab")] == expected
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {**GROWS, "/sbin/init": b"runit"},
+        {**GROWS, "/sbin/init": b"runit", "/etc/inittab": b"::sysinit:/etc/rcS\n"},
+        {"/usr/bin/growpart": b"", "/sbin/init": b"sysvinit", "/etc/inittab": OF_SYSVINIT},
+    ],
+    ids=["nothing", "no inittab", "another init", "no resize2fs"],
+)
+def test_a_root_that_cannot_grow_is_said_to_be_so(files: Files) -> None:
+    (note,) = prepared({**DEBIAN, **GRUB_EFI, **files}).notes
     assert "does not grow" in note
+    assert "and resize2fs with systemd" in note
 
 
 def test_links_to_partitions_are_made_where_there_is_udev() -> None:
