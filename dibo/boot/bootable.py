@@ -22,7 +22,9 @@ KEPT_FILES: Final = (bytes(MANIFEST.parent.relative_to("/")) + b"/", b"etc/fstab
 _DEBIAN: Final = {
     "amd64": ("linux-image-amd64", "grub2-common grub-pc-bin grub-efi-amd64-signed shim-signed"),
     "arm64": ("linux-image-arm64", "grub2-common grub-efi-arm64-signed shim-signed"),
+    "armhf": ("linux-image-armmp", "systemd-boot-efi"),
     "i386": ("linux-image-686-pae", "grub2-common grub-pc-bin grub-efi-ia32-bin"),
+    "riscv64": ("linux-image-riscv64", "systemd-boot-efi"),
 }
 _UBUNTU: Final = {
     "amd64": ("linux-image-virtual", "grub-pc grub-efi-amd64-signed shim-signed"),

@@ -25,7 +25,14 @@ from dibo.boot.parts import ESP_PLACES, FIRMWARE, BootParts, EfiLoader, Part, pa
 from dibo.tree.node import Node
 from dibo.tree.query import find, names_in
 
-_GRUB_EFI: Final = {"amd64": "x86_64-efi", "arm64": "arm64-efi", "i386": "i386-efi", "riscv64": "riscv64-efi"}
+_GRUB_EFI: Final = {
+    "amd64": "x86_64-efi",
+    "arm64": "arm64-efi",
+    "armhf": "arm-efi",
+    "i386": "i386-efi",
+    "riscv64": "riscv64-efi",
+}
+"""Debian's packages have a whole image of GRUB for each but armhf and riscv64."""
 _SYSTEMD_BOOT: Final = "/usr/lib/systemd/boot/efi"
 _SUSE: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 

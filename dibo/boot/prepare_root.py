@@ -251,9 +251,9 @@ def _cannot(parts: BootParts, asked: BootLoader) -> RootNotBootable:
         BootLoader.UKI: "neither a unified kernel image nor systemd-stub, of which one is made"
         " (/usr/lib/systemd/boot/efi/linux*.efi.stub)",
     }[asked]
-    package = (
-        "grub-pc-bin or grub-efi-…-bin" if asked in (BootLoader.AUTO, BootLoader.GRUB) else "systemd-boot-efi"
-    )
+    has_whole_grub = parts.architecture not in ("armhf", "riscv64")
+    by_grub = asked is BootLoader.GRUB or (asked is BootLoader.AUTO and has_whole_grub)
+    package = "grub-pc-bin or grub-efi-…-bin" if by_grub else "systemd-boot-efi"
     return RootNotBootable(
         f"the root has a kernel, but {missing}",
         hint=f"install {package} in the image, or let an engine make the files: --prepare",

@@ -66,7 +66,11 @@ _ROOTS: Final = {
 _USRS: Final = {
     "amd64": UUID("8484680c-9521-48c6-9c11-b0720656f69e"),
     "arm64": UUID("b0e01050-ee5f-4390-949a-9101b17104e9"),
+    "armhf": UUID("7d0359a3-02b3-4f0a-865c-654403e70625"),
     "i386": UUID("75250d76-8cc6-458e-bd66-bd47cc81a812"),
+    "ppc64el": UUID("15bb03af-77e7-4d4a-b12b-c0d084f7491c"),
+    "riscv64": UUID("beaec34b-8442-439b-a40b-984381ed097d"),
+    "s390x": UUID("8a4f5770-50aa-4ed3-874a-99b710db6fea"),
 }
 _CODES: Final = {
     PartitionType.ESP: 0xEF,

@@ -38,6 +38,12 @@ class DirectMachine:
     through `port`. `network` is for QEMU's user network; without `link` nothing is at the other end.
     """
 
+    SERIAL = "ttyS0"
+
+    def _board(self) -> list[str]:
+        """QEMU for an architecture, and what it emulates."""
+        return ["qemu-system-x86_64", "-machine", "q35,graphics=off", "-cpu", "max"]
+
     def __init__(
         self,
         kernel: Path | None,
@@ -66,11 +72,10 @@ class DirectMachine:
             net = "hubport,id=net,hubid=0"
         self._argv = [
             *("setpriv", "--pdeathsig", "KILL", "--"),
-            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot"),
-            *("-machine", "q35,graphics=off", "-accel", ACCELERATOR, "-cpu", "max"),
+            *(*self._board(), "-accel", ACCELERATOR, "-nodefaults", "-no-user-config", "-no-reboot"),
             *("-m", "1024", "-smp", str(processors)),
             *("-display", "none", "-serial", "chardev:console"),
-            *_direct(kernel, initramfs, cmdline),
+            *_direct(kernel, initramfs, f"console={self.SERIAL} {cmdline}"),
             *("-netdev", net, "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
             *("-device", "virtio-rng-pci"),
         ]
@@ -153,7 +158,7 @@ def _direct(kernel: Path | None, initramfs: Path | None, cmdline: str) -> list[s
     """Without a kernel, the first disk is booted."""
     if kernel is None:
         return []
-    append = f"console=ttyS0 quiet BOOTIF=01-{MAC.replace(':', '-')} {cmdline}"
+    append = f"quiet BOOTIF=01-{MAC.replace(':', '-')} {cmdline}"
     return ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", append]
 
 

@@ -90,6 +90,7 @@ class Machine:
         memory: int = 1024,
         smp: int = 1,
         grow_to: str = "",
+        sector: int = 512,
         network: str = "",
         network_boot: bool = False,
         extra: Sequence[str] = (),
@@ -98,6 +99,7 @@ class Machine:
     ) -> None:
         """`disk` is any image that qemu-img knows. `directory` takes overlay, console and known_hosts.
         `memory` is in MiB. `grow_to` makes the disk that the guest sees larger, in qemu-img's words ("6G").
+        `sector` is what that disk's logical sectors have, in bytes.
         `network` is for QEMU's user network; with `network_boot` the machine tries that first, by iPXE, at each boot.
         `extra` goes to QEMU, `before` as well, before the disk.
         """
@@ -109,6 +111,7 @@ class Machine:
         self._memory = memory
         self._smp = smp
         self._grow_to = grow_to
+        self._sector = sector
         self._network = f",{network}" if network else ""
         self._network_boot = network_boot
         self._extra = tuple(extra)
@@ -174,7 +177,7 @@ class Machine:
             *("-device", f"virtserialport,chardev=marker,name={MARKER_PORT}"),
             *self._before,
             *("-drive", f"if=none,id=root,format=qcow2,cache=unsafe,file={_escaped(self.overlay)}"),
-            *("-device", "virtio-blk-pci,drive=root,bootindex=1,serial=own"),
+            *("-device", f"virtio-blk-pci,drive=root,bootindex=1,serial=own{self._sectors()}"),
             *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22{self._network}"),
             *(
                 "-device",
@@ -189,6 +192,10 @@ class Machine:
         if self._firmware is not Firmware.BIOS:
             argv += self._pflash()
         return [*argv, *self._extra]
+
+    def _sectors(self) -> str:
+        size = self._sector
+        return f",logical_block_size={size},physical_block_size={size}" if size != 512 else ""
 
     def _board(self) -> list[str]:
         """QEMU for an architecture, and what it emulates."""

@@ -36,6 +36,20 @@ def test_what_booting_lacks(files: Files, message: str, hint: str) -> None:
     assert re.search(hint, caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "packages"),
+    [
+        ("armhf", "linux-image-armmp systemd-boot-efi"),
+        ("i386", "linux-image-686-pae grub2-common grub-pc-bin grub-efi-ia32-bin"),
+        ("riscv64", "linux-image-riscv64 systemd-boot-efi"),
+    ],
+)
+def test_packages_of_other_architectures(architecture: str, packages: str) -> None:
+    with pytest.raises(RootNotBootable) as caught:
+        require({}, architecture=architecture)
+    assert f"install in the image: {packages}\n" in caught.value.hint
+
+
 def test_grub_of_another_architecture_is_none() -> None:
     with pytest.raises(RootNotBootable, match="no boot loader for arm64"):
         require({**KERNEL, **GRUB}, architecture="arm64")

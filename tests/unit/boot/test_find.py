@@ -182,6 +182,40 @@ def test_boot_loaders_of_debian() -> None:
     assert not (arm.grub_efi or arm.systemd_boot or arm.stub)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "platform", "suffix"),
+    [("arm64", "arm64-efi", "aa64"), ("i386", "i386-efi", "ia32")],
+)
+def test_a_whole_grub_of_another_architecture(architecture: str, platform: str, suffix: str) -> None:
+    files: Files = {
+        f"/usr/lib/grub/{platform}/monolithic/grub{suffix}.efi": b"",
+        f"/usr/lib/grub/{platform}/normal.mod": b"",
+        "/usr/lib/grub/i386-pc/boot.img": b"",
+    }
+    parts = parts_of(files, architecture)
+    assert parts.grub_efi is not None
+    assert parts.grub_efi.image.path.endswith(f"grub{suffix}.efi")
+    assert bool(parts.grub_bios) == (architecture == "i386")
+    assert f"/usr/lib/grub/{platform}" in parts.grub_modules
+
+
+@pytest.mark.parametrize(
+    ("architecture", "platform", "suffix"),
+    [("armhf", "arm-efi", "arm"), ("riscv64", "riscv64-efi", "riscv64")],
+)
+def test_systemd_boot_where_grub_is_not_whole(architecture: str, platform: str, suffix: str) -> None:
+    """As in Debian's packages, whose GRUB an engine can link."""
+    grub: Files = {f"/usr/lib/grub/{platform}/normal.mod": b""}
+    parts = parts_of(grub, architecture)
+    assert parts.grub_efi is None
+    assert parts.grub_modules == (f"/usr/lib/grub/{platform}",)
+    directory = "/usr/lib/systemd/boot/efi"
+    names = (f"systemd-boot{suffix}.efi", f"linux{suffix}.efi.stub")
+    parts = parts_of({**grub, **{f"{directory}/{name}": b"" for name in names}}, architecture)
+    assert parts.systemd_boot is not None
+    assert parts.stub is not None
+
+
 @pytest.mark.parametrize("place", ["/boot/efi/EFI/fedora", "/usr/lib/bootupd/updates/EFI/fedora"])
 def test_boot_loaders_of_fedora(place: str) -> None:
     files: Files = {f"{place}/{name}x64.efi": b"" for name in ("shim", "grub", "mm")}

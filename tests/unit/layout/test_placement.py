@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from dibo.layout.merge import parse_layout
 from dibo.layout.model import PartitionContent, Sizing
 from dibo.layout.placement import Placement, bare_placement, place
 from dibo.units import GIB, KIB, MIB, SECTOR, TIB
+from tests.support.requirements import need
 from tests.unit.disk.sample_requests import example, placed
 
 
@@ -103,6 +106,9 @@ def test_identifiers_do_not_depend_on_the_size() -> None:
     [
         ("amd64", "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
         ("arm64", "b921b045-1df0-41c3-af44-4c6f280d3fae"),
+        ("armhf", "69dad710-2ce4-4e3c-b16c-21a1d49abed3"),
+        ("i386", "44479540-f297-41b2-9af7-d131d5f0458a"),
+        ("riscv64", "72ec70a6-cf74-40e6-bd49-4bda08e8f224"),
     ],
 )
 def test_types(architecture: str, guid: str) -> None:
@@ -113,6 +119,21 @@ def test_types(architecture: str, guid: str) -> None:
         "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
         guid,
     ]
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64", "armhf", "i386", "riscv64"])
+def test_each_architecture_has_types_of_its_own(architecture: str) -> None:
+    """Those that systemd knows (systemd-id128(1), "show")."""
+    need("systemd-id128")
+    name = {"amd64": "x86-64", "armhf": "arm", "i386": "x86"}.get(architecture, architecture)
+    usr = {"name": "usr", "type": "linux-usr", "size": "64MiB", "filesystem": "ext4", "mount": "/usr"}
+    layout = parse_layout({**example(), "partitions": [*example()["partitions"], usr]}, origin="test")
+    placement = place(layout, size=GIB, identity="x", architecture=architecture)
+    for kind in ("root", "usr"):
+        said = subprocess.run(
+            ["systemd-id128", "show", "--uuid", f"{kind}-{name}"], capture_output=True, text=True, check=True
+        )
+        assert said.stdout.split()[-1] == str(placement.named(kind).type_guid)
 
 
 def test_an_unknown_architecture_has_no_root_type() -> None:
