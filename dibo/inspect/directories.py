@@ -65,9 +65,9 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _changes(expected: Path, actual: Path, first: os.stat_result, second: os.stat_result) -> Iterator[str]:
-    kind, other = stat.S_IFMT(first.st_mode), stat.S_IFMT(second.st_mode)
-    if kind != other:
-        yield f"{_KINDS[kind]} and {_KINDS[other]}"
+    kind, made = stat.S_IFMT(first.st_mode), stat.S_IFMT(second.st_mode)
+    if kind != made:
+        yield f"{_KINDS[kind]} and {_KINDS[made]}"
     elif kind == stat.S_IFREG and first_difference(expected, actual) is not None:
         same = first.st_size == second.st_size
         yield "other bytes" if same else f"{first.st_size} and {second.st_size} bytes"

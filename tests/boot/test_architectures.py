@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.images.package_roots import UP, convert, directory, root_of_packages
+from tests.support.machines import armhf, riscv64
 from tests.support.machines.arm64 import ARM64_TOOLS, Arm64Machine, missing_firmware
+from tests.support.machines.armhf import ARMHF_TOOLS, ArmhfMachine
 from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Firmware, Machine
-from tests.support.machines.riscv64 import RISCV64_TOOLS, UBOOT, Riscv64Machine
+from tests.support.machines.riscv64 import RISCV64_TOOLS, Riscv64Machine
 from tests.support.requirements import need, unmet
 
 pytestmark = [pytest.mark.boot, pytest.mark.long]
@@ -47,16 +50,49 @@ def test_a_root_for_arm64_boots(arm64: Path, firmware: Firmware, tmp_path: Path)
     assert ("UEFI Secure Boot is enabled" in console) == (firmware is Firmware.SECURE_BOOT)
 
 
-def test_a_root_for_riscv64_boots(tmp_path: Path) -> None:
-    need(*RISCV64_TOOLS)
-    if not UBOOT.exists():
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByUboot:
+    """An architecture whose firmware is U-Boot, which starts systemd-boot as UEFI does."""
+
+    kernel: str
+    machine: type[Machine]
+    tools: tuple[str, ...]
+    firmware: Path
+    word: str
+    """What uname(1) says."""
+
+
+BY_UBOOT = {
+    "riscv64": ByUboot(
+        kernel="linux-image-riscv64",
+        machine=Riscv64Machine,
+        tools=RISCV64_TOOLS,
+        firmware=riscv64.UBOOT,
+        word="riscv64",
+    ),
+    "armhf": ByUboot(
+        kernel="linux-image-armmp",
+        machine=ArmhfMachine,
+        tools=ARMHF_TOOLS,
+        firmware=armhf.UBOOT,
+        word="armv7l",
+    ),
+}
+
+
+@pytest.mark.parametrize("architecture", BY_UBOOT)
+def test_a_root_boots_by_uboot(architecture: str, tmp_path: Path) -> None:
+    """Of Debian 13."""
+    board = BY_UBOOT[architecture]
+    need(*board.tools)
+    if not board.firmware.exists():
         unmet("U-Boot is not installed: apt-get install u-boot-qemu")
-    packages = ("linux-image-riscv64", "systemd-boot-efi", "busybox-static", "kmod")
+    packages = (board.kernel, "systemd-boot-efi", "busybox-static", "kmod")
     with directory() as made:
-        disk = convert(root_of_packages(made, "riscv64", "trixie", *packages), "riscv64")
-        with Riscv64Machine(disk, directory=tmp_path) as machine:
+        disk = convert(root_of_packages(made, architecture, "trixie", *packages), architecture)
+        with board.machine(disk, directory=tmp_path) as machine:
             console = console_of(machine)
-    assert "machine: riscv64" in console
+    assert f"machine: {board.word}" in console
     assert re.search(r"^root: /dev/vda\d ext4$", console, re.MULTILINE)
     assert "firmware: uefi" in console
 
