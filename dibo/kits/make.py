@@ -6,7 +6,7 @@
     /usr/lib/dibo/kit          busybox, catatonit, dropbear, setpriv, and the scripts of converters/kit
 
 Programs that are not linked statically bring their libraries and loader along, since the image may have others or
-none: a script of their name calls the loader. No program of the root runs.
+none: their loader is named in them, their libraries by a script of their name. No program of the root runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dibo.errors import RamdiskError
 from dibo.flavours.ramdisk_requests import RamdiskRequests, RequestedName
 from dibo.kits.manifest import KIT, MANIFEST, KitManifest
 from dibo.ramdisk.compress import RamdiskCompression
-from dibo.ramdisk.elf import read_elf
+from dibo.ramdisk.elf import read_elf, with_interpreter
 from dibo.ramdisk.make import RamdiskSpec, make_ramdisk, pack
 from dibo.ramdisk.programs import ProgramSelector, applets_of
 from dibo.ramdisk.selection import Selection, files_below, resolve
@@ -34,7 +34,7 @@ from dibo.system import resources
 from dibo.tree.node import Node
 
 PROGRAMS: Final = ("catatonit", "setpriv")
-OPTIONAL: Final = ("dropbear", "dropbearkey")
+OPTIONAL: Final = ("dropbear", "dropbearkey", "e2fsck", "ntpd", "resize2fs", "resizepart", "sfdisk")
 _APPLETS: Final = (
     *("acpid", "awk", "chown", "cp", "cut", "env", "find", "findfs", "grep", "hostname", "ip", "modprobe"),
     *("mount", "nc", "od", "poweroff", "reboot", "sed", "setsid", "sh", "switch_root", "timeout", "udhcpc"),
@@ -43,7 +43,8 @@ _APPLETS: Final = (
 """What the scripts of a kit call, besides what every busybox has."""
 _OTHERS: Final = ("busybox", "linuxrc", *PROGRAMS, *OPTIONAL)
 _PACKAGES: Final = {"setpriv": "util-linux", "dropbear": "dropbear-bin", "dropbearkey": "dropbear-bin"}
-_LOADER: Final = "ld.so"
+_LOADER: Final = KIT / "ld.so"
+"""Short: it replaces the path of a loader in programs, of which /lib/ld-linux-armhf.so.3 is the shortest."""
 _COMPRESSION: Final = RamdiskCompression(method="zstd", level=12)
 _COMMAND_LINE: Final = {
     "amd64": "console=tty0 console=ttyS0,115200 quiet rw",
@@ -189,13 +190,16 @@ def _find(programs: ProgramSelector, root: Node, name: str, package: str) -> Nod
 
 def _put_program(selection: Selection, programs: ProgramSelector, picked: Selection, name: str) -> None:
     node = _find(programs, selection.root, name, _PACKAGES.get(name, name))
+    data = selection.read(node)
     try:
-        loader = read_elf(selection.read(node)).interpreter
+        loader = read_elf(data).interpreter
+        if loader is None:
+            selection.place(f"{KIT}/bin/{name}", node)
+            return
+        # What starts itself again, as dropbear does for each connection, finds its loader again.
+        data = with_interpreter(data, str(_LOADER))
     except ValueError as error:
         raise RamdiskError(f"the root's {name} is no program: {error}") from error
-    if loader is None:
-        selection.place(f"{KIT}/bin/{name}", node)
-        return
     path = programs.find(name)
     assert path is not None
     programs.take_path(path, RequestedName(text=name, flavour="boot-kit", file="PROGRAMS", line=1))
@@ -203,8 +207,8 @@ def _put_program(selection: Selection, programs: ProgramSelector, picked: Select
         library = resolve(picked.tree, file)
         if ".so" in posixpath.basename(file) and library is not None:
             selection.place(f"{KIT}/lib/{posixpath.basename(file)}", library.node)
-    if not selection.has(f"{KIT}/lib/{_LOADER}"):
-        selection.link(f"{KIT}/lib/{_LOADER}", posixpath.basename(loader))
-    selection.place(f"{KIT}/libexec/{name}", node)
-    call = f'exec {KIT}/lib/{_LOADER} --library-path {KIT}/lib {KIT}/libexec/{name} "$@"'
+    if not selection.has(str(_LOADER)):
+        selection.link(str(_LOADER), f"lib/{posixpath.basename(loader)}")
+    selection.put(f"{KIT}/libexec/{name}", data, 0o755)
+    call = f'LD_LIBRARY_PATH={KIT}/lib exec {KIT}/libexec/{name} "$@"'
     selection.put(f"{KIT}/bin/{name}", f"#!{KIT}/bin/sh\n{call}\n".encode(), 0o755)

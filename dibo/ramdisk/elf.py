@@ -58,6 +58,24 @@ def read_elf(data: bytes) -> Elf:
         return _read(ELFFile(io.BytesIO(data)))
 
 
+def with_interpreter(data: bytes, path: str) -> bytes:
+    """The program with another loader, whose path must be no longer than the former one's. The kernel takes the
+    segment PT_INTERP up to its first zero (System V ABI, chapter 5). Raises ValueError."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.segments import InterpSegment
+
+    with _whole():
+        segments = ELFFile(io.BytesIO(data)).iter_segments()
+        place = next((segment for segment in segments if isinstance(segment, InterpSegment)), None)
+        if place is None:
+            raise ValueError("it has no loader")
+        start, size = place["p_offset"], place["p_filesz"]
+    text = path.encode() + b"\0"
+    if len(text) > size or start + size > len(data):
+        raise ValueError(f"{path} is longer than the path of its loader, which has {size - 1} bytes")
+    return data[:start] + text.ljust(size, b"\0") + data[start + size :]
+
+
 @contextmanager
 def _whole() -> Iterator[None]:
     """pyelftools trusts what it reads: a damaged file makes it raise whatever fails first, assertions among it."""

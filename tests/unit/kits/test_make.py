@@ -20,6 +20,7 @@ from dibo.images.layers.spool import Spool
 from dibo.images.sources.choose import choose_image
 from dibo.kits.layer import LABEL, check_kit_output, descriptor, save_kit, with_entry, write_layer
 from dibo.kits.make import _APPLETS, Kit, KitSpec, make_kit
+from dibo.ramdisk.elf import read_elf
 from dibo.ramdisk.source import ContentReader
 from dibo.tree.node import Node
 from tests.support.elf_files import AARCH64, elf
@@ -73,9 +74,9 @@ def test_what_is_in_a_kit() -> None:
     assert files["usr/lib/firmware/net.bin"] == b"firmware"
     assert files["usr/lib/dibo/kit/bin/mount"] == "busybox"
     assert files["usr/lib/dibo/kit/bin/catatonit"] == ROOT["usr/bin/catatonit"]
-    assert files["usr/lib/dibo/kit/libexec/setpriv"] == ROOT["usr/bin/setpriv"]
-    assert b"ld.so --library-path" in files["usr/lib/dibo/kit/bin/setpriv"]
-    assert files["usr/lib/dibo/kit/lib/ld.so"] == "ld-linux-x86-64.so.2"
+    assert read_elf(files["usr/lib/dibo/kit/libexec/setpriv"]).interpreter == "/usr/lib/dibo/kit/ld.so"
+    assert b"LD_LIBRARY_PATH=/usr/lib/dibo/kit/lib exec" in files["usr/lib/dibo/kit/bin/setpriv"]
+    assert files["usr/lib/dibo/kit/ld.so"] == "lib/ld-linux-x86-64.so.2"
     assert {"ld-linux-x86-64.so.2", "libcap-ng.so.0"} <= {path.rpartition("/")[2] for path in files}
     assert files["usr/lib/dibo/boot/esp/EFI/BOOT/BOOTX64.EFI"] == b"grub"
     assert json.loads(files["usr/lib/dibo/boot/manifest.json"]) == {"format": 1, "esp": "esp"}

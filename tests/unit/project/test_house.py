@@ -38,6 +38,7 @@ WITHOUT_A_MODULE = frozenset(
         "formats/ext4/test_limits.py",
         "images/sources/test_bad_layouts.py",
         "ramdisk/test_init_disks.py",  # converters/initramfs/init.d
+        "kits/test_machine_scripts.py",  # converters/kit
         "kits/test_scripts.py",
         "ramdisk/test_udhcpc.py",  # converters/initramfs/udhcpc
         "ramdisk/test_virtual_interfaces.py",  # converters/initramfs/init.d

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import random
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from dibo.ramdisk.elf import modinfo, read_elf
+from dibo.ramdisk.elf import modinfo, read_elf, with_interpreter
+from tests.support.elf_files import elf
 
 PROGRAM = Path(sys.executable).resolve().read_bytes()
 _LINK_AT = 40
@@ -40,3 +43,25 @@ def test_headers_broken_at_random() -> None:
                 read(bytes(broken))
             except ValueError:
                 continue
+
+
+def test_a_program_with_another_loader(tmp_path: Path) -> None:
+    true = Path(shutil.which("true") or "")
+    loader = read_elf(true.read_bytes()).interpreter
+    assert loader is not None
+    program = tmp_path / "program"
+    program.write_bytes(with_interpreter(true.read_bytes(), "./loader"))
+    program.chmod(0o755)
+    with pytest.raises(FileNotFoundError):
+        subprocess.run([program], cwd=tmp_path, check=True)
+    (tmp_path / "loader").symlink_to(loader)
+    subprocess.run([program], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [(elf(), "no loader"), (elf(interpreter="/lib/ld.so"), "longer than"), (b"#!/bin/sh\n", "incomplete")],
+)
+def test_a_program_whose_loader_cannot_be_another(program: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        with_interpreter(program, "/usr/lib/dibo/kit/ld.so")
