@@ -10,11 +10,15 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from dibo.artefacts.converter import Converter, Takes
 from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
 from dibo.artefacts.outputs import Outputs, size_of
+from dibo.boot.boot_files import BootFiles
+from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Setup
+from dibo.disk.adapt import install
 from dibo.disk.built_in.job import ConversionJob, RootTree
 from dibo.disk.built_in.table import BUILT_IN
 from dibo.disk.make import make_disks
@@ -28,8 +32,11 @@ from dibo.system import disk_space, process
 from dibo.system.process import Process, Streams
 from dibo.system.report import Report
 from dibo.tree.dpkg import installed
+from dibo.tree.mounts import Mounted
 from dibo.tree.node import Node
 from dibo.units import human_size
+
+_SECOND: Final = 1_000_000_000
 
 
 def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
@@ -49,11 +56,21 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
             spool = Spool(stack.enter_context(tempfile.TemporaryFile(dir=setup.run.directory)))
         targets = DiskTargets(disks=disks, spool=spool)
         tree = make_disks(plan, targets, setup)
+        if spool is not None:
+            _settle(tree.root, plan, spool)
         for converter in commands:
             _run_converter(converter, parts[converter.type], plan, targets, tree.root, setup.report)
         _record(plan, tree, parts, outputs, setup.report)
         outputs.publish()
     return request.paths
+
+
+def _settle(root: Node, plan: DiskPlan, spool: Spool) -> None:
+    """With a kit, archives have the application as disks do."""
+    attachment, epoch = plan.source.attachment, plan.source.epoch
+    if attachment is not None:
+        settled = attachment.settle(root, PreparedRoot(boot=BootFiles()))
+        install(Mounted(root, (), mtime=epoch * _SECOND), settled, lambda _: spool, epoch=epoch)
 
 
 def _part(outputs: Outputs, converter: Converter, path: Path) -> Path:

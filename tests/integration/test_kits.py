@@ -79,10 +79,16 @@ def test_an_image_that_is_no_kit(tmp_path: Path) -> None:
 
 
 def test_an_archive_beside_a_disk(kit: Path, tmp_path: Path) -> None:
-    """It has what the layers have; what is made for the disk alone is not in it."""
+    """It has what the layers have, and the application as the disk has it."""
     done = convert(application(tmp_path / "image"), kit, tmp_path, "raw,tar", "/usr/bin:/bin")
     assert done.returncode == 0, done.stderr
     with tarfile.open(tmp_path / "disk.tar") as tar:
-        names = {name.removeprefix("./") for name in tar.getnames()}
-    assert {"srv/bin/serve", "usr/lib/dibo/kit/start"} <= names
-    assert not {name for name in names if name.startswith(SERVICE)}
+        members = {member.name.removeprefix("./"): member for member in tar.getmembers()}
+        run = tar.extractfile(members[f"{SERVICE}/run"])
+        assert run is not None
+        assert b"/srv/bin/serve" in run.read()
+    assert {"srv/bin/serve", "usr/lib/dibo/kit/start", f"{SERVICE}/conf", f"{SERVICE}/volumes"} <= set(
+        members
+    )
+    assert members["etc/resolv.conf"].linkname == "/run/dibo/resolv.conf"
+    assert members["srv/new/place"].isdir()
