@@ -84,6 +84,25 @@ class RawFile:
             raise ValueError(f"bytes {offset} to {offset + size} are not on a disk of {self.size}")
 
 
+class GrowingFile(RawFile):
+    """A RawFile whose size is known only when all is written: it is as long as its last byte, until `end`."""
+
+    def __init__(self, path: Path, *, name: Path | None = None) -> None:
+        super().__init__(path, 0, name=name)
+
+    def end(self, size: int) -> None:
+        """The file gets `size` bytes, which are more than any that was written. Raises OutputError."""
+        self.size = size
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            raise unwritable(self._name, error) from error
+
+    def _check(self, offset: int, size: int) -> None:
+        self.size = max(self.size, offset + size)
+        super()._check(offset, size)
+
+
 def write_all(fd: int, offset: int, buffers: Sequence[Buffer]) -> None:
     """pwritev(2) until everything is written: it takes at most IOV_MAX buffers and 2 GiB, and may take less."""
     at = 0

@@ -35,11 +35,11 @@ from dibo.formats.ext4.layout import (
 from dibo.formats.ext4.numbering import LOST_AND_FOUND, ROOT, number_nodes
 from dibo.formats.ext4.output import Output
 from dibo.formats.ext4.plan import Ext4Plan, Needs, plan, smallest
-from dibo.formats.ext4.protocols import Ext4Node
 from dibo.formats.ext4.space import merge
 from dibo.formats.ext4.special import RESIZE_SIZE, journal_superblock, resize_inode_block
 from dibo.formats.ext4.superblock import JOURNAL, copy_for, superblock
 from dibo.formats.ext4.xattrs import attribute_block, attributes
+from dibo.formats.inode import InodeNode
 from dibo.formats.target import Target
 
 _RESIZE: Final = 7
@@ -80,7 +80,7 @@ class Finish:
     """The work of Writer.finish, and what its steps share."""
 
     def __init__(
-        self, target: Target, parameters: Parameters, layout: Ext4Layout, stored: Stored, root: Ext4Node
+        self, target: Target, parameters: Parameters, layout: Ext4Layout, stored: Stored, root: InodeNode
     ) -> None:
         self._parameters = parameters
         self._layout = layout
@@ -226,7 +226,7 @@ class Finish:
                 number += 1
                 node(number, child)
 
-    def _node(self, number: int, node: Ext4Node) -> None:
+    def _node(self, number: int, node: InodeNode) -> None:
         try:
             self._inode(number, node)
         except NoSpace:
@@ -234,7 +234,7 @@ class Finish:
         except Ext4Error as error:
             raise Ext4Error(f"{self._numbering.path(node)}: {error}") from None
 
-    def _inode(self, number: int, node: Ext4Node) -> None:
+    def _inode(self, number: int, node: InodeNode) -> None:
         seed = self._checksums.inode_seed(number)
         kind = stat.S_IFMT(node.mode)
         links = self._numbering.links.get(number, 1)
@@ -282,7 +282,7 @@ class Finish:
         )
         put_inode(self._table, at, seed, inode)
 
-    def _file(self, node: Ext4Node) -> tuple[list[Run], int]:
+    def _file(self, node: InodeNode) -> tuple[list[Run], int]:
         content = node.content
         if content is None:
             return [], 0
@@ -294,7 +294,7 @@ class Finish:
         self._found += sum([count for _, _, count in content.runs])
         return content.runs, content.size
 
-    def _directory(self, number: int, node: Ext4Node, seed: int) -> tuple[list[Run], bool]:
+    def _directory(self, number: int, node: InodeNode, seed: int) -> tuple[list[Run], bool]:
         numbers = self._numbering.numbers
         types = self._types
         entries: list[Entry] = []

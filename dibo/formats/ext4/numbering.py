@@ -12,7 +12,7 @@ from typing import Final
 from dibo.formats.ext4.errors import Ext4Error
 from dibo.formats.ext4.inode import MAX_LINKS
 from dibo.formats.ext4.layout import FIRST_INODE
-from dibo.formats.ext4.protocols import Ext4Node
+from dibo.formats.inode import InodeNode
 
 ROOT: Final = 2
 LOST_AND_FOUND: Final = b"lost+found"
@@ -22,20 +22,20 @@ LOST_AND_FOUND: Final = b"lost+found"
 class Numbering:
     """`nodes[n]` has number `first + n`, except for root and lost+found, which come first in it."""
 
-    nodes: list[Ext4Node] = field(default_factory=list)
+    nodes: list[InodeNode] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)
     """By id(node)."""
     links: dict[int, int] = field(default_factory=dict)
     """How many names, where it is more than one, and how many subdirectories."""
     parents: dict[int, int] = field(default_factory=dict)
     """Of directories, by number."""
-    lost_and_found: Ext4Node | None = None
+    lost_and_found: InodeNode | None = None
     """When the tree has one."""
     has_lost_and_found: bool = True
     last: int = FIRST_INODE
     """The highest number in use."""
 
-    def path(self, target: Ext4Node) -> str:
+    def path(self, target: InodeNode) -> str:
         """A name of `target`, for messages."""
         names: list[bytes] = []
         while target is not self.nodes[0]:
@@ -43,7 +43,7 @@ class Numbering:
             names.append(name)
         return "/" + b"/".join(reversed(names)).decode(errors="backslashreplace")
 
-    def _above(self, target: Ext4Node) -> tuple[Ext4Node, bytes]:
+    def _above(self, target: InodeNode) -> tuple[InodeNode, bytes]:
         for node in self.nodes:  # those nearer to the root come first
             for name, child in (node.children or {}).items():
                 if child is target:
@@ -51,7 +51,7 @@ class Numbering:
         raise KeyError(target)
 
 
-def number_nodes(root: Ext4Node) -> Numbering:
+def number_nodes(root: InodeNode) -> Numbering:
     """Raises Ext4Error where a directory has two names, or an inode too many."""
     if root.children is None or not stat.S_ISDIR(root.mode):
         raise Ext4Error("the root of a tree is a directory")

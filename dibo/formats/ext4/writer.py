@@ -5,22 +5,22 @@ from __future__ import annotations
 from dibo.formats.ext4.data import BEYOND, DataWriter
 from dibo.formats.ext4.finish import Finish, Stored, Summary
 from dibo.formats.ext4.plan import Needs
-from dibo.formats.ext4.protocols import Ext4Node
 from dibo.formats.ext4.space import free_runs
+from dibo.formats.inode import InodeNode
 
 
 class Writer(DataWriter):
     """Writes one ext4 file system: `begin`, `write` and `skip` for each file, then `finish`, once."""
 
-    def finish(self, root: Ext4Node) -> Summary:
+    def finish(self, root: InodeNode) -> Summary:
         """Write all that is not file data. Raises NoSpace, and Ext4Error for what ext4 cannot hold."""
         return self._finish(root).run()
 
-    def measure(self, root: Ext4Node) -> Needs:
+    def measure(self, root: InodeNode) -> Needs:
         """Instead of `finish`: what would have to be stored, whatever the size is. Raises Ext4Error."""
         return self._finish(root).measure()
 
-    def _finish(self, root: Ext4Node) -> Finish:
+    def _finish(self, root: InodeNode) -> Finish:
         if self._left:
             self.release(self._content)
         self.flush()

@@ -1,4 +1,4 @@
-"""What the writer needs to know of a tree: a protocol, so that it depends on no classes of its callers."""
+"""What writers of file systems need to know of a tree: a protocol, so they depend on no classes of their callers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 
-class Ext4Node(Protocol):
+class InodeNode(Protocol):
     """One inode. A node that is reached by several names is a hard link; a directory has one name."""
 
     @property
@@ -37,8 +37,8 @@ class Ext4Node(Protocol):
 
     @property
     def content(self) -> object | None:
-        """Of files: what Writer.begin gave. None: the file is empty."""
+        """Of files: what `begin` of the writer gave. None: the file is empty."""
 
     @property
-    def children(self) -> Mapping[bytes, Ext4Node] | None:
+    def children(self) -> Mapping[bytes, InodeNode] | None:
         """Of directories, by name; None for all else."""
