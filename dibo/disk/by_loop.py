@@ -12,9 +12,9 @@ from dibo.disk.request import BY_KERNEL
 from dibo.disk.write import write
 from dibo.formats.open_target import copy_raw
 from dibo.images.layers.load import Tree
-from dibo.images.layers.spool import Spool
 from dibo.layout.placement import Placement
 from dibo.system.loop.device import LoopDevice
+from dibo.tree.node import Contents
 from dibo.units import human_size
 
 
@@ -25,7 +25,7 @@ def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
     hooked = plan.hooked
     with setup.report.task("disk") as task:
         if hooked is not None and hooked.device is not None:
-            tree = _fill(hooked.device, plan, placement, targets.spool, setup)
+            tree = _fill(hooked.device, plan, placement, targets.others, setup)
             hooked.release()
             take_over(hooked.file, path, lambda: open_disk(plan, "raw", path), on_bytes=task.progress)
         else:
@@ -33,7 +33,7 @@ def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
                 pass
             setup.run.loop_device(path)
             with LoopDevice(path, sector=placement.sector) as device:
-                tree = _fill(device, plan, placement, targets.spool, setup)
+                tree = _fill(device, plan, placement, targets.others, setup)
         for kind, copied in targets.disks.items():
             if kind != "raw":
                 with path.open("rb") as source, open_disk(plan, kind, copied) as disk:
@@ -43,7 +43,7 @@ def by_loop(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
 
 
 def _fill(
-    device: LoopDevice, plan: DiskPlan, placement: Placement, spool: Spool | None, setup: Setup
+    device: LoopDevice, plan: DiskPlan, placement: Placement, others: Contents | None, setup: Setup
 ) -> Tree:
     epoch = plan.source.epoch
     with by_kernel(
@@ -54,7 +54,7 @@ def _fill(
         epoch=epoch,
         top=setup.run.subdirectory("root"),
     ) as kernel:
-        tree = write(plan, placement, device, spool, setup, writers=kernel.writers)
+        tree = write(plan, placement, device, others, setup, writers=kernel.writers)
         if _has_place_for_grub(plan, placement):
             kernel.install_grub(tree.root, epoch=epoch, on_output=setup.report.line)
     return tree

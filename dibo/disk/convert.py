@@ -1,7 +1,7 @@
 """From a root to artefacts: the second half of the spine.
 
 A root is read once; the bytes of its files go to their places as they stream by: into the file system of every
-requested disk, and into a spool for the converters that take a tar. What takes a raw disk is made of that file
+requested disk or type, and into a spool for the converters that take a tar. What takes a raw disk is made of that file
 afterwards. All files get their names together, at the end.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,8 @@ from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Setup
 from dibo.disk.adapt import install
 from dibo.disk.built_in.job import ConversionJob, RootTree
-from dibo.disk.built_in.table import BUILT_IN
+from dibo.disk.built_in.root_contents import RootContents
+from dibo.disk.built_in.table import BUILT_IN, STREAMED
 from dibo.disk.make import make_disks
 from dibo.disk.plan import DiskPlan, DiskTargets
 from dibo.errors import CommandFailed, ConverterError, OutputError
@@ -33,7 +35,7 @@ from dibo.system.process import Process, Streams
 from dibo.system.report import Report
 from dibo.tree.dpkg import installed
 from dibo.tree.mounts import Mounted
-from dibo.tree.node import Node
+from dibo.tree.node import Contents, Node
 from dibo.units import human_size
 
 _SECOND: Final = 1_000_000_000
@@ -43,7 +45,9 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
     """Make every artefact; the paths of what was made. Raises what dibo.errors has on layers, layouts and outputs."""
     request = plan.request
     commands = [
-        converter for converter in request.converters if converter.command or converter.type in BUILT_IN
+        converter
+        for converter in request.converters
+        if converter.command or converter.type in (*BUILT_IN, *STREAMED)
     ]
     with Outputs(setup.run) as outputs, ExitStack() as stack:
         parts = {kind.type: _part(outputs, kind, request.path(kind.type)) for kind in request.converters}
@@ -51,26 +55,25 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
         for kind, takes in (("raw", Takes.DISK), ("qcow2", Takes.QCOW2)):
             if kind not in disks and any(converter.takes is takes for converter in commands):
                 disks[kind] = setup.run.subdirectory(kind) / f"disk.{kind}"
-        spool = None
-        if any(converter.takes is Takes.ROOT for converter in commands):
-            spool = Spool(stack.enter_context(tempfile.TemporaryFile(dir=setup.run.directory)))
-        targets = DiskTargets(disks=disks, spool=spool)
+        contents = _root_contents(plan, commands, parts, setup, stack)
+        targets = DiskTargets(disks=disks, others=contents.everywhere, restart=contents.restart)
         tree = make_disks(plan, targets, setup)
-        if spool is not None:
-            _settle(tree.root, plan, spool)
+        if targets.others is not None:
+            _settle(tree.root, plan, targets.others)
+        making = _Making(plan=plan, disks=disks, contents=contents, tree=tree)
         for converter in commands:
-            _run_converter(converter, parts[converter.type], plan, targets, tree.root, setup.report)
-        _record(plan, tree, parts, outputs, setup.report)
+            _run_converter(converter, parts[converter.type], making, setup.report)
+        _record(plan, making.tree, parts, outputs, setup.report)
         outputs.publish()
     return request.paths
 
 
-def _settle(root: Node, plan: DiskPlan, spool: Spool) -> None:
+def _settle(root: Node, plan: DiskPlan, contents: Contents) -> None:
     """With a kit, archives have the application as disks do."""
     attachment, epoch = plan.source.attachment, plan.source.epoch
     if attachment is not None:
         settled = attachment.settle(root, PreparedRoot(boot=BootFiles()))
-        install(Mounted(root, (), mtime=epoch * _SECOND), settled, lambda _: spool, epoch=epoch)
+        install(Mounted(root, (), mtime=epoch * _SECOND), settled, lambda _: contents, epoch=epoch)
 
 
 def _part(outputs: Outputs, converter: Converter, path: Path) -> Path:
@@ -88,33 +91,65 @@ def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs
         outputs.record(request.manifest, manifest_text(complete(plan.source.manifest, facts, made)))
 
 
-def _run_converter(
-    converter: Converter, target: Path, plan: DiskPlan, targets: DiskTargets, root: Node, report: Report
-) -> None:
+def _root_contents(
+    plan: DiskPlan, commands: list[Converter], parts: dict[str, Path], setup: Setup, stack: ExitStack
+) -> RootContents:
+    """A spool if a type needs one, and the types that are written while the root is read."""
+    spool = None
+    if any(converter.takes is Takes.ROOT and converter.type not in STREAMED for converter in commands):
+        file = tempfile.TemporaryFile(dir=setup.run.directory)  # noqa: SIM115  the stack closes it
+        spool = Spool(stack.enter_context(file))
+    images = {
+        kind: stack.enter_context(
+            STREAMED[kind](parts[kind], identity=plan.source.image_identity, name=plan.request.path(kind))
+        )
+        for kind in parts
+        if kind in STREAMED
+    }
+    return RootContents(spool, images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Making:
+    """What types are made of, once the root was read."""
+
+    plan: DiskPlan
+    disks: dict[str, Path]
+    contents: RootContents
+    tree: Tree
+
+
+def _run_converter(converter: Converter, target: Path, making: _Making, report: Report) -> None:
+    root = making.tree.root
     with report.task(converter.type) as task:
         try:
-            if not converter.command:
-                BUILT_IN[converter.type](_job(converter, target, plan, targets, root, report))
+            if converter.type in STREAMED and not converter.command:
+                making.contents.finish(converter.type, root)
+            elif not converter.command:
+                making.contents.choose_spool(root)
+                BUILT_IN[converter.type](_job(converter, target, making, report))
             elif converter.has_disk:
-                argv = [*_argv(converter), str(_disk(converter, targets)), str(target)]
-                process.run(argv, env=_environment(plan), streams=process.Streams(on_output=report.line))
+                argv = [*_argv(converter), str(_disk(converter, making)), str(target)]
+                streams = process.Streams(on_output=report.line)
+                process.run(argv, env=_environment(making.plan), streams=streams)
             else:
-                assert targets.spool is not None
-                _run_on_tar(converter, target, plan, root, targets.spool, report)
+                making.contents.choose_spool(root)
+                _run_on_tar(converter, target, making, report)
         except CommandFailed as error:
             raise _failure(converter, target, error) from error
         task.note(human_size(size_of(target)))
 
 
-def _run_on_tar(
-    converter: Converter, target: Path, plan: DiskPlan, root: Node, spool: Spool, report: Report
-) -> None:
+def _run_on_tar(converter: Converter, target: Path, making: _Making, report: Report) -> None:
+    assert making.contents.spool is not None
     argv = [*_argv(converter), str(target)]
     with Process(
-        argv, env=_environment(plan), streams=Streams(stdin=process.PIPE, on_output=report.line)
+        argv,
+        env=_environment(making.plan),
+        streams=Streams(stdin=process.PIPE, on_output=report.line),
     ) as running:
         try:
-            write_tar(root, spool, running.stdin)
+            write_tar(making.tree.root, making.contents.spool, running.stdin)
             running.stdin.close()
         except BrokenPipeError:  # its exit code says more
             pass
@@ -123,9 +158,8 @@ def _run_on_tar(
         raise process.failure(argv, code, running.tail)
 
 
-def _job(
-    converter: Converter, target: Path, plan: DiskPlan, targets: DiskTargets, root: Node, report: Report
-) -> ConversionJob:
+def _job(converter: Converter, target: Path, making: _Making, report: Report) -> ConversionJob:
+    plan, spool = making.plan, making.contents.spool
     return ConversionJob(
         target=target,
         name=plan.request.stem,
@@ -133,16 +167,16 @@ def _job(
         size=plan.size,
         identity=plan.source.image_identity,
         options=plan.request.options,
-        disk=_disk(converter, targets) if converter.has_disk else None,
-        root=RootTree(node=root, spool=targets.spool) if targets.spool is not None else None,
+        disk=_disk(converter, making) if converter.has_disk else None,
+        root=RootTree(node=making.tree.root, spool=spool) if spool is not None else None,
         root_uuid=plan.root_uuid,
         sign=plan.request.sign,
         warn=report.warn,
     )
 
 
-def _disk(converter: Converter, targets: DiskTargets) -> Path:
-    return targets.disks["qcow2" if converter.takes is Takes.QCOW2 else "raw"]
+def _disk(converter: Converter, making: _Making) -> Path:
+    return making.disks["qcow2" if converter.takes is Takes.QCOW2 else "raw"]
 
 
 def _argv(converter: Converter) -> list[str]:

@@ -72,13 +72,13 @@ def plan_disk(
 
 
 def make_disks(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
-    """Read the root, and write it to each place that is given. The tree, whose files speak of the spool.
+    """Read the root, and write it to each place that is given. The tree, whose files speak of the other places.
 
     Raises ImageTooSmall, RootNotBootable, LayoutError, LoopError, OutputError, and what reading layers raises.
     """
     if not targets.disks:
         with setup.report.task("root") as task:
-            tree = load_root(plan.source, plan.request.limits, targets.spool or Nowhere(), setup.report)
+            tree = load_root(plan.source, plan.request.limits, targets.others or Nowhere(), setup.report)
             task.note(f"{human_size(tree.bytes)} in {tree.entries} files")
         return tree
     if not plan.loop:
@@ -87,6 +87,7 @@ def make_disks(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
         except NeedsLoop as error:
             require_loop(plan.request, str(error), setup.report)
             plan = replace(plan, loop=True)  # a second attempt
+            targets.restart()
     from dibo.disk.by_loop import by_loop
 
     return by_loop(plan, targets, setup)
@@ -94,6 +95,6 @@ def make_disks(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
 
 def _in_one_pass(plan: DiskPlan, targets: DiskTargets, setup: Setup) -> Tree:
     with setup.report.task("disk") as task, targets_of(plan, targets) as target:
-        tree = write(plan, placement_of(plan), target, targets.spool, setup)
+        tree = write(plan, placement_of(plan), target, targets.others, setup)
         task.note(f"{human_size(tree.bytes)} of files on {human_size(plan.size)}")
     return tree

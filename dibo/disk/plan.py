@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.filesystem_strategy import Choice
 from dibo.disk.request import BARE_LABEL, DiskRequest, choice_of, root_type
 from dibo.formats.vm_disks.identity import ImageIdentity
-from dibo.images.layers.spool import Spool
 from dibo.kits.attach import Attachment
 from dibo.layout.identity import NAMESPACE, identify
 from dibo.layout.model import Layout, Partition
 from dibo.layout.placement import root_partition
+from dibo.tree.node import Contents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,10 @@ class DiskPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskTargets:
-    """Where the disk goes, in which formats; and where the bytes of files go besides, for other converters."""
+    """Where the disk goes, in which formats; and where the bytes of files go besides, for other types."""
 
     disks: Mapping[str, Path]
     """By type, one of dibo.formats.open_target.TYPES."""
-    spool: Spool | None
+    others: Contents | None
+    restart: Callable[[], None] = lambda: None
+    """Called before the root is read again: `others` begins anew."""

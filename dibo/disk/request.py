@@ -10,7 +10,7 @@ from typing import Final
 from dibo.artefacts.converter import Converter
 from dibo.artefacts.outputs import check_output_files, check_output_name
 from dibo.boot.prepare_root import BootLoader
-from dibo.disk.built_in.table import BUILT_IN
+from dibo.disk.built_in.table import BUILT_IN, STREAMED
 from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
 from dibo.disk.loop.check import check as check_loop
 from dibo.disk.loop.mkfs import TYPES as LOOP_TYPES
@@ -154,7 +154,7 @@ def check_request(request: DiskRequest) -> None:
     check_outputs(request.output, request.converters)
     qcow2_compression(request.options)
     for converter in request.converters:
-        if not converter.command and converter.type not in (*DISK_TYPES, *BUILT_IN):
+        if not converter.command and converter.type not in (*DISK_TYPES, *BUILT_IN, *STREAMED):
             raise ConverterError(
                 f"the converter {converter.type} has no command, and dibo does not make that type itself",
                 hint=f"add one in {converter.path / 'converter.yaml'}",

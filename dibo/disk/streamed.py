@@ -89,14 +89,14 @@ class FileSystems:
                 )
         return None
 
-    def places(self, spool: Contents | None) -> Contents:
-        """Where the bytes of files go: to the file system that they will be on, and to `spool`."""
+    def places(self, others: Contents | None) -> Contents:
+        """Where the bytes of files go: to the file system that they will be on, and to `others`."""
         writers_by_path: dict[bytes, Contents] = {}
         for part in self._placement.partitions:
             if part.wish.mount is not None:
                 writer = self._contents(part.wish.name)
                 path = str(part.wish.mount).lstrip("/").encode()
-                writers_by_path[path] = writer if spool is None else Several(writer, spool)
+                writers_by_path[path] = writer if others is None else Several(writer, others)
         return writers_by_path[MAIN] if len(writers_by_path) == 1 else Divided(writers_by_path)
 
     def mounted(self, root: Node) -> Mounted:

@@ -19,10 +19,9 @@ from dibo.formats import ext4
 from dibo.formats.open_target import copy_raw
 from dibo.formats.target import Target
 from dibo.images.layers.load import Tree
-from dibo.images.layers.spool import Spool
 from dibo.layout.placement import Placement
 from dibo.system.report import Report
-from dibo.tree.node import Node
+from dibo.tree.node import Contents, Node
 from dibo.tree.sinks import choose
 from dibo.units import SECTOR
 
@@ -31,7 +30,7 @@ def write(
     plan: DiskPlan,
     placement: Placement,
     target: Target,
-    spool: Spool | None,
+    others: Contents | None,
     setup: Setup,
     *,
     writers: Mapping[str, Filling] | None = None,
@@ -41,14 +40,14 @@ def write(
     source = plan.source
     programs = Programs(plan, placement, setup)
     systems = FileSystems(target, placement, epoch=source.epoch, others=programs.places, writers=writers)
-    tree = load_root(source, plan.request.limits, systems.places(spool), setup.report)
+    tree = load_root(source, plan.request.limits, systems.places(others), setup.report)
     prepared = prepared_root(tree.root, plan.request, source, plan.hooked)
     if prepared.summary and source.prepared is None:
         setup.report.line(prepared.summary)
     for note in prepared.notes:
         setup.report.warn(note)
     everywhere: dict[Node, object] = {}
-    if spool is not None:
+    if others is not None:
         choose(tree.root, 0, everywhere)
     try:
         with systems.mounted(tree.root) as mounted:
@@ -70,7 +69,7 @@ def write(
             f"{source.root.name} cannot be an ext4 file system: {error}",
             hint="change it in the image; -t tar makes an archive of it as it is",
         ) from error
-    if spool is not None:
+    if others is not None:
         choose(tree.root, 1, everywhere)
     if plan.hooked is not None:
         _complete(plan.hooked, target, placement, prepared.boot, setup.report)

@@ -25,7 +25,8 @@ SUFFIXES = {
     "vagrant-libvirt": "libvirt.box",
     "containerdisk": "containerdisk.tar",
 }
-TYPES = ("raw", *QEMU, *(f"raw.{kind}" for kind in COMPRESSED), *PACKED)
+TREES = ("tar", "erofs")
+TYPES = ("raw", *QEMU, *(f"raw.{kind}" for kind in COMPRESSED), *PACKED, *TREES)
 SIZE = 96 << 20
 
 
@@ -41,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         out = place.directory / "out"
         out.mkdir()
         out.chmod(0o777)
-        for name, types in (("web", TYPES), ("google", ("gce",))):
+        for name, types in (("web", TYPES), ("google", ("gce",)), ("alone", ("erofs",))):
             said = place.run(
                 *("dibo", "convert", f"oci:{place.directory / 'image'}:1", "--bare", "--checksum"),
                 *("-t", ",".join(types), "-o", out / name),
@@ -119,3 +120,16 @@ def test_a_disk_in_a_container_image(made: Path, tmp_path: Path) -> None:
     layer = blobs / manifest["layers"][0]["digest"].removeprefix("sha256:")
     process.run(["tar", "-xf", str(layer), "-C", str(tmp_path), "--no-same-owner"])
     compare(made, tmp_path / "disk" / "disk.qcow2", "qcow2")
+
+
+def test_a_file_system_that_is_only_read(made: Path, tmp_path: Path) -> None:
+    need("fsck.erofs", "dump.erofs", "diff")
+    erofs = made / "web.erofs"
+    assert erofs.read_bytes() == (made / "alone.erofs").read_bytes(), "beside other types it is the same"
+    (tmp_path / "tar").mkdir()
+    process.run(["tar", "-xf", str(made / "web.tar"), "-C", str(tmp_path / "tar")])
+    extracted = ["fsck.erofs", f"--extract={tmp_path / 'erofs'}", "--no-preserve-owner", str(erofs)]
+    process.run(extracted, capture=True)
+    process.run(["diff", "-r", "--no-dereference", str(tmp_path / "tar"), str(tmp_path / "erofs")])
+    said = process.run(["dump.erofs", "-s", str(erofs)], capture=True)
+    assert "sb_csum mtime" in said.stdout

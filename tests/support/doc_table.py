@@ -50,6 +50,9 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo convert .*-t (qcow2,)?uki\b": tested(
         "tests/integration/test_convert_shapes.py::test_a_unified_kernel_image_on_the_disk"
     ),
+    r"dibo convert .*-t erofs\b": tested(
+        "tests/integration/test_types.py::test_a_file_system_that_is_only_read"
+    ),
     r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
     # What builds, boots, or reads the store of an engine.
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),
@@ -116,6 +119,7 @@ OTHER_PROGRAMS: Mapping[str, str] = {
         ("aws", "az", "azcopy", "gcloud", "govc", "vagrant", "openstack", "virsh", "virt-install"),
         "of the clouds",
     ),
+    **dict.fromkeys(("fsck.erofs",), "tests/unit/formats/erofs/test_writer.py"),
     **dict.fromkeys(("objdump", "objcopy", "sbverify"), "tests/unit/disk/built_in/test_uki.py"),
     **dict.fromkeys(("firecracker", "cloud-hypervisor", "ch-remote"), "monitors of microVMs"),
     **dict.fromkeys(("[", "exit", "if", "fi", "then"), "shell"),

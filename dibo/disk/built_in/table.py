@@ -10,6 +10,7 @@ from typing import Final
 from dibo.disk.built_in.appliances import make_ova, make_vagrant_virtualbox
 from dibo.disk.built_in.boxes import make_container_disk, make_vagrant_libvirt
 from dibo.disk.built_in.directory import make_directory
+from dibo.disk.built_in.erofs import ErofsImage
 from dibo.disk.built_in.job import ConversionJob
 from dibo.disk.built_in.microvm import make_microvm
 from dibo.disk.built_in.netboot import make_netboot
@@ -53,3 +54,6 @@ BUILT_IN: Final[dict[str, Make]] = {
     "uki": make_uki,
     "directory": make_directory,
 }
+
+STREAMED: Final[dict[str, type[ErofsImage]]] = {"erofs": ErofsImage}
+"""Types that are written while the root is read."""

@@ -49,6 +49,9 @@ class DataWriter:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._reset()
+
+    def _reset(self) -> None:
         self._next = 1
         self._buffers: list[Buffer] = []
         self._pending = 0
@@ -135,6 +138,12 @@ class DataWriter:
             self._at = self._next * BLOCK
         if content is self._content:
             self._left = self._left_in_blocks = 0
+
+    def restart(self) -> None:
+        """As if nothing had been written: the stream begins anew."""
+        self.flush()
+        self._target.discard(BLOCK, (self._next - 1) * BLOCK)
+        self._reset()
 
     def _advance(self, size: int) -> None:
         self._left -= size

@@ -24,6 +24,7 @@ def write(directory: Path, kind: str, text: str) -> Path:
 def test_those_that_come_with_dibo() -> None:
     converters = Converters([resources.shared("converters")])
     assert set(converters.types) >= {
+        "erofs",
         "gce",
         "ova",
         "qcow2",

@@ -157,7 +157,7 @@ def write_disk(
     """The disk at `path`, and the tree that was read for it."""
     source = DiskSource(root=root, identity=IDENTITY, epoch=EPOCH, manifest=None)
     plan = plan_disk(request, source, setup)
-    return make_disks(plan, DiskTargets(disks={"raw": path}, spool=spool), setup)
+    return make_disks(plan, DiskTargets(disks={"raw": path}, others=spool), setup)
 
 
 def make(

@@ -14,7 +14,7 @@ import pytest
 
 from dibo.artefacts.converter import Converters, Takes
 from dibo.disk.built_in.job import ConversionJob
-from dibo.disk.built_in.table import BUILT_IN
+from dibo.disk.built_in.table import BUILT_IN, STREAMED
 from dibo.errors import UsageError
 from dibo.formats.open_target import TYPES, copy_raw, open_target
 from dibo.formats.vm_disks.identity import ImageIdentity
@@ -56,7 +56,7 @@ def made(tmp_path: Path, kind: str, options: dict[str, str] | None = None, *, na
 
 def test_each_type_has_a_directory_without_a_command() -> None:
     without = {each.type for each in Converters([resources.shared("converters")]) if not each.command}
-    assert without == {*TYPES, *BUILT_IN}
+    assert without == {*TYPES, *BUILT_IN, *STREAMED}
 
 
 def test_sizes_that_clouds_ask_for() -> None:
