@@ -18,7 +18,7 @@ import pytest
 
 from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
-from tests.support.images.boot_shapes import PACKAGES, UP, DebianParts, write_tar
+from tests.support.images.boot_shapes import PACKAGES, UP, WRITTEN, DebianParts, write_tar
 from tests.support.images.oci_layouts import LayerTar, simple
 from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Firmware, Machine, MachineError, find_ovmf
 from tests.support.requirements import need, unmet
@@ -54,6 +54,7 @@ def converted(
     *options: str,
     links: Mapping[str, str] | None = None,
     name: str = "disk.qcow2",
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[Path, str]:
     """The disk of a root of that shape, and what dibo said; no program is to be had on PATH."""
     directory.mkdir()
@@ -69,7 +70,7 @@ def converted(
         str(directory / name),
         *options,
     ]
-    environment = {"PATH": "/nonexistent", "HOME": str(directory)}
+    environment = {"PATH": "/nonexistent", "HOME": str(directory), **(variables or {})}
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=BUILD_SECONDS)
     if done.returncode:
         pytest.fail(f"dibo convert failed:\n{done.stderr}", pytrace=False)
@@ -104,12 +105,9 @@ def test_grub_for_bios_and_a_unified_image_for_uefi(parts: DebianParts, tmp_path
             require_up(machine)
 
 
-def test_a_microvm(parts: DebianParts, tmp_path: Path) -> None:
-    """By the script that `-t microvm` makes, without KVM."""
-    made, said = converted(parts, "debian", tmp_path / "micro", "-t", "microvm", name="web")
-    assert "none can be made" not in said
+def console_of(script: Path, last: str) -> list[str]:
+    """Lines of the console of a machine without KVM, up to one with `last`."""
     environment = {**os.environ, "ACCEL": "tcg", "APPEND": "tsc_early_khz=2000000"}  # no timer to measure by
-    script = made.with_name("web.microvm") / "qemu.sh"
     with subprocess.Popen(
         [script],
         env=environment,
@@ -125,12 +123,33 @@ def test_a_microvm(parts: DebianParts, tmp_path: Path) -> None:
         assert machine.stdout is not None
         for line in machine.stdout:
             console.append(line)
-            if UP in line:
+            if last in line:
                 break
         deadline.cancel()
         machine.kill()
-    assert UP in console[-1], "".join(console[-40:])
+    assert last in console[-1], "".join(console[-40:])
+    return console
+
+
+def test_a_microvm(parts: DebianParts, tmp_path: Path) -> None:
+    """By the script that `-t microvm` makes, without KVM."""
+    made, said = converted(parts, "debian", tmp_path / "micro", "-t", "microvm", name="web")
+    assert "none can be made" not in said
+    console = console_of(made.with_name("web.microvm") / "qemu.sh", UP)
     assert console[-1].split()[-1] == "ext4"
+
+
+@pytest.mark.long
+def test_a_microvm_whose_root_is_only_read(parts: DebianParts, tmp_path: Path) -> None:
+    """The kernel mounts the erofs that dibo writes, below an overlay; the image stays as it was made."""
+    options = {"DIBO_MICROVM_ROOT": "erofs"}
+    made, _ = converted(parts, "debian", tmp_path / "micro", "-t", "microvm", name="web", variables=options)
+    root = made.with_name("web.microvm") / "root.erofs"
+    before = root.read_bytes()
+    console = console_of(root.with_name("qemu.sh"), WRITTEN)
+    (line,) = [line for line in console if UP in line]
+    assert line.split()[-1] == "overlay"
+    assert root.read_bytes() == before
 
 
 @pytest.mark.long

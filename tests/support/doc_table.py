@@ -46,6 +46,9 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo (plan|why) .*--cache(-from)? ": run(),
     r"disk-image-get-kernel\b": run(),
     r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
+    r"DIBO_MICROVM_ROOT=.*dibo convert .*-t microvm\b": tested(
+        "tests/boot/test_shapes.py::test_a_microvm_whose_root_is_only_read"
+    ),
     r".*dibo convert .*-t microvm\b": tested("tests/boot/test_shapes.py::test_a_microvm"),
     r"dibo convert .*-t (qcow2,)?uki\b": tested(
         "tests/integration/test_convert_shapes.py::test_a_unified_kernel_image_on_the_disk"

@@ -1,4 +1,4 @@
-"""The root as one erofs, written while the root is read: each byte of a file once, in its place."""
+"""The root as one erofs: written while the root is read, each byte of a file once, in its place; or from the spool."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from dibo.disk.built_in.job import ConversionJob
+from dibo.disk.built_in.root_ext4 import with_contents
 from dibo.errors import ConverterError
 from dibo.formats import erofs
 from dibo.formats.raw import GrowingFile
@@ -24,8 +26,8 @@ class ErofsImage:
     def __init__(self, path: Path, *, identity: ImageIdentity, name: Path | None = None) -> None:
         uuid = identify(str(identity.uuid), _NAME).filesystem_uuid
         self._file = GrowingFile(path, name=name)
-        parameters = erofs.Parameters(label=LABEL, uuid=uuid, time=max(0, identity.time))
-        self.contents = erofs.Writer(self._file, parameters)
+        parameters = erofs.ErofsParameters(label=LABEL, uuid=uuid, time=max(0, identity.time))
+        self.contents = erofs.ErofsWriter(self._file, parameters)
         """Where the bytes of files go."""
 
     def finish(self, root: Node) -> None:
@@ -45,3 +47,14 @@ class ErofsImage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def write_erofs(job: ConversionJob, path: Path) -> None:
+    """The root at `path`, from the spool: what a machine mounts below an overlay. Its /etc/fstab mounts no disks.
+    Raises ConverterError, OutputError."""
+    assert job.root is not None
+    with (
+        ErofsImage(path, identity=job.identity) as image,
+        with_contents(job.root, image.contents, root_line=b""),
+    ):
+        image.finish(job.root.node)

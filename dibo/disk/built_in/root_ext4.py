@@ -17,6 +17,7 @@ from dibo.errors import ConverterError, ImageTooSmall
 from dibo.formats import ext4
 from dibo.formats.raw import RawFile
 from dibo.layout.identity import identify
+from dibo.tree.node import Contents
 from dibo.tree.query import find, walk
 from dibo.units import GIB, human_size
 
@@ -40,7 +41,7 @@ def write_root(job: ConversionJob, path: Path) -> None:
     with RawFile(path, job.size) as disk:
         writer = ext4.Writer(disk, parameters)
         try:
-            with _with_contents(job.root, writer):
+            with with_contents(job.root, writer, root_line=_FSTAB):
                 writer.finish(job.root.node)
         except ext4.NoSpace as error:
             enough = math.ceil((job.size + error.missing * 1.02) * 10 / GIB)
@@ -54,14 +55,17 @@ def write_root(job: ConversionJob, path: Path) -> None:
 
 
 @contextmanager
-def _with_contents(root: RootTree, writer: ext4.Writer) -> Iterator[None]:
-    """While it lasts, the files of the tree are those that `writer` has, and /etc/fstab is that of the machine."""
+def with_contents(root: RootTree, writer: Contents, *, root_line: bytes) -> Iterator[None]:
+    """While it lasts, the files of the tree are those that `writer` has, and /etc/fstab is that of the machine, with
+    `root_line` for its root."""
     before = {node: (node.content, node.size) for node in walk(root.node) if stat.S_ISREG(node.mode)}
     try:
         fstab = find(root.node, "/etc/fstab")
         for node, (content, size) in before.items():
             if node is fstab:
-                text = adapted_fstab(b"" if content is None else b"".join(root.spool.read(content)))
+                text = adapted_fstab(
+                    b"" if content is None else b"".join(root.spool.read(content)), root_line=root_line
+                )
                 node.content, node.size = writer.begin(len(text)), len(text)
                 writer.write(text)
             elif content is not None:
@@ -72,7 +76,7 @@ def _with_contents(root: RootTree, writer: ext4.Writer) -> Iterator[None]:
             node.content, node.size = content, size
 
 
-def _copy(root: RootTree, content: object, size: int, writer: ext4.Writer) -> object:
+def _copy(root: RootTree, content: object, size: int, writer: Contents) -> object:
     copied = writer.begin(size)
     runs = root.spool.map(content)
     position = 0
@@ -87,11 +91,11 @@ def _copy(root: RootTree, content: object, size: int, writer: ext4.Writer) -> ob
     return copied
 
 
-def adapted_fstab(old: bytes) -> bytes:
-    """The file of a machine whose one disk is the root."""
+def adapted_fstab(old: bytes, *, root_line: bytes = _FSTAB) -> bytes:
+    """The file of a machine whose one disk is the root; `root_line` is empty where something else mounts it."""
     kept = [
         line
         for line in old.splitlines()
         if not line.lstrip().startswith((*_ON_DISKS, _UNCONFIGURED)) and line.split()[1:2] != [b"/"]
     ]
-    return b"".join(line + b"\n" for line in kept) + _FSTAB
+    return b"".join(line + b"\n" for line in kept) + root_line

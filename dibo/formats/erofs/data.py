@@ -30,7 +30,7 @@ _LARGE: Final = 4 << 20
 _MANY: Final = 1000
 
 
-class Content:
+class ErofsContent:
     """The data of one file. Only the writer looks inside."""
 
     __slots__ = ("block", "blocks", "is_released", "size", "tail", "used")
@@ -44,7 +44,7 @@ class Content:
         self.used = self.is_released = False
 
 
-class DataWriter:
+class ErofsDataWriter:
     """The first half of the writer: files. It is `Contents` for readers of trees. Not for several threads at once."""
 
     def __init__(self, target: Target) -> None:
@@ -59,16 +59,16 @@ class DataWriter:
         """Where the pending buffers go."""
         self._tails = 0
         # the file at hand
-        self._content = Content(0)
+        self._content = ErofsContent(0)
         self._left = 0
         self._left_in_blocks = 0
         self._tail = bytearray()
 
-    def begin(self, size: int) -> Content:
+    def begin(self, size: int) -> ErofsContent:
         """A file of `size` bytes begins. Raises ErofsError when the file system would be larger than 16 TiB."""
         if self._left:
             self.release(self._content)
-        content = Content(size)
+        content = ErofsContent(size)
         tail = size % BLOCK
         is_inline = 0 < tail <= MOST_INLINE and self._tails + tail <= TAILS_IN_MEMORY
         in_blocks = size - tail if is_inline else size
@@ -107,7 +107,7 @@ class DataWriter:
         self._tail += bytes(size - in_blocks)
         self._advance(size)
 
-    def store(self, data: Buffer) -> Content:
+    def store(self, data: Buffer) -> ErofsContent:
         """A whole file at once."""
         content = self.begin(len(data))
         self.write(data)
@@ -122,7 +122,7 @@ class DataWriter:
 
     def release(self, content: object) -> None:
         """A file that is in no tree: its blocks read as zeros again; the next file takes those of the last."""
-        if not isinstance(content, Content):
+        if not isinstance(content, ErofsContent):
             raise ErofsError(f"{content!r} is not what begin() gave")
         if content.is_released:
             return

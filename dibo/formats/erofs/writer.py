@@ -14,7 +14,7 @@ from uuid import UUID
 
 import google_crc32c
 
-from dibo.formats.erofs.data import MOST_INLINE, Content, DataWriter
+from dibo.formats.erofs.data import MOST_INLINE, ErofsContent, ErofsDataWriter
 from dibo.formats.erofs.directory import blocks, directory_size, sorted_names
 from dibo.formats.erofs.errors import ErofsError
 from dibo.formats.erofs.structures import (
@@ -35,7 +35,7 @@ from dibo.formats.erofs.structures import (
     blocks_of,
     device_number,
 )
-from dibo.formats.erofs.xattrs import Attributes, word_count
+from dibo.formats.erofs.xattrs import XattrTable, word_count
 from dibo.formats.inode import InodeNode
 from dibo.formats.target import Target
 
@@ -47,7 +47,7 @@ _FEW: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameters:
+class ErofsParameters:
     """What the caller decides. The same parameters and calls give the same bytes."""
 
     label: str = ""
@@ -58,7 +58,7 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class ErofsSummary:
     """What was written."""
 
     size: int
@@ -105,18 +105,18 @@ class _Inode:
         return INODE.size + len(self.attributes) + tail
 
 
-class Writer(DataWriter):
+class ErofsWriter(ErofsDataWriter):
     """Writes one erofs: `begin`, `write` and `skip` for each file, then `finish`, once."""
 
-    def __init__(self, target: Target, parameters: Parameters) -> None:
+    def __init__(self, target: Target, parameters: ErofsParameters) -> None:
         if len(parameters.label.encode()) > _LABEL:
             raise ErofsError(f"the label {parameters.label!r} is longer than {_LABEL} bytes")
         super().__init__(target)
         self.parameters = parameters
         self._inodes: dict[InodeNode, _Inode] = {}
-        self._attributes = Attributes()
+        self._attributes = XattrTable()
 
-    def finish(self, root: InodeNode) -> Summary:
+    def finish(self, root: InodeNode) -> ErofsSummary:
         """Write all that is not file data. Raises ErofsError for what erofs cannot hold."""
         if self._left:
             self.release(self._content)
@@ -138,7 +138,7 @@ class Writer(DataWriter):
         if total > MAX_BLOCKS:
             raise ErofsError(f"a file system of {total} blocks: erofs has up to {MAX_BLOCKS}")
         self._write_superblock(meta, shared_at if shared else 0, total)
-        return Summary(size=total * BLOCK, inodes=len(self._inodes))
+        return ErofsSummary(size=total * BLOCK, inodes=len(self._inodes))
 
     def _collect(self, root: InodeNode) -> None:
         """All inodes, each directory before what is in it, names in their order."""
@@ -204,7 +204,7 @@ class Writer(DataWriter):
         content = inode.node.content
         if content is None:
             return
-        if not isinstance(content, Content) or content.is_released or content.used:
+        if not isinstance(content, ErofsContent) or content.is_released or content.used:
             raise ErofsError(
                 f"{content!r} is not what begin() gave, was released, or belongs to another file"
             )

@@ -23,7 +23,7 @@ _EXACT: Final = {b"system.posix_acl_access": 2, b"system.posix_acl_default": 3}
 _PREFIXES: Final = ((b"user.", 1), (b"trusted.", 4), (b"security.", 6))
 
 
-class Attributes:
+class XattrTable:
     """Those of a whole file system."""
 
     def __init__(self) -> None:

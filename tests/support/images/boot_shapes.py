@@ -25,11 +25,14 @@ PACKAGES: Final = (
 )
 UP: Final = "the root is up:"
 """What the init of each root writes to the console, with the file system of / behind it."""
+WRITTEN: Final = "the root is written to"
+"""What it writes when it has written a file to the root."""
 _INIT: Final = f"""#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc 2>/dev/null
 while read -r device place kind rest; do
 \tif [ "$place" = / ]; then echo "{UP} $device $kind"; fi
 done </proc/mounts
+echo written >/tmp/written && /bin/busybox cat /tmp/written && echo "{WRITTEN}"
 exec /bin/busybox sleep 100000
 """.encode()
 _LOADERS: Final = ("usr/lib/grub/i386-pc/", "usr/lib/systemd/boot/efi/")

@@ -105,6 +105,7 @@ def test_a_disk_that_holds_nothing(tmp_path: Path, sh: str) -> None:
     ("kind", "magic", "uuid_at", "label_at"),
     [
         ("ext4", {1080: b"\x53\xef"}, 1128, 1144),
+        ("erofs", {1024: b"\xe2\xe1\xf5\xe0"}, 1072, 1088),
         ("xfs", {0: b"XFSB"}, 32, 108),
         ("btrfs", {65600: b"_BHRfS_M"}, 65568, 65835),
     ],

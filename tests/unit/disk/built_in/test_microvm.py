@@ -23,9 +23,11 @@ from dibo.disk.built_in.microvm import make_microvm
 from dibo.errors import ConverterError, ImageTooSmall, RootNotBootable, UsageError
 from dibo.formats.vm_disks.identity import NO_IDENTITY
 from dibo.tree.node import Node
+from dibo.tree.query import find
 from dibo.units import MIB
 from tests.support.kernel_images import IMAGE, VMLINUX, bzimage
 from tests.support.node_trees import Content, Program
+from tests.support.readers.erofs_reader import ErofsReader
 from tests.support.requirements import need
 from tests.support.spooled_trees import spooled
 
@@ -203,6 +205,46 @@ def test_an_initramfs_that_is_made(tmp_path: Path) -> None:
     made_initrd = zstandard.ZstdDecompressor().decompressobj().decompress((directory / "initrd").read_bytes())
     assert made_initrd.startswith(b"070701")
     assert b"switch_root" in made_initrd
+
+
+def test_a_root_that_is_only_read(tmp_path: Path) -> None:
+    need("busybox")
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    entries = {**ROOT, "bin/busybox": Program(Path(busybox).read_bytes())}
+    directory, warnings = made(tmp_path / "vm", entries, options={"DIBO_MICROVM_ROOT": "erofs"}, size=MIB)
+    assert warnings == []
+    assert (directory / "initrd").read_bytes() != b"an initramfs", "that of the root mounts no overlay"
+    firecracker = configuration(directory, "firecracker.json")
+    hypervisor = configuration(directory, "cloud-hypervisor.json")
+    jsonschema.validate(firecracker, FIRECRACKER)
+    jsonschema.validate(hypervisor, CLOUD_HYPERVISOR)
+    assert (
+        firecracker["drives"][0] | {"path_on_host": "root.erofs", "is_read_only": True}
+        == firecracker["drives"][0]
+    )
+    assert "overlayroot=tmpfs" in firecracker["boot-source"]["boot_args"].split()
+    assert hypervisor["disks"] == [{"path": "root.erofs", "image_type": "Raw", "readonly": True}]
+    assert hypervisor["payload"]["cmdline"].endswith("overlayroot=tmpfs root=/dev/vda ro")
+    script = (directory / "qemu.sh").read_text()
+    assert "file=root.erofs,format=raw,if=none,readonly=on" in script
+    assert "overlayroot=tmpfs root=/dev/vda ro " in script
+
+    image = (directory / "root.erofs").read_bytes()
+    reader = ErofsReader(lambda offset, size: image[offset : offset + size])
+    fstab = find(reader.tree(), "/etc/fstab")
+    assert fstab is not None
+    assert isinstance(fstab.content, dict)
+    assert fstab.content[0][: fstab.size] == b"# note\ntmpfs /tmp tmpfs\n"
+
+
+def test_an_overlay_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(RootNotBootable, match="needs an initramfs that dibo makes") as caught:
+        made(tmp_path / "vm", ROOT, options={"DIBO_MICROVM_ROOT": "erofs"})
+    assert "DIBO_MICROVM_ROOT=ext4" in caught.value.hint
+    with pytest.raises(UsageError, match="DIBO_MICROVM_ROOT is 'xfs'") as unknown:
+        made(tmp_path / "other", ROOT, options={"DIBO_MICROVM_ROOT": "xfs"})
+    assert unknown.value.hint == "use one of ext4, erofs"
 
 
 def test_arm64(tmp_path: Path) -> None:

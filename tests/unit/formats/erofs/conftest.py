@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from dibo.formats.erofs import Parameters, Writer
+from dibo.formats.erofs import ErofsParameters, ErofsWriter
 from dibo.tree.node import Node
 from tests.properties.tree_strategies import value
 from tests.support.disks.memory_disk import Disk, Recorder
 from tests.support.readers.erofs_reader import ErofsReader
 
 MIB = 1 << 20
-PARAMETERS = Parameters(label="root", uuid=UUID("0f0e0d0c-0b0a-4908-8706-050403020100"), time=1_700_000_000)
+PARAMETERS = ErofsParameters(
+    label="root", uuid=UUID("0f0e0d0c-0b0a-4908-8706-050403020100"), time=1_700_000_000
+)
 
 
 def made(build: Callable[[Recorder], Node]) -> tuple[ErofsReader, Disk]:
     """The tree that `build` makes, written, read and compared. No byte is written twice: the disk sees to that."""
     disk = Disk(1 << 44)
-    writer = Writer(disk, PARAMETERS)
+    writer = ErofsWriter(disk, PARAMETERS)
     recorder = Recorder(writer)
     root = build(recorder)
     summary = writer.finish(root)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.formats.erofs import ErofsError, Writer, data
+from dibo.formats.erofs import ErofsError, ErofsWriter, data
 from dibo.formats.erofs.data import MOST_INLINE
 from dibo.formats.raw import GrowingFile
 from dibo.tree.node import Node
@@ -87,7 +87,7 @@ def test_attributes_of_every_size() -> None:
 
 def test_what_was_given_up_leaves_no_bytes() -> None:
     disk = Disk(MIB)
-    writer = Writer(disk, PARAMETERS)
+    writer = ErofsWriter(disk, PARAMETERS)
     recorder = Recorder(writer)
     secret = file(recorder, b"secret" * 2000)
     first = file(recorder, b"first" * 2000)
@@ -105,7 +105,7 @@ def test_what_was_given_up_leaves_no_bytes() -> None:
 
 def test_the_stream_begins_anew() -> None:
     disk = Disk(2 * MIB)
-    writer = Writer(disk, PARAMETERS)
+    writer = ErofsWriter(disk, PARAMETERS)
     file(writer, b"of the first time" * 1000)
     file(writer, b"small")
     writer.restart()
@@ -123,7 +123,7 @@ def test_the_same_calls_give_the_same_bytes() -> None:
 
 def refused(root: Node) -> str:
     with pytest.raises(ErofsError) as caught:
-        Writer(Disk(MIB), PARAMETERS).finish(root)
+        ErofsWriter(Disk(MIB), PARAMETERS).finish(root)
     return str(caught.value)
 
 
@@ -151,7 +151,7 @@ def test_what_erofs_cannot_hold() -> None:
 
 
 def test_wrong_calls() -> None:
-    writer = Writer(Disk(MIB), PARAMETERS)
+    writer = ErofsWriter(Disk(MIB), PARAMETERS)
     with pytest.raises(ErofsError, match="up to 16 TiB"):
         writer.begin(2**45)
     writer.begin(3)
@@ -167,14 +167,14 @@ def test_wrong_calls() -> None:
     with pytest.raises(ErofsError, match="belongs to another file"):
         writer.finish(directory(a=node, b=twin))
     with pytest.raises(ErofsError, match="longer than 16 bytes"):
-        Writer(Disk(MIB), type(PARAMETERS)(label="x" * 17, uuid=PARAMETERS.uuid))
+        ErofsWriter(Disk(MIB), type(PARAMETERS)(label="x" * 17, uuid=PARAMETERS.uuid))
 
 
 def test_fsck_extracts_the_same(tmp_path: Path) -> None:
     need("fsck.erofs", "dump.erofs")
     image, out = tmp_path / "image", tmp_path / "out"
     with GrowingFile(image) as target:
-        writer = Writer(target, PARAMETERS)
+        writer = ErofsWriter(target, PARAMETERS)
         recorder = Recorder(writer)
         root = directory(s=sizes(recorder), z=small_zoo(recorder))
         target.end(writer.finish(root).size)
