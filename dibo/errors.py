@@ -8,6 +8,7 @@ Codes 1 and 2 are left to Python and argparse, 126 and above to the shell.
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 
 class DiboError(Exception):
@@ -24,6 +25,11 @@ class DiboError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    @property
+    def hint_lines(self) -> tuple[str, ...]:
+        """The hint, below the message of another error."""
+        return tuple(f"  {line}" for line in self.hint.splitlines())
 
 
 class UsageError(DiboError):
@@ -177,6 +183,25 @@ class ManifestError(DiboError):
 class Differs(DiboError):
     exit_code = 65
     meaning = "a rebuilt image differs, or a file does not match its manifest"
+
+
+class SomeFailed(DiboError):
+    """`details` has a line for each image."""
+
+    exit_code = 66
+    meaning = "some of several images could not be converted; the others were"
+
+    @classmethod
+    def of(cls, errors: Sequence[tuple[str, DiboError]], count: int) -> SomeFailed:
+        """For `errors`, each with the name of its image, of `count` images."""
+        error = cls(
+            f"{len(errors)} of {count} images could not be converted",
+            hint="\n".join(
+                line for name, its in errors for line in (f"{name}: {its.message}", *its.hint_lines)
+            ),
+        )
+        error.details = tuple(f"{name}: {its.message}" for name, its in errors)
+        return error
 
 
 class CommandFailed(DiboError):

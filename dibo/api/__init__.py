@@ -1,4 +1,4 @@
-"""dibo as a library: `plan`, `build`, `convert` and `inspect`, with the values that they take and give.
+"""dibo as a library: `plan`, `build`, `convert`, `convert_many` and `inspect`, with the values that they take and give.
 
 The names in `__all__` are public (docs/reference/api.md); everything else in dibo is private, and changes without
 notice. Errors are those of `dibo.errors`.
@@ -13,11 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from dibo.api.public import Progress, build, convert, inspect, plan
+    from dibo.api.public import Progress, build, convert, convert_many, inspect, plan
     from dibo.api.values import (
         BuildOptions,
         BuildPlan,
         BuildResult,
+        Conversion,
+        ConversionResult,
         ConvertOptions,
         DiskOptions,
         LayerPlan,
@@ -29,6 +31,8 @@ __all__ = [
     "BuildOptions",
     "BuildPlan",
     "BuildResult",
+    "Conversion",
+    "ConversionResult",
     "ConvertOptions",
     "DiskContents",
     "DiskOptions",
@@ -40,16 +44,19 @@ __all__ = [
     "Progress",
     "build",
     "convert",
+    "convert_many",
     "inspect",
     "plan",
 ]
 
 _MODULES: Final = {
-    "dibo.api.public": ("Progress", "build", "convert", "inspect", "plan"),
+    "dibo.api.public": ("Progress", "build", "convert", "convert_many", "inspect", "plan"),
     "dibo.api.values": (
         "BuildOptions",
         "BuildPlan",
         "BuildResult",
+        "Conversion",
+        "ConversionResult",
         "ConvertOptions",
         "DiskOptions",
         "LayerPlan",

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from dibo.api.conversions.opened import conversion_workspace, open_trusted
 from dibo.api.create import converters_of
 from dibo.api.image import build_missing_kit
 from dibo.api.session import open_session, stack_of
@@ -36,9 +36,7 @@ from dibo.errors import (
     EngineError,
     ImageTooSmall,
     LayoutError,
-    OutputError,
     RootNotBootable,
-    SignatureError,
     ToolMissing,
     UsageError,
 )
@@ -47,8 +45,6 @@ from dibo.flavours.loader import read_layout
 from dibo.images.image import Image
 from dibo.images.layers.limits import Limits
 from dibo.images.layout_writer import save_layout
-from dibo.images.sources.choose import choose_image, registry_name
-from dibo.images.sources.table import Verify
 from dibo.kits.attach import Attachment, attach
 from dibo.kits.choose import KIT_FLAVOUR, KitRequest, choose_kit, with_state
 from dibo.layout.merge import complete, parse_layout
@@ -57,10 +53,13 @@ from dibo.plan.keys import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LAB
 from dibo.settings.settings import DEFAULT_SIZE_SET_BY, Settings
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from dibo.trust.policy import trust_of
 from dibo.units import GIB, human_size, parse_gib
 
 _FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
+
+
+def _as_it_is(image: Image) -> Image:
+    return image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +79,8 @@ class ConvertRequest:
     secure_boot_certificate: Path | None = None
     """What signs programs for UEFI that dibo makes; both or none."""
     kit: KitRequest = KitRequest()  # noqa: RUF009  frozen
+    with_layers: Callable[[Image], Image] = _as_it_is
+    """Gets each image that is opened; gives it with layers that are read in another way, to the same end."""
 
 
 def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> tuple[Path, ...]:
@@ -87,15 +88,11 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
     converters = converters_of(settings)
     check_outputs(settings.output, converters)
     with (
-        _workspace(settings) as workspace,
+        conversion_workspace(settings) as workspace,
         workspace.run(sweepers=sweepers()) as run,
-        choose_image(
-            conversion.reference,
-            architecture=settings.platform,
-            scratch=run.subdirectory("source"),
-            verify=_verify(settings, conversion.reference),
-        ) as image,
+        open_trusted(settings, conversion.reference, run.subdirectory("source")) as found,
     ):
+        image = conversion.with_layers(found)
         report.history.image = (
             f"{image.name}@{image.manifest_digest}" if image.manifest_digest else image.name
         )
@@ -122,12 +119,9 @@ def _with_kit(settings: Settings, conversion: ConvertRequest, image: Image, setu
     """Artefacts of the image with a kit on it."""
     reference = conversion.kit.reference
     assert reference is not None
-    with choose_image(
-        reference,
-        architecture=image.architecture or settings.platform,
-        scratch=setup.run.subdirectory("kit"),
-        verify=_verify(settings, reference),
-    ) as kit:
+    directory = setup.run.subdirectory("kit")
+    with open_trusted(settings, reference, directory, architecture=image.architecture) as kit:
+        kit = conversion.with_layers(kit)
         attachment = attach(image, kit, own_init=conversion.kit.own_init, restart=conversion.kit.restart)
         request = _request(settings, conversion, converters_of(settings), image, attachment)
         require_disk(request)
@@ -139,47 +133,6 @@ def _full_name(image: Image) -> str:
     """With the digest of its manifest, where that is known."""
     known = image.manifest_digest and "@" not in image.name
     return f"{image.name}@{image.manifest_digest}" if known else image.name
-
-
-def _verify(settings: Settings, reference: str) -> Verify | None:
-    """What lets an image pass that is signed by a key that the user trusts, where one is named. Raises SignatureError
-    for an image that has no signature because of where it is."""
-    if settings.policy is None and not settings.verify_keys:
-        return None
-    name = registry_name(reference)
-    if name is not None:
-        trust = trust_of(settings)
-        trust.require_chance(name)
-
-        def verify(digest: str) -> None:
-            trust.verify(name, digest)
-
-        return verify
-    if settings.policy is None:
-        raise SignatureError(
-            f"the signature of {reference} cannot be checked: signatures are kept in registries",
-            hint="convert it from its registry, or leave --verify-key (DIBO_VERIFY_KEYS) out",
-        )
-    return None
-
-
-@contextlib.contextmanager
-def _workspace(settings: Settings) -> Iterator[Workspace]:
-    """The cache. If the default one cannot be made, a directory beside the output, which is removed at the end: in a
-    container, the user may have no home, and only the output directory may be writable."""
-    with contextlib.ExitStack() as stack:
-        try:
-            workspace = Workspace(settings.cache)
-        except OutputError:
-            if settings.cache_named:
-                raise
-            beside = settings.output.absolute().parent
-            try:
-                place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".dibo-", dir=beside))
-            except OSError as error:
-                raise OutputError(f"cannot write to {beside}: {error.strerror}") from error
-            workspace = Workspace(Path(place))
-        yield workspace
 
 
 def limits(*, entries: int | None, size: str | None, ratio: int | None) -> Limits:

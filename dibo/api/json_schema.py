@@ -172,6 +172,14 @@ _BUILT: Final[dict[str, Schema]] = {
     ),
     "took": _seconds("seconds that all of it took"),
 }
+_CONVERSION: Final = {
+    "reference": _text("the image, as it was named"),
+    "image": _maybe("its name, with the digest where that is known; null if it was not converted"),
+    "artefacts": _list("files that were made of it", _ARTEFACT),
+    "error": _object(_ERROR)
+    | {"type": ["object", "null"], "description": "why it was not converted, or null"},
+    "took": _seconds("seconds that it took"),
+}
 _EVENT_STEP: Final = _count("number of the step")
 
 
@@ -265,6 +273,12 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             "`disk-image-create`, `ramdisk-image-create` and `dibo convert`",
             artefacts=_list("files that were made", _ARTEFACT),
             image=_maybe("container image that was converted; null for a build"),
+            **_BUILT,
+        ),
+        _document(
+            "conversions",
+            "`dibo convert` of several images, also if it fails because of some",
+            images=_list("images in the given order", _CONVERSION),
             **_BUILT,
         ),
         _document(

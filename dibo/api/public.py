@@ -11,14 +11,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dibo.api.settings import current_settings
-from dibo.api.values import BuildOptions, BuildPlan, BuildResult, ConvertOptions, DiskOptions, StrPath
+from dibo.api.values import (
+    BuildOptions,
+    BuildPlan,
+    BuildResult,
+    Conversion,
+    ConversionResult,
+    ConvertOptions,
+    DiskOptions,
+    StrPath,
+)
 from dibo.errors import UsageError
 from dibo.inspect.contents import DiskContents
 from dibo.settings.option_types import check_options, check_type
 from dibo.settings.settings import Options, Settings
 from dibo.system.report import Report
+from dibo.system.resources import processors
+
+if TYPE_CHECKING:
+    from dibo.api.conversion import ConvertRequest
 
 Progress = Callable[[str], None]
 """Gets a line of progress or a warning, without the line break."""
@@ -73,18 +87,60 @@ def convert(
 ) -> tuple[Path, ...]:
     """Make the artefacts OUTPUT.TYPE of a container image, with no privileges; their paths. `image` is a reference,
     as of `dibo convert`: `registry.example/web:1`, `oci:DIRECTORY:TAG`. Raises errors of `dibo.errors`."""
-    from dibo.api.conversion import ConvertRequest, limits
     from dibo.api.conversion import convert as convert_image
 
-    options = ConvertOptions() if options is None else options
-    disk = DiskOptions() if disk is None else disk
-    check_type("image", image, str)
-    check_type("output", output, StrPath)
+    given = Conversion(
+        image=image,
+        output=output,
+        options=ConvertOptions() if options is None else options,
+        disk=DiskOptions() if disk is None else disk,
+    )
+    return convert_image(*_conversion(given), _report(progress))
+
+
+def convert_many(
+    conversions: Sequence[Conversion], *, jobs: int | None = None, progress: Progress | None = None
+) -> tuple[ConversionResult, ...]:
+    """Convert several images, `jobs` at a time (as many as this process has processors), each as `convert` does; a
+    layer that several of them have is read once. The results in the same order: one that fails stops no other. Raises
+    UsageError where two would write the same file, or an option is invalid."""
+    from dibo.api.conversions.many import convert_all
+    from dibo.api.conversions.messages import ConversionJob
+
+    if not conversions or not all(isinstance(conversion, Conversion) for conversion in conversions):
+        raise UsageError(f"expected a sequence of Conversion, got {conversions!r}")
+    check_type("jobs", jobs, int | None)
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"jobs: expected a number from 1 on, got {jobs!r}")
+    pairs = [_conversion(conversion) for conversion in conversions]
+    outcomes = convert_all(
+        [ConversionJob(settings=settings, request=request) for settings, request in pairs],
+        _report(progress),
+        workers=jobs or processors(),
+    )
+    return tuple(
+        ConversionResult(
+            conversion=conversion,
+            artefacts=outcome.artefacts,
+            error=outcome.error,
+            seconds=outcome.seconds,
+        )
+        for conversion, outcome in zip(conversions, outcomes, strict=True)
+    )
+
+
+def _conversion(conversion: Conversion) -> tuple[Settings, ConvertRequest]:
+    """Raises UsageError."""
+    from dibo.api.conversion import ConvertRequest, limits
+
+    options, disk = conversion.options, conversion.disk
+    check_type("image", conversion.image, str)
+    check_type("output", conversion.output, StrPath)
     check_options("options", options, ConvertOptions)
     check_options("disk", disk, DiskOptions)
     settings = _settings(
         {
-            **_disk_options(output, disk),
+            **_disk_options(conversion.output, disk),
             "architecture": options.architecture,
             "engine": options.engine,
             "cache_dir": _text(options.cache_dir),
@@ -93,8 +149,8 @@ def convert(
         },
         options.environment,
     )
-    request = ConvertRequest(
-        reference=image,
+    return settings, ConvertRequest(
+        reference=conversion.image,
         layout_file=_path(disk.layout),
         bare=options.bare,
         prepare=options.prepare,
@@ -106,7 +162,6 @@ def convert(
             ratio=options.max_ratio,
         ),
     )
-    return convert_image(settings, request, _report(progress))
 
 
 def inspect(

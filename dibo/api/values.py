@@ -12,6 +12,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from dibo.errors import DiboError
+
 StrPath = str | PathLike[str]
 
 
@@ -102,6 +104,26 @@ class ConvertOptions:
     policy: StrPath | None = None
     cache_dir: StrPath | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """One image of several that are converted together, with what `convert` takes for one."""
+
+    image: str
+    output: StrPath
+    options: ConvertOptions = field(default_factory=ConvertOptions)
+    disk: DiskOptions = field(default_factory=DiskOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionResult:
+    """What became of one image of several: its artefacts, or the error that it ended with."""
+
+    conversion: Conversion
+    artefacts: tuple[Path, ...]
+    error: DiboError | None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dibo.cli.options import (
@@ -21,12 +24,15 @@ from dibo.cli.options import (
 )
 from dibo.cli.output import add_json, show_build
 from dibo.cli.parser import complete_with
-from dibo.errors import UsageError
+from dibo.errors import SomeFailed, UsageError
 from dibo.images.sources.table import SOURCES
 from dibo.settings.settings import RESTARTS
 from dibo.system.report import Report
+from dibo.system.resources import processors
 
 if TYPE_CHECKING:
+    from dibo.api.conversion import ConvertRequest
+    from dibo.api.conversions.names import NamedImage
     from dibo.kits.choose import KitRequest
 
 SUMMARY: Final = "make a disk from an existing container image, without privileges"
@@ -37,11 +43,15 @@ LOADERS: Final = ("auto", "grub", "systemd-boot", "uki", "none")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "reference",
+        "references",
         metavar="IMAGE",
+        nargs="*",
         help=", ".join(kind.form for kind in SOURCES.values()),
     )
-    add_artefact_options(parser)
+    add_artefact_options(
+        parser, "write NAME.TYPE (image); with several images, the directory of all outputs (.)"
+    )
+    _add_options_for_many(parser)
     add_architecture(parser, "which image of several, such as amd64 or amd64/v2 (this machine's)")
     layout = parser.add_mutually_exclusive_group()
     add_layout_option(layout, "use the disk layout of this YAML (that of the image, or of the flavour vm)")
@@ -88,6 +98,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def _add_options_for_many(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images-from",
+        metavar="FILE",
+        help="convert the images of this list, too: a line IMAGE or IMAGE NAME for each; - is standard input",
+    )
+    parser.add_argument(
+        "-j",
+        "--jobs",
+        metavar="N",
+        type=whole_number(least=1),
+        help="convert N images at a time (as many as there are processors)",
+    )
+
+
 def _add_kit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kit",
@@ -128,12 +153,11 @@ def _kit_request(arguments: argparse.Namespace) -> KitRequest:
     return KitRequest(reference=arguments.kit, own_init=arguments.own_init, restart=restart)
 
 
-def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.conversion import ConvertRequest, convert, limits
-    from dibo.api.documents import artefacts
+def _request_of(arguments: argparse.Namespace, reference: str) -> ConvertRequest:
+    from dibo.api.conversion import ConvertRequest, limits
 
-    request = ConvertRequest(
-        reference=arguments.reference,
+    return ConvertRequest(
+        reference=reference,
         layout_file=path_of(arguments.layout),
         bare=arguments.bare,
         prepare=arguments.prepare,
@@ -144,6 +168,63 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
         kit=_kit_request(arguments),
     )
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.conversion import convert
+    from dibo.api.documents import artefacts
+
+    if arguments.images_from is not None or len(arguments.references) > 1:
+        return _convert_many(arguments, environment, report)
+    if not arguments.references:
+        raise UsageError(
+            "the following arguments are required: IMAGE", hint="`dibo convert -h` lists the forms"
+        )
+    request = _request_of(arguments, arguments.references[0])
     paths = convert(settings_of(arguments, environment), request, report)
     show_build(arguments, report, partial(artefacts, paths))
     return 0
+
+
+def _convert_many(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.conversions.many import convert_all
+    from dibo.api.conversions.messages import ConversionJob
+    from dibo.api.documents import conversions
+
+    directory = Path(arguments.name or ".")
+    settings = settings_of(arguments, environment)
+    jobs = [
+        ConversionJob(
+            settings=replace(settings, output=directory / image.name),
+            request=_request_of(arguments, image.reference),
+        )
+        for image in _images(arguments)
+    ]
+    outcomes = convert_all(jobs, report, workers=arguments.jobs or processors())
+    show_build(arguments, report, partial(conversions, outcomes))
+    failed = [(outcome.job.request.reference, outcome.error) for outcome in outcomes if outcome.error]
+    if not failed:
+        return 0
+    error = SomeFailed.of(failed, len(outcomes))
+    report.error(error)
+    return error.exit_code
+
+
+def _images(arguments: argparse.Namespace) -> list[NamedImage]:
+    from dibo.api.conversions.names import listed, named
+
+    images = [named(reference) for reference in arguments.references]
+    if arguments.images_from is not None:
+        images += listed(_text_of(arguments.images_from), origin=arguments.images_from)
+    if not images:
+        raise UsageError(
+            f"{arguments.images_from} names no image", hint="write one a line: IMAGE, or IMAGE NAME"
+        )
+    return images
+
+
+def _text_of(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the list {name}: {error}") from error

@@ -33,8 +33,8 @@ def path_of(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def add_artefact_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", metavar="NAME", dest="name", help="write NAME.TYPE (image)")
+def add_artefact_options(parser: argparse.ArgumentParser, output: str = "write NAME.TYPE (image)") -> None:
+    parser.add_argument("-o", "--output", metavar="NAME", dest="name", help=output)
     add_types(parser)
     parser.add_argument("--image-size", metavar="GB", help="size of the disk, fractions allowed (2)")
     add_filesystem(parser, "root file system (ext4)")

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from dibo.errors import OutputError
+from dibo.formats.file_range import FileRange, RangeCopier
 from dibo.formats.sparse import filled
 from dibo.formats.target import Buffer
 
@@ -41,6 +42,7 @@ class RawFile:
                 raise
         except OSError as error:
             raise unwritable(self._name, error) from error
+        self._copier = RangeCopier(self._fd)
 
     def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
         """As Target says. Blocks of 4 KiB that are all zero stay holes in small writes; large ones are taken whole."""
@@ -52,6 +54,14 @@ class RawFile:
             else:
                 for start, run in _runs(offset, buffers):
                     write_all(self._fd, start, run)
+        except OSError as error:
+            raise unwritable(self._name, error) from error
+
+    def write_range(self, offset: int, source: FileRange) -> None:
+        """As RangeTarget says."""
+        self._check(offset, source.size)
+        try:
+            self._copier.copy(offset, source)
         except OSError as error:
             raise unwritable(self._name, error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dibo.formats.file_range import FileRange, write_range
 from dibo.formats.target import Buffer, Target
 
 
@@ -16,6 +17,10 @@ class Tee:
     def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
         for target in self._targets:
             target.write(offset, buffers)
+
+    def write_range(self, offset: int, source: FileRange) -> None:
+        for target in self._targets:
+            write_range(target, offset, source)
 
     def discard(self, offset: int, size: int) -> None:
         for target in self._targets:

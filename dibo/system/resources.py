@@ -1,4 +1,5 @@
-"""Where the flavours, Containerfile templates and converters that come with dibo are, and the user's home.
+"""Where the flavours, Containerfile templates and converters that come with dibo are, the user's home, and the
+processors.
 
 In an installed dibo they are package data (the wheel puts them below dibo/share); in a checkout they lie at the top
 of the project, beside the package.
@@ -6,6 +7,7 @@ of the project, beside the package.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -23,3 +25,8 @@ def home() -> Path:
         return Path.home()
     except RuntimeError:
         return Path("/")
+
+
+def processors() -> int:
+    """How many processors this process may use (sched_getaffinity(2))."""
+    return len(os.sched_getaffinity(0))

@@ -7,8 +7,9 @@ once and are put in their place as they come. A hard link is one Node under two 
 from __future__ import annotations
 
 import stat
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
+from dibo.formats.file_range import FileRange
 from dibo.formats.target import Buffer as Buffer
 
 TYPE_NAMES: Final = {
@@ -84,3 +85,21 @@ class Contents(Protocol):
 
     def release(self, content: object) -> None:
         """The file is in no tree after all: its space is free, and reads as zeros, again."""
+
+
+@runtime_checkable
+class RangeContents(Protocol):
+    """Contents that take a whole file out of a file of this machine."""
+
+    def write_range(self, source: FileRange) -> None:
+        """All bytes of the file that has begun. Whoever hands them over knows that no 64 KiB of them, at a multiple of
+        64 KiB, are zeros."""
+
+
+def write_range(contents: Contents, source: FileRange) -> None:
+    """All bytes of the file that has begun, out of another file."""
+    if isinstance(contents, RangeContents):
+        contents.write_range(source)
+        return
+    for data in source.read():
+        contents.write(data)

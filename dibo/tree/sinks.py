@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dibo.tree.node import Buffer, Contents, Node
+from dibo.formats.file_range import FileRange
+from dibo.tree.node import Buffer, Contents, Node, write_range
 from dibo.tree.query import walk
 
 
@@ -13,6 +14,9 @@ class Nowhere:
         return object()
 
     def write(self, data: Buffer) -> None:
+        pass
+
+    def write_range(self, source: FileRange) -> None:
         pass
 
     def skip(self, size: int) -> None:
@@ -37,6 +41,10 @@ class Several:
     def write(self, data: Buffer) -> None:
         for place in self._places:
             place.write(data)
+
+    def write_range(self, source: FileRange) -> None:
+        for place in self._places:
+            write_range(place, source)
 
     def skip(self, size: int) -> None:
         for place in self._places:

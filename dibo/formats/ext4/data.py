@@ -23,6 +23,7 @@ from dibo.formats.ext4.errors import Ext4Error
 from dibo.formats.ext4.layout import BLOCK, Ext4Layout, Parameters, layout
 from dibo.formats.ext4.output import LARGE, MANY
 from dibo.formats.ext4.space import merge
+from dibo.formats.file_range import FileRange, write_range
 from dibo.formats.magic import SWAP
 from dibo.formats.target import Buffer, Target
 
@@ -61,6 +62,8 @@ class DataWriter:
         self._next, self._gap_end = self._gaps[0]
         self._buffers: list[Buffer] = []
         self._pending = 0
+        self._range: FileRange | None = None
+        """What comes next out of another file. Then no buffers are pending."""
         self._at = parameters.offset + self._next * BLOCK
         self._freed: list[tuple[int, int]] = []
         self._freed_beyond = 0
@@ -149,6 +152,8 @@ class DataWriter:
                 runs.append((0, start, blocks))
                 self._next = start + blocks
                 self._left = 0
+                if self._range is not None:
+                    self.flush()
                 self._buffers.append(data)
                 if size % BLOCK:
                     self._buffers.append(_ZEROS[: -size % BLOCK])
@@ -160,6 +165,28 @@ class DataWriter:
             self._write(data, size)
             if not self._left:
                 self._pad()
+
+    def write_range(self, source: FileRange) -> None:
+        """All bytes of the file that has begun, among them no zeros that become a hole. Ranges that follow each other
+        are handed on as one."""
+        size, start = source.size, self._next
+        blocks = (size + BLOCK - 1) // BLOCK
+        if not size or self._position or size != self._left or start + blocks > self._gap_end:
+            for data in source.read():
+                self.write(data)
+            return
+        assert self._content.runs is not None
+        self._content.runs.append((0, start, blocks))
+        self._next = start + blocks
+        self._left = 0
+        last = self._range
+        if last is None or source.offset != last.offset + last.size or source.descriptor != last.descriptor:
+            self.flush()
+            last = FileRange(descriptor=source.descriptor, offset=source.offset, size=0)
+        self._range = FileRange(
+            descriptor=last.descriptor, offset=last.offset, size=last.size + blocks * BLOCK
+        )
+        self._pending += blocks * BLOCK
 
     def store(self, data: Buffer) -> Content:
         """A whole file at once."""
@@ -185,12 +212,17 @@ class DataWriter:
 
     def flush(self) -> None:
         """Whatever was written reaches the target: buffers may change after this."""
-        if self._pending:
-            if self._gap < len(self._gaps):
+        if not self._pending:
+            return
+        if self._gap < len(self._gaps):
+            if self._range is not None:
+                write_range(self._target, self._at, self._range)
+            else:
                 self._target.write(self._at, self._buffers)
-            self._at += self._pending
-            self._buffers = []
-            self._pending = 0
+        self._at += self._pending
+        self._range = None
+        self._buffers = []
+        self._pending = 0
 
     def release(self, content: object) -> None:
         """A file that is in no tree: its blocks are free again."""
@@ -238,6 +270,8 @@ class DataWriter:
         self._left -= size
 
     def _emit(self, data: Buffer) -> None:
+        if self._range is not None:
+            self.flush()
         self._buffers.append(data)
         self._pending += len(data)
         if self._pending >= LARGE or len(self._buffers) >= MANY:

@@ -27,8 +27,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from dibo.images.layers.layer_tree import LayerDirectory, LayerTree, Link, find
-from dibo.images.layers.tar_entry import TarEntry
-from dibo.images.layers.tar_reader import Archive
+from dibo.images.layers.tar_entry import EntryReader, TarEntry
 from dibo.tree.node import TYPE_NAMES, Buffer, Contents, Node
 
 _ENGINES: Final = (b"run/", b"tmp/", b".dockerenv")
@@ -123,21 +122,23 @@ def copy(
     ledger: Ledger | None,
     node: Node,
     entry: TarEntry,
-    archive: Archive,
+    archive: EntryReader,
     contents: Contents | None = None,
     kept: list[bytes] | None = None,
 ) -> object:
-    """As Archive.copy, to `contents`, or without them to nowhere. The `ledger`, where there is one, hears that the
+    """As EntryReader.copy, to `contents`, or without them to nowhere. The `ledger`, where there is one, hears that the
     bytes of `entry` are those of `node`."""
-    if ledger is None:
+    if ledger is not None and entry.digest:
+        ledger.note(node, entry.digest)
+    if ledger is None or entry.digest:
         return archive.copy(entry, contents, kept) if contents is not None else None
-    heard = _Hashing(contents)
+    heard = Hashing(contents)
     content = archive.copy(entry, heard, kept)
     ledger.note(node, heard.digest)
     return content
 
 
-class _Hashing:
+class Hashing:
     """Contents of one file on their way to other Contents, or to nowhere."""
 
     def __init__(self, contents: Contents | None) -> None:

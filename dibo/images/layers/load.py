@@ -27,11 +27,11 @@ from dibo.images.layers.in_memory_files import Keep, Kept
 from dibo.images.layers.layer_tree import AUFS, OPAQUE, WHITEOUT, LayerTree, LinkWork, Mask
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.split_by_mount import Divided, Skipped
-from dibo.images.layers.stream import Buffers, CountedStream, Stream
-from dibo.images.layers.tar_entry import TarEntry
+from dibo.images.layers.stream import Buffers
+from dibo.images.layers.tar_entry import EntryReader, TarEntry
 from dibo.images.layers.tar_header import Malformed
-from dibo.images.layers.tar_reader import Archive
 from dibo.images.layers.tree_stats import Survey
+from dibo.images.layers.unpacked import LayerArchive, LayerStream, archive_of, open_layer
 from dibo.tree.node import Contents, Node
 
 _TYPES: Final = {
@@ -157,12 +157,11 @@ class _Loading:
 
     # One layer
 
-    def _open(self, index: int) -> Stream:
-        limit = self._limits.image_bytes - self._plain_bytes
-        return Stream(
+    def _open(self, index: int) -> LayerStream:
+        return open_layer(
             self._layers[index],
             limits=self._limits,
-            limit=limit,
+            limit=self._limits.image_bytes - self._plain_bytes,
             buffers=self._buffers,
             before_reuse=self._contents.flush,
         )
@@ -170,8 +169,7 @@ class _Loading:
     def _read(self, index: int) -> LayerTree:
         tree = LayerTree(self._mask, self._limits, self._work)
         with self._open(index) as stream:
-            chunks = CountedStream(stream, self._stored_bytes, self._progress)
-            archive = Archive(chunks, self._limits)
+            archive = archive_of(stream, self._limits, self._stored_bytes, self._progress)
             try:
                 number = 0
                 while (entry := archive.next()) is not None:
@@ -188,7 +186,7 @@ class _Loading:
             self._note(stream, archive, tree)
         return tree
 
-    def _note(self, stream: Stream, archive: Archive, tree: LayerTree) -> None:
+    def _note(self, stream: LayerStream, archive: LayerArchive, tree: LayerTree) -> None:
         for warning in stream.warnings:
             self._warnings[warning] = None
         for oddity in sorted(archive.oddities):
@@ -198,7 +196,7 @@ class _Loading:
         if tree.aufs:
             self._warnings[f"{stream.name} has files that aufs kept for itself: they are left out"] = None
 
-    def _apply(self, entry: TarEntry, archive: Archive, tree: LayerTree, layer: int, number: int) -> None:
+    def _apply(self, entry: TarEntry, archive: EntryReader, tree: LayerTree, layer: int, number: int) -> None:
         path = entry.name
         if not path:
             raise Malformed("it has no name")
@@ -234,7 +232,9 @@ class _Loading:
             node.data = b""
         tree.put(place, name, node)
 
-    def _whiteout(self, entry: TarEntry, archive: Archive, tree: LayerTree, origin: tuple[int, int]) -> bool:
+    def _whiteout(
+        self, entry: TarEntry, archive: EntryReader, tree: LayerTree, origin: tuple[int, int]
+    ) -> bool:
         path = entry.name.rstrip(b"/")
         name = path.rpartition(b"/")[2]
         if (path.startswith(AUFS) or b"/" + AUFS in path) and name != OPAQUE:
@@ -292,7 +292,7 @@ class _Loading:
         node: Node,
         path: bytes,
         entry: TarEntry,
-        archive: Archive,
+        archive: EntryReader,
         origin: tuple[int, int],
         place: bytes | None = None,
     ) -> None:
@@ -367,7 +367,7 @@ class _Loading:
 
     def _read_again(self, index: int, nodes: dict[int, Node]) -> None:
         with self._open(index) as stream:
-            archive = Archive(stream, self._limits)
+            archive = archive_of(stream, self._limits, 0, None)
             number = 0
             try:
                 while (entry := archive.next()) is not None:

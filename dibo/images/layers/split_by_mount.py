@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from dibo.tree.node import Buffer, Contents, Node
+from dibo.formats.file_range import FileRange
+from dibo.tree.node import Buffer, Contents, Node, write_range
 
 MAIN: Final = b""
 
@@ -56,6 +57,9 @@ class Divided:
 
     def write(self, data: Buffer) -> None:
         self._here.write(data)
+
+    def write_range(self, source: FileRange) -> None:
+        write_range(self._here, source)
 
     def skip(self, size: int) -> None:
         self._here.skip(size)

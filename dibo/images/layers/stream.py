@@ -249,10 +249,7 @@ class Stream:
         self.plain_bytes += size
         limits = self._limits
         if self.plain_bytes > self._limit:
-            raise LayerError(
-                f"{self.name} unpacks to more than {human_size(self._limit)}",
-                hint="if the image is meant to be so large, raise the limit: --max-size GIB",
-            )
+            raise too_large(self.name, self._limit)
         if self.plain_bytes > limits.ratio_from and self.plain_bytes > limits.ratio * self.stored_bytes:
             raise LayerError(
                 f"{self.name} unpacks to more than {limits.ratio} times its size",
@@ -279,6 +276,14 @@ class Stream:
             self._hashed.put(error)
         else:
             self._hashed.put(_END)
+
+
+def too_large(name: str, limit: int) -> LayerError:
+    """Of a layer that has more bytes than the limit says."""
+    return LayerError(
+        f"{name} unpacks to more than {human_size(limit)}",
+        hint="if the image is meant to be so large, raise the limit: --max-size GIB",
+    )
 
 
 class CountedStream:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from dibo.images.layers.tar_sparse import Map
+from dibo.tree.node import Contents
 
 
 class TarEntry:
     """One entry. `kind` is the type flag, with `0` for all files, `5` for all directories."""
 
-    __slots__ = ("device", "gid", "kind", "link", "map", "mode", "mtime", "name", "records", "size", "uid")
+    __slots__ = (
+        "device",
+        "digest",
+        "gid",
+        "kind",
+        "link",
+        "map",
+        "mode",
+        "mtime",
+        "name",
+        "records",
+        "size",
+        "uid",
+    )
 
     def __init__(self) -> None:
         self.name = b""
@@ -27,3 +43,12 @@ class TarEntry:
         """Of PAX, where there are any."""
         self.map: Map | None = None
         """Of a sparse file: where its data lies."""
+        self.digest = ""
+        """The sha256 of the bytes of a file, hexadecimal, where that is known before they are read."""
+
+
+class EntryReader(Protocol):
+    """What the bytes of entries come from."""
+
+    def copy(self, entry: TarEntry, contents: Contents, kept: list[bytes] | None = None) -> object:
+        """Hand the data of `entry` to `contents`, and return what stands for it. `kept` gets a copy, holes and all."""

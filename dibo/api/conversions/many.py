@@ -1,0 +1,273 @@
+"""Several images at once: workers, which image is whose, and which layers are read for all of them.
+
+First the workers say which layers the images have. Then each image is converted by one of them. A layer that several
+images have is read by the first worker that needs it, into a file beside the outputs, so that these can share its
+blocks; the images that have it wait for that, others go on meanwhile. The file goes when the last of them is done. Of
+the room on that file system, such files take at most half; what does not fit, each image reads itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dibo.api.conversions.messages import (
+    Answer,
+    ConversionJob,
+    Convert,
+    Converted,
+    Failed,
+    FoundLayers,
+    Said,
+    Survey,
+    Unpacked,
+)
+from dibo.api.conversions.opened import conversion_workspace
+from dibo.api.conversions.worker_process import WorkerProcess
+from dibo.api.create import converters_of
+from dibo.artefacts.outputs import check_output_name
+from dibo.build.engines.choose import sweepers
+from dibo.disk.request import ending
+from dibo.errors import DiboError, UsageError
+from dibo.system.report import Report
+from dibo.system.task import Task
+from dibo.system.workspace import Run
+from dibo.units import counted
+
+_SHARED: Final = 2
+"""Images that have a layer, from which on it is read for all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOutcome:
+    """What became of one image."""
+
+    job: ConversionJob
+    image: str = ""
+    """Its name, with the digest where that is known."""
+    artefacts: tuple[Path, ...] = ()
+    error: DiboError | None = None
+    seconds: float = 0.0
+
+
+def convert_all(jobs: Sequence[ConversionJob], report: Report, *, workers: int) -> tuple[ImageOutcome, ...]:
+    """Convert each image; the outcomes in the same order. One that fails stops no other. A directory of outputs is
+    made, if only that is missing. Raises UsageError where two would write the same file, OutputError where nothing can
+    be written."""
+    _require_different_files(jobs)
+    for output in {job.settings.output.absolute().parent: job.settings.output for job in jobs}.values():
+        with suppress(OSError):
+            output.absolute().parent.mkdir()
+        check_output_name(output)
+    with conversion_workspace(jobs[0].settings) as workspace, workspace.run(sweepers=sweepers()) as run:
+        return _Conversions(jobs, report, run).outcomes(min(workers, len(jobs)))
+
+
+def _require_different_files(jobs: Sequence[ConversionJob]) -> None:
+    taken: dict[Path, ConversionJob] = {}
+    for job in jobs:
+        for converter in converters_of(job.settings):
+            path = ending(job.settings.output, converter).absolute()
+            other = taken.setdefault(path, job)
+            if other is not job:
+                raise UsageError(
+                    f"{other.request.reference} and {job.request.reference} would both be written to {path}",
+                    hint="give each a name of its own, in a list with a line `IMAGE NAME` for each: --images-from FILE",
+                )
+
+
+class _State(enum.Enum):
+    """How far a layer is that several images have."""
+
+    UNREAD = enum.auto()
+    IN_WORK = enum.auto()
+    READ = enum.auto()
+    LEFT = enum.auto()
+    """It could not be read into a file: each image reads it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _SharedLayer:
+    path: Path
+    users: int
+    """Images that are not done."""
+    state: _State = _State.UNREAD
+    size: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Image:
+    job: ConversionJob
+    diff_ids: tuple[str, ...] = ()
+    outcome: ImageOutcome | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+class _ImageFailed(Exception):
+    """So a task ends that is not done."""
+
+
+class _Conversions:
+    def __init__(self, jobs: Sequence[ConversionJob], report: Report, run: Run) -> None:
+        self._images = [_Image(job=job) for job in jobs]
+        self._report = report
+        self._run = run
+        self._changed = threading.Condition()
+        self._layers: dict[str, _SharedLayer] = {}
+        self._waiting: list[_Image] = []
+        directory = jobs[0].settings.output.absolute().parent
+        self._file = directory / "shared-layer"
+        stat = os.statvfs(directory)
+        self._room = stat.f_bavail * stat.f_frsize // 2
+
+    def outcomes(self, workers: int) -> tuple[ImageOutcome, ...]:
+        with ExitStack() as stack:
+            processes = [stack.enter_context(WorkerProcess(self._report)) for _ in range(workers)]
+            try:
+                self._carry_out(processes, stack)
+            except BaseException:
+                with self._changed:  # nobody begins another image
+                    self._waiting = []
+                    self._changed.notify_all()
+                raise
+        return tuple(image.outcome for image in self._images if image.outcome is not None)
+
+    def _carry_out(self, processes: Sequence[WorkerProcess], stack: ExitStack) -> None:
+        with self._report.task("images") as task:
+            self._waiting = list(self._images)
+            _in_threads(self._survey, processes)
+            self._find_shared(stack)
+            layers = counted(len(self._layers), "shared layer")
+            task.note(f"{counted(len(self._images), 'image')}, {layers}")
+        self._waiting = [image for image in self._images if image.outcome is None]
+        _in_threads(self._convert, processes)
+
+    # Which layers they have
+
+    def _survey(self, worker: WorkerProcess) -> None:
+        while (image := self._first()) is not None:
+            image.began = time.monotonic()
+            answer = worker.ask(Survey(job=image.job), lambda _: None)
+            if isinstance(answer, FoundLayers):
+                image.diff_ids = answer.diff_ids
+            else:
+                self._end(image, answer)
+
+    def _first(self) -> _Image | None:
+        with self._changed:
+            return self._waiting.pop(0) if self._waiting else None
+
+    def _find_shared(self, stack: ExitStack) -> None:
+        counts = Counter(diff_id for image in self._images for diff_id in image.diff_ids)
+        for diff_id, count in counts.items():
+            if count >= _SHARED:
+                path = stack.enter_context(self._run.beside(self._file))
+                self._layers[diff_id] = _SharedLayer(path=path, users=count)
+
+    # Conversions
+
+    def _convert(self, worker: WorkerProcess) -> None:
+        while (taken := self._next()) is not None:
+            image, order = taken
+            image.began = time.monotonic()
+            try:
+                with suppress(_ImageFailed), self._report.task(image.job.request.reference) as task:
+                    answer = worker.ask(order, lambda said: self._hear(said, image, task))  # noqa: B023 (heard at once)
+                    self._end(image, answer)
+                    if isinstance(answer, Failed):
+                        raise _ImageFailed
+            finally:
+                self._release(image, order)
+
+    def _next(self) -> tuple[_Image, Convert] | None:
+        """The next image whose layers no other worker is reading. None where there is none left."""
+        with self._changed:
+            while self._waiting:
+                for image in self._waiting:
+                    shared = {
+                        diff_id: self._layers[diff_id]
+                        for diff_id in image.diff_ids
+                        if diff_id in self._layers
+                    }
+                    if any(layer.state is _State.IN_WORK for layer in shared.values()):
+                        continue
+                    self._waiting.remove(image)
+                    return image, self._order(image, shared)
+                self._changed.wait()
+        return None
+
+    def _order(self, image: _Image, shared: dict[str, _SharedLayer]) -> Convert:
+        paths: dict[_State, dict[str, Path]] = {state: {} for state in _State}
+        for diff_id, layer in shared.items():
+            paths[layer.state][diff_id] = layer.path
+            if layer.state is _State.UNREAD:
+                layer.state = _State.IN_WORK
+        room = self._room - sum(layer.size for layer in self._layers.values())
+        return Convert(
+            job=image.job, to_unpack=paths[_State.UNREAD], unpacked=paths[_State.READ], room=max(0, room)
+        )
+
+    def _hear(self, said: Answer, image: _Image, task: Task) -> None:
+        if isinstance(said, Unpacked):
+            with self._changed:
+                layer = self._layers[said.diff_id]
+                layer.state = _State.LEFT if said.size is None else _State.READ
+                layer.size = said.size or 0
+                self._changed.notify_all()
+        elif isinstance(said, Said) and said.is_warning:
+            self._report.warn(f"{image.job.request.reference}: {said.text}")
+        elif isinstance(said, Said):
+            task.line(said.text)
+
+    def _end(self, image: _Image, answer: Answer) -> None:
+        seconds = time.monotonic() - image.began
+        if isinstance(answer, Converted):
+            image.outcome = ImageOutcome(
+                job=image.job, image=answer.image, artefacts=answer.artefacts, seconds=seconds
+            )
+            return
+        assert isinstance(answer, Failed)
+        image.outcome = ImageOutcome(job=image.job, error=answer.error, seconds=seconds)
+        self._report.warn(f"{image.job.request.reference} failed: {answer.error.message}")
+
+    def _release(self, image: _Image, order: Convert) -> None:
+        """Let others have the layers that the image was to read and did not; remove those that nobody needs now."""
+        with self._changed:
+            for diff_id in image.diff_ids:
+                layer = self._layers.get(diff_id)
+                if layer is None:
+                    continue
+                if diff_id in order.to_unpack and layer.state is _State.IN_WORK:
+                    layer.state = _State.UNREAD
+                layer.users -= 1
+                if not layer.users:
+                    layer.path.unlink(missing_ok=True)
+                    layer.size = 0
+            self._changed.notify_all()
+
+
+def _in_threads(work: Callable[[WorkerProcess], None], processes: Sequence[WorkerProcess]) -> None:
+    """Do the work with each process, in a thread each. Raises what the first raised that failed."""
+    faults: list[BaseException] = []
+
+    def run(process: WorkerProcess) -> None:
+        try:
+            work(process)
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=run, args=(process,), daemon=True) for process in processes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]

@@ -1,0 +1,70 @@
+"""What a conversion begins with: a directory to work in, and an image that may be used."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from dibo.errors import OutputError, SignatureError
+from dibo.images.image import Image
+from dibo.images.sources.choose import choose_image, registry_name
+from dibo.images.sources.table import Verify
+from dibo.settings.settings import Settings
+from dibo.system.workspace import Workspace
+from dibo.trust.policy import trust_of
+
+
+def open_trusted(
+    settings: Settings, reference: str, scratch: Path, *, architecture: str = ""
+) -> contextlib.AbstractContextManager[Image]:
+    """The image that `reference` names, for `architecture` or else for that of the settings. Raises SignatureError, and
+    what `dibo.images.sources.choose.choose_image` raises."""
+    return choose_image(
+        reference,
+        architecture=architecture or settings.platform,
+        scratch=scratch,
+        verify=_verify(settings, reference),
+    )
+
+
+def _verify(settings: Settings, reference: str) -> Verify | None:
+    """What lets an image pass that is signed by a key that the user trusts, where one is named. Raises SignatureError
+    for an image that has no signature because of where it is."""
+    if settings.policy is None and not settings.verify_keys:
+        return None
+    name = registry_name(reference)
+    if name is not None:
+        trust = trust_of(settings)
+        trust.require_chance(name)
+
+        def verify(digest: str) -> None:
+            trust.verify(name, digest)
+
+        return verify
+    if settings.policy is None:
+        raise SignatureError(
+            f"the signature of {reference} cannot be checked: signatures are kept in registries",
+            hint="convert it from its registry, or leave --verify-key (DIBO_VERIFY_KEYS) out",
+        )
+    return None
+
+
+@contextlib.contextmanager
+def conversion_workspace(settings: Settings) -> Iterator[Workspace]:
+    """The cache. If the default one cannot be made, a directory beside the output, which is removed at the end: in a
+    container, the user may have no home, and only the output directory may be writable."""
+    with contextlib.ExitStack() as stack:
+        try:
+            workspace = Workspace(settings.cache)
+        except OutputError:
+            if settings.cache_named:
+                raise
+            beside = settings.output.absolute().parent
+            try:
+                place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".dibo-", dir=beside))
+            except OSError as error:
+                raise OutputError(f"cannot write to {beside}: {error.strerror}") from error
+            workspace = Workspace(Path(place))
+        yield workspace
