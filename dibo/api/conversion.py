@@ -90,9 +90,9 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
     with (
         conversion_workspace(settings) as workspace,
         workspace.run(sweepers=sweepers()) as run,
-        open_trusted(settings, conversion.reference, run.subdirectory("source")) as found,
+        open_trusted(settings, conversion.reference, run.subdirectory("source")) as original,
     ):
-        image = conversion.with_layers(found)
+        image = conversion.with_layers(original)
         report.history.image = (
             f"{image.name}@{image.manifest_digest}" if image.manifest_digest else image.name
         )

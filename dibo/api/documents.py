@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 from dibo.artefacts.outputs import checksum_path, sha256_of, size_of
 from dibo.errors import DiboError, Interrupted
@@ -22,9 +22,6 @@ from dibo.system.summary import summary_fields
 from dibo.system.task import LayerOutcome, Task
 from dibo.system.terminal import Look, cells, fitted
 from dibo.units import human_size
-
-if TYPE_CHECKING:
-    from dibo.api.conversions.many import ImageOutcome
 
 VERSION: Final = 1
 """Of the schema; a change that programs notice raises it."""
@@ -57,37 +54,23 @@ def artefacts(paths: Sequence[Path], history: History) -> CommandAnswer:
     """Files that were made, with the room that they take and their digests, where these were recorded; and how."""
     image = history.image or None
     return CommandAnswer(
-        text=_files_text(paths),
-        document=new_document("artefacts", artefacts=_files(paths), image=image, **summary_fields(history)),
+        text=files_text(paths),
+        document=new_document(
+            "artefacts", artefacts=file_fields(paths), image=image, **summary_fields(history)
+        ),
     )
 
 
-def conversions(outcomes: Sequence[ImageOutcome], history: History) -> CommandAnswer:
-    """What became of each of several images."""
-    images = [
-        {
-            "reference": outcome.job.request.reference,
-            "image": outcome.image or None,
-            "artefacts": _files(outcome.artefacts),
-            "error": error_fields(outcome.error) if outcome.error is not None else None,
-            "took": round(outcome.seconds, 3),
-        }
-        for outcome in outcomes
-    ]
-    return CommandAnswer(
-        text=_files_text([path for outcome in outcomes for path in outcome.artefacts]),
-        document=new_document("conversions", images=images, **summary_fields(history)),
-    )
-
-
-def _files(paths: Sequence[Path]) -> list[Document]:
+def file_fields(paths: Sequence[Path]) -> list[Document]:
+    """Of a document: files that were made."""
     return [
         {"path": str(path), "size": size_of(path), "stored": _room(path), "sha256": _sha256(path)}
         for path in paths
     ]
 
 
-def _files_text(paths: Sequence[Path]) -> str:
+def files_text(paths: Sequence[Path]) -> str:
+    """A line for each of them."""
     stats = [(str(path), _room(path), _sha256(path)) for path in paths]
     width = max((cells(path) for path, _, _ in stats), default=0)
     return "\n".join(

@@ -105,7 +105,7 @@ def convert_many(
     layer that several of them have is read once. The results in the same order: one that fails stops no other. Raises
     UsageError where two would write the same file, or an option is invalid."""
     from dibo.api.conversions.many import convert_all
-    from dibo.api.conversions.messages import ConversionJob
+    from dibo.api.conversions.messages import ImageConversion
 
     if not conversions or not all(isinstance(conversion, Conversion) for conversion in conversions):
         raise UsageError(f"expected a sequence of Conversion, got {conversions!r}")
@@ -114,7 +114,7 @@ def convert_many(
         raise UsageError(f"jobs: expected a number from 1 on, got {jobs!r}")
     pairs = [_conversion(conversion) for conversion in conversions]
     outcomes = convert_all(
-        [ConversionJob(settings=settings, request=request) for settings, request in pairs],
+        [ImageConversion(settings=settings, request=request) for settings, request in pairs],
         _report(progress),
         workers=jobs or processors(),
     )

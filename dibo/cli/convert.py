@@ -187,14 +187,14 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
 
 
 def _convert_many(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.conversions.answer import conversions
     from dibo.api.conversions.many import convert_all
-    from dibo.api.conversions.messages import ConversionJob
-    from dibo.api.documents import conversions
+    from dibo.api.conversions.messages import ImageConversion
 
     directory = Path(arguments.name or ".")
     settings = settings_of(arguments, environment)
     jobs = [
-        ConversionJob(
+        ImageConversion(
             settings=replace(settings, output=directory / image.name),
             request=_request_of(arguments, image.reference),
         )

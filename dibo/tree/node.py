@@ -92,8 +92,7 @@ class RangeContents(Protocol):
     """Contents that take a whole file out of a file of this machine."""
 
     def write_range(self, source: FileRange) -> None:
-        """All bytes of the file that has begun. Whoever hands them over knows that no 64 KiB of them, at a multiple of
-        64 KiB, are zeros."""
+        """All bytes of the file that has begun. No 64 KiB of them, at a multiple of 64 KiB, are zeros."""
 
 
 def write_range(contents: Contents, source: FileRange) -> None:

@@ -85,6 +85,9 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo convert .*--verify-key": tested(
         "tests/integration/test_signed_images.py::test_what_the_team_signed_is_converted"
     ),
+    r"dibo convert .*(--images-from|images/db)": tested(
+        "tests/unit/api/conversions/test_many.py::test_each_is_what_it_is_alone"
+    ),
     r"dibo convert\b": tested("tests/integration/test_sources.py::test_copies"),
 }
 

@@ -21,13 +21,13 @@ from typing import Final
 
 from dibo.api.conversions.messages import (
     Answer,
-    ConversionJob,
     Convert,
     Converted,
     Failed,
-    FoundLayers,
+    FindLayers,
+    ImageConversion,
+    ImageLayers,
     Said,
-    Survey,
     Unpacked,
 )
 from dibo.api.conversions.opened import conversion_workspace
@@ -50,7 +50,7 @@ _SHARED: Final = 2
 class ImageOutcome:
     """What became of one image."""
 
-    job: ConversionJob
+    job: ImageConversion
     image: str = ""
     """Its name, with the digest where that is known."""
     artefacts: tuple[Path, ...] = ()
@@ -58,7 +58,7 @@ class ImageOutcome:
     seconds: float = 0.0
 
 
-def convert_all(jobs: Sequence[ConversionJob], report: Report, *, workers: int) -> tuple[ImageOutcome, ...]:
+def convert_all(jobs: Sequence[ImageConversion], report: Report, *, workers: int) -> tuple[ImageOutcome, ...]:
     """Convert each image; the outcomes in the same order. One that fails stops no other. A directory of outputs is
     made, if only that is missing. Raises UsageError where two would write the same file, OutputError where nothing can
     be written."""
@@ -71,15 +71,15 @@ def convert_all(jobs: Sequence[ConversionJob], report: Report, *, workers: int) 
         return _Conversions(jobs, report, run).outcomes(min(workers, len(jobs)))
 
 
-def _require_different_files(jobs: Sequence[ConversionJob]) -> None:
-    taken: dict[Path, ConversionJob] = {}
+def _require_different_files(jobs: Sequence[ImageConversion]) -> None:
+    taken: dict[Path, ImageConversion] = {}
     for job in jobs:
         for converter in converters_of(job.settings):
             path = ending(job.settings.output, converter).absolute()
-            other = taken.setdefault(path, job)
-            if other is not job:
+            previous = taken.setdefault(path, job)
+            if previous is not job:
                 raise UsageError(
-                    f"{other.request.reference} and {job.request.reference} would both be written to {path}",
+                    f"{previous.request.reference} and {job.request.reference} would both be written to {path}",
                     hint="give each a name of its own, in a list with a line `IMAGE NAME` for each: --images-from FILE",
                 )
 
@@ -105,7 +105,7 @@ class _SharedLayer:
 
 @dataclass(slots=True, kw_only=True)
 class _Image:
-    job: ConversionJob
+    job: ImageConversion
     diff_ids: tuple[str, ...] = ()
     outcome: ImageOutcome | None = None
     began: float = field(default_factory=time.monotonic)
@@ -116,7 +116,7 @@ class _ImageFailed(Exception):
 
 
 class _Conversions:
-    def __init__(self, jobs: Sequence[ConversionJob], report: Report, run: Run) -> None:
+    def __init__(self, jobs: Sequence[ImageConversion], report: Report, run: Run) -> None:
         self._images = [_Image(job=job) for job in jobs]
         self._report = report
         self._run = run
@@ -134,7 +134,7 @@ class _Conversions:
             try:
                 self._carry_out(processes, stack)
             except BaseException:
-                with self._changed:  # nobody begins another image
+                with self._changed:  # no other image is begun
                     self._waiting = []
                     self._changed.notify_all()
                 raise
@@ -155,8 +155,8 @@ class _Conversions:
     def _survey(self, worker: WorkerProcess) -> None:
         while (image := self._first()) is not None:
             image.began = time.monotonic()
-            answer = worker.ask(Survey(job=image.job), lambda _: None)
-            if isinstance(answer, FoundLayers):
+            answer = worker.ask(FindLayers(job=image.job), lambda _: None)
+            if isinstance(answer, ImageLayers):
                 image.diff_ids = answer.diff_ids
             else:
                 self._end(image, answer)
@@ -180,7 +180,7 @@ class _Conversions:
             image.began = time.monotonic()
             try:
                 with suppress(_ImageFailed), self._report.task(image.job.request.reference) as task:
-                    answer = worker.ask(order, lambda said: self._hear(said, image, task))  # noqa: B023 (heard at once)
+                    answer = worker.ask(order, lambda answer: self._hear(answer, image, task))  # noqa: B023 (heard at once)
                     self._end(image, answer)
                     if isinstance(answer, Failed):
                         raise _ImageFailed
@@ -215,17 +215,17 @@ class _Conversions:
             job=image.job, to_unpack=paths[_State.UNREAD], unpacked=paths[_State.READ], room=max(0, room)
         )
 
-    def _hear(self, said: Answer, image: _Image, task: Task) -> None:
-        if isinstance(said, Unpacked):
+    def _hear(self, answer: Answer, image: _Image, task: Task) -> None:
+        if isinstance(answer, Unpacked):
             with self._changed:
-                layer = self._layers[said.diff_id]
-                layer.state = _State.LEFT if said.size is None else _State.READ
-                layer.size = said.size or 0
+                layer = self._layers[answer.diff_id]
+                layer.state = _State.LEFT if answer.size is None else _State.READ
+                layer.size = answer.size or 0
                 self._changed.notify_all()
-        elif isinstance(said, Said) and said.is_warning:
-            self._report.warn(f"{image.job.request.reference}: {said.text}")
-        elif isinstance(said, Said):
-            task.line(said.text)
+        elif isinstance(answer, Said) and answer.is_warning:
+            self._report.warn(f"{image.job.request.reference}: {answer.text}")
+        elif isinstance(answer, Said):
+            task.line(answer.text)
 
     def _end(self, image: _Image, answer: Answer) -> None:
         seconds = time.monotonic() - image.began
@@ -239,7 +239,7 @@ class _Conversions:
         self._report.warn(f"{image.job.request.reference} failed: {answer.error.message}")
 
     def _release(self, image: _Image, order: Convert) -> None:
-        """Let others have the layers that the image was to read and did not; remove those that nobody needs now."""
+        """Let others read the layers that the image was to read and did not; remove those that are not needed now."""
         with self._changed:
             for diff_id in image.diff_ids:
                 layer = self._layers.get(diff_id)

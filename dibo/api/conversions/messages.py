@@ -12,7 +12,7 @@ from dibo.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionJob:
+class ImageConversion:
     """One image, and what it becomes: `settings` have the output."""
 
     settings: Settings
@@ -20,17 +20,17 @@ class ConversionJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """To a worker: which layers has the image? It answers with FoundLayers or Failed."""
+class FindLayers:
+    """To a worker: which layers has the image? It answers with ImageLayers or Failed."""
 
-    job: ConversionJob
+    job: ImageConversion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convert:
     """To a worker: convert the image. It answers with Unpacked, Said, and last Converted or Failed."""
 
-    job: ConversionJob
+    job: ImageConversion
     to_unpack: Mapping[str, Path]
     """Layers to read into files for all, by diff_id."""
     unpacked: Mapping[str, Path]
@@ -40,7 +40,7 @@ class Convert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundLayers:
+class ImageLayers:
     """Layers by diff_id, those of its kit included."""
 
     diff_ids: tuple[str, ...]
@@ -72,5 +72,5 @@ class Failed:
     error: DiboError
 
 
-Order = Survey | Convert
-Answer = FoundLayers | Unpacked | Said | Converted | Failed
+Order = FindLayers | Convert
+Answer = ImageLayers | Unpacked | Said | Converted | Failed

@@ -19,14 +19,14 @@ from typing import Final
 from dibo.api.conversion import convert
 from dibo.api.conversions.messages import (
     Answer,
-    ConversionJob,
     Convert,
     Converted,
     Failed,
-    FoundLayers,
+    FindLayers,
+    ImageConversion,
+    ImageLayers,
     Order,
     Said,
-    Survey,
     Unpacked,
 )
 from dibo.api.conversions.opened import conversion_workspace, open_trusted
@@ -72,7 +72,7 @@ class _Worker:
 
     def _answer(self, order: Order) -> Answer:
         try:
-            return _survey(order.job) if isinstance(order, Survey) else self._convert(order)
+            return _survey(order.job) if isinstance(order, FindLayers) else self._convert(order)
         except DiboError as error:
             return Failed(error=error)
         except Exception as error:
@@ -137,7 +137,7 @@ class _Layers:
                 os.close(self._contents.pop(path).descriptor)
 
 
-def _survey(job: ConversionJob) -> FoundLayers:
+def _survey(job: ImageConversion) -> ImageLayers:
     settings, kit = job.settings, job.request.kit.reference or job.settings.kit
     with ExitStack() as stack:
         workspace = stack.enter_context(conversion_workspace(settings))
@@ -148,7 +148,7 @@ def _survey(job: ConversionJob) -> FoundLayers:
         if kit is not None:
             images.append(stack.enter_context(open_trusted(settings, kit, run.subdirectory("kit"))))
         layers = [layer for image in images for layer in image.layers]
-        return FoundLayers(diff_ids=tuple(dict.fromkeys(layer.diff_id for layer in layers if layer.diff_id)))
+        return ImageLayers(diff_ids=tuple(dict.fromkeys(layer.diff_id for layer in layers if layer.diff_id)))
 
 
 class _Sink:

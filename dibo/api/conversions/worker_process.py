@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final, Self
 
-from dibo.api.conversions.messages import Answer, Converted, Failed, FoundLayers, Order
+from dibo.api.conversions.messages import Answer, Converted, Failed, ImageLayers, Order
 from dibo.errors import CommandFailed
 from dibo.system.process import Process, ProcessOptions, Streams, describe_exit
 from dibo.system.report import Report
@@ -44,30 +44,30 @@ class WorkerProcess:
             self._process.wait()
         self._stack.close()
 
-    def ask(self, order: Order, hear: Hear) -> FoundLayers | Converted | Failed:
+    def ask(self, order: Order, hear: Hear) -> ImageLayers | Converted | Failed:
         """Give an order, and wait until it is carried out. A worker that was killed is Failed."""
         assert self._connection is not None
         try:
             self._connection.send(order)
             while True:
                 answer = self._connection.recv()
-                if isinstance(answer, FoundLayers | Converted | Failed):
+                if isinstance(answer, ImageLayers | Converted | Failed):
                     return answer
                 hear(answer)
         except (EOFError, OSError):
             return Failed(error=self._replaced())
 
     def _start(self) -> None:
-        mine, its = Pipe()
-        self._connection = mine
+        near, far = Pipe()
+        self._connection = near
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        with its:
+        with far:
             self._process = self._stack.enter_context(
                 Process(
-                    [sys.executable, "-m", _PROGRAM, str(its.fileno())],
+                    [sys.executable, "-m", _PROGRAM, str(far.fileno())],
                     env=environment,
                     streams=Streams(on_output=self._report.line),
-                    options=ProcessOptions(pass_fds=[its.fileno()]),
+                    options=ProcessOptions(pass_fds=[far.fileno()]),
                 )
             )
 

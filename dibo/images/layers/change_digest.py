@@ -132,13 +132,13 @@ def copy(
         ledger.note(node, entry.digest)
     if ledger is None or entry.digest:
         return archive.copy(entry, contents, kept) if contents is not None else None
-    heard = Hashing(contents)
+    heard = HashedContents(contents)
     content = archive.copy(entry, heard, kept)
     ledger.note(node, heard.digest)
     return content
 
 
-class Hashing:
+class HashedContents:
     """Contents of one file on their way to other Contents, or to nowhere."""
 
     def __init__(self, contents: Contents | None) -> None:

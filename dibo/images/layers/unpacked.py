@@ -24,7 +24,7 @@ from dibo.errors import LayerError
 from dibo.formats.ext4.data import HOLE
 from dibo.formats.file_range import ALIGNMENT, FileRange
 from dibo.images.image import Layer
-from dibo.images.layers.change_digest import Hashing
+from dibo.images.layers.change_digest import HashedContents
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.stream import Buffers, CountedStream, Stream, too_large
 from dibo.images.layers.tar_entry import TarEntry
@@ -36,7 +36,19 @@ _NO_DATA: Final = bytes(HOLE)
 _PLACE: Final = struct.Struct("<Q")
 _MANY: Final = 512
 _LARGE: Final = 8 << 20
-_SAID: Final = ("name", "link", "kind", "mode", "uid", "gid", "mtime", "size", "device", "records", "map")
+_DESCRIBED: Final = (
+    "name",
+    "link",
+    "kind",
+    "mode",
+    "uid",
+    "gid",
+    "mtime",
+    "size",
+    "device",
+    "records",
+    "map",
+)
 
 
 class TooMuch(Exception):
@@ -115,12 +127,12 @@ def unpack(layer: Layer, path: Path, *, limits: Limits, room: int) -> None:
 
 
 def _read(entry: TarEntry, archive: Archive, files: _Files) -> tuple[object, ...]:
-    said = tuple(getattr(entry, name) for name in _SAID)
+    fields_of_entry = tuple(getattr(entry, name) for name in _DESCRIBED)
     if entry.kind != b"0" or not entry.size:
-        return (*said, "", 0, False)
-    hashing = Hashing(files)
+        return (*fields_of_entry, "", 0, False)
+    hashing = HashedContents(files)
     place = archive.copy(entry, hashing)
-    return (*said, hashing.digest, place, entry.map is None and not files.has_holes)
+    return (*fields_of_entry, hashing.digest, place, entry.map is None and not files.has_holes)
 
 
 def open_unpacked(path: Path) -> UnpackedContent:
@@ -128,11 +140,11 @@ def open_unpacked(path: Path) -> UnpackedContent:
     with path.open("rb") as file:
         file.seek(-_PLACE.size, os.SEEK_END)
         file.seek(*_PLACE.unpack(file.read()))
-        about, said = marshal.load(file)  # noqa: S302 (this run wrote it)
+        about, fields_of_entry = marshal.load(file)  # noqa: S302 (this run wrote it)
         name, plain_bytes, stored_bytes, warnings, oddities, global_headers = about
         return UnpackedContent(
             descriptor=os.dup(file.fileno()),
-            entries=tuple(map(_entry, said)),
+            entries=tuple(map(_entry, fields_of_entry)),
             name=name,
             plain_bytes=plain_bytes,
             stored_bytes=stored_bytes,
@@ -142,7 +154,7 @@ def open_unpacked(path: Path) -> UnpackedContent:
         )
 
 
-def _entry(said: tuple[Any, ...]) -> UnpackedEntry:
+def _entry(fields_of_entry: tuple[Any, ...]) -> UnpackedEntry:
     entry = UnpackedEntry()
     (
         entry.name,
@@ -159,7 +171,7 @@ def _entry(said: tuple[Any, ...]) -> UnpackedEntry:
         entry.digest,
         entry.place,
         entry.whole,
-    ) = said
+    ) = fields_of_entry
     return entry
 
 

@@ -28,7 +28,7 @@ def _paragraph(text: str | None) -> str:
 
 
 def _functions() -> Iterator[str]:
-    for name in ("plan", "build", "convert", "inspect"):
+    for name in ("plan", "build", "convert", "convert_many", "inspect"):
         function = getattr(api, name)
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         (node,) = tree.body
@@ -114,7 +114,15 @@ def test_examples_that_need_no_engine_run(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_some_examples_need_an_engine() -> None:
-    assert [needs_engine(block) for block in python_blocks(PAGE)] == [False, True, True, False, False, False]
+    assert [needs_engine(block) for block in python_blocks(PAGE)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_options_are_those_of_commands() -> None:
