@@ -19,7 +19,7 @@ import random
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ class Root:
 def debian(compression: str = "zstd") -> Root:
     """The root of 800 MB; `compression` is zstd or gzip."""
     if not (TOP / "debian").is_dir():
-        with _making("debian") as part:
+        with making("debian") as part:
             tars = _split(_mmdebstrap(part / "root.tar"), part)
             for each in ("zstd", "gzip"):
                 _write_layout(part / each, tars, each)
@@ -75,7 +75,7 @@ def large() -> Root:
     """The root of 4 GB."""
     if not (TOP / "large").is_dir():
         lower = debian()
-        with _making("large") as part:
+        with making("large") as part:
             for number, blob in enumerate(lower.layers):
                 with (part / f"{number}.tar").open("wb") as tar:
                     subprocess.run(["zstd", "-dcq", blob], stdout=tar, check=True)
@@ -92,7 +92,7 @@ def raw_disk() -> Path:
     path = TOP / "debian-raw" / "disk.raw"
     if not path.exists():
         root = debian()
-        with _making("debian-raw") as part:
+        with making("debian-raw") as part:
             (part / "tree").mkdir()
             for blob in root.layers[:-1]:
                 unpack = 'zstd -dcq "$1" | tar -x --exclude="./dev/*" --delay-directory-restore -C "$2"'
@@ -106,7 +106,7 @@ def raw_disk() -> Path:
 
 
 @contextmanager
-def _making(name: str) -> Iterator[Path]:
+def making(name: str) -> Iterator[Path]:
     """A directory that gets its name when all that belongs into it is there."""
     part = TOP / f"{name}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -121,8 +121,13 @@ def _remove(directory: Path, pattern: str) -> None:
 
 
 def _mmdebstrap(target: Path) -> Path:
+    return minimal_debian(target, PACKAGES)
+
+
+def minimal_debian(target: Path, packages: Sequence[str]) -> Path:
+    """A tar of Debian's minimal system with these packages."""
     mode = "root" if os.geteuid() == 0 else "unshare"
-    include = f"--include={','.join(PACKAGES)}"
+    include = f"--include={','.join(packages)}"
     argv = ["mmdebstrap", "--quiet", f"--mode={mode}", "--variant=minbase", include, SUITE, str(target)]
     subprocess.run(argv, check=True)
     return target
@@ -180,52 +185,62 @@ def _synthetic(path: Path, seed: int, size: int, count: int) -> None:
 
 def _write_layout(directory: Path, tars: list[Path], compression: str) -> None:
     """The image specification's image-layout.md."""
-    blobs = directory / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-    command = ["zstd", "-3", "-T0", "-q", "-c"] if compression == "zstd" else ["gzip", "-6", "-n", "-c"]
-
-    def put(write: Callable[[io.BufferedWriter], object], kind: str) -> dict[str, object]:
-        part = blobs / "part"
-        with part.open("wb") as file:
-            write(file)
-        digest = _digest(part)
-        descriptor = {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}"}
-        size = part.stat().st_size
-        part.rename(blobs / digest)
-        return {**descriptor, "size": size}
-
-    def put_json(value: object, kind: str) -> dict[str, object]:
-        return put(lambda file: file.write(json.dumps(value).encode()), kind)
-
-    layers, diff_ids, bytes_, files = [], [], 0, 0
-    for tar in tars:
-        diff_ids.append(f"sha256:{_digest(tar)}")
-        bytes_ += tar.stat().st_size
-        with tarfile.open(tar) as archive:
-            files += sum(1 for _ in archive)
-        layers.append(
-            put(
-                lambda file, tar=tar: subprocess.run([*command, tar], stdout=file, check=True),  # type: ignore[misc]
-                f"layer.v1.tar+{compression}",
-            )
-        )
-    rootfs = {"type": "layers", "diff_ids": diff_ids}
-    config = put_json({"architecture": "amd64", "os": "linux", "rootfs": rootfs}, "config.v1+json")
-    kind = "manifest.v1+json"
-    manifest = put_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": f"application/vnd.oci.image.{kind}",
-            "config": config,
-            "layers": layers,
-        },
-        kind,
-    )
-    manifest["annotations"] = {"org.opencontainers.image.ref.name": TAG}
+    manifest = write_image(directory, tars, TAG, compression)
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
+    bytes_, files = sum(tar.stat().st_size for tar in tars), 0
+    for tar in tars:
+        with tarfile.open(tar) as archive:
+            files += sum(1 for _ in archive)
+    blobs = directory / "blobs" / "sha256"
+    layers = json.loads((blobs / str(manifest["digest"]).removeprefix("sha256:")).read_text())["layers"]
     digests = [str(layer["digest"]).removeprefix("sha256:") for layer in layers]
     (directory / "facts.json").write_text(json.dumps({"layers": digests, "bytes": bytes_, "files": files}))
+
+
+def write_image(
+    directory: Path, tars: Sequence[Path], tag: str, compression: str = "zstd"
+) -> dict[str, object]:
+    """Put an image of these layers into a layout; what its index says of it. What is there is not made again."""
+    blobs = directory / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    command = ["zstd", "-3", "-T0", "-q", "-c"] if compression == "zstd" else ["gzip", "-6", "-n", "-c"]
+
+    def put(data: bytes | Path, kind: str) -> dict[str, object]:
+        part = blobs / "part"
+        if isinstance(data, bytes):
+            part.write_bytes(data)
+        else:
+            with part.open("wb") as file:
+                subprocess.run([*command, data], stdout=file, check=True)
+        digest = _digest(part)
+        size = part.stat().st_size
+        part.rename(blobs / digest)
+        media_type = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size}
+
+    def layer(tar: Path) -> tuple[str, dict[str, object]]:
+        status = tar.stat()
+        known = (directory, tar, status.st_ino, status.st_mtime_ns, compression)
+        if known not in _made:
+            _made[known] = f"sha256:{_digest(tar)}", put(tar, f"layer.v1.tar+{compression}")
+        return _made[known]
+
+    layers = [layer(tar) for tar in tars]
+    rootfs = {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]}
+    config = {"architecture": "amd64", "os": "linux", "rootfs": rootfs}
+    kind = "manifest.v1+json"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"application/vnd.oci.image.{kind}",
+        "config": put(json.dumps(config).encode(), "config.v1+json"),
+        "layers": [descriptor for _, descriptor in layers],
+    }
+    annotations = {"org.opencontainers.image.ref.name": tag}
+    return {**put(json.dumps(manifest).encode(), kind), "annotations": annotations}
+
+
+_made: dict[tuple[object, ...], tuple[str, dict[str, object]]] = {}
 
 
 def _digest(path: Path) -> str:

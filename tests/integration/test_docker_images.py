@@ -26,12 +26,13 @@ from tests.support.host.docker_build_env import (
     LAYER,
     config_of,
     differences,
+    docker,
     ok,
     run,
     tree_of_buildah,
     tree_of_docker,
 )
-from tests.support.images.oci_layouts import LayerTar, Tar, simple
+from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar, simple
 from tests.support.images.tree_entries import walk
 from tests.support.requirements import need
 from tests.support.servers.dockerd import Docker
@@ -183,6 +184,44 @@ def test_an_image_in_a_registry(place: BuildEnv, daemon: Docker, tmp_path: Path,
     known = config_of(daemon, f"{LAYER}:k-{key}")
     assert known["RepoTags"] == [f"{LAYER}:k-{key}"]
     assert known["RepoDigests"] == []
+
+
+def test_another_architecture_from_a_tar(place: BuildEnv, daemon: Docker) -> None:
+    """Images are for the architecture that was asked for, not for the daemon's."""
+    options = ["--no-base", "-a", "i386", "--epoch", "i386"]
+    ok(place.run("dibo", "build", *options, "one"))
+    for layer in json.loads(ok(place.run("dibo", "plan", "--json", *options, "one")))["layers"]:
+        known = config_of(daemon, f"{LAYER}:k-{layer['key']}")
+        assert (known["Architecture"], known["Os"]) == ("386", "linux")
+
+
+def test_another_architecture_from_a_registry(place: BuildEnv, daemon: Docker, tmp_path: Path) -> None:
+    """Of an image for several, that one counts, though the daemon would pull its own."""
+    need("skopeo", "docker-registry")
+    layout = OciLayout(tmp_path / "layout")
+    images = []
+    for architecture in ("amd64", "386"):
+        mark = Tar(tmp_path / f"{architecture}.tar")
+        mark.add("etc/is-for", architecture.encode())
+        layers = [LayerTar(tar=place.directory / "base.tar"), LayerTar(tar=mark.close())]
+        platform = {"platform": {"os": "linux", "architecture": architecture}}
+        images.append(layout.image(layers, architecture=architecture) | platform)
+    layout.write_index({"1": layout.index(images)})
+    (tmp_path / "registry").mkdir()
+    with registry(tmp_path / "registry") as server:
+        name = f"{server.host}/base:1"
+        copy = ("skopeo", "copy", "--quiet", "--all", "--dest-tls-verify=false")
+        run(*copy, f"oci:{layout.directory}:1", f"docker://{name}")
+        run(*docker(daemon), "pull", "--quiet", name)
+        before = config_of(daemon, name)["Id"]
+        options = ["--no-base", "-a", "i386", "--base", name, "--epoch", "several"]
+        image = ok(place.run("dibo", "build", *options, "one"))
+    known = config_of(daemon, image)
+    assert known["Architecture"] == "386"
+    (tmp_path / "tree").mkdir()
+    assert (tree_of_docker(daemon, image, tmp_path / "tree") / "etc" / "is-for").read_text() == "386"
+    assert config_of(daemon, name)["Id"] == before, "the user's own image keeps its name"
+    run(*docker(daemon), "rmi", name)
 
 
 # Layers that come and go

@@ -34,6 +34,7 @@ from dibo.build.engines.step_log import StepLog
 from dibo.build.sandbox import HOST_NAME
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
+from dibo.images.platforms import PLATFORMS, Platform
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.system import process
 from dibo.system.docker_api import Daemon, connected
@@ -80,9 +81,10 @@ class Docker:
         try:
             match source:
                 case TarFile() | TarCommand():
-                    self._import_tar(source, key, labels)
+                    self._import_tar(source, key, labels, architecture)
                 case SquashFs(path=path):
-                    self._import_tar(TarCommand(argv=("sqfs2tar", str(path))), key, labels)
+                    command = TarCommand(argv=("sqfs2tar", str(path)))
+                    self._import_tar(command, key, labels, architecture)
                 case OciImage():
                     self._import_image(source, key, labels, architecture)
         except (CommandFailed, EngineError) as error:
@@ -94,17 +96,23 @@ class Docker:
                 ),
             ) from error
 
-    def _import_tar(self, source: TarFile | TarCommand, key: str, labels: Mapping[str, str]) -> None:
+    def _import_tar(
+        self, source: TarFile | TarCommand, key: str, labels: Mapping[str, str], architecture: str
+    ) -> None:
         with base_layer(source, self._run, self._report.line) as (written, file):
             blob = Blob(diff_id=written.diff_id, open=lambda: contextlib.nullcontext((written.size, file)))
             config = new_config(
-                architecture=self._daemon.architecture, diff_ids=[written.diff_id], labels=labels
+                architecture=PLATFORMS.get(architecture, (architecture, ""))[0],
+                diff_ids=[written.diff_id],
+                labels=labels,
             )
             self._store.load(archive(config, name=layer(key), layers=[blob]), layer(key))
 
     def _import_image(self, source: OciImage, key: str, labels: Mapping[str, str], architecture: str) -> None:
-        """The daemon pulls what is in a registry; what it cannot read, or reach, is sent to it."""
-        if not source.reference.startswith("docker://"):
+        """The daemon pulls what is in a registry; what it cannot read, or reach, is sent to it, and so is what is for
+        another architecture: of an image for several, the daemon pulls its own."""
+        is_native = Platform(os="linux", architecture=self._daemon.architecture).debian == architecture
+        if not is_native or not source.reference.startswith("docker://"):
             self._send(source.reference, key, labels, architecture)
             return
         name = source.reference.removeprefix("docker://")
