@@ -1,6 +1,6 @@
 """An image to a disk with its file system: `dibo convert` beside what people do without it.
 
-Usage: python bench/beside_others.py [ROUNDS]. The root is Debian's of bench/roots.py, in zstd layers for those that read
+Usage: python bench/beside_others.py [ROUNDS]. The root is that of bench/roots.py, in zstd layers for those that read
 them, in gzip layers for the others. All is in memory; the ways take turns, and of each the fastest round counts:
 
     dibo                                       the layout to a raw disk
