@@ -37,7 +37,7 @@ def layout(tmp_path: Path) -> Path:
     base = Tar(tmp_path / "base.tar")
     for number in range(8):
         base.add(str(number), random.Random(number).randbytes(BASE // 8 - number))
-    below = LayerTar(tar=base.close(), compression="none")
+    below = LayerTar(tar=base.close(), compression="zstd")
     made = OciLayout(tmp_path / "images")
     images = {}
     for name in NAMES:
@@ -53,7 +53,7 @@ def layout(tmp_path: Path) -> Path:
 def test_disks_share_blocks(layout: Path, tmp_path: Path, kind: str) -> None:
     if os.geteuid() != 0:
         unmet("only root mounts file systems")
-    need(f"mkfs.{kind}", "unshare", "mount", "filefrag")
+    need(f"mkfs.{kind}", "zstd", "unshare", "mount", "filefrag")
     disk, place = tmp_path / "disk", tmp_path / "place"
     with disk.open("wb") as file:
         file.truncate(600 * MIB)
