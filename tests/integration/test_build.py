@@ -280,8 +280,10 @@ def _uuid(disk: Path, offset: int) -> bytes:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="builds as root, and nobody is root here")
 def test_root_builds_the_same_tree(by_user: Built, root_tar: Path, tmp_path: Path, place: Path) -> None:
+    (tmp_path / "tmp").mkdir()
     before = host_state(tmp_path)
-    argv = ["env", "DIBO_KERNEL=cloud", f"XDG_CONFIG_HOME={tmp_path}", user.program("disk-image-create")]
+    variables = ["DIBO_KERNEL=cloud", f"XDG_CONFIG_HOME={tmp_path}", f"TMPDIR={tmp_path}/tmp"]
+    argv = ["env", *variables, user.program("disk-image-create")]
     argv += [*_options(tmp_path / "cache", tmp_path), "--base", str(root_tar), *STACK]
     process.run(argv, capture=True, options=process.ProcessOptions(timeout=BUILD_SECONDS))
     assert new_on_host(tmp_path, before) == []

@@ -2,7 +2,8 @@
 
 Other programs run meanwhile, other tests among them, so processes and loop devices count where they bear a mark: a
 path that the command alone was told of, in its environment or arguments. Mounts count all but those in directories of
-other tests: root's buildah mounts its store there.
+other tests and of other runs of dibo: root's buildah mounts its store there, and mmdebstrap its tree. A command that
+root runs therefore has its TMPDIR below the mark.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from dibo.system import process
 
-_OF_TESTS = re.compile(r"(/var)?/tmp/(dibo-lab-|dibo-test-|pytest-of-)")
+_OF_TESTS = re.compile(r"(/var)?/tmp/(dibo-lab-|dibo-test-|pytest-of-|dibo-\d)")
 
 
 def host_state(mark: Path) -> tuple[str, ...]:
