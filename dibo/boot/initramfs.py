@@ -40,7 +40,7 @@ _MODULES: Final = (
     *("megaraid_sas", "mpt3sas", "hpsa", "aacraid", "smartpqi"),
     *("usb_storage", "uas", "xhci_pci", "ehci_pci", "xhci_plat_hcd"),
     *("mmc_block", "sdhci_pci", "sdhci_acpi", "sdhci_iproc", "sdhci_of_arasan"),
-    *("ext4", "xfs", "btrfs", "overlay", "erofs"),
+    *("ext4", "xfs", "btrfs", "overlay", "erofs", "isofs", "loop", "sr_mod"),
     *("crc32c_generic", "crc32c_intel", "crc32c_arm64", "libcrc32c", "xxhash_generic", "sha256_generic"),
     *("blake2b_generic",),
 )

@@ -60,7 +60,7 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
         tree = make_disks(plan, targets, setup)
         if targets.others is not None:
             _settle(tree.root, plan, targets.others)
-        making = _Making(plan=plan, disks=disks, contents=contents, tree=tree)
+        making = _Making(plan=plan, setup=setup, disks=disks, contents=contents, tree=tree)
         for converter in commands:
             _run_converter(converter, parts[converter.type], making, setup.report)
         _record(plan, making.tree, parts, outputs, setup.report)
@@ -114,6 +114,7 @@ class _Making:
     """What types are made of, once the root was read."""
 
     plan: DiskPlan
+    setup: Setup
     disks: dict[str, Path]
     contents: RootContents
     tree: Tree
@@ -171,7 +172,9 @@ def _job(converter: Converter, target: Path, making: _Making, report: Report) ->
         root=RootTree(node=making.tree.root, spool=spool) if spool is not None else None,
         root_uuid=plan.root_uuid,
         sign=plan.request.sign,
+        scratch=making.setup.run.subdirectory(converter.type),
         warn=report.warn,
+        on_output=report.line,
     )
 
 

@@ -33,6 +33,7 @@ PACKAGES: Final = {
     "guestfish": "libguestfs-tools",
     "mksquashfs": "squashfs-tools",
     "unsquashfs": "squashfs-tools",
+    "xorriso": "xorriso",
     "sqfs2tar": "squashfs-tools-ng",
     "gpgv": "gpgv",
     "gpg": "gpg",

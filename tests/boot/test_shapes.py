@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -105,11 +105,11 @@ def test_grub_for_bios_and_a_unified_image_for_uefi(parts: DebianParts, tmp_path
             require_up(machine)
 
 
-def console_of(script: Path, last: str) -> list[str]:
+def console_of(argv: Sequence[str | Path], last: str) -> list[str]:
     """Lines of the console of a machine without KVM, up to one with `last`."""
     environment = {**os.environ, "ACCEL": "tcg", "APPEND": "tsc_early_khz=2000000"}  # no timer to measure by
     with subprocess.Popen(
-        [script],
+        argv,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -135,7 +135,7 @@ def test_a_microvm(parts: DebianParts, tmp_path: Path) -> None:
     """By the script that `-t microvm` makes, without KVM."""
     made, said = converted(parts, "debian", tmp_path / "micro", "-t", "microvm", name="web")
     assert "none can be made" not in said
-    console = console_of(made.with_name("web.microvm") / "qemu.sh", UP)
+    console = console_of([made.with_name("web.microvm") / "qemu.sh"], UP)
     assert console[-1].split()[-1] == "ext4"
 
 
@@ -146,10 +146,32 @@ def test_a_microvm_whose_root_is_only_read(parts: DebianParts, tmp_path: Path) -
     made, _ = converted(parts, "debian", tmp_path / "micro", "-t", "microvm", name="web", variables=options)
     root = made.with_name("web.microvm") / "root.erofs"
     before = root.read_bytes()
-    console = console_of(root.with_name("qemu.sh"), WRITTEN)
+    console = console_of([root.with_name("qemu.sh")], WRITTEN)
     (line,) = [line for line in console if UP in line]
     assert line.split()[-1] == "overlay"
     assert root.read_bytes() == before
+
+
+@pytest.mark.long
+def test_a_live_iso(parts: DebianParts, tmp_path: Path) -> None:
+    """From a CD by BIOS, and as a disk by UEFI; what it writes goes to memory."""
+    need("xorriso")
+    iso, _ = converted(
+        parts,
+        "debian",
+        tmp_path / "iso",
+        *("-t", "iso"),
+        name="web.iso",
+        variables={"PATH": os.environ["PATH"]},
+    )
+    argv: list[str | Path] = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg", "-cpu", "max", "-m", "512"]
+    argv += ["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"]
+    console = console_of([*argv, "-drive", f"file={iso},format=raw,if=ide,media=cdrom,readonly=on"], WRITTEN)
+    (line,) = [line for line in console if UP in line]
+    assert line.split()[-1] == "overlay"
+    with contextlib.ExitStack() as stack:
+        machine = start(stack, iso, Firmware.UEFI)
+        machine.wait_for_console(WRITTEN)
 
 
 @pytest.mark.long

@@ -53,6 +53,8 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo convert .*-t (qcow2,)?uki\b": tested(
         "tests/integration/test_convert_shapes.py::test_a_unified_kernel_image_on_the_disk"
     ),
+    r"dibo convert .*-t iso\b": tested("tests/boot/test_shapes.py::test_a_live_iso"),
+    r"dibo convert .*-t netboot\b": tested("tests/unit/disk/built_in/test_netboot.py::test_what_is_in_it"),
     r"dibo convert .*-t erofs\b": tested(
         "tests/integration/test_types.py::test_a_file_system_that_is_only_read"
     ),
@@ -127,6 +129,7 @@ OTHER_PROGRAMS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("fsck.erofs",), "tests/unit/formats/erofs/test_writer.py"),
     **dict.fromkeys(("objdump", "objcopy", "sbverify"), "tests/unit/disk/built_in/test_uki.py"),
+    **dict.fromkeys(("xorriso",), "tests/unit/disk/built_in/test_iso.py"),
     **dict.fromkeys(("firecracker", "cloud-hypervisor", "ch-remote"), "monitors of microVMs"),
     **dict.fromkeys(("[", "exit", "if", "fi", "then"), "shell"),
 }

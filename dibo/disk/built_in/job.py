@@ -48,7 +48,11 @@ class ConversionJob:
     """Of the root file system on a disk of the same image."""
     sign: Callable[[bytes], bytes] | None = None
     """Signs programs for UEFI that dibo makes."""
+    scratch: Path = Path()
+    """An empty directory that goes when all is made."""
     warn: Callable[[str], None] = lambda _: None
+    on_output: Callable[[str], None] = lambda _: None
+    """Called with each line of programs that run."""
 
     @property
     def source(self) -> Path:
@@ -84,3 +88,8 @@ def with_bytes(root: RootTree, make: Callable[[], _Made]) -> _Made:
 def find_root_init() -> bytes:
     """/init of an initramfs that finds a root."""
     return (resources.shared("converters") / "initramfs" / "find-root" / "init").read_bytes()
+
+
+def boot_template(name: str) -> bytes:
+    """A file of the flavour `boot-files`."""
+    return (resources.shared("flavours") / "boot-files" / "files" / name).read_bytes()

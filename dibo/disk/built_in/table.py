@@ -11,6 +11,7 @@ from dibo.disk.built_in.appliances import make_ova, make_vagrant_virtualbox
 from dibo.disk.built_in.boxes import make_container_disk, make_vagrant_libvirt
 from dibo.disk.built_in.directory import make_directory
 from dibo.disk.built_in.erofs import ErofsImage
+from dibo.disk.built_in.iso import make_iso
 from dibo.disk.built_in.job import ConversionJob
 from dibo.disk.built_in.microvm import make_microvm
 from dibo.disk.built_in.netboot import make_netboot
@@ -52,6 +53,7 @@ BUILT_IN: Final[dict[str, Make]] = {
     "microvm": make_microvm,
     "netboot": make_netboot,
     "uki": make_uki,
+    "iso": make_iso,
     "directory": make_directory,
 }
 

@@ -26,6 +26,7 @@ def test_those_that_come_with_dibo() -> None:
     assert set(converters.types) >= {
         "erofs",
         "gce",
+        "iso",
         "ova",
         "qcow2",
         "raw",
