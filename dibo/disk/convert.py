@@ -95,18 +95,23 @@ def _root_contents(
     plan: DiskPlan, commands: list[Converter], parts: dict[str, Path], setup: Setup, stack: ExitStack
 ) -> RootContents:
     """A spool if a type needs one, and the types that are written while the root is read."""
+    streamed = [converter.type for converter in commands if _is_streamed(converter)]
     spool = None
-    if any(converter.takes is Takes.ROOT and converter.type not in STREAMED for converter in commands):
+    if any(converter.takes is Takes.ROOT and converter.type not in streamed for converter in commands):
         file = tempfile.TemporaryFile(dir=setup.run.directory)  # noqa: SIM115  the stack closes it
         spool = Spool(stack.enter_context(file))
     images = {
         kind: stack.enter_context(
             STREAMED[kind](parts[kind], identity=plan.source.image_identity, name=plan.request.path(kind))
         )
-        for kind in parts
-        if kind in STREAMED
+        for kind in streamed
     }
     return RootContents(spool, images)
+
+
+def _is_streamed(converter: Converter) -> bool:
+    """Whether dibo makes the type itself, while the root is read. A converter of that name may have a command."""
+    return converter.type in STREAMED and not converter.command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,7 @@ def _run_converter(converter: Converter, target: Path, making: _Making, report: 
     root = making.tree.root
     with report.task(converter.type) as task:
         try:
-            if converter.type in STREAMED and not converter.command:
+            if _is_streamed(converter):
                 making.contents.finish(converter.type, root)
             elif not converter.command:
                 making.contents.choose_spool(root)
