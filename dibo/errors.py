@@ -218,6 +218,21 @@ class CommandFailed(DiboError):
         self.tail = tail
 
 
+class MachineError(DiboError):
+    exit_code = 80
+    meaning = "a virtual machine cannot start: firmware, accelerator, port, or a disk image in use"
+
+
+class MachineDied(MachineError):
+    exit_code = 81
+    meaning = "a virtual machine ended, or its kernel died, before all steps were done"
+
+
+class MachineTimeout(MachineError):
+    exit_code = 82
+    meaning = "a virtual machine did not do in time what a step expects"
+
+
 class Defect(DiboError):
     """An unexpected exception, reported where a program ends."""
 

@@ -25,6 +25,11 @@ PACKAGES: Final = {
     "debugfs": "e2fsprogs",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-ppc64": "qemu-system-ppc",
+    "qemu-system-riscv64": "qemu-system-misc",
+    "qemu-system-s390x": "qemu-system-misc",
     "qemu-aarch64-static": "qemu-user-static",
     "qemu-arm-static": "qemu-user-static",
     "qemu-i386-static": "qemu-user-static",
@@ -42,6 +47,7 @@ PACKAGES: Final = {
     "zstd": "zstd",
     "unshare": "util-linux",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
 }
 
 
@@ -52,11 +58,17 @@ FEDORA: Final = {
     "dmsetup": "device-mapper",
     "qemu-img": "qemu-img",
     "qemu-system-x86_64": "qemu-system-x86-core",
+    "qemu-system-aarch64": "qemu-system-aarch64-core",
+    "qemu-system-arm": "qemu-system-arm-core",
+    "qemu-system-ppc64": "qemu-system-ppc-core",
+    "qemu-system-riscv64": "qemu-system-riscv-core",
+    "qemu-system-s390x": "qemu-system-s390x-core",
     "guestfish": "/usr/bin/guestfish",
     "gpgv": "gnupg2",
     "gpg": "gnupg2",
     "xz": "xz",
     "ssh": "openssh-clients",
+    "ssh-keygen": "openssh",
 }
 """Where Fedora and its relatives have another name than Debian."""
 OS_RELEASE: Final = Path("/etc/os-release")
@@ -67,12 +79,17 @@ def how_to_install(tool: str) -> str:
     package = PACKAGES.get(tool)
     if package is None:
         return f"install {tool}, or put it on PATH"
+    return how_to_install_package(tool, debian=package, fedora=FEDORA.get(tool, package))
+
+
+def how_to_install_package(thing: str, *, debian: str, fedora: str) -> str:
+    """The same for something that is no program; `fedora` is empty where Fedora has no package of it."""
     family = _family()
     if "debian" in family or "ubuntu" in family:
-        return f"install it: sudo apt-get install {package}"
-    if "fedora" in family or "rhel" in family:
-        return f"install it: sudo dnf install {FEDORA.get(tool, package)}"
-    return f"install it: {tool}, which Debian has in the package {package}"
+        return f"install it: sudo apt-get install {debian}"
+    if fedora and ("fedora" in family or "rhel" in family):
+        return f"install it: sudo dnf install {fedora}"
+    return f"install it: {thing}, which Debian has in the package {debian}"
 
 
 def _family() -> list[str]:

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import CommandFailed
+from dibo.machines.console import CrashDetector
 from dibo.system import process
 from tests.boot.conftest import BUILD_SECONDS, Disks
 from tests.support import user
 from tests.support.host.host_snapshot import host_snapshot, settled_snapshot
 from tests.support.images.oracle import differences, on_disk
-from tests.support.machines.console import CrashDetector
 from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Machine
 from tests.support.requirements import need, unmet
 

@@ -38,7 +38,7 @@ def open_archive(path: Path, *, scratch: Path | None) -> Iterator[ArchiveFiles]:
         except OSError as error:
             raise ImageError(f"cannot read {path}: {error.strerror}") from error
         start = os.pread(file.fileno(), 6, 0) if regular else b""
-        opener = _opener(start)
+        opener = decompressing_opener(start)
         if opener is None and regular:
             fd = file.fileno()
         elif scratch is None:
@@ -89,7 +89,7 @@ def _next(source: Reader, *, description: str) -> bytes:
         ) from error
 
 
-def _opener(start: bytes) -> Callable[[IO[bytes]], Any] | None:
+def decompressing_opener(start: bytes) -> Callable[[IO[bytes]], Any] | None:
     """What decompresses a file that begins so; None for one that is not compressed."""
     kind = magic.compression(start)
     if kind == "gzip":

@@ -18,8 +18,8 @@ from typing import Self
 from urllib.parse import parse_qsl
 
 from dibo.errors import CommandFailed
+from dibo.machines.console import CrashDetector
 from dibo.system import process
-from tests.support.machines.console import CrashDetector
 from tests.support.machines.qemu import ACCELERATOR, BOOT_SECONDS
 from tests.support.machines.qmp import Monitor
 from tests.support.servers.loopback_http import Loopback, QuietHandler

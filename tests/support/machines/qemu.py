@@ -8,7 +8,7 @@ channels lead into the machine, none of them through a path or a port that two m
     monitor   QMP (tests/support/machines/qmp.py), on another; it also knows the port that QEMU took for SSH
 
 A machine that dies closes its end of the sockets, and one whose kernel dies says so on its console
-(tests/support/machines/console.py): every wait sees both at once. QEMU starts through dibo's own
+(dibo/machines/console.py): every wait sees both at once. QEMU starts through dibo's own
 door to processes, in a session of its own, and ends with the context; should the tests themselves be killed,
 the kernel kills QEMU (PR_SET_PDEATHSIG, by setpriv(1); it watches the thread that started QEMU, so start
 machines from the main thread).
@@ -40,9 +40,9 @@ from typing import Self
 
 from dibo.errors import CommandFailed
 from dibo.formats.partitions import gpt, identifiers
+from dibo.machines.console import CrashDetector, clean
 from dibo.system import process
 from tests.support.machines.cloud_init_seed import MARKER_PORT, Seed
-from tests.support.machines.console import CrashDetector, clean
 from tests.support.machines.qmp import Monitor
 from tests.support.timeouts import TIMEOUT
 

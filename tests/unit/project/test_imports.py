@@ -39,7 +39,13 @@ DOORS = {
     "urllib.request": {"system.http"},
     "http": {"system.http", "deploy.http_server"},  # as a client, and as a server
     "ssl": {"deploy.tls", "images.registry.client", "system.http"},
-    "socket": {"deploy.http_server", "deploy.notify", "deploy.tls"},
+    "socket": {
+        "deploy.http_server",
+        "deploy.notify",
+        "deploy.tls",
+        "machines.channels",
+        "machines.qmp",
+    },
     "argparse": {"cli"},
     "argcomplete": {"cli"},
 }

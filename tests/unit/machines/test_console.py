@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.machines.console import CrashDetector
+from dibo.machines.console import CrashDetector
 
 
 @pytest.mark.parametrize(

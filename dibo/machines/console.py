@@ -41,5 +41,5 @@ class CrashDetector:
         """The sign of a dead machine that this text ends or holds, or None. The text is a clean one."""
         recent = self._before + text
         self._before = recent[-_LONGEST:]
-        found = _HOPELESS.search(recent)
-        return found[0].strip(": ") if found else None
+        sign = _HOPELESS.search(recent)
+        return sign[0].strip(": ") if sign else None

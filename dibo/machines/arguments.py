@@ -1,0 +1,152 @@
+"""A virtual machine as QEMU's arguments: a function of the value alone.
+
+Every device is named here: QEMU's defaults differ between versions, so -nodefaults and -no-user-config turn them off.
+What QEMU itself may do is limited by its own filter of system calls (-sandbox): no programs, no other ids.
+
+Where each emulated processor has a thread of its own, one can run a stale translation of code that a kernel has just
+patched on the other: so without KVM a machine has one processor unless more are asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dibo.machines.boards import FirmwareKind
+from dibo.machines.machine import MAC, FirmwareFiles, MachineDisk, PortForward, VirtualMachine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelNumbers:
+    """File descriptors, open in QEMU, of the sockets that lead to it."""
+
+    console: int
+    monitor: int
+
+
+def qemu_arguments(machine: VirtualMachine, channels: ChannelNumbers) -> list[str]:
+    """The program and its arguments."""
+    return [
+        machine.board.program,
+        *("-nodefaults", "-no-user-config", "-name", machine.name.replace(",", ",,")),
+        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *_board(machine),
+        *("-display", "none"),
+        *("-chardev", f"socket,id=monitor,fd={channels.monitor}", "-mon", "chardev=monitor,mode=control"),
+        *("-chardev", f"socket,id=console,fd={channels.console}"),
+        *_console(machine),
+        *_screen(machine),
+        *_firmware(machine.firmware),
+        *_kernel(machine),
+        *_credentials(machine),
+        *(word for number, disk in enumerate(machine.disks) for word in _disk(disk, number, machine)),
+        *_network(machine),
+        *("-device", f"virtio-rng-{machine.bus}"),
+    ]
+
+
+def _board(machine: VirtualMachine) -> list[str]:
+    words = [machine.machine]
+    if machine.machine in ("q35", "pc"):
+        # Without graphics, SeaBIOS writes to the serial port.
+        words += [f"graphics={_switch(machine.screen)}", f"smm={_switch(machine.firmware.needs_smm)}"]
+    elif machine.machine == "microvm":
+        words += ["rtc=on"]
+    kvm = machine.accelerator.partition(",")[0] in ("kvm", "hvf")
+    return [
+        *("-machine", ",".join(words), "-accel", machine.accelerator),
+        *("-cpu", "host" if kvm else machine.board.processor),
+        *("-smp", str(machine.processors), "-m", str(machine.memory)),
+    ]
+
+
+def _switch(setting: object) -> str:
+    return "on" if setting else "off"
+
+
+def _console(machine: VirtualMachine) -> list[str]:
+    if machine.bus == "ccw":
+        return ["-device", "sclpconsole,chardev=console"]
+    return ["-serial", "chardev:console"]
+
+
+def _screen(machine: VirtualMachine) -> list[str]:
+    if not machine.screen:
+        return []
+    return ["-device", "VGA" if machine.machine in ("q35", "pc", "pseries") else f"virtio-gpu-{machine.bus}"]
+
+
+def _firmware(firmware: FirmwareFiles) -> Iterator[str]:
+    if firmware.code is None:
+        return
+    code = escaped(firmware.code)
+    if firmware.device != "flash":
+        yield from ("-kernel" if firmware.device == "kernel" else "-bios", str(firmware.code))
+        return
+    yield from ("-drive", f"if=pflash,unit=0,format={firmware.code_format},readonly=on,file={code}")
+    if firmware.variables is not None:
+        variables = escaped(firmware.variables)
+        yield from ("-drive", f"if=pflash,unit=1,format={firmware.variables_format},file={variables}")
+    if firmware.needs_smm:
+        yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
+        yield from ("-global", "ICH9-LPC.disable_s3=1")
+
+
+def _kernel(machine: VirtualMachine) -> list[str]:
+    if machine.kernel is None:
+        return []
+    initrd = ["-initrd", str(machine.kernel.initrd)] if machine.kernel.initrd else []
+    return ["-kernel", str(machine.kernel.kernel), *initrd, "-append", machine.kernel.arguments]
+
+
+def _credentials(machine: VirtualMachine) -> Iterator[str]:
+    """As strings of SMBIOS, which systemd reads (systemd.system-credentials(7)), on machines that have ACPI."""
+    if machine.machine not in ("q35", "pc", "virt") or machine.board.qemu_name == "riscv64":
+        return
+    for name, value in machine.credentials:
+        data = base64.b64encode(value.encode()).decode()
+        yield from ("-smbios", f"type=11,value=io.systemd.credential.binary:{name}={data}")
+
+
+def _disk(disk: MachineDisk, number: int, machine: VirtualMachine) -> list[str]:
+    drive = (
+        f"if=none,id=disk{number},format={disk.format},file.driver=file,file.filename={escaped(disk.path)}"
+    )
+    if disk.read_only:
+        drive += ",readonly=on"
+    elif disk.throw_away:
+        drive += ",snapshot=on,cache=unsafe"
+    # A block device that does not have to be flushed; holes that a guest makes free the room.
+    drive += "" if disk.read_only else ",discard=unmap"
+    order = f",bootindex={number + 1}" if machine.kernel is None and not disk.read_only else ""
+    return [
+        "-drive",
+        drive,
+        "-device",
+        f"virtio-blk-{machine.bus},drive=disk{number},serial={disk.serial}{order}",
+    ]
+
+
+def _network(machine: VirtualMachine) -> list[str]:
+    if machine.network == "none":
+        return []
+    restricted = ",restrict=on" if machine.network == "isolated" else ""
+    ports = "".join(map(_forward, machine.ports))
+    card = f"virtio-net-{machine.bus},netdev=net,mac={MAC}"
+    rom = ",romfile=" if machine.bus == "pci" else ""
+    return ["-netdev", f"user,id=net{restricted}{ports}", "-device", card + rom]
+
+
+def _forward(port: PortForward) -> str:
+    return f",hostfwd={port.protocol}:{port.address}:{port.here}-:{port.guest}"
+
+
+def escaped(path: object) -> str:
+    """A path in an option of QEMU, where a comma ends a value unless it is written twice."""
+    return str(path).replace(",", ",,")
+
+
+def is_direct(machine: VirtualMachine) -> bool:
+    """Whether QEMU loads the kernel."""
+    return machine.firmware.kind is FirmwareKind.NONE

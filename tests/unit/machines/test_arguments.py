@@ -1,0 +1,148 @@
+"""QEMU's arguments, for every architecture and firmware; the value alone decides."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dibo.machines.arguments import ChannelNumbers, qemu_arguments
+from dibo.machines.boards import BOARDS, FirmwareKind, board_of
+from dibo.machines.machine import (
+    DirectKernel,
+    FirmwareFiles,
+    MachineDisk,
+    VirtualMachine,
+    parse_port,
+)
+
+CHANNELS = ChannelNumbers(console=5, monitor=6)
+DISK = MachineDisk(path=Path("/a,b/disk"), format="qcow2", serial="root")
+
+
+def machine(architecture: str = "amd64", kind: FirmwareKind = FirmwareKind.BIOS) -> VirtualMachine:
+    board = board_of(architecture)
+    return VirtualMachine(
+        name="web",
+        board=board,
+        machine=board.machines[0],
+        accelerator="tcg,thread=single",
+        processors=1,
+        memory=512,
+        firmware=FirmwareFiles(kind=kind),
+        disks=(DISK,),
+    )
+
+
+def values(argv: list[str], option: str) -> list[str]:
+    return [value for name, value in itertools.pairwise(argv) if name == option]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "program", "board", "processor", "disk"),
+    [
+        ("amd64", "qemu-system-x86_64", "q35,graphics=off,smm=off", "max", "virtio-blk-pci"),
+        ("i386", "qemu-system-x86_64", "q35,graphics=off,smm=off", "max", "virtio-blk-pci"),
+        ("arm64", "qemu-system-aarch64", "virt", "max,pauth-impdef=on", "virtio-blk-pci"),
+        ("armhf", "qemu-system-arm", "virt", "max", "virtio-blk-pci"),
+        ("riscv64", "qemu-system-riscv64", "virt", "max", "virtio-blk-pci"),
+        ("ppc64el", "qemu-system-ppc64", "pseries", "power9", "virtio-blk-pci"),
+        ("s390x", "qemu-system-s390x", "s390-ccw-virtio", "max", "virtio-blk-ccw"),
+    ],
+)
+def test_each_architecture(architecture: str, program: str, board: str, processor: str, disk: str) -> None:
+    argv = qemu_arguments(machine(architecture), CHANNELS)
+    assert argv[0] == program
+    assert values(argv, "-machine") == [board]
+    assert values(argv, "-cpu") == [processor]
+    assert f"{disk},drive=disk0,serial=root,bootindex=1" in values(argv, "-device")
+    assert {"socket,id=console,fd=5", "socket,id=monitor,fd=6"} == set(values(argv, "-chardev"))
+    assert set(BOARDS) >= {architecture}
+
+
+def test_kvm_has_the_processor_of_this_machine() -> None:
+    argv = qemu_arguments(replace(machine(), accelerator="kvm"), CHANNELS)
+    assert (values(argv, "-accel"), values(argv, "-cpu")) == (["kvm"], ["host"])
+
+
+def test_changes_are_thrown_away_unless_they_are_kept() -> None:
+    """A comma in a path is written twice."""
+    value = machine()
+    (drive,) = values(qemu_arguments(value, CHANNELS), "-drive")
+    assert "snapshot=on" in drive.split(",")
+    assert "/a,,b/disk" in drive
+    kept = replace(value, disks=(replace(DISK, throw_away=False),))
+    (drive,) = values(qemu_arguments(kept, CHANNELS), "-drive")
+    assert "snapshot=on" not in drive
+    seed = replace(value, disks=(replace(DISK, read_only=True),))
+    (drive,) = values(qemu_arguments(seed, CHANNELS), "-drive")
+    assert "readonly=on" in drive.split(",")
+
+
+def test_secure_boot_is_checked_in_system_management_mode() -> None:
+    files = FirmwareFiles(
+        kind=FirmwareKind.SECURE_BOOT,
+        device="flash",
+        code=Path("/code"),
+        variables=Path("/own/variables"),
+        needs_smm=True,
+    )
+    argv = qemu_arguments(replace(machine(), firmware=files), CHANNELS)
+    assert values(argv, "-machine") == ["q35,graphics=off,smm=on"]
+    assert values(argv, "-drive")[:2] == [
+        "if=pflash,unit=0,format=raw,readonly=on,file=/code",
+        "if=pflash,unit=1,format=raw,file=/own/variables",
+    ]
+    assert "driver=cfi.pflash01,property=secure,value=on" in values(argv, "-global")
+
+
+def test_firmware_that_is_loaded_like_a_kernel() -> None:
+    for device, option in (("kernel", "-kernel"), ("memory", "-bios")):
+        files = FirmwareFiles(kind=FirmwareKind.UBOOT, device=device, code=Path("/u-boot"))
+        argv = qemu_arguments(replace(machine("riscv64"), firmware=files), CHANNELS)
+        assert values(argv, option) == ["/u-boot"]
+
+
+def test_a_kernel_from_outside() -> None:
+    """The disk is none to boot from; microvm connects devices by virtio-mmio."""
+    kernel = DirectKernel(kernel=Path("/k"), initrd=Path("/i"), arguments="console=ttyS0 root=/dev/vda")
+    value = replace(
+        machine(kind=FirmwareKind.NONE), machine="microvm", kernel=kernel, ports=(parse_port("80"),)
+    )
+    argv = qemu_arguments(value, CHANNELS)
+    assert (values(argv, "-kernel"), values(argv, "-initrd")) == (["/k"], ["/i"])
+    assert values(argv, "-append") == ["console=ttyS0 root=/dev/vda"]
+    assert values(argv, "-machine") == ["microvm,rtc=on"]
+    devices = values(argv, "-device")
+    assert "virtio-blk-device,drive=disk0,serial=root" in devices
+    assert "virtio-net-device,netdev=net,mac=52:54:00:12:34:56" in devices
+
+
+def test_networks() -> None:
+    ports = (parse_port("8080:80"), parse_port("0.0.0.0:53:5353/udp"))
+    value = replace(machine(), ports=ports)
+    assert values(qemu_arguments(value, CHANNELS), "-netdev") == [
+        "user,id=net,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:53-:5353"
+    ]
+    isolated = qemu_arguments(replace(value, network="isolated"), CHANNELS)
+    assert values(isolated, "-netdev")[0].startswith("user,id=net,restrict=on,")
+    assert values(qemu_arguments(replace(value, network="none"), CHANNELS), "-netdev") == []
+
+
+def test_a_screen_is_there_if_it_is_looked_at() -> None:
+    assert "VGA" not in qemu_arguments(machine(), CHANNELS)
+    seen = qemu_arguments(replace(machine(), screen=True), CHANNELS)
+    assert "VGA" in values(seen, "-device")
+    assert values(seen, "-machine") == ["q35,graphics=on,smm=off"]
+    assert "virtio-gpu-pci" in qemu_arguments(replace(machine("arm64"), screen=True), CHANNELS)
+
+
+def test_credentials_where_there_is_smbios() -> None:
+    value = replace(machine(), credentials=(("ssh.authorized_keys.root", "ssh-ed25519 AAAA\n"),))
+    (text,) = values(qemu_arguments(value, CHANNELS), "-smbios")
+    prefix = "type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root="
+    assert base64.b64decode(text.removeprefix(prefix)) == b"ssh-ed25519 AAAA\n"
+    assert "-smbios" not in qemu_arguments(replace(value, machine="microvm"), CHANNELS)
