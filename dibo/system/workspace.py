@@ -100,6 +100,7 @@ class Workspace:
         identity = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(4)}"
         directory = self.root / "runs" / identity
         run = Run(identity, directory)
+        around = os.environ.get("DIBO_RUN")
         with contextlib.ExitStack() as stack:
             try:  # a signal may come as soon as the directory is there
                 try:
@@ -109,6 +110,8 @@ class Workspace:
                 os.environ["DIBO_RUN"] = identity
                 yield run
             finally:
+                if around is not None:  # what the run around this one starts from now on is its own
+                    os.environ["DIBO_RUN"] = around
                 with uninterrupted():
                     if run.finish() and not run.left:
                         _remove(directory)
