@@ -243,6 +243,21 @@ _KERNEL: Final = {
     "kernel": _text("path of the kernel in the volume"),
     "ramdisks": _texts("paths of its ramdisks"),
 }
+_STEP: Final = {
+    "kind": _one_of("what it is", "expect", "type", "run", "screenshot", "wait"),
+    "value": _text("what it expects, types or runs, the file, or seconds"),
+    "took": _seconds("seconds that it took"),
+    "exit_code": _maybe_count("exit code of a command; null for other steps"),
+    "output": _maybe("what a command printed; null for other steps"),
+}
+_MACHINE: Final = {
+    "name": _text("its name"),
+    "image": _maybe("what it boots; null for a kernel alone"),
+    "pid": _count("process of QEMU"),
+    "user": _text("user that logs in"),
+    "ssh_port": _count("port of 127.0.0.1 that leads to SSH"),
+    "ports": _texts("ports that lead into it, ADDRESS:PORT → PORT/PROTOCOL"),
+}
 
 DOCUMENTS: Final[dict[str, Schema]] = {
     schema["properties"]["document"]["const"]: schema
@@ -342,6 +357,17 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             reference=_text("HOST/PATH:TAG@DIGEST"),
             signed_by=_maybe("key that signed it; null where the policy accepts it unsigned"),
         ),
+        _document(
+            "boot",
+            "`dibo boot`",
+            machine=_text("its name"),
+            architecture=_text("its architecture, Debian's word"),
+            firmware=_text("what it started with; none if QEMU loaded its kernel"),
+            accelerator=_text("how it ran: kvm, tcg, hvf"),
+            steps=_list("steps that were carried out", _STEP),
+            exit_code=_count("exit code of the command that failed, or 0"),
+        ),
+        _document("machines", "`dibo ssh --list`", machines=_list("machines that run, by name", _MACHINE)),
         _document(
             "kernel",
             "`disk-image-get-kernel`",

@@ -26,6 +26,7 @@ from dibo.cli import (
     verify,
     why,
 )
+from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
 from dibo.system.report import Report
 
@@ -59,6 +60,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "key": key,
     "flavours": flavours,
     "shell": shell,
+    "boot": boot,
+    "ssh": ssh,
     "boot-server": boot_server,
     "doctor": doctor,
     "schema": schema,

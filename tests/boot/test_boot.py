@@ -7,16 +7,26 @@ so there the hook fails.
 
 from __future__ import annotations
 
+import os
+import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from dibo.api.machines.boot import BootOutputs, boot
+from dibo.api.machines.request import BootRequest
+from dibo.api.settings import current_settings
+from dibo.machines.steps import parse_steps
+from dibo.settings.settings import Options
 from dibo.system import process
+from dibo.system.report import Report
 from tests.boot.conftest import Disks
 from tests.boot.stages import Seen, Stage
-from tests.support.machines.qemu import Firmware, Machine, check_file_system
+from tests.support.machines.direct_boot import free_port
+from tests.support.machines.qemu import BOOT_SECONDS, Firmware, Machine, check_file_system
 from tests.support.requirements import need
+from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.boot
 
@@ -218,3 +228,41 @@ def test_the_power_button_turns_it_off_and_its_file_system_is_clean_full_or_not(
     need("e2fsck", "sfdisk")
     off.of(firmware)
     check_file_system(machines[firmware].overlay, tmp_path)
+
+
+@pytest.mark.long
+def test_dibo_boot_runs_commands(disks: Disks, tmp_path: Path) -> None:
+    """As the image's default user; a page of the guest comes through a forwarded port. The file stays as it is."""
+    pages: list[str] = []
+    port = free_port()
+
+    def on_line(line: str) -> None:
+        if line == "listening":
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/os-release", timeout=TIMEOUT) as page:
+                pages.append(page.read().decode())
+
+    serve = (
+        "python3 -m http.server --directory /usr/lib 8000 >/dev/null 2>&1 & server=$!;"
+        " until (: </dev/tcp/127.0.0.1/8000) 2>/dev/null; do sleep 1; done; echo listening; sleep 5; kill $server"
+    )
+    request = BootRequest(
+        image=str(disks.built),
+        accelerator=os.environ.get("DIBO_QEMU_ACCEL", "tcg").partition(",")[0],
+        ports=(f"{port}:8000",),
+        timeout=BOOT_SECONDS,
+        name="booted",
+        steps=parse_steps(
+            [{"run": "id -un; hostname; sudo -n id -u"}, {"run": serve}, {"run": "exit 7"}, {"run": "true"}]
+        ),
+    )
+    before = disks.built.stat()
+    settings = current_settings(Options(cache_dir=str(tmp_path / "cache")), {})
+    result = boot(settings, request, Report(), BootOutputs(on_line=on_line))
+    assert [step.code for step in result.steps] == [0, 0, 7]
+    assert result.exit_code == 7
+    assert (result.steps[0].output or "").split() == ["debian", "booted", "0"]
+    assert "ID=debian" in pages[0]
+    assert (disks.built.stat().st_mtime_ns, disks.built.stat().st_size) == (
+        before.st_mtime_ns,
+        before.st_size,
+    )

@@ -59,6 +59,16 @@ TRIALS: Mapping[str, Trial] = {
         "tests/integration/test_types.py::test_a_file_system_that_is_only_read"
     ),
     r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
+    r"dibo boot .*--run\b": tested("tests/boot/test_boot.py::test_dibo_boot_runs_commands"),
+    r"dibo boot .*--write\b": tested("tests/integration/test_boot_command.py::test_an_image_stays_as_it_is"),
+    r"dibo boot .*--screenshot\b": tested(
+        "tests/integration/test_boot_command.py::test_a_picture_of_the_screen"
+    ),
+    r"dibo boot .*--firmware uefi\b": tested(
+        "tests/integration/test_boot_command.py::test_uefi_finds_nothing_to_start"
+    ),
+    r"dibo boot(?!-)\b": tested("tests/integration/test_boot_command.py::test_the_command"),
+    r"dibo ssh\b": tested("tests/unit/machines/test_ssh.py"),
     # What builds, boots, or reads the store of an engine.
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),
     r"dibo (plan|why)\b": tested("tests/integration/test_cache_commands.py::test_why_nothing_is_missing"),

@@ -30,6 +30,8 @@ COMMANDS = (
     "key",
     "flavours",
     "shell",
+    "boot",
+    "ssh",
     "boot-server",
     "doctor",
     "schema",

@@ -1,0 +1,1 @@
+"""The functions behind `dibo boot` and `dibo ssh`."""

@@ -1,0 +1,1 @@
+"""Commands that start virtual machines, and reach into them."""
