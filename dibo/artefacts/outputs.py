@@ -24,6 +24,8 @@ from dibo.system.signals import uninterrupted
 from dibo.system.workspace import Run
 
 _CHUNK = 1 << 20
+LONGEST_NAME = 190
+"""Bytes of a name; file systems have 255, of which types, records and files that are not finished take the rest."""
 
 
 def check_output_name(output: Path) -> None:
@@ -39,6 +41,11 @@ def check_output_name(output: Path) -> None:
             f"the path {str(output)!a} is not UTF-8",
             hint="manifests and checksums contain names as UTF-8; choose another with -o",
         ) from None
+    if "\0" in str(output) or len(output.name.encode()) > LONGEST_NAME:
+        raise UsageError(
+            f"{_short(output.name)} is not the name of a file that dibo can write",
+            hint=f"a name has no NUL, and at most {LONGEST_NAME} bytes: the type and others come behind it",
+        )
     directory = output.absolute().parent
     if not directory.is_dir():
         raise OutputError(
@@ -46,6 +53,10 @@ def check_output_name(output: Path) -> None:
         )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:57]}…")
 
 
 def check_output_files(paths: Sequence[Path], *, directories: Sequence[Path] = ()) -> None:
@@ -79,7 +90,7 @@ def checksum_path(path: Path) -> Path:
 def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
     """Hexadecimal. `on_bytes` gets the number of bytes that were read. Of a directory, that of its checksums."""
     if path.is_dir():
-        return hashlib.sha256(directory_sums(path, path.name).encode()).hexdigest()
+        return hashlib.sha256(_encoded(directory_sums(path, path.name))).hexdigest()
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as stream:
         while data := stream.read(_CHUNK):
@@ -89,9 +100,20 @@ def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> s
 
 
 def directory_sums(path: Path, name: str) -> str:
-    """The sha256 of each file in a directory that is called `name`, as sha256sum(1) writes them."""
+    """The sha256 of each file in a directory that is called `name`, as sha256sum(1) writes them. Bytes of names that
+    are not UTF-8 are surrogates."""
     files = sorted(file.relative_to(path) for file in path.rglob("*") if _is_plain(file))
-    return "".join(f"{sha256_of(path / file)}  {name}/{file}\n" for file in files)
+    return "".join(_sum_line(sha256_of(path / file), f"{name}/{file}") for file in files)
+
+
+def _sum_line(digest: str, name: str) -> str:
+    """A line is one file, whatever its name has in it (coreutils, "md5sum invocation")."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n"
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def verified_sha256(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
@@ -139,7 +161,7 @@ class Outputs:
     def record(self, path: Path, text: str) -> None:
         """Write what becomes `path`: a checksum, a manifest. Raises OutputError."""
         self._records[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
-        part.write_text(text)
+        part.write_bytes(_encoded(text))
 
     def checksums(self, paths: Sequence[Path], report: Report) -> tuple[str, ...]:
         """Record the sha256 of each of these artefacts; their sha256."""
@@ -157,7 +179,7 @@ class Outputs:
         if part.is_dir():
             text = directory_sums(part, path.name)
             self.record(checksum_path(path), text)
-            return hashlib.sha256(text.encode()).hexdigest()
+            return hashlib.sha256(_encoded(text)).hexdigest()
         digest = sha256_of(part, on_bytes)
         self.record(checksum_path(path), f"{digest}  {path.name}\n")
         return digest

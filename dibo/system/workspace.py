@@ -236,6 +236,8 @@ class Run:
 
     @contextlib.contextmanager
     def _part(self, path: Path, name: str) -> Iterator[Path]:
+        if "\0" in name:
+            raise OutputError(f"cannot write {str(path)!r}: no name has a NUL", hint="choose another with -o")
         part = path.with_name(name)
         self._note("file", str(part))
         try:
@@ -278,7 +280,9 @@ def _undo(kind: str, value: str, sweepers: Mapping[str, Sweeper]) -> bool:
     """Remove something that a journal names; whether that is done."""
     if kind in ("file", "tree"):
         path = Path(value)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # no name of a file: it must not stop all runs that follow
             _remove(path) if kind == "tree" or path.is_dir() else path.unlink(missing_ok=True)
         return not os.path.lexists(path)
     if kind in sweepers:

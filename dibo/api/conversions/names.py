@@ -57,6 +57,10 @@ def listed(text: str, *, origin: str) -> Iterator[NamedImage]:
         if not words:
             continue
         reference, *names = words
+        if not all(word.isprintable() for word in words):
+            raise UsageError(
+                f"{place}: {line.strip()!a} has control characters", hint="write it without them"
+            )
         if names and (Path(names[0]).name != names[0] or names[0] in (".", "..")):
             raise UsageError(
                 f"{place}: {names[0]!r} is not the name of a file",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -207,3 +208,25 @@ def test_a_directory_in_the_way(tmp_path: Path) -> None:
         check_output_files([], directories=[path])
     with pytest.raises(UsageError, match="same file"):
         check_output_files([path], directories=[path])
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 191, "ü" * 96])
+def test_names_that_leave_no_room_for_others(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="not the name of a file"):
+        check_output_name(tmp_path / name)
+    check_output_name(tmp_path / ("n" * 190))
+
+
+def test_sums_of_a_directory_whose_names_have_all_bytes(tmp_path: Path) -> None:
+    names = [b"plain", b"not\xffutf8", b"new\nline", b"back\\slash", b"return\r"]
+    with Workspace(tmp_path / "cache").run() as run, Outputs(run) as outputs:
+        directory = outputs.directory(tmp_path / "tree")
+        for name in names:
+            (directory / os.fsdecode(name)).write_bytes(name)
+        digest = outputs.checksum(tmp_path / "tree")
+        outputs.publish()
+    record = checksum_path(tmp_path / "tree")
+    assert digest == hashlib.sha256(record.read_bytes()).hexdigest() == sha256_of(tmp_path / "tree")
+    assert len(record.read_bytes().splitlines()) == len(names)
+    checked = subprocess.run(["sha256sum", "--check", "--status", "--strict", record.name], cwd=tmp_path)
+    assert checked.returncode == 0

@@ -14,10 +14,13 @@ from dibo.errors import UsageError
         ("a b c", "line 1: expected IMAGE, or IMAGE NAME"),
         ("\noci:x ../up", "line 2: '../up' is not the name of a file"),
         ("oci:'x", "line 1: No closing quotation"),
+        ("oci:x a\0b", r"line 1: 'oci:x a\\x00b' has control characters"),
+        ("oci:x 'a\x1b[31m'", "has control characters"),
+        ("oci:x\0", "has control characters"),
     ],
 )
 def test_lists_that_say_nothing(text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words.replace(".", r"\.")):
+    with pytest.raises(UsageError, match=words.replace("..", r"\.\.")):
         list(listed(text, origin="list"))
 
 
