@@ -23,6 +23,7 @@ from dibo.boot.find import find_boot_parts
 from dibo.boot.prepare_root import BootLoader, BootTemplates, BootWish, PreparedRoot, prepare
 from dibo.errors import RamdiskError
 from dibo.flavours.ramdisk_requests import RamdiskRequests, RequestedName
+from dibo.kits.files import SERVICE
 from dibo.kits.manifest import KIT, MANIFEST, KitManifest
 from dibo.ramdisk.compress import RamdiskCompression
 from dibo.ramdisk.elf import read_elf, with_interpreter
@@ -89,7 +90,7 @@ def make_kit(root: Node, spec: KitSpec, contents: ContentReader) -> Kit:
         selection.put(f"{KIT}/functions/{file.name}", file.read_bytes())
     manifest = KitManifest(profile=spec.profile, architecture=spec.architecture, kernel=version)
     selection.put(str(MANIFEST), manifest.text().encode())
-    for directory in (KIT, BOOT_MANIFEST.parent):  # an image has nothing to say there
+    for directory in (KIT, SERVICE, BOOT_MANIFEST.parent):  # an image has nothing to say there
         selection.put(f"{directory}/{_OPAQUE}", b"")
     return Kit(tree=selection.tree, manifest=manifest)
 

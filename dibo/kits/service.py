@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 
 from dibo.errors import ImageError
 from dibo.kits.users import User, user_of
+from dibo.ramdisk.selection import resolve
 from dibo.tree.node import Node
 from dibo.tree.query import find
 
@@ -27,13 +28,16 @@ _PORT: Final = re.compile(r"([0-9]{1,5})(-[0-9]{1,5})?(/(tcp|udp|sctp))?")
 _REAL_TIME: Final = re.compile(r"RTMIN\+([0-9]{1,2})|RTMAX-([0-9]{1,2})")
 _REAL_TIME_FROM, _REAL_TIME_TO = 34, 64  # of glibc and musl, signal(7)
 _MOST: Final = 4096
-_LARGEST_TEXT: Final = 128 << 10  # MAX_ARG_STRLEN of Linux
+_LARGEST_TEXT: Final = 128 << 10  # MAX_ARG_STRLEN of Linux, with the NUL behind it
+_LARGEST: Final = 1536 << 10
+"""Bytes of all arguments and variables: execve(2) takes a quarter of the stack, 2 MiB, with their addresses."""
 _SECOND: Final = 1_000_000_000
 _NOT_KEPT: Final = frozenset(
     f"/{path}"
     for path in ("bin", "boot", "etc", "lib", "lib32", "lib64", "sbin", "usr", "var", "var/lib", "usr/lib")
 )
 _OF_THE_SYSTEM: Final = ("proc", "sys", "dev", "run")
+_OF_DIBO: Final = "/usr/lib/dibo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,9 @@ class _Reading:
                 hint="name the program in the image; or boot the image's own init: --init",
             )
         command = (self._program(words[0], environment["PATH"], directory, volumes), *words[1:])
+        texts = (*command, *(f"{variable}={value}" for variable, value in environment.items()))
+        if sum(len(_bytes(text)) + 9 for text in texts) > _LARGEST:
+            self._fail("has more than 1.5 MiB of arguments and variables, with which no program starts")
         return Service(
             command=command,
             environment=environment,
@@ -109,8 +116,8 @@ class _Reading:
         return [self._text(key, word) for word in value]
 
     def _text(self, key: str, value: object) -> str:
-        if not isinstance(value, str) or "\0" in value or len(value) > _LARGEST_TEXT:
-            self._fail(f"has {_short(value)} in {key}: expected a text without NUL, of at most 128 KiB")
+        if not isinstance(value, str) or "\0" in value or not 0 <= _length(value) < _LARGEST_TEXT:
+            self._fail(f"has {_short(value)} in {key}: expected a text without NUL, of less than 128 KiB")
         return value
 
     def _path(self, key: str, value: object) -> str:
@@ -136,7 +143,7 @@ class _Reading:
         paths = sorted(self._path("Volumes", path) for path in self._keys("Volumes"))
         volumes: list[str] = []
         for path in paths:
-            if path == "/" or path in _NOT_KEPT or path.split("/")[1] in _OF_THE_SYSTEM:
+            if path.split("/")[1] in _OF_THE_SYSTEM or _is_needed(path) or _is_needed(self._resolved(path)):
                 self._fail(
                     f"has the volume {path}, which a machine needs as it is",
                     hint="name a directory below it, such as /var/lib/app",
@@ -148,6 +155,11 @@ class _Reading:
             if node is not None and not node.is_directory:
                 self._fail(f"has the volume {path}, which is no directory in it")
         return tuple(volumes)
+
+    def _resolved(self, path: str) -> str:
+        """Where links lead from a path; itself where they lead nowhere."""
+        resolved = resolve(self._root, path)
+        return resolved.path if resolved is not None else path
 
     def _ports(self) -> tuple[str, ...]:
         ports = sorted(self._keys("ExposedPorts"))
@@ -195,6 +207,7 @@ class _Reading:
             words = ["/bin/sh", "-c", *words]
         elif kind != "CMD" or not words:
             self._fail(f"has {_short(test)} as the Test of its Healthcheck: expected CMD or CMD-SHELL")
+        self._require_name(words[0])
         retries = value.get("Retries") or 3
         if type(retries) is not int or not 0 < retries <= 1000:
             self._fail(f"has {_short(retries)} as Retries of its Healthcheck: expected 1 to 1000")
@@ -217,8 +230,7 @@ class _Reading:
 
     def _program(self, word: str, path: str, directory: str, volumes: Sequence[str]) -> str:
         """Where a program lies, as execvp(3) finds it."""
-        if not word:
-            self._fail("has an Entrypoint or Cmd without a program")
+        self._require_name(word)
         if "/" in word:
             places = [posixpath.join(directory, word)]
         else:
@@ -234,8 +246,31 @@ class _Reading:
             hint="no directory of PATH has it: " + path if "/" not in word else "Entrypoint and Cmd name it",
         )
 
+    def _require_name(self, word: str) -> None:
+        """env(1), which starts programs, takes a word with `=` for a variable."""
+        if not word or "=" in word:
+            self._fail(f"runs {_short(word)}: expected the name of a program, without `=`")
+
     def _fail(self, problem: str, *, hint: str = "") -> NoReturn:
         raise ImageError(f"the image {self._name} {problem}", hint=hint or "correct it in the image")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _length(text: str) -> int:
+    """In bytes; -1 for what has none: half of a pair of surrogates, which JSON may hold."""
+    try:
+        return len(_bytes(text))
+    except UnicodeEncodeError:
+        return -1
+
+
+def _is_needed(path: str) -> bool:
+    """Whether a machine needs what is at a path, links followed, as it is."""
+    system = (f"/{name}" for name in _OF_THE_SYSTEM)
+    return path in ("/", *_NOT_KEPT, *system) or PurePosixPath(path).is_relative_to(_OF_DIBO)
 
 
 def _short(value: object) -> str:
@@ -250,7 +285,13 @@ def has_own_init(config: Mapping[str, Any], root: Node) -> bool:
     """Whether an image is a whole system: it says that it runs an init, or says nothing and has one."""
     run = config.get("config")
     run = run if isinstance(run, dict) else {}
-    words = [*(run.get("Entrypoint") or []), *(run.get("Cmd") or [])]
+    words = [
+        word
+        for value in (run.get("Entrypoint"), run.get("Cmd"))
+        for word in (
+            value if isinstance(value, list) else [value] if isinstance(value, str) and value else []
+        )
+    ]
     if words:
         return words[0] in INITS
     return find(root, "/sbin/init") is not None

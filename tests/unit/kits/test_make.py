@@ -135,6 +135,7 @@ def test_the_layer_leaves_directories_of_the_image_alone(tmp_path: Path) -> None
     assert {
         "./usr/lib/dibo/kit",
         "./usr/lib/dibo/kit/.wh..wh..opq",
+        "./usr/lib/dibo/service/.wh..wh..opq",
         "./usr/lib/dibo/boot/.wh..wh..opq",
     } <= set(members)
     assert all(member.mtime <= EPOCH and member.uid == 0 for member in members.values())

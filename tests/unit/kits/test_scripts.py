@@ -75,6 +75,24 @@ def test_names_that_are_taken(tmp_path: Path, name: str, taken: bool) -> None:
     assert (tmp_path / "run/hostname").exists() is taken
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("web-1.example\n", "web-1.example"),
+        ("-F.\n", "localhost"),
+        (f"web.{'x' * 70}\n", "web"),
+        (f"{'x' * 70}\n", "localhost"),
+        ("$(reboot)\n", "localhost"),
+    ],
+)
+def test_names_that_the_kernel_takes(tmp_path: Path, text: str, name: str) -> None:
+    fake(tmp_path, "hostname", f'echo "$@" >{tmp_path}/set')
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/hostname").write_text(text)
+    shell(tmp_path, "set_names", "sh")
+    assert (tmp_path / "set").read_text() == f"{name}\n"
+
+
 def test_user_data_become_variables(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("# mine\n\nA=1\nB_2=two $(words) 'x'\n")
     shell(tmp_path, f"take_user_data {tmp_path}/data")

@@ -20,6 +20,10 @@ ROOT = tree(
         "usr/bin/text": b"no program",
         "srv/app/run": Program(b"run"),
         "data": None,
+        "settings": "/etc",
+        "var/run": "/run",
+        "run": None,
+        "usr/lib/dibo/kit/start": b"",
         "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n",
         "etc/app.conf": b"",
     }
@@ -159,7 +163,7 @@ def test_programs_that_are_not_there(word: str) -> None:
 
 def test_nothing_to_run() -> None:
     assert "nothing to run" in refused(Cmd=None)
-    assert "without a program" in refused(Cmd=[""])
+    assert "the name of a program" in refused(Cmd=[""])
 
 
 def test_a_program_in_a_volume_may_come_later() -> None:
@@ -179,3 +183,35 @@ def test_a_program_in_a_volume_may_come_later() -> None:
 def test_an_init_of_its_own(run: dict[str, Any], files: dict[str, Any], own: bool) -> None:
     assert has_own_init({"config": run}, tree(files)) is own
     assert has_own_init({"config": None}, tree({})) is False
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"Cmd": ["web", "\ud800"]},
+        {"Cmd": ["\ud800"]},
+        {"Env": ["A=\ud800"]},
+        {"Volumes": {"/\ud800": {}}},
+        {"WorkingDir": "/\ud800"},
+        {"User": "\ud800"},
+        {"Env": ["A=" + "é" * (64 << 10)]},
+    ],
+)
+def test_texts_that_no_program_can_get(run: dict[str, Any]) -> None:
+    assert "expected a text" in refused(**run)
+
+
+def test_more_than_a_program_can_get() -> None:
+    assert "1.5 MiB" in refused(Cmd=["web", *(["x" * (100 << 10)] * 16)])
+    assert "without `=`" in refused(Cmd=["/a=b"])
+    assert "without `=`" in refused(Healthcheck={"Test": ["CMD", "a=b"]})
+
+
+@pytest.mark.parametrize("path", ["/settings", "/var/run", "/usr/lib/dibo", "/usr/lib/dibo/kit"])
+def test_volumes_that_would_hide_what_a_machine_needs(path: str) -> None:
+    assert f"has the volume {path}, which a machine needs" in refused(Volumes={path: {}})
+
+
+@pytest.mark.parametrize("entrypoint", [5, True, {"/sbin/init": 1}, [5], "web"])
+def test_an_entrypoint_that_is_no_list_is_no_init(entrypoint: object) -> None:
+    assert not has_own_init({"config": {"Entrypoint": entrypoint}}, ROOT)
