@@ -48,6 +48,8 @@ _ALIGNMENTS_AT, _IMAGE_SIZE_AT, _HEADERS_SIZE_AT, CHECKSUM_AT = 32, 56, 60, 64
 _DIRECTORIES_AT: Final = {_PE32: 96, _PE32_PLUS: 112}
 _CERTIFICATES: Final = 4  # IMAGE_DIRECTORY_ENTRY_SECURITY
 _PAGE: Final = 4096
+_MOST_ALIGNMENT: Final = 1 << 21
+"""Programs for UEFI have 64 KiB at most."""
 _CODE_FLAGS: Final = 0x60000020  # code, may be executed and read
 _DATA_FLAGS: Final = 0x40000040  # initialised data, may be read
 
@@ -154,18 +156,49 @@ def unified_image(stub: bytes, *, architecture: str, parts: Mapping[str, bytes])
         )
     names = [name for name in UNIFIED_SECTIONS if name in parts]
     present = {section.name for section in headers.sections}.intersection(names)
-    room = headers.headers_size - headers.table_at - len(headers.sections) * _SECTION.size
+    _require_sound(headers, len(stub))
+    first = min((section.offset for section in headers.sections if section.stored), default=0)
+    room = min(headers.headers_size, first) - headers.table_at - len(headers.sections) * _SECTION.size
     if present or len(names) * _SECTION.size > room:
         reason = f"it has {min(present)} already" if present else "its headers have no room for more sections"
-        raise LayoutError(f"no unified kernel image can be made of systemd-stub: {reason}")
+        raise _unusable(reason)
+    try:
+        return _with_sections(stub, headers, {name: parts[name] for name in names})
+    except struct.error:
+        raise _unusable("with its kernel it takes more than 4 GiB") from None
+
+
+def _unusable(reason: str) -> LayoutError:
+    return LayoutError(
+        f"no unified kernel image can be made of systemd-stub: {reason}",
+        hint="install systemd-boot-efi (Debian) or systemd-boot-unsigned (Fedora) anew in the image",
+    )
+
+
+def _require_sound(headers: Headers, size: int) -> None:
+    """Raises LayoutError for a stub of `size` bytes whose headers contradict each other or the file."""
+    if not headers.sections:
+        raise _unusable("it has no sections")
+    for name, number in (
+        ("FileAlignment", headers.file_alignment),
+        ("SectionAlignment", headers.section_alignment),
+    ):
+        if not 0 < number <= _MOST_ALIGNMENT or number & number - 1:
+            raise _unusable(f"its {name} is {number}: expected a power of 2, {_MOST_ALIGNMENT} at most")
+    for section in headers.sections:
+        if section.stored and not headers.headers_size <= section.offset <= size - section.stored:
+            raise _unusable(f"its section {section.name!a} lies outside of the file, or on its headers")
+
+
+def _with_sections(stub: bytes, headers: Headers, parts: Mapping[str, bytes]) -> bytes:
+    """Raises struct.error for numbers that are too large."""
     last = max(section.offset + section.stored for section in headers.sections)
     head = bytearray(stub[:last])
     at = _up(last, headers.file_alignment)
     pieces: list[bytes] = [bytes(at - len(head))]
     end = max(section.address + section.size for section in headers.sections)
     code = data = 0
-    for number, name in enumerate(names, start=len(headers.sections)):
-        content = parts[name]
+    for number, (name, content) in enumerate(parts.items(), start=len(headers.sections)):
         stored = len(content) + -len(content) % headers.file_alignment
         size = max(len(content), _size_in_memory(content)) if name == ".linux" else len(content)
         address = _up(end, max(headers.section_alignment, _PAGE))
@@ -175,7 +208,7 @@ def unified_image(stub: bytes, *, architecture: str, parts: Mapping[str, bytes])
         _SECTION.pack_into(head, row, name.encode(), size, address, stored, at, flags)
         pieces += [content, bytes(stored - len(content))]
         at, end = at + stored, address + size
-    _update(head, headers, count=len(headers.sections) + len(names), image_end=end, sizes=(code, data))
+    _update(head, headers, count=len(headers.sections) + len(parts), image_end=end, sizes=(code, data))
     return b"".join([bytes(head), *pieces])
 
 

@@ -136,3 +136,49 @@ def test_what_is_no_image() -> None:
     assert read_headers(b"\x7fELF") is None
     assert read_headers(b"MZ" + b"\xff" * 100) is None
     assert sections(b"") == {}
+
+
+def crafted(
+    *, count: int = 1, alignments: tuple[int, int] = (4096, 512), headers_size: int = 1024, **row: int
+) -> bytes:
+    """A stub with sections that are all alike."""
+    optional = struct.pack("<H30xII16xII", 0x20B, *alignments, 8192, headers_size).ljust(108, b"\0")
+    optional = (optional + struct.pack("<I", 16)).ljust(240, b"\0")
+    coff = struct.pack("<4sHHIIIHH", b"PE\0\0", MACHINES["amd64"], count, 0, 0, 0, len(optional), 0)
+    numbers = {"size": 512, "address": 4096, "stored": 512, "offset": 1024, **row}
+    rows = struct.pack("<8s4I12xI", b".text", *numbers.values(), 0) * count
+    return (b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + coff + optional + rows).ljust(1536, b"\0")
+
+
+def test_a_crafted_stub_that_is_sound() -> None:
+    assert list(sections(unified_image(crafted(), architecture="amd64", parts=PARTS)))[1:] == list(
+        UNIFIED_SECTIONS
+    )
+
+
+@pytest.mark.parametrize(
+    ("stub", "words"),
+    [
+        (crafted(count=0), "no sections"),
+        (crafted(alignments=(4096, 0)), "FileAlignment is 0"),
+        (crafted(alignments=(0, 512)), "SectionAlignment is 0"),
+        (crafted(alignments=(4096, 1 << 30)), "FileAlignment"),
+        (crafted(alignments=(4096, 3)), "power of 2"),
+        (crafted(offset=1 << 30), "outside of the file"),
+        (crafted(stored=1 << 31), "outside of the file"),
+        (crafted(offset=0, stored=100), "on its headers"),
+        (crafted(offset=0, stored=0), "no room"),
+        (crafted(headers_size=0xFFFFFFFF), "on its headers"),
+        (crafted(headers_size=400, offset=400), "no room"),
+        (crafted(address=0xFFFFF000, size=0xFFFFFFFF), "4 GiB"),
+    ],
+)
+def test_stubs_whose_headers_lie(stub: bytes, words: str) -> None:
+    with pytest.raises(LayoutError, match=words) as caught:
+        unified_image(stub, architecture="amd64", parts=PARTS)
+    assert caught.value.hint
+
+
+def test_a_kernel_that_says_it_takes_all_memory(stub: bytes) -> None:
+    with pytest.raises(LayoutError, match="4 GiB"):
+        unified_image(stub, architecture="amd64", parts={**PARTS, ".linux": kernel(image_size=0xFFFFFFFF)})

@@ -367,7 +367,10 @@ def test_what_cannot_be_removed_is_left_to_the_next_run(
 
 
 def test_a_journal_with_what_is_no_name_stops_no_run(tmp_path: Path) -> None:
-    record: list[object] = [["file", str(tmp_path / ".a\0b.20260101000000-0a1b2c3d-1.part")], ["file", "/\ud800"]]
+    record: list[object] = [
+        ["file", str(tmp_path / ".a\0b.20260101000000-0a1b2c3d-1.part")],
+        ["file", "/\ud800"],
+    ]
     directory = run_of(tmp_path / "cache", record)
     with Workspace(tmp_path / "cache").run():
         pass
