@@ -236,8 +236,6 @@ class Run:
 
     @contextlib.contextmanager
     def _part(self, path: Path, name: str) -> Iterator[Path]:
-        if "\0" in name:
-            raise OutputError(f"cannot write {str(path)!r}: no name has a NUL", hint="choose another with -o")
         part = path.with_name(name)
         self._note("file", str(part))
         try:

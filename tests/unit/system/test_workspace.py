@@ -375,12 +375,3 @@ def test_a_journal_with_what_is_no_name_stops_no_run(tmp_path: Path) -> None:
     with Workspace(tmp_path / "cache").run():
         pass
     assert not directory.exists()
-
-
-def test_an_output_whose_name_no_file_has(tmp_path: Path) -> None:
-    with (
-        Workspace(tmp_path / "cache").run() as run,
-        pytest.raises(OutputError, match="NUL"),
-        run.beside(tmp_path / "a\0b"),
-    ):
-        pass
