@@ -117,7 +117,7 @@ def _bootc_arguments(root: Node) -> Iterator[str]:
                 continue
             try:
                 words = tomllib.loads(part.data.decode(errors="replace")).get("kargs", [])
-            except tomllib.TOMLDecodeError:
+            except (tomllib.TOMLDecodeError, RecursionError):
                 continue
             if isinstance(words, list):
                 yield from (word for word in words if isinstance(word, str) and not _UNSAFE.search(word))

@@ -7,6 +7,7 @@ menu   an entry for each kernel, newest first; kernels that are not in /boot are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
@@ -25,6 +26,10 @@ GRUB_FILES: Final = (b"usr/lib/grub/", b"usr/lib/shim/")
 MENU: Final = PurePosixPath("/boot/grub/grub.cfg")
 _ENVIRONMENT_BLOCK: Final = b"# GRUB Environment Block\n".ljust(1024, b"#")
 """As grub-editenv(1) creates it."""
+_IN_BOOT: Final = re.compile(r"/boot/[A-Za-z0-9/._+~@^,=-]+")
+"""Files that a menu names as they are; others are copied."""
+_SPECIAL: Final = re.compile(r"[;|&<>{}\\$'#]")
+_SPECIAL_IN_QUOTES: Final = re.compile(r"[\\$]")
 _OTHER_MENU: Final = PurePosixPath("/boot/grub2/grub.cfg")
 """What grub2-mkconfig of Fedora and openSUSE writes."""
 
@@ -159,11 +164,20 @@ def _in_boot(
 def _real_path(part: Part, root: Node | None) -> str | None:
     """Where a part is in /boot, links resolved; None where it is elsewhere: /boot may be a file system of its own."""
     resolved = resolve(root, part.path) if root is not None else None
-    return resolved.path if resolved is not None and resolved.path.startswith("/boot/") else None
+    return resolved.path if resolved is not None and _IN_BOOT.fullmatch(resolved.path) else None
 
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("'", "'\\''") + "'"
+
+
+def in_menu(arguments: str) -> str:
+    """Arguments of a kernel, as a menu says them: GRUB's shell takes none of their characters for its own. What is in
+    double quotes stays there (GRUB manual, "Quoting")."""
+    return "".join(
+        (_SPECIAL_IN_QUOTES if piece.startswith('"') else _SPECIAL).sub(r"\\\g<0>", piece)
+        for piece in re.split(r'("[^"]*")', arguments)
+    )
 
 
 def _defaults(command_line: str, options: Mapping[str, str], templates: Mapping[str, bytes]) -> bytes:
@@ -196,7 +210,7 @@ def _menu(
         lines += [
             f"menuentry '{entry.title}' {{",
             '\tsearch --no-floppy --label cloudimg-rootfs --set=root --hint="$root"',
-            f"\tlinux {image} root=LABEL=cloudimg-rootfs {entry.arguments}",
+            f"\tlinux {image} root=LABEL=cloudimg-rootfs {in_menu(entry.arguments)}",
             f"\tinitrd {' '.join(initramfs)}",
             "}",
         ]

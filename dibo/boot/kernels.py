@@ -20,7 +20,6 @@ initramfs.img". NixOS: system.build.toplevel.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -31,6 +30,7 @@ from dibo.tree.kernel_names import (
     UNVERSIONED,
     UNVERSIONED_INITRAMFS,
     installed_version,
+    is_version,
     version_in,
 )
 from dibo.tree.kernel_versions import newest_last, sort_key
@@ -38,6 +38,10 @@ from dibo.tree.node import Node
 from dibo.tree.query import default_order, find, names_in
 
 _VERSION: Final = re.compile(r"\d+\.\d.*")
+_UNIFIED_NAME: Final = re.compile(r"[A-Za-z0-9 ._+~@^,=-]{1,200}\.efi", re.IGNORECASE)
+"""A FAT can have it."""
+_WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*")+')
+"""An argument of a kernel, which may have spaces in double quotes (lib/cmdline.c: next_arg)."""
 _RESCUE: Final = "0-rescue-"
 _MODULES: Final = ("/usr/lib/modules", "/lib/modules")
 _IN_MODULES: Final = ("vmlinuz", "Image", "bzImage")
@@ -54,6 +58,8 @@ def find_kernels(root: Node) -> tuple[BootKernel, ...]:
     kernels: dict[str, BootKernel] = {}
     for look in (_by_name, _in_modules, _nixos):
         for kernel in look(root):
+            if not is_version(kernel.version):
+                continue
             known = kernels.get(kernel.version)
             if known is None:
                 kernels[kernel.version] = kernel
@@ -67,7 +73,7 @@ def find_kernels(root: Node) -> tuple[BootKernel, ...]:
             else replace(known, arguments=entry.arguments, initramfs=entry.initramfs or known.initramfs)
         )
     if not kernels:
-        kernels = {kernel.version: kernel for kernel in _unversioned(root)}
+        kernels = {kernel.version: kernel for kernel in _unversioned(root) if is_version(kernel.version)}
     order = newest_last(kernels, default_order=default_order(root))
     return tuple(kernels[version] for version in reversed(order))
 
@@ -78,7 +84,7 @@ def find_unified(root: Node) -> tuple[Part, ...]:
     modules = (f"{place}/{_text(name)}" for place in _MODULES for name in names_in(root, place))
     for directory in (*_UNIFIED, *modules, "/boot"):
         for name in map(_text, names_in(root, directory)):
-            part = part_at(root, f"{directory}/{name}") if name.lower().endswith(".efi") else None
+            part = part_at(root, f"{directory}/{name}") if _UNIFIED_NAME.fullmatch(name) else None
             if part is not None and all(part.node is not known.node for _, known in images):
                 in_modules = directory.startswith(_MODULES)
                 match = _VERSION.search(name[: -len(".efi")])
@@ -136,7 +142,8 @@ def _version_of(root: Node, name: str) -> str:
             if base is not None and (base.data or b"").strip() == name.encode():
                 return version
     release = part_at(root, f"/usr/share/kernel/{name}/kernel.release")
-    if release is not None and release.data and (text := release.data.decode(errors="replace").strip()):
+    text = (release.data or b"").decode(errors="replace").strip() if release is not None else ""
+    if is_version(text):
         return text
     alike = [version for version in versions if version.endswith(f"-{name}")]
     return alike[0] if len(alike) == 1 else name
@@ -202,7 +209,10 @@ def _entries(root: Node) -> Iterator[BootKernel]:
             if image is None or None in initramfs:
                 continue
             named = version_in(image.path.rpartition("/")[2])
-            version = named or keys.get("version", [name.removesuffix(".conf")])[-1]
+            versions = (named or "", keys.get("version", [""])[-1], name.removesuffix(".conf"))
+            version = next(filter(is_version, versions), None)
+            if version is None:
+                continue
             arguments = _plain_arguments(" ".join(keys.get("options", [])))
             yield _kernel(
                 root,
@@ -230,9 +240,10 @@ def _of_entry(root: Node, place: str, path: str) -> Part | None:
 
 def _plain_arguments(text: str) -> list[str]:
     """Without those of another machine: its root, variables of its boot loader."""
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        words = text.split()
+    words = (
+        word if re.search(r"\s", word) else word.replace('"', "")
+        for word in _WORD.findall(text)
+        if word.isprintable()
+    )
     own = ("root=", "rootflags=", "resume=", "BOOT_IMAGE=", "initrd=", "rd.lvm", "rd.luks", "ostree=")
-    return [word for word in words if "$" not in word and not word.startswith(own)]
+    return [word for word in words if word and "$" not in word and not word.lstrip('"').startswith(own)]

@@ -16,9 +16,16 @@ INITRAMFS: Final = (
 """With the version of the kernel, in the order in which they count."""
 UNVERSIONED: Final = ("vmlinuz", "vmlinux", "Image")
 UNVERSIONED_INITRAMFS: Final = ("initrd.img", "initramfs.img", "initrd", "initramfs")
-_KERNEL: Final = re.compile(r"(?:vmlinuz|vmlinux|Image|kernel)-([!-.0-~]{1,200})")
+_VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9._+~@^,=-]{0,199}"
+"""What menus of boot loaders, file names of FAT and kernels take as it is."""
+_KERNEL: Final = re.compile(f"(?:vmlinuz|vmlinux|Image|kernel)-({_VERSION})")
 _LEFT_OVER: Final = (".old", ".bak", ".orig", ".signed", ".sig", ".hmac", ".efi", ".gz", ".xz")
 _NOT_RELEASED: Final = re.compile(r"\.(dpkg|rpm|ucf)[-a-z]*$")
+
+
+def is_version(text: str) -> bool:
+    """Whether a text from outside can be the version of a kernel."""
+    return re.fullmatch(_VERSION, text) is not None
 
 
 def version_in(name: str) -> str | None:

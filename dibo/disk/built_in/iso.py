@@ -139,7 +139,7 @@ def _menu(entry: MenuEntry, label: str, *, timeout: str) -> bytes:
         "\tfi",
         "fi",
         f"menuentry '{entry.title}' {{",
-        f"\tlinux /boot/vmlinuz root=LABEL={label} {entry.arguments}",
+        f"\tlinux /boot/vmlinuz root=LABEL={label} {grub.in_menu(entry.arguments)}",
         "\tinitrd /boot/initrd",
         "}",
     ]

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from dibo.boot.initramfs import BytesMissing
 from dibo.boot.keep import LIMIT
+from dibo.boot.parts import Part
 from dibo.errors import ConverterError, UsageError
 from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.images.layers.spool import Spool
@@ -83,6 +84,16 @@ def with_bytes(root: RootTree, make: Callable[[], _Made]) -> _Made:
                         f"kernel, initramfs and modules have more than {human_size(LIMIT)}"
                     ) from missing
                 node.data = b"" if node.content is None else b"".join(root.spool.read(node.content))
+
+
+def bytes_of_parts(root: RootTree, *parts: Part) -> bytes:
+    """Files of what boots, one behind the other. Raises ConverterError where they are more than that can have."""
+    if sum(part.node.size for part in parts) > LIMIT:
+        raise ConverterError(
+            f"{parts[0].path} has more than {human_size(LIMIT)}: nothing that boots is so large"
+        )
+    contents = (part.node.content for part in parts)
+    return b"".join(data for content in contents if content is not None for data in root.spool.read(content))
 
 
 def find_root_init() -> bytes:

@@ -24,11 +24,11 @@ from typing import Any, Final
 
 from dibo.boot.find import find_boot_parts
 from dibo.boot.initramfs import make_initramfs
-from dibo.boot.parts import BootKernel, Part
+from dibo.boot.parts import BootKernel
 from dibo.disk.built_in.erofs import write_erofs
 from dibo.disk.built_in.job import (
     ConversionJob,
-    RootTree,
+    bytes_of_parts,
     find_root_init,
     number_option,
     with_bytes,
@@ -108,7 +108,7 @@ def make_microvm(job: ConversionJob) -> None:
         )
     root = RootType.of(job.options)
     kernel = _kernel(job)
-    image = b"".join(_pieces(job.root, kernel.image))
+    image = bytes_of_parts(job.root, kernel.image)
     try:
         (job.target / KERNEL).write_bytes(uncompressed(image))
     except KernelImageError as error:
@@ -152,7 +152,7 @@ def _initramfs(job: ConversionJob, kernel: BootKernel, root: RootType) -> bytes:
     always a made one; RootNotBootable where that cannot be."""
     assert job.root is not None
     if kernel.initramfs and not root.is_read_only:
-        return b"".join(data for part in kernel.initramfs for data in _pieces(job.root, part))
+        return bytes_of_parts(job.root, *kernel.initramfs)
     tree, init, epoch = job.root.node, find_root_init(), job.identity.time
     try:
         return with_bytes(job.root, lambda: make_initramfs(tree, kernel, init=init, epoch=epoch))
@@ -164,10 +164,6 @@ def _initramfs(job: ConversionJob, kernel: BootKernel, root: RootType) -> bytes:
             ) from error
         job.warn(f"{error.message}: the machine starts if virtio and ext4 are built into the kernel")
         return b""
-
-
-def _pieces(root: RootTree, part: Part) -> list[bytes]:
-    return [] if part.node.content is None else list(root.spool.read(part.node.content))
 
 
 def _write_configurations(machine: MicroVm, directory: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from dibo.boot.find import find_boot_parts
 from dibo.boot.initramfs import compression_for
-from dibo.disk.built_in.job import ConversionJob
+from dibo.disk.built_in.job import ConversionJob, bytes_of_parts
 from dibo.errors import RootNotBootable
 from dibo.ramdisk.compress import compress
 from dibo.ramdisk.cpio import archive
@@ -39,7 +39,7 @@ def make_netboot(job: ConversionJob) -> None:
     def contents(node: Node) -> Iterator[Buffer]:
         return iter(()) if node.content is None else spool.read(node.content)
 
-    (job.target / "kernel").write_bytes(b"".join(contents(kernel.image.node)))
+    (job.target / "kernel").write_bytes(bytes_of_parts(job.root, kernel.image))
     method = compression_for(kernel.version)
     name = f"root.cpio{_SUFFIXES.get(method.method, '')}"
     with (job.target / name).open("wb") as file:

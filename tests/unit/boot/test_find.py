@@ -259,3 +259,37 @@ def test_a_kit_completes_a_root_without_a_kernel() -> None:
 def test_a_kernel_of_the_root_comes_before_the_kits() -> None:
     parts = parts_of({"/boot/vmlinuz-6.1": b""}).completed_by(parts_of({"/boot/vmlinuz-6.12": b""}))
     assert [kernel.version for kernel in parts.kernels] == ["6.1"]
+
+
+@pytest.mark.parametrize(
+    "version", ["6.1\nhalt", "../../6.1", "6.1/x", "6 1", "6.1'x", "-x", "6.1;x", "6" * 5000]
+)
+def test_versions_that_are_none(version: str) -> None:
+    entry = f"linux /k\ninitrd /i\nversion {version}\n".encode()
+    files: Files = {
+        "/boot/k": b"k",
+        "/boot/i": b"i",
+        "/boot/loader/entries/one.conf": entry,
+        "/boot/vmlinuz-virt": b"k",
+        "/usr/share/kernel/virt/kernel.release": version.encode(),
+    }
+    if "/" not in version and len(version) < 200:
+        files = {**files, f"/usr/lib/modules/{version}/vmlinuz": b"k", f"/boot/vmlinuz-{version}": b"k"}
+    found = find_boot_parts(tree(files), architecture="amd64").kernels
+    expected = {"virt", "one"} | ({"6.1"} if version == "6.1\nhalt" else set())
+    assert {kernel.version for kernel in found} - {"6"} <= expected
+    assert "virt" in {kernel.version for kernel in found}
+
+
+def test_arguments_keep_their_quotes() -> None:
+    entry = b'linux /k\ninitrd /i\noptions quiet a="b" dyndbg="file x +p" "root=x y" c=$d e\x07f "open\n'
+    files: Files = {"/boot/k": b"k", "/boot/i": b"i", "/boot/loader/entries/6.1.conf": entry}
+    (kernel,) = find_boot_parts(tree(files), architecture="amd64").kernels
+    assert kernel.arguments == ("quiet", "a=b", 'dyndbg="file x +p"', "open")
+
+
+def test_names_of_unified_images_that_a_fat_has() -> None:
+    names = ("a.efi", "b:c.efi", "d\ne.efi", "ü.efi", "g.EFI")
+    files: Files = {f"/boot/efi/EFI/Linux/{name}": b"MZ" for name in names}
+    found = find_boot_parts(tree(files), architecture="amd64").unified
+    assert sorted(part.path.rpartition("/")[2] for part in found) == ["a.efi", "g.EFI"]

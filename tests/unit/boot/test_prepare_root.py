@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -18,7 +19,7 @@ from dibo.errors import LayoutError, RootNotBootable
 from dibo.tree.mounts import Mounted
 from dibo.tree.query import find
 from tests.support.markdown import PROJECT
-from tests.support.requirements import unmet
+from tests.support.requirements import need, unmet
 from tests.unit.tree.test_query import Files, tree
 
 KERNELS: Files = {
@@ -112,7 +113,7 @@ def test_the_menu_is_the_one_of_the_flavour(made: PreparedRoot) -> None:
 
 def test_options_reach_the_menu_and_update_grub() -> None:
     made = prepared({**KERNELS, **grub("grub/i386-pc")}, DIBO_CMDLINE="quiet it's", DIBO_GRUB_TIMEOUT="5")
-    assert "ro quiet it's\n" in text(made, "/boot/grub/grub.cfg")
+    assert "ro quiet it\\'s\n" in text(made, "/boot/grub/grub.cfg")
     assert "set timeout=5\n" in text(made, "/boot/grub/grub.cfg")
     assert "GRUB_CMDLINE_LINUX='quiet it'\\''s'\n" in text(made, "/etc/default/grub.d/60-dibo.cfg")
 
@@ -185,3 +186,34 @@ def test_arm64_has_its_console_and_no_bios() -> None:
 
 def test_prefixes_cover_what_is_read() -> None:
     assert all(prefix.endswith(b"/") for prefix in grub_files.GRUB_FILES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("quiet console=ttyS0,115200", "quiet console=ttyS0,115200"),
+        ("a=it's b;halt c={d} $e #f", "a=it\\'s b\\;halt c=\\{d\\} \\$e \\#f"),
+        ('dyndbg="file a;b +p" x|y', 'dyndbg="file a;b +p" x\\|y'),
+        ('a="$b" c', 'a="\\$b" c'),
+    ],
+)
+def test_arguments_are_no_commands_of_grub(tmp_path: Path, arguments: str, said: str) -> None:
+    assert grub_files.in_menu(arguments) == said
+    menu = tmp_path / "menu"
+    menu.write_text(f"menuentry 'x' {{\n\tlinux /boot/x {said}\n}}\n")
+    need("grub-script-check")
+    subprocess.run(["grub-script-check", menu], check=True)
+
+
+def test_a_kernel_whose_file_has_a_name_for_no_menu() -> None:
+    files: Files = {
+        "/boot/vmlinuz-6.1": "a kernel; halt",
+        "/boot/a kernel; halt": b"k",
+        "/boot/initrd.img-6.1": b"i",
+        "/boot/loader/entries/1.conf": b"linux /a kernel; halt\ninitrd /initrd.img-6.1\nversion ../../6.1\n",
+    }
+    made = prepared({**files, **grub("grub/i386-pc")})
+    menu = text(made, "/boot/grub/grub.cfg")
+    assert "halt" not in menu
+    assert "linux /boot/vmlinuz-6.1 " in menu
+    assert made.files[PurePosixPath("/boot/vmlinuz-6.1")] == b"k"

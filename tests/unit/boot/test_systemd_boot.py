@@ -203,6 +203,10 @@ def test_an_initramfs_is_made_where_there_is_none() -> None:
             },
             "ro nosmt",
         ),
+        (
+            {"/usr/lib/bootc/kargs.d/10.toml": b"kargs = " + b"[" * 100_000},
+            "ro console=tty0 console=ttyS0,115200",
+        ),
         ({"/usr/lib/bootc/kargs.d/10.toml": b"not toml ["}, "ro console=tty0 console=ttyS0,115200"),
     ],
 )

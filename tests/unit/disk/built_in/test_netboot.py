@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from dibo.disk.built_in.job import ConversionJob
+from dibo.boot.parts import Part
+from dibo.disk.built_in.job import ConversionJob, bytes_of_parts
 from dibo.disk.built_in.netboot import make_netboot
-from dibo.errors import RootNotBootable
+from dibo.errors import ConverterError, RootNotBootable
 from dibo.formats.vm_disks.identity import NO_IDENTITY
 from dibo.tree.node import Node
 from tests.support.node_trees import Content
@@ -70,3 +72,11 @@ def test_what_is_refused(tmp_path: Path) -> None:
         made(tmp_path / "one", {"sbin/init": b""})
     with pytest.raises(RootNotBootable, match="no init"):
         made(tmp_path / "other", {"boot/vmlinuz-6.1.0-cloud": b"kernel"})
+
+
+def test_files_that_are_too_large_to_boot() -> None:
+    root = spooled({"boot/vmlinuz-6.1": b"kernel", "boot/initrd": b"initrd"})
+    node = Node(stat.S_IFREG | 0o644)
+    node.size = (1 << 30) + 1
+    with pytest.raises(ConverterError, match="/boot/huge has more than 1 GiB"):
+        bytes_of_parts(root, Part(path="/boot/huge", node=node))
