@@ -185,8 +185,12 @@ class Outputs:
         return digest
 
     def publish(self) -> None:
-        """Give all their names. Checksums of former artefacts go, also where no new ones come. Raises OutputError."""
+        """Give all their names. Checksums of former artefacts go, also where no new ones come. Raises OutputError,
+        UsageError; what other runs have put in their place meanwhile stays then."""
+        directories = [path for path, part in self._artefacts.items() if part.is_dir()]
+        files = [path for path in (*self._artefacts, *self._records) if path not in directories]
         with uninterrupted():
+            check_output_files(files, directories=directories)
             for record in {*self._records, *map(checksum_path, self._artefacts)}:
                 record.unlink(missing_ok=True)
             for path, part in (*self._artefacts.items(), *self._records.items()):

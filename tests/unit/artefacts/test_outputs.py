@@ -230,3 +230,18 @@ def test_sums_of_a_directory_whose_names_have_all_bytes(tmp_path: Path) -> None:
     assert len(record.read_bytes().splitlines()) == len(names)
     checked = subprocess.run(["sha256sum", "--check", "--status", "--strict", record.name], cwd=tmp_path)
     assert checked.returncode == 0
+
+
+@pytest.mark.parametrize("taken", ["tree", "web.raw"])
+def test_what_another_run_published_meanwhile_stays(tmp_path: Path, taken: str) -> None:
+    with Workspace(tmp_path / "cache").run() as run, Outputs(run) as outputs:
+        outputs.artefact(tmp_path / "web.raw").write_text("new")
+        (outputs.directory(tmp_path / "tree") / "file").write_text("new")
+        outputs.record(tmp_path / "web.manifest.json", "new")
+        (tmp_path / "web.manifest.json").write_text("other")
+        (tmp_path / taken).mkdir()
+        (tmp_path / taken / "file").write_text("other")
+        with pytest.raises(OutputError, match=f"{taken} (exists|is a directory)"):
+            outputs.publish()
+    assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"web.manifest.json", taken}
+    assert (tmp_path / "web.manifest.json").read_text() == (tmp_path / taken / "file").read_text() == "other"
