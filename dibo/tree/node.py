@@ -7,7 +7,8 @@ once and are put in their place as they come. A hard link is one Node under two 
 from __future__ import annotations
 
 import stat
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from dibo.formats.file_range import FileRange
 from dibo.formats.target import Buffer as Buffer
@@ -87,18 +88,12 @@ class Contents(Protocol):
         """The file is in no tree after all: its space is free, and reads as zeros, again."""
 
 
-@runtime_checkable
-class RangeContents(Protocol):
-    """Contents that take a whole file out of a file of this machine."""
-
-    def write_range(self, source: FileRange) -> None:
-        """All bytes of the file that has begun. No 64 KiB of them, at a multiple of 64 KiB, are zeros."""
-
-
 def write_range(contents: Contents, source: FileRange) -> None:
-    """All bytes of the file that has begun, out of another file."""
-    if isinstance(contents, RangeContents):
-        contents.write_range(source)
+    """All bytes of the file that has begun, out of another file. No 64 KiB of them, at a multiple of 64 KiB, are zeros.
+    Contents that take a range have a method `write_range` for it; others get the bytes."""
+    take: Callable[[FileRange], None] | None = getattr(contents, "write_range", None)
+    if take is not None:
+        take(source)
         return
     for data in source.read():
         contents.write(data)
