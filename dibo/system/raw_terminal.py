@@ -16,6 +16,8 @@ from typing import Final
 
 ESCAPE: Final = b"\x1d"
 ESCAPE_NAME: Final = "^]"
+_RESET: Final = b"\x1b[0m\x1b[?7h\x1b[?25h"
+"""No colours, lines that are wrapped, a cursor that is seen: firmware and boot menus change these (ECMA-48, xterm)."""
 
 
 def is_interactive() -> bool:
@@ -28,13 +30,15 @@ def is_interactive() -> bool:
 
 @contextlib.contextmanager
 def raw_terminal() -> Iterator[int]:
-    """Standard input in raw mode; its descriptor. The terminal is as before afterwards."""
+    """Standard input in raw mode; its descriptor. Afterwards the terminal is as before, whatever was shown."""
     sys.stdout.flush()
     before = termios.tcgetattr(0)
     try:
         tty.setraw(0, termios.TCSANOW)
         yield 0
     finally:
+        with contextlib.suppress(OSError):
+            show(_RESET)
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import select
 import socket
 import struct
+import subprocess
+import termios
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +27,7 @@ from dibo.system import process
 from dibo.system.report import Report
 from tests.support.machines.boot_sector import ECHO, HALT, KEY_AND_OFF, POWER_OFF, WRITE, boot_disk
 from tests.support.requirements import need
+from tests.support.timeouts import TIMEOUT
 from tests.support.user import program
 
 pytestmark = pytest.mark.integration
@@ -194,3 +199,31 @@ def test_the_command(tmp_path: Path) -> None:
     assert late.returncode == 82
     assert json.loads(late.stdout)["error"]["kind"] == "MachineTimeout"
     assert not list((tmp_path / "cache/runs").iterdir())
+
+
+def test_the_console_is_the_terminal(tmp_path: Path) -> None:
+    """^C goes to the machine as it is typed, ^] ends it; the terminal is as before."""
+    need("qemu-system-x86_64", "ssh-keygen")
+    disk = boot_disk(tmp_path / "disk.raw", "login: ", ECHO)
+    argv = [program("dibo"), "boot", "--accel", "tcg", "--cache-dir", str(tmp_path / "cache"), str(disk)]
+    user, terminal = os.openpty()
+    before = termios.tcgetattr(terminal)
+    with subprocess.Popen(argv, stdin=terminal, stdout=terminal, stderr=terminal) as child:
+        shown = _read_until(user, b"login: ")
+        os.write(user, b"a\x03b")
+        shown += _read_until(user, b"a\x03b")
+        os.write(user, b"\x1d")
+        shown += _read_until(user, b"\x1b[?7h")
+        assert child.wait(TIMEOUT) == 0
+    assert termios.tcgetattr(terminal) == before
+    assert b"ends it" in shown
+    os.close(user)
+    os.close(terminal)
+
+
+def _read_until(descriptor: int, text: bytes) -> bytes:
+    shown = b""
+    while text not in shown:
+        assert select.select([descriptor], [], [], TIMEOUT)[0], shown
+        shown += os.read(descriptor, 4096)
+    return shown
