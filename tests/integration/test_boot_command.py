@@ -25,10 +25,12 @@ from dibo.machines.steps import parse_steps
 from dibo.settings.settings import Options
 from dibo.system import process
 from dibo.system.report import Report
+from tests.integration.test_convert_shapes import GRUB, files_of, image_of
 from tests.support.machines.boot_sector import ECHO, HALT, KEY_AND_OFF, POWER_OFF, WRITE, boot_disk
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 from tests.support.user import program
+from tests.unit.boot.test_initramfs import BUSYBOX
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +44,7 @@ def booted(tmp_path: Path) -> Boot:
     settings = current_settings(Options(cache_dir=str(tmp_path / "cache")), {})
 
     def run(
-        image: Path, *steps: dict[str, str], outputs: BootOutputs | None = None, **options: object
+        image: Path | str, *steps: dict[str, str], outputs: BootOutputs | None = None, **options: object
     ) -> BootResult:
         request = BootRequest(
             **{
@@ -142,6 +144,14 @@ def test_formats_of_other_monitors(booted: Boot, tmp_path: Path) -> None:
         image = tmp_path / f"image-{image_format}"
         process.run(["qemu-img", "convert", "-f", "raw", "-O", image_format, str(disk), str(image)])
         booted(image, {"expect": "converted"})
+
+
+def test_a_container_image(booted: Boot, tmp_path: Path) -> None:
+    """Becomes a disk for this boot, whose boot loader starts, and of which nothing is left."""
+    image = image_of(tmp_path, programs=BUSYBOX, more=files_of(GRUB))
+    result = booted(image, {"expect": "GRUB"}, architecture="amd64")
+    assert (result.name, result.firmware) == ("image", "bios")
+    assert not list((tmp_path / "cache/runs").iterdir())
 
 
 def test_an_image_in_use(booted: Boot, tmp_path: Path) -> None:
