@@ -37,7 +37,7 @@ def qemu_arguments(machine: VirtualMachine, channels: ChannelNumbers) -> list[st
         *("-chardev", f"socket,id=console,fd={channels.console}"),
         *_console(machine),
         *_screen(machine),
-        *_firmware(machine.firmware),
+        *firmware_arguments(machine.firmware),
         *_kernel(machine),
         *_credentials(machine),
         *(word for number, disk in enumerate(machine.disks) for word in _disk(disk, number, machine)),
@@ -77,7 +77,8 @@ def _screen(machine: VirtualMachine) -> list[str]:
     return ["-device", "VGA" if machine.machine in ("q35", "pc", "pseries") else f"virtio-gpu-{machine.bus}"]
 
 
-def _firmware(firmware: FirmwareFiles) -> Iterator[str]:
+def firmware_arguments(firmware: FirmwareFiles) -> Iterator[str]:
+    """What loads a firmware; nothing for the machine's own."""
     if firmware.code is None:
         return
     code = escaped(firmware.code)

@@ -14,6 +14,7 @@ from typing import Final
 from dibo.errors import DiskImageError
 from dibo.formats.kernels.errors import KernelImageError
 from dibo.formats.kernels.image import uncompressed
+from dibo.machines.boards import Board
 from dibo.machines.boot_image import elf_architecture
 from dibo.machines.machine import DirectKernel
 
@@ -63,6 +64,23 @@ def kernel_architecture(path: Path) -> str:
     except (OSError, KernelImageError, MemoryError):
         return ""
     return elf_architecture(image[:64]) or _IMAGES.get(image[_ARM64_AT : _ARM64_AT + 4], "")
+
+
+def loadable(kernel: Path, board: Board, directory: Path) -> Path:
+    """The kernel, or where QEMU cannot load it, a file in `directory` with the kernel that it unpacks to: on other
+    boards than PCs, those that are compressed (EFI zboot images)."""
+    if board.qemu_name not in ("aarch64", "riscv64"):
+        return kernel
+    try:
+        data = kernel.read_bytes()
+        image = uncompressed(data)
+    except (OSError, KernelImageError):  # QEMU says what it is
+        return kernel
+    if image == data:
+        return kernel
+    path = directory / "Image"
+    path.write_bytes(image)
+    return path
 
 
 def _kernel(directory: Path, name: str, initrds: tuple[str, ...], arguments: str) -> DirectKernel:

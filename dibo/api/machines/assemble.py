@@ -22,7 +22,12 @@ from dibo.machines.accelerator import AUTO, choose_accelerator
 from dibo.machines.boards import Board, FirmwareKind, board_of
 from dibo.machines.boot_image import BootImage, boot_image, direct_kernel
 from dibo.machines.firmware import descriptor_directories, find_firmware
-from dibo.machines.kernel_directory import KernelDirectory, kernel_architecture, read_directory
+from dibo.machines.kernel_directory import (
+    KernelDirectory,
+    kernel_architecture,
+    loadable,
+    read_directory,
+)
 from dibo.machines.machine import (
     DirectKernel,
     FirmwareFiles,
@@ -212,7 +217,9 @@ def _kernel(
     console = f"console={board.console}"
     if request.kernel is not None:
         return DirectKernel(
-            kernel=request.kernel, initrd=request.initrd, arguments=f"{console} {request.append}".strip()
+            kernel=loadable(request.kernel, board, directory),
+            initrd=request.initrd,
+            arguments=f"{console} {request.append}".strip(),
         )
     if material.directory is not None:
         kernel = material.directory.kernel
@@ -220,7 +227,8 @@ def _kernel(
         if material.disk is None:
             raise DiskImageError("there is no kernel")
         kernel = direct_kernel(material.disk, directory)
-    return replace(kernel, arguments=" ".join(filter(None, (kernel.arguments, console, request.append))))
+    arguments = " ".join(filter(None, (kernel.arguments, console, request.append)))
+    return replace(kernel, kernel=loadable(kernel.kernel, board, directory), arguments=arguments)
 
 
 def _own_variables(firmware: FirmwareFiles, directory: Path) -> FirmwareFiles:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
+from dibo.machines.arguments import firmware_arguments
+from dibo.machines.machine import FirmwareFiles
 from tests.support.machines.direct_boot import DirectMachine
-from tests.support.machines.qemu import TOOLS, Firmware, Machine
+from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, firmware_files
 
 ARM64_TOOLS: Final = (*(tool for tool in TOOLS if tool != "qemu-system-x86_64"), "qemu-system-aarch64")
-_AAVMF: Final = Path("/usr/share/AAVMF")
 # QEMU computes pointer authentication by its own, faster algorithm (docs/system/arm/cpu-features.rst).
 _BOARD: Final = ("qemu-system-aarch64", "-machine", "virt", "-cpu", "max,pauth-impdef=on")
 
 
 def missing_firmware() -> str:
     """What is missing of the firmware; empty where it is there."""
-    return (
-        ""
-        if (_AAVMF / "AAVMF_CODE.fd").exists()
-        else "AAVMF is not installed: apt-get install qemu-efi-aarch64"
-    )
+    try:
+        firmware_files("arm64", "virt", Firmware.UEFI)
+    except MachineError as error:
+        return str(error)
+    return ""
 
 
 class Arm64Machine(Machine):
@@ -29,14 +30,8 @@ class Arm64Machine(Machine):
     def _board(self) -> list[str]:
         return [*_BOARD]
 
-    def _firmware_files(self) -> tuple[Path, Path]:
-        kind = ".ms" if self._firmware is Firmware.SECURE_BOOT else ""
-        return _AAVMF / f"AAVMF_CODE{kind}.fd", _AAVMF / f"AAVMF_VARS{kind}.fd"
-
-    def _pflash(self) -> list[str]:
-        """Without system management mode, which only PCs have."""
-        options = super()._pflash()
-        return options[: options.index("-global")] if "-global" in options else options
+    def _firmware_files(self) -> FirmwareFiles:
+        return firmware_files("arm64", "virt", self._firmware)
 
 
 class Arm64DirectMachine(DirectMachine):
@@ -46,4 +41,5 @@ class Arm64DirectMachine(DirectMachine):
     SERIAL = "ttyAMA0"
 
     def _board(self) -> list[str]:
-        return [*_BOARD, "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_AAVMF / 'AAVMF_CODE.fd'}"]
+        files = firmware_files("arm64", "virt", Firmware.UEFI)
+        return [*_BOARD, *firmware_arguments(replace(files, variables=None))]

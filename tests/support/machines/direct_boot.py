@@ -19,9 +19,9 @@ from urllib.parse import parse_qsl
 
 from dibo.errors import CommandFailed
 from dibo.machines.console import CrashDetector
+from dibo.machines.qmp import Monitor
 from dibo.system import process
 from tests.support.machines.qemu import ACCELERATOR, BOOT_SECONDS
-from tests.support.machines.qmp import Monitor
 from tests.support.servers.loopback_http import Loopback, QuietHandler
 from tests.support.timeouts import TIMEOUT
 
@@ -100,7 +100,7 @@ class DirectMachine:
                 self._process = stack.enter_context(
                     process.Process(argv, options=process.ProcessOptions(pass_fds=ends))
                 )
-            self.monitor = Monitor(monitor)
+            self.monitor = Monitor(monitor, timeout=TIMEOUT)
             self._running = stack.pop_all()
         return self
 

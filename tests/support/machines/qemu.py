@@ -5,7 +5,7 @@ channels lead into the machine, none of them through a path or a port that two m
 
     console   ttyS0 to a file, kept; its last lines are part of every failure
     marker    the virtio-serial port that machines/cloud_init_seed.py describes, on one end of a socket pair
-    monitor   QMP (tests/support/machines/qmp.py), on another; it also knows the port that QEMU took for SSH
+    monitor   QMP (dibo/machines/qmp.py), on another; it also knows the port that QEMU took for SSH
 
 A machine that dies closes its end of the sockets, and one whose kernel dies says so on its console
 (dibo/machines/console.py): every wait sees both at once. QEMU starts through dibo's own
@@ -33,17 +33,21 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dibo.errors import CommandFailed
+from dibo.errors import CommandFailed, DiboError
 from dibo.formats.partitions import gpt, identifiers
+from dibo.machines.arguments import escaped, firmware_arguments
+from dibo.machines.boards import FirmwareKind, board_of
 from dibo.machines.console import CrashDetector, clean
+from dibo.machines.firmware import descriptor_directories, find_firmware
+from dibo.machines.machine import FirmwareFiles
+from dibo.machines.qmp import Monitor
 from dibo.system import process
 from tests.support.machines.cloud_init_seed import MARKER_PORT, Seed
-from tests.support.machines.qmp import Monitor
 from tests.support.timeouts import TIMEOUT
 
 TOOLS = ("qemu-system-x86_64", "qemu-img", "mformat", "mcopy", "ssh", "ssh-keygen", "setpriv")
@@ -54,8 +58,6 @@ BOOT_SECONDS = (
     1200.0  # two boots side by side take 90 s under TCG with two cores for themselves, and CI is often busy
 )
 _TAIL_LINES = 40
-
-_OVMF = (Path("/usr/share/OVMF"), Path("/usr/share/edk2/x64"), Path("/usr/share/qemu"))
 
 
 class MachineError(Exception):
@@ -147,8 +149,8 @@ class Machine:
                     process.Process(self._argv(*ends), options=process.ProcessOptions(pass_fds=ends))
                 )
             try:
-                self._monitor = Monitor(monitor)
-                self._port = self._monitor.ssh_port()
+                self._monitor = Monitor(monitor, timeout=TIMEOUT)
+                self._port = self._monitor.forwarded_ports()["tcp", 22]
             except (ConnectionError, TimeoutError, LookupError) as error:
                 raise self._error(f"QEMU did not start: {error}") from error
             self._powered = stack.pop_all()
@@ -171,12 +173,12 @@ class Machine:
             *("-nodefaults", "-no-user-config", "-name", self.name),
             *("-m", str(self._memory), "-smp", str(self._smp)),
             *("-display", "none", "-serial", "chardev:console"),
-            *("-chardev", f"file,id=console,path={_escaped(self.console)},append=on"),
+            *("-chardev", f"file,id=console,path={escaped(self.console)},append=on"),
             *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=marker,fd={marker_fd}"),
             *("-device", f"virtserialport,chardev=marker,name={MARKER_PORT}"),
             *self._before,
-            *("-drive", f"if=none,id=root,format=qcow2,cache=unsafe,file={_escaped(self.overlay)}"),
+            *("-drive", f"if=none,id=root,format=qcow2,cache=unsafe,file={escaped(self.overlay)}"),
             *("-device", f"virtio-blk-pci,drive=root,bootindex=1,serial=own{self._sectors()}"),
             *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22{self._network}"),
             *(
@@ -186,7 +188,7 @@ class Machine:
             *("-device", "virtio-rng-pci"),
         ]
         if self._seed:
-            image = _escaped(self._seed.image)
+            image = escaped(self._seed.image)
             argv += ["-drive", f"if=none,id=seed,format=raw,readonly=on,file={image}"]
             argv += ["-device", "virtio-blk-pci,drive=seed"]
         if self._firmware is not Firmware.BIOS:
@@ -202,26 +204,18 @@ class Machine:
         smm = "on" if self._firmware is Firmware.SECURE_BOOT else "off"
         return ["qemu-system-x86_64", "-machine", f"q35,graphics=off,smm={smm}", "-cpu", "max"]
 
-    def _firmware_files(self) -> tuple[Path, Path]:
+    def _firmware_files(self) -> FirmwareFiles:
         """The firmware, and its variables as they are delivered."""
-        return find_ovmf(self._firmware)
+        return firmware_files("amd64", "q35", self._firmware)
 
     def _pflash(self) -> list[str]:
-        """The firmware, and variables of its own. With Secure Boot only the firmware itself, in system management mode,
-        may write them (EDK II, OvmfPkg/README, "SMM support").
-        """
-        code, untouched = self._firmware_files()
+        """The firmware, and variables of its own."""
+        files = self._firmware_files()
+        assert files.variables is not None
         variables = self._directory / f"{self.name}.{self._firmware.value}.fd"
         if not variables.exists():
-            shutil.copyfile(untouched, variables)
-        argv = [
-            *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}"),
-            *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(variables)}"),
-        ]
-        if self._firmware is Firmware.SECURE_BOOT:
-            argv += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
-            argv += ["-global", "ICH9-LPC.disable_s3=1"]
-        return argv
+            shutil.copyfile(files.variables, variables)
+        return list(firmware_arguments(replace(files, variables=variables)))
 
     def wait_until_up(
         self, *, timeout: float = BOOT_SECONDS, watch: Callable[[str], None] | None = None
@@ -411,7 +405,7 @@ def other_disk(disk: Path, overlay: Path) -> tuple[str, ...]:
         process.run(["qemu-io", "-f", "qcow2", "-c", command, str(overlay)])
         path.unlink()
     return (
-        *("-drive", f"if=none,id=other,format=qcow2,cache=unsafe,file={_escaped(overlay)}"),
+        *("-drive", f"if=none,id=other,format=qcow2,cache=unsafe,file={escaped(overlay)}"),
         *("-device", "virtio-blk-pci,drive=other,serial=other"),
     )
 
@@ -435,16 +429,19 @@ def check_file_system(overlay: Path, scratch: Path) -> None:
 
 def find_ovmf(firmware: Firmware = Firmware.UEFI) -> tuple[Path, Path]:
     """OVMF's code and an untouched copy of its variables. Raises MachineError when it is not installed."""
-    keys = ".ms" if firmware is Firmware.SECURE_BOOT else ""
-    names = f"OVMF_CODE_4M{keys}.fd", f"OVMF_VARS_4M{keys}.fd"
-    for directory in _OVMF:
-        code, variables = directory / names[0], directory / names[1]
-        if code.is_file() and variables.is_file():
-            return code, variables
-    raise MachineError(
-        f"there is no {names[0]}: UEFI firmware is missing; install it: sudo apt-get install ovmf"
-    )
+    files = firmware_files("amd64", "q35", firmware)
+    assert files.code is not None
+    assert files.variables is not None
+    return files.code, files.variables
 
 
-def _escaped(path: Path) -> str:
-    return str(path).replace(",", ",,")  # QEMU's way to have a comma in an option's value
+def firmware_files(architecture: str, machine: str, firmware: Firmware) -> FirmwareFiles:
+    try:
+        return find_firmware(
+            board_of(architecture),
+            machine,
+            FirmwareKind(firmware.value),
+            directories=descriptor_directories(os.environ),
+        )
+    except DiboError as error:
+        raise MachineError(f"{error.message}; {error.hint}") from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
 from dibo.errors import DiskImageError
-from dibo.machines.kernel_directory import read_directory
+from dibo.machines.boards import board_of
+from dibo.machines.kernel_directory import loadable, read_directory
 
 AMD64 = b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + (62).to_bytes(2, "little") + bytes(44)
 ARM64 = bytes(0x38) + b"ARM\x64" + bytes(16)
@@ -43,3 +45,15 @@ def test_other_directories(tmp_path: Path) -> None:
     (tmp_path / "boot.ipxe").write_text("#!ipxe\nchain http://x\n")
     with pytest.raises(DiskImageError, match="starts no kernel"):
         read_directory(tmp_path)
+
+
+def test_a_kernel_that_qemu_cannot_unpack(tmp_path: Path) -> None:
+    """Only on other boards than PCs."""
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(gzip.compress(ARM64))
+    assert loadable(kernel, board_of("arm64"), tmp_path).read_bytes() == ARM64
+    assert loadable(kernel, board_of("amd64"), tmp_path) == kernel
+    kernel.write_bytes(ARM64)
+    assert loadable(kernel, board_of("arm64"), tmp_path) == kernel
+    kernel.write_bytes(b"no kernel")
+    assert loadable(kernel, board_of("arm64"), tmp_path) == kernel
