@@ -124,6 +124,22 @@ def test_file_systems(
     assert found(tmp_path, sh, "LABEL=a") == ""
 
 
+def test_a_cd(tmp_path: Path, sh: str) -> None:
+    """Only where the root is an image on it: an empty drive takes long to say so."""
+    partition(tmp_path)
+    (tmp_path / "sys/class/block/sr0").mkdir()
+    data = bytearray(40000)
+    data[32768 : 32768 + 72] = b"\1CD001\1\0".ljust(40) + b"A_LIVE_SYSTEM".ljust(32)
+    (tmp_path / "dev/sr0").write_bytes(data)
+    assert run(tmp_path, sh, f"identify {tmp_path}/dev/sr0; echo $kind").strip() == "iso9660"
+    assert found(tmp_path, sh, "LABEL=A_LIVE_SYSTEM") == ""
+    assert (
+        found(tmp_path, sh, "LABEL=A_LIVE_SYSTEM; loop=/root.erofs; find_device LABEL=A_LIVE_SYSTEM")
+        == "/dev/sr0"
+    )
+    assert found(tmp_path, sh, "LABEL=A; loop=/root.erofs; find_device LABEL=A_LIVE") == ""
+
+
 def test_modules_are_loaded_until_no_new_devices_come(tmp_path: Path) -> None:
     """The driver of a bus brings devices, whose drivers are loaded in turn; those of processors are not."""
     devices = tmp_path / "sys/bus/pci/devices"
@@ -176,6 +192,27 @@ def test_a_root_and_its_init(tmp_path: Path) -> None:
         *(f"mount -o move /{place} /sysroot/{place}" for place in ("dev", "proc", "sys")),
         "switch_root /sysroot /sbin/init",
     ]
+
+
+def test_a_root_in_a_file_below_an_overlay(tmp_path: Path) -> None:
+    line = f"root=PARTUUID={GUID} rootfstype=iso9660 loop=/live/root.erofs overlayroot=tmpfs rw"
+    called = booted(tmp_path, line, "sbin/init")
+    start = called.index("mount -t iso9660 -o ro /dev/vda3 /sysroot")
+    assert called[
+        start + 1 : called.index("mount -t tmpfs -o mode=0755,nosuid,nodev tmpfs /sysroot/run")
+    ] == [
+        "modprobe -q erofs",
+        "modprobe -q loop",
+        "mkdir /medium",
+        "mount -o move /sysroot /medium",
+        "mount -t erofs -o ro,loop /medium/live/root.erofs /sysroot",
+        "modprobe -q overlay",
+        "mkdir /overlay",
+        "mkdir /overlay/lower /overlay/upper /overlay/work",
+        "mount -o move /sysroot /overlay/lower",
+        "mount -t overlay -o lowerdir=/overlay/lower,upperdir=/overlay/upper,workdir=/overlay/work overlay /sysroot",
+    ]
+    assert called[-1] == "switch_root /sysroot /sbin/init"
 
 
 def test_an_application_of_a_kit(tmp_path: Path) -> None:
