@@ -171,7 +171,7 @@ def _write_iso(job: ConversionJob, tree: Path, loaders: _Loaders, label: str) ->
         options += ["-append_partition", "2", "0xef", str(esp)]
         options += ["-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]
     process.run(
-        ["xorriso", "-as", "mkisofs", *options, "-o", str(job.target), str(tree)],
+        ["xorriso", "-no_rc", "-as", "mkisofs", *options, "-o", str(job.target), str(tree)],
         env={"SOURCE_DATE_EPOCH": str(max(0, job.identity.time)), "TZ": "UTC"},
         streams=process.Streams(on_output=job.on_output),
     )
