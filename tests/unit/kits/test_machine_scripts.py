@@ -160,6 +160,15 @@ def test_seeds_are_looked_for_on_other_disks(tmp_path: Path, disks: tuple[str, .
     assert (shell(tmp_path, "find_root; has_other_disks && echo yes") == "yes\n") is others
 
 
+def test_a_seed_that_looks_like_a_disk_with_partitions(tmp_path: Path) -> None:
+    (tmp_path / "sys/devices/vdb/vdb1").mkdir(parents=True)
+    (tmp_path / "sys/class/block").mkdir(parents=True)
+    (tmp_path / "sys/class/block/vdb1").symlink_to(tmp_path / "sys/devices/vdb/vdb1")
+    fake(tmp_path, "mount", f'echo "$3" >>{tmp_path}/log; [ "$3" = {tmp_path}/dev/vdb ]')
+    assert shell(tmp_path, f"open_seed {tmp_path}/dev/vdb1 && echo open") == "open\n"
+    assert log(tmp_path) == ["/dev/vdb1", "/dev/vdb"]
+
+
 def test_drivers_of_what_has_none(tmp_path: Path) -> None:
     """Network cards come first, and then all others."""
     pci = tmp_path / "sys/bus/pci/devices"

@@ -110,6 +110,24 @@ def test_other_user_data_are_left_to_the_application(tmp_path: Path, text: str) 
     assert (tmp_path / "run/authorized_keys").read_text() == (f"{KEY}\n" if "ssh" in text else "")
 
 
+def test_metadata_of_openstack(tmp_path: Path) -> None:
+    """Those of a ConfigDrive are files, those of a server become files."""
+    document = f'{{"uuid": "1", "hostname": "web-4", "name": "x", "public_keys": {{"mine": "{KEY} me\\n"}}}}'
+    (tmp_path / "meta").write_text(document)
+    (tmp_path / "user").write_text("A=1\n")
+    shell(tmp_path, f"read_openstack {tmp_path}/meta {tmp_path}/user")
+    texts = {
+        name: (tmp_path / "run" / name).read_text() for name in ("hostname", "authorized_keys", "environment")
+    }
+    assert texts == {"hostname": "web-4\n", "authorized_keys": f"{KEY}\n", "environment": "A=1\n"}
+
+
+def test_metadata_of_openstack_without_user_data(tmp_path: Path) -> None:
+    (tmp_path / "meta").write_text('{"name": "web-5"}')
+    assert shell(tmp_path, f"read_openstack {tmp_path}/meta {tmp_path}/none") == ""
+    assert (tmp_path / "run/hostname").read_text() == "web-5\n"
+
+
 def test_a_new_volume_begins_with_what_the_image_has(tmp_path: Path) -> None:
     fake(tmp_path, "mount", f'echo "$@" >>{tmp_path}/mounts')
     (tmp_path / "data").mkdir(mode=0o750)

@@ -1,0 +1,166 @@
+"""The first line of an application that a kit boots, beside the same kernel and initramfs with `init=` that program.
+
+Usage: python bench/kit.py [ROUNDS]. DIBO_BENCH_KIT is the OCI layout of a kit; without it, one is built. The image has
+40 MB. QEMU runs without KVM, with one processor, and hands over kernel and initramfs itself; times are those of the
+machine's own clock, which begins with its kernel, when the program writes its first line. In turns; the fastest counts.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from layers import BUSYBOX, dibo_program, store_of_our_own, timed
+
+from dibo.formats.partitions import gpt
+
+MEGABYTES = 40
+BOOT_SECONDS = 300.0
+FIRST_LINE = '#!/bin/sh\nread up rest </proc/uptime\necho "running after $up s"\nexec sleep 1000\n'
+SAID = re.compile(r"running after ([0-9.]+) s")
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    with tempfile.TemporaryDirectory() as directory:
+        top = Path(directory)
+        if given := os.environ.get("DIBO_BENCH_KIT"):
+            measure(Path(given), top, rounds)
+            return
+        with store_of_our_own() as store:
+            argv = [dibo_program("dibo"), "build", "--kit", "cloud", "-o", str(top / "kit")]
+            timed([*argv, "--cache-dir", str(store / "cache")])
+            measure(top / "kit", top, rounds)
+
+
+def measure(kit: Path, top: Path, rounds: int) -> None:
+    image(top / "image")
+    argv = [dibo_program("dibo"), "convert", f"oci:{top / 'image'}", "--kit", f"oci:{kit}", "-t", "raw"]
+    timed([*argv, "-o", str(top / "disk"), "--cache-dir", str(top / "cache")])
+    boot_files(kit, top)
+    with (top / "disk.raw").open("rb") as file:
+        root = next(part for part in gpt.decode(file).entries if part.name == "root")
+    line = f"console=ttyS0 quiet rw root=PARTUUID={root.guid}"
+    booted, beside = [], []
+    for _ in range(rounds):
+        beside.append(boot(top, f"{line} init=/bin/first"))
+        booted.append(boot(top, line))
+    more = min(booted) - min(beside)
+    print(
+        f"first line of the program: {min(booted):.2f} s after the kernel's start, {min(beside):.2f} s as init=: "
+        f"{min(booted) / min(beside):.2f} times, {more:.2f} s more (wanted: the kernel takes most of it)"
+    )
+
+
+def image(directory: Path) -> None:
+    """An OCI layout of an image that runs a script, and is large."""
+    tar_bytes = io.BytesIO()
+    with tarfile.open(fileobj=tar_bytes, mode="w") as tar:
+        add(tar, "bin/busybox", Path(BUSYBOX).read_bytes())
+        add(tar, "bin/first", FIRST_LINE.encode())
+        add(tar, "srv/data", random.Random(1).randbytes(MEGABYTES * 1_000_000))
+        for name in ("sh", "sleep"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    plain = tar_bytes.getvalue()
+    blobs = directory / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/bin/first"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(plain).hexdigest()}"]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "config": put(blobs, "config.v1+json", json.dumps(config).encode()),
+        "layers": [put(blobs, "layer.v1.tar+gzip", gzip.compress(plain, 1))],
+    }
+    index = {"schemaVersion": 2, "manifests": [put(blobs, "manifest.v1+json", json.dumps(manifest).encode())]}
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (directory / "index.json").write_text(json.dumps(index))
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), 0o755
+    tar.addfile(member, io.BytesIO(data))
+
+
+def put(blobs: Path, kind: str, data: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    (blobs / digest).write_bytes(data)
+    return {
+        "mediaType": f"application/vnd.oci.image.{kind}",
+        "digest": f"sha256:{digest}",
+        "size": len(data),
+    }
+
+
+def boot_files(kit: Path, top: Path) -> None:
+    """Put `kernel` and `initramfs` of the kit into `top`."""
+    (entry,) = json.loads((kit / "index.json").read_text())["manifests"]
+    manifest = json.loads(blob(kit, entry).read_text())
+    with (
+        blob(kit, manifest["layers"][0]).open("rb") as packed,
+        zstandard.ZstdDecompressor().stream_reader(packed) as plain,
+        tarfile.open(fileobj=plain, mode="r|") as tar,
+    ):
+        for member in tar:
+            for prefix, name in (("./boot/vmlinuz-", "kernel"), ("./boot/initrd.img-", "initramfs")):
+                if member.name.startswith(prefix) and (content := tar.extractfile(member)) is not None:
+                    (top / name).write_bytes(content.read())
+
+
+def blob(kit: Path, descriptor: dict[str, Any]) -> Path:
+    return kit / "blobs" / "sha256" / str(descriptor["digest"]).removeprefix("sha256:")
+
+
+def boot(top: Path, line: str) -> float:
+    """Seconds on the machine's clock at the first line of the program. Ends the run where there is none."""
+    argv = [
+        "qemu-system-x86_64",
+        "-nodefaults",
+        "-machine",
+        "q35",
+        "-accel",
+        "tcg,thread=single",
+        "-cpu",
+        "max",
+    ]
+    argv += ["-m", "1024", "-display", "none", "-serial", "stdio", "-no-reboot", "-append", line]
+    argv += ["-kernel", str(top / "kernel"), "-initrd", str(top / "initramfs")]
+    argv += ["-drive", f"if=none,id=disk,format=raw,cache=unsafe,snapshot=on,file={top / 'disk.raw'}"]
+    argv += ["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]
+    argv += ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
+    begun = time.monotonic()
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, errors="replace"
+    ) as qemu:
+        assert qemu.stdout is not None
+        for text in qemu.stdout:
+            if match := SAID.search(text):
+                qemu.kill()
+                return float(match[1])
+            if time.monotonic() - begun > BOOT_SECONDS:
+                break
+        qemu.kill()
+    sys.exit(f"the program did not run with {line}")
+
+
+if __name__ == "__main__":
+    main()
