@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -65,14 +65,17 @@ def verify(
 ) -> CommandAnswer:
     """That all is the same. Raises Differs, ManifestError, and what a build raises."""
     recorded = find(path)
-    tampered = check_files(recorded)
+    with _read_as_manifest(recorded.path):
+        tampered = check_files(recorded)
     for line in tampered:
         report.warn(line)
-    options, environment = again(recorded.manifest, options, environment)
+    with _read_as_manifest(recorded.path):
+        options, environment = again(recorded.manifest, options, environment)
+        output_name = _output_name(recorded)
     settings = current_settings(options, environment)
     with new_run(settings) as (_, run):
         directory = run.subdirectory("again")
-        output = directory / _output_name(recorded)
+        output = directory / output_name
         settings = current_settings(replace(options, refresh=not cached, name=str(output)), environment)
         with _planned(recorded.manifest, settings, directory, report) as planned:
             check_layers(recorded.manifest, planned.job.plan)
@@ -119,6 +122,17 @@ def find(path: Path) -> RecordedImage:
         f"no manifest beside {path} names it",
         hint=f"dibo writes NAME{provenance.SUFFIX} beside what it makes: keep them together",
     )
+
+
+@contextmanager
+def _read_as_manifest(path: Path) -> Iterator[None]:
+    """What is missing in a manifest, or is of another kind, is ManifestError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ManifestError(
+            f"{path} is no manifest: {error!r}", hint="name the one that dibo wrote beside the image"
+        ) from error
 
 
 def _read(path: Path) -> Manifest:
