@@ -8,11 +8,12 @@ modules themselves, in their section .modinfo.
 from __future__ import annotations
 
 import fnmatch
+import io
 import posixpath
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from dibo.errors import RamdiskError
 from dibo.flavours.ramdisk_requests import RequestedName
@@ -21,7 +22,10 @@ from dibo.ramdisk.depmod import COPIED, depmod, module_name, normal
 from dibo.ramdisk.elf import modinfo
 from dibo.ramdisk.selection import Read, Selection, children, files_below, resolve
 from dibo.tree.node import Node
+from dibo.units import MIB, human_size
 
+LARGEST: Final = 256 * MIB
+"""Bytes of a module or a file of firmware. The largest modules have some 50 MiB, with all that debuggers want."""
 FIRMWARE: Final = "/lib/firmware"
 _TEXTS: Final = ("dep", "alias", "symbols", "softdep", "weakdep", "devname", "order")
 _PLACES: Final = ("kernel/", "updates/dkms/", "updates/", "extra/", "")
@@ -171,22 +175,35 @@ def _plain(path: str) -> str:
 
 def decompress(data: bytes, path: str) -> bytes:
     """A module or other file as the kernel takes it. Raises RamdiskError."""
+    import lzma
+    import zlib
+
+    import zstandard
+
+    try:
+        with _opened(data, path) as stream:
+            plain = bytes(stream.read(LARGEST + 1))
+    except (lzma.LZMAError, zlib.error, zstandard.ZstdError, OSError, EOFError) as error:
+        raise RamdiskError(f"{path} is damaged: {error}") from error
+    if len(plain) > LARGEST:
+        raise RamdiskError(f"{path} has more than {human_size(LARGEST)}: no module or firmware is so large")
+    return plain
+
+
+def _opened(data: bytes, path: str) -> Any:
     import gzip
     import lzma
 
     import zstandard
 
-    try:
-        match posixpath.splitext(path)[1]:
-            case ".xz":
-                return lzma.decompress(data)
-            case ".gz":
-                return gzip.decompress(data)
-            case ".zst":
-                return bytes(zstandard.ZstdDecompressor().decompressobj().decompress(data))
-    except (lzma.LZMAError, zstandard.ZstdError, OSError, EOFError) as error:
-        raise RamdiskError(f"{path} is damaged: {error}") from error
-    return data
+    match posixpath.splitext(path)[1]:
+        case ".xz":
+            return lzma.LZMAFile(io.BytesIO(data))
+        case ".gz":
+            return gzip.GzipFile(fileobj=io.BytesIO(data))
+        case ".zst":
+            return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
+    return io.BytesIO(data)
 
 
 def _firmware(module: bytes, path: str) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import lzma
+from collections.abc import Callable
 
 import pytest
 import zstandard
 
 from dibo.errors import RamdiskError
 from dibo.flavours.ramdisk_requests import RequestedName
+from dibo.ramdisk import modules as ramdisk_modules
 from dibo.ramdisk.modules import ModuleTree, SelectedModules, decompress, take_modules
 from dibo.ramdisk.selection import Selection
 from dibo.tree.node import Node
@@ -152,3 +154,24 @@ def test_an_index_without_its_module() -> None:
 def test_no_index() -> None:
     with pytest.raises(RamdiskError, match=r"6.2 have no index: /lib/modules/6.2/modules.dep is missing"):
         ModuleTree(tree(ENTRIES), "6.2", read)
+
+
+@pytest.mark.parametrize("ending", [".xz", ".gz", ".zst"])
+def test_a_module_that_unpacks_to_more_than_any(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = bytes(1 << 20)
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        ".xz": lzma.compress,
+        ".gz": gzip.compress,
+        ".zst": zstandard.ZstdCompressor().compress,
+    }
+    packed = packers[ending](plain)
+    assert decompress(packed, f"x.ko{ending}") == plain
+    monkeypatch.setattr(ramdisk_modules, "LARGEST", (1 << 20) - 1)
+    with pytest.raises(RamdiskError, match="has more than"):
+        decompress(packed, f"x.ko{ending}")
+
+
+def test_a_module_whose_gzip_is_damaged_inside() -> None:
+    packed = gzip.compress(bytes(100))[:10] + b"\xff" * 20
+    with pytest.raises(RamdiskError, match="is damaged"):
+        decompress(packed, "x.ko.gz")
