@@ -10,6 +10,8 @@ READY := .venv/.ready
 # Tests run side by side, one worker a processor; tests/conftest.py says which stay together.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
+DEMO_STEPS := --run 'systemctl is-system-running --wait || true' --run 'id; uname -r; df -h /' \
+	--run 'sudo journalctl -b --no-pager -o cat -t first-boot' --run 'systemctl --failed --no-legend --plain'
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-check setup-test lint format check cover test-one test test-long docs demo bench fuzz shake clean
@@ -70,7 +72,7 @@ docs: setup ## build the documentation as a site, site/index.html, and check its
 
 demo: setup ## build a flavour on Debian into demo.qcow2, boot it in QEMU, show the login and the first boot
 	$(BIN)/disk-image-create -o demo --base debian --flavours-path examples vm web-server
-	$(BIN)/python -m tests.support.machines.demo demo.qcow2
+	$(BIN)/dibo boot --verbose --name demo --timeout 1200 $(DEMO_STEPS) demo.qcow2
 
 bench: setup ## measure dibo beside other ways of doing the same: bench/README.md
 	@for script in bench/[a-z]*.py; do echo "==> $$script"; $(BIN)/python "$$script"; done
