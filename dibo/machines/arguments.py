@@ -32,7 +32,7 @@ def qemu_arguments(machine: VirtualMachine, channels: ChannelNumbers) -> list[st
         *("-nodefaults", "-no-user-config", "-name", machine.name.replace(",", ",,")),
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         *_board(machine),
-        *("-display", "none"),
+        *("-display", "none", "-S"),  # `cont` starts the guest, when the channels are connected
         *("-chardev", f"socket,id=monitor,fd={channels.monitor}", "-mon", "chardev=monitor,mode=control"),
         *("-chardev", f"socket,id=console,fd={channels.console}"),
         *_console(machine),

@@ -75,6 +75,8 @@ class RunningMachine:
             self.ports = self._monitor.forwarded_ports() if self.machine.network != "none" else {}
         except (ConnectionError, LookupError, ValueError) as error:
             raise self._not_started(error) from error
+        with contextlib.suppress(ConnectionError):  # it may have ended before it answers
+            self._monitor.execute("cont")
 
     @property
     def pid(self) -> int:
