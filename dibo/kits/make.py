@@ -35,7 +35,7 @@ from dibo.system import resources
 from dibo.tree.node import Node
 
 PROGRAMS: Final = ("catatonit", "setpriv")
-OPTIONAL: Final = ("dropbear", "dropbearkey", "e2fsck", "ntpd", "resize2fs", "resizepart", "sfdisk")
+OPTIONAL: Final = ("dropbear", "dropbearkey", "e2fsck", "ntpd", "partx", "resize2fs", "sfdisk")
 _APPLETS: Final = (
     *("acpid", "awk", "chown", "cp", "cut", "env", "find", "findfs", "grep", "hostname", "ip", "modprobe"),
     *("mount", "nc", "od", "poweroff", "reboot", "sed", "setsid", "sh", "switch_root", "timeout", "udhcpc"),
