@@ -54,7 +54,7 @@ def loaded_docker(bench: Bench) -> float:
     subprocess.run(["docker", "rmi", "-f", "bench:1"], env=ENVIRONMENT, capture_output=True, check=False)
     archive = bench.work / "image.tar"
     took = timed(
-        ["skopeo", "copy", "-q", f"oci:{debian().layout}:{TAG}", f"docker-archive:{archive}:bench:1"]
+        ["skopeo", "copy", "-q", f"oci:{debian('gzip').layout}:{TAG}", f"docker-archive:{archive}:bench:1"]
     )
     took += timed(["docker", "load", "-q", "-i", str(archive)])
     archive.unlink()
