@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from dibo.api.conversions.opened import conversion_workspace, open_trusted
+from dibo.api.conversions.opened import conversion_workspace, open_kit, open_trusted
 from dibo.api.create import converters_of
 from dibo.api.image import build_missing_kit
 from dibo.api.session import open_session, stack_of
@@ -30,7 +30,7 @@ from dibo.disk.common import needs_boot_files
 from dibo.disk.convert import convert as make_artefacts
 from dibo.disk.make import plan_disk
 from dibo.disk.plan import DiskSource
-from dibo.disk.request import DiskRequest, check_filesystem, check_outputs, check_request, require_disk
+from dibo.disk.request import DiskRequest, check_filesystem, check_outputs, check_request, require_kit_type
 from dibo.disk.survey import with_boot_files
 from dibo.errors import (
     EngineError,
@@ -120,11 +120,11 @@ def _with_kit(settings: Settings, conversion: ConvertRequest, image: Image, setu
     reference = conversion.kit.reference
     assert reference is not None
     directory = setup.run.subdirectory("kit")
-    with open_trusted(settings, reference, directory, architecture=image.architecture) as kit:
+    with open_kit(settings, reference, directory, architecture=image.architecture) as kit:
         kit = conversion.with_layers(kit)
         attachment = attach(image, kit, own_init=conversion.kit.own_init, restart=conversion.kit.restart)
         request = _request(settings, conversion, converters_of(settings), image, attachment)
-        require_disk(request)
+        require_kit_type(request)
         check_request(request)
         return _make(request, _source(settings, request, image, attachment), setup)
 

@@ -48,6 +48,8 @@ def check_output_name(output: Path) -> None:
         )
     directory = output.absolute().parent
     if not directory.is_dir():
+        if os.path.lexists(directory):
+            raise OutputError(f"{directory} is not a directory", hint="choose another with -o")
         raise OutputError(
             f"the directory {directory} does not exist", hint="make it, or choose another with -o"
         )

@@ -83,8 +83,8 @@ def entries_of(
         raise RootNotBootable(
             f"kernel {parts.kernels[0].version} has no initramfs, and the root no modules for it: expected"
             f" /usr/lib/modules/{parts.kernels[0].version}/modules.dep",
-            hint="install the kernel's modules in the image, or its initramfs as /boot/initramfs-VERSION.img, or let an"
-            " engine make it: --prepare",
+            hint="install the kernel's modules in the image and run depmod, or add its initramfs as"
+            " /boot/initramfs-VERSION.img, or let an engine make it: --prepare",
             preparable=True,
         )
     return (entry(kernel, make_initramfs(root, kernel, init=init, epoch=epoch)),)

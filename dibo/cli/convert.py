@@ -226,5 +226,7 @@ def _images(arguments: argparse.Namespace) -> list[NamedImage]:
 def _text_of(name: str) -> str:
     try:
         return sys.stdin.read() if name == "-" else Path(name).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"cannot read the list {name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"cannot read the list {name}: {error}") from error

@@ -29,6 +29,7 @@ TYPES: Final = ("ext4", *ELDERS)
 BY_KERNEL: Final = (FileSystemType.EXT4, FileSystemType.XFS, FileSystemType.BTRFS)
 """What is made, on a loop device, by mkfs and mount."""
 BARE_LABEL: Final = "cloudimg-rootfs"
+MICROVM: Final = "microvm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +174,13 @@ def check_request(request: DiskRequest) -> None:
         )
 
 
-def require_disk(request: DiskRequest) -> None:
-    """Raises UsageError where nothing that is made could boot."""
-    if not request.has_disk:
+def require_kit_type(request: DiskRequest) -> None:
+    """Raises UsageError where nothing that is made could boot with a kit."""
+    types = [converter.type for converter in request.converters]
+    if not request.has_disk and MICROVM not in types:
         raise UsageError(
-            f"--kit makes disks that boot, and none of {', '.join(kind.type for kind in request.converters)} is one",
-            hint="leave --kit out, or add a type: -t qcow2,tar",
+            f"a kit is for disks and {MICROVM}, and -t asks for neither: {', '.join(types)}",
+            hint=f"add a disk, as in -t qcow2,{types[0]}, or leave --kit out",
         )
 
 

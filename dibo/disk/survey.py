@@ -16,11 +16,11 @@ from dibo.boot.boot_files import MANIFEST
 from dibo.boot.find import find_boot_parts
 from dibo.boot.initramfs import BytesMissing, is_program
 from dibo.boot.keep import LIMIT, is_wanted
-from dibo.boot.prepare_root import PreparedRoot, prepare
+from dibo.boot.prepare_root import BootLoader, PreparedRoot, prepare
 from dibo.disk.common import boot_templates, boot_wish
 from dibo.disk.plan import DiskSource
 from dibo.disk.request import DiskRequest
-from dibo.errors import RootNotBootable
+from dibo.errors import RootNotBootable, UsageError
 from dibo.images.layers.load import LoadOptions, load
 from dibo.layout.model import Layout, PartitionContent
 from dibo.system.report import Report
@@ -41,7 +41,7 @@ def with_boot_files(
     """The request and the source, with boot files where the root lacks them. With `early` the reading ends as soon as
     it is seen that the usual way will do. The default layout has its EFI system partition made large enough.
 
-    Raises RootNotBootable, and what reading layers raises.
+    Raises RootNotBootable, UsageError for a boot loader that the root cannot get, and what reading layers raises.
     """
     with report.task("boot files") as task:
         try:
@@ -69,6 +69,7 @@ def _read_and_prepare(
         root = _read(request, source, report, keep)
         lookout = None
         if find(root, str(MANIFEST)) is not None:
+            _check_made_before(request, source, report)
             return root, None
         parts = find_boot_parts(root, architecture=request.architecture)
         try:
@@ -80,6 +81,20 @@ def _read_and_prepare(
         hint="install busybox in the image, which needs few others",
         preparable=True,
     )
+
+
+def _check_made_before(request: DiskRequest, source: DiskSource, report: Report) -> None:
+    """Boot files that a root or a kit brings along are GRUB's, and stay as they are. Raises UsageError for options that
+    ask for others."""
+    attachment = source.attachment
+    owner = f"the kit {attachment.kit.name}" if attachment is not None else source.root.name
+    if request.loader not in (BootLoader.AUTO, BootLoader.GRUB):
+        raise UsageError(
+            f"--boot {request.loader.value} is not possible: {owner} has its boot files already, with GRUB",
+            hint="leave --boot out: it is for images that dibo makes boot files for",
+        )
+    if request.sign is not None:
+        report.warn(f"{owner} has its boot files already: --secure-boot-key does not sign them")
 
 
 def _read(request: DiskRequest, source: DiskSource, report: Report, keep: Callable[[bytes], bool]) -> Node:

@@ -179,7 +179,9 @@ def read_layout(path: Path) -> Statement:
     """The layout in a file of the user's, with or without `disk:` around it. Raises LayoutError."""
     try:
         data = strict_yaml.load(path.read_bytes())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise LayoutError(f"cannot read the layout {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise LayoutError(f"cannot read the layout {path}: {' '.join(str(error).split())}") from error
     if isinstance(data, dict) and set(data) == {"disk"}:
         return parse_statement(data["disk"], origin=str(path), path="disk")

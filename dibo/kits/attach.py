@@ -80,7 +80,8 @@ class Attachment:
         node = find(root, str(MANIFEST))
         if node is None or node.data is None:
             raise ImageError(
-                f"{self.kit.name} is no kit: it has no {MANIFEST}", hint="make one: dibo build --kit"
+                f"{self.kit.name} is no kit: it has no {MANIFEST}",
+                hint="make one: dibo build --kit cloud -o kit",
             )
         manifest = parse_kit_manifest(node.data, name=self.kit.name)
         if self.kit.architecture not in ("", manifest.architecture):
@@ -95,11 +96,13 @@ def attach(image: Image, kit: Image, *, own_init: bool | None, restart: str) -> 
     run = kit.config.get("config")
     labels: Mapping[str, Any] = (run.get("Labels") if isinstance(run, dict) else None) or {}
     if LABEL not in labels:
-        raise ImageError(f"{kit.name} is no kit: it has no label {LABEL}", hint="make one: dibo build --kit")
+        raise ImageError(
+            f"{kit.name} is no kit: it has no label {LABEL}", hint="make one: dibo build --kit cloud -o kit"
+        )
     if image.architecture and kit.architecture and image.architecture != kit.architecture:
         raise ImageError(
             f"the image {image.name} is for {image.architecture}, and the kit {kit.name} for {kit.architecture}",
-            hint=f"make a kit for it: dibo build --kit -a {image.architecture}",
+            hint=f"make a kit for it: dibo build --kit cloud -a {image.architecture} -o kit",
         )
     return Attachment(image=image, kit=kit, own_init=own_init, restart=restart)
 

@@ -47,8 +47,7 @@ def choose_kit(settings: Settings, request: KitRequest, error: RootNotBootable, 
         error.message,
         hint="make a kit, which brings a kernel and an init, once, where buildah or docker is:\n"
         "  dibo build --kit cloud -o kit\n"
-        "and convert with it:\n"
-        f"  dibo convert IMAGE --kit oci:kit\n{error.hint}",
+        f"and add it to this command: --kit oci:kit\n{error.hint}",
     )
 
 

@@ -3,6 +3,8 @@ real kit boot is shown by tests/boot/test_kit.py."""
 
 from __future__ import annotations
 
+import filecmp
+import gzip
 import subprocess
 import tarfile
 import tempfile
@@ -11,19 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from dibo.errors import ImageError
+from dibo.errors import ImageError, RootNotBootable, UsageError
 from dibo.formats.ext4.reader import Ext
 from dibo.formats.partitions import gpt
 from dibo.formats.source import Window
 from dibo.images.layers.spool import Spool
 from dibo.inspect.open_image import FileSource
 from dibo.kits.layer import save_kit, write_layer
+from dibo.kits.make import Kit
 from tests.support import user
 from tests.support.disks.boot_disks import read
 from tests.support.images.application_images import application
+from tests.support.kernel_images import VMLINUX, bzimage
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
-from tests.unit.kits.test_make import EPOCH, VERSION, made
+from tests.unit.kits.test_make import EPOCH, ROOT, VERSION, made
 
 pytestmark = pytest.mark.integration
 
@@ -33,19 +37,27 @@ SERVICE = "usr/lib/dibo/service"
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layout of a kit."""
-    directory = tmp_path_factory.mktemp("kits")
+    return saved(made(), tmp_path_factory.mktemp("kits"))
+
+
+def saved(kit: Kit, directory: Path) -> Path:
     with tempfile.TemporaryFile() as file:
-        save_kit(write_layer(made(), Spool(file), directory / "layer", epoch=EPOCH), directory / "kit")
+        save_kit(write_layer(kit, Spool(file), directory / "layer", epoch=EPOCH), directory / "kit")
     return directory / "kit"
 
 
 def convert(
-    image: Path, kit: Path, out: Path, types: str = "raw", path: str = "/nonexistent"
+    image: Path,
+    kit: Path,
+    out: Path,
+    types: str = "raw",
+    path: str = "/nonexistent",
+    options: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """With no program on PATH, unless the converter of a type is one."""
     need("busybox")
     argv = [user.program("dibo"), "convert", f"oci:{image}", "--kit", f"oci:{kit}", "-t", types]
-    argv += ["-o", str(out / "disk"), "--cache-dir", str(out / "cache")]
+    argv += ["-o", str(out / "disk"), "--cache-dir", str(out / "cache"), *options]
     environment = {"PATH": path}
     return subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=TIMEOUT)
 
@@ -76,6 +88,52 @@ def test_an_image_that_is_no_kit(tmp_path: Path) -> None:
     assert done.returncode == ImageError.exit_code, done.stderr
     assert "is no kit" in done.stderr
     assert not (tmp_path / "disk.raw").exists()
+
+
+def test_a_kit_that_is_not_there(tmp_path: Path) -> None:
+    """The error says how to make it."""
+    done = convert(application(tmp_path / "image"), tmp_path / "kit", tmp_path)
+    assert done.returncode == ImageError.exit_code, done.stderr
+    assert f"dibo build --kit cloud -a amd64 -o {tmp_path}/kit\n" in done.stderr
+
+
+def test_types_that_a_kit_is_not_for(kit: Path, tmp_path: Path) -> None:
+    done = convert(application(tmp_path / "image"), kit, tmp_path, "erofs,uki")
+    assert done.returncode == UsageError.exit_code, done.stderr
+    assert "for disks and microvm, and -t asks for neither: erofs, uki" in done.stderr
+
+
+@pytest.mark.parametrize("loader", ["systemd-boot", "uki", "none"])
+def test_a_boot_loader_that_the_kit_has_not(kit: Path, tmp_path: Path, loader: str) -> None:
+    """It is refused: the disk would have GRUB."""
+    done = convert(application(tmp_path / "image"), kit, tmp_path, options=("--boot", loader))
+    assert done.returncode == UsageError.exit_code, done.stderr
+    assert f"--boot {loader} is not possible: the kit oci:{kit} has its boot files already" in done.stderr
+    assert not (tmp_path / "disk.raw").exists()
+
+
+def test_a_microvm_alone_is_that_beside_a_disk(tmp_path: Path) -> None:
+    kernel = bzimage(gzip.compress(VMLINUX), size=None)
+    kit = saved(made({**ROOT, f"boot/vmlinuz-{VERSION}": kernel}), tmp_path)
+    image = application(tmp_path / "image")
+    for name, types in (("alone", "microvm"), ("beside", "raw,microvm")):
+        (tmp_path / name).mkdir()
+        done = convert(image, kit, tmp_path / name, types)
+        assert done.returncode == 0, done.stderr
+    alone, beside = (tmp_path / name / "disk.microvm" for name in ("alone", "beside"))
+    assert {path.name for path in alone.iterdir()} == {path.name for path in beside.iterdir()}
+    for path in alone.iterdir():
+        assert filecmp.cmp(path, beside / path.name, shallow=False), path.name
+    with closing(FileSource(alone / "root.ext4")) as source:
+        assert "/srv/bin/serve" in read(Ext(source), f"{SERVICE}/run").decode()
+
+
+def test_a_microvm_without_a_kernel_asks_for_a_kit(tmp_path: Path) -> None:
+    argv = [user.program("dibo"), "convert", f"oci:{application(tmp_path / 'image')}", "-t", "microvm"]
+    argv += ["-o", str(tmp_path / "disk"), "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(argv, capture_output=True, text=True, env={}, check=False, timeout=TIMEOUT)
+    assert done.returncode == RootNotBootable.exit_code, done.stderr
+    assert "    dibo build --kit cloud -o kit\n  and add it to this command: --kit oci:kit\n" in done.stderr
 
 
 def test_an_archive_beside_a_disk(kit: Path, tmp_path: Path) -> None:

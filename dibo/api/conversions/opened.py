@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dibo.errors import OutputError, SignatureError
+from dibo.errors import ImageError, OutputError, SignatureError
 from dibo.images.image import Image
 from dibo.images.sources.choose import choose_image, registry_name
 from dibo.images.sources.table import Verify
@@ -27,6 +28,32 @@ def open_trusted(
         scratch=scratch,
         verify=_verify(settings, reference),
     )
+
+
+@contextlib.contextmanager
+def open_kit(settings: Settings, reference: str, scratch: Path, *, architecture: str = "") -> Iterator[Image]:
+    """As open_trusted. The error says how to make a kit where there is none, or none for the architecture."""
+    with contextlib.ExitStack() as stack:
+        try:
+            kit = stack.enter_context(open_trusted(settings, reference, scratch, architecture=architecture))
+        except ImageError as error:
+            options = f"-a {architecture or settings.architecture} {_output_option(reference)}"
+            raise ImageError(
+                f"cannot use the kit {reference}: {error.message}",
+                hint=f"make one, where buildah or docker is: dibo build --kit cloud {options}",
+            ) from error
+        yield kit
+
+
+def _output_option(reference: str) -> str:
+    """What has `dibo build --kit` write a kit to where `reference` names it: a layout, a registry; else to `kit`."""
+    name = reference.partition("@")[0]
+    if registry_name(reference) is not None:
+        return f"--push {name.removeprefix('docker://')}"
+    layout = name.removeprefix("oci:")
+    directory, _, tag = layout.rpartition(":")
+    layout = directory if tag and Path(directory or "/dev/null").is_dir() else layout
+    return f"-o {shlex.quote(layout) if name.startswith('oci:') else 'kit'}"
 
 
 def _verify(settings: Settings, reference: str) -> Verify | None:

@@ -29,7 +29,7 @@ from dibo.api.conversions.messages import (
     Said,
     Unpacked,
 )
-from dibo.api.conversions.opened import conversion_workspace, open_trusted
+from dibo.api.conversions.opened import conversion_workspace, open_kit, open_trusted
 from dibo.build.engines.choose import sweepers
 from dibo.errors import Defect, DiboError, Interrupted
 from dibo.images.image import Image, Layer
@@ -146,7 +146,7 @@ def _survey(job: ImageConversion) -> ImageLayers:
             stack.enter_context(open_trusted(settings, job.request.reference, run.subdirectory("source")))
         ]
         if kit is not None:
-            images.append(stack.enter_context(open_trusted(settings, kit, run.subdirectory("kit"))))
+            images.append(stack.enter_context(open_kit(settings, kit, run.subdirectory("kit"))))
         layers = [layer for image in images for layer in image.layers]
         return ImageLayers(diff_ids=tuple(dict.fromkeys(layer.diff_id for layer in layers if layer.diff_id)))
 

@@ -61,7 +61,8 @@ def make_iso(job: ConversionJob) -> None:
     if not loaders.eltorito and not loaders.esp:
         raise RootNotBootable(
             f"iso: the root has no boot loader for {parts.architecture}: neither GRUB nor systemd-stub",
-            hint="install grub-pc-bin and grub-efi-…-bin, or systemd-boot-efi, in the image",
+            hint=f"install grub-pc-bin and grub-efi-{parts.architecture}-bin, or systemd-boot-efi, in the image;"
+            " the boot loaders of a kit are for disks",
         )
     tree = job.scratch / "tree"
     files = {

@@ -141,6 +141,7 @@ def _kernel(job: ConversionJob) -> BootKernel:
         raise RootNotBootable(
             "microvm: the root has no kernel",
             hint="build on it: disk-image-create --base IMAGE vm, or install one in the image",
+            lacks_kernel=True,
         )
     if kernel.image.node.size > LIMIT:
         raise ConverterError(f"microvm: the kernel {kernel.image.path} is larger than any")

@@ -44,5 +44,6 @@ def _require_parts(parts: BootParts) -> None:
         raise RootNotBootable(
             "uki: the root has neither a unified kernel image nor systemd-stub, of which one is made"
             f" (/usr/lib/systemd/boot/efi/linux*.efi.stub, for {parts.architecture})",
-            hint="install systemd-boot-efi (Debian) or systemd-boot-unsigned (Fedora) in the image",
+            hint="install systemd-boot-efi (Debian) or systemd-boot-unsigned (Fedora) in the image;"
+            " a kit has no systemd-stub",
         )

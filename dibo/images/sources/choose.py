@@ -78,6 +78,8 @@ def _hint(reference: str) -> str:
             return f"it is a directory, but no image\n{POSSIBLE}"
         if path.is_file():
             return _hint_for_file(path, reference)
+        if (Path(reference.partition(":")[0]).expanduser() / "index.json").is_file():
+            return f"write oci:{reference}"
     with contextlib.suppress(DiboError):
         parse_image_name(reference)
         return f"if it is an image of Docker Hub: docker://{reference}\n{POSSIBLE}"

@@ -89,7 +89,7 @@ def test_a_directory_that_is_missing_or_a_file(wish: DiskRequest, tmp_path: Path
     with pytest.raises(OutputError, match=f"the directory {tmp_path}/no does not exist"):
         check_request(replace(wish, output=tmp_path / "no" / "web"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="does not exist"):
+    with pytest.raises(OutputError, match=f"{tmp_path}/file is not a directory"):
         check_request(replace(wish, output=tmp_path / "file" / "web"))
 
 

@@ -55,3 +55,15 @@ def test_a_word_is_no_image(tmp_path: Path) -> None:
         pass
     assert "docker://web" in caught.value.hint
     assert POSSIBLE in caught.value.hint
+
+
+def test_a_layout_with_a_tag_and_no_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "index.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(UsageError) as caught,
+        choose_image("web:1", architecture="amd64", scratch=tmp_path),
+    ):
+        pass
+    assert caught.value.hint == "write oci:web:1"
