@@ -72,6 +72,9 @@ def growth(root: Node, files: Mapping[str, bytes], *, filesystem: str) -> Additi
     )
     resizer = _BY_FILE_SYSTEM.get(filesystem, "")
     grows = _has(root, "growpart") and _has(root, resizer)
+    inittab = _growing_inittab(root) if grows else None
+    if inittab is not None:  # packages bring directories of systemd into roots that start without it
+        return Additions(files={_INITTAB: inittab}, programs={_GROWS: files[_GROWS.name]})
     if is_systemd and grows:
         link = _GROW_UNIT.parent / "multi-user.target.wants" / _GROW_UNIT.name
         return Additions(
@@ -87,9 +90,6 @@ def growth(root: Node, files: Mapping[str, bytes], *, filesystem: str) -> Additi
         )
     if _has(root, "growpart") and _has(root, "cloud-init"):
         return Additions()
-    inittab = _growing_inittab(root) if grows else None
-    if inittab is not None:
-        return Additions(files={_INITTAB: inittab}, programs={_GROWS: files[_GROWS.name]})
     return Additions(
         note="the root does not grow on a larger disk: the image has neither systemd-repart, nor growpart"
         f" (cloud-guest-utils) and {resizer or 'what resizes its file system'} with systemd, or with an"
@@ -106,9 +106,10 @@ def _growing_inittab(root: Node) -> bytes | None:
     text, init = _data(root, str(_INITTAB)), resolve(root, "/sbin/init")
     if text is None or init is None:
         return None
-    if init.path.rpartition("/")[2].startswith("busybox"):
+    name = init.path.rpartition("/")[2]
+    if name.startswith("busybox"):
         line = f"::sysinit:{_GROWS}"
-    elif b":initdefault:" in text:
+    elif name != "systemd" and b":initdefault:" in text:
         line = f"dibo::bootwait:{_GROWS}"
     else:
         return None

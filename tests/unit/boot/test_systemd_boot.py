@@ -253,6 +253,13 @@ def test_a_root_with_systemd_repart_grows_by_it() -> None:
     assert not made.notes
 
 
+def test_an_inittab_of_former_times_is_left_alone() -> None:
+    init: Files = {"/sbin/init": "/usr/lib/systemd/systemd", "/usr/lib/systemd/systemd": b""}
+    made = prepared({**DEBIAN, **GRUB_EFI, **SYSTEMD, **GROWS, **init, "/etc/inittab": OF_SYSVINIT})
+    assert PurePosixPath("/etc/inittab") not in made.files
+    assert PurePosixPath("/etc/systemd/system/dibo-grow-root.service") in made.files
+
+
 GROWS: Files = {"/usr/bin/growpart": b"", "/sbin/resize2fs": b""}
 OF_SYSVINIT = b"id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS"
 
@@ -275,8 +282,9 @@ def test_a_root_with_an_inittab_grows_by_a_line_in_it(
 ) -> None:
     busybox: Files = {"/bin/busybox": b"", "/bin/busybox.static": b""}
     files: Files = {**DEBIAN, **GRUB_EFI, **GROWS, **busybox, "/sbin/init": init}
-    made = prepared({**files, "/etc/inittab": inittab})
+    made = prepared({**files, **SYSTEMD, "/etc/inittab": inittab})
     assert made.files[PurePosixPath("/etc/inittab")] == expected
+    assert PurePosixPath("/etc/systemd/system/dibo-grow-root.service") not in made.files
     assert PurePosixPath("/usr/lib/dibo/grow-root") in made.programs
     assert not made.notes
     again = prepared({**files, "/etc/inittab": expected})
