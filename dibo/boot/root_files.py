@@ -72,7 +72,8 @@ def growth(root: Node, files: Mapping[str, bytes], *, filesystem: str) -> Additi
     )
     resizer = _BY_FILE_SYSTEM.get(filesystem, "")
     grows = _has(root, "growpart") and _has(root, resizer)
-    inittab = _growing_inittab(root) if grows else None
+    can_lock = _has(root, "flock") and _has(root, "sfdisk")  # growpart calls them
+    inittab = _growing_inittab(root) if grows and can_lock else None
     if inittab is not None:  # packages bring directories of systemd into roots that start without it
         return Additions(files={_INITTAB: inittab}, programs={_GROWS: files[_GROWS.name]})
     if is_systemd and grows:

@@ -29,7 +29,7 @@ PACKAGES = (
         "busybox-static",
         "kmod",
     ),
-    *("cloud-guest-utils", "fdisk", "e2fsprogs", "xfsprogs", "btrfs-progs"),
+    *("cloud-guest-utils", "fdisk", "util-linux", "e2fsprogs", "xfsprogs", "btrfs-progs"),
 )
 INITTAB = "::sysinit:/etc/rcS\n::wait:/etc/report\n"
 RC_S = """#!/bin/busybox sh

@@ -260,7 +260,7 @@ def test_an_inittab_of_former_times_is_left_alone() -> None:
     assert PurePosixPath("/etc/systemd/system/dibo-grow-root.service") in made.files
 
 
-GROWS: Files = {"/usr/bin/growpart": b"", "/sbin/resize2fs": b""}
+GROWS: Files = {f"/usr/bin/{name}": b"" for name in ("growpart", "resize2fs", "sfdisk", "flock")}
 OF_SYSVINIT = b"id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS"
 
 
