@@ -20,6 +20,7 @@ TOOLS = ("mmdebstrap", "newuidmap", "depmod", "zstd")
 BUILD_SECONDS = 1200.0
 UP = "the machine is up:"
 """What `reporting_init` writes to the console before it says what it sees."""
+_MIRROR = "http://deb.debian.org/debian"
 _DIRECTORIES = ("dev", "etc", "proc", "root", "run", "sys", "tmp")
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64")
 
@@ -67,6 +68,7 @@ def root_of_packages(
     tar, more = directory / "packages.tar", directory / "more.tar"
     options = ("--quiet", "--mode=unshare", "--variant=extract", f"--architectures={architecture}")
     argv = ["mmdebstrap", *options, f"--include={','.join(packages)}", suite, str(tar)]
+    argv.append(f"deb {_MIRROR} {suite} main")  # without updates of the suite, which no test needs
     argv = user.as_user(user.ordinary_user(), argv)
     done = subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=BUILD_SECONDS)
     assert done.returncode == 0, done.stderr
