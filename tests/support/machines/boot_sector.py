@@ -12,6 +12,7 @@ from typing import Final
 _SIZE: Final = 1 << 20  # SeaBIOS boots no disk of a few sectors
 _TEXT_AT: Final = 0x100
 _START: Final = bytes.fromhex(
+    "fa"  # cli: SeaBIOS reads the serial port when its timer ticks
     "31c0 8ed8 8ec0"  # xor ax, ax; mov ds, ax; mov es, ax
     "bc007c"  # mov sp, 0x7c00
     "be007d"  # mov si, 0x7d00: the text
@@ -27,7 +28,7 @@ ECHO: Final = bytes.fromhex(
 KEY_AND_OFF: Final = bytes.fromhex("bafd03 ec a801 74f8") + POWER_OFF  # the first line of ECHO
 WRITE: Final = (
     bytes.fromhex(
-        "b80103 b90200 ba8000 bb007c cd13"  # int 0x13, write one sector: this code to the second one of the disk
+        "fb b80103 b90200 ba8000 bb007c cd13"  # sti; int 0x13: this code becomes the second sector, too
     )
     + POWER_OFF
 )
