@@ -126,6 +126,8 @@ class RootNotBootable(LayoutError):
         """Whether only the boot files are missing."""
         self.lacks_kernel = lacks_kernel
         """Whether a kit can bring what is missing."""
+        self.of_type = ""
+        """The type that alone needs it; empty for what a disk needs."""
 
 
 class OutputError(DiboError):

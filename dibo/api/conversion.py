@@ -285,7 +285,10 @@ def _make(request: DiskRequest, source: DiskSource, setup: Setup) -> tuple[Path,
         return _make_planned(request, source, setup)
     try:
         return _make_planned(request, source, setup)
-    except RootNotBootable:  # it was not as usual after all
+    except RootNotBootable as error:
+        if error.of_type:
+            raise
+        # it was not as usual after all
         request, source = with_boot_files(request, source, setup.report, early=False)
         if source.prepared is None:
             raise

@@ -17,7 +17,7 @@ from dibo.cache import push_image
 from dibo.cache.lookup import Caches
 from dibo.cache.push_index import PushedImage, push_index
 from dibo.disk.common import boot_templates
-from dibo.errors import EngineError, RootNotBootable, ToolMissing
+from dibo.errors import EngineError, RootNotBootable, ToolMissing, UsageError
 from dibo.flavours.loader import load_wishes
 from dibo.flavours.stack import Stack
 from dibo.images.image import Image
@@ -139,6 +139,7 @@ def build_kit(settings: Settings, report: Report, build: KitBuild) -> CommandAns
     references: list[str] = []
     with new_session(_settings_of(settings, build), report) as session:
         stack = stack_of(session.settings, session.run)
+        _check_flavours(stack)
 
         def make(root: Root) -> tuple[Path, ...]:
             with tempfile.TemporaryDirectory(dir=session.run.directory) as directory:
@@ -154,6 +155,16 @@ def build_kit(settings: Settings, report: Report, build: KitBuild) -> CommandAns
 
         session.with_root(session.job(stack), make)
     return CommandAnswer(text=references[-1], document=new_document("build", image=references[-1]))
+
+
+def _check_flavours(stack: Stack) -> None:
+    """Raises UsageError for a flavour that makes disks boot in another way than a kit does."""
+    for flavour in stack.flavours:
+        if flavour.disk is not None and flavour.name != KIT_FLAVOUR:
+            raise UsageError(
+                f"the flavour {flavour.name} lays out disks, and a kit does so itself",
+                hint="leave it out, and build a whole root with it where one is wanted: dibo build FLAVOUR …",
+            )
 
 
 def _settings_of(settings: Settings, build: KitBuild) -> Settings:

@@ -25,7 +25,7 @@ from dibo.disk.built_in.root_contents import RootContents
 from dibo.disk.built_in.table import BUILT_IN, STREAMED
 from dibo.disk.make import make_disks
 from dibo.disk.plan import DiskPlan, DiskTargets
-from dibo.errors import CommandFailed, ConverterError, OutputError
+from dibo.errors import CommandFailed, ConverterError, OutputError, RootNotBootable
 from dibo.formats.open_target import TYPES as DISK_TYPES
 from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
@@ -143,6 +143,9 @@ def _run_converter(converter: Converter, target: Path, making: _Making, report: 
                 _run_on_tar(converter, target, making, report)
         except CommandFailed as error:
             raise _failure(converter, target, error) from error
+        except RootNotBootable as error:
+            error.of_type = converter.type
+            raise
         task.note(human_size(size_of(target)))
 
 

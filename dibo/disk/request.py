@@ -10,7 +10,7 @@ from typing import Final
 from dibo.artefacts.converter import Converter
 from dibo.artefacts.outputs import check_output_files, check_output_name
 from dibo.boot.prepare_root import BootLoader
-from dibo.disk.built_in.table import BUILT_IN, STREAMED
+from dibo.disk.built_in.table import BUILT_IN, NOT_WITH_A_KIT, OPTION_CHECKS, STREAMED
 from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
 from dibo.disk.loop.check import check as check_loop
 from dibo.disk.loop.mkfs import TYPES as LOOP_TYPES
@@ -160,6 +160,8 @@ def check_request(request: DiskRequest) -> None:
                 f"the converter {converter.type} has no command, and dibo does not make that type itself",
                 hint=f"add one in {converter.path / 'converter.yaml'}",
             )
+        if not converter.command and converter.type in OPTION_CHECKS:
+            OPTION_CHECKS[converter.type](request.options)
         for tool in converter.tools:
             if process.find(tool) is None:
                 raise ToolMissing(
@@ -175,8 +177,14 @@ def check_request(request: DiskRequest) -> None:
 
 
 def require_kit_type(request: DiskRequest) -> None:
-    """Raises UsageError where nothing that is made could boot with a kit."""
+    """Raises UsageError where nothing that is made could boot with a kit, and for types that need what no kit has."""
     types = [converter.type for converter in request.converters]
+    for converter in request.converters:
+        if not converter.command and converter.type in NOT_WITH_A_KIT:
+            raise UsageError(
+                f"{converter.type} cannot be made with a kit: {NOT_WITH_A_KIT[converter.type]}",
+                hint=f"use a disk or {MICROVM}, or build on the image: disk-image-create --base IMAGE vm",
+            )
     if not request.has_disk and MICROVM not in types:
         raise UsageError(
             f"a kit is for disks and {MICROVM}, and -t asks for neither: {', '.join(types)}",

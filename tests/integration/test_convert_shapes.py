@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dibo.errors import RootNotBootable
 from dibo.formats.pe import sections
 from tests.support.images.boot_shapes import write_tar
 from tests.support.images.oci_layouts import LayerTar, simple
@@ -46,11 +47,11 @@ def on_esp(disk: Path, path: str) -> bytes:
     return done.stdout
 
 
-def convert(image: str, output: Path, *options: str, before: tuple[str, ...] = ()) -> str:
+def convert(image: str, output: Path, *options: str, before: tuple[str, ...] = (), code: int = 0) -> str:
     argv = [*before, sys.executable, "-m", "dibo", "convert", image, "-o", str(output), "-t", "raw", *options]
     environment = {"PATH": "/nonexistent", "HOME": str(output.parent)}
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=600)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stderr
 
 
@@ -79,6 +80,14 @@ def test_a_unified_kernel_image_on_the_disk(tmp_path: Path) -> None:
     assert parts[".uname"] == VERSION.encode()
     assert parts[".linux"].rstrip(b"\0") == b"kernel"
     assert re.match(rb"root=UUID=[0-9a-f-]{36} ro ", parts[".cmdline"])
+
+
+def test_a_type_that_fails_is_not_tried_again_with_other_boot_files(tmp_path: Path) -> None:
+    more = files_of(GRUB) | {f"/boot/initrd.img-{VERSION}": b"initramfs"}
+    image = image_of(tmp_path, programs=BUSYBOX, more=more)
+    said = convert(image, tmp_path / "disk", "-t", "raw,uki", code=RootNotBootable.exit_code)
+    assert said.count("uki: the root has neither a unified kernel image nor systemd-stub") == 1
+    assert said.count("boot files: done") == 1, said
 
 
 def test_the_same_image_gives_the_same_disk(tmp_path: Path) -> None:

@@ -62,6 +62,21 @@ def convert(
     return subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=TIMEOUT)
 
 
+def test_a_type_that_no_kit_helps_is_refused_before_a_disk_is_made(kit: Path, tmp_path: Path) -> None:
+    done = convert(application(tmp_path / "image"), kit, tmp_path, "raw,uki")
+    assert done.returncode == UsageError.exit_code
+    assert "uki cannot be made with a kit: a kit has no systemd-stub" in done.stderr
+    assert "boot files" not in done.stderr
+
+
+def test_a_kit_takes_no_flavours_that_lay_out_disks(tmp_path: Path) -> None:
+    argv = [user.program("dibo"), "build", "--kit", "cloud", "vm", "-o", str(tmp_path / "kit")]
+    argv += ["--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    assert done.returncode == UsageError.exit_code, done.stderr
+    assert "the flavour vm lays out disks, and a kit does so itself" in done.stderr
+
+
 def test_an_application_and_a_kit_on_one_disk(kit: Path, tmp_path: Path) -> None:
     done = convert(application(tmp_path / "image"), kit, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -99,6 +99,21 @@ class MicroVm:
         return " ".join([*self.arguments, "root=/dev/vda", "ro" if self.root.is_read_only else "rw"])
 
 
+def check_options(options: Mapping[str, str]) -> None:
+    """Raises UsageError for a variable that makes no sense."""
+    RootType.of(options)
+    _cpus(options)
+    _memory(options)
+
+
+def _cpus(options: Mapping[str, str]) -> int:
+    return number_option(options, CPUS, default=1, largest=255)
+
+
+def _memory(options: Mapping[str, str]) -> int:
+    return number_option(options, MEMORY, default=512, largest=1 << 20)
+
+
 def make_microvm(job: ConversionJob) -> None:
     """Raises RootNotBootable, ConverterError, ImageTooSmall, UsageError, OutputError."""
     assert job.root is not None
@@ -125,8 +140,8 @@ def make_microvm(job: ConversionJob) -> None:
     machine = MicroVm(
         architecture=job.architecture,
         root=root,
-        cpus=number_option(job.options, CPUS, default=1, largest=255),
-        memory=number_option(job.options, MEMORY, default=512, largest=1 << 20),
+        cpus=_cpus(job.options),
+        memory=_memory(job.options),
         has_initrd=bool(initramfs),
         arguments=(f"console={console}", "reboot=k", "panic=1", *root.arguments, *own),
     )

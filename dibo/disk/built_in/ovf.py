@@ -37,14 +37,28 @@ class Appliance:
     """Whether the disk does not boot by BIOS."""
 
 
+def check_options(options: Mapping[str, str]) -> None:
+    """Raises UsageError for a variable that makes no sense."""
+    _cpus(options)
+    _memory(options)
+
+
+def _cpus(options: Mapping[str, str]) -> int:
+    return number_option(options, CPUS, default=2, largest=128)
+
+
+def _memory(options: Mapping[str, str]) -> int:
+    return number_option(options, MEMORY, default=2048, largest=1 << 20)
+
+
 def appliance(name: str, disk: str, *, size: int, options: Mapping[str, str], is_efi_only: bool) -> Appliance:
     """Raises UsageError for a variable that is no number."""
     return Appliance(
         name=name,
         disk=disk,
         size=size,
-        cpus=number_option(options, CPUS, default=2, largest=128),
-        memory=number_option(options, MEMORY, default=2048, largest=1 << 20),
+        cpus=_cpus(options),
+        memory=_memory(options),
         is_efi_only=is_efi_only,
     )
 

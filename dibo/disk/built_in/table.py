@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+from dibo.disk.built_in import microvm, ovf
 from dibo.disk.built_in.appliances import make_ova, make_vagrant_virtualbox
 from dibo.disk.built_in.boxes import make_container_disk, make_vagrant_libvirt
 from dibo.disk.built_in.directory import make_directory
 from dibo.disk.built_in.erofs import ErofsImage
 from dibo.disk.built_in.iso import make_iso
 from dibo.disk.built_in.job import ConversionJob
-from dibo.disk.built_in.microvm import make_microvm
 from dibo.disk.built_in.netboot import make_netboot
 from dibo.disk.built_in.uki import make_uki
 from dibo.formats.streams.compressed import COMPRESSIONS, write_gzip
@@ -50,7 +50,7 @@ BUILT_IN: Final[dict[str, Make]] = {
     "vagrant-virtualbox": make_vagrant_virtualbox,
     "vagrant-libvirt": make_vagrant_libvirt,
     "containerdisk": make_container_disk,
-    "microvm": make_microvm,
+    "microvm": microvm.make_microvm,
     "netboot": make_netboot,
     "uki": make_uki,
     "iso": make_iso,
@@ -59,3 +59,17 @@ BUILT_IN: Final[dict[str, Make]] = {
 
 STREAMED: Final[dict[str, type[ErofsImage]]] = {"erofs": ErofsImage}
 """Types that are written while the root is read."""
+
+OPTION_CHECKS: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {
+    "microvm": microvm.check_options,
+    "ova": ovf.check_options,
+    "vagrant-virtualbox": ovf.check_options,
+}
+"""What refuses variables of a type before anything is read or built. They raise UsageError."""
+
+NOT_WITH_A_KIT: Final[dict[str, str]] = {
+    "iso": "the boot loaders of a kit are for disks",
+    "uki": "a kit has no systemd-stub",
+    "netboot": "what runs from memory has no disk for the kit's initramfs to find",
+}
+"""Types that need of a root what no kit brings, and why."""

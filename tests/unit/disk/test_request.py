@@ -18,6 +18,7 @@ from dibo.disk.request import (
     decide_loop,
     needs_directory,
     output_path,
+    require_kit_type,
 )
 from dibo.errors import ConverterError, LayoutError, LoopError, OutputError, ToolMissing, UsageError
 from dibo.layout.model import ROOT, FileSystemType, Layout, Partition, PartitionType, Size, Sizing, TableType
@@ -71,6 +72,37 @@ def test_all_is_well(wish: DiskRequest) -> None:
     check_request(
         replace(wish, converters=(converter("raw"), converter("tar", takes=Takes.ROOT)), layout=layout())
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "value"),
+    [
+        ("microvm", "DIBO_MICROVM_MEMORY", "1G"),
+        ("microvm", "DIBO_MICROVM_CPUS", "0"),
+        ("microvm", "DIBO_MICROVM_ROOT", "squashfs"),
+        ("ova", "DIBO_OVA_CPUS", "0"),
+        ("vagrant-virtualbox", "DIBO_OVA_MEMORY", "much"),
+    ],
+)
+def test_variables_of_a_type_are_checked_before_anything_is_read(
+    wish: DiskRequest, kind: str, variable: str, value: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{variable} is '{value}'"):
+        check_request(replace(wish, converters=(built_in(kind),), options={variable: value}))
+    check_request(replace(wish, converters=(built_in(kind),)))
+
+
+def built_in(kind: str) -> Converter:
+    return Converter(type=kind, path=Path("/nowhere"), summary="", takes=Takes.ROOT, tools=(), command=())
+
+
+@pytest.mark.parametrize("kind", ["iso", "uki", "netboot"])
+def test_types_that_no_kit_helps(wish: DiskRequest, kind: str) -> None:
+    with pytest.raises(UsageError, match=f"{kind} cannot be made with a kit: "):
+        require_kit_type(replace(wish, converters=(converter("qcow2"), built_in(kind))))
+    require_kit_type(
+        replace(wish, converters=(converter("qcow2"), converter(kind)))
+    )  # another's of that name
 
 
 def test_two_types_and_one_file(wish: DiskRequest) -> None:
