@@ -13,10 +13,12 @@ PORT = 8080
 SERVE = f"""\
 #!/bin/sh
 echo "app: $* as $(id -u):$(id -g) in $(pwd), GREETING=$GREETING"
+echo "app: TOLD=$TOLD"
 echo "app: $(tr '\\0' '\\n' </proc/$$/environ | grep '^odd[.]name=')"
 echo "app: running after $(cut -d' ' -f1 /proc/uptime) s"
-echo "app: $(cat /data/count 2>/dev/null || echo nothing) in /data"
+echo "app: started $(grep -c more /data/count 2>/dev/null || echo 0) times before"
 echo more >>/data/count
+rm -f /data/ill
 trap 'echo "app: told to stop"; exit 0' USR1
 mkdir -p /data/www && echo "hello from $(hostname)" >/data/www/index.html
 httpd -f -p {PORT} -h /data/www &
@@ -35,16 +37,21 @@ RUN: Mapping[str, Any] = {
 
 
 def application(
-    directory: Path, *, run: Mapping[str, Any] = RUN, serve: str = SERVE, architecture: str = "amd64"
+    directory: Path,
+    *,
+    run: Mapping[str, Any] = RUN,
+    serve: str = SERVE,
+    architecture: str = "amd64",
+    uid: int = 1234,
 ) -> Path:
-    """A layout of one image, in a new directory, which is returned."""
+    """A layout of one image, in a new directory, which is returned. `uid` is its user's number and its group's."""
     busybox = shutil.which("busybox")
     assert busybox is not None, "the test needs busybox"
     layout = OciLayout(directory)
     tar = Tar(directory / "layer.tar")
     for path in ("bin", "etc", "srv", "srv/bin"):
         tar.directory(path)
-    tar.directory("data", uid=1234, gid=1234)
+    tar.directory("data", uid=uid, gid=uid)
     tar.add("bin/busybox", Path(busybox).read_bytes(), mode=0o755)
     for name in (
         "sh",
@@ -56,6 +63,7 @@ def application(
         "hostname",
         "httpd",
         "mkdir",
+        "rm",
         "sleep",
         "tr",
         "cut",
@@ -63,8 +71,8 @@ def application(
     ):
         tar.symlink(f"bin/{name}", "busybox")
     tar.add("srv/bin/serve", serve.encode(), mode=0o755)
-    tar.add("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\napp:x:1234:1234::/srv:/bin/sh\n")
-    tar.add("etc/group", b"root:x:0:\napp:x:1234:\nextra:x:4321:other,app\n")
+    tar.add("etc/passwd", f"root:x:0:0:root:/root:/bin/sh\napp:x:{uid}:{uid}::/srv:/bin/sh\n".encode())
+    tar.add("etc/group", f"root:x:0:\napp:x:{uid}:\nextra:x:4321:other,app\n".encode())
     image = layout.image([LayerTar(tar=tar.close())], run=run, architecture=architecture)
     tar.path.unlink()
     layout.write_index({"latest": image})

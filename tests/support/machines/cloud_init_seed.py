@@ -84,7 +84,7 @@ def make_seed(
     }
     meta_data = {"instance-id": hostname, "local-hostname": hostname, "public-keys": [public]}
     image = directory / "seed.img"
-    _write_fat(
+    write_fat(
         image,
         {
             # JSON is YAML.
@@ -95,9 +95,10 @@ def make_seed(
     return Seed(image=image, key=key, user=user)
 
 
-def _write_fat(image: Path, files: dict[str, str]) -> None:
+def write_fat(image: Path, files: dict[str, str], *, label: str = _LABEL) -> None:
+    """Make `image` a FAT file system of these files."""
     image.unlink(missing_ok=True)
-    process.run(["mformat", "-C", "-i", str(image), "-T", str(_SECTORS), "-v", _LABEL, "::"])
+    process.run(["mformat", "-C", "-i", str(image), "-T", str(_SECTORS), "-v", label, "::"])
     for name, content in files.items():
         source = image.with_name(name)
         source.write_text(content)
