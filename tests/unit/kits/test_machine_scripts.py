@@ -164,9 +164,10 @@ def test_a_seed_that_looks_like_a_disk_with_partitions(tmp_path: Path) -> None:
     (tmp_path / "sys/devices/vdb/vdb1").mkdir(parents=True)
     (tmp_path / "sys/class/block").mkdir(parents=True)
     (tmp_path / "sys/class/block/vdb1").symlink_to(tmp_path / "sys/devices/vdb/vdb1")
-    fake(tmp_path, "mount", f'echo "$3" >>{tmp_path}/log; [ "$3" = {tmp_path}/dev/vdb ]')
+    fake(tmp_path, "mount", f'echo "$2 $5" >>{tmp_path}/log; [ "$2 $5" = "vfat {tmp_path}/dev/vdb" ]')
     assert shell(tmp_path, f"open_seed {tmp_path}/dev/vdb1 && echo open") == "open\n"
-    assert log(tmp_path) == ["/dev/vdb1", "/dev/vdb"]
+    partition = [f"{kind} /dev/vdb1" for kind in ("vfat", "iso9660", "ext4")]
+    assert log(tmp_path) == [*partition, "vfat /dev/vdb"]
 
 
 def test_drivers_of_what_has_none(tmp_path: Path) -> None:
