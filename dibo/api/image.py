@@ -163,7 +163,7 @@ def _check_flavours(stack: Stack) -> None:
         if flavour.disk is not None and flavour.name != KIT_FLAVOUR:
             raise UsageError(
                 f"the flavour {flavour.name} lays out disks, and a kit does so itself",
-                hint="leave it out, and build a whole root with it where one is wanted: dibo build FLAVOUR …",
+                hint="leave it out, or build a whole root with it: dibo build FLAVOUR …",
             )
 
 

@@ -25,7 +25,7 @@ from dibo.tree.node import Node
 from dibo.units import MIB, human_size
 
 LARGEST: Final = 256 * MIB
-"""Bytes of a module or a file of firmware. The largest modules have some 50 MiB, with all that debuggers want."""
+"""Bytes of a module or a file of firmware. The largest modules have some 50 MiB, with all that debuggers read."""
 FIRMWARE: Final = "/lib/firmware"
 _TEXTS: Final = ("dep", "alias", "symbols", "softdep", "weakdep", "devname", "order")
 _PLACES: Final = ("kernel/", "updates/dkms/", "updates/", "extra/", "")

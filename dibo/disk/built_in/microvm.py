@@ -100,7 +100,7 @@ class MicroVm:
 
 
 def check_options(options: Mapping[str, str]) -> None:
-    """Raises UsageError for a variable that makes no sense."""
+    """Raises UsageError for an invalid variable."""
     RootType.of(options)
     _cpus(options)
     _memory(options)

@@ -38,7 +38,7 @@ class Appliance:
 
 
 def check_options(options: Mapping[str, str]) -> None:
-    """Raises UsageError for a variable that makes no sense."""
+    """Raises UsageError for an invalid variable."""
     _cpus(options)
     _memory(options)
 

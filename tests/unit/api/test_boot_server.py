@@ -75,7 +75,7 @@ def test_a_file_that_is_no_yaml_is_told_without_its_lines(machines: Path) -> Non
     ("arguments", "code", "said"),
     [
         (["--ramdisk", "nowhere.ramdisk"], 58, "there is no nowhere.ramdisk"),
-        (["--state", "/nonexistent/state"], 58, "cannot write to /nonexistent/state"),
+        (["--state", "/proc/nonexistent/state"], 58, "cannot write to /proc/nonexistent/state"),
         (["--listen", "192.0.2.1"], 58, "cannot listen on 192.0.2.1:0"),
         (["--listen", "no such host"], 58, "cannot listen on no such host:0"),
     ],

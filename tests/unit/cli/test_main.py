@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jsonschema
@@ -44,13 +45,15 @@ KINDS = [
     if issubclass(each, DiboError) and each.__module__ == errors.__name__
 ]
 
+_HOME = tempfile.TemporaryDirectory(prefix="dibo-test-")
+
 
 def dibo(
     *arguments: str, entry: str = "dibo", environment: dict[str, str] | None = None
 ) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a process of its own."""
     program = f"import sys; from dibo.cli.main import {entry}; sys.exit({entry}())"
-    base = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": str(PROJECT)}
+    base = {"PATH": "/usr/bin:/bin", "HOME": _HOME.name, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
