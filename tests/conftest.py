@@ -1,8 +1,10 @@
-"""Options of all tests, and their PATH: with the sbin directories, where mke2fs is, which an ordinary user lacks."""
+"""Options of all tests; their PATH, with the sbin directories, where mke2fs is, which an ordinary user lacks; and
+what SIGINT does."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -10,6 +12,8 @@ from hypothesis import settings
 from dibo.system.process import clean_environment
 
 os.environ["PATH"] = clean_environment()["PATH"]
+# A shell without job control starts commands in the background with SIGINT ignored, which programs under test inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("dibo", settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("dibo")  # no test asserts on time, Hypothesis's own included
