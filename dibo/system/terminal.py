@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Final
 
-_WRITTEN_OVER: Final = re.compile(r"[^\n]*\r(?=[^\r\n])|\r+(?=\n|$)")
+_WRITTEN_OVER: Final = re.compile(r"^[^\n]*\r(?=[^\r\n])|\r+(?=\n|$)", re.MULTILINE)
+"""Anchored, so that the time grows with the length of a line, and not with its square."""
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _UNKNOWN: Final = ("dumb", "unknown")
 _USUAL: Final = (80, 24)

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from dibo.system.terminal import cells, fitted, look_of, one_line, size_of
+from dibo.system.terminal import cells, fitted, look_of, one_line, size_of, without_controls
 
 
 class Terminal(io.StringIO):
@@ -84,6 +84,11 @@ def test_columns(columns: str, expected: int) -> None:
 def test_texts_fit(text: str, width: int, expected: str) -> None:
     assert fitted(text, width) == expected
     assert cells(fitted(text, width)) == max(width, 1)
+
+
+@pytest.mark.parametrize("piece", ["x", "\r", "x\r", "\r\x01"])
+def test_a_line_of_megabytes_ends_in_the_time_of_a_test(piece: str) -> None:
+    assert "\r" not in without_controls(piece * 1_500_000)
 
 
 @pytest.mark.parametrize(
