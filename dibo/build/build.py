@@ -185,7 +185,7 @@ def build(
     made = dict(held)
     if not plan.base_held:
         title = f"base {plan.base_name}"
-        with _alone(job, plan.base_key, title, build_run) as made_by_another:
+        with _alone(job, plan.base_key, title, build_run, held=held) as made_by_another:
             if not made_by_another:
                 with build_run.report.task(title) as task:
                     build_run.engine.import_base(
@@ -203,7 +203,7 @@ def build(
     made.setdefault(parent, time.time())
     for number, planned in enumerate(plan.to_run, start=plan.resume + 1):
         title = f"[{number}/{len(plan.steps)}] {planned.step.title}"
-        with _alone(job, planned.key, title, build_run) as made_by_another:
+        with _alone(job, planned.key, title, build_run, held=held) as made_by_another:
             if not made_by_another:
                 task = _run_step(
                     job, planned, build_run, title=title, parent=parent, parent_made=made[parent]
@@ -241,15 +241,21 @@ def report_layer(
 
 
 @contextlib.contextmanager
-def _alone(job: Job, key: str, title: str, build_run: BuildRun) -> Iterator[bool]:
-    """Let no other build on this machine make the layer `key` meanwhile; whether one has just made it."""
+def _alone(
+    job: Job, key: str, title: str, build_run: BuildRun, *, held: Mapping[str, float]
+) -> Iterator[bool]:
+    """Let no other build on this machine make the layer `key` meanwhile; whether one has made it since the plan, when
+    the engine's store held `held`."""
 
     def tell(holder: str) -> None:
         build_run.report.say(f"{title}: waiting for {holder}, which builds this layer")
 
     with exclusive(build_run.workspace.locks, key, on_wait=tell) as waited:
         engine = build_run.engine
-        made_by_another = waited and key in engine.held() and not job.origins.distrusted(engine, [key])
+        # It may have ended between the plan and this lock: then nobody waited.
+        made = engine.held().get(key)
+        is_new = made is not None and (waited or made != held.get(key))
+        made_by_another = is_new and not job.origins.distrusted(engine, [key])
         if made_by_another:
             build_run.report.say(f"{title}: another build has made it")
         yield made_by_another
