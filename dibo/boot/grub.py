@@ -183,20 +183,21 @@ def in_menu(arguments: str) -> str:
 def _defaults(command_line: str, options: Mapping[str, str], templates: Mapping[str, bytes]) -> bytes:
     return (
         "# From dibo. After a change here, run update-grub.\n"
-        f"GRUB_TIMEOUT={_quoted(options.get('DIBO_GRUB_TIMEOUT') or '1')}\n"
+        f"GRUB_TIMEOUT={_quoted(_timeout(options))}\n"
         f"GRUB_CMDLINE_LINUX={_quoted(command_line)}\n"
     ).encode() + templates["default-grub"]
 
 
-def _menu(
-    root: Node, entries: Sequence[tuple[MenuEntry, tuple[str, tuple[str, ...]]]], options: Mapping[str, str]
-) -> bytes:
-    """As the flavour `boot-files` writes it: dibo.disk.grub_cfg makes it fit the disk."""
-    timeout = options.get("DIBO_GRUB_TIMEOUT") or "1"
-    lines = [
-        "# Made with the image. update-grub replaces it.",
+def _timeout(options: Mapping[str, str]) -> str:
+    return options.get("DIBO_GRUB_TIMEOUT") or "1"
+
+
+def menu_head(options: Mapping[str, str]) -> list[str]:
+    """How each menu begins: how long it is shown, and that it is on the serial port, too. `options` may have
+    DIBO_GRUB_TIMEOUT."""
+    return [
         "set default=0",
-        f"set timeout={timeout}",
+        f"set timeout={_timeout(options)}",
         'if [ "$grub_platform" = pc ]; then',
         "\tif serial --unit=0 --speed=115200; then",
         "\t\tterminal_input --append serial",
@@ -204,6 +205,13 @@ def _menu(
         "\tfi",
         "fi",
     ]
+
+
+def _menu(
+    root: Node, entries: Sequence[tuple[MenuEntry, tuple[str, tuple[str, ...]]]], options: Mapping[str, str]
+) -> bytes:
+    """As the flavour `boot-files` writes it: dibo.disk.grub_cfg makes it fit the disk."""
+    lines = ["# Made with the image. update-grub replaces it.", *menu_head(options)]
     if not is_of_debian(root):  # what grub2-mkconfig may write one day comes before this menu
         lines += [f"if [ -s $prefix/../grub2/{MENU.name} ]; then configfile $prefix/../grub2/{MENU.name}; fi"]
     for entry, (image, initramfs) in entries:

@@ -180,7 +180,7 @@ class _Loaders:
         elif self.uefi is BootLoader.UKI:
             boot = self._with_unified(root, boot, token, wish)
         if wish.sign is not None:
-            boot = replace(boot, esp=_signed(boot.esp, wish.sign, is_signed=self._is_signed))
+            boot = replace(boot, esp=signed(boot.esp, wish.sign, is_signed=self._is_signed))
         return boot
 
     def _with_unified(self, root: Node, boot: BootFiles, token: str, wish: BootWish) -> BootFiles:
@@ -233,7 +233,7 @@ class _Loaders:
         return ", ".join(words)
 
 
-def _signed(esp: Mapping[str, bytes], sign: Callable[[bytes], bytes], *, is_signed: bool) -> dict[str, bytes]:
+def signed(esp: Mapping[str, bytes], sign: Callable[[bytes], bytes], *, is_signed: bool) -> dict[str, bytes]:
     """Programs of an unsigned boot loader get the signature of the user; unified kernel images stay as they are."""
     if is_signed:
         return dict(esp)

@@ -21,11 +21,11 @@ from typing import Final
 from dibo.boot import grub
 from dibo.boot.entries import MenuEntry, bytes_of, command_line, token_of
 from dibo.boot.find import find_boot_parts
-from dibo.boot.initramfs import make_initramfs
 from dibo.boot.parts import FIRMWARE, BootParts
+from dibo.boot.prepare_root import signed
 from dibo.boot.systemd_boot import unified_kernels
 from dibo.disk.built_in.erofs import write_erofs
-from dibo.disk.built_in.job import ConversionJob, boot_template, find_root_init, with_bytes
+from dibo.disk.built_in.job import NO_KERNEL_HINT, ConversionJob, boot_template, initramfs_of, with_bytes
 from dibo.errors import LayoutError, RootNotBootable
 from dibo.formats import grub_core
 from dibo.formats.fat.build import FatVolume, write_fat
@@ -38,7 +38,6 @@ _ROOT: Final = "live/root.erofs"
 _ESP_LABEL: Final = "UEFI"
 _CLUSTER: Final = 4096
 """Bytes that a file may take besides its own, in a small FAT."""
-_NO_KERNEL: Final = "build on it: disk-image-create --base IMAGE vm, or install one in the image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def make_iso(job: ConversionJob) -> None:
     files = {
         "boot/vmlinuz": with_bytes(job.root, lambda: entry.image),
         "boot/initrd": entry.joined,
-        "boot/grub/grub.cfg": _menu(entry, label, timeout=job.options.get("DIBO_GRUB_TIMEOUT") or "1"),
+        "boot/grub/grub.cfg": _menu(job, entry, label),
         **({"boot/grub/eltorito.img": loaders.eltorito} if loaders.eltorito else {}),
         **{path: data for path, data in loaders.esp.items() if path.endswith("/grub.cfg")},
     }
@@ -85,12 +84,12 @@ def make_iso(job: ConversionJob) -> None:
 def _entry(job: ConversionJob, parts: BootParts) -> MenuEntry:
     """The kernel, with an initramfs that finds the root on the medium."""
     assert job.root is not None
-    root, init, epoch = job.root.node, find_root_init(), job.identity.time
+    root = job.root.node
     kernel = next((kernel for kernel in parts.kernels if kernel.modules is not None), None)
     if kernel is None:
         lacks = "no modules for its kernel" if parts.kernels else "no kernel"
-        raise RootNotBootable(f"iso: the root has {lacks}", hint=_NO_KERNEL)
-    made = with_bytes(job.root, lambda: make_initramfs(root, kernel, init=init, epoch=epoch))
+        raise RootNotBootable(f"iso: the root has {lacks}", hint=NO_KERNEL_HINT)
+    made = initramfs_of(job.root, kernel, epoch=job.identity.time)
     words = [*command_line(root, parts.architecture, job.options).split(), *kernel.arguments]
     own = [word for word in dict.fromkeys(words) if word not in ("ro", "rw")]
     arguments = " ".join([f"loop=/{_ROOT}", "overlayroot=tmpfs", "ro", *own])
@@ -105,11 +104,8 @@ def _loaders(job: ConversionJob, parts: BootParts, entry: MenuEntry, label: str)
     esp: dict[str, bytes] = {}
     if parts.grub_efi is not None:
         esp = grub.esp_files(parts, f"{search}configfile $prefix/grub.cfg\n".encode())
-        if job.sign is not None and not parts.grub_efi.signed:
-            esp = {
-                path: job.sign(data) if path.endswith((".efi", ".EFI")) else data
-                for path, data in esp.items()
-            }
+        if job.sign is not None:
+            esp = signed(esp, job.sign, is_signed=parts.grub_efi.signed)
     elif parts.stub is not None:
         made = unified_kernels(job.root.node, parts, [entry], token=token_of(job.root.node), sign=job.sign)
         (kernel,) = made.values()
@@ -129,16 +125,9 @@ def _loaders(job: ConversionJob, parts: BootParts, entry: MenuEntry, label: str)
     return _Loaders(eltorito=bios["cdboot.img"] + core, hybrid=bios["boot_hybrid.img"], esp=esp)
 
 
-def _menu(entry: MenuEntry, label: str, *, timeout: str) -> bytes:
+def _menu(job: ConversionJob, entry: MenuEntry, label: str) -> bytes:
     lines = [
-        "set default=0",
-        f"set timeout={timeout}",
-        'if [ "$grub_platform" = pc ]; then',
-        "\tif serial --unit=0 --speed=115200; then",
-        "\t\tterminal_input --append serial",
-        "\t\tterminal_output --append serial",
-        "\tfi",
-        "fi",
+        *grub.menu_head(job.options),
         f"menuentry '{entry.title}' {{",
         f"\tlinux /boot/vmlinuz root=LABEL={label} {grub.in_menu(entry.arguments)}",
         "\tinitrd /boot/initrd",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
-from dibo.boot.initramfs import BytesMissing
+from dibo.boot.initramfs import BytesMissing, make_initramfs
 from dibo.boot.keep import LIMIT
-from dibo.boot.parts import Part
+from dibo.boot.parts import BootKernel, Part
 from dibo.errors import ConverterError, UsageError
 from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.images.layers.spool import Spool
@@ -18,6 +18,7 @@ from dibo.system import resources
 from dibo.tree.node import Node
 from dibo.units import human_size
 
+NO_KERNEL_HINT: Final = "build on it: disk-image-create --base IMAGE vm, or install one in the image"
 _Made = TypeVar("_Made")
 
 
@@ -94,6 +95,12 @@ def bytes_of_parts(root: RootTree, *parts: Part) -> bytes:
         )
     contents = (part.node.content for part in parts)
     return b"".join(data for content in contents if content is not None for data in root.spool.read(content))
+
+
+def initramfs_of(root: RootTree, kernel: BootKernel, *, epoch: int) -> bytes:
+    """One that finds the root, made of its modules and programs. Raises RootNotBootable, ConverterError."""
+    init = find_root_init()
+    return with_bytes(root, lambda: make_initramfs(root.node, kernel, init=init, epoch=epoch))
 
 
 def find_root_init() -> bytes:

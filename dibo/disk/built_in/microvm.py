@@ -23,15 +23,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.boot.find import find_boot_parts
-from dibo.boot.initramfs import make_initramfs
 from dibo.boot.parts import BootKernel
 from dibo.disk.built_in.erofs import write_erofs
 from dibo.disk.built_in.job import (
+    NO_KERNEL_HINT,
     ConversionJob,
     bytes_of_parts,
-    find_root_init,
+    initramfs_of,
     number_option,
-    with_bytes,
 )
 from dibo.disk.built_in.root_ext4 import write_root
 from dibo.errors import ConverterError, RootNotBootable, UsageError
@@ -155,7 +154,7 @@ def _kernel(job: ConversionJob) -> BootKernel:
     if kernel is None:
         raise RootNotBootable(
             "microvm: the root has no kernel",
-            hint="build on it: disk-image-create --base IMAGE vm, or install one in the image",
+            hint=NO_KERNEL_HINT,
             lacks_kernel=True,
         )
     if kernel.image.node.size > LIMIT:
@@ -169,9 +168,8 @@ def _initramfs(job: ConversionJob, kernel: BootKernel, root: RootType) -> bytes:
     assert job.root is not None
     if kernel.initramfs and not root.is_read_only:
         return bytes_of_parts(job.root, *kernel.initramfs)
-    tree, init, epoch = job.root.node, find_root_init(), job.identity.time
     try:
-        return with_bytes(job.root, lambda: make_initramfs(tree, kernel, init=init, epoch=epoch))
+        return initramfs_of(job.root, kernel, epoch=job.identity.time)
     except RootNotBootable as error:
         if root.is_read_only:
             raise RootNotBootable(

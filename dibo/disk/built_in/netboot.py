@@ -12,7 +12,7 @@ from typing import Final
 
 from dibo.boot.find import find_boot_parts
 from dibo.boot.initramfs import compression_for
-from dibo.disk.built_in.job import ConversionJob, bytes_of_parts
+from dibo.disk.built_in.job import NO_KERNEL_HINT, ConversionJob, bytes_of_parts
 from dibo.errors import RootNotBootable
 from dibo.ramdisk.compress import compress
 from dibo.ramdisk.cpio import archive
@@ -32,7 +32,7 @@ def make_netboot(job: ConversionJob) -> None:
     if not kernels or init is None:
         raise RootNotBootable(
             f"netboot: the root has no {'init' if kernels else 'kernel'}",
-            hint="build on it: disk-image-create --base IMAGE vm, or install one in the image",
+            hint=NO_KERNEL_HINT,
         )
     kernel = kernels[0]
 

@@ -11,7 +11,7 @@ from dibo.boot.entries import bytes_of, entries_of, token_of
 from dibo.boot.find import find_boot_parts
 from dibo.boot.parts import BootParts
 from dibo.boot.systemd_boot import unified_kernels
-from dibo.disk.built_in.job import ConversionJob, find_root_init, with_bytes
+from dibo.disk.built_in.job import NO_KERNEL_HINT, ConversionJob, find_root_init, with_bytes
 from dibo.errors import RootNotBootable
 
 
@@ -38,7 +38,7 @@ def _require_parts(parts: BootParts) -> None:
     if not parts.kernels and not parts.unified:
         raise RootNotBootable(
             "uki: the root has no kernel",
-            hint="build on it: disk-image-create --base IMAGE vm, or install one in the image",
+            hint=NO_KERNEL_HINT,
         )
     if not parts.unified and parts.stub is None:
         raise RootNotBootable(
