@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import yaml
 
+from dibo.boot.parts import FIRMWARE
 from dibo.errors import DiskImageError
 from dibo.formats import magic
 from dibo.formats.filesystem import FileSystem, Kind, find, names_in, read_text
@@ -34,14 +35,8 @@ from dibo.machines.machine import DirectKernel
 from dibo.system.report import Report
 from dibo.system.workspace import Run
 
-_LOADERS: Final = {
-    b"BOOTX64.EFI": "amd64",
-    b"BOOTIA32.EFI": "i386",
-    b"BOOTAA64.EFI": "arm64",
-    b"BOOTARM.EFI": "armhf",
-    b"BOOTRISCV64.EFI": "riscv64",
-}
-"""UEFI specification 2.10, 3.5.1.1."""
+_LOADERS: Final = {f"BOOT{suffix.upper()}.EFI".encode(): name for name, suffix in FIRMWARE.items()}
+"""What UEFI starts by itself, and for which architecture."""
 _MACHINES: Final = {
     (2, 1, 62): "amd64",
     (1, 1, 3): "i386",

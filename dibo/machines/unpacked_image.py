@@ -31,7 +31,7 @@ def unpacked_image(path: Path, *, run: Run, report: Report) -> Path:
     for remove in ("compression", "archive"):
         head = _head(image, name=path)
         if remove == "compression" and (kind := magic.compression(head)):
-            image = _unpack(image, kind, name=path, run=run, report=report)
+            image = _unpack(image, kind, head, name=path, run=run, report=report)
         elif remove == "archive" and magic.archive(head) == "tar":
             image = _member(image, name=path, run=run, report=report)
     return image
@@ -45,8 +45,8 @@ def _head(path: Path, *, name: Path) -> bytes:
         raise DiskImageError(f"cannot read {name}: {error.strerror}") from error
 
 
-def _unpack(image: Path, kind: str, *, name: Path, run: Run, report: Report) -> Path:
-    opener = decompressing_opener(_head(image, name=name))
+def _unpack(image: Path, kind: str, head: bytes, *, name: Path, run: Run, report: Report) -> Path:
+    opener = decompressing_opener(head)
     if opener is None:
         raise DiskImageError(f"{name} is compressed by {kind}", hint="unpack it first")
     target = run.subdirectory("image") / "disk"
