@@ -106,8 +106,11 @@ def planned_disk(
 
 
 def converters_of(settings: Settings) -> tuple[Converter, ...]:
-    """The converters of the requested types. Raises UsageError, ConverterError."""
+    """The converters of the requested types; if none were requested, of the type that the output's name ends in, if it
+    does. Raises UsageError, ConverterError."""
     converters = Converters((*settings.converters_path, resources.shared("converters")))
+    if not settings.types_named and (named := converters.of_name(settings.output.name)) is not None:
+        return (named,)
     return tuple(converters.get(kind) for kind in settings.types)
 
 

@@ -87,6 +87,14 @@ class Converters:
             )
         return load_converter(self._found[kind])
 
+    def of_name(self, name: str) -> Converter | None:
+        """The converter whose ending a file's name has, the longest if several do: `web.raw.gz` is a `raw.gz`. Raises
+        ConverterError."""
+        if "." not in name:
+            return None
+        fitting = [converter for converter in self if name.endswith(f".{converter.ending}")]
+        return max(fitting, key=lambda converter: len(converter.ending), default=None)
+
 
 def load_converter(path: Path) -> Converter:
     """Read one converter.yaml. Raises ConverterError."""

@@ -195,7 +195,7 @@ def _convert_many(arguments: argparse.Namespace, environment: Mapping[str, str],
     settings = settings_of(arguments, environment)
     jobs = [
         ImageConversion(
-            settings=replace(settings, output=directory / image.name),
+            settings=replace(settings, output=directory / image.name, types_named=True),
             request=_request_of(arguments, image.reference),
         )
         for image in _images(arguments)

@@ -35,7 +35,7 @@ def path_of(text: str | None) -> Path | None:
 
 def add_artefact_options(parser: argparse.ArgumentParser, output: str = "write NAME.TYPE (image)") -> None:
     parser.add_argument("-o", "--output", metavar="NAME", dest="name", help=output)
-    add_types(parser)
+    add_types(parser, "the ending of NAME, or qcow2")
     parser.add_argument("--image-size", metavar="GB", help="size of the disk, fractions allowed (2)")
     add_filesystem(parser, "root file system (ext4)")
     parser.add_argument(
@@ -44,9 +44,9 @@ def add_artefact_options(parser: argparse.ArgumentParser, output: str = "write N
     add_converters_path(parser)
 
 
-def add_types(parser: argparse.ArgumentParser) -> None:
+def add_types(parser: argparse.ArgumentParser, default: str = "qcow2") -> None:
     types = parser.add_argument(
-        "-t", "--type", metavar="TYPES", dest="types", help="artefacts, separated by commas (qcow2)"
+        "-t", "--type", metavar="TYPES", dest="types", help=f"artefacts, separated by commas ({default})"
     )
     complete_with(types, _types)
 

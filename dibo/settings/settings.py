@@ -32,7 +32,7 @@ VARIABLES: Final = {
     "BASE_IMAGE_FILE": "name of the Ubuntu root tarball on the server",
     "CLOUD_IMAGES": "server of Ubuntu's cloud images",
     "FS_TYPE": "root file system: ext4, ext3, ext2 (ext4)",
-    "IMAGE_TYPE": "artefacts, separated by commas (qcow2)",
+    "IMAGE_TYPE": "artefacts, separated by commas (the ending of IMAGE_NAME, or qcow2)",
     "IMAGE_NAME": "name of the artefact (image)",
     "IMAGE_SIZE": "size of the disk in GB, that is 2^30 bytes; fractions allowed (2)",
     "IMG_PATH": "directory for downloads and runs (~/.cache/dibo)",
@@ -149,6 +149,8 @@ class Settings:
     architecture: str
     output: Path
     types: tuple[str, ...]
+    types_named: bool
+    """Whether the user said which; if not, the ending of the output's name may."""
     base: str
     release: str | None
     base_image_file: str | None
@@ -225,7 +227,6 @@ def decide(
         given(options.architecture, "ARCH", _MACHINES.get(machine, machine))
     )
     both = _repositories(options.caches, environment, "DIBO_CACHE")
-    size = given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)
     cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
     verify_keys, policy = _signers(options, environment)
     return Settings(
@@ -234,11 +235,12 @@ def decide(
         variant=variant,
         output=Path(given(options.name, "IMAGE_NAME", DEFAULT_NAME)),
         types=artefact_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
+        types_named=options.types is not None or bool(environment.get("IMAGE_TYPE")),
         base=given(options.base, "DIBO_BASE", DEFAULT_BASE),
         release=given(options.release, "RELEASE", "") or None,
         base_image_file=environment.get("BASE_IMAGE_FILE") or None,
         cloud_images=environment.get("CLOUD_IMAGES") or None,
-        image_size=parse_gib(size),
+        image_size=parse_gib(given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)),
         size_set_by=_who_set_size(options, environment),
         filesystem=given(options.filesystem, "FS_TYPE", "ext4"),
         filesystem_set_by=_who_set_filesystem(options, environment),

@@ -152,7 +152,7 @@ def _converted(settings: Settings, request: BootRequest, run: Run, report: Repor
     output = run.subdirectory("image") / "disk"
     if request.architecture is not None:
         settings = replace(settings, architecture=request.architecture)
-    (path,) = convert(replace(settings, output=output, types=("raw",)), conversion, report)
+    (path,) = convert(replace(settings, output=output, types=("raw",), types_named=True), conversion, report)
     return path
 
 

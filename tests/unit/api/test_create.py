@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from dibo import errors
+from dibo.api.create import converters_of
+from dibo.settings.settings import Options, decide
 from tests.support.flavours import write_flavour
 from tests.support.timeouts import TIMEOUT
 
@@ -124,3 +127,21 @@ def test_a_hook_on_the_host_that_can_never_run_is_refused_with_its_line(tmp_path
     done = create(tmp_path, "--no-base", "sized")
     assert done.returncode == errors.FlavourError.exit_code
     assert "block-device-size.d/10-size of the flavour 'sized', line 1: it ends in CRLF" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "expected"),
+    [
+        (Options(name="web"), {}, ["qcow2"]),
+        (Options(name="web.raw.zst"), {}, ["raw.zst"]),
+        (Options(name="web.raw", types="vhd,vdi"), {}, ["vhd", "vdi"]),
+        (Options(name="web.raw"), {"IMAGE_TYPE": "tar"}, ["tar"]),
+        (Options(), {"IMAGE_NAME": "web.tar"}, ["tar"]),
+    ],
+)
+def test_the_ending_of_the_name_is_the_type(
+    options: Options, variables: dict[str, str], expected: list[str]
+) -> None:
+    """Unless a type is given."""
+    settings = decide(options, variables, now=datetime.now(UTC), machine="x86_64", home=Path("/nonexistent"))
+    assert [converter.type for converter in converters_of(settings)] == expected

@@ -95,6 +95,29 @@ def test_an_unknown_type_names_the_nearest(tmp_path: Path) -> None:
     assert "squashfs" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("web.raw", "raw"),
+        ("web.raw.gz", "raw.gz"),
+        ("web.raw.tar.gz", "gce"),
+        ("web.containerdisk.tar", "containerdisk"),
+        ("web.efi", "uki"),
+        ("web", None),
+        ("raw", None),
+        ("web.1", None),
+    ],
+)
+def test_the_type_of_a_name(name: str, kind: str | None) -> None:
+    converter = Converters([resources.shared("converters")]).of_name(name)
+    assert (converter.type if converter else None) == kind
+
+
+def test_a_name_that_has_no_ending_reads_no_converter(tmp_path: Path) -> None:
+    write(tmp_path, "broken", "takes: nothing\n")
+    assert Converters([tmp_path]).of_name("web") is None
+
+
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConverterError, match=r"the converters directory .*nowhere does not exist"):
         Converters([tmp_path / "nowhere"])
