@@ -83,6 +83,7 @@ class Session:
     def build(self, job: spine.Job) -> None:
         """Have all layers in the engine's store; those that were made, in the caches too."""
         ingredients_store.save_plan(self.workspace.keys, job.plan)
+        before = self.report.history.last
         self.built.update(job.plan.keys)
         with self._exchange(job) as (brought, on_layer):
             if brought.plan.to_run or not brought.plan.base_held:
@@ -91,16 +92,19 @@ class Session:
                 engine=self.engine, workspace=self.workspace, run=self.run, report=self.report
             )
             spine.build(brought, build_run, held=self.held, on_layer=on_layer)
+        job.times.save_build(job.plan, self.report.history, since=before)
 
     def with_root(self, job: spine.Job, make: Make, *, needs_directory: bool = False) -> tuple[Path, ...]:
         """Let `make` make artefacts of the job's root: of a cache's, where one holds it whole, else of the engine's,
         once it is built. With `needs_directory` always of the engine's."""
         key = job.plan.image_key
+        before = self.report.history.last
         made = None if needs_directory else _from_caches(self, job, make)
         if made is None:
             self.build(job)
             with self.engine.root(key, architecture=self.settings.architecture) as root:
                 made = make(root)
+        job.times.save_build(job.plan, self.report.history, since=before)
         return made
 
     def places(self, job: spine.Job) -> Mapping[str, str]:
@@ -269,7 +273,10 @@ def _from_caches(session: Session, job: spine.Job, make: Make) -> tuple[Path, ..
     except (LayerError, VerificationFailed, Unreachable, RegistryError) as error:
         remote.forget(key, error)
         return None
+    from dibo.cache.entry import SECONDS
+
     remote.mark(entry)
+    job.times.save_annotation(job.plan.keys, entry.annotation(SECONDS))
     for layer_key in job.plan.keys:
         spine.report_layer(job.plan, layer_key, session.report, origin=PULLED, registry=str(remote.name))
     return made

@@ -18,6 +18,7 @@ from dibo.build.host_hooks import HostRun
 from dibo.build.layer_origins import LayerOrigins
 from dibo.build.sandbox import Confinement
 from dibo.build.secrets import SecretValues, read_secrets
+from dibo.build.step_times import HookClock, LayerTime, StepTimes
 from dibo.errors import HookFailed
 from dibo.flavours.epoch import start_of
 from dibo.flavours.lint import lint
@@ -52,6 +53,7 @@ class Job:
     extra: ExtraFiles
     runner: Runner
     origins: LayerOrigins
+    times: StepTimes
     secrets: SecretValues = field(default_factory=SecretValues)
 
     @property
@@ -136,6 +138,7 @@ def prepare(
         extra=extra,
         runner=runner,
         origins=LayerOrigins(workspace.keys),
+        times=StepTimes(workspace.keys),
         secrets=secrets,
     )
 
@@ -195,6 +198,7 @@ def build(
                         architecture=plan.recipe.architecture,
                     )
                 job.origins.save_built(build_run.engine, plan.base_key, parent=None)
+                job.times.save(plan.base_key, LayerTime(seconds=round(task.seconds, 3)))
                 report_layer(plan, plan.base_key, build_run.report, origin=BUILT, task=task)
             else:
                 report_layer(plan, plan.base_key, build_run.report, origin=SHARED)
@@ -272,6 +276,12 @@ def _run_step(
     )
     fresh = {"DIBO_FRESH": "1"} if time.time() - parent_made < _FRESH_SECONDS else {}
     failed = f"failed-{planned.key}"
+    clock = HookClock()
+
+    def on_hook(hook: str) -> None:
+        clock.start(hook)
+        task.running(f"{planned.step.flavour or 'dibo'}: {hook}")
+
     with report.task(title) as task, job.secrets.files(planned.step.secrets, run) as secrets:
         step = StepRun(
             planned=planned,
@@ -283,7 +293,7 @@ def _run_step(
             mask=job.secrets.mask,
             log=build_run.workspace.logs / f"{planned.key}.log",
             on_output=task.line,
-            on_hook=lambda hook: task.running(f"{planned.step.flavour or 'dibo'}: {hook}"),
+            on_hook=on_hook,
         )
         try:
             engine.run_step(step)
@@ -291,6 +301,7 @@ def _run_step(
             _keep_only(engine, failed)
             error.hint += f"\nto look at what it left:  {shell_command(job, planned)}"
             raise
+    job.times.save(planned.key, clock.stop())
     return task
 
 

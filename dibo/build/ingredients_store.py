@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from dibo.build import step_times
 from dibo.plan.keys import Document
 from dibo.plan.plan import Plan
 
@@ -61,7 +62,11 @@ def last_used(directory: Path, keys: Iterable[str]) -> dict[str, float]:
 
 def forget(directory: Path, key: str) -> None:
     """The layer is no more."""
-    for path in (_path(directory, key), directory / f"{key}.origin"):  # the latter: dibo.build.layer_origins
+    notes = (
+        directory / f"{key}.origin",
+        *step_times.paths(directory, key),
+    )  # the former: dibo.build.layer_origins
+    for path in (_path(directory, key), *notes):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 

@@ -3,7 +3,7 @@
     k-KEY             an OCI image manifest: all layers from the base up to the step with that key. Blobs are shared,
                       so it costs a few kB, and nothing else is needed to use it.
       config          Labels: io.dibo.key and io.dibo.ingredients, the document that the key is the digest of
-      annotations     io.dibo.title, org.opencontainers.image.created
+      annotations     io.dibo.title, io.dibo.seconds, org.opencontainers.image.created
     t-YYYYMMDD-KEY    the same manifest again: the entry was used that day. Registries keep no such time themselves.
 
 An entry holds layers of one build only. A layer that was built on another build of the same parent is never
@@ -26,6 +26,8 @@ from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
 from dibo.units import human_size
 
 TITLE: Final = "io.dibo.title"
+SECONDS: Final = "io.dibo.seconds"
+"""How long building each layer of the entry took: dibo.build.step_times."""
 CREATED: Final = "org.opencontainers.image.created"
 _ENTRY = re.compile(r"k-([0-9a-f]{64})")
 _MARK = re.compile(r"t-([0-9]{8})-([0-9a-f]{64})")
@@ -62,6 +64,8 @@ class Provenance:
     key: str
     ingredients: str
     titles: Sequence[str]
+    seconds: str = ""
+    """Annotation SECONDS; empty for none."""
 
 
 def tag_of(key: str) -> str:
@@ -131,6 +135,7 @@ def compose(
             KEY_LABEL: provenance.key,
             TITLE: named[-1] if named else "",
             CREATED: made or created,
+            **({SECONDS: provenance.seconds} if provenance.seconds else {}),
         },
     }
     return ImageDocuments(config=text, manifest=_json(manifest))

@@ -43,6 +43,8 @@ class PendingLayer:
     """Of the base and of each step up to this one."""
     below: tuple[str, ...]
     """Keys of the layers below, the base's first."""
+    seconds: str = ""
+    """How long building each of them took, and this one: dibo.build.step_times."""
 
     @property
     def title(self) -> str:
@@ -213,7 +215,9 @@ def _documents(
 ) -> entry.ImageDocuments:
     return entry.compose(
         image.config,
-        entry.Provenance(key=item.key, ingredients=item.ingredients, titles=item.titles),
+        entry.Provenance(
+            key=item.key, ingredients=item.ingredients, titles=item.titles, seconds=item.seconds
+        ),
         layers=sender.stored(image),
         made=f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
         avoid=avoid,

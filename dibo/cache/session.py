@@ -12,7 +12,7 @@ from dibo.build.bases.image import RegistryImage
 from dibo.build.build import Job, OnLayer, report_layer
 from dibo.build.engine import Engine
 from dibo.build.layer_origins import Taken
-from dibo.cache.entry import CREATED
+from dibo.cache.entry import CREATED, SECONDS
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
 from dibo.cache.upload import BlobOrigin, UploadOptions
@@ -125,13 +125,18 @@ def exchange(
         pending = items(job.plan)
         for key in job.plan.keys:
             if key in pending and key in held and not settings.refresh:
-                publisher.add(pending[key])
+                publisher.add(_timed(pending[key], job))
 
         def on_layer(key: str) -> None:
             if key in pending:
-                publisher.add(pending[key])
+                publisher.add(_timed(pending[key], job))
 
         yield job, on_layer
+
+
+def _timed(item: PendingLayer, job: Job) -> PendingLayer:
+    """With the times of its layers, as far as they are known now."""
+    return replace(item, seconds=job.times.annotation((*item.below, item.key)))
 
 
 def bring(job: Job, caches: Caches, held: dict[str, float], *, engine: Engine, report: Report) -> Job:
@@ -154,6 +159,8 @@ def bring(job: Job, caches: Caches, held: dict[str, float], *, engine: Engine, r
                         report_layer(job.plan, pulled, report, origin=PULLED, registry=name, task=took)
                 taken = Taken(repository=str(remote.name), signed_by=cached.signed_by)
                 job.origins.save_taken(engine, key, taken)
+                keys_taken = job.plan.keys[: job.plan.resume + 1]
+                job.times.save_annotation(keys_taken, cached.annotation(SECONDS))
                 held[key] = created(cached)
             except (
                 EngineError,

@@ -43,6 +43,11 @@ class History:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
+    @property
+    def last(self) -> int:
+        """The number of the latest task that has ended; 0 before any."""
+        return self.tasks[-1].number if self.tasks else 0
+
     def ended(self, task: Task) -> None:
         self.tasks = sorted([*self.tasks, task], key=lambda ended: ended.number)
 
