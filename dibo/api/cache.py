@@ -181,7 +181,9 @@ def _keys_of(options: Options, environment: Mapping[str, str], report: Report) -
     settings = current_settings(options, environment)
     with new_run(settings) as (workspace, run):
         stack = stack_of(settings, run)
-        job = spine.prepare(settings, stack, workspace=workspace, run=run, report=report, held={})
+        base = spine.base_of(settings, workspace=workspace, report=report)
+        setup = Setup(run=run, report=report)
+        job = spine.prepare(settings, stack, base, setup, workspace=workspace, held={})
         return job.plan.keys
 
 

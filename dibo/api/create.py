@@ -12,6 +12,7 @@ from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter, Converters
 from dibo.build import host_hooks
 from dibo.build.build import Job, host_run, warn_of_flavours
+from dibo.build.context import ExtraFiles
 from dibo.build.engine import Root, Setup
 from dibo.disk import layout_choice
 from dibo.disk.convert import convert
@@ -27,6 +28,7 @@ from dibo.disk.request import (
     needs_directory,
 )
 from dibo.flavours.stack import Stack
+from dibo.plan.plan import Plan
 from dibo.settings.settings import Settings
 from dibo.system import resources
 from dibo.system.report import Report
@@ -88,15 +90,12 @@ def planned_disk(
 ) -> Iterator[PlannedDisk]:
     """Everything up to the plan of layers, with whatever can be refused refused: by `check_stack` before any hook runs.
     Hooks on the host have run."""
-    converters = converters_of(settings)
-    check_outputs(settings.output, converters)
+    check_outputs(settings.output, converters_of(settings))
     with new_run(settings) as (workspace, run):
         setup = Setup(run=run, report=report)
         stack = stack_of(settings, run)
         check_stack(stack)
-        warn_of_flavours(settings, stack, report)  # before any hook runs on this machine
-        request = _request(settings, stack, converters, layout_file, report)
-        check_request(request)
+        request = disk_request(settings, stack, report, layout_file=layout_file)
         with open_session(settings, setup, workspace=workspace) as session:
             loop = decide_loop(request, directory=session.engine.gives_directory, report=report)
             host = host_run(settings, stack, report)
@@ -112,6 +111,32 @@ def converters_of(settings: Settings) -> tuple[Converter, ...]:
     if not settings.types_named and (named := converters.of_name(settings.output.name)) is not None:
         return (named,)
     return tuple(converters.get(kind) for kind in settings.types)
+
+
+@contextmanager
+def taken_over_disk(
+    settings: Settings, report: Report, *, plan: Plan, extra: ExtraFiles, request: DiskRequest
+) -> Iterator[PlannedDisk]:
+    """As `planned_disk`, of what another process of the same run decided, where all hooks on the host but those of
+    block-device.d have run."""
+    with new_run(settings) as (workspace, run):
+        setup, stack = Setup(run=run, report=report), plan.recipe.stack
+        with open_session(settings, setup, workspace=workspace) as session:
+            loop = decide_loop(request, directory=session.engine.gives_directory, report=report)
+            host = host_run(settings, stack, report)
+            with hooked_disk(stack, request, setup, loop=loop, host=host) as hooked:
+                job = session.take_over(plan, extra)
+                yield PlannedDisk(session=session, job=job, request=request, hooked=hooked, loop=loop)
+
+
+def disk_request(
+    settings: Settings, stack: Stack, report: Report, *, layout_file: Path | None
+) -> DiskRequest:
+    """What is wished for, checked, after the hooks of block-device-size.d have run."""
+    warn_of_flavours(settings, stack, report)  # before any hook runs on this machine
+    request = _request(settings, stack, converters_of(settings), layout_file, report)
+    check_request(request)
+    return request
 
 
 def _request(

@@ -10,10 +10,12 @@ from pathlib import Path
 from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.build.build import Job
+from dibo.build.context import ExtraFiles
 from dibo.build.engine import Root, Setup
 from dibo.flavours.loader import load_wishes
 from dibo.flavours.ramdisk_requests import Fragment, RamdiskRequests
 from dibo.flavours.stack import Stack
+from dibo.plan.plan import Plan
 from dibo.ramdisk.init import Script, assemble
 from dibo.ramdisk.lint import check
 from dibo.ramdisk.make import RamdiskSpec, rules_named
@@ -71,13 +73,33 @@ def planned_ramdisk(
         setup = Setup(run=run, report=report)
         stack = stack_of(settings, run)
         check_stack(stack)
-        requests = tuple(load_wishes(flavour) for flavour in stack.flavours)
-        script, fragments = script_of(requests)
-        order = make_order(ramdisk, requests, script, epoch=settings.source_date_epoch)
+        order = checked_order(settings, ramdisk, stack, setup)
         with open_session(settings, setup, workspace=workspace) as session:
-            for warning in check(script, fragments, directory=run.subdirectory("init")):
-                report.warn(warning)
             yield PlannedRamdisk(session=session, job=session.job(stack), ramdisk=ramdisk, order=order)
+
+
+@contextmanager
+def taken_over_ramdisk(
+    settings: Settings, ramdisk: RamdiskSettings, report: Report, *, plan: Plan, extra: ExtraFiles
+) -> Iterator[PlannedRamdisk]:
+    """As `planned_ramdisk`, of what another process of the same run decided and checked."""
+    with new_run(settings) as (workspace, run):
+        requests = tuple(load_wishes(flavour) for flavour in plan.recipe.stack.flavours)
+        script, _ = script_of(requests)
+        order = make_order(ramdisk, requests, script, epoch=settings.source_date_epoch)
+        with open_session(settings, Setup(run=run, report=report), workspace=workspace) as session:
+            job = session.take_over(plan, extra)
+            yield PlannedRamdisk(session=session, job=job, ramdisk=ramdisk, order=order)
+
+
+def checked_order(settings: Settings, ramdisk: RamdiskSettings, stack: Stack, setup: Setup) -> RamdiskSpec:
+    """What goes in. Warns of what its /init cannot do. Raises RamdiskError, FlavourError."""
+    requests = tuple(load_wishes(flavour) for flavour in stack.flavours)
+    script, fragments = script_of(requests)
+    order = make_order(ramdisk, requests, script, epoch=settings.source_date_epoch)
+    for warning in check(script, fragments, directory=setup.run.subdirectory("init")):
+        setup.report.warn(warning)
+    return order
 
 
 def make_order(

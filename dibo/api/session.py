@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dibo.build import build as spine
 from dibo.build import host_hooks, ingredients_store, store_pruning
 from dibo.build.build import OnLayer
+from dibo.build.context import ExtraFiles
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
 from dibo.build.layer_origins import LayerOrigins
@@ -24,6 +25,8 @@ from dibo.errors import (
     VerificationFailed,
 )
 from dibo.flavours.stack import Stack, make_stack
+from dibo.plan.base import Base
+from dibo.plan.plan import Plan
 from dibo.settings.settings import Settings
 from dibo.system.exclusive import shared
 from dibo.system.report import Report
@@ -60,16 +63,28 @@ class Session:
     def setup(self) -> Setup:
         return Setup(run=self.run, report=self.report)
 
-    def job(self, stack: Stack) -> spine.Job:
-        """The plan of the layers of `stack`, with what the engine and caches hold of it."""
-        job = spine.prepare(
-            self.settings,
-            stack,
-            workspace=self.workspace,
-            run=self.run,
-            report=self.report,
-            held=self.held,
+    def job(self, stack: Stack, *, base: Base | None = None) -> spine.Job:
+        """The plan of the layers of `stack`, with what the engine and caches hold of it. `base` is that of the
+        settings, where it was looked up before."""
+        base = base or spine.base_of(self.settings, workspace=self.workspace, report=self.report)
+        job = spine.prepare(self.settings, stack, base, self.setup, workspace=self.workspace, held=self.held)
+        return self._consulted(job)
+
+    def take_over(self, plan: Plan, extra: ExtraFiles) -> spine.Job:
+        """As `job`, of a plan that another process of the same run made, with what hooks on the host made there."""
+        return self._consulted(
+            spine.taken_over(
+                self.settings,
+                plan,
+                extra,
+                workspace=self.workspace,
+                report=self.report,
+                held=self.held,
+            )
         )
+
+    def _consulted(self, job: spine.Job) -> spine.Job:
+        """The job, with what counts of the engine's store and of caches."""
         job = replace(job, origins=self.origins)
         reasons = [self.distrusted[key] for key in job.plan.keys if key in self.distrusted]
         if reasons:

@@ -13,13 +13,13 @@ from dibo.build import context, host_hooks
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import CLOUD_IMAGES, KEYSERVER, BaseSettings
 from dibo.build.context import ExtraFiles, Runner
-from dibo.build.engine import Engine, StepRun
+from dibo.build.engine import Engine, Setup, StepRun
 from dibo.build.host_hooks import HostRun
 from dibo.build.layer_origins import LayerOrigins
 from dibo.build.sandbox import Confinement
 from dibo.build.secrets import SecretValues, read_secrets
 from dibo.build.step_times import HookClock, LayerTime, StepTimes
-from dibo.errors import HookFailed
+from dibo.errors import BaseError, HookFailed
 from dibo.flavours.epoch import start_of
 from dibo.flavours.lint import lint
 from dibo.flavours.loader import Catalogue
@@ -27,7 +27,7 @@ from dibo.flavours.stack import Stack
 from dibo.plan import keys
 from dibo.plan.base import Base
 from dibo.plan.keys import KeyInputs
-from dibo.plan.plan import Plan, PlannedStep, make_plan
+from dibo.plan.plan import Plan, PlannedStep, make_plan, with_held
 from dibo.plan.recipe import Recipe, make_recipe
 from dibo.settings.settings import Settings
 from dibo.system import process, resources
@@ -97,22 +97,27 @@ def warn_of_flavours(settings: Settings, stack: Stack, report: Report) -> None:
         report.warn(warning)
 
 
+def base_of(settings: Settings, *, workspace: Workspace, report: Report) -> Base:
+    """What the first layer is made of. What it looks up, it looks up once. Raises UsageError."""
+    return choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
+
+
 def prepare(
     settings: Settings,
     stack: Stack,
+    base: Base,
+    setup: Setup,
     *,
     workspace: Workspace,
-    run: Run,
-    report: Report,
     held: Mapping[str, float],
 ) -> Job:
     """Everything up to the plan: host hooks run, base identified, keys made."""
+    run, report = setup.run, setup.report
     secrets = read_secrets(settings.secrets, settings.environment)
     warn_of_flavours(settings, stack, report)
     for warning in secrets.undeclared(stack):
         report.warn(warning)
     revisions = secrets.revisions(stack, workspace.keys)
-    base = choose_base(settings.base, settings=base_settings(settings), workspace=workspace, report=report)
     recipe = make_recipe(
         stack,
         architecture=settings.architecture,
@@ -140,6 +145,28 @@ def prepare(
         origins=LayerOrigins(workspace.keys),
         times=StepTimes(workspace.keys),
         secrets=secrets,
+    )
+
+
+def taken_over(
+    settings: Settings,
+    plan: Plan,
+    extra: ExtraFiles,
+    *,
+    workspace: Workspace,
+    report: Report,
+    held: Mapping[str, float],
+) -> Job:
+    """The job of a plan that another process of the same run made: no hook runs, no key is made again. `extra` is what
+    hooks on the host made there."""
+    return Job(
+        settings=settings,
+        plan=with_held(plan, lambda key: not settings.refresh and key in held),
+        base=base_of(settings, workspace=workspace, report=report),
+        extra=extra,
+        runner=Runner(),
+        origins=LayerOrigins(workspace.keys),
+        secrets=read_secrets(settings.secrets, settings.environment),
     )
 
 
@@ -191,6 +218,7 @@ def build(
         with _alone(job, plan.base_key, title, build_run, held=held) as made_by_another:
             if not made_by_another:
                 with build_run.report.task(title) as task:
+                    _require_same_base(job)
                     build_run.engine.import_base(
                         job.base.source(),
                         key=plan.base_key,
@@ -219,6 +247,16 @@ def build(
         parent = planned.key
         made[parent] = time.time()
         on_layer(parent)
+
+
+def _require_same_base(job: Job) -> None:
+    """Raises BaseError where a server has another base now than when the key was made."""
+    document = keys.base_document(job.base.ingredients(), architecture=job.plan.recipe.architecture)
+    if keys.key_of(document) != job.plan.base_key:
+        raise BaseError(
+            f"the base {job.plan.base_name} is another one now than when its layer was planned",
+            hint="there is a newer one: start again",
+        )
 
 
 def report_cached(plan: Plan, report: Report) -> None:

@@ -41,7 +41,7 @@ class Plan:
     @property
     def image_key(self) -> str:
         """The key of the last layer: what the image is known by."""
-        return self.steps[-1].key
+        return self.keys[-1]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -56,6 +56,11 @@ class Plan:
     def start(self) -> str:
         """The key of the layer on which the first step to run stands."""
         return self.steps[self.resume - 1].key if self.resume else self.base_key
+
+    def until(self, key: str) -> Plan:
+        """The same plan, ended after the layer `key`. Raises ValueError where it has no such layer."""
+        steps = self.steps[: self.keys.index(key)]
+        return replace(self, steps=steps, resume=min(self.resume, len(steps)))
 
 
 def make_plan(

@@ -1,0 +1,237 @@
+"""From images to a graph: each image is planned once, its hooks on the host run once, and all that is decided of it is
+kept for the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from dibo.api.baking.spec import Decided, ImageSpec, TaskKind, TaskSpec
+from dibo.api.create import converters_of, disk_request
+from dibo.api.machines.request import MEMORY
+from dibo.api.ramdisk import checked_order
+from dibo.api.session import Session, new_run, open_session
+from dibo.bake.graph import (
+    ArtefactTask,
+    BakeTask,
+    Chain,
+    Estimate,
+    Graph,
+    ImageTasks,
+    TestTask,
+    make_graph,
+)
+from dibo.build import build as spine
+from dibo.build import host_hooks, ingredients_store
+from dibo.build.engine import Setup
+from dibo.disk.request import ending
+from dibo.errors import DiboError, UsageError
+from dibo.flavours.loader import Catalogue
+from dibo.flavours.stack import Stack, make_stack
+from dibo.plan.base import Base
+from dibo.ramdisk.make import kernel_path
+from dibo.ramdisk.write import check_output
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
+from dibo.system.workspace import Run, Workspace
+from dibo.units import MIB
+
+_OF_A_SESSION: Final = (
+    "engine", "isolation", "network", "caches_from", "caches_to", "architecture", "variant", "sign_key",
+    "verify_keys", "policy", "refresh", "layer_compression",
+)  # fmt: skip
+"""Settings that images must have in common to be planned in one session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedImage:
+    """An image, and what was decided of it; without `decided`, an existing image is converted."""
+
+    spec: ImageSpec
+    decided: Decided | None
+    sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """The files that its layers and artefacts depend on, by what they are of: a flavour, the layout, the project."""
+    cached: frozenset[str] = frozenset()
+    """Keys of its layers that need not be built."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBake:
+    """All images, and the graph of those that could be planned."""
+
+    graph: Graph
+    images: Mapping[str, PlannedImage]
+    errors: Mapping[str, DiboError]
+    """Why images could not be planned, by name."""
+
+    def spec_of(self, task: BakeTask) -> TaskSpec:
+        """What a worker is told of a task."""
+        work = task.work
+        if isinstance(work, Chain):
+            image = self.images[work.builder].spec
+            return TaskSpec(id=task.id, kind=TaskKind.LAYERS, image=image, keys=work.keys)
+        image = self.images[work.image].spec
+        if isinstance(work, ArtefactTask):
+            keys = (work.root,) if work.root is not None else ()
+            return TaskSpec(id=task.id, kind=TaskKind.ARTEFACTS, image=image, keys=keys)
+        return TaskSpec(id=task.id, kind=TaskKind.TEST, image=image, test=work.name)
+
+    def decided_of(self, task: BakeTask) -> Decided | None:
+        """What workers on this machine need not decide again."""
+        image = task.work.builder if isinstance(task.work, Chain) else task.work.image
+        return self.images[image].decided
+
+
+@contextmanager
+def planned_bake(
+    specs: Sequence[ImageSpec], report: Report, *, estimate: Estimate = lambda _: None
+) -> Iterator[PlannedBake]:
+    """Plan all images, at least one. While it lasts, no layer goes from the engine's store; at its end, the layers
+    there are limited, and those of these images stay. An image that cannot be planned is among the errors. Raises
+    UsageError where two images have one name, would write the same file, or name different caches on disk."""
+    require_apart(specs)
+    with new_run(specs[0].settings) as (workspace, run), ExitStack() as stack:
+        planner = _Planner(workspace, run, report, stack)
+        planned: dict[str, PlannedImage] = {}
+        errors: dict[str, DiboError] = {}
+        tasks = []
+        for spec in specs:
+            try:
+                tasks.append(planner.tasks(spec, estimate, planned))
+            except DiboError as error:
+                errors[spec.name] = error
+        planner.keep(planned)
+        yield PlannedBake(graph=make_graph(tasks, estimate), images=planned, errors=errors)
+
+
+def require_apart(specs: Sequence[ImageSpec]) -> None:
+    """Raises UsageError where two images have one name, would write the same file, or name different caches on disk."""
+    names: set[str] = set()
+    writers: dict[Path, str] = {}
+    for spec in specs:
+        if spec.name in names:
+            raise UsageError(f"two images are called {spec.name}", hint="give each a name of its own")
+        names.add(spec.name)
+        for path in output_paths(spec):
+            writer = writers.setdefault(path, spec.name)
+            if writer != spec.name:
+                raise UsageError(
+                    f"{writer} and {spec.name} would both be written to {path}",
+                    hint="give each a destination of its own",
+                )
+        if spec.settings.cache != specs[0].settings.cache:
+            raise UsageError(
+                f"{specs[0].name} and {spec.name} have different cache directories: {specs[0].settings.cache} and"
+                f" {spec.settings.cache}",
+                hint="name one for all: --cache-dir DIR",
+            )
+
+
+def output_paths(spec: ImageSpec) -> tuple[Path, ...]:
+    """The artefacts of an image, absolute. Raises ConverterError for a type that is not known."""
+    if spec.ramdisk is not None:
+        output = spec.ramdisk.output.absolute()
+        return output, kernel_path(output)
+    return tuple(
+        ending(spec.settings.output, converter).absolute() for converter in converters_of(spec.settings)
+    )
+
+
+class _Planner:
+    """Plans one image after the other; what they have in common is looked up once."""
+
+    def __init__(self, workspace: Workspace, run: Run, report: Report, stack: ExitStack) -> None:
+        self._workspace, self._run, self._report, self._stack = workspace, run, report, stack
+        self._catalogues: dict[tuple[Path, ...], Catalogue] = {}
+        self._sessions: dict[tuple[object, ...], Session] = {}
+        self._bases: dict[object, Base] = {}
+
+    def tasks(self, spec: ImageSpec, estimate: Estimate, planned: dict[str, PlannedImage]) -> ImageTasks:
+        """Plan an image; it is among the `planned` then. Raises DiboError."""
+        image = self._planned(spec)
+        planned[spec.name] = image
+        decided = image.decided
+        types = ("ramdisk",) if spec.ramdisk is not None else spec.settings.types
+        output = spec.ramdisk.output if spec.ramdisk is not None else spec.settings.output
+        root = decided.plan.image_key if decided is not None else None
+        architecture = spec.settings.architecture
+        artefact = ArtefactTask(
+            image=spec.name,
+            types=types,
+            root=root,
+            architecture=architecture,
+            destination=str(output),
+            seconds=estimate(f"image {spec.name} {','.join(types)}"),
+        )
+        tests = tuple(
+            TestTask(
+                image=spec.name,
+                name=test.name,
+                architecture=architecture,
+                memory=(test.request.memory or MEMORY) * MIB,
+                seconds=estimate(f"test {spec.name} {test.name}"),
+            )
+            for test in spec.tests
+        )
+        in_registry: frozenset[str] = frozenset()
+        if decided is not None:
+            held = self._session(spec.settings).held
+            in_registry = frozenset(key for key in decided.plan.keys if key not in held)
+        return ImageTasks(
+            name=spec.name,
+            plan=decided.plan if decided is not None else None,
+            artefact=artefact,
+            tests=tests,
+            in_registry=in_registry,
+        )
+
+    def _planned(self, spec: ImageSpec) -> PlannedImage:
+        if spec.conversion is not None:
+            return PlannedImage(spec=spec, decided=None)
+        settings = spec.settings
+        stack = self._flavours(settings)
+        host_hooks.require_allowed(stack, settings.host_hooks)
+        setup = Setup(run=self._run, report=self._report)
+        request = None
+        if spec.ramdisk is not None:
+            check_output(spec.ramdisk.output)
+            checked_order(settings, spec.ramdisk, stack, setup)
+        else:
+            request = disk_request(settings, stack, self._report, layout_file=spec.layout_file)
+        session = replace(self._session(settings), settings=settings)
+        job = session.job(stack, base=self._base(settings))
+        ingredients_store.save_plan(self._workspace.keys, job.plan)
+        return PlannedImage(spec=spec, decided=Decided(plan=job.plan, extra=job.extra, request=request))
+
+    def keep(self, planned: Mapping[str, PlannedImage]) -> None:
+        """Have their layers in the engine's store stay there at the end."""
+        for session in self._sessions.values():
+            for image in planned.values():
+                if image.decided is not None:
+                    session.built.update(image.decided.plan.keys)
+
+    def _flavours(self, settings: Settings) -> Stack:
+        path = settings.flavours_path
+        if path not in self._catalogues:
+            copies = self._run.subdirectory("flavours")
+            self._catalogues[path] = spine.catalogue(settings, copies=copies)
+        return make_stack(settings.flavours, self._catalogues[path].get, architecture=settings.architecture)
+
+    def _session(self, settings: Settings) -> Session:
+        kind = tuple(getattr(settings, name) for name in _OF_A_SESSION)
+        if kind not in self._sessions:
+            setup = Setup(run=self._run, report=self._report)
+            self._sessions[kind] = self._stack.enter_context(
+                open_session(settings, setup, workspace=self._workspace)
+            )
+        return self._sessions[kind]
+
+    def _base(self, settings: Settings) -> Base:
+        kind = (settings.base, spine.base_settings(settings))
+        if kind not in self._bases:
+            self._bases[kind] = spine.base_of(settings, workspace=self._workspace, report=self._report)
+        return self._bases[kind]
