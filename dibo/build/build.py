@@ -166,6 +166,7 @@ def taken_over(
         extra=extra,
         runner=Runner(),
         origins=LayerOrigins(workspace.keys),
+        times=StepTimes(workspace.keys),
         secrets=read_secrets(settings.secrets, settings.environment),
     )
 
