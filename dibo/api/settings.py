@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from dibo.build.engines import choose
+from dibo.projects.model import ProjectImage
+from dibo.projects.settings import settings_of
 from dibo.settings.settings import Options, Settings, decide
 from dibo.system import resources
 
@@ -14,6 +16,20 @@ from dibo.system import resources
 def current_settings(options: Options, environment: Mapping[str, str]) -> Settings:
     """The settings of a command. Raises UsageError for invalid ones."""
     decided = decide(
+        options,
+        environment,
+        now=datetime.now(tz=UTC),
+        machine=platform.machine(),
+        home=resources.home(),
+    )
+    choose.require_known(decided.engine)
+    return decided
+
+
+def image_settings(image: ProjectImage, options: Options, environment: Mapping[str, str]) -> Settings:
+    """The settings of a command that is for an image of a project file. Raises UsageError for invalid ones."""
+    decided = settings_of(
+        image,
         options,
         environment,
         now=datetime.now(tz=UTC),

@@ -31,7 +31,8 @@ from dibo.inspect.open_image import opened
 from dibo.plan.plan import Plan
 from dibo.ramdisk.compress import parse_compression
 from dibo.ramdisk.settings import RamdiskSettings
-from dibo.settings.settings import VARIABLES, Options, Settings
+from dibo.settings.settings import Options, Settings
+from dibo.settings.variables import VARIABLES
 from dibo.system import process
 from dibo.system.report import Report
 from dibo.system.workspace import Run

@@ -28,7 +28,7 @@ from dibo.images.image import Image
 from dibo.layout.merge import document
 from dibo.layout.model import Layout
 from dibo.plan import keys
-from dibo.settings.settings import VARIABLES
+from dibo.settings.variables import VARIABLES
 from dibo.system import resources
 from dibo.tree.dpkg import Package
 

@@ -16,7 +16,7 @@ from dibo.cli.options import (
     variables_text,
 )
 from dibo.cli.output import add_json, show_build
-from dibo.settings.settings import VARIABLES
+from dibo.settings.variables import VARIABLES
 from dibo.system.report import Report
 
 SUMMARY: Final = "Build a disk image from flavours, without root"

@@ -82,7 +82,7 @@ def _mask(argv: Sequence[str], environment: Mapping[str, str]) -> Callable[[str]
 
 
 def _unknown_values(environment: Mapping[str, str]) -> Iterator[str]:
-    from dibo.settings.settings import RAMDISK_VARIABLES, VARIABLES
+    from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 
     known = {*VARIABLES, *RAMDISK_VARIABLES} - {"DIBO_SIGN_PASSWORD"}
     for name, value in environment.items():

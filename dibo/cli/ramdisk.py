@@ -10,7 +10,7 @@ from typing import Final
 
 from dibo.cli.options import add_build_options, options_of, variables_text
 from dibo.cli.output import add_json, show_build
-from dibo.settings.settings import RAMDISK_VARIABLES, VARIABLES
+from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 from dibo.system.report import Report
 
 SUMMARY: Final = "Build a kernel and an initramfs from flavours, without root"

@@ -1,12 +1,11 @@
-"""What a command was asked for: options over environment variables over defaults.
+"""What a command was asked for: options over environment variables over a project file over defaults.
 
-Pure: argv is parsed elsewhere, the environment is handed in. The table of variables is what `-h` and the reference
-print, and a test holds them together.
+Pure: argv and project files are parsed elsewhere, the environment is handed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,55 +25,10 @@ from dibo.settings.values import (
 )
 from dibo.units import parse_gib
 
-VARIABLES: Final = {
-    "ARCH": "architecture: amd64, arm64, armhf, i386, riscv64 (this machine's)",
-    "RELEASE": "release of the base (the newest that dibo knows)",
-    "BASE_IMAGE_FILE": "name of the Ubuntu root tarball on the server",
-    "CLOUD_IMAGES": "server of Ubuntu's cloud images",
-    "FS_TYPE": "root file system: ext4, ext3, ext2 (ext4)",
-    "IMAGE_TYPE": "artefacts, separated by commas (the ending of IMAGE_NAME, or qcow2)",
-    "IMAGE_NAME": "name of the artefact (image)",
-    "IMAGE_SIZE": "size of the disk in GB, that is 2^30 bytes; fractions allowed (2)",
-    "IMG_PATH": "directory for downloads and runs (~/.cache/dibo)",
-    "FLAVOURS_DIR": "directory of flavours, searched before the built-in ones",
-    "DIBO_FLAVOURS_PATH": "more such directories, separated by colons",
-    "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
-    "DIBO_BASE": "root to start from: ubuntu, debian, an image, a tarball (ubuntu)",
-    "DIBO_ENGINE": "engine: buildah, docker, or auto for the first that works (auto)",
-    "DIBO_ISOLATION": "isolation of steps: bwrap; or chroot, which hides nothing of this machine (bwrap)",
-    "DIBO_NETWORK": "network of steps: host, or none (host)",
-    "DIBO_HOST_HOOKS": "hooks on the host: run, run in a sandbox, or refuse flavours with any: none (run)",
-    "DIBO_KIT": "kit for images without a kernel, as `dibo convert --kit` takes it",
-    "DIBO_MIRROR": "Debian mirror to install from",
-    "DIBO_UBUNTU_KEYRING": "keyring with the key of the Ubuntu images",
-    "DIBO_UBUNTU_FINGERPRINT": "fingerprint of that key",
-    "DIBO_KEYSERVER": "keyserver that has this key, or none (https://keyserver.ubuntu.com)",
-    "DIBO_EPOCH": "name of the state of package archives that layers are built from (this month)",
-    "DIBO_CACHE": "repository HOST/PATH to read layers from and store them in",
-    "DIBO_CACHE_FROM": "repositories to only read layers from, separated by commas",
-    "DIBO_CACHE_TO": "repositories to only store layers in, separated by commas",
-    "DIBO_STORE_LIMIT": "largest size in GB of layers in the engine's store after a build; 0 means no limit (20)",
-    "DIBO_LAYER_COMPRESSION": "compression of stored layers: zstd, gzip, none (zstd)",
-    "DIBO_SIGN_KEY": "private key that signs stored and pushed images",
-    "DIBO_SIGN_PASSWORD": "password of this key, if it is encrypted; or COSIGN_PASSWORD",
-    "DIBO_VERIFY_KEYS": "accept only caches and images signed by these public keys, separated by colons",
-    "DIBO_POLICY": "file that lists the accepted keys for each repository, instead of DIBO_VERIFY_KEYS",
-    "DIBO_PLAIN_HTTP": "registries that speak plain HTTP, besides those on loopback: HOST[:PORT], separated by commas",
-    "DIBO_QCOW2_COMPRESSION": "zlib, zstd or none (zlib)",
-    "SOURCE_DATE_EPOCH": "latest time in artefacts; later times become this one (the start of the epoch)",
-}
-
-RAMDISK_VARIABLES: Final = {
-    "KERNEL_VERSION": "version of the kernel and its modules (the newest in the root)",
-    "MODULE_ROOT": "take kernel, modules and firmware from this directory, not from the root; / is this machine",
-    "BUSYBOX": "a busybox of this machine, instead of the root's",
-    "IMAGE_NAME": "the initramfs (ramdisk)",
-    "DIBO_RAMDISK_COMPRESSION": "zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)",
-}
-"""Those that ramdisk-image-create has besides, or means differently."""
 DEFAULT_TYPE: Final = "qcow2"
 DEFAULT_SIZE: Final = "2"
 DEFAULT_SIZE_SET_BY: Final = "dibo's default"
+SET_BY_PROJECT: Final = "the project file"
 DEFAULT_STORE_LIMIT: Final = "20"
 DEFAULT_BASE: Final = "ubuntu"
 DEFAULT_NAME: Final = "image"
@@ -214,58 +168,61 @@ class Settings:
         return {name: value for name, value in self.environment.items() if name.startswith("DIBO_")}
 
 
+_NOTHING: Final = Options()
+
+
 def decide(
-    options: Options, environment: Mapping[str, str], *, now: datetime, machine: str, home: Path
+    options: Options,
+    environment: Mapping[str, str],
+    *,
+    now: datetime,
+    machine: str,
+    home: Path,
+    project: Options = _NOTHING,
 ) -> Settings:
-    """Options over variables over defaults. Raises UsageError for invalid values."""
-
-    def given(option: str | None, variable: str, default: str) -> str:
-        return option if option is not None else environment.get(variable) or default
-
-    epoch = epoch_name(given(options.epoch, "DIBO_EPOCH", f"{now:%Y-%m}"))
-    architecture, variant = architecture_and_variant(
-        given(options.architecture, "ARCH", _MACHINES.get(machine, machine))
-    )
-    both = _repositories(options.caches, environment, "DIBO_CACHE")
-    cache = Path(given(options.cache_dir, "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser()
+    """Options over variables over what a project file says over defaults. Raises UsageError for invalid values."""
+    origins = _Origins(options=options, environment=environment, project=project)
+    given = origins.given
+    epoch = epoch_name(given("epoch", "DIBO_EPOCH", f"{now:%Y-%m}"))
+    architecture, variant = architecture_and_variant(origins.architecture(machine))
     verify_keys, policy = _signers(options, environment)
     return Settings(
-        flavours=_flavours(options),
+        flavours=_flavours(options, project),
         architecture=architecture,
         variant=variant,
-        output=Path(given(options.name, "IMAGE_NAME", DEFAULT_NAME)),
-        types=artefact_types(given(options.types, "IMAGE_TYPE", DEFAULT_TYPE)),
-        types_named=options.types is not None or bool(environment.get("IMAGE_TYPE")),
-        base=given(options.base, "DIBO_BASE", DEFAULT_BASE),
-        release=given(options.release, "RELEASE", "") or None,
+        output=Path(given("name", "IMAGE_NAME", DEFAULT_NAME)),
+        types=artefact_types(given("types", "IMAGE_TYPE", DEFAULT_TYPE)),
+        types_named=origins.types_named,
+        base=origins.base,
+        release=given("release", "RELEASE", "") or None,
         base_image_file=environment.get("BASE_IMAGE_FILE") or None,
         cloud_images=environment.get("CLOUD_IMAGES") or None,
-        image_size=parse_gib(given(options.image_size, "IMAGE_SIZE", DEFAULT_SIZE)),
-        size_set_by=_who_set_size(options, environment),
-        filesystem=given(options.filesystem, "FS_TYPE", "ext4"),
-        filesystem_set_by=_who_set_filesystem(options, environment),
-        flavours_path=_flavours_path(options, environment),
-        converters_path=_paths(options.converters_path, environment.get("DIBO_CONVERTERS_PATH", "")),
-        cache=cache.absolute(),
+        image_size=parse_gib(given("image_size", "IMAGE_SIZE", DEFAULT_SIZE)),
+        size_set_by=_who_set_size(options, environment, project),
+        filesystem=given("filesystem", "FS_TYPE", "ext4"),
+        filesystem_set_by=_who_set_filesystem(options, environment, project),
+        flavours_path=origins.paths("flavours_path", "DIBO_FLAVOURS_PATH", first="FLAVOURS_DIR"),
+        converters_path=origins.paths("converters_path", "DIBO_CONVERTERS_PATH"),
+        cache=origins.cache(home),
         cache_named=options.cache_dir is not None or bool(environment.get("IMG_PATH")),
-        mirror=given(options.mirror, "DIBO_MIRROR", "") or None,
+        mirror=given("mirror", "DIBO_MIRROR", "") or None,
         epoch=epoch,
-        engine=given(options.engine, "DIBO_ENGINE", AUTO),
-        isolation=one_of("--isolation", given(options.isolation, "DIBO_ISOLATION", BWRAP), ISOLATIONS),
-        network=one_of("--network", given(options.network, "DIBO_NETWORK", HOST), NETWORKS),
-        host_hooks=one_of("--host-hooks", given(options.host_hooks, "DIBO_HOST_HOOKS", "run"), HOST_HOOKS),
+        engine=given("engine", "DIBO_ENGINE", AUTO),
+        isolation=one_of("--isolation", given("isolation", "DIBO_ISOLATION", BWRAP), ISOLATIONS),
+        network=one_of("--network", given("network", "DIBO_NETWORK", HOST), NETWORKS),
+        host_hooks=one_of("--host-hooks", given("host_hooks", "DIBO_HOST_HOOKS", "run"), HOST_HOOKS),
         source_date_epoch=source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
-        caches_from=_once(both + _repositories(options.caches_from, environment, "DIBO_CACHE_FROM")),
-        caches_to=_once(both + _repositories(options.caches_to, environment, "DIBO_CACHE_TO")),
-        layer_compression=compression(given(options.layer_compression, "DIBO_LAYER_COMPRESSION", "zstd")),
+        caches_from=origins.caches("caches_from", "DIBO_CACHE_FROM"),
+        caches_to=origins.caches("caches_to", "DIBO_CACHE_TO"),
+        layer_compression=compression(given("layer_compression", "DIBO_LAYER_COMPRESSION", "zstd")),
         store_limit=store_limit(environment.get("DIBO_STORE_LIMIT") or DEFAULT_STORE_LIMIT),
-        sign_key=_file(given(options.sign_key, "DIBO_SIGN_KEY", "")),
+        sign_key=_file(given("sign_key", "DIBO_SIGN_KEY", "")),
         verify_keys=verify_keys,
         policy=policy,
-        secrets=parse_secrets(options.secrets),
-        sha256=options.sha256,
-        keyring=_file(given(options.keyring, "DIBO_UBUNTU_KEYRING", "")),
-        keyserver=given(options.keyserver, "DIBO_KEYSERVER", "") or None,
+        secrets=_secrets(options, project),
+        sha256=origins.sha256,
+        keyring=_file(given("keyring", "DIBO_UBUNTU_KEYRING", "")),
+        keyserver=given("keyserver", "DIBO_KEYSERVER", "") or None,
         fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,
         offline=options.offline,
         refresh=options.refresh,
@@ -274,6 +231,66 @@ def decide(
         kit=environment.get("DIBO_KIT") or None,
         environment=dict(environment),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Origins:
+    """Where a value may be set: the first that says something counts. An empty variable says nothing."""
+
+    options: Options
+    environment: Mapping[str, str]
+    project: Options
+
+    def given(self, option: str, variable: str, default: str) -> str:
+        value, of_file = getattr(self.options, option), getattr(self.project, option)
+        if value is None:
+            value = self.environment.get(variable) or of_file
+        return default if value is None else str(value)
+
+    def architecture(self, machine: str) -> str:
+        return self.given("architecture", "ARCH", _MACHINES.get(machine, machine))
+
+    @property
+    def base(self) -> str:
+        return self.given("base", "DIBO_BASE", DEFAULT_BASE)
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the base; that of a project file is for no other base than its own."""
+        if self.options.sha256 is not None or self.base != self.project.base:
+            return self.options.sha256
+        return self.project.sha256
+
+    @property
+    def types_named(self) -> bool:
+        """Types of a project file are for the name that it gives: `-o web.raw` asks for another one."""
+        if self.options.types is not None or self.environment.get("IMAGE_TYPE"):
+            return True
+        renamed = self.options.name is not None or self.environment.get("IMAGE_NAME")
+        return self.project.types is not None and not renamed
+
+    def cache(self, home: Path) -> Path:
+        return (
+            Path(self.given("cache_dir", "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser().absolute()
+        )
+
+    def caches(self, option: str, variable: str) -> tuple[ImageName, ...]:
+        """Those for both directions, and those for one. Raises UsageError."""
+        both = self._repositories("caches", "DIBO_CACHE")
+        return tuple(dict.fromkeys(both + self._repositories(option, variable)))
+
+    def _repositories(self, option: str, variable: str) -> tuple[ImageName, ...]:
+        words = getattr(self.options, option) or [
+            word.strip() for word in self.environment.get(variable, "").split(",") if word.strip()
+        ]
+        return tuple(parse_repository(word) for word in words or getattr(self.project, option) if word)
+
+    def paths(self, option: str, variable: str, *, first: str = "") -> tuple[Path, ...]:
+        """All of them, in the order in which they are searched; `first` is a variable with one directory."""
+        named = (*getattr(self.options, option), self.environment.get(first, ""))
+        return _paths(
+            (*named, *self.environment.get(variable, "").split(":"), *getattr(self.project, option))
+        )
 
 
 def _file(name: str) -> Path | None:
@@ -286,9 +303,9 @@ def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Pa
     policy: str | None = options.policy
     if options.policy is None and not options.verify_keys:
         policy = environment.get("DIBO_POLICY") or None
-        keys = _paths((), environment.get("DIBO_VERIFY_KEYS", ""))
+        keys = _paths(environment.get("DIBO_VERIFY_KEYS", "").split(":"))
     else:
-        keys = _paths(options.verify_keys, "")
+        keys = _paths(options.verify_keys)
     if keys and policy is not None:
         raise UsageError(
             "keys to verify with and a policy are both given",
@@ -297,22 +314,34 @@ def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Pa
     return keys, Path(policy).expanduser() if policy else None
 
 
-def _flavours(options: Options) -> tuple[str, ...]:
+def _flavours(options: Options, project: Options) -> tuple[str, ...]:
     """None where none was named: then there is no stack."""
-    first = (options.base_flavour,) if options.with_base and options.flavours else ()
-    return first + options.flavours
+    source = options if options.flavours else project
+    with_base = options.with_base and source.with_base
+    first = (source.base_flavour,) if with_base and source.flavours else ()
+    return first + source.flavours
 
 
-def _who_set_filesystem(options: Options, environment: Mapping[str, str]) -> str | None:
+def _secrets(options: Options, project: Options) -> tuple[SecretSource, ...]:
+    """Those of options in place of those of the project file with the same name."""
+    sources = {source.name: source for source in parse_secrets(project.secrets)}
+    return tuple((sources | {source.name: source for source in parse_secrets(options.secrets)}).values())
+
+
+def _who_set_filesystem(options: Options, environment: Mapping[str, str], project: Options) -> str | None:
     if options.filesystem is not None:
         return "--fs-type"
-    return "FS_TYPE" if environment.get("FS_TYPE") else None
+    if environment.get("FS_TYPE"):
+        return "FS_TYPE"
+    return None if project.filesystem is None else SET_BY_PROJECT
 
 
-def _who_set_size(options: Options, environment: Mapping[str, str]) -> str:
+def _who_set_size(options: Options, environment: Mapping[str, str], project: Options) -> str:
     if options.image_size is not None:
         return "--image-size"
-    return "IMAGE_SIZE" if environment.get("IMAGE_SIZE") else DEFAULT_SIZE_SET_BY
+    if environment.get("IMAGE_SIZE"):
+        return "IMAGE_SIZE"
+    return DEFAULT_SIZE_SET_BY if project.image_size is None else SET_BY_PROJECT
 
 
 def enough_hint(set_by: str, size: float) -> str:
@@ -322,22 +351,5 @@ def enough_hint(set_by: str, size: float) -> str:
     return f"{set_by} set the size; --image-size {size:g} (or IMAGE_SIZE={size:g}) is enough"
 
 
-def _repositories(
-    named: Sequence[str], environment: Mapping[str, str], variable: str
-) -> tuple[ImageName, ...]:
-    words = named or [word.strip() for word in environment.get(variable, "").split(",")]
-    return tuple(parse_repository(word) for word in words if word)
-
-
-def _once(names: tuple[ImageName, ...]) -> tuple[ImageName, ...]:
-    return tuple(dict.fromkeys(names))
-
-
-def _flavours_path(options: Options, environment: Mapping[str, str]) -> tuple[Path, ...]:
-    own = environment.get("FLAVOURS_DIR", "")
-    first = (*options.flavours_path, *([own] if own else []))
-    return _paths(first, environment.get("DIBO_FLAVOURS_PATH", ""))
-
-
-def _paths(named: Sequence[str], variable: str) -> tuple[Path, ...]:
-    return tuple(Path(word) for word in (*named, *variable.split(":")) if word)
+def _paths(words: Iterable[str]) -> tuple[Path, ...]:
+    return tuple(Path(word) for word in words if word)

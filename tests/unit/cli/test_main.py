@@ -16,7 +16,7 @@ import pytest
 from dibo import __version__, errors
 from dibo.cli import main
 from dibo.errors import DiboError
-from dibo.settings.settings import VARIABLES
+from dibo.settings.variables import VARIABLES
 from tests.support.flavours import write_flavour
 
 PROJECT = Path(__file__).parents[3]

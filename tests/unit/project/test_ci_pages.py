@@ -10,7 +10,7 @@ import yaml
 
 from dibo.cli.commands import parser_of
 from dibo.errors import UsageError
-from dibo.settings.settings import VARIABLES
+from dibo.settings.variables import VARIABLES
 from tests.support.ci_recipes import HOW_TO, PAGES, commands, container, docker_options, documents
 
 RECIPES = PAGES[1:]

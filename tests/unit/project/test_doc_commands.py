@@ -20,7 +20,7 @@ from dibo.cli.commands import COMMANDS, parser_of
 from dibo.cli.options import settings_of
 from dibo.errors import UsageError
 from dibo.flavours.loader import Catalogue
-from dibo.settings.settings import VARIABLES
+from dibo.settings.variables import VARIABLES
 from tests.support.disks.boot_disks import ext4, save
 from tests.support.doc_commands import PROGRAMS, DocCommand, commands, doc_pages, name_of
 from tests.support.doc_table import NO_COMMANDS, OTHER_PROGRAMS, STAND_INS, TRIALS, Trial

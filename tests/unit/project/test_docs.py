@@ -27,7 +27,7 @@ from dibo.flavours.loader import Catalogue
 from dibo.flavours.model import Phase
 from dibo.flavours.schema import SCHEMA
 from dibo.images.sources.table import SOURCES
-from dibo.settings.settings import RAMDISK_VARIABLES, VARIABLES
+from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 from tests.support.markdown import PROJECT, anchors, generated, links, pages, table, with_generated
 
 DOCS = PROJECT / "docs"

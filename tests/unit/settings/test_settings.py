@@ -10,7 +10,8 @@ import pytest
 
 from dibo.errors import UsageError
 from dibo.images.reference import ImageName
-from dibo.settings.settings import VARIABLES, Options, Settings, decide
+from dibo.settings.settings import Options, Settings, decide
+from dibo.settings.variables import VARIABLES
 from dibo.units import GIB
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
