@@ -27,6 +27,8 @@ class FileEntry:
     handle: object
     attributes: tuple[int, ...] = ()
     """Where the file system has them: mode, owner, group, mtime in seconds since 1970."""
+    identity: int = 0
+    """Where the file system has it: the number of the inode, which hard links share."""
 
 
 class FileSystem(Protocol):
@@ -44,6 +46,19 @@ class FileSystem(Protocol):
 
     def content(self, file: FileEntry) -> Iterator[bytes]:
         """All bytes, a piece at a time; holes are zeros."""
+
+
+class InodeFileSystem(FileSystem, Protocol):
+    """One that has inodes, with all that Linux keeps in them."""
+
+    def inode(self, identity: int) -> FileEntry:
+        """The entry with this `FileEntry.identity`."""
+
+    def xattrs(self, entry: FileEntry) -> dict[bytes, bytes]:
+        """Full names, and values as getxattr(2) gives them."""
+
+    def device(self, entry: FileEntry) -> tuple[int, int]:
+        """Major and minor of a device node."""
 
 
 def find(system: FileSystem, path: str | bytes) -> FileEntry | None:

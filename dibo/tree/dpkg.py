@@ -8,6 +8,7 @@ Of other package managers nothing is known here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,19 +28,35 @@ class Package:
 def installed(root: Node) -> tuple[Package, ...] | None:
     """Sorted by name; None where there is no such database. Its files must be in memory
     (Node.data)."""
+    texts = databases(root)
+    return tuple(sorted({package for text in texts for package in parse(text)})) if texts else None
+
+
+def databases(root: Node) -> list[str]:
+    """The texts of its databases that are in memory (Node.data)."""
     paths = [
         f"{_DIRECTORY}/{name.decode(errors='surrogateescape')}"
         for name in names_in(root, _DIRECTORY)
         if not name.endswith(b".md5sums")
     ]
     files = [node for path in ("/var/lib/dpkg/status", *paths) if (node := find(root, path)) is not None]
-    texts = [node.data.decode(errors="replace") for node in files if node.data is not None]
-    return tuple(sorted({package for text in texts for package in parse(text)})) if texts else None
+    return [node.data.decode(errors="replace") for node in files if node.data is not None]
 
 
 def parse(text: str) -> tuple[Package, ...]:
     """Those of a database that are installed, in its order."""
-    packages = []
+    return tuple(
+        Package(
+            name=fields["Package"],
+            version=fields.get("Version", ""),
+            architecture=fields.get("Architecture", ""),
+        )
+        for fields in installed_paragraphs(text)
+    )
+
+
+def installed_paragraphs(text: str) -> Iterator[dict[str, str]]:
+    """The first lines of all fields of those that are installed, by name."""
     for paragraph in text.split("\n\n"):
         fields = {
             name: value.strip()
@@ -47,11 +64,4 @@ def parse(text: str) -> tuple[Package, ...]:
             if colon and not name.startswith((" ", "\t"))
         }
         if "Package" in fields and fields.get("Status", "install ok installed").endswith(" installed"):
-            packages.append(
-                Package(
-                    name=fields["Package"],
-                    version=fields.get("Version", ""),
-                    architecture=fields.get("Architecture", ""),
-                )
-            )
-    return tuple(packages)
+            yield fields

@@ -34,6 +34,7 @@ from dibo.formats.ext4.structures import (
     InodeFlags,
     ReadOnly,
 )
+from dibo.formats.ext4.xattr_reader import LARGEST_VALUE, read_attributes
 from dibo.formats.ext4.xattrs import inline_attribute
 from dibo.formats.filesystem import FileEntry, Kind, whole
 from dibo.formats.source import PIECE, Source, pieces
@@ -167,6 +168,26 @@ class Ext:
             yield from pieces(self._source, block * self._block, at - start)
         yield from _zeros(file.size - at)
 
+    def inode(self, identity: int) -> FileEntry:
+        return self._entry(identity)
+
+    def device(self, entry: FileEntry) -> tuple[int, int]:
+        """The old number, else the new one: old_decode_dev(), new_decode_dev() of the kernel's linux/kdev_t.h."""
+        old, new = struct.unpack_from("<II", _inode(entry).block)
+        return (old >> 8 & 0xFF, old & 0xFF) if old else (new >> 8 & 0xFFF, new & 0xFF | new >> 12 & 0xFFF00)
+
+    def xattrs(self, entry: FileEntry) -> dict[bytes, bytes]:
+        """Those in the inode and in its block; values in inodes of their own (ea_inode) included."""
+        inode = _inode(entry)
+        block = self._read_block(inode.attributes) if inode.attributes else b""
+        return read_attributes(inode.body, block, self._large_value)
+
+    def _large_value(self, number: int, size: int) -> bytes:
+        value = self._entry(number)
+        if value.size != size or value.kind is not Kind.FILE:
+            raise DiskImageError(f"an extended attribute of the {self.kind} is damaged")
+        return whole(self, value, limit=LARGEST_VALUE, description="an extended attribute")
+
     def _inline(self, file: FileEntry) -> bytes:
         """A file within its inode: what is beyond 60 bytes is an attribute (inline_data)."""
         inode = _inode(file)
@@ -208,7 +229,7 @@ class Ext:
             flags=field("i_flags"),
             sectors=field("i_blocks_lo"),
             block=field("i_block"),
-            attributes=field("i_file_acl_lo"),
+            attributes=field("i_file_acl_lo") | field("i_file_acl_high") << 32,
             body=raw[INODE_SIZE + extra :],
         )
         seconds = field("i_mtime")
@@ -224,6 +245,7 @@ class Ext:
                 field("i_gid") | field("i_gid_high") << 16,
                 seconds,
             ),
+            identity=number,
         )
 
     def _table(self, group: int) -> int:

@@ -152,6 +152,7 @@ INODE: Final = Fields(
     i_block=(0x28, "60s"),
     i_file_acl_lo=(0x68, "I"),
     i_size_high=(0x6C, "I"),
+    i_file_acl_high=(0x76, "H"),
     i_uid_high=(0x78, "H"),
     i_gid_high=(0x7A, "H"),
     i_extra_isize=(0x80, "H"),

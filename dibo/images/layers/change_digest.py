@@ -24,7 +24,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from dibo.images.layers.layer_tree import LayerDirectory, LayerTree, Link, find
 from dibo.images.layers.tar_entry import EntryReader, TarEntry
@@ -36,8 +36,23 @@ _ZEROS: Final = bytes(1 << 16)
 Line = list[Any]
 
 
+class LayerListener(Protocol):
+    """Hears of layers while they are read."""
+
+    hashes: bool
+    """Whether `note` is called, which takes the time of a sha256 of all bytes."""
+
+    def note(self, node: Node, digest: str) -> None:
+        """The sha256 of the bytes of `node`, hexadecimal."""
+
+    def close(self, layer: LayerTree, below: Node) -> None:
+        """The layer is read; `below` is the tree of all below it, which it has not changed yet."""
+
+
 class Ledger:
     """Hears what the files of layers hold while they are read, then what each layer is. `built`: by dibo."""
+
+    hashes = True
 
     def __init__(self, *, built: bool) -> None:
         self.digests: list[str] = []
@@ -119,7 +134,7 @@ class Ledger:
 
 
 def copy(
-    ledger: Ledger | None,
+    ledger: LayerListener | None,
     node: Node,
     entry: TarEntry,
     archive: EntryReader,
@@ -130,7 +145,7 @@ def copy(
     bytes of `entry` are those of `node`."""
     if ledger is not None and entry.digest:
         ledger.note(node, entry.digest)
-    if ledger is None or entry.digest:
+    if ledger is None or entry.digest or not ledger.hashes:
         return archive.copy(entry, contents, kept) if contents is not None else None
     heard = HashedContents(contents)
     content = archive.copy(entry, heard, kept)

@@ -21,7 +21,7 @@ from typing import Final
 from dibo.errors import LayerError
 from dibo.images.image import Layer, Reader
 from dibo.images.layers import xattrs
-from dibo.images.layers.change_digest import Ledger, copy
+from dibo.images.layers.change_digest import LayerListener, copy
 from dibo.images.layers.flatten import cover, stack
 from dibo.images.layers.in_memory_files import Keep, Kept
 from dibo.images.layers.layer_tree import AUFS, OPAQUE, WHITEOUT, LayerTree, LinkWork, Mask
@@ -79,7 +79,7 @@ class LoadOptions:
     """In seconds since 1970: later times become it."""
     progress: Callable[[int], None] | None = None
     """Gets the number of bytes, as stored, that have been read."""
-    ledger: Ledger | None = None
+    ledger: LayerListener | None = None
     """Learns what each layer changes."""
 
 

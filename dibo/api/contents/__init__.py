@@ -1,0 +1,1 @@
+"""What is in images, for commands: `dibo inspect`, `dibo diff`, `dibo report`."""
