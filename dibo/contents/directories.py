@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from dibo.contents.disks import digests_of
-from dibo.contents.tree_source import TreeSource
 from dibo.contents.kept_files import MOST_BYTES, is_read
+from dibo.contents.tree_source import TreeSource
 from dibo.errors import ImageError
 from dibo.tree.node import Node
 

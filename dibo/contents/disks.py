@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from dibo.contents.inventory import PartitionRecord
-from dibo.contents.tree_source import TreeSource, walk
 from dibo.contents.kept_files import MOST_BYTES, is_read
+from dibo.contents.tree_source import TreeSource, walk
 from dibo.errors import DiboError, DiskImageError
 from dibo.formats.filesystem import FileEntry, FileSystem, Kind, find, read_text
 from dibo.formats.source import Source

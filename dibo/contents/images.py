@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from dibo.contents.inventory import NO_LAYER, LayerRecord
+from dibo.contents.kept_files import is_read
 from dibo.contents.layer_digests import digests_in
 from dibo.contents.tree_source import LayerNotes, TreeSource, walk
-from dibo.contents.kept_files import is_read
 from dibo.images.image import Image, Layer
 from dibo.images.layers.layer_tree import LayerDirectory, LayerTree, Link
 from dibo.images.layers.limits import Limits

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from dibo.contents.disks import digests_of
-from dibo.contents.tree_source import TreeSource
 from dibo.contents.kept_files import MOST_BYTES, is_read
+from dibo.contents.tree_source import TreeSource
 from dibo.errors import DiskImageError
 from dibo.formats import cpio, magic
 from dibo.formats.source import Source, pieces
