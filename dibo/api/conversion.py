@@ -45,7 +45,7 @@ from dibo.flavours.loader import read_layout
 from dibo.images.image import Image
 from dibo.images.layers.limits import Limits
 from dibo.images.layout_writer import save_layout
-from dibo.kits.attach import Attachment, attach
+from dibo.kits.attach import Attachment, attach, is_kit
 from dibo.kits.choose import KIT_FLAVOUR, KitRequest, choose_kit, with_state
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
@@ -101,6 +101,10 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
             return _with_kit(settings, conversion, image, setup)
         request = _request(settings, conversion, converters, image)
         check_request(request)
+        if is_kit(image) and needs_boot_files(request):
+            report.warn(
+                f"{image.name} is a kit, which runs nothing by itself: name it with --kit, beside an image"
+            )
         source = _source(settings, request, image)
         try:
             return _make(request, source, setup)

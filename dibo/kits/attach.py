@@ -8,10 +8,9 @@ An image with an init of its own gets the kernel alone.
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from dibo.boot.prepare_root import PreparedRoot
 from dibo.errors import ImageError, UsageError
@@ -91,11 +90,16 @@ class Attachment:
         return manifest
 
 
+def is_kit(image: Image) -> bool:
+    """Whether an image says that it is one, or that it is made on top of one."""
+    run = image.config.get("config")
+    labels = run.get("Labels") if isinstance(run, dict) else None
+    return isinstance(labels, dict) and LABEL in labels
+
+
 def attach(image: Image, kit: Image, *, own_init: bool | None, restart: str) -> Attachment:
     """Raises ImageError for a kit that is none, or is for other machines than the image."""
-    run = kit.config.get("config")
-    labels: Mapping[str, Any] = (run.get("Labels") if isinstance(run, dict) else None) or {}
-    if LABEL not in labels:
+    if not is_kit(kit):
         raise ImageError(
             f"{kit.name} is no kit: it has no label {LABEL}", hint="make one: dibo build --kit cloud -o kit"
         )

@@ -235,10 +235,19 @@ class _Reading:
             places = [posixpath.join(directory, word)]
         else:
             places = [posixpath.join(directory, part or ".", word) for part in path.split(":")]
+        plain = ""
         for place in places:
             node = find(self._root, place.encode(errors="surrogateescape"))
-            if node is not None and stat.S_ISREG(node.mode) and node.mode & 0o111:
+            if node is None or not stat.S_ISREG(node.mode):
+                continue
+            if node.mode & 0o111:
                 return place
+            plain = plain or place
+        if plain:
+            self._fail(
+                f"runs {_short(word)}, but {_short(plain)} is not executable",
+                hint=f"make it so in the image: RUN chmod +x {plain}",
+            )
         if any(PurePosixPath(places[0]).is_relative_to(volume) for volume in volumes):
             return places[0]  # what it will hold is not known
         return self._fail(

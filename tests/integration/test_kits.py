@@ -105,6 +105,19 @@ def test_an_image_that_is_no_kit(tmp_path: Path) -> None:
     assert not (tmp_path / "disk.raw").exists()
 
 
+def test_a_kit_that_is_taken_for_an_image(kit: Path, tmp_path: Path) -> None:
+    argv = [user.program("dibo"), "convert", f"oci:{kit}", "-o", str(tmp_path / "disk"), "-t"]
+    at = ["--cache-dir", str(tmp_path / "cache")]
+    said = [
+        subprocess.run(
+            [*argv, types, *at], capture_output=True, text=True, check=True, timeout=TIMEOUT
+        ).stderr
+        for types in ("raw", "tar")
+    ]
+    warning = f"oci:{kit} is a kit, which runs nothing by itself"
+    assert [warning in text for text in said] == [True, False]
+
+
 def test_a_kit_that_is_not_there(tmp_path: Path) -> None:
     """The error says how to make it."""
     done = convert(application(tmp_path / "image"), tmp_path / "kit", tmp_path)

@@ -156,9 +156,14 @@ def test_commands_that_are_no_lists_of_texts(value: object) -> None:
     assert "Cmd" in refused(Cmd=value)
 
 
-@pytest.mark.parametrize("word", ["nothing", "/usr/bin/nothing", "text", "/data", "../usr/bin/nothing"])
+@pytest.mark.parametrize("word", ["nothing", "/usr/bin/nothing", "/data", "../usr/bin/nothing"])
 def test_programs_that_are_not_there(word: str) -> None:
     assert "no program in it" in refused(Cmd=[word])
+
+
+@pytest.mark.parametrize("word", ["text", "/usr/bin/text", "bin/text"])
+def test_a_program_that_nobody_may_run(word: str) -> None:
+    assert "bin/text' is not executable" in refused(Cmd=[word])
 
 
 def test_nothing_to_run() -> None:
