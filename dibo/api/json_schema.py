@@ -2,75 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from dibo.api.documents import VERSION
+from dibo.api.json_types import Schema
+from dibo.api.json_types import count as _count
+from dibo.api.json_types import document as _document
+from dibo.api.json_types import flag as _flag
+from dibo.api.json_types import list_of as _list
+from dibo.api.json_types import map_of as _map
+from dibo.api.json_types import maybe as _maybe
+from dibo.api.json_types import maybe_count as _maybe_count
+from dibo.api.json_types import maybe_seconds as _maybe_seconds
+from dibo.api.json_types import object_of as _object
+from dibo.api.json_types import one_of as _one_of
+from dibo.api.json_types import seconds as _seconds
+from dibo.api.json_types import text as _text
+from dibo.api.json_types import texts as _texts
 from dibo.system.task import BUILT, CACHED, DONE, FAILED, INTERRUPTED, PULLED, SHARED
 
-Schema = dict[str, Any]
-
 DIGEST: Final = "^sha256:[0-9a-f]{64}$"
-
-
-def _text(description: str, **more: object) -> Schema:
-    return {"type": "string", "description": description, **more}
-
-
-def _maybe(description: str) -> Schema:
-    return {"type": ["string", "null"], "description": description}
-
-
-def _count(description: str) -> Schema:
-    return {"type": "integer", "minimum": 0, "description": description}
-
-
-def _flag(description: str) -> Schema:
-    return {"type": "boolean", "description": description}
-
-
-def _maybe_count(description: str) -> Schema:
-    return {"type": ["integer", "null"], "minimum": 0, "description": description}
-
-
-def _seconds(description: str) -> Schema:
-    return {"type": "number", "minimum": 0, "description": description}
-
-
-def _maybe_seconds(description: str) -> Schema:
-    return {"type": ["number", "null"], "minimum": 0, "description": description}
-
-
-def _one_of(description: str, *words: str) -> Schema:
-    return {"type": "string", "enum": list(words), "description": description}
-
-
-def _texts(description: str) -> Schema:
-    return {"type": "array", "items": {"type": "string"}, "description": description}
-
-
-def _map(description: str, values: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": values, "description": description}
-
-
-def _object(properties: Schema) -> Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _list(description: str, properties: Schema) -> Schema:
-    return {"type": "array", "items": _object(properties), "description": description}
-
-
-def _document(name: str, description: str, **properties: Schema) -> Schema:
-    head = {
-        "document": {"const": name, "description": "which document this is"},
-        "version": {"const": VERSION, "description": "version of this schema"},
-    }
-    return _object({**head, **properties}) | {"description": description}
 
 
 _KEY: Final = _text("key of the layer", pattern="^[0-9a-f]{64}$")
@@ -133,6 +83,16 @@ _ENTRY: Final = {
     "unique": _count("bytes that no other entry shares"),
     "made": _maybe("when it was made, ISO 8601"),
     "used": _maybe("when it was last used, ISO 8601"),
+}
+_CLEANED: Final = {
+    "kind": _one_of(
+        "what it is",
+        *("layers", "runs", "locks", "downloads", "notes", "logs", "keys", "kits"),
+    ),
+    "engine": _maybe("engine whose store has it; null in the cache directory"),
+    "count": _count("how many"),
+    "size": _count("bytes that they take, beside what others share"),
+    "names": _texts("names in the engine's store, or paths"),
 }
 _ARTEFACT: Final = {
     "path": _text("the file"),
@@ -336,6 +296,15 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             removed=_flag("whether the layers were removed; false without --yes"),
             layers=_texts("keys, or names in the engine's store, of layers to remove"),
             frees=_count("bytes that are free then"),
+        ),
+        _document(
+            "clean",
+            "`dibo clean`",
+            removed=_flag("whether it was removed; false with --dry-run"),
+            kinds=_list("what was removed, or would be", _CLEANED),
+            size=_count("bytes of all of it"),
+            kept=_list("what could not be looked at", {"what": _text("what stays"), "why": _text("why")}),
+            failed=_list("what could not be removed", {"what": _text("what stays"), "why": _text("why")}),
         ),
         _document(
             "cache-verify",

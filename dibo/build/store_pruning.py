@@ -53,6 +53,8 @@ class Rules:
     kept: frozenset[str] = frozenset()
     epoch: str = ""
     """All layers that are known to be of another one go."""
+    epoch_before: float | None = None
+    """Of those, only what was last used before; seconds since 1970."""
     used_before: float | None = None
     """What was last used before goes; seconds since 1970."""
     most: int | None = None
@@ -166,7 +168,8 @@ def _may_go(entry: UsedImage, rules: Rules) -> bool:
 def _must_go(entry: UsedImage, rules: Rules) -> bool:
     if rules.leftovers and all(name.startswith("failed-") for name in entry.image.names):
         return True
-    if rules.epoch and entry.epoch and entry.epoch != rules.epoch:
+    is_of_another = bool(rules.epoch and entry.epoch) and entry.epoch != rules.epoch
+    if is_of_another and (rules.epoch_before is None or entry.used < rules.epoch_before):
         return True
     return rules.used_before is not None and entry.used < rules.used_before
 

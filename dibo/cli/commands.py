@@ -14,7 +14,6 @@ from dibo.cli import (
     completion,
     convert,
     create,
-    doctor,
     flavours,
     get_kernel,
     key,
@@ -28,6 +27,7 @@ from dibo.cli import (
 )
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
+from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
 
 
@@ -57,6 +57,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "verify": verify,
     "why": why,
     "cache": cache,
+    "clean": clean,
     "key": key,
     "flavours": flavours,
     "shell": shell,

@@ -108,9 +108,15 @@ def add_base_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="use only cached downloads of the base")
 
 
-def add_engine(parser: argparse.ArgumentParser, text: str = "engine: buildah, docker, auto (auto)") -> None:
+def add_engine_choice(
+    parser: argparse.ArgumentParser, text: str = "engine: buildah, docker, auto (auto)"
+) -> None:
     engine = parser.add_argument("--engine", metavar="NAME", help=text)
     complete_with(engine, lambda _: (AUTO, "buildah", "docker"))
+
+
+def add_engine(parser: argparse.ArgumentParser, text: str = "engine: buildah, docker, auto (auto)") -> None:
+    add_engine_choice(parser, text)
     isolation = parser.add_argument(
         "--isolation", metavar="HOW", help="isolation of steps: bwrap, chroot (bwrap)"
     )

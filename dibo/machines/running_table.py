@@ -7,7 +7,6 @@ machine that has ended, and does not count.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 
 from dibo.errors import UsageError
 from dibo.machines.ssh import SshAccess
+from dibo.system.exclusive import is_held
 from dibo.system.workspace import Run
 
 _FILE: Final = "machine.json"
@@ -53,7 +53,7 @@ def running_machines(cache: Path) -> tuple[RunningEntry, ...]:
     entries = []
     for path in (cache / "runs").glob(f"*/{_FILE}"):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            if _is_held(path.parent / "lock"):
+            if is_held(path.parent / "lock"):
                 fields = json.loads(path.read_text())
                 entries.append(RunningEntry(**{**fields, "ports": tuple(fields["ports"])}))
     return tuple(sorted(entries, key=lambda entry: entry.name))
@@ -81,13 +81,3 @@ def free_name(wish: str, cache: Path) -> str:
         number += 1
         name = f"{wish}-{number}"
     return name
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether a process holds the lock."""
-    with lock.open("r") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

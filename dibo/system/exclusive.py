@@ -61,14 +61,34 @@ def shared(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[bool]:
-    """Have what `path` stands for alone; whether that is so, since others may use it. May raise OSError."""
-    with path.open("a") as file:
+    """Have what `path` stands for alone; whether that is so, since others may use it. Where the file cannot be written
+    to, it is locked all the same. May raise OSError."""
+    with _lockable(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
         yield True
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock that a file is; one that cannot be opened counts as held."""
+    try:
+        with path.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _lockable(path: Path) -> IO[str]:
+    try:
+        return path.open("a")
+    except OSError:
+        return path.open("r")
 
 
 def _is_at(file: IO[str], path: Path) -> bool:

@@ -45,8 +45,10 @@ from dibo.system.signals import uninterrupted
 _PRIVATE: Final = 0o700
 _IN_MEMORY: Final = ("tmpfs", "ramfs")
 _OTHERS_MAY_WRITE: Final = 0o022
-_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
-
+TAG: Final = "CACHEDIR.TAG"
+_TAG_TEXT = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is dibo's cache; it may be deleted.\n"
+)
 
 Sweeper = Callable[[str], None]
 """Removes what a run that was killed left with an engine, by its name."""
@@ -61,13 +63,13 @@ class Workspace:
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
             _make_private(root)
-            _require_trusted(root, owners=(os.geteuid(), 0))
+            require_trusted(root, owners=(os.geteuid(), 0))
             for name in ("bases", "logs", "runs", "keys"):
                 _make_private(root / name)
-                _require_trusted(root / name, owners=(os.geteuid(),))
-            tag = root / "CACHEDIR.TAG"
+                require_trusted(root / name, owners=(os.geteuid(),))
+            tag = root / TAG
             if not tag.exists():
-                tag.write_text(_TAG)
+                tag.write_text(_TAG_TEXT)
         except OSError as error:
             raise _unusable(root, error) from error
 
@@ -114,7 +116,7 @@ class Workspace:
                     os.environ["DIBO_RUN"] = around
                 with uninterrupted():
                     if run.finish() and not run.left:
-                        _remove(directory)
+                        remove_tree(directory)
 
     def _begin(self, directory: Path, sweepers: Mapping[str, Sweeper]) -> IO[str]:
         """Make a run's directory; its lock, held."""
@@ -139,7 +141,7 @@ class Workspace:
                     if _is_of_run(directory.name, kind, value)
                 ]
                 if all(undone):
-                    _remove(directory)
+                    remove_tree(directory)
 
 
 class Run:
@@ -149,11 +151,10 @@ class Run:
         self.identity = identity
         self.directory = directory
         self.left = False
-        """Whether something is left to do for the next run."""
+        """Whether something that the journal names could not be removed now."""
         self._count = 0
 
     def leave_to_next(self) -> None:
-        """Something that the journal names could not be removed now."""
         self.left = True
 
     def finish(self) -> bool:
@@ -180,7 +181,7 @@ class Run:
         try:
             yield path
         finally:
-            _remove(path)
+            remove_tree(path)
 
     @contextlib.contextmanager
     def in_memory(self) -> Iterator[Path]:
@@ -195,7 +196,7 @@ class Run:
         try:
             yield path
         finally:
-            _remove(path)
+            remove_tree(path)
 
     def container(self) -> str:
         """A name for a new container; the journal has it before the engine does."""
@@ -263,8 +264,7 @@ class Run:
 
 def memory_directory() -> Path:
     """Where files can be that are on no disk: XDG_RUNTIME_DIR, else /dev/shm. Raises OutputError."""
-    own = os.environ.get("XDG_RUNTIME_DIR", "")
-    candidates = [Path(own)] if own else []
+    candidates = [Path(own)] if (own := os.environ.get("XDG_RUNTIME_DIR")) else []
     for directory in (*candidates, Path("/dev/shm")):  # noqa: S108 (names there are the run's, mode 0700)
         if disk_space.mount_of(directory)[1] in _IN_MEMORY and os.access(directory, os.W_OK | os.X_OK):
             return directory
@@ -281,7 +281,7 @@ def _undo(kind: str, value: str, sweepers: Mapping[str, Sweeper]) -> bool:
         with contextlib.suppress(
             OSError, ValueError
         ):  # no name of a file: it must not stop all runs that follow
-            _remove(path) if kind == "tree" or path.is_dir() else path.unlink(missing_ok=True)
+            remove_tree(path) if kind == "tree" or path.is_dir() else path.unlink(missing_ok=True)
         return not os.path.lexists(path)
     if kind in sweepers:
         try:
@@ -330,13 +330,13 @@ def _make_private(directory: Path) -> None:
         directory.chmod(_PRIVATE)
 
 
-def _require_trusted(directory: Path, *, owners: tuple[int, ...]) -> None:
+def require_trusted(directory: Path, *, owners: tuple[int, ...]) -> None:
     """Raises OutputError for a directory in which another user could put things in our name."""
     state = directory.stat()
     if state.st_uid not in owners:
         raise OutputError(
-            f"cannot use {directory} as the cache: it belongs to {_user_name(state.st_uid)}, "
-            f"expected {_user_name(os.geteuid())}",
+            f"cannot use {directory} as the cache: it belongs to {user_name(state.st_uid)}, "
+            f"expected {user_name(os.geteuid())}",
             hint="set IMG_PATH or --cache-dir to a directory of your own",
         )
 
@@ -350,7 +350,7 @@ def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
     return is_kind(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & _OTHERS_MAY_WRITE
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
     try:
         return f"the user {pwd.getpwuid(uid).pw_name}"
     except KeyError:
@@ -391,7 +391,7 @@ def _unusable(root: Path, error: OSError) -> OutputError:
     )
 
 
-def _remove(directory: Path) -> None:
+def remove_tree(directory: Path) -> None:
     """Remove a tree, also when parts of it belong to subordinate ids, which only a user namespace may touch."""
     with uninterrupted():
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,5 @@
-"""DIBO_STORE_LIMIT keeps the store small while hooks change, and takes nothing that the last build made."""
+"""DIBO_STORE_LIMIT keeps the store small while hooks change, and takes nothing that the last build made; and what
+`dibo clean` takes of a store."""
 
 from __future__ import annotations
 
@@ -69,3 +70,27 @@ def test_what_one_build_needs_stays_even_beyond_the_limit(place: BuildEnv) -> No
     assert said.code == 0, said.err
     assert "more than DIBO_STORE_LIMIT" in said.err
     assert place.run("buildah", "inspect", "--type", "image", said.out.strip()).code == 0
+
+
+def test_clean(place: BuildEnv) -> None:
+    write_flavour(place.flavours, "good", {"install.d/10-good": "#!/bin/sh\necho good > /good\n"})
+    write_flavour(place.flavours, "bad", {"install.d/10-bad": "#!/bin/sh\necho bad > /bad; false\n"})
+    assert place.run("dibo", "build", "--no-base", "--tag", "localhost/mine", "good").code == 0
+    assert place.run("dibo", "build", "--no-base", "bad").code == 20
+    failed = ("buildah", "images", "--quiet", "localhost/dibo/failed")
+    before = layers(place)
+    assert place.run(*failed).out
+    dry = place.run("dibo", "clean", "--dry-run")
+    assert dry.code == 0, dry.err
+    assert "layers" in dry.out and "would free" in dry.out
+    assert place.run(*failed).out
+    said = place.run("dibo", "clean")
+    assert said.code == 0, said.err
+    assert not place.run(*failed).out
+    assert sorted(layers(place)) == sorted(before)
+    assert not place.run("dibo", "build", "--no-base", "good").hooks_run
+    said = place.run("dibo", "clean", "--all")
+    assert said.code == 0, said.err
+    assert "have a name of yours stay: 1" in said.err
+    assert place.run("buildah", "inspect", "--type", "image", "localhost/mine").code == 0
+    assert len(layers(place)) < len(before)

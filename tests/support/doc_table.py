@@ -43,6 +43,7 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo push\b": run(),
     r"dibo cache (list|verify)\b": run(),
     r"dibo cache prune .*registry\.example": run(),
+    r"dibo clean\b": run(),
     r"dibo (plan|why) .*--cache(-from)? ": run(),
     r"disk-image-get-kernel\b": run(),
     r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),

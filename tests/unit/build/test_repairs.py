@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.api import doctor
+from dibo.api.upkeep import doctor
 from dibo.build import repairs
 from dibo.build.bases import ubuntu_keys
 from dibo.build.bases.ubuntu_keys import FINGERPRINTS

@@ -156,7 +156,7 @@ def test_kernels(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_doctor_that_fails_answers_with_its_findings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dibo.api import doctor
+    from dibo.api.upkeep import doctor
     from dibo.build.finding import Finding
 
     findings = [Finding(title="buildah", works=False, advice="install it"), Finding(title="room", works=True)]

@@ -330,13 +330,13 @@ def test_a_signal_before_secrets_are_removed(tmp_path: Path, monkeypatch: pytest
     workspace_module, memory = sys.modules["dibo.system.workspace"], tmp_path / "memory"
     memory.mkdir()
     monkeypatch.setattr(workspace_module, "memory_directory", lambda: memory)
-    remove = workspace_module._remove
+    remove = workspace_module.remove_tree
 
     def interrupted(directory: Path) -> None:
-        monkeypatch.setattr(workspace_module, "_remove", remove)
+        monkeypatch.setattr(workspace_module, "remove_tree", remove)
         raise Interrupted(signal.SIGTERM)
 
-    monkeypatch.setattr(workspace_module, "_remove", interrupted)
+    monkeypatch.setattr(workspace_module, "remove_tree", interrupted)
     workspace = Workspace(tmp_path / "cache")
     with pytest.raises(Interrupted), workspace.run() as run, run.in_memory() as directory:
         (directory / "token").write_text("secret")
@@ -350,10 +350,10 @@ def test_what_cannot_be_removed_is_left_to_the_next_run(
     memory.mkdir()
     monkeypatch.setattr("dibo.system.workspace.memory_directory", lambda: memory)
     workspace = Workspace(tmp_path / "cache")
-    remove = sys.modules["dibo.system.workspace"]._remove
+    remove = sys.modules["dibo.system.workspace"].remove_tree
     with monkeypatch.context() as patch:
         patch.setattr(
-            "dibo.system.workspace._remove", lambda path: None if path.parent == memory else remove(path)
+            "dibo.system.workspace.remove_tree", lambda path: None if path.parent == memory else remove(path)
         )
         with workspace.run() as run, run.in_memory() as directory:
             (directory / "token").write_text("secret")

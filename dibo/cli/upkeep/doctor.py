@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.doctor import examine, findings_answer, require
+    from dibo.api.upkeep.doctor import examine, findings_answer, require
     from dibo.flavours.schema import nearest
 
     purposes = arguments.purposes

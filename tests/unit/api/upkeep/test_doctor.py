@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dibo.api import doctor, doctor_architectures
+from dibo.api.upkeep import doctor, doctor_architectures
 from dibo.build import foreign
 from dibo.build.bases import debian
 from dibo.build.finding import Finding

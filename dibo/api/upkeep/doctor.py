@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from dibo.api import doctor_architectures
 from dibo.api.documents import CommandAnswer, new_document
+from dibo.api.upkeep import doctor_architectures
 from dibo.artefacts.converter import Converters
 from dibo.build import repairs
 from dibo.build.bases.choose import choose_base

@@ -1,0 +1,1 @@
+"""The functions behind `dibo doctor` and `dibo clean`."""
