@@ -5,7 +5,7 @@ By default only what no build with the settings of now has a use for:
     runs         of processes that were killed
     locks        that no process holds
     keys         of layers that no engine has
-    logs         of steps that were built since, or that nobody read for a week
+    logs         of steps that were built since, or that were not read for a week
     downloads    that a newer one of the same name replaced, or that broke off; after a week
     layers       failed states, images without a name; of other epochs, after a week
     kits, notes  never
@@ -15,6 +15,7 @@ What a build that runs may use stays: while one does (`CleanRules.shared`), only
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,6 +26,7 @@ from dibo.build.store_pruning import Rules, UsedImage
 from dibo.system.cache_directory import CacheItem, CacheKind
 
 GRACE_SECONDS: Final = 7 * 24 * 3600
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
 _NEEDS_PEACE: Final = (CacheKind.LOCKS, CacheKind.DOWNLOADS, CacheKind.NOTES, CacheKind.KEYS, CacheKind.KITS)
 """Kinds that a build reads, or writes before it has what they are for."""
 
@@ -78,11 +80,6 @@ def select(items: Sequence[CacheItem], stores: Stores, rules: CleanRules) -> Cle
     return CleanSelection(items=tuple(going), images=images)
 
 
-def stays_while_shared(items: Sequence[CacheItem]) -> bool:
-    """Whether there is something that only a build keeps from being looked at."""
-    return any(item.kind in _NEEDS_PEACE for item in items)
-
-
 def _of_store(rules: CleanRules) -> Rules:
     before = float("inf") if rules.everything else rules.used_before
     return Rules(
@@ -101,7 +98,7 @@ def _must_go(item: CacheItem, items: Sequence[CacheItem], stores: Stores, rules:
     is_unused = rules.used_before is not None and item.used < rules.used_before
     match item.kind:
         case CacheKind.KEYS:  # what else is there, such as the key of revisions, is for no layer
-            is_key = item.path.suffix in (".json", ".origin")
+            is_key = _KEY.fullmatch(item.name) is not None
             return is_key and stores.complete and item.name not in stores.keys
         case CacheKind.LOGS:
             return is_old or is_unused or item.name in stores.keys

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from dibo.cli.options import add_build_options, path_of, settings_of
-from dibo.cli.output import add_json, show, show_build
+from dibo.cli.options import add_build_options, add_watch, path_of, settings_of
+from dibo.cli.output import add_json, check_watch, show, show_build
 from dibo.cli.parser import complete_with
 from dibo.errors import UsageError
 from dibo.settings.settings import PROFILES, Settings
@@ -20,6 +21,7 @@ EPILOG: Final = ""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser, nargs="*")
+    add_watch(parser)
     add_json(parser)
     kit = parser.add_argument(
         "--kit",
@@ -45,13 +47,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.image import build, build_and_push, build_and_push_index, image_answer
-
     if not (arguments.flavours or arguments.kit):
         raise UsageError("no flavour is named", hint="dibo flavours lists them")
+    check_watch(arguments)
     several = _settings_of_each(arguments, environment)
     if arguments.kit is not None:
+        if arguments.watch:
+            raise UsageError("--watch does not build kits", hint="leave out --kit, or --watch")
         return _run_kit(arguments, several, report)
+    if arguments.watch:
+        from dibo.api.watching.watch import watch
+
+        def build_each(settings: Settings) -> None:
+            _build(arguments, [replace(one, refresh=settings.refresh) for one in several], report)
+
+        watch(several[0], report, build_each)
+    _build(arguments, several, report)
+    return 0
+
+
+def _build(arguments: argparse.Namespace, several: Sequence[Settings], report: Report) -> None:
+    from dibo.api.image import build, build_and_push, build_and_push_index, image_answer
+
     if arguments.output is not None:
         raise UsageError("-o works only with --kit", hint="--tag and --push say where an image goes")
     for option, given in (("--include-local", arguments.include_local), ("--join", arguments.join)):
@@ -60,7 +77,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     if arguments.push is None and len(several) == 1:
         name = build(several[0], report, tag=arguments.tag)
         show_build(arguments, report, partial(image_answer, name))
-        return 0
+        return
     is_index = arguments.join or len(several) > 1
     if arguments.push is None or (is_index and arguments.tag is not None):
         raise UsageError(
@@ -73,7 +90,6 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     else:
         name = build_and_push(several[0], report, tag=arguments.tag, push=to, include_local=local)
     show_build(arguments, report, partial(image_answer, name))
-    return 0
 
 
 def _settings_of_each(arguments: argparse.Namespace, environment: Mapping[str, str]) -> tuple[Settings, ...]:

@@ -11,11 +11,13 @@ from dibo.cli.options import (
     add_artefact_options,
     add_build_options,
     add_layout_option,
+    add_watch,
     path_of,
     settings_of,
     variables_text,
 )
-from dibo.cli.output import add_json, show_build
+from dibo.cli.output import add_json, check_watch, show_build
+from dibo.settings.settings import Settings
 from dibo.settings.variables import VARIABLES
 from dibo.system.report import Report
 
@@ -39,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_artefact_options(parser)
     add_layout_option(parser, "use the disk layout of this YAML (that of the flavours)")
     add_build_options(parser)
+    add_watch(parser)
     add_json(parser)
 
 
@@ -46,7 +49,16 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     from dibo.api.create import create
     from dibo.api.documents import artefacts
 
-    settings = settings_of(arguments, environment)
-    paths = create(settings, report, layout_file=path_of(arguments.layout))
-    show_build(arguments, report, partial(artefacts, paths))
+    settings, layout = settings_of(arguments, environment), path_of(arguments.layout)
+
+    def build(settings: Settings) -> None:
+        paths = create(settings, report, layout_file=layout)
+        show_build(arguments, report, partial(artefacts, paths))
+
+    check_watch(arguments)
+    if arguments.watch:
+        from dibo.api.watching.watch import watch
+
+        watch(settings, report, build, files=[layout] if layout is not None else [])
+    build(settings)
     return 0

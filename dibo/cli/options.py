@@ -66,6 +66,12 @@ def add_converters_path(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch", action="store_true", help="build again whenever a flavour of the stack changes, until ^C"
+    )
+
+
 def add_layout_option(parser: argparse._ActionsContainer, text: str) -> None:
     parser.add_argument("--layout", metavar="FILE", help=text)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dibo.cli.parser import folded
+from dibo.errors import UsageError
 from dibo.system.report import Report
 from dibo.system.report import answer as print_answer
 
@@ -45,6 +46,14 @@ def show_build(
         if summary:
             report.say(f"\n{summary}\n")
     show(arguments, answer)
+
+
+def check_watch(arguments: argparse.Namespace) -> None:
+    """Raises UsageError."""
+    if arguments.watch and arguments.json:
+        raise UsageError(
+            "--json prints one document, and --watch builds more than once", hint="leave one out"
+        )
 
 
 def new_report(*, as_json: bool, verbose: bool = False, quiet: bool = False) -> Report:

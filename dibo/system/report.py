@@ -75,6 +75,13 @@ class Report:
         self._here = threading.local()
         self._main = threading.get_ident()
         self.history = History()
+        self.check_cancelled: Callable[[], None] = lambda: None
+        """Called by the main thread before each task; may raise, to end what the report is of."""
+
+    def restart(self) -> None:
+        """What is told from now on is of the next of several runs: a warning counts as a new one."""
+        self._warned.clear()
+        self.history = History()
 
     def say(self, text: str) -> None:
         self._sink.message(text)
@@ -103,6 +110,8 @@ class Report:
 
     def task(self, title: str, *, minor: bool = False) -> Task:
         """Something that takes a while: use as a context manager. A `minor` one is in no log."""
+        if threading.get_ident() == self._main:
+            self.check_cancelled()
         return Task(self._sink, next(self._numbers), title, minor=minor, on_change=self._changed)
 
     def layer(self, layer: LayerOutcome) -> None:

@@ -74,6 +74,9 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),
     r"dibo (plan|why)\b": tested("tests/integration/test_cache_commands.py::test_why_nothing_is_missing"),
     r"ramdisk-image-create\b": tested("tests/boot/test_deployment.py"),
+    r"(dibo build|disk-image-create) .*--watch\b": tested(
+        "tests/integration/test_watch.py::test_a_changed_hook_is_built"
+    ),
     r".*disk-image-create .*--loop\b": tested(_LOOP),
     r"dibo convert .*--loop\b": tested(_LOOP),
     r".*disk-image-create .*--engine docker": tested(_DOCKER),

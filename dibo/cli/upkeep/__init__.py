@@ -1,1 +1,1 @@
-"""Commands that look after this machine: what it lacks, and what dibo keeps on it."""
+"""Commands for the machine that dibo runs on: what is missing there, and what dibo keeps on it."""

@@ -72,7 +72,9 @@ def _install(place: Path) -> None:
     python = "/usr/bin/python3" if os.geteuid() == 0 and Path("/usr/bin/python3").exists() else sys.executable
     process.run([python, "-m", "venv", str(place / "venv")], options=process.ProcessOptions(timeout=TIMEOUT))
     pip = str(place / "venv" / "bin" / "pip")
-    process.run([pip, "install", "--quiet", str(source)], options=process.ProcessOptions(timeout=TIMEOUT))
+    process.run(
+        [pip, "install", "--quiet", f"{source}[watch]"], options=process.ProcessOptions(timeout=TIMEOUT)
+    )
     shutil.rmtree(source)
     process.run(["chmod", "-R", "a+rX", str(place)])
     (place / "done").touch()

@@ -1,0 +1,1 @@
+"""`--watch`: a build again whenever something changes that it is made of."""
