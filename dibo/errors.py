@@ -26,11 +26,6 @@ class DiboError(Exception):
         self.message = message
         self.hint = hint
 
-    @property
-    def hint_lines(self) -> tuple[str, ...]:
-        """The hint, below the message of another error."""
-        return tuple(f"  {line}" for line in self.hint.splitlines())
-
 
 class UsageError(DiboError):
     exit_code = 2
@@ -128,6 +123,8 @@ class RootNotBootable(LayoutError):
         """Whether a kit can bring what is missing."""
         self.of_type = ""
         """The type that alone needs it; empty for what a disk needs."""
+        self.disk = ""
+        """The path of a disk in the root, which is there only to hold it (containerDisk of KubeVirt)."""
 
 
 class OutputError(DiboError):
@@ -195,13 +192,20 @@ class SomeFailed(DiboError):
 
     @classmethod
     def of(cls, errors: Sequence[tuple[str, DiboError]], count: int) -> SomeFailed:
-        """For `errors`, each with the name of its image, of `count` images."""
-        error = cls(
-            f"{len(errors)} of {count} images could not be converted",
-            hint="\n".join(
-                line for name, its in errors for line in (f"{name}: {its.message}", *its.hint_lines)
-            ),
-        )
+        """For `errors`, each with the name of its image, of `count` images. What several share is said once."""
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for name, its in errors:
+            reasons.setdefault((its.message, its.hint), []).append(name)
+        lines = [
+            line
+            for (message, hint), names in reasons.items()
+            for line in (
+                *(f"{name}," for name in names[:-1]),
+                f"{names[-1]}: {message}",
+                *(f"  {line}" for line in hint.splitlines()),
+            )
+        ]
+        error = cls(f"{len(errors)} of {count} images could not be converted", hint="\n".join(lines))
         error.details = tuple(f"{name}: {its.message}" for name, its in errors)
         return error
 

@@ -30,7 +30,14 @@ from dibo.disk.common import needs_boot_files
 from dibo.disk.convert import convert as make_artefacts
 from dibo.disk.make import plan_disk
 from dibo.disk.plan import DiskSource
-from dibo.disk.request import DiskRequest, check_filesystem, check_outputs, check_request, require_kit_type
+from dibo.disk.request import (
+    DiskRequest,
+    check_filesystem,
+    check_made_before,
+    check_outputs,
+    check_request,
+    require_kit_type,
+)
 from dibo.disk.survey import with_boot_files
 from dibo.errors import (
     EngineError,
@@ -47,6 +54,7 @@ from dibo.images.layers.limits import Limits
 from dibo.images.layout_writer import save_layout
 from dibo.kits.attach import Attachment, attach, is_kit
 from dibo.kits.choose import KIT_FLAVOUR, KitRequest, choose_kit, with_state
+from dibo.kits.summary import summary
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
 from dibo.plan.keys import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
@@ -129,8 +137,11 @@ def _with_kit(settings: Settings, conversion: ConvertRequest, image: Image, setu
         attachment = attach(image, kit, own_init=conversion.kit.own_init, restart=conversion.kit.restart)
         request = _request(settings, conversion, converters_of(settings), image, attachment)
         require_kit_type(request)
+        check_made_before(request, f"the kit {kit.name}", setup.report)
         check_request(request)
-        return _make(request, _source(settings, request, image, attachment), setup)
+        with setup.report.task("kit") as task:
+            task.note(summary(attachment, request.limits))
+        return _make_planned(request, _source(settings, request, image, attachment), setup)
 
 
 def _full_name(image: Image) -> str:

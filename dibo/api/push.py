@@ -64,6 +64,15 @@ def push(settings: Settings, report: Report, file: Path, reference: str) -> Comm
 
 
 def _head(file: Path) -> bytes:
+    if file.is_dir():
+        is_layout = (file / "index.json").is_file()
+        raise DiskImageError(
+            f"{file} is a directory, and an artefact in a registry is made of files",
+            hint=f"skopeo pushes images: skopeo copy oci:{file} docker://HOST/PATH:TAG"
+            if is_layout
+            else "push a disk in place of it: dibo convert -t qcow2; or pack it, and push that by another program:"
+            f"\n  tar --zstd -cf {file.name}.tar.zst {file.name}",
+        )
     try:
         with file.open("rb") as stream:
             return stream.read(HEAD)

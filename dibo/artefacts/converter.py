@@ -14,9 +14,10 @@ import yaml
 from dibo.errors import ConverterError, UsageError
 from dibo.flavours import strict_yaml
 from dibo.flavours.schema import nearest
+from dibo.layout.schema import SECTORS
 from dibo.units import parse_size
 
-_KEYS: Final = ("summary", "takes", "tools", "command", "suffix", "unit", "makes")
+_KEYS: Final = ("summary", "takes", "tools", "command", "suffix", "unit", "sector", "makes")
 _MAKES: Final = ("file", "directory")
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
@@ -44,6 +45,8 @@ class Converter:
     suffix: str = ""
     unit: int = 1
     """The size of the disk is a multiple of so many bytes."""
+    sector: int = 0
+    """Bytes of a logical sector, where those who read the type know one size alone; 0 where any will do."""
     makes_directory: bool = False
 
     @property
@@ -123,6 +126,7 @@ def load_converter(path: Path) -> Converter:
         command=_words(data.get("command", []), manifest, "command"),
         suffix=suffix,
         unit=_size(data.get("unit", "1"), manifest),
+        sector=_sector(data.get("sector", 0), manifest),
         makes_directory=makes == _MAKES[1],
     )
 
@@ -135,6 +139,14 @@ def _size(value: object, manifest: Path) -> int:
     if not size:
         raise ConverterError(f"{manifest}: unit must be a size such as 1GiB, got {value!r}")
     return size
+
+
+def _sector(value: object, manifest: Path) -> int:
+    if type(value) is not int or value not in (0, *SECTORS):
+        raise ConverterError(
+            f"{manifest}: sector must be one of {', '.join(map(str, SECTORS))}, got {value!r}"
+        )
+    return value
 
 
 def _words(value: object, manifest: Path, key: str) -> tuple[str, ...]:

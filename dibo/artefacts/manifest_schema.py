@@ -91,7 +91,7 @@ MANIFEST_SCHEMA: Final[dict[str, Any]] = {
             "epoch": _TEXT,
             "base": _BASE,
             "image": _object({"name": _TEXT, "digest": _TEXT, "key": _MAYBE}),
-            "kit": _object({"name": _TEXT, "digest": _TEXT}),
+            "kit": _object({"name": _TEXT, "digest": _TEXT}, {"kernel": _TEXT, "program": _TEXT}),
             "flavours": {"type": "array", "items": _FLAVOUR},
             "environment": {"type": "object", "additionalProperties": _MAYBE},
             "disk": _DISK,

@@ -43,11 +43,19 @@ def require_bootable(root: Node, parts: BootParts) -> None:
     """Raises RootNotBootable unless the tree has what boot files are made of: a kernel and a boot loader. It says what
     is missing, and in which packages that is."""
     kernel, loader = _packages(root, parts.architecture)
+    is_extensible = any(find(root, path) is not None for path in _PACKAGE_MANAGERS)
     if not parts.kernels and not parts.unified:
+        if (disk := held_disk(root)) is not None:
+            error = RootNotBootable(
+                f"the image holds a disk, {disk}, as KubeVirt takes it, and no root of which one is made",
+                hint="dibo boot starts that disk",
+            )
+            error.disk = disk
+            raise error
         raise RootNotBootable(
             "the root has no kernel: there is no /boot/vmlinuz-*, no /usr/lib/modules/*/vmlinuz and no unified kernel"
             " image, so no disk made of it would boot",
-            hint=f"install in the image: {kernel} {loader}\n{_WAYS_OUT}",
+            hint=f"install in the image: {kernel} {loader}\n{_WAYS_OUT}" if is_extensible else _BARE,
             lacks_kernel=True,
         )
     has_grub = bool(parts.grub_bios or parts.grub_modules) or parts.grub_efi is not None
@@ -60,9 +68,20 @@ def require_bootable(root: Node, parts: BootParts) -> None:
     )
 
 
+_BARE: Final = "or ask for the bare file system: --bare"
 _WAYS_OUT: Final = (
-    "or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n"
-    "or ask for the bare file system: --bare"
+    f"or build on it: disk-image-create --base IMAGE vm, which installs what is missing\n{_BARE}"
+)
+_PACKAGE_MANAGERS: Final = (
+    *(
+        "/usr/bin/apt-get",
+        "/usr/bin/dnf",
+        "/usr/bin/dnf5",
+        "/usr/bin/microdnf",
+        "/usr/bin/yum",
+        "/usr/bin/zypper",
+    ),
+    *("/usr/bin/pacman", "/sbin/apk", "/usr/bin/apk"),
 )
 
 
@@ -77,6 +96,16 @@ def _packages(root: Node, architecture: str) -> tuple[str, str]:
         if name in _OTHERS:
             return _OTHERS[name]
     return _DEBIAN.get(architecture, unknown)
+
+
+def held_disk(root: Node) -> str | None:
+    """The path of the disk in a root that has nothing but it, in /disk (KubeVirt, "Disks and Volumes":
+    containerDisk)."""
+    directory = find(root, "/disk")
+    if directory is None or not directory.children or set(root.children or ()) != {b"disk"}:
+        return None
+    files = [name for name, node in sorted(directory.children.items()) if stat.S_ISREG(node.mode)]
+    return f"/disk/{files[0].decode(errors='surrogateescape')}" if files else None
 
 
 def read_boot_files(root: Node) -> BootFiles:

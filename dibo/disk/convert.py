@@ -22,9 +22,10 @@ from dibo.build.engine import Setup
 from dibo.disk.adapt import install
 from dibo.disk.built_in.job import ConversionJob, RootTree
 from dibo.disk.built_in.root_contents import RootContents
-from dibo.disk.built_in.table import BUILT_IN, STREAMED
+from dibo.disk.built_in.table import BUILT_IN, ROOT_CHECKS, STREAMED
 from dibo.disk.make import make_disks
 from dibo.disk.plan import DiskPlan, DiskTargets
+from dibo.disk.request import DiskRequest
 from dibo.errors import CommandFailed, ConverterError, OutputError, RootNotBootable
 from dibo.formats.open_target import TYPES as DISK_TYPES
 from dibo.images.layers.load import Tree
@@ -61,11 +62,23 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
         if targets.others is not None:
             _settle(tree.root, plan, targets.others)
         making = _Making(plan=plan, setup=setup, disks=disks, contents=contents, tree=tree)
+        _check_root(tree.root, plan.request)
         for converter in commands:
             _run_converter(converter, parts[converter.type], making, setup.report)
         _record(plan, making.tree, parts, outputs, setup.report)
         outputs.publish()
     return request.paths
+
+
+def _check_root(root: Node, request: DiskRequest) -> None:
+    """Refuse what cannot be made of the root, before any of it is made. Raises RootNotBootable, with the type."""
+    for converter in request.converters:
+        if not converter.command and converter.type in ROOT_CHECKS:
+            try:
+                ROOT_CHECKS[converter.type](root, request.architecture)
+            except RootNotBootable as error:
+                error.of_type = converter.type
+                raise
 
 
 def _settle(root: Node, plan: DiskPlan, contents: Contents) -> None:
@@ -88,7 +101,10 @@ def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs
         facts = Facts(layers=tree.digests, packages=installed(tree.root))
         sizes = [size_of(part) for part in parts.values()]
         made = artefacts(tuple(parts), request.paths, sizes, sums)
-        outputs.record(request.manifest, manifest_text(complete(plan.source.manifest, facts, made)))
+        about = dict(plan.source.manifest)
+        if plan.source.attachment is not None:
+            about["kit"] = {**about["kit"], **plan.source.attachment.facts(tree.root)}
+        outputs.record(request.manifest, manifest_text(complete(about, facts, made)))
 
 
 def _root_contents(

@@ -192,6 +192,18 @@ def require_kit_type(request: DiskRequest) -> None:
         )
 
 
+def check_made_before(request: DiskRequest, owner: str, report: Report) -> None:
+    """Boot files that a root or a kit brings along, the `owner`, are GRUB's, and stay as they are. Raises UsageError
+    for options that ask for others."""
+    if request.loader not in (BootLoader.AUTO, BootLoader.GRUB):
+        raise UsageError(
+            f"--boot {request.loader.value} is not possible: {owner} has its boot files already, with GRUB",
+            hint="leave --boot out: it is for images that dibo makes boot files for",
+        )
+    if request.sign is not None:
+        report.warn(f"{owner} has its boot files already: --secure-boot-key does not sign them")
+
+
 def check_disk(request: DiskRequest, layout: Layout | None, *, loop: bool) -> None:
     """Refuse a disk with this layout that cannot be made here. Raises LayoutError, ToolMissing, LoopError."""
     kind = root_type(layout, request.filesystem)
@@ -201,6 +213,7 @@ def check_disk(request: DiskRequest, layout: Layout | None, *, loop: bool) -> No
         _check_ext(kind)
     if layout is None:
         return
+    _check_sector(request, layout)
     size = smallest_disk(layout, {}) if layout.size is Sizing.FIT else request.size
     place(layout, size=size, identity="", architecture=request.architecture)
     for partition in layout.partitions:
@@ -209,6 +222,16 @@ def check_disk(request: DiskRequest, layout: Layout | None, *, loop: bool) -> No
             raise ToolMissing(
                 f"{choice.program} is not installed, and the partition {partition.name} needs it",
                 hint=how_to_install(choice.program),
+            )
+
+
+def _check_sector(request: DiskRequest, layout: Layout) -> None:
+    for converter in request.converters:
+        if converter.has_disk and converter.sector not in (0, layout.sector):
+            raise LayoutError(
+                f"{converter.type} is read in sectors of {converter.sector} bytes, and the layout has"
+                f" `sector: {layout.sector}`",
+                hint=f"write `sector: {converter.sector}` in the layout, or leave out -t {converter.type}",
             )
 
 

@@ -7,6 +7,7 @@ boots kept in memory, and read again where an initramfs is to be made: for its m
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -16,11 +17,11 @@ from dibo.boot.boot_files import MANIFEST
 from dibo.boot.find import find_boot_parts
 from dibo.boot.initramfs import BytesMissing, is_program
 from dibo.boot.keep import LIMIT, is_wanted
-from dibo.boot.prepare_root import BootLoader, PreparedRoot, prepare
+from dibo.boot.prepare_root import PreparedRoot, prepare
 from dibo.disk.common import boot_templates, boot_wish
 from dibo.disk.plan import DiskSource
-from dibo.disk.request import DiskRequest
-from dibo.errors import RootNotBootable, UsageError
+from dibo.disk.request import DiskRequest, check_made_before
+from dibo.errors import RootNotBootable
 from dibo.images.layers.load import LoadOptions, load
 from dibo.layout.model import Layout, PartitionContent
 from dibo.system.report import Report
@@ -43,14 +44,23 @@ def with_boot_files(
 
     Raises RootNotBootable, UsageError for a boot loader that the root cannot get, and what reading layers raises.
     """
+    lacks_kernel: RootNotBootable | None = None
+    root, prepared = Node(stat.S_IFDIR), None
     with report.task("boot files") as task:
         try:
             root, prepared = _read_and_prepare(request, source, report, early=early)
+            task.note(prepared.summary if prepared is not None else "")
         except _Seen:
-            return request, source
-        if prepared is None:
-            return request, source
-        task.note(prepared.summary)
+            pass
+        except RootNotBootable as error:
+            if not error.lacks_kernel:
+                raise
+            lacks_kernel = error
+            task.note("no kernel")  # which is no failure where a kit brings one
+    if lacks_kernel is not None:
+        raise lacks_kernel
+    if prepared is None:
+        return request, source
     return _fitted(request, root, prepared), replace(source, prepared=prepared)
 
 
@@ -69,7 +79,7 @@ def _read_and_prepare(
         root = _read(request, source, report, keep)
         lookout = None
         if find(root, str(MANIFEST)) is not None:
-            _check_made_before(request, source, report)
+            check_made_before(request, source.root.name, report)
             return root, None
         parts = find_boot_parts(root, architecture=request.architecture)
         try:
@@ -81,20 +91,6 @@ def _read_and_prepare(
         hint="install busybox in the image, which needs few others",
         preparable=True,
     )
-
-
-def _check_made_before(request: DiskRequest, source: DiskSource, report: Report) -> None:
-    """Boot files that a root or a kit brings along are GRUB's, and stay as they are. Raises UsageError for options that
-    ask for others."""
-    attachment = source.attachment
-    owner = f"the kit {attachment.kit.name}" if attachment is not None else source.root.name
-    if request.loader not in (BootLoader.AUTO, BootLoader.GRUB):
-        raise UsageError(
-            f"--boot {request.loader.value} is not possible: {owner} has its boot files already, with GRUB",
-            hint="leave --boot out: it is for images that dibo makes boot files for",
-        )
-    if request.sign is not None:
-        report.warn(f"{owner} has its boot files already: --secure-boot-key does not sign them")
 
 
 def _read(request: DiskRequest, source: DiskSource, report: Report, keep: Callable[[bytes], bool]) -> Node:

@@ -18,7 +18,7 @@ from dibo.images.image import Image, Layer
 from dibo.kits.files import service_files
 from dibo.kits.layer import LABEL
 from dibo.kits.manifest import MANIFEST, KitManifest, parse_kit_manifest
-from dibo.kits.service import has_own_init, service_of
+from dibo.kits.service import command_words, has_own_init, service_of
 from dibo.kits.users import GROUP_FILE, USER_FILE
 from dibo.ramdisk.selection import resolve
 from dibo.tree.node import Node
@@ -27,6 +27,7 @@ from dibo.tree.query import find
 KEPT_FILES: Final = (USER_FILE.encode(), GROUP_FILE.encode(), str(MANIFEST).lstrip("/").encode())
 """Files whose bytes the tree must be loaded with."""
 _MOUNTED: Final = {"/proc": 0o755, "/sys": 0o755, "/dev": 0o755, "/run": 0o755, "/tmp": 0o1777}  # noqa: S108
+INIT: Final = "/sbin/init"
 _RUN: Final = PurePosixPath("/run/dibo")
 _ROOT_ENTRY: Final = b"root:x:0:0:root:/root:/bin/sh\n"
 
@@ -49,6 +50,23 @@ class Attachment:
         """What identifiers on disks derive from."""
         return f"{self.image.digest}+{self.kit.digest}"
 
+    @property
+    def program(self) -> str:
+        """What the machine runs, in the words of the options and the image; empty where the root decides."""
+        if self.own_init:
+            return INIT
+        words = command_words(self.image.config)
+        return words[0] if words else ""
+
+    def facts(self, root: Node) -> Mapping[str, str]:
+        """What manifests say of it, by the common tree: the version of the kernel, and the program that runs."""
+        is_init = self._boots_own_init(root)
+        program = INIT if is_init else service_of(self.image.config, root, name=self.image.name).command[0]
+        return {"kernel": self._manifest(root).kernel, "program": program}
+
+    def _boots_own_init(self, root: Node) -> bool:
+        return has_own_init(self.image.config, root) if self.own_init is None else self.own_init
+
     def settle(self, root: Node, prepared: PreparedRoot) -> PreparedRoot:
         """What goes into the common tree, besides what was prepared. Raises ImageError for an image or a kit that
         cannot be used, UsageError."""
@@ -56,9 +74,8 @@ class Attachment:
         files = dict(prepared.files)
         links = {**prepared.links, **_modules_link(root, manifest)}
         directories = {PurePosixPath(path): mode for path, mode in _MOUNTED.items() if not _has(root, path)}
-        own_init = has_own_init(self.image.config, root) if self.own_init is None else self.own_init
-        if own_init:
-            if find(root, "/sbin/init") is None:
+        if self._boots_own_init(root):
+            if find(root, INIT) is None:
                 raise UsageError(
                     f"the image {self.image.name} has no /sbin/init to boot",
                     hint="leave --init out: then the program that the image names is run",

@@ -292,15 +292,19 @@ INITS: Final = ("/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/li
 
 def has_own_init(config: Mapping[str, Any], root: Node) -> bool:
     """Whether an image is a whole system: it says that it runs an init, or says nothing and has one."""
-    run = config.get("config")
-    run = run if isinstance(run, dict) else {}
-    words = [
-        word
-        for value in (run.get("Entrypoint"), run.get("Cmd"))
-        for word in (
-            value if isinstance(value, list) else [value] if isinstance(value, str) and value else []
-        )
-    ]
+    words = command_words(config)
     if words:
         return words[0] in INITS
     return find(root, "/sbin/init") is not None
+
+
+def command_words(config: Mapping[str, Any]) -> list[str]:
+    """Entrypoint and Cmd of an image, unchecked: what is no text is left out."""
+    run = config.get("config")
+    run = run if isinstance(run, dict) else {}
+    return [
+        word
+        for value in (run.get("Entrypoint"), run.get("Cmd"))
+        for word in (value if isinstance(value, list) else [value])
+        if isinstance(word, str) and word
+    ]

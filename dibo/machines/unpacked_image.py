@@ -1,4 +1,5 @@
-"""The disk image within what was packed: .gz, .xz, .zst, .bz2; an OVA, a Vagrant box, Google's tar of a disk.
+"""The disk image within what was packed: .gz, .xz, .zst, .bz2; an OVA, a Vagrant box, Google's tar of a disk, a
+containerDisk in an archive (dibo.disk.built_in.boxes), whose layers are tars within the tar.
 
 Packing is told by content, as the format of the image is. What comes out is written with holes for zeros.
 """
@@ -10,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from dibo.errors import DiskImageError, OutputError
 from dibo.formats import magic
@@ -67,12 +68,56 @@ def _member(image: Path, *, name: Path, run: Run, report: Report) -> Path:
                     with report.task(f"{name.name}: unpacking {Path(member.name).name!a}"):
                         _write(_pieces(stream, name=name), target, run=run)
                     return target
+            if "oci-layout" in archive.getnames() and _from_layers(
+                archive, target, name=name, run=run, report=report
+            ):
+                return target
     except tarfile.TarError as error:
         raise DiskImageError(f"cannot read {name}: {error}") from error
     raise DiskImageError(
         f"{name} is a tar without a disk image",
         hint=f"expected in it a file whose name ends with {', '.join(_DISKS)} or is box.img",
     )
+
+
+def _from_layers(archive: tarfile.TarFile, target: Path, *, name: Path, run: Run, report: Report) -> bool:
+    """Write the disk that a layer of an image has. Whether there is one."""
+    for _, blob in zip(range(_MOST_MEMBERS), archive, strict=False):
+        stream = archive.extractfile(blob) if blob.isreg() and blob.name.startswith("blobs/") else None
+        if stream is None:
+            continue
+        head = stream.read(magic.HEAD)
+        stream.seek(0)
+        opener = decompressing_opener(head)
+        if opener is None and magic.archive(head) != "tar":
+            continue
+        layer = opener(stream) if opener is not None else stream
+        with tarfile.open(fileobj=cast("IO[bytes]", _Readable(layer)), mode="r|") as inner:
+            for _, member in zip(range(_MOST_MEMBERS), inner, strict=False):
+                if member.isreg() and _is_disk(member.name):
+                    content = inner.extractfile(member)
+                    assert content is not None
+                    with report.task(f"{name.name}: unpacking {Path(member.name).name!a}"):
+                        _write(_pieces(content, name=name), target, run=run)
+                    return True
+    return False
+
+
+class _Readable:
+    """What a stream of layers has to tarfile: its read, whose errors are those of a tar."""
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        import lzma
+
+        import zstandard
+
+        try:
+            return bytes(self._stream.read(size))
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            raise tarfile.ReadError(str(error)) from error
 
 
 def _is_disk(name: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import filecmp
 import gzip
+import json
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -80,6 +82,11 @@ def test_a_kit_takes_no_flavours_that_lay_out_disks(tmp_path: Path) -> None:
 def test_an_application_and_a_kit_on_one_disk(kit: Path, tmp_path: Path) -> None:
     done = convert(application(tmp_path / "image"), kit, tmp_path)
     assert done.returncode == 0, done.stderr
+    assert re.search(rf"^kit: done .*, Linux {re.escape(VERSION)}, runs ", done.stderr, re.MULTILINE), (
+        done.stderr
+    )
+    about = json.loads((tmp_path / "disk.manifest.json").read_text())["kit"]
+    assert (about["kernel"], about["program"]) == (VERSION, "/srv/bin/serve")
     disk = tmp_path / "disk.raw"
     with disk.open("rb") as file:
         parts = {part.name: part for part in gpt.decode(file).entries}
@@ -137,7 +144,22 @@ def test_a_boot_loader_that_the_kit_has_not(kit: Path, tmp_path: Path, loader: s
     done = convert(application(tmp_path / "image"), kit, tmp_path, options=("--boot", loader))
     assert done.returncode == UsageError.exit_code, done.stderr
     assert f"--boot {loader} is not possible: the kit oci:{kit} has its boot files already" in done.stderr
+    assert " …" not in done.stderr, "nothing is read before"
     assert not (tmp_path / "disk.raw").exists()
+
+
+def test_the_kit_of_a_variable_for_a_microvm(tmp_path: Path) -> None:
+    """That the image has no kernel is no failure of a type."""
+    kernel = bzimage(gzip.compress(VMLINUX), size=None)
+    kit = saved(made({**ROOT, f"boot/vmlinuz-{VERSION}": kernel}), tmp_path)
+    argv = [user.program("dibo"), "convert", f"oci:{application(tmp_path / 'image')}", "-t", "microvm"]
+    argv += ["-o", str(tmp_path / "disk"), "--cache-dir", str(tmp_path / "cache")]
+    environment = {"PATH": "/nonexistent", "DIBO_KIT": f"oci:{kit}"}
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    assert "the root has no kernel; the kit of DIBO_KIT brings one" in done.stderr
+    assert "failed" not in done.stderr
+    assert done.stderr.count("microvm …") == 1
 
 
 def test_a_microvm_alone_is_that_beside_a_disk(tmp_path: Path) -> None:

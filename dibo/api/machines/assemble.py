@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from dibo.api.conversion import ConvertRequest, convert
+from dibo.api.conversions.opened import open_trusted
 from dibo.api.machines.request import MEMORY, BootRequest
-from dibo.errors import DiboError, DiskImageError, MachineError, UsageError
+from dibo.errors import DiboError, DiskImageError, MachineError, RootNotBootable, UsageError
 from dibo.formats.source import Source
 from dibo.images.layers.limits import Limits
+from dibo.images.layers.load import LoadOptions, load
+from dibo.images.layers.spool import Spool
 from dibo.machines import seed
 from dibo.machines.accelerator import AUTO, choose_accelerator
 from dibo.machines.boards import Board, FirmwareKind, board_of
@@ -43,7 +47,8 @@ from dibo.settings.settings import Settings
 from dibo.system import resources
 from dibo.system.report import Report
 from dibo.system.workspace import Run
-from dibo.units import MIB
+from dibo.tree.query import find
+from dibo.units import MIB, human_size
 
 _HOST_NAME: Final = re.compile(r"[^A-Za-z0-9-]+")
 _PACKED: Final = "it is packed, or converted for this boot"
@@ -152,8 +157,31 @@ def _converted(settings: Settings, request: BootRequest, run: Run, report: Repor
     output = run.subdirectory("image") / "disk"
     if request.architecture is not None:
         settings = replace(settings, architecture=request.architecture)
-    (path,) = convert(replace(settings, output=output, types=("raw",), types_named=True), conversion, report)
+    try:
+        (path,) = convert(
+            replace(settings, output=output, types=("raw",), types_named=True), conversion, report
+        )
+    except RootNotBootable as error:
+        if not error.disk:
+            raise
+        return _held_disk(settings, request.image, error.disk, output, report)
     return path
+
+
+def _held_disk(settings: Settings, reference: str, disk: str, target: Path, report: Report) -> Path:
+    """Write the disk that an image holds at the path `disk` to `target`, which is returned."""
+    with (
+        open_trusted(settings, reference, target.parent) as image,
+        tempfile.TemporaryFile(dir=target.parent) as file,
+        report.task(disk) as task,
+    ):
+        spool = Spool(file)
+        node = find(load(image.layers, spool, LoadOptions(progress=report.progress)).root, disk)
+        assert node is not None and node.content is not None
+        with target.open("wb") as out:
+            out.writelines(spool.read(node.content))
+        task.note(human_size(node.size))
+    return target
 
 
 def _architecture(settings: Settings, request: BootRequest, material: _Material) -> str:

@@ -36,6 +36,7 @@ from dibo.disk.built_in.root_ext4 import write_root
 from dibo.errors import ConverterError, RootNotBootable, UsageError
 from dibo.formats.kernels.errors import KernelImageError
 from dibo.formats.kernels.image import LIMIT, uncompressed
+from dibo.tree.node import Node
 
 CPUS: Final = "DIBO_MICROVM_CPUS"
 MEMORY: Final = "DIBO_MICROVM_MEMORY"
@@ -121,7 +122,7 @@ def make_microvm(job: ConversionJob) -> None:
             f"microvm: no monitor is known for {job.architecture}", hint="use amd64 or arm64"
         )
     root = RootType.of(job.options)
-    kernel = _kernel(job)
+    kernel = _kernel(job.root.node, job.architecture)
     image = bytes_of_parts(job.root, kernel.image)
     try:
         (job.target / KERNEL).write_bytes(uncompressed(image))
@@ -147,9 +148,13 @@ def make_microvm(job: ConversionJob) -> None:
     _write_configurations(machine, job.target)
 
 
-def _kernel(job: ConversionJob) -> BootKernel:
-    assert job.root is not None
-    kernels = find_boot_parts(job.root.node, architecture=job.architecture).kernels
+def check_root(root: Node, architecture: str) -> None:
+    """Raises RootNotBootable for a root without a kernel."""
+    _kernel(root, architecture)
+
+
+def _kernel(root: Node, architecture: str) -> BootKernel:
+    kernels = find_boot_parts(root, architecture=architecture).kernels
     kernel = next((kernel for kernel in kernels if kernel.initramfs), kernels[0] if kernels else None)
     if kernel is None:
         raise RootNotBootable(

@@ -19,6 +19,7 @@ from dibo.disk.built_in.uki import make_uki
 from dibo.formats.streams.compressed import COMPRESSIONS, write_gzip
 from dibo.formats.streams.gnu_sparse import sparse_tar
 from dibo.formats.vm_disks.vmdk import write_vmdk
+from dibo.tree.node import Node
 from dibo.units import MIB
 
 Make = Callable[[ConversionJob], None]
@@ -66,6 +67,9 @@ OPTION_CHECKS: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {
     "vagrant-virtualbox": ovf.check_options,
 }
 """What refuses variables of a type before anything is read or built. They raise UsageError."""
+
+ROOT_CHECKS: Final[dict[str, Callable[[Node, str], None]]] = {"microvm": microvm.check_root}
+"""What refuses a root, for machines of an architecture, before any type is made of it. They raise RootNotBootable."""
 
 NOT_WITH_A_KIT: Final[dict[str, str]] = {
     "iso": "the boot loaders of a kit are for disks",

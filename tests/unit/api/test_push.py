@@ -198,3 +198,17 @@ def test_a_tar_with_a_manifest_that_was_changed(fake_registry: FakeRegistry, tmp
         pushed(fake_registry, str(path), f"{fake_registry.host}/disks/web:1") == VerificationFailed.exit_code
     )
     assert not fake_registry.state.manifests
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("qemu.sh", "dibo convert -t qcow2"), ("index.json", "skopeo copy oci:")]
+)
+def test_a_directory_is_no_artefact(
+    fake_registry: FakeRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, hint: str
+) -> None:
+    (tmp_path / "web.microvm").mkdir()
+    (tmp_path / "web.microvm" / name).write_text("")
+    assert pushed(fake_registry, str(tmp_path / "web.microvm"), f"{fake_registry.host}/disks/web:1") == 56
+    said = capsys.readouterr().err
+    assert "web.microvm is a directory" in said
+    assert hint in said

@@ -54,6 +54,12 @@ def test_a_whole_one(tmp_path: Path) -> None:
     found = load_converter(path)
     assert (found.type, found.summary, found.takes) == ("ova", "An appliance", Takes.DISK)
     assert (found.tools, found.command) == (("tar",), ("./convert", "--fast"))
+    assert found.sector == 0
+
+
+@pytest.mark.parametrize("kind", ["gce", "vhd", "vhdx", "vmdk", "vdi", "ova", "vagrant-libvirt"])
+def test_types_of_one_size_of_sectors(kind: str) -> None:
+    assert Converters([resources.shared("converters")]).get(kind).sector == 512
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from tests.unit.tree.test_query import Files, tree
 
 KERNEL: Files = {"/boot/vmlinuz-6": b""}
 GRUB: Files = {"/usr/lib/grub/i386-pc/boot.img": b""}
-UBUNTU: Files = {"/etc/os-release": b"ID=mint\nID_LIKE='ubuntu debian'\n"}
+APT: Files = {"/usr/bin/apt-get": b""}
+UBUNTU: Files = {**APT, "/etc/os-release": b"ID=mint\nID_LIKE='ubuntu debian'\n"}
 
 
 def require(files: Files, *, architecture: str = "amd64") -> None:
@@ -24,7 +25,7 @@ def require(files: Files, *, architecture: str = "amd64") -> None:
 @pytest.mark.parametrize(
     ("files", "message", "hint"),
     [
-        ({}, "no kernel", "linux-image-amd64 .*grub-pc-bin .*\n.*--base IMAGE vm"),
+        (APT, "no kernel", "linux-image-amd64 .*grub-pc-bin .*\n.*--base IMAGE vm"),
         (UBUNTU, "no kernel", "linux-image-virtual .*grub-pc "),
         (KERNEL, "no boot loader for amd64", "install in the image: grub2-common"),
     ],
@@ -34,6 +35,21 @@ def test_what_booting_lacks(files: Files, message: str, hint: str) -> None:
         require(files)
     assert not caught.value.preparable
     assert re.search(hint, caught.value.hint)
+
+
+def test_a_root_that_only_holds_a_disk() -> None:
+    with pytest.raises(RootNotBootable, match=r"holds a disk, /disk/disk\.qcow2, as KubeVirt") as caught:
+        require({"/disk/disk.qcow2": b"QFI"})
+    assert (caught.value.disk, caught.value.lacks_kernel) == ("/disk/disk.qcow2", False)
+    with pytest.raises(RootNotBootable) as caught:
+        require({"/disk/disk.qcow2": b"QFI", "/etc/hostname": b"web"})
+    assert (caught.value.disk, caught.value.lacks_kernel) == ("", True)
+
+
+def test_no_packages_for_a_root_that_can_install_none() -> None:
+    with pytest.raises(RootNotBootable) as caught:
+        require({"/app": b""})
+    assert caught.value.hint == "or ask for the bare file system: --bare"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +62,7 @@ def test_what_booting_lacks(files: Files, message: str, hint: str) -> None:
 )
 def test_packages_of_other_architectures(architecture: str, packages: str) -> None:
     with pytest.raises(RootNotBootable) as caught:
-        require({}, architecture=architecture)
+        require(APT, architecture=architecture)
     assert f"install in the image: {packages}\n" in caught.value.hint
 
 

@@ -138,7 +138,7 @@ def test_nothing_is_made_where_nothing_is_asked_for() -> None:
         ({**DEBIAN, **GRUB_EFI}, BootLoader.SYSTEMD_BOOT, "no systemd-boot for amd64"),
         ({**DEBIAN, **GRUB_EFI}, BootLoader.UKI, "neither a unified kernel image nor systemd-stub"),
         (DEBIAN, BootLoader.AUTO, "a kernel, but no boot loader for amd64"),
-        (LOADER, BootLoader.AUTO, "the root has no kernel"),
+        ({**LOADER, "/usr/bin/apt-get": b""}, BootLoader.AUTO, "the root has no kernel"),
     ],
 )
 def test_what_is_missing_is_named(files: Files, loader: BootLoader, message: str) -> None:

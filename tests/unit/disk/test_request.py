@@ -74,6 +74,16 @@ def test_all_is_well(wish: DiskRequest) -> None:
     )
 
 
+def test_types_whose_readers_know_one_size_of_sectors(wish: DiskRequest) -> None:
+    large = replace(layout(), sector=4096)
+    own = replace(converter("gce"), sector=512)
+    check_request(replace(wish, converters=(own,), layout=layout()))
+    check_request(replace(wish, layout=large))
+    with pytest.raises(LayoutError, match="gce is read in sectors of 512 bytes") as raised:
+        check_request(replace(wish, converters=(converter("raw"), own), layout=large))
+    assert "sector: 512" in raised.value.hint
+
+
 @pytest.mark.parametrize(
     ("kind", "variable", "value"),
     [

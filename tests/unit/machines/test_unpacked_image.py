@@ -47,6 +47,29 @@ def test_the_disk_of_a_packed_tar(tmp_path: Path) -> None:
     assert unpacked(tar_of(tmp_path / "a.ova", "web.ovf", "web-disk1.vmdk"), tmp_path) == DISK
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_disk_of_a_container_disk(tmp_path: Path, *, packed: bool) -> None:
+    layer = tar_of(tmp_path / "layer.tar", "disk/notes", "disk/disk.qcow2").read_bytes()
+    layer = gzip.compress(layer) if packed else layer
+    with tarfile.open(tmp_path / "web.tar", "w") as archive:
+        for name, data in (("oci-layout", b"{}"), ("blobs/sha256/1", layer), ("blobs/sha256/0", b"{}")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    assert unpacked(tmp_path / "web.tar", tmp_path) == DISK
+
+
+def test_a_layer_that_is_cut_short(tmp_path: Path) -> None:
+    layer = gzip.compress(tar_of(tmp_path / "layer.tar", "disk/disk.qcow2").read_bytes())[:-3000]
+    with tarfile.open(tmp_path / "web.tar", "w") as archive:
+        for name, data in (("oci-layout", b"{}"), ("blobs/sha256/1", layer)):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(DiskImageError, match="cannot read"):
+        unpacked(tmp_path / "web.tar", tmp_path)
+
+
 def test_a_tar_without_a_disk(tmp_path: Path) -> None:
     with pytest.raises(DiskImageError, match="a tar without a disk image"):
         unpacked(tar_of(tmp_path / "root.tar", "etc/passwd"), tmp_path)

@@ -116,6 +116,18 @@ def test_one_that_fails_stops_no_other(
     assert len(error["details"]) == 2
 
 
+def test_what_several_lack_is_said_once() -> None:
+    same = UsageError("it has no kernel", hint="make a kit\n  dibo build --kit cloud")
+    errors = [("one", same), ("two", UsageError("it is damaged")), ("three", same)]
+    error = SomeFailed.of(errors, 4)
+    assert error.message == "3 of 4 images could not be converted"
+    assert error.hint.splitlines() == [
+        *("one,", "three: it has no kernel", "  make a kit", "    dibo build --kit cloud"),
+        "two: it is damaged",
+    ]
+    assert len(error.details) == 3
+
+
 def test_a_damaged_layer_that_they_share_is_each_ones_error(layout: Path, tmp_path: Path) -> None:
     largest = max((layout / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(largest.read_bytes())
