@@ -8,6 +8,7 @@ An image with an init of its own gets the kernel alone.
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
