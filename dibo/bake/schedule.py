@@ -10,6 +10,7 @@ Not for several threads: whoever has some holds a lock.
 from __future__ import annotations
 
 import enum
+from bisect import insort
 from collections.abc import Sequence
 
 from dibo.bake.graph import BakeTask
@@ -50,7 +51,12 @@ class Schedule:
             for need in dict.fromkeys(task.needs):
                 self._above[need].append(task.id)
         self._ways = self._longest_ways()
-        self._in_order = sorted(self._tasks, key=lambda name: -self._ways[name])  # stable
+        in_order = sorted(self._tasks, key=lambda name: -self._ways[name])  # stable
+        self._rank = {name: rank for rank, name in enumerate(in_order)}
+        self._missing = {task.id: len(set(task.needs)) for task in tasks}
+        """How many of the tasks that it needs are not done."""
+        self._ready = [name for name in in_order if not self._missing[name]]
+        """Those that could start now, by rank."""
 
     def _longest_ways(self) -> dict[str, float]:
         ways: dict[str, float] = {}
@@ -84,12 +90,21 @@ class Schedule:
 
     def ready(self) -> tuple[BakeTask, ...]:
         """All that could start now if there were workers, the most urgent first."""
-        return tuple(self._tasks[name] for name in self._in_order if self._is_ready(name))
+        return tuple(self._tasks[name] for name in self._ready)
 
-    def _is_ready(self, name: str) -> bool:
-        return self._states[name] is TaskState.WAITING and all(
-            self._states[need] is TaskState.DONE for need in self._tasks[name].needs
-        )
+    def _set(self, name: str, state: TaskState) -> None:
+        """Note how far a task is, and what may start by that, or no longer."""
+        is_ready = self._states[name] is TaskState.WAITING and not self._missing[name]
+        self._states[name] = state
+        if is_ready:
+            self._ready.remove(name)
+        elif state is TaskState.WAITING:
+            insort(self._ready, name, key=self._rank.__getitem__)
+        if state is TaskState.DONE:
+            for later in self._above[name]:
+                self._missing[later] -= 1
+                if not self._missing[later] and self._states[later] is TaskState.WAITING:
+                    insort(self._ready, later, key=self._rank.__getitem__)
 
     def next(self) -> BakeTask | None:
         """The most urgent that may start now, within the bounds. None: wait until one ends."""
@@ -104,9 +119,9 @@ class Schedule:
 
     def start(self, task: str) -> None:
         """It runs. Raises ValueError if it may not yet, or has been."""
-        if not self._is_ready(task):
+        if task not in self._ready:
             raise ValueError(f"{task} cannot start: it is {self._states[task].value}")
-        self._states[task] = TaskState.RUNNING
+        self._set(task, TaskState.RUNNING)
 
     def done(self, task: str) -> None:
         self._end(task, TaskState.DONE)
@@ -119,7 +134,7 @@ class Schedule:
         while queue:
             for name in self._above[queue.pop(0)]:
                 if self._states[name] is TaskState.WAITING:
-                    self._states[name] = TaskState.CANCELLED
+                    self._set(name, TaskState.CANCELLED)
                     cancelled.append(self._tasks[name])
                     queue.append(name)
         return tuple(cancelled)
@@ -132,10 +147,10 @@ class Schedule:
         """Nothing more starts; gives those that are cancelled by that. What runs goes on."""
         cancelled = self._in_state(TaskState.WAITING)
         for task in cancelled:
-            self._states[task.id] = TaskState.CANCELLED
+            self._set(task.id, TaskState.CANCELLED)
         return cancelled
 
     def _end(self, task: str, state: TaskState) -> None:
         if self._states[task] is not TaskState.RUNNING:
             raise ValueError(f"{task} does not run: it is {self._states[task].value}")
-        self._states[task] = state
+        self._set(task, state)
