@@ -7,7 +7,6 @@ An image with an init of its own gets the kernel alone.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -15,15 +14,15 @@ from typing import Final
 
 from dibo.boot.prepare_root import PreparedRoot
 from dibo.errors import ImageError, UsageError
+from dibo.formats.paths import TooManyLinks
 from dibo.images.image import Image, Layer
 from dibo.kits.files import service_files
 from dibo.kits.layer import LABEL
 from dibo.kits.manifest import MANIFEST, KitManifest, parse_kit_manifest
 from dibo.kits.service import command_words, has_own_init, service_of
 from dibo.kits.users import GROUP_FILE, USER_FILE
-from dibo.ramdisk.selection import resolve
 from dibo.tree.node import Node
-from dibo.tree.query import find
+from dibo.tree.query import find, real_path
 
 KEPT_FILES: Final = (USER_FILE.encode(), GROUP_FILE.encode(), str(MANIFEST).lstrip("/").encode())
 """Files whose bytes the tree must be loaded with."""
@@ -142,13 +141,12 @@ def _modules_link(root: Node, manifest: KitManifest) -> dict[PurePosixPath, byte
 
 
 def _real(root: Node, path: str) -> PurePosixPath:
-    """Where a path that leads nowhere yet will be: links of its existing directories followed. Raises ImageError where
-    one of them is a file."""
-    missing: list[str] = []
-    here = PurePosixPath(path)
-    while (resolved := resolve(root, str(here))) is None:
-        missing.insert(0, here.name)
-        here = here.parent
-    if not stat.S_ISDIR(resolved.node.mode):
-        raise ImageError(f"the image cannot have the directory {path}: {here} is a file in it")
-    return PurePosixPath(resolved.path, *missing)
+    """Where a path that leads nowhere yet will be. Raises ImageError where that cannot be."""
+    try:
+        return PurePosixPath(real_path(root, path))
+    except NotADirectoryError as error:
+        raise ImageError(f"the image cannot have the directory {path}: {error} is a file in it") from error
+    except TooManyLinks:
+        raise ImageError(
+            f"the image cannot have the directory {path}: too many symbolic links lead there, or they lead in a circle"
+        ) from None

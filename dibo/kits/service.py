@@ -17,10 +17,10 @@ from pathlib import PurePosixPath
 from typing import Any, Final, NoReturn
 
 from dibo.errors import ImageError
+from dibo.formats.paths import TooManyLinks
 from dibo.kits.users import User, user_of
-from dibo.ramdisk.selection import resolve
 from dibo.tree.node import Node
-from dibo.tree.query import find
+from dibo.tree.query import find, real_path
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT_NAME: Final = re.compile(r"[^=\0\s]+")
@@ -142,10 +142,10 @@ class _Reading:
     def _volumes(self) -> tuple[str, ...]:
         paths = sorted(self._path("Volumes", path) for path in self._keys("Volumes"))
         volumes: list[str] = []
-        for path in paths:
-            if path.split("/")[1] in _OF_THE_SYSTEM or _is_needed(path) or _is_needed(self._resolved(path)):
+        for path, place in sorted((self._resolved(path), path) for path in paths):
+            if place.split("/")[1] in _OF_THE_SYSTEM or _is_needed(place) or _is_needed(path):
                 self._fail(
-                    f"has the volume {path}, which a machine needs as it is",
+                    f"has the volume {place}, which a machine needs as it is",
                     hint="name a directory below it, such as /var/lib/app",
                 )
             if not any(path == above or path.startswith(above + "/") for above in volumes):
@@ -157,9 +157,13 @@ class _Reading:
         return tuple(volumes)
 
     def _resolved(self, path: str) -> str:
-        """Where links lead from a path; itself where they lead nowhere."""
-        resolved = resolve(self._root, path)
-        return resolved.path if resolved is not None else path
+        """Where a volume is, which is what the state is named and mounted by: not at a link."""
+        try:
+            return real_path(self._root, path)
+        except NotADirectoryError:
+            self._fail(f"has the volume {path}, which is below a file in it")
+        except TooManyLinks:
+            self._fail(f"has the volume {path}, to which links lead in a circle, or too many of them")
 
     def _ports(self) -> tuple[str, ...]:
         ports = sorted(self._keys("ExposedPorts"))

@@ -32,6 +32,25 @@ def find(root: Node, path: str | bytes) -> Node | None:
     return paths.find(root, path, lookup)
 
 
+def real_path(root: Node, path: str) -> str:
+    """Where a path leads, symbolic links followed, also to what is not there yet. Raises TooManyLinks of
+    dibo.formats.paths, and NotADirectoryError, with the path, where something on the way is no directory."""
+
+    def lookup_or_make(trail: paths.Trail[Node], name: bytes) -> Node | bytes:
+        if trail[-1][1].children is None:
+            raise NotADirectoryError(_joined(trail))
+        answer = lookup(trail, name)
+        return Node(stat.S_IFDIR | 0o755) if answer is None else answer
+
+    trail = paths.follow(root, paths.split(path), lookup_or_make)
+    assert trail is not None
+    return _joined(trail)
+
+
+def _joined(trail: paths.Trail[Node]) -> str:
+    return "/" + b"/".join(name for name, _ in trail[1:]).decode(errors="surrogateescape")
+
+
 def names_in(root: Node, path: str) -> tuple[bytes, ...]:
     """What the directory at `path` holds, sorted; nothing where it is none."""
     node = find(root, path)

@@ -22,6 +22,12 @@ ROOT = tree(
         "data": None,
         "settings": "/etc",
         "var/run": "/run",
+        "circle": "circle-2",
+        "circle-2": "/circle",
+        "current": "data/..",
+        "db": "data",
+        "cache": "srv/new/cache",
+        "to-etc": "etc",
         "run": None,
         "usr/lib/dibo/kit/start": b"",
         "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n",
@@ -135,6 +141,24 @@ def test_volumes_that_a_machine_needs(path: str) -> None:
 @pytest.mark.parametrize("path", ["data", "/data/..", "/da\nta", ""])
 def test_volumes_that_are_no_paths(path: str) -> None:
     assert "Volumes" in refused(Volumes={path: {}})
+
+
+def test_volumes_lie_where_links_lead() -> None:
+    made = service(Volumes={"/current/db": {}, "/cache": {}, "/data/x": {}})
+    assert made.volumes == ("/data", "/srv/new/cache")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/circle", "links lead in a circle"),
+        ("/circle/below", "links lead in a circle"),
+        ("/etc/app.conf/below", "below a file"),
+        ("/to-etc", "a machine needs as it is"),
+    ],
+)
+def test_volumes_of_links_that_lead_nowhere(path: str, message: str) -> None:
+    assert message in refused(Volumes={path: {}})
 
 
 def test_a_volume_that_is_a_file() -> None:
