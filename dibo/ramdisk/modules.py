@@ -13,7 +13,7 @@ import posixpath
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from dibo.errors import RamdiskError
 from dibo.flavours.ramdisk_requests import RequestedName
@@ -26,6 +26,10 @@ from dibo.units import MIB, human_size
 
 LARGEST: Final = 256 * MIB
 """Bytes of a module or a file of firmware. The largest modules have some 50 MiB, with all that debuggers read."""
+MOST: Final = 2048 * MIB
+"""Bytes of all modules of a ramdisk together, unpacked. All that Debian's largest kernel has come to 600 MiB."""
+_XZ_MEMORY: Final = 256 * MIB
+"""Bytes; `xz -9` takes 65 MiB. A header can ask for 4 GiB."""
 FIRMWARE: Final = "/lib/firmware"
 _TEXTS: Final = ("dep", "alias", "symbols", "softdep", "weakdep", "devname", "order")
 _PLACES: Final = ("kernel/", "updates/dkms/", "updates/", "extra/", "")
@@ -142,6 +146,7 @@ def take_modules(tree: ModuleTree, words: Iterable[RequestedName], selection: Se
     names = tree.closure(name for word in words for name in tree.named(word))
     moved: dict[str, str] = {}
     firmware: dict[str, None] = {}
+    room = MOST
     for name in names:
         path = tree.paths[name]
         matches = resolve(tree.root, f"{tree.directory}/{path}")
@@ -152,6 +157,12 @@ def take_modules(tree: ModuleTree, words: Iterable[RequestedName], selection: Se
             )
         plain = _plain(path)
         data = decompress(tree.read(matches.node), path)
+        room -= len(data)
+        if room < 0:
+            raise RamdiskError(
+                f"the kernel modules have more than {human_size(MOST)} together, unpacked",
+                hint="name fewer in `modules`; or they are not what they seem: whose image is it?",
+            )
         if plain != path:
             moved[name] = plain
             selection.put(f"{tree.directory}/{plain}", data)
@@ -192,18 +203,39 @@ def decompress(data: bytes, path: str) -> bytes:
 
 def _opened(data: bytes, path: str) -> Any:
     import gzip
-    import lzma
 
     import zstandard
 
     match posixpath.splitext(path)[1]:
         case ".xz":
-            return lzma.LZMAFile(io.BytesIO(data))
+            return _XzReader(data)
         case ".gz":
             return gzip.GzipFile(fileobj=io.BytesIO(data))
         case ".zst":
             return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
     return io.BytesIO(data)
+
+
+class _XzReader:
+    """What xz made. As the kernel, it reads one stream (lib/decompress_unxz.c)."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def read(self, size: int) -> bytes:
+        import lzma
+
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        unpacked = decompressor.decompress(self._data, size)
+        if not decompressor.eof and len(unpacked) < size:
+            raise EOFError("it ends too early")
+        return unpacked
 
 
 def _firmware(module: bytes, path: str) -> list[str]:

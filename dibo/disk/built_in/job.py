@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from dibo.tree.node import Node
 from dibo.units import human_size
 
 NO_KERNEL_HINT: Final = "build on it: disk-image-create --base IMAGE vm, or install one in the image"
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:,=/@%+-]+")
 _Made = TypeVar("_Made")
 
 
@@ -101,6 +103,15 @@ def initramfs_of(root: RootTree, kernel: BootKernel, *, epoch: int) -> bytes:
     """One that finds the root, made of its modules and programs. Raises RootNotBootable, ConverterError."""
     init = find_root_init()
     return with_bytes(root, lambda: make_initramfs(root.node, kernel, init=init, epoch=epoch))
+
+
+def plain_arguments(kernel: BootKernel, warn: Callable[[str], None]) -> list[str]:
+    """The kernel's own arguments that every language of commands takes for one word, as they are: a shell in quotes,
+    iPXE. Others are left out, with a warning."""
+    others = [word for word in kernel.arguments if not _PLAIN.fullmatch(word)]
+    if others:
+        warn(f"arguments of kernel {kernel.version} are left out: {' '.join(map(ascii, others))}")
+    return [word for word in kernel.arguments if _PLAIN.fullmatch(word)]
 
 
 def find_root_init() -> bytes:

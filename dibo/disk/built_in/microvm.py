@@ -15,7 +15,6 @@ overlay on an erofs (overlayroot=tmpfs, as Debian's package overlayroot understa
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +30,7 @@ from dibo.disk.built_in.job import (
     bytes_of_parts,
     initramfs_of,
     number_option,
+    plain_arguments,
 )
 from dibo.disk.built_in.root_ext4 import write_root
 from dibo.errors import ConverterError, RootNotBootable, UsageError
@@ -42,8 +42,6 @@ CPUS: Final = "DIBO_MICROVM_CPUS"
 MEMORY: Final = "DIBO_MICROVM_MEMORY"
 FILE_SYSTEM: Final = "DIBO_MICROVM_ROOT"
 KERNEL, INITRD = "vmlinux", "initrd"
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:,=/@%+-]+")
-"""Arguments of the root's own kernel that a shell script may hold in quotes; others are left out."""
 _CONSOLES: Final = {"arm64": "ttyAMA0"}
 _QEMU: Final = {
     "amd64": ("qemu-system-x86_64", "microvm,rtc=on"),
@@ -136,7 +134,7 @@ def make_microvm(job: ConversionJob) -> None:
     else:
         write_root(job, job.target / root.file)
     console = _CONSOLES.get(job.architecture, "ttyS0")
-    own = filter(_PLAIN.fullmatch, kernel.arguments)
+    own = plain_arguments(kernel, job.warn)
     machine = MicroVm(
         architecture=job.architecture,
         root=root,

@@ -12,7 +12,7 @@ from typing import Final
 
 from dibo.boot.find import find_boot_parts
 from dibo.boot.initramfs import compression_for
-from dibo.disk.built_in.job import NO_KERNEL_HINT, ConversionJob, bytes_of_parts
+from dibo.disk.built_in.job import NO_KERNEL_HINT, ConversionJob, bytes_of_parts, plain_arguments
 from dibo.errors import RootNotBootable
 from dibo.ramdisk.compress import compress
 from dibo.ramdisk.cpio import archive
@@ -44,6 +44,6 @@ def make_netboot(job: ConversionJob) -> None:
     name = f"root.cpio{_SUFFIXES.get(method.method, '')}"
     with (job.target / name).open("wb") as file:
         file.writelines(compress(archive(root, contents, clamp=job.identity.time), method))
-    words = " ".join((f"rdinit={init}", *kernel.arguments))
+    words = " ".join((f"rdinit={init}", *plain_arguments(kernel, job.warn)))
     script = f"#!ipxe\nkernel kernel initrd={name} {words}\ninitrd {name}\nboot\n"
     (job.target / "boot.ipxe").write_text(script)

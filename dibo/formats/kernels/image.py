@@ -32,6 +32,8 @@ _ZBOOT_SIZE: Final = 64
 _IMAGE_MAGIC_AT: Final = 0x38
 _IMAGES: Final = (b"ARM\x64", b"RSC\x05")
 _LZMA: Final = b"\x5d\x00\x00"
+_XZ_MEMORY: Final = 256 * MIB
+"""Bytes. The kernel's build uses a dictionary of 128 MiB at most (scripts/xz_wrap.sh); a header can ask for 4 GiB."""
 _ZSTD_WINDOW: Final = 128 * MIB
 """The kernel's build uses `zstd --ultra -22`, whose window is as large as that."""
 
@@ -121,8 +123,8 @@ def _zstd(data: bytes) -> bytes:
 
 _UNPACKERS: Final[tuple[tuple[bytes, Callable[[bytes], bytes]], ...]] = (
     (magic.GZIP, _by_library(lambda: zlib.decompressobj(zlib.MAX_WBITS | 16))),
-    (magic.XZ, _by_library(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ))),
-    (_LZMA, _by_library(lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE))),
+    (magic.XZ, _by_library(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY))),
+    (_LZMA, _by_library(lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_XZ_MEMORY))),
     (magic.BZIP2, _by_library(bz2.BZ2Decompressor)),
     (magic.ZSTD, _zstd),
     (lz4.MAGIC, lambda data: lz4.decompress(data, limit=LIMIT)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -169,6 +170,36 @@ def test_a_module_that_unpacks_to_more_than_any(ending: str, monkeypatch: pytest
     monkeypatch.setattr(ramdisk_modules, "LARGEST", (1 << 20) - 1)
     with pytest.raises(RamdiskError, match="has more than"):
         decompress(packed, f"x.ko{ending}")
+
+
+def test_modules_that_unpack_to_more_than_any_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = modules(ENTRIES)
+    words = [word("card"), word("extra")]
+    taken = take_modules(some, words, Selection(some.root, read)).modules
+    assert len(taken) > 2
+    monkeypatch.setattr(ramdisk_modules, "MOST", len(CARD) + 1)
+    with pytest.raises(RamdiskError, match="the kernel modules have more than"):
+        take_modules(some, words, Selection(some.root, read))
+
+
+def test_a_module_that_takes_too_much_memory_to_unpack() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    packed = bytearray(
+        lzma.compress(module(), format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
+    )
+    header = packed[
+        12:24
+    ]  # of the block: size, flags, filter, size of its properties, dictionary, padding, CRC-32
+    assert header[2:4] == b"\x21\x01"
+    packed[16] = 36  # 1 GiB
+    packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
+    with pytest.raises(RamdiskError, match="is damaged: Memory usage limit exceeded"):
+        decompress(bytes(packed), "x.ko.xz")
+
+
+def test_a_module_that_is_cut_short() -> None:
+    with pytest.raises(RamdiskError, match="is damaged"):
+        decompress(lzma.compress(module())[:-30], "x.ko.xz")
 
 
 def test_a_module_whose_gzip_is_damaged_inside() -> None:

@@ -26,7 +26,7 @@ ROOT: dict[str, Content | Node] = {
 }
 
 
-def made(directory: Path, entries: dict[str, Content | Node]) -> Path:
+def made(directory: Path, entries: dict[str, Content | Node], said: list[str] | None = None) -> Path:
     directory.mkdir()
     make_netboot(
         ConversionJob(
@@ -36,6 +36,7 @@ def made(directory: Path, entries: dict[str, Content | Node]) -> Path:
             size=0,
             identity=NO_IDENTITY,
             root=spooled(entries),
+            warn=(said if said is not None else []).append,
         )
     )
     return directory
@@ -59,6 +60,17 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         "initrd root.cpio.zst",
         "boot",
     ]
+
+
+def test_arguments_that_ipxe_would_take_for_commands(tmp_path: Path) -> None:
+    arguments = b'quiet && || x="a && shell ;" ${net0/mac} # y=%s console=ttyS0'
+    entry = b"title x\nlinux /vmlinuz-6.1.0-cloud\noptions " + arguments + b"\n"
+    files: dict[str, Content | Node] = {**ROOT, "boot/loader/entries/x-6.1.0-cloud.conf": entry}
+    said: list[str] = []
+    script = (made(tmp_path / "web", files, said) / "boot.ipxe").read_text().splitlines()
+    assert script[1] == "kernel kernel initrd=root.cpio.zst rdinit=/sbin/init quiet y=%s console=ttyS0"
+    assert len(script) == 4
+    assert "are left out: '&&' '||'" in said[0]
 
 
 def test_an_old_kernel_gets_gzip(tmp_path: Path) -> None:
