@@ -47,6 +47,11 @@ class StackError(DiboError):
     meaning = "the flavours are incompatible: circular dependency, conflict, or architecture"
 
 
+class ProjectError(DiboError):
+    exit_code = 13
+    meaning = "the project file is missing or invalid, or has no such image"
+
+
 class HookFailed(DiboError):
     exit_code = 20
     meaning = "a hook failed, or printed invalid output"

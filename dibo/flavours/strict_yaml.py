@@ -50,7 +50,7 @@ class _Measured:
             raise _refused("an alias stands for what it is in", node.start_mark)
         if node not in self._values:
             self._open.add(node)
-            values = 1 + sum(map(self._measure, _children(node)))
+            values = 1 + sum(map(self._measure, children(node)))
             self._open.discard(node)
             self._values[node] = values
             if values > MOST_VALUES + len(self._values):
@@ -58,7 +58,8 @@ class _Measured:
         return self._values[node]
 
 
-def _children(node: yaml.Node) -> list[yaml.Node]:
+def children(node: yaml.Node) -> list[yaml.Node]:
+    """The nodes in a list or a mapping, keys too."""
     if isinstance(node, yaml.SequenceNode):
         return list(node.value)
     if isinstance(node, yaml.MappingNode):
@@ -70,16 +71,21 @@ def _refused(problem: str, mark: Any) -> yaml.YAMLError:
     return yaml.composer.ComposerError(None, None, problem, mark)
 
 
+def refuse_repeated_keys(node: yaml.MappingNode) -> None:
+    """Raises yaml.YAMLError."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+
+
 class _Strict(_Bounded, yaml.constructor.BaseConstructor):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
-                    )
-                seen.add(key.value)
+        refuse_repeated_keys(node)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -101,6 +107,13 @@ def load_texts(text: str | bytes) -> object:
     no boolean, `007` is not 7. Raises yaml.YAMLError, UnicodeDecodeError.
     """
     return _load(text, _Texts)
+
+
+def load_node(text: str | bytes) -> tuple[Any, yaml.Node | None]:
+    """The loader, and the node of one document, for readers that need more than values: located_yaml. Raises
+    yaml.YAMLError, UnicodeDecodeError."""
+    loader = _Loader(text)
+    return loader, loader.get_single_node()
 
 
 def _load(text: str | bytes, loader: Any) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dibo.bake.graph import ArtefactTask, BakeTask, Chain, LayerState, LayerTask, TestTask
-from dibo.bake.placement import FleetWorker, FleetPlacement
+from dibo.bake.placement import FleetPlacement, FleetWorker
 from dibo.bake.schedule import Schedule
 
 GIB = 1 << 30

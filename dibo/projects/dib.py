@@ -1,0 +1,209 @@
+"""The images.yaml of diskimage-builder, in the terms of a project file.
+
+It is a list of mappings. Several lists are one; mappings with the same `imagename` are merged (lists append, mappings
+update, all else replaces), one without it is merged into the one before, and the first is called `image`
+(diskimage_builder/diskimage_builder.py of release 3). What has no counterpart here is refused, with what to do instead;
+what only says how diskimage-builder runs is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dibo.flavours.located_yaml import LocatedValue, YamlKind
+from dibo.flavours.schema import nearest
+from dibo.images.platforms import split_architecture
+from dibo.projects.entry import ProjectEntry
+from dibo.projects.keys import IMAGE_NAME, NAME_TEXT
+
+_DEFAULT_NAME: Final = "image"
+_BASES: Final = {
+    "debian": "debian",
+    "debian-minimal": "debian",
+    "ubuntu": "ubuntu",
+    "ubuntu-minimal": "ubuntu",
+}
+"""Elements that make a root, and the base in their place."""
+_TYPES: Final = {name: name for name in ("qcow2", "raw", "tar", "squashfs", "vmdk", "vdi", "vhdx")} | {
+    "vhd": "vhd",
+    "vpc": "vhd",
+}
+"""Types of diskimage-builder, or of qemu-img, and those of dibo."""
+_PASSED_OVER: Final = ("debug-trace", "clear", "logfile", "no-tmpfs", "min-tmpfs", "max-online-resize")
+"""They say how diskimage-builder runs, or what dibo does always: hooks see a clean environment, file systems can
+grow."""
+_REFUSED: Final = {
+    "image-cache": "--cache-dir or IMG_PATH names the directory for downloads",
+    "offline": "the option --offline is for each command",
+    "image-extra-size": "a layout with `size: fit` and `headroom` adds free space",
+    "mkfs-options": "the key layout says what file systems are like",
+    "mkfs-journal-size": "the key layout says what file systems are like",
+    "qemu-img-options": "variables such as DIBO_QCOW2_COMPRESSION are for converters",
+    "root-label": "the key layout has labels of file systems",
+    "ramdisk-element": "flavours of ramdisks are in the list of flavours",
+    "install-type": "a flavour chooses where it installs from, by a variable that it declares",
+    "docker-target": "`dibo build --push HOST/PATH:TAG` uploads the container image",
+    "packages": "a flavour lists packages: `packages:` in its flavour.yaml",
+}
+"""Keys without a counterpart, and what there is instead."""
+_MAPPED: Final = (
+    "imagename",
+    "arch",
+    "types",
+    "environment",
+    "ramdisk",
+    "uncompressed",
+    "checksum",
+    "image-size",
+    "skip-base",
+    "elements",
+)
+_KNOWN: Final = (*_MAPPED, *_PASSED_OVER, *_REFUSED)
+_NO_ELEMENT: Final = re.compile(r"block-device-.*|bootloader|grub2")
+_RELEASE: Final = "DIB_RELEASE"
+_MIRROR: Final = "DIB_DISTRIBUTION_MIRROR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """One image of the list, merged."""
+
+    first: ProjectEntry
+    keys: Mapping[str, ProjectEntry]
+
+
+def images_of(lists: Sequence[ProjectEntry]) -> dict[str, ProjectEntry]:
+    """The images of the lists of several files, each as an entry of `images` in a project file. Raises ProjectError."""
+    merged: dict[str, _Image] = {}
+    name = _DEFAULT_NAME
+    for entry in (item for one_list in lists for item in one_list.items()):
+        given = entry.mapping(_KNOWN)
+        if "imagename" in given:
+            name = given["imagename"].text(IMAGE_NAME, f"a name: {NAME_TEXT}")
+        before = merged.get(name)
+        merged[name] = (
+            _Image(first=entry, keys=given)
+            if before is None
+            else _Image(first=before.first, keys=_merged(before.keys, given))
+        )
+    return {name: _converted(image) for name, image in merged.items()}
+
+
+def _merged(below: Mapping[str, ProjectEntry], above: Mapping[str, ProjectEntry]) -> dict[str, ProjectEntry]:
+    result = dict(below)
+    for key, entry in above.items():
+        lower = below.get(key)
+        if lower is not None and lower.kind is entry.kind is YamlKind.LIST:
+            value = replace(entry.value, items=(*lower.value.items, *entry.value.items))
+        elif lower is not None and lower.kind is entry.kind is YamlKind.MAPPING:
+            value = replace(
+                entry.value, mapping={**(lower.value.mapping or {}), **(entry.value.mapping or {})}
+            )
+        else:
+            value = entry.value
+        result[key] = replace(entry, value=value)
+    return result
+
+
+def _converted(image: _Image) -> ProjectEntry:
+    keys: dict[str, LocatedValue] = {}
+    for key, entry in image.keys.items():
+        if key in _REFUSED:
+            entry.fail(f"dibo has no counterpart of {key}", hint=_REFUSED[key])
+        if key in _CONVERT:
+            _CONVERT[key](entry, keys)
+    if "base" not in keys:
+        image.first.fail(
+            "no element is called debian or ubuntu, which says what the root is",
+            hint=f"add one of {', '.join(_BASES)} to elements",
+        )
+    return replace(
+        image.first, value=LocatedValue(kind=YamlKind.MAPPING, line=image.first.value.line, mapping=keys)
+    )
+
+
+def _architecture(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    keys["arch"] = replace(entry.value, text=split_architecture(entry.text())[0])
+
+
+def _types(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    items = []
+    for item in entry.items():
+        text = item.text()
+        if text not in _TYPES:
+            item.fail(
+                f"dibo has no type {text!r}{nearest(text, _TYPES)}",
+                hint="the key types of dibo.yaml has more",
+            )
+        items.append(replace(item.value, text=_TYPES[text]))
+    keys["types"] = replace(entry.value, items=tuple(items))
+
+
+def _environment(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    variables = {}
+    for name, item in entry.mapping().items():
+        if item.kind in (YamlKind.LIST, YamlKind.MAPPING):
+            item.fail_kind("text")
+        value = replace(item.value, kind=YamlKind.TEXT)
+        if name == _RELEASE:
+            keys["release"] = value
+        elif name == _MIRROR:
+            keys["mirror"] = value
+        else:
+            variables[name] = value
+    _add_variables(keys, entry.value.line, variables)
+
+
+def _add_variables(keys: dict[str, LocatedValue], line: int, variables: dict[str, LocatedValue]) -> None:
+    before = keys["variables"].mapping or {} if "variables" in keys else {}
+    keys["variables"] = LocatedValue(kind=YamlKind.MAPPING, line=line, mapping={**before, **variables})
+
+
+def _uncompressed(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    if entry.flag():
+        text = LocatedValue(kind=YamlKind.TEXT, line=entry.value.line, text="none")
+        _add_variables(keys, entry.value.line, {"DIBO_QCOW2_COMPRESSION": text})
+
+
+def _checksum(entry: ProjectEntry, _keys: dict[str, LocatedValue]) -> None:
+    if entry.word(("sha256", "md5")) == "md5":
+        entry.fail("dibo computes no md5", hint="the manifest beside each image has its sha256")
+
+
+def _elements(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    flavours = []
+    for item in entry.items():
+        name = item.text()
+        if _NO_ELEMENT.fullmatch(name):
+            item.fail(
+                f"dibo has no counterpart of the element {name}",
+                hint="leave it out: disks of the flavour vm boot with BIOS and UEFI; the key layout changes them",
+            )
+        if name in _BASES:
+            keys["base"] = replace(item.value, text=_BASES[name])
+        elif name != "base":  # which every stack begins with, there and here
+            flavours.append(item.value)
+    keys["flavours"] = replace(entry.value, items=tuple(flavours))
+
+
+def _same(key: str) -> Callable[[ProjectEntry, dict[str, LocatedValue]], None]:
+    def keep(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+        keys[key] = entry.value
+
+    return keep
+
+
+_CONVERT: Final[Mapping[str, Callable[[ProjectEntry, dict[str, LocatedValue]], None]]] = {
+    "arch": _architecture,
+    "types": _types,
+    "environment": _environment,
+    "ramdisk": _same("ramdisk"),
+    "uncompressed": _uncompressed,
+    "checksum": _checksum,
+    "image-size": _same("size"),
+    "skip-base": _same("no-base"),
+    "elements": _elements,
+}

@@ -1,0 +1,81 @@
+"""Files that include others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dibo.projects.load import load_project
+from tests.unit.projects.project_files import images, project, refused, write
+
+
+def test_images_of_included_files_inherit_defaults_of_both(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """\
+        defaults: {release: bookworm, flavours-path: [flavours]}
+        templates: {small: {size: 1}}
+        images: {db: {extends: big, flavours: [mysql], layout: layout.yaml}}
+        """,
+        "teams/db.yaml",
+    )
+    found = images(
+        tmp_path,
+        """\
+        include: [teams/db.yaml]
+        defaults: {base: debian, release: trixie, flavours: [vm]}
+        templates: {big: {size: 9}}
+        images: {web: {extends: small}}
+        """,
+    )
+    assert list(found) == ["web", "db"]
+    db, web = found["db"], found["web"]
+    assert (db.base, db.release, db.flavours, db.size) == ("debian", "bookworm", ("vm", "mysql"), "9")
+    assert (web.release, web.size, web.flavours_path) == ("trixie", "1", ())
+    assert db.layout == tmp_path / "teams/layout.yaml", "paths begin at the file that has them"
+    assert db.flavours_path == (tmp_path / "teams/flavours",)
+    assert db.destination.directory == tmp_path, "artefacts go to the project"
+    assert db.position.file == tmp_path / "teams/db.yaml"
+    assert load_project(tmp_path / "dibo.yaml").includes == (tmp_path / "teams/db.yaml",)
+
+
+def test_circles_and_repetitions(tmp_path: Path) -> None:
+    write(tmp_path, "include: [dibo.yaml]", "b.yaml")
+    assert "dibo.yaml includes itself: " in refused(tmp_path, "include: [b.yaml]").message
+    write(tmp_path, "images: {}", "b.yaml")
+    (tmp_path / "c.yaml").symlink_to("b.yaml")
+    error = refused(tmp_path, "include:\n- b.yaml\n- c.yaml")
+    assert error.message == f"{tmp_path}/dibo.yaml:3: include[1]: c.yaml is included twice"
+    assert "a.yaml includes itself" in str(_loop(tmp_path))
+
+
+def _loop(directory: Path) -> Exception:
+    (directory / "self").mkdir()
+    write(directory, "include: [a.yaml]", "self/a.yaml")
+    with pytest.raises(Exception, match="includes itself") as caught:
+        load_project(directory / "self/a.yaml")
+    return caught.value
+
+
+def test_files_outside_the_repository(tmp_path: Path) -> None:
+    write(tmp_path, "images: {}", "outside.yaml")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "link.yaml").symlink_to("../outside.yaml")
+    assert "leads out of" in refused(inner, "include: [../outside.yaml]").message
+    assert f"link.yaml is not in {inner}" in refused(inner, "include: [link.yaml]").message
+    assert "is not in" in refused(inner, f"include: [{tmp_path}/outside.yaml]").message
+    (tmp_path / ".git").mkdir()
+    assert project(inner, "include: [link.yaml]").images == ()
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    error = refused(tmp_path, "include: [x.yaml]")
+    assert error.message == f"{tmp_path}/dibo.yaml:1: include[0]: there is no file {tmp_path}/x.yaml"
+
+
+def test_an_error_in_an_included_file_names_it(tmp_path: Path) -> None:
+    write(tmp_path, "images:\n  db: {flavours: [vm], relase: x}\n", "db.yaml")
+    error = refused(tmp_path, "include: [db.yaml]")
+    assert error.message.startswith(f"{tmp_path}/db.yaml:2: images.db.relase: unknown key")
