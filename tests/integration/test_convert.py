@@ -239,7 +239,7 @@ def test_what_ext4_cannot_hold_is_told(place: BuildEnv, out: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
-        (["oci:/nowhere"], errors.ImageError, ["/nowhere is not there"]),
+        (["oci:/nowhere"], errors.ImageError, ["the directory /nowhere does not exist"]),
         (["-t", "raw", "-o", "/nowhere/x", "TINY"], errors.OutputError, ["/nowhere does not exist"]),
         (["-t", "floppy", "TINY"], errors.UsageError, ["no converter for type 'floppy'"]),
         (["--max-entries", "none", "TINY"], errors.UsageError, ["--max-entries: expected a number"]),

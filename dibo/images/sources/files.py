@@ -142,5 +142,7 @@ def _unreadable(description: str, error: OSError) -> ImageError:
 def not_there(files: Files, name: str, *, hint: str) -> ImageError:
     """The error where an image lacks the file that describes it; `hint` is for a directory that is something else."""
     if isinstance(files, DirectoryFiles) and not files.path.exists():
-        return ImageError(f"{files.path} is not there", hint="expected a directory with an image")
+        return ImageError(
+            f"the directory {files.path} does not exist", hint="expected a directory with an image"
+        )
     return ImageError(f"{files.describe(name)} is not there", hint=hint)

@@ -65,7 +65,7 @@ def test_an_index_by_architecture(layout: Path, settings: BaseSettings) -> None:
 def test_damaged_layouts(layout: Path, settings: BaseSettings) -> None:
     """All the ways: tests/unit/images/sources/test_bad_layouts.py."""
     base = OciLayout(f"oci:{layout}", settings=settings)
-    with pytest.raises(BaseError, match=r"layout is not there"):
+    with pytest.raises(BaseError, match=r"layout does not exist"):
         base.ingredients()
     maker = Maker()
     entry = maker.image()
