@@ -16,14 +16,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from dibo.errors import OutputError, UsageError, VerificationFailed
+from dibo.formats.streams.disk_file import pieces
 from dibo.system.report import Report
 from dibo.system.signals import uninterrupted
 from dibo.system.workspace import Run
 
-_CHUNK = 1 << 20
+_CHUNK: Final = 1 << 18
+_ZEROS: Final = memoryview(bytes(_CHUNK))
 LONGEST_NAME = 190
 """Bytes of a name; file systems have 255, of which types, records and files that are not finished take the rest."""
 
@@ -95,7 +97,9 @@ def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> s
         return hashlib.sha256(_encoded(directory_sums(path, path.name))).hexdigest()
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as stream:
-        while data := stream.read(_CHUNK):
+        size = os.fstat(stream.fileno()).st_size
+        for piece in pieces(stream, size=_CHUNK):  # holes are not read
+            data = _ZEROS[: size - done] if piece is None else piece
             digest.update(data)
             on_bytes(done := done + len(data))
     return digest.hexdigest()

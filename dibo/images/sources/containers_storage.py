@@ -7,66 +7,54 @@
 
 buildah says which image a name means; the rest is read from these files, whose shape has been the same for years
 (https://github.com/containers/storage, layers.go, images.go). A tar is made again file by file
-(dibo.images.sources.tarsplit),
-so nothing is exported first, and its reader checks its digest. If the store has another format, `buildah
-push` writes the layers, uncompressed, to the run's directory, and they are read from there.
+(dibo.images.sources.tarsplit), so nothing is exported first, and its reader checks its digest. If the store has another
+format, `buildah push` writes the layers, uncompressed, to the run's directory, and they are read from there.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from dibo.errors import CommandFailed, ImageError, ToolMissing
 from dibo.images import documents
-from dibo.images.image import Image, Layer, Reader
+from dibo.images.image import Image, Layer
 from dibo.images.manifest import digest_of
 from dibo.images.platforms import preference
-from dibo.images.sources import tarsplit
 from dibo.images.sources.blobs import not_for
 from dibo.images.sources.buildah_environment import chooses_driver, engine_environment, own_environment
 from dibo.images.sources.files import DirectoryFiles
+from dibo.images.sources.layer_reader import LayerReader, StoredLayer
 from dibo.images.sources.skopeo_dir import SkopeoDirectory
 from dibo.images.sources.table import ImageRequest
 from dibo.system import process
-
-_PIPE: Final = 1 << 20  # bytes: the most that a user may ask for (pipe(7), pipe-max-size)
 
 
 class Unknown(Exception):
     """The store is made in another way than dibo knows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredLayer:
-    diff: Path
-    split: Path
-    diff_id: str
-    size: int
-
-
 @contextlib.contextmanager
 def open_image(request: ImageRequest) -> Iterator[Image]:
     """The image that buildah knows by a name. Raises as `store_image` does."""
-    yield store_image(
-        request.name,
-        reference=request.reference,
-        architecture=request.architecture,
-        scratch=request.scratch,
-    )
+    with LayerReader(engine_environment()) as reader:
+        yield store_image(
+            request.name,
+            reader,
+            reference=request.reference,
+            architecture=request.architecture,
+            scratch=request.scratch,
+        )
 
 
-def store_image(name: str, *, reference: str, architecture: str, scratch: Path) -> Image:
-    """The image that buildah knows as `name`; `reference` is what the user wrote.
+def store_image(name: str, reader: LayerReader, *, reference: str, architecture: str, scratch: Path) -> Image:
+    """The image that buildah knows as `name`; `reference` is what the user wrote. `reader` reads its layers.
 
     Where dibo and the user's own commands have different stores, that of dibo counts first. Raises ImageError,
     ToolMissing, EngineError.
@@ -99,7 +87,7 @@ def store_image(name: str, *, reference: str, architecture: str, scratch: Path) 
         architecture=config.platform.debian if config.platform else "",
         layers=tuple(
             Layer(
-                open=partial(_open, layer, environment),
+                open=partial(reader.open, layer),
                 digest=layer.diff_id,
                 size=layer.size,
                 diff_id=layer.diff_id,
@@ -283,39 +271,6 @@ def find_store(environment: Mapping[str, str] | None = None) -> tuple[Path, str]
     argv = ["buildah", "info"]
     info = json.loads(process.run(argv, env=environment or engine_environment(), capture=True).stdout)
     return Path(info["store"]["GraphRoot"]), str(info["store"]["GraphDriverName"])
-
-
-@contextlib.contextmanager
-def _open(layer: StoredLayer, environment: Mapping[str, str]) -> Iterator[Reader]:
-    enter = [] if os.geteuid() == 0 else ["buildah", "unshare"]
-    argv = [*enter, sys.executable, "-I", "-S", str(tarsplit.__file__), str(layer.diff), str(layer.split)]
-    with process.Process(argv, env=environment, streams=process.Streams(stdout=process.PIPE)) as running:
-        yield _Output(running, layer)
-
-
-class _Output:
-    """The Reader of what a process writes."""
-
-    def __init__(self, running: process.Process, layer: StoredLayer) -> None:
-        self._running = running
-        self._layer = layer
-        self._left = layer.size
-        self._fd = running.stdout.fileno()
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE)
-
-    def read(self, size: int, /) -> bytes:
-        data = os.read(self._fd, size)
-        self._left -= len(data)
-        if not data and self._left > 0 and size:
-            code = self._running.wait()
-            last_line = f": {self._running.tail[-1]}" if self._running.tail else ""
-            raise ImageError(
-                f"the layer {self._layer.diff_id} cannot be read from {self._layer.diff}: "
-                f"what reads it {process.describe_exit(code)}{last_line}",
-                hint="the image may have been removed or its files changed: try `buildah push` of it",
-            )
-        return data
 
 
 def _pushed(

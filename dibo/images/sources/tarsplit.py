@@ -1,6 +1,9 @@
-"""A layer out of the store of containers, as the very tar that it was unpacked from.
+"""Layers out of the store of containers, each as the very tar that it was unpacked from.
 
-    python3 -I tarsplit.py DIFF SPLIT > tar
+    python3 -I tarsplit.py        on standard input a socket of AF_UNIX, SOCK_SEQPACKET
+
+A request is one packet: [DIFF, SPLIT] as JSON, with two descriptors: where the tar is written, and what went wrong. A
+process of its own answers each, so requests run side by side. The program ends when the socket is closed.
 
 What was unpacked lies in the directory DIFF; SPLIT, compressed with gzip, has the rest of the tar: one JSON object a
 line (https://github.com/vbatts/tar-split, tar/storage/entry.go):
@@ -18,11 +21,13 @@ import binascii
 import gzip
 import json
 import os
+import signal
+import socket
 import stat
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+LONGEST_REQUEST: Final = 1 << 16
 _FLUSH: Final = 1 << 18
 _LARGE: Final = 1 << 16  # from here on the kernel moves a file's bytes itself
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -94,20 +99,36 @@ def _write(out: int, parts: list[bytes]) -> None:
         data = data[os.write(out, data) :]
 
 
-def main(argv: list[str], *, enter: Callable[[str], None] = os.chroot) -> int:
-    diff, split = argv
+def answer(diff: str, split: str, out: int, *, enter: Callable[[str], None] = os.chroot) -> str:
+    """Write the tar of a layer to `out`; what went wrong, or nothing, as where the reader has gone."""
     try:
         with gzip.open(split) as lines:
             enter(diff)
             os.chdir("/")
-            rebuild(lines, 1)
+            rebuild(lines, out)
     except BrokenPipeError:
-        return 1
+        return ""
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+        return str(error)
+    return ""
+
+
+def serve(requests: socket.socket) -> None:
+    """Answer all requests until the other end is closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    while True:
+        packet, descriptors, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 2)
+        if not packet:
+            return
+        if os.fork() == 0:
+            out, errors = descriptors
+            requests.close()
+            diff, split = json.loads(packet)
+            os.write(errors, answer(diff, split, out).encode(errors="replace"))
+            os._exit(0)
+        for fd in descriptors:
+            os.close(fd)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    serve(socket.socket(fileno=0))

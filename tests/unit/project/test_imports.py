@@ -43,6 +43,8 @@ DOORS = {
         "deploy.http_server",
         "deploy.notify",
         "deploy.tls",
+        "images.sources.layer_reader",  # a pair, over which descriptors are passed
+        "images.sources.tarsplit",  # the other end: a program of its own
         "machines.channels",
         "machines.qmp",
     },
@@ -138,7 +140,8 @@ def test_nobody_starts_processes_in_other_ways() -> None:
         "os.spawnv",
         "pty.spawn",
     )
-    assert not {module for module, tree in MODULES.items() if calls(tree, *ways)}
+    users = {module for module, tree in MODULES.items() if calls(tree, *ways)}
+    assert users == {"images.sources.tarsplit"}  # a program of its own
 
 
 @pytest.mark.parametrize("module", sorted(module for module in MODULES if folder(module) in PURE))

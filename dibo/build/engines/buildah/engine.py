@@ -43,6 +43,7 @@ from dibo.images.sources.containers_storage import (
     stored_images,
     where_to_find,
 )
+from dibo.images.sources.layer_reader import LayerReader
 from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
 from dibo.system import disk_space, process, resources
@@ -60,8 +61,9 @@ class Buildah:
     name = "buildah"
     gives_directory = True
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, reader: LayerReader) -> None:
         self._run = setup.run
+        self._reader = reader
         self._report = setup.report
         self._confinement = setup.confinement
         self._store_place: tuple[Path, str] | None = None
@@ -254,9 +256,8 @@ class Buildah:
     @contextlib.contextmanager
     def root(self, key: str, *, architecture: str) -> Iterator[Root]:
         name = self.reference(key)
-        image = store_image(
-            name, reference=name, architecture=architecture, scratch=self._run.subdirectory("root")
-        )
+        scratch = self._run.subdirectory("root")
+        image = store_image(name, self._reader, reference=name, architecture=architecture, scratch=scratch)
         yield Root(
             name=name, layers=image.layers, built=True, directory=lambda: self._directory(f"{LAYERS}:k-{key}")
         )
@@ -304,7 +305,7 @@ class Buildah:
 
     def store(self, *, architecture: str) -> BuildahStore:
         directory = self._run.subdirectory("images")
-        return BuildahStore(self.reference, architecture=architecture, directory=directory)
+        return BuildahStore(self.reference, self._reader, architecture=architecture, directory=directory)
 
     def stored(self) -> Sequence[StoredImage]:
         return [image for record in stored_images() if (image := stored_image(record)) is not None]

@@ -12,6 +12,8 @@ from dibo.build.engines.buildah.engine import Buildah, remove_container
 from dibo.build.finding import Finding
 from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError
+from dibo.images.sources.buildah_environment import engine_environment
+from dibo.images.sources.layer_reader import LayerReader
 
 
 class BuildahKind:
@@ -22,7 +24,8 @@ class BuildahKind:
 
     @contextlib.contextmanager
     def open(self, setup: Setup) -> Iterator[Engine]:
-        yield Buildah(setup)
+        with LayerReader(engine_environment()) as reader:
+            yield Buildah(setup, reader)
 
     def seems_there(self) -> bool:
         return True

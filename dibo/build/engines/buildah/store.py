@@ -33,6 +33,7 @@ from dibo.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
 from dibo.images.platforms import PLATFORMS
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import ImageRecord, store_image, stored_diff_ids
+from dibo.images.sources.layer_reader import LayerReader
 from dibo.images.verify import save
 from dibo.plan.keys import KEY_LABEL, key_of
 from dibo.system import process
@@ -43,13 +44,18 @@ _TOGETHER: Final = 3  # layers downloaded at the same time
 class BuildahStore:
     """`reference` says how buildah calls the image of a key; `directory` is of the run."""
 
-    def __init__(self, reference: Callable[[str], str], *, architecture: str, directory: Path) -> None:
-        self._reference, self._architecture, self._directory = reference, architecture, directory
+    def __init__(
+        self, reference: Callable[[str], str], reader: LayerReader, *, architecture: str, directory: Path
+    ) -> None:
+        self._reference, self._reader = reference, reader
+        self._architecture, self._directory = architecture, directory
 
     def image(self, key: str) -> Image:
         name = self._reference(key)
         scratch = Path(tempfile.mkdtemp(prefix="image-", dir=self._directory))
-        return store_image(name, reference=name, architecture=self._architecture, scratch=scratch)
+        return store_image(
+            name, self._reader, reference=name, architecture=self._architecture, scratch=scratch
+        )
 
     def take(self, image: Image, *, key: str) -> None:
         known = stored_diff_ids()

@@ -218,24 +218,24 @@ def test_files_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
         rebuilt(entries, tmp_path, monkeypatch)
 
 
-def test_the_program(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the change of the root, which root alone may do: tests/integration/test_sources.py."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").write_text("hello")
     entries = [{"type": 2, "payload": base64.b64encode(b"<").decode()}, {"type": 1, "name": "a", "size": 5}]
-    split = tmp_path / "split.gz"
+    split, out = tmp_path / "split.gz", tmp_path / "out"
     stayed: list[str] = []
     monkeypatch.setattr(os, "chdir", stayed.append)
 
-    def main(content: bytes) -> tuple[int, str, str]:
+    def answer(content: bytes) -> tuple[str, str]:
         split.write_bytes(content)
-        code = tarsplit.main(["diff", str(split)], enter=stayed.append)
-        return (code, *capfd.readouterr())
+        with out.open("wb") as file:
+            error = tarsplit.answer("diff", str(split), file.fileno(), enter=stayed.append)
+        return error, out.read_text()
 
-    assert main(gzip.compress(b"\n".join(lines(entries)))) == (0, "<hello", "")
+    assert answer(gzip.compress(b"\n".join(lines(entries)))) == ("", "<hello")
     assert stayed == ["diff", "/"]
-    for content in (b"", b"junk", gzip.compress(b"{"), gzip.compress(b"3"), gzip.compress(b'{"type": 1}')):
-        code, _, said = main(content)
-        assert (code, bool(said)) == (0 if content in (b"", gzip.compress(b'{"type": 1}')) else 1, code == 1)
+    for content in (b"", gzip.compress(b'{"type": 1}')):
+        assert answer(content) == ("", "")
+    for content in (b"junk", gzip.compress(b"{"), gzip.compress(b"3")):
+        assert answer(content)[0]
