@@ -10,8 +10,10 @@ from pathlib import Path
 from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter, Converters
+from dibo.artefacts.outputs import checksum_path
+from dibo.artefacts.standing import StandingArtefacts
 from dibo.build import host_hooks
-from dibo.build.build import Job, host_run, warn_of_flavours
+from dibo.build.build import Job, host_run, report_cached, warn_of_flavours
 from dibo.build.context import ExtraFiles
 from dibo.build.engine import Root, Setup
 from dibo.disk import layout_choice
@@ -51,9 +53,47 @@ class PlannedDisk:
     loop: bool
 
     def make(self) -> tuple[Path, ...]:
-        """Build the layers that are missing, and make the artefacts; their paths."""
-        return self.session.with_root(
+        """Build the layers that are missing, and make the artefacts, unless they stand as they were made; their
+        paths."""
+        standing = self._standing()
+        if standing is not None and not self.session.settings.refresh and standing.stand():
+            report_cached(self.job.plan, self.session.report)
+            with self.session.report.task("artefacts") as task:
+                task.note("as they were made")
+            return self.request.paths
+        paths = self.session.with_root(
             self.job, self._make, needs_directory=needs_directory(self.request, loop=self.loop)
+        )
+        if standing is not None:
+            standing.save()
+        return paths
+
+    def _standing(self) -> StandingArtefacts | None:
+        """The record of these artefacts; None where something besides dibo decides on their bytes, or where layers are
+        to be exchanged with registries."""
+        request, session = self.request, self.session
+        own = resources.shared("converters")
+        commands = any(kind.command and kind.path.parent != own for kind in request.converters)
+        if commands or self.hooked is not None or self.loop:
+            return None
+        if session.caches is not None or session.distrusted:
+            return None
+        return StandingArtefacts(
+            directory=session.workspace.root / "artefacts",
+            ingredients={
+                "image": self.job.plan.image_key,
+                "time": session.settings.source_date_epoch,
+                "manifest": self._manifest(),
+                "options": dict(request.options),
+                "types": [[kind.type, kind.ending, kind.unit] for kind in request.converters],
+                "limits": str(request.limits),
+                "loader": str(request.loader),
+            },
+            paths=[
+                *request.paths,
+                request.manifest,
+                *(map(checksum_path, request.paths) if request.checksums else ()),
+            ],
         )
 
     def _make(self, root: Root) -> tuple[Path, ...]:

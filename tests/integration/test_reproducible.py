@@ -120,6 +120,22 @@ def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: Buil
     assert len({digest for _, digest in layers}) == 4
 
 
+def test_artefacts_that_nobody_changed_are_left_alone(place: BuildEnv) -> None:
+    directory = create(place, "standing", "quiet")
+    names = ("x.raw", "x.qcow2", "x.raw.sha256", "x.manifest.json")
+    before = {name: (directory / name).stat().st_ino for name in names}
+    create(place, "standing", "quiet")
+    assert {name: (directory / name).stat().st_ino for name in names} == before
+    bytes_of_disk = (directory / "x.raw").read_bytes()
+    with (directory / "x.raw").open("r+b") as disk:
+        disk.write(b"changed")
+    create(place, "standing", "quiet")
+    assert (directory / "x.raw").read_bytes() == bytes_of_disk
+    assert (directory / "x.qcow2").stat().st_ino != before["x.qcow2"]
+    create(place, "standing", "quiet", "noisy", engine="docker")
+    assert manifest_of(directory)["flavours"][0]["asked"]  # type: ignore[index]
+
+
 def test_what_is_the_same_is_said_to_be(place: BuildEnv, built: Path) -> None:
     said = verify(place, built / "x.qcow2")
     assert "4 layers and 1 artefact are the same" in ok(said)

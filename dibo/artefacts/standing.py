@@ -1,0 +1,81 @@
+"""Artefacts that stand: a former command made the same ones under these names, and nobody has changed them since.
+
+Of each set of artefacts, the cache directory keeps what they were made of, and how their files look (stat(2)): device,
+inode, size, and the times of their content and of the inode itself. A file that was replaced, written to, touched or
+copied looks different, and is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dibo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingArtefacts:
+    """The record of some artefacts. `directory` is one of the cache; `ingredients` all that decides on their bytes, as
+    JSON has it; `paths` are those of artefacts, and of the records beside them."""
+
+    directory: Path
+    ingredients: Mapping[str, Any]
+    paths: Sequence[Path]
+
+    def stand(self) -> bool:
+        """Whether all are there as they were made."""
+        try:
+            return bool(json.loads(self._path.read_bytes()) == self._document())
+        except (OSError, ValueError):
+            return False
+
+    def save(self) -> None:
+        """Keep how they look now. What cannot be kept only costs time later."""
+        with contextlib.suppress(OSError):
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            part = self._path.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps(self._document()))
+            part.replace(self._path)
+
+    @property
+    def _path(self) -> Path:
+        names = "\0".join(str(path.absolute()) for path in self.paths)
+        return self.directory / f"{hashlib.sha256(os.fsencode(names)).hexdigest()}.json"
+
+    def _document(self) -> dict[str, Any]:
+        text = json.dumps([self.ingredients, _program()], sort_keys=True)
+        looks = {os.fsencode(path).hex(): _look(path) for path in _files(self.paths)}
+        return {"ingredients": hashlib.sha256(text.encode(errors="replace")).hexdigest(), "files": looks}
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """All of `paths`, and what is in those that are directories."""
+    return [path for top in paths for path in (top, *(sorted(top.rglob("*")) if top.is_dir() else ()))]
+
+
+def _look(path: Path) -> list[int]:
+    status = path.lstat()
+    return [
+        status.st_dev,
+        status.st_ino,
+        status.st_mode,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    ]
+
+
+@cache
+def _program() -> list[Any]:
+    """Which dibo this is: its version, and how its files look, for those who change it."""
+    top = Path(dibo.__file__).parent
+    files = [(path, path.stat()) for path in top.rglob("*.py")]
+    newest = max(status.st_mtime_ns for _, status in files)
+    return [dibo.__version__, newest, len(files), sum(status.st_size for _, status in files)]
