@@ -193,11 +193,19 @@ class SomeFailed(DiboError):
     """`details` has a line for each image."""
 
     exit_code = 66
-    meaning = "some of several images could not be converted; the others were"
+    meaning = "some of several images could not be made, or failed their tests; the others were"
 
     @classmethod
-    def of(cls, errors: Sequence[tuple[str, DiboError]], count: int) -> SomeFailed:
-        """For `errors`, each with the name of its image, of `count` images. What several share is said once."""
+    def of(
+        cls,
+        errors: Sequence[tuple[str, DiboError]],
+        count: int,
+        *,
+        failed: int | None = None,
+        what: str = "could not be converted",
+    ) -> SomeFailed:
+        """For `errors`, each with the name of its image, of `count` images, of which `failed` are concerned. What
+        several share is said once."""
         reasons: dict[tuple[str, str], list[str]] = {}
         for name, its in errors:
             reasons.setdefault((its.message, its.hint), []).append(name)
@@ -210,7 +218,8 @@ class SomeFailed(DiboError):
                 *(f"  {line}" for line in hint.splitlines()),
             )
         ]
-        error = cls(f"{len(errors)} of {count} images could not be converted", hint="\n".join(lines))
+        number = len(errors) if failed is None else failed
+        error = cls(f"{number} of {count} images {what}", hint="\n".join(lines))
         error.details = tuple(f"{name}: {its.message}" for name, its in errors)
         return error
 

@@ -28,6 +28,7 @@ from dibo.build.engines.choose import sweepers
 from dibo.disk import layout_choice
 from dibo.disk.common import needs_boot_files
 from dibo.disk.convert import convert as make_artefacts
+from dibo.disk.layout_choice import GivenLayout
 from dibo.disk.make import plan_disk
 from dibo.disk.plan import DiskSource
 from dibo.disk.request import (
@@ -48,7 +49,6 @@ from dibo.errors import (
     UsageError,
 )
 from dibo.flavours.epoch import start_of
-from dibo.flavours.loader import read_layout
 from dibo.images.image import Image
 from dibo.images.layers.limits import Limits
 from dibo.images.layout_writer import save_layout
@@ -75,7 +75,7 @@ class ConvertRequest:
     """The options of `dibo convert` that other commands do not have."""
 
     reference: str
-    layout_file: Path | None
+    layout_file: GivenLayout | None
     bare: bool
     prepare: bool
     """Whether an engine may run programs of the image to make boot files."""
@@ -232,12 +232,13 @@ def _source(
 
 
 def _layout(
-    path: Path | None, image: Image, settings: Settings, fallback: str = _FLAVOUR
+    layout: GivenLayout | None, image: Image, settings: Settings, fallback: str = _FLAVOUR
 ) -> tuple[Layout, bool]:
-    """That of the file, else the one that the image brings along, else that of the flavour `fallback`; and whether it
-    is for this image. Raises LayoutError."""
-    if path is not None:
-        return complete(read_layout(path)), True
+    """That which is given, else the one that the image brings along, else that of the flavour `fallback`; and whether
+    it is for this image. Raises LayoutError."""
+    given = layout_choice.chosen(None, layout)
+    if given is not None:
+        return given, True
     label = _labels(image).get(LAYOUT_LABEL)
     if label is not None:
         try:

@@ -19,6 +19,7 @@ from dibo.build.engine import Root, Setup
 from dibo.disk import layout_choice
 from dibo.disk.convert import convert
 from dibo.disk.device_hooks import HookedDisk, hooked_disk
+from dibo.disk.layout_choice import GivenLayout
 from dibo.disk.make import plan_disk
 from dibo.disk.plan import DiskSource
 from dibo.disk.request import (
@@ -36,7 +37,7 @@ from dibo.system import resources
 from dibo.system.report import Report
 
 
-def create(settings: Settings, report: Report, *, layout_file: Path | None) -> tuple[Path, ...]:
+def create(settings: Settings, report: Report, *, layout_file: GivenLayout | None) -> tuple[Path, ...]:
     """Make the artefacts; their paths."""
     with planned_disk(settings, report, layout_file=layout_file) as planned:
         return planned.make()
@@ -125,7 +126,7 @@ def planned_disk(
     settings: Settings,
     report: Report,
     *,
-    layout_file: Path | None,
+    layout_file: GivenLayout | None,
     check_stack: Callable[[Stack], None] = lambda _: None,
 ) -> Iterator[PlannedDisk]:
     """Everything up to the plan of layers, with whatever can be refused refused: by `check_stack` before any hook runs.
@@ -170,7 +171,7 @@ def taken_over_disk(
 
 
 def disk_request(
-    settings: Settings, stack: Stack, report: Report, *, layout_file: Path | None
+    settings: Settings, stack: Stack, report: Report, *, layout_file: GivenLayout | None
 ) -> DiskRequest:
     """What is wished for, checked, after the hooks of block-device-size.d have run."""
     warn_of_flavours(settings, stack, report)  # before any hook runs on this machine
@@ -183,7 +184,7 @@ def _request(
     settings: Settings,
     stack: Stack,
     converters: tuple[Converter, ...],
-    layout_file: Path | None,
+    layout_file: GivenLayout | None,
     report: Report,
 ) -> DiskRequest:
     """What is wished for, by options, variables, flavours, and hooks of these that set the size."""

@@ -19,7 +19,7 @@ from dibo.errors import DiboError, Interrupted
 from dibo.system.log_lines import LogLines
 from dibo.system.report import History
 from dibo.system.summary import summary_fields
-from dibo.system.task import LayerOutcome, Task
+from dibo.system.task import LayerOutcome, Notice, Task
 from dibo.system.terminal import Look, cells, fitted
 from dibo.units import human_size
 
@@ -64,14 +64,14 @@ def artefacts(paths: Sequence[Path], history: History) -> CommandAnswer:
 def file_fields(paths: Sequence[Path]) -> list[Document]:
     """Of a document: files that were made."""
     return [
-        {"path": str(path), "size": size_of(path), "stored": _room(path), "sha256": _sha256(path)}
+        {"path": str(path), "size": size_of(path), "stored": room_of(path), "sha256": _sha256(path)}
         for path in paths
     ]
 
 
 def files_text(paths: Sequence[Path]) -> str:
     """A line for each of them."""
-    stats = [(str(path), _room(path), _sha256(path)) for path in paths]
+    stats = [(str(path), room_of(path), _sha256(path)) for path in paths]
     width = max((cells(path) for path, _, _ in stats), default=0)
     return "\n".join(
         f"{fitted(path, width)}  ({human_size(room)}{f', sha256:{sha256[:_SHORT]}' if sha256 else ''})"
@@ -79,7 +79,7 @@ def files_text(paths: Sequence[Path]) -> str:
     )
 
 
-def _room(path: Path) -> int:
+def room_of(path: Path) -> int:
     """Bytes that a file takes, or all that is in a directory."""
     files = [path, *path.rglob("*")] if path.is_dir() else [path]
     return sum(file.lstat().st_blocks * 512 for file in files)
@@ -164,6 +164,10 @@ class JsonEvents(LogLines):
                 registry=layer.registry or None,
                 step=layer.task,
             )
+
+    def notice(self, notice: Notice) -> None:
+        if not self._quiet:
+            self._emit(notice.name, **notice.fields)
 
     def message(self, text: str) -> None:
         if not self._quiet:

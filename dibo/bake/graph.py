@@ -10,10 +10,12 @@ them without starting again. A chain ends where others branch off, and where an 
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from dibo.plan.keys import Document
 from dibo.plan.plan import Plan
 
 Estimate = Callable[[str], float | None]
@@ -168,9 +170,18 @@ MEMORY_VM_EXTRA: Final = 256 * _MIB
 """What QEMU takes besides the memory of the machine."""
 
 
-def work_name(architecture: str, base: str, title: str) -> str:
-    """What tells work apart whose time is remembered: the same step of the same flavour, whatever its key."""
-    return f"{architecture} {base} {title}"
+def work_name(ingredients: Document) -> str:
+    """What tells work apart whose time is remembered: the same step of the same flavour, whatever has changed in it,
+    or the same release. `ingredients` are those of a layer."""
+    words = [str(ingredients.get("architecture"))]
+    base = ingredients.get("base")
+    if isinstance(base, dict):
+        return " ".join((*words, "base", str(base.get("kind")), str(base.get("suite", ""))))
+    words += [str(ingredients.get("phase")), str(ingredients.get("flavour", ""))]
+    hooks = ingredients.get("hooks")
+    if isinstance(hooks, list) and hooks:
+        return " ".join((*words, *(str(hook[0]) for hook in hooks if isinstance(hook, list) and hook)))
+    return " ".join((*words, "packages" if ingredients.get("packages") else ""))
 
 
 def make_graph(images: Sequence[ImageTasks], estimate: Estimate = lambda _: None) -> Graph:
@@ -199,6 +210,7 @@ def _layers_of(image: ImageTasks, estimate: Estimate) -> Iterator[tuple[int, Lay
     architecture = plan.recipe.architecture
     titles = (f"base {plan.base_name}", *(planned.step.title for planned in plan.steps))
     local = (False, *(planned.step.local for planned in plan.steps))
+    ingredients = (plan.base_ingredients, *(planned.ingredients for planned in plan.steps))
     for depth in range(plan.resume, len(plan.keys)):
         key = plan.keys[depth]
         state = LayerState.MISSING
@@ -215,7 +227,7 @@ def _layers_of(image: ImageTasks, estimate: Estimate) -> Iterator[tuple[int, Lay
                 architecture=architecture,
                 state=state,
                 local=local[depth],
-                seconds=estimate(work_name(architecture, plan.base_name, titles[depth])),
+                seconds=estimate(work_name(json.loads(ingredients[depth]))),
             ),
         )
 

@@ -19,11 +19,15 @@ from dibo.units import MIB, exact_size
 LAYOUT_SET: Final = "the layout"
 
 
-def chosen(statement: Statement | None, file: Path | None) -> Layout | None:
-    """That of the file, else what the flavours of a stack said together. None makes a bare file system. Raises
+GivenLayout = Path | Statement
+"""A layout of the user's: a file, or what a project file says in its place."""
+
+
+def chosen(statement: Statement | None, given: GivenLayout | None) -> Layout | None:
+    """That which is given, else what the flavours of a stack said together. None makes a bare file system. Raises
     LayoutError."""
-    if file is not None:
-        statement = read_layout(file)
+    if given is not None:
+        statement = read_layout(given) if isinstance(given, Path) else given
     return complete(statement) if statement is not None else None
 
 

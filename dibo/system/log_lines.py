@@ -8,7 +8,7 @@ import threading
 from typing import IO, Final
 
 from dibo.errors import DiboError
-from dibo.system.task import LayerOutcome, Task
+from dibo.system.task import LayerOutcome, Notice, Task
 from dibo.system.terminal import Look, encodable, one_line, without_controls
 from dibo.units import MIB, human_size, human_time
 
@@ -48,6 +48,9 @@ class LogLines:
 
     def layer(self, layer: LayerOutcome) -> None:
         pass  # the summary says it
+
+    def notice(self, notice: Notice) -> None:
+        pass
 
     def message(self, text: str) -> None:
         if not self._quiet:

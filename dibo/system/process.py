@@ -220,12 +220,17 @@ class Process:
     def stop(self) -> None:
         """End the child and all it started: SIGTERM, some seconds of grace, SIGKILL."""
         if self._popen.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, signal.SIGTERM)
+            self.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(GRACE_SECONDS)
         self._sweep()
         self._popen.wait()
+
+    def terminate(self) -> None:
+        """Ask the child and what is of its session to end, with SIGTERM; `stop` waits for that."""
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGTERM)
 
     def _sweep(self) -> None:
         """Kill what is left of the child's session and descendants, and orphans that no other process started."""

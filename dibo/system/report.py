@@ -19,7 +19,7 @@ from typing import IO, Final
 from dibo.errors import DiboError
 from dibo.system.live_rows import LiveRows
 from dibo.system.log_lines import LogLines
-from dibo.system.task import LayerOutcome, Sink, Task
+from dibo.system.task import LayerOutcome, Notice, Sink, Task
 from dibo.system.terminal import encodable, is_terminal, look_of, size_of, without_controls
 
 STDOUT: Final = "<stdout>"
@@ -119,6 +119,10 @@ class Report:
         if layer.key not in self.history.layers:
             self.history.layers[layer.key] = layer
             self._sink.layer(layer)
+
+    def notice(self, name: str, fields: Mapping[str, object]) -> None:
+        """An event for programs."""
+        self._sink.notice(Notice(name=name, fields=fields))
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -1,5 +1,5 @@
-"""Where the flavours, Containerfile templates and converters that come with dibo are, the user's home, and the
-processors.
+"""Where the flavours, Containerfile templates and converters that come with dibo are, the user's home, the processors
+and the memory.
 
 In an installed dibo they are package data (the wheel puts them below dibo/share); in a checkout they lie at the top
 of the project, beside the package.
@@ -7,6 +7,7 @@ of the project, beside the package.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,3 +31,33 @@ def home() -> Path:
 def processors() -> int:
     """How many processors this process may use (sched_getaffinity(2))."""
     return len(os.sched_getaffinity(0))
+
+
+def available_memory() -> int | None:
+    """Bytes that programs can still take without swapping: of the machine (proc(5), MemAvailable), and of the control
+    groups that this process is in (cgroups(7), memory.max). None where nothing says so."""
+    amounts = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                amounts.append(int(line.split()[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError):
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next((line.removeprefix("0::") for line in groups if line.startswith("0::")), None)
+        root = Path("/sys/fs/cgroup")
+        directory = root / own.lstrip("/") if own is not None else root
+        for group in (directory, *directory.parents):
+            if not group.is_relative_to(root):
+                break
+            amounts += _left_in_group(group)
+    return max(0, min(amounts)) if amounts else None
+
+
+def _left_in_group(group: Path) -> list[int]:
+    with contextlib.suppress(OSError, ValueError):
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            taken = int((group / "memory.current").read_text()) - int(stat.get("inactive_file", 0))
+            return [int(limit) - taken]
+    return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -41,6 +41,9 @@ class Sink(Protocol):
     def layer(self, layer: LayerOutcome) -> None:
         """It is known where a layer came from."""
 
+    def notice(self, notice: Notice) -> None:
+        """Something that only programs want to know: people see it in another way."""
+
     def message(self, text: str) -> None: ...
 
     def warning(self, text: str) -> None: ...
@@ -62,6 +65,14 @@ class LayerOutcome:
     registry: str = ""
     task: int | None = None
     """The number of the task that made or pulled it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """An event for programs: its name, and what it says, as JSON has it."""
+
+    name: str
+    fields: Mapping[str, object]
 
 
 class Task:

@@ -201,7 +201,7 @@ class _Planner:
             check_output(spec.ramdisk.output)
             checked_order(settings, spec.ramdisk, stack, setup)
         else:
-            request = disk_request(settings, stack, self._report, layout_file=spec.layout_file)
+            request = disk_request(settings, stack, self._report, layout_file=spec.layout)
         session = replace(self._session(settings), settings=settings)
         job = session.job(stack, base=self._base(settings))
         ingredients_store.save_plan(self._workspace.keys, job.plan)

@@ -6,7 +6,6 @@ One at a time in a process: a run owns the processes that it starts.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,9 +19,10 @@ from dibo.api.machines.boot import BootOutputs, boot
 from dibo.api.ramdisk import create as create_ramdisk
 from dibo.api.ramdisk import taken_over_ramdisk
 from dibo.api.session import Session, new_run, open_session, stack_of
+from dibo.api.workers.serve import defect_of
 from dibo.build.build import Job
 from dibo.build.engine import Setup
-from dibo.errors import CommandFailed, Defect, DiboError, EngineError
+from dibo.errors import CommandFailed, DiboError, EngineError
 from dibo.system.process import TAIL_LINES
 from dibo.system.report import History, Report
 
@@ -37,11 +37,7 @@ def run_task(spec: TaskSpec, report: Report, *, decided: Decided | None = None) 
     except DiboError as error:
         failure = error
     except Exception as error:
-        lines = "".join(traceback.format_exception(error))
-        failure = Defect(
-            f"a defect of dibo: {type(error).__name__}: {error}",
-            hint=f"please report it to the developers of dibo, with:\n{lines}",
-        )
+        failure = defect_of(error)
     return TaskOutcome(
         id=spec.id,
         seconds=time.monotonic() - began,
@@ -94,7 +90,7 @@ def _make_artefacts(spec: TaskSpec, report: Report, decided: Decided | None) -> 
     if decided is None:
         if image.ramdisk is not None:
             return create_ramdisk(image.settings, image.ramdisk, report)
-        return create(image.settings, report, layout_file=image.layout_file)
+        return create(image.settings, report, layout_file=image.layout)
     plan, extra = decided.plan, decided.extra
     if image.ramdisk is not None:
         with taken_over_ramdisk(image.settings, image.ramdisk, report, plan=plan, extra=extra) as ramdisk:

@@ -9,6 +9,7 @@ from pathlib import Path
 from dibo.api.conversion import ConvertRequest
 from dibo.api.machines.request import BootRequest
 from dibo.build.context import ExtraFiles
+from dibo.disk.layout_choice import GivenLayout
 from dibo.disk.request import DiskRequest
 from dibo.errors import DiboError
 from dibo.plan.plan import Plan
@@ -19,7 +20,7 @@ from dibo.system.task import LayerOutcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTest:
-    """One boot of an image with its steps. The request names no image: what is booted is the artefact."""
+    """One boot of an image with its steps. The request names an artefact of the image."""
 
     name: str
     request: BootRequest
@@ -33,12 +34,12 @@ class ImageSpec:
     name: str
     settings: Settings
     """With the output and the types."""
-    layout_file: Path | None = None
+    layout: GivenLayout | None = None
     ramdisk: RamdiskSettings | None = None
     conversion: ConvertRequest | None = None
     tests: tuple[ImageTest, ...] = ()
-    sources: tuple[Path, ...] = ()
-    """Files that say what it is, beside its flavours: of the project, and those that it includes."""
+    registry: str | None = None
+    """Where artefacts go besides: HOST/PATH[:TAG]."""
 
 
 class TaskKind(enum.Enum):

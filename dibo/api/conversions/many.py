@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,21 +28,28 @@ from dibo.api.conversions.messages import (
     FindLayers,
     ImageConversion,
     ImageLayers,
+    Order,
     Said,
     Unpacked,
 )
 from dibo.api.conversions.opened import conversion_workspace
-from dibo.api.conversions.worker_process import WorkerProcess
 from dibo.api.create import converters_of
+from dibo.api.workers.process import WorkerProcess
 from dibo.artefacts.outputs import check_output_name
 from dibo.build.engines.choose import sweepers
 from dibo.disk.request import ending
-from dibo.errors import DiboError, UsageError
+from dibo.errors import CommandFailed, DiboError, UsageError
 from dibo.system.report import Report
 from dibo.system.task import Task
+from dibo.system.threads import in_threads
 from dibo.system.workspace import Run
 from dibo.units import counted
 
+_PROGRAM: Final = "dibo.api.conversions.worker"
+_LAST: Final = (ImageLayers, Converted, Failed)
+"""What a worker ends an order with."""
+_Last = ImageLayers | Converted | Failed
+_Worker = WorkerProcess[Answer, _Last]
 _SHARED: Final = 2
 """Images that have a layer, from which on it is read for all of them."""
 
@@ -130,7 +138,7 @@ class _Conversions:
 
     def outcomes(self, workers: int) -> tuple[ImageOutcome, ...]:
         with ExitStack() as stack:
-            processes = [stack.enter_context(WorkerProcess(self._report)) for _ in range(workers)]
+            processes = [stack.enter_context(_Worker(_PROGRAM, _LAST, self._report)) for _ in range(workers)]
             try:
                 self._carry_out(processes, stack)
             except BaseException:
@@ -140,22 +148,22 @@ class _Conversions:
                 raise
         return tuple(image.outcome for image in self._images if image.outcome is not None)
 
-    def _carry_out(self, processes: Sequence[WorkerProcess], stack: ExitStack) -> None:
+    def _carry_out(self, processes: Sequence[_Worker], stack: ExitStack) -> None:
         with self._report.task("images") as task:
             self._waiting = list(self._images)
-            _in_threads(self._survey, processes)
+            in_threads([partial(self._survey, process) for process in processes])
             self._find_shared(stack)
             layers = counted(len(self._layers), "shared layer")
             task.note(f"{counted(len(self._images), 'image')}, {layers}")
         self._waiting = [image for image in self._images if image.outcome is None]
-        _in_threads(self._convert, processes)
+        in_threads([partial(self._convert, process) for process in processes])
 
     # Which layers they have
 
-    def _survey(self, worker: WorkerProcess) -> None:
+    def _survey(self, worker: _Worker) -> None:
         while (image := self._first()) is not None:
             image.began = time.monotonic()
-            answer = worker.ask(FindLayers(job=image.job), lambda _: None)
+            answer = _ask(worker, FindLayers(job=image.job), lambda _: None)
             if isinstance(answer, ImageLayers):
                 image.diff_ids = answer.diff_ids
             else:
@@ -174,13 +182,13 @@ class _Conversions:
 
     # Conversions
 
-    def _convert(self, worker: WorkerProcess) -> None:
+    def _convert(self, worker: _Worker) -> None:
         while (taken := self._next()) is not None:
             image, order = taken
             image.began = time.monotonic()
             try:
                 with suppress(_ImageFailed), self._report.task(image.job.request.reference) as task:
-                    answer = worker.ask(order, lambda answer: self._hear(answer, image, task))  # noqa: B023 (heard at once)
+                    answer = _ask(worker, order, lambda answer: self._hear(answer, image, task))  # noqa: B023 (heard at once)
                     self._end(image, answer)
                     if isinstance(answer, Failed):
                         raise _ImageFailed
@@ -254,20 +262,9 @@ class _Conversions:
             self._changed.notify_all()
 
 
-def _in_threads(work: Callable[[WorkerProcess], None], processes: Sequence[WorkerProcess]) -> None:
-    """Do the work with each process, in a thread each. Raises what the first raised that failed."""
-    faults: list[BaseException] = []
-
-    def run(process: WorkerProcess) -> None:
-        try:
-            work(process)
-        except BaseException as fault:
-            faults.append(fault)
-
-    threads = [threading.Thread(target=run, args=(process,), daemon=True) for process in processes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if faults:
-        raise faults[0]
+def _ask(worker: _Worker, order: Order, hear: Callable[[Answer], None]) -> _Last:
+    """The answer to an order. A worker that was killed is Failed."""
+    try:
+        return worker.ask(order, hear)
+    except CommandFailed as error:
+        return Failed(error=error)

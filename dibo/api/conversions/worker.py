@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
@@ -30,13 +27,13 @@ from dibo.api.conversions.messages import (
     Unpacked,
 )
 from dibo.api.conversions.opened import conversion_workspace, open_kit, open_trusted
+from dibo.api.workers.serve import Send, defect_of, serve
 from dibo.build.engines.choose import sweepers
-from dibo.errors import Defect, DiboError, Interrupted
+from dibo.errors import DiboError
 from dibo.images.image import Image, Layer
 from dibo.images.layers.unpacked import TooMuch, UnpackedContent, open_unpacked, unpack, with_content
 from dibo.system.report import Report
-from dibo.system.signals import interruptible
-from dibo.system.task import LayerOutcome, Task
+from dibo.system.task import LayerOutcome, Notice, Task
 
 _MOST_ENTRIES: Final = 500_000
 """Of layers that are kept in memory for images to come: about half a kilobyte each."""
@@ -44,74 +41,52 @@ _MOST_ENTRIES: Final = 500_000
 
 def main() -> int:
     """The program; its exit code."""
-    try:
-        with interruptible():
-            _Worker(Connection(int(sys.argv[1]))).serve()
-    except Interrupted as stop:
-        return 128 + stop.signum
-    return 0
+    return serve(_Worker().carry_out)
 
 
 class _Worker:
-    def __init__(self, connection: Connection[Answer, Order]) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
+    def __init__(self) -> None:
         self._layers = _Layers()
 
-    def serve(self) -> None:
-        while True:
-            try:
-                order = self._connection.recv()
-            except EOFError:
-                return
-            self._send(self._answer(order))
-
-    def _send(self, answer: Answer) -> None:
-        with self._lock:
-            self._connection.send(answer)
-
-    def _answer(self, order: Order) -> Answer:
+    def carry_out(self, order: Order, send: Send) -> Answer:
         try:
-            return _survey(order.job) if isinstance(order, FindLayers) else self._convert(order)
+            return _survey(order.job) if isinstance(order, FindLayers) else self._convert(order, send)
         except DiboError as error:
             return Failed(error=error)
         except Exception as error:
-            lines = "".join(traceback.format_exception(error))
-            return Failed(
-                error=Defect(
-                    f"a defect of dibo: {type(error).__name__}: {error}",
-                    hint=f"please report it to the developers of dibo, with:\n{lines}",
-                )
-            )
+            return Failed(error=defect_of(error))
 
-    def _convert(self, order: Convert) -> Converted:
-        report = Report(sink=_Sink(self._send))
+    def _convert(self, order: Convert, send: Send) -> Converted:
+        report = Report(sink=_Sink(send))
         self._layers.keep_only({*order.to_unpack.values(), *order.unpacked.values()})
         known = dict(order.unpacked)
-        share = partial(self._with_shared_layers, order=order, known=known)
+        share = partial(self._with_shared_layers, order=order, known=known, send=send)
         artefacts = convert(order.job.settings, replace(order.job.request, with_layers=share), report)
         return Converted(artefacts=artefacts, image=report.history.image)
 
-    def _with_shared_layers(self, image: Image, *, order: Convert, known: dict[str, Path]) -> Image:
+    def _with_shared_layers(
+        self, image: Image, *, order: Convert, known: dict[str, Path], send: Send
+    ) -> Image:
         """The image, with the layers of `known` as they were read; before that, those that it is to read for all."""
         layers = []
         for layer in image.layers:
             path = order.to_unpack.get(layer.diff_id or "")
-            if path is not None and layer.diff_id not in known and self._unpack(layer, path, order):
+            if path is not None and layer.diff_id not in known and _unpack(layer, path, order, send):
                 known[layer.diff_id or ""] = path
             layers.append(self._layers.shared(layer, known))
         return replace(image, layers=tuple(layers))
 
-    def _unpack(self, layer: Layer, path: Path, order: Convert) -> bool:
-        """Whether it worked. Where not, each image that has the layer reads it, and says what is wrong with it."""
-        try:
-            unpack(layer, path, limits=order.job.request.limits, room=order.room)
-            size: int | None = path.stat().st_size
-        except (DiboError, OSError, TooMuch):
-            path.unlink(missing_ok=True)
-            size = None
-        self._send(Unpacked(diff_id=layer.diff_id or "", size=size))
-        return size is not None
+
+def _unpack(layer: Layer, path: Path, order: Convert, send: Send) -> bool:
+    """Whether it worked. Where not, each image that has the layer reads it, and says what is wrong with it."""
+    try:
+        unpack(layer, path, limits=order.job.request.limits, room=order.room)
+        size: int | None = path.stat().st_size
+    except (DiboError, OSError, TooMuch):
+        path.unlink(missing_ok=True)
+        size = None
+    send(Unpacked(diff_id=layer.diff_id or "", size=size))
+    return size is not None
 
 
 class _Layers:
@@ -154,7 +129,7 @@ def _survey(job: ImageConversion) -> ImageLayers:
 class _Sink:
     """Where the report of a conversion goes to: lines are sent to the command."""
 
-    def __init__(self, send: Callable[[Answer], None]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
 
     def started(self, task: Task) -> None:
@@ -171,6 +146,9 @@ class _Sink:
 
     def output(self, task: Task | None, text: str) -> None:  # noqa: ARG002
         self._send(Said(text=text, is_warning=False))
+
+    def notice(self, notice: Notice) -> None:
+        pass
 
     def message(self, text: str) -> None:
         self._send(Said(text=text, is_warning=False))

@@ -183,7 +183,7 @@ def test_an_image_without_layers_is_only_converted() -> None:
 
 
 def test_times_that_are_known_count(flavours: Path) -> None:
-    known = {"amd64 base.tar a install.d: 20-a, 30-a": 100.0}
+    known = {"amd64 install.d a install.d/20-a install.d/30-a": 100.0}
     graph = make_graph([image_of("a", plan_of(flavours, "a"))], known.get)
     guessed = make_graph([image_of("a", plan_of(flavours, "a"))])
     (chain,) = chains_of(graph)

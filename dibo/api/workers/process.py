@@ -1,4 +1,8 @@
-"""A worker, seen from the command: a process that converts images, started again where it was killed."""
+"""A worker, seen from the command: a process that carries out orders, started again where it was killed.
+
+Orders and messages are pickled, over a pipe (multiprocessing.connection). The worker ends when the pipe is closed, and
+on SIGTERM as any command of dibo.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,22 @@ from contextlib import ExitStack
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Generic, Self, TypeVar
 
-from dibo.api.conversions.messages import Answer, Converted, Failed, ImageLayers, Order
 from dibo.errors import CommandFailed
 from dibo.system.process import Process, ProcessOptions, Streams, describe_exit
 from dibo.system.report import Report
 
-_PROGRAM: Final = "dibo.api.conversions.worker"
-Hear = Callable[[Answer], None]
-"""Gets what a worker says before it is done."""
+_Message = TypeVar("_Message")
+_Answer = TypeVar("_Answer")
 
 
-class WorkerProcess:
-    """A context manager; the process has ended when it is left. For one thread at a time."""
+class WorkerProcess(Generic[_Message, _Answer]):
+    """A context manager; the process has ended when it is left. For one thread at a time. `program` is the module that
+    it runs, with the descriptor of the pipe as its argument; `answers` are the classes of what ends an order."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, program: str, answers: tuple[type[_Answer], ...], report: Report) -> None:
+        self._program, self._answers = program, answers
         self._report = report
         self._stack = ExitStack()
         self._process: Process | None = None
@@ -44,18 +48,25 @@ class WorkerProcess:
             self._process.wait()
         self._stack.close()
 
-    def ask(self, order: Order, hear: Hear) -> ImageLayers | Converted | Failed:
-        """Give an order, and wait until it is carried out. A worker that was killed is Failed."""
+    def ask(self, order: object, hear: Callable[[_Message], None]) -> _Answer:
+        """Give an order, and wait until it is carried out; `hear` gets what the worker says before. Raises
+        CommandFailed where the worker was killed; another one stands ready then."""
         assert self._connection is not None
         try:
             self._connection.send(order)
             while True:
-                answer = self._connection.recv()
-                if isinstance(answer, ImageLayers | Converted | Failed):
-                    return answer
-                hear(answer)
+                message = self._connection.recv()
+                if isinstance(message, self._answers):
+                    return message
+                hear(message)
         except (EOFError, OSError):
-            return Failed(error=self._replaced())
+            raise self._replaced() from None
+
+    def end(self) -> None:
+        """Have it begin to end, as SIGTERM ends a command; leaving waits for that. From any thread."""
+        self._ends = True
+        if self._process is not None:
+            self._process.terminate()
 
     def _start(self) -> None:
         near, far = Pipe()
@@ -64,7 +75,7 @@ class WorkerProcess:
         with far:
             self._process = self._stack.enter_context(
                 Process(
-                    [sys.executable, "-m", _PROGRAM, str(far.fileno())],
+                    [sys.executable, "-m", self._program, str(far.fileno())],
                     env=environment,
                     streams=Streams(on_output=self._report.line),
                     options=ProcessOptions(pass_fds=[far.fileno()]),
@@ -76,8 +87,8 @@ class WorkerProcess:
         assert self._process is not None and self._connection is not None
         code = self._process.wait()
         error = CommandFailed(
-            f"the process that converted it {describe_exit(code)}",
-            hint="with SIGKILL, probably for lack of memory: convert fewer images at a time (--jobs N)"
+            f"the process that did it {describe_exit(code)}",
+            hint="with SIGKILL, probably for lack of memory: do less at a time (--jobs N)"
             if code < 0
             else "\n".join(f"| {line}" for line in self._process.tail),
         )

@@ -1,0 +1,190 @@
+"""`dibo bake`: all images of a project, or some of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dibo.api.baking.estimates import estimates
+from dibo.api.baking.local import Limits, bake_here, limits_of
+from dibo.api.baking.planning import PlannedBake, output_paths, planned_bake
+from dibo.api.baking.spec import ImageSpec
+from dibo.api.documents import (
+    CommandAnswer,
+    Document,
+    error_fields,
+    file_fields,
+    files_text,
+    new_document,
+    room_of,
+)
+from dibo.bake import events
+from dibo.bake.drawing import draw
+from dibo.bake.graph import tasks_of
+from dibo.bake.junit import junit
+from dibo.bake.report import BakeReport, ImageReport, LayerReport, make_report, table
+from dibo.errors import OutputError, SomeFailed, UsageError
+from dibo.system import disk_space
+from dibo.system.report import Report
+from dibo.system.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BakeOptions:
+    """How much is done at a time, and what becomes of failures."""
+
+    jobs: int | None = None
+    """None for as many as the machine can do."""
+    memory: int | None = None
+    """Bytes that tasks may take together; None for what is free."""
+    stop_on_failure: bool = False
+    verbose: bool = False
+
+
+def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> BakeReport:
+    """Make all images; how it went. Directories of outputs are made. A failure is in the report. Raises UsageError,
+    OutputError for what concerns all."""
+    began = time.monotonic()
+    _require_images(specs)
+    for spec in specs:
+        _make_directories(spec)
+    limits = _limits(options)
+    known = estimates(Workspace(specs[0].settings.cache).keys)
+    with planned_bake(specs, report, estimate=known) as planned:
+        results = bake_here(planned, report, limits)
+        return make_report(
+            planned.graph,
+            results,
+            planned.errors,
+            seconds=time.monotonic() - began,
+            jobs=limits.jobs,
+        )
+
+
+def _limits(options: BakeOptions) -> Limits:
+    return limits_of(
+        jobs=options.jobs,
+        memory=options.memory,
+        stop_on_failure=options.stop_on_failure,
+        verbose=options.verbose,
+    )
+
+
+def _require_images(specs: Sequence[ImageSpec]) -> None:
+    if not specs:
+        raise UsageError("there is no image to bake")
+
+
+def _make_directories(spec: ImageSpec) -> None:
+    for directory in {path.parent for path in output_paths(spec)}:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {directory}: {disk_space.reason(error, directory)}") from error
+
+
+def dry_run(
+    specs: Sequence[ImageSpec], report: Report, reasons: Mapping[str, Sequence[str]]
+) -> CommandAnswer:
+    """The graph, with nothing built; hooks on the host run, as for a plan. `reasons` say why images are baked, by name.
+    Raises the error of an image that cannot be planned, and what `bake` raises."""
+    _require_images(specs)
+    known = estimates(Workspace(specs[0].settings.cache).keys)
+    with planned_bake(specs, report, estimate=known) as planned:
+        for error in planned.errors.values():
+            raise error
+        return CommandAnswer(
+            text=draw(planned.graph, reasons),
+            document=_plan_document(planned, reasons),
+        )
+
+
+def _plan_document(planned: PlannedBake, reasons: Mapping[str, Sequence[str]]) -> Document:
+    return new_document(
+        "bake-plan",
+        layers=[
+            {
+                "key": layer.key,
+                "title": layer.title,
+                "parent": layer.parent,
+                "images": list(layer.images),
+                "state": layer.state.value,
+                "local": layer.local,
+            }
+            for layer in planned.graph.layers
+        ],
+        tasks=[events.task_fields(task) for task in tasks_of(planned.graph)],
+        reasons={name: list(texts) for name, texts in reasons.items()},
+    )
+
+
+def bake_answer(report: BakeReport) -> CommandAnswer:
+    """What was made, and what failed."""
+    return CommandAnswer(
+        text=files_text([path for image in report.images for path in image.artefacts]),
+        document=new_document(
+            "bake",
+            images=[_image_fields(image) for image in report.images],
+            layers=[_layer_fields(layer) for layer in report.layers],
+            jobs=report.jobs,
+            took=round(report.seconds, 3),
+        ),
+    )
+
+
+def _image_fields(image: ImageReport) -> Document:
+    return {
+        "name": image.name,
+        "outcome": image.state.value,
+        "failed": image.failed or None,
+        "layers": [layer.layer.key for layer in image.layers],
+        "artefacts": file_fields(image.artefacts),
+        "tests": [
+            {
+                "name": test.name,
+                "outcome": test.state.value,
+                "took": round(test.seconds, 3),
+                "error": error_fields(test.error) if test.error is not None else None,
+            }
+            for test in image.tests
+        ],
+        "error": error_fields(image.error) if image.error is not None else None,
+        "took": round(image.seconds, 3),
+    }
+
+
+def _layer_fields(layer: LayerReport) -> Document:
+    return {
+        "key": layer.layer.key,
+        "title": layer.layer.title,
+        "images": list(layer.layer.images),
+        "origin": layer.origin or None,
+        "registry": layer.registry or None,
+        "took": None if layer.seconds is None else round(layer.seconds, 3),
+        "error": error_fields(layer.error) if layer.error is not None else None,
+    }
+
+
+def summary(report: BakeReport, *, columns: int | None) -> str:
+    """A line for each image, and one for all."""
+    sizes = {path: room_of(path) for image in report.images for path in image.artefacts}
+    return table(report, sizes, columns=columns)
+
+
+def failure_of(report: BakeReport) -> SomeFailed | None:
+    """The error that the command ends with; None where all is well."""
+    if not report.failed:
+        return None
+    return SomeFailed.of(
+        report.failures, len(report.images), failed=len(report.failed), what="could not be made"
+    )
+
+
+def write_junit(report: BakeReport, path: Path) -> None:
+    """Raises OutputError."""
+    try:
+        path.write_text(junit(report))
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {disk_space.reason(error, path)}") from error

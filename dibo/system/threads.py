@@ -1,0 +1,25 @@
+"""Several things at a time, in threads, and the first fault of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+
+def in_threads(work: Sequence[Callable[[], None]]) -> None:
+    """Do all of it, each in a thread, and wait for all. Raises what the first raised that failed."""
+    faults: list[BaseException] = []
+
+    def run(one: Callable[[], None]) -> None:
+        try:
+            one()
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]
