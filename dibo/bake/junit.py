@@ -93,7 +93,7 @@ def _fail(case: ElementTree.Element, error: DiboError) -> None:
     failure = ElementTree.SubElement(
         case, "failure", message=_clean(error.message), type=type(error).__name__
     )
-    failure.text = _clean("\n".join((error.message, *error.hint_lines)))
+    failure.text = _clean("\n".join((error.message, *error.hint.splitlines())))
 
 
 def _skip(case: ElementTree.Element, reason: str) -> None:
