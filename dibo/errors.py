@@ -202,7 +202,7 @@ class SomeFailed(DiboError):
         count: int,
         *,
         failed: int | None = None,
-        what: str = "could not be converted",
+        failure: str = "could not be converted",
     ) -> SomeFailed:
         """For `errors`, each with the name of its image, of `count` images, of which `failed` are concerned. What
         several share is said once."""
@@ -219,7 +219,7 @@ class SomeFailed(DiboError):
             )
         ]
         number = len(errors) if failed is None else failed
-        error = cls(f"{number} of {count} images {what}", hint="\n".join(lines))
+        error = cls(f"{number} of {count} images {failure}", hint="\n".join(lines))
         error.details = tuple(f"{name}: {its.message}" for name, its in errors)
         return error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dibo.api.baking.estimates import estimates
-from dibo.api.baking.local import Limits, bake_here, limits_of
+from dibo.api.baking.local import BakeLimits, bake_here, limits_of
 from dibo.api.baking.planning import PlannedBake, output_paths, planned_bake
 from dibo.api.baking.spec import ImageSpec
 from dibo.api.documents import (
@@ -63,7 +63,7 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
         )
 
 
-def _limits(options: BakeOptions) -> Limits:
+def _limits(options: BakeOptions) -> BakeLimits:
     return limits_of(
         jobs=options.jobs,
         memory=options.memory,
@@ -178,7 +178,7 @@ def failure_of(report: BakeReport) -> SomeFailed | None:
     if not report.failed:
         return None
     return SomeFailed.of(
-        report.failures, len(report.images), failed=len(report.failed), what="could not be made"
+        report.failures, len(report.images), failed=len(report.failed), failure="could not be made"
     )
 
 

@@ -31,7 +31,7 @@ _Worker = WorkerProcess[WorkerMessage, TaskOutcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class BakeLimits:
     """How much is done at a time."""
 
     jobs: int
@@ -44,15 +44,15 @@ class Limits:
 
 def limits_of(
     *, jobs: int | None, memory: int | None, stop_on_failure: bool = False, verbose: bool = False
-) -> Limits:
+) -> BakeLimits:
     """What was asked for, or what this machine can do: as many jobs as processors, but for memory."""
     memory = available_memory() if memory is None else memory
     if jobs is None:
         jobs = processors() if memory is None else max(1, min(processors(), memory // MEMORY_LAYER))
-    return Limits(jobs=jobs, memory=memory, stop_on_failure=stop_on_failure, verbose=verbose)
+    return BakeLimits(jobs=jobs, memory=memory, stop_on_failure=stop_on_failure, verbose=verbose)
 
 
-def bake_here(planned: PlannedBake, report: Report, limits: Limits) -> tuple[TaskResult, ...]:
+def bake_here(planned: PlannedBake, report: Report, limits: BakeLimits) -> tuple[TaskResult, ...]:
     """Carry out all tasks; how each ended, in the order of the graph. A task that fails ends only what needs it."""
     tasks = tasks_of(planned.graph)
     report.notice(events.PLANNED, events.planned(planned.graph))
@@ -66,7 +66,7 @@ def bake_here(planned: PlannedBake, report: Report, limits: Limits) -> tuple[Tas
 
 class _LocalBake:
     def __init__(
-        self, planned: PlannedBake, tasks: tuple[BakeTask, ...], report: Report, limits: Limits
+        self, planned: PlannedBake, tasks: tuple[BakeTask, ...], report: Report, limits: BakeLimits
     ) -> None:
         self._planned, self._tasks, self._report, self._limits = planned, tasks, report, limits
         self._schedule = Schedule(tasks, slots=limits.jobs, memory=limits.memory)
