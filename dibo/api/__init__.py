@@ -1,4 +1,5 @@
-"""dibo as a library: `plan`, `build`, `convert`, `convert_many` and `inspect`, with the values that they take and give.
+"""dibo as a library: `plan`, `build`, `convert`, `convert_many`, `inspect` and `boot`, with the values
+that they take and give.
 
 The names in `__all__` are public (docs/reference/api.md); everything else in dibo is private, and changes without
 notice. Errors are those of `dibo.errors`.
@@ -13,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from dibo.api.public import Progress, build, convert, convert_many, inspect, plan
+    from dibo.api.machines.boot import BootResult
+    from dibo.api.public import Progress, boot, build, convert, convert_many, inspect, plan
     from dibo.api.values import (
         BuildOptions,
         BuildPlan,
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
         ConvertOptions,
         DiskOptions,
         LayerPlan,
+        MachineOptions,
     )
     from dibo.inspect.contents import DiskContents, DiskPartition, InstalledKernel, OperatingSystem
+    from dibo.machines.steps import BootStep, StepResult
     from dibo.tree.dpkg import Package
 
 __all__ = [
+    "BootResult",
+    "BootStep",
     "BuildOptions",
     "BuildPlan",
     "BuildResult",
@@ -39,9 +45,12 @@ __all__ = [
     "DiskPartition",
     "InstalledKernel",
     "LayerPlan",
+    "MachineOptions",
     "OperatingSystem",
     "Package",
     "Progress",
+    "StepResult",
+    "boot",
     "build",
     "convert",
     "convert_many",
@@ -50,8 +59,10 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "dibo.api.public": ("Progress", "build", "convert", "convert_many", "inspect", "plan"),
+    "dibo.api.public": ("Progress", "boot", "build", "convert", "convert_many", "inspect", "plan"),
+    "dibo.api.machines.boot": ("BootResult",),
     "dibo.api.values": (
+        "MachineOptions",
         "BuildOptions",
         "BuildPlan",
         "BuildResult",
@@ -62,6 +73,7 @@ _MODULES: Final = {
         "LayerPlan",
     ),
     "dibo.inspect.contents": ("DiskContents", "DiskPartition", "InstalledKernel", "OperatingSystem"),
+    "dibo.machines.steps": ("BootStep", "StepResult"),
     "dibo.tree.dpkg": ("Package",),
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from dibo.api.values import (
     ConversionResult,
     ConvertOptions,
     DiskOptions,
+    MachineOptions,
     StrPath,
 )
 from dibo.errors import UsageError
@@ -33,6 +35,7 @@ from dibo.system.resources import processors
 
 if TYPE_CHECKING:
     from dibo.api.conversion import ConvertRequest
+    from dibo.api.machines.boot import BootResult
 
 Progress = Callable[[str], None]
 """Gets a line of progress or a warning, without the line break."""
@@ -182,6 +185,33 @@ def inspect(
         opened(Path(image), run=run, report=_report(progress)) as (source, _, image_format),
     ):
         return contents_of(volumes(source), image_format=image_format, size=source.size)
+
+
+def boot(
+    image: StrPath | None,
+    *,
+    steps: Sequence[Mapping[str, str]] = (),
+    options: MachineOptions | None = None,
+    progress: Progress | None = None,
+) -> BootResult:
+    """Boot an image in QEMU, carry out the steps, and end the machine. Each step is a mapping of one key: `expect`,
+    `type`, `run`, `wait` or `screenshot`; without any, until the machine ends by itself. A command that fails is no
+    error: it is the last step, with its code. `image` may be None if the options name a kernel. Raises MachineError,
+    MachineDied, MachineTimeout, and what `convert` and `inspect` raise."""
+    from dibo.api.machines.boot import BootOutputs
+    from dibo.api.machines.boot import boot as boot_machine
+    from dibo.api.machines.request import request_of
+
+    check_type("image", image, StrPath | None)
+    if isinstance(steps, str | Mapping) or not isinstance(steps, Sequence):
+        raise UsageError(f"steps: expected a sequence of mappings, got {steps!r}")
+    options = MachineOptions() if options is None else options
+    check_options("options", options, MachineOptions)
+    settings = _settings(
+        {"architecture": options.architecture, "cache_dir": _text(options.cache_dir)}, options.environment
+    )
+    request = request_of(_text(image) if isinstance(image, PathLike) else image, steps, options)
+    return boot_machine(settings, request, _report(progress), BootOutputs())
 
 
 def _build_image(

@@ -175,3 +175,40 @@ class BuildResult:
     """Of the image: that of its highest layer."""
     image: str | None = None
     artefacts: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineOptions:
+    """The machine that `boot` starts, and how it is entered. `environment` as in BuildOptions."""
+
+    architecture: str | None = None
+    """That of the image, if None."""
+    firmware: str = "auto"
+    machine: str | None = None
+    """What QEMU emulates: `q35`, `microvm`, `virt`, …"""
+    accel: str = "auto"
+    cpus: int | None = None
+    memory: int | None = None
+    """MiB."""
+    size: float | None = None
+    """In GiB; of the disk, in this boot."""
+    ports: tuple[str, ...] = ()
+    """Each `[[ADDRESS:]HERE:]GUEST[/udp]`."""
+    network: str = "user"
+    write: bool = False
+    """Whether the machine's changes are kept in the image."""
+    name: str | None = None
+    kernel: StrPath | None = None
+    initrd: StrPath | None = None
+    append: str = ""
+    kit: str | None = None
+    seed: bool = True
+    """Whether the machine is told who may log in."""
+    user: str | None = None
+    ssh_keys: tuple[StrPath, ...] = ()
+    """Public keys that may log in beside that of this boot."""
+    console: StrPath | None = None
+    timeout: float | None = None
+    """Seconds."""
+    cache_dir: StrPath | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)

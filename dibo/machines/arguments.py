@@ -110,10 +110,14 @@ def _credentials(machine: VirtualMachine) -> Iterator[str]:
         yield from ("-smbios", f"type=11,value=io.systemd.credential.binary:{name}={data}")
 
 
+def disk_name(number: int) -> str:
+    """What QEMU calls a disk of the machine, counted from 0."""
+    return f"disk{number}"
+
+
 def _disk(disk: MachineDisk, number: int, machine: VirtualMachine) -> list[str]:
-    drive = (
-        f"if=none,id=disk{number},format={disk.format},file.driver=file,file.filename={escaped(disk.path)}"
-    )
+    name = disk_name(number)
+    drive = f"if=none,id={name},format={disk.format},file.driver=file,file.filename={escaped(disk.path)}"
     if disk.read_only:
         drive += ",readonly=on"
     elif disk.throw_away:
@@ -125,7 +129,7 @@ def _disk(disk: MachineDisk, number: int, machine: VirtualMachine) -> list[str]:
         "-drive",
         drive,
         "-device",
-        f"virtio-blk-{machine.bus},drive=disk{number},serial={disk.serial}{order}",
+        f"virtio-blk-{machine.bus},drive={name},serial={disk.serial}{order}",
     ]
 
 

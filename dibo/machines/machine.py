@@ -32,6 +32,8 @@ class MachineDisk:
     read_only: bool = False
     throw_away: bool = True
     """Whether what is written goes to a nameless file, and the image stays as it is."""
+    grow_to: int | None = None
+    """Bytes that the disk has for the guest, at least as many as the image's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ class Monitor:
         self._read()  # the greeting
         self.execute("qmp_capabilities")
 
-    def execute(self, command: str, **arguments: str) -> Any:
+    def execute(self, command: str, **arguments: str | int) -> Any:
         """What the command returns. Of the names of arguments, underscores are dashes."""
         request: dict[str, Any] = {"execute": command}
         if arguments:

@@ -19,7 +19,7 @@ from typing import Final
 
 from dibo.errors import CommandFailed, MachineDied, MachineError, MachineTimeout
 from dibo.machines import channels
-from dibo.machines.arguments import ChannelNumbers, qemu_arguments
+from dibo.machines.arguments import ChannelNumbers, disk_name, qemu_arguments
 from dibo.machines.console import CrashDetector, clean
 from dibo.machines.machine import VirtualMachine
 from dibo.machines.qmp import Monitor
@@ -73,6 +73,10 @@ class RunningMachine:
         try:
             self._monitor = Monitor(monitor)
             self.ports = self._monitor.forwarded_ports() if self.machine.network != "none" else {}
+            for number, disk in enumerate(self.machine.disks):
+                if disk.grow_to is not None:
+                    # Of a disk that is thrown away, the nameless file above the image grows.
+                    self._monitor.execute("block_resize", device=disk_name(number), size=disk.grow_to)
         except (ConnectionError, LookupError, ValueError) as error:
             raise self._not_started(error) from error
         with contextlib.suppress(ConnectionError):  # it may have ended before it answers

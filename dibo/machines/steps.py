@@ -43,7 +43,7 @@ class StepKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootStep:
-    """Checked by `parse_step`."""
+    """A step of a boot, made by `parse_step`: `kind.value` is the word for it, such as `run`."""
 
     kind: StepKind
     value: str
@@ -54,7 +54,7 @@ class BootStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """`code` and `output` are those of a command, None of other steps."""
+    """How a step ended. `code` and `output` are those of a command, None of other steps."""
 
     step: BootStep
     seconds: float

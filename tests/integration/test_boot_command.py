@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from dibo import api
 from dibo.api.machines.boot import BootOutputs, BootResult, boot
 from dibo.api.machines.request import BootRequest
 from dibo.api.settings import current_settings
-from dibo.errors import DiskImageError, MachineDied, MachineError, MachineTimeout
+from dibo.errors import DiskImageError, MachineDied, MachineError, MachineTimeout, UsageError
 from dibo.formats.streams.compressed import COMPRESSIONS
 from dibo.machines.steps import parse_steps
 from dibo.settings.settings import Options
@@ -188,6 +189,23 @@ def test_uefi_finds_nothing_to_start(booted: Boot, tmp_path: Path) -> None:
     with pytest.raises((MachineDied, MachineTimeout)) as caught:
         booted(disk, {"expect": "by BIOS"}, firmware="uefi", timeout=60.0)
     assert "by BIOS" not in "".join(caught.value.details)
+
+
+def test_by_the_library_with_a_larger_disk(tmp_path: Path) -> None:
+    """The disk grows for the guest, and the image does not. With --write it would."""
+    need("qemu-system-x86_64", "ssh-keygen")
+    disk = boot_disk(tmp_path / "disk.raw", "library\n")
+    options = api.MachineOptions(accel="tcg", size=2, timeout=60, cache_dir=tmp_path / "cache", seed=False)
+    lines: list[str] = []
+    result = api.boot(disk, steps=[{"expect": "library"}], options=options, progress=lines.append)
+    assert isinstance(result, api.BootResult)
+    assert (result.exit_code, result.firmware, str(result.steps[0].step)) == (0, "bios", "expect library")
+    assert disk.stat().st_size == 1 << 20
+    assert any("tcg" in line for line in lines)
+    with pytest.raises(UsageError, match="a step of a boot"):
+        api.boot(disk, steps=[{"wink": "twice"}], options=options)
+    with pytest.raises(UsageError, match="cpus"):
+        api.boot(disk, options=api.MachineOptions(cpus="two"))  # type: ignore[arg-type]
 
 
 def test_what_is_no_image(booted: Boot, tmp_path: Path) -> None:

@@ -19,3 +19,8 @@ def python_blocks(page: Path) -> list[str]:
 def needs_engine(block: str) -> bool:
     """Whether it plans or builds."""
     return re.search(r"\b(plan|build)\(", block) is not None
+
+
+def needs_machine(block: str) -> bool:
+    """Whether it boots an image."""
+    return re.search(r"\bboot\(", block) is not None

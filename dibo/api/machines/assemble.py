@@ -15,6 +15,7 @@ from typing import Final
 
 from dibo.api.conversion import ConvertRequest, convert
 from dibo.api.conversions.opened import open_trusted
+from dibo.api.machines.other_files import with_kernel_beside
 from dibo.api.machines.request import MEMORY, BootRequest
 from dibo.errors import DiboError, DiskImageError, MachineError, RootNotBootable, UsageError
 from dibo.formats.source import Source
@@ -48,7 +49,7 @@ from dibo.system import resources
 from dibo.system.report import Report
 from dibo.system.workspace import Run
 from dibo.tree.query import find
-from dibo.units import MIB, human_size
+from dibo.units import MIB, format_gib, human_size, parse_gib
 
 _HOST_NAME: Final = re.compile(r"[^A-Za-z0-9-]+")
 _PACKED: Final = "it is packed, or converted for this boot"
@@ -82,6 +83,7 @@ def assembled(
 ) -> Iterator[AssembledMachine]:
     """Raises UsageError, MachineError, DiskImageError, ToolMissing, and what `dibo convert` raises."""
     request.check()
+    request = with_kernel_beside(request)
     directory = run.subdirectory("machine")
     with ExitStack() as stack:
         material = _material(settings, request, run, report, stack)
@@ -323,12 +325,36 @@ def _seed_disks(
 
 def _disks(request: BootRequest, material: _Material) -> tuple[MachineDisk, ...]:
     if material.image is None:
+        if request.size is not None:
+            raise UsageError(
+                "--size needs a disk, and there is none", hint="leave it out: the root is in memory"
+            )
         return ()
     path, image_format = material.image.path.absolute(), material.image.format
     keep = request.write or material.is_copy
     if request.write and not os.access(path, os.W_OK):
         raise DiskImageError(f"cannot write to {path}", hint="leave out --write, or boot a copy")
-    return (MachineDisk(path=path, format=image_format, serial="root", throw_away=not keep),)
+    disk = MachineDisk(
+        path=path,
+        format=image_format,
+        serial="root",
+        throw_away=not keep,
+        grow_to=_grown_size(request, material),
+    )
+    return (disk,)
+
+
+def _grown_size(request: BootRequest, material: _Material) -> int | None:
+    """Raises UsageError for a disk that would shrink."""
+    if request.size is None or material.disk is None:
+        return None
+    size = parse_gib(request.size)
+    if size < material.disk.size:
+        raise UsageError(
+            f"--size {request.size}: the disk has {human_size(material.disk.size)}, and cannot shrink",
+            hint=f"--size {format_gib(-(-material.disk.size // MIB) * MIB)} or more",
+        )
+    return size
 
 
 def _ports(request: BootRequest) -> tuple[PortForward, ...]:

@@ -53,29 +53,31 @@ class BootResult:
         """That of the command that failed; 0 where none did."""
         return next((result.code for result in self.steps if result.code), 0)
 
-    def answer(self) -> CommandAnswer:
-        steps = [
-            {
-                "kind": result.step.kind.value,
-                "value": result.step.value,
-                "took": round(result.seconds, 3),
-                "exit_code": result.code,
-                "output": result.output,
-            }
-            for result in self.steps
-        ]
-        return CommandAnswer(
-            text="",
-            document=new_document(
-                "boot",
-                machine=self.name,
-                architecture=self.architecture,
-                firmware=self.firmware,
-                accelerator=self.accelerator,
-                steps=steps,
-                exit_code=self.exit_code,
-            ),
-        )
+
+def boot_answer(result: BootResult) -> CommandAnswer:
+    """What a program is told."""
+    steps = [
+        {
+            "kind": done.step.kind.value,
+            "value": done.step.value,
+            "took": round(done.seconds, 3),
+            "exit_code": done.code,
+            "output": done.output,
+        }
+        for done in result.steps
+    ]
+    return CommandAnswer(
+        text="",
+        document=new_document(
+            "boot",
+            machine=result.name,
+            architecture=result.architecture,
+            firmware=result.firmware,
+            accelerator=result.accelerator,
+            steps=steps,
+            exit_code=result.exit_code,
+        ),
+    )
 
 
 def boot(settings: Settings, request: BootRequest, report: Report, outputs: BootOutputs) -> BootResult:

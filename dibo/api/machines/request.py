@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.api.values import MachineOptions, StrPath
 from dibo.errors import UsageError
 from dibo.kits.choose import KitRequest
 from dibo.machines.accelerator import ACCELERATORS, AUTO
 from dibo.machines.boards import BOARDS, FirmwareKind
 from dibo.machines.machine import NETWORKS, parse_port
-from dibo.machines.steps import BootStep
+from dibo.machines.steps import BootStep, parse_steps
+from dibo.units import parse_gib
 
 FIRMWARE: Final = (AUTO, *(kind.value for kind in FirmwareKind))
 MACHINES: Final = tuple(dict.fromkeys(name for board in BOARDS.values() for name in board.machines))
@@ -39,6 +42,8 @@ class BootRequest:
     """MiB."""
     ports: tuple[str, ...] = ()
     network: str = NETWORKS[0]
+    size: str | None = None
+    """GiB of the disk in this boot, fractions allowed; None for that of the image."""
     write: bool = False
     """Whether the machine's changes go to the image."""
     name: str | None = None
@@ -67,6 +72,13 @@ class BootRequest:
                 raise UsageError(f"--{option} expects one of {', '.join(words)}; got {value!r}")
         for port in self.ports:
             parse_port(port)
+        if self.size is not None:
+            parse_gib(self.size)
+            if self.write:
+                raise UsageError(
+                    "--size grows the disk for one boot, and --write keeps its changes",
+                    hint="grow the image itself first: qemu-img resize FILE SIZE",
+                )
         self._check_kernel()
 
     def _check_kernel(self) -> None:
@@ -79,3 +91,35 @@ class BootRequest:
                 raise UsageError(f"there is no file {path}")
         if self.ports and self.network == "none":
             raise UsageError("ports are forwarded on a network", hint="leave out --network none")
+
+
+def request_of(image: str | None, steps: Sequence[Mapping[str, str]], options: MachineOptions) -> BootRequest:
+    """The request of a caller of the library, whose options are of the right types. Raises UsageError."""
+    return BootRequest(
+        image=image,
+        kernel=_path(options.kernel),
+        initrd=_path(options.initrd),
+        append=options.append,
+        architecture=options.architecture,
+        firmware=options.firmware,
+        machine=options.machine,
+        accelerator=options.accel,
+        processors=options.cpus,
+        memory=options.memory,
+        ports=options.ports,
+        network=options.network,
+        size=None if options.size is None else f"{options.size:g}",
+        write=options.write,
+        name=options.name,
+        seed=options.seed,
+        user=options.user,
+        public_keys=tuple(map(Path, options.ssh_keys)),
+        steps=parse_steps(steps),
+        timeout=options.timeout,
+        console=_path(options.console),
+        kit=KitRequest(reference=options.kit),
+    )
+
+
+def _path(path: StrPath | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -18,7 +18,7 @@ from typing import Final
 from uuid import UUID
 
 from dibo.api.documents import CommandAnswer, new_document
-from dibo.api.upkeep import doctor_architectures
+from dibo.api.upkeep import doctor_architectures, doctor_machines
 from dibo.artefacts.converter import Converters
 from dibo.build import repairs
 from dibo.build.bases.choose import choose_base
@@ -81,7 +81,6 @@ _CHECKS_OF: Final[dict[str, tuple[str, ...]]] = {
 }
 _NEEDED_ONLY_FOR: Final[dict[str, tuple[str, ...]]] = {
     "loop": ("loop",),
-    "boot": ("boot",),
     "boot-server": ("boot server",),
 }
 """Checks that only count for who asks for this purpose."""
@@ -98,7 +97,7 @@ def _checks(settings: Settings, report: Report, purposes: Sequence[str]) -> dict
         "cache": lambda: _cache(settings),
         "types": lambda: _types(settings, listed=not purposes),
         "loop": lambda: _loop(asked_for="loop" in purposes),
-        "boot": _boot,
+        "boot": lambda: doctor_machines.examine(settings, asked_for="boot" in purposes),
         "boot server": _boot_server,
     }
     selected = {name for purpose in purposes or _CHECKS_OF for name in _CHECKS_OF[purpose]}
@@ -283,16 +282,6 @@ def _types(settings: Settings, *, listed: bool) -> Iterator[Finding]:
                 needed=needed,
                 advice=how_to_install(tool),
             )
-
-
-def _boot() -> Iterator[Finding]:
-    tool = "qemu-system-x86_64"
-    yield Finding(
-        title=f"booting images: {tool}",
-        works=process.find(tool) is not None,
-        needed=False,
-        advice=how_to_install(tool),
-    )
 
 
 def _boot_server() -> Iterator[Finding]:

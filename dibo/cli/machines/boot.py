@@ -98,6 +98,9 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
         parser, "--network", ("user", "isolated", "none"), "isolated lets nothing out", dest="guest_network"
     )
     parser.add_argument(
+        "--size", metavar="GB", help="size of the disk in this boot, fractions allowed (that of the image)"
+    )
+    parser.add_argument(
         "--write", action="store_true", help="keep the machine's changes in the image; shut it down in order"
     )
     parser.add_argument(
@@ -152,11 +155,11 @@ def _step(name: str) -> Callable[[str], tuple[str, str]]:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    from dibo.api.machines.boot import boot
+    from dibo.api.machines.boot import boot, boot_answer
 
     result = boot(settings_of(arguments, environment), _request(arguments), report, _outputs(arguments))
     if arguments.json:
-        show(arguments, result.answer())
+        show(arguments, boot_answer(result))
     return result.exit_code
 
 
@@ -168,7 +171,7 @@ def _request(arguments: argparse.Namespace) -> BootRequest:
     keys = arguments.public_keys
     given: dict[str, Any] = {
         name: getattr(arguments, name)
-        for name in ("image", "append", "architecture", "firmware", "machine", "memory", "write")
+        for name in ("image", "append", "architecture", "firmware", "machine", "memory", "size", "write")
     }
     return BootRequest(
         **given,

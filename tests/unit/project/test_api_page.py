@@ -18,7 +18,7 @@ import pytest
 
 from dibo import api
 from dibo.cli.commands import parser_of
-from tests.support.api_examples import PAGE, needs_engine, python_blocks
+from tests.support.api_examples import PAGE, needs_engine, needs_machine, python_blocks
 from tests.support.markdown import generated, table, with_generated
 from tests.support.web_layout import write_layout
 
@@ -28,13 +28,13 @@ def _paragraph(text: str | None) -> str:
 
 
 def _functions() -> Iterator[str]:
-    for name in ("plan", "build", "convert", "convert_many", "inspect"):
+    for name in ("plan", "build", "convert", "convert_many", "inspect", "boot"):
         function = getattr(api, name)
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         (node,) = tree.body
         assert isinstance(node, ast.FunctionDef)
-        arguments = ast.unparse(node.args).replace(", ", ",\n    ")
-        arguments = re.sub(r"(?<=\w)=(?=\w)", " = ", arguments)
+        arguments = re.sub(r", (?![^\[]*\])", ",\n    ", ast.unparse(node.args))
+        arguments = re.sub(r"(?<=[\w\]])=(?=[\w(])", " = ", arguments)
         signature = f"def {name}(\n    {arguments},\n) -> {ast.unparse(node.returns or ast.Constant(None))}"
         yield f"### {name}\n\n```python\n{signature}: ...\n```\n\n{_paragraph(function.__doc__)}"
 
@@ -53,7 +53,7 @@ def _fields(kind: type) -> list[tuple[str, str, str]]:
             if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
                 meaning = _paragraph(str(following.value.value))
             rows.append((statement.target.id, f"{ast.unparse(statement.annotation)}{default}", meaning))
-        elif isinstance(statement, ast.FunctionDef):
+        elif isinstance(statement, ast.FunctionDef) and not statement.name.startswith("_"):
             returns = ast.unparse(statement.returns or ast.Constant(None))
             rows.append((statement.name, returns, _paragraph(ast.get_docstring(statement))))
     return rows
@@ -62,7 +62,13 @@ def _fields(kind: type) -> list[tuple[str, str, str]]:
 def _as_option(kind: str, field: str) -> str:
     if not kind.endswith("Options") or field == "environment":
         return ""
-    word = {"filesystem": "fs-type", "verify_keys": "verify-key", "secrets": "secret"}.get(field, field)
+    word = {
+        "filesystem": "fs-type",
+        "verify_keys": "verify-key",
+        "secrets": "secret",
+        "ssh_keys": "ssh-key",
+        "ports": "port",
+    }.get(field, field)
     return f"as `--{word.replace('_', '-')}`"
 
 
@@ -98,13 +104,15 @@ def test_every_public_name_is_on_the_page_and_has_a_docstring() -> None:
 
 
 def test_examples_that_need_no_engine_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others run in tests/integration/test_api.py."""
+    """The others run in tests/integration/test_api.py; what boots is that of tests/integration/test_boot_command.py."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     write_layout(tmp_path / "web-layout", "1")
     namespace: dict[str, object] = {}
     for block in python_blocks(PAGE):
-        if not needs_engine(block):
+        if needs_machine(block):
+            compile(block, str(PAGE), "exec")
+        elif not needs_engine(block):
             exec(block, namespace)
     contents, versions = namespace["contents"], namespace["versions"]
     assert isinstance(contents, api.DiskContents)
@@ -118,6 +126,7 @@ def test_some_examples_need_an_engine() -> None:
         False,
         True,
         True,
+        False,
         False,
         False,
         False,

@@ -141,3 +141,54 @@ def test_words_that_do_not_fit_the_disk(assemble: Assemble, disk: Path) -> None:
             assemble(image=str(disk), **given)
     with pytest.raises(MachineError, match="u-boot is no firmware"):
         assemble(image=str(disk), firmware="u-boot")
+
+
+def test_a_larger_disk(assemble: Assemble, disk: Path, tmp_path: Path) -> None:
+    """For this boot; the image stays, and nothing shrinks."""
+    assert assemble(image=str(disk), size="1.5").disks[0].grow_to == 3 << 29
+    assert assemble(image=str(disk)).disks[0].grow_to is None
+    with pytest.raises(UsageError, match="--write keeps"):
+        assemble(image=str(disk), size="4", write=True)
+    large = tmp_path / "large.raw"
+    large.write_bytes(disk.read_bytes())
+    os.truncate(large, 3 << 30)
+    with pytest.raises(UsageError, match="cannot shrink"):
+        assemble(image=str(large), size="2")
+    (tmp_path / "vmlinuz").write_bytes(b"kernel")
+    with pytest.raises(UsageError, match="needs a disk"):
+        assemble(kernel=tmp_path / "vmlinuz", size="4")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_ramdisk_starts_with_the_kernel_beside_it(assemble: Assemble, tmp_path: Path, packed: bool) -> None:
+    ramdisk = tmp_path / "deploy.ramdisk"
+    ramdisk.write_bytes(b"070701" + bytes(600))
+    if packed:
+        with ramdisk.open("rb") as source, (tmp_path / "packed").open("wb") as target:
+            COMPRESSIONS["zst"](source, target)
+        (tmp_path / "packed").replace(ramdisk)
+    with pytest.raises(DiskImageError, match=r"not beside it as deploy\.kernel"):
+        assemble(image=str(ramdisk))
+    (tmp_path / "deploy.kernel").write_bytes(b"kernel")
+    machine = assemble(image=str(ramdisk))
+    assert machine.kernel is not None
+    assert (machine.kernel.kernel.name, machine.kernel.initrd) == ("deploy.kernel", ramdisk)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"MZ" + bytes(3000), "program for UEFI"),
+        (b"\x7fELF" + bytes(3000), "is a program"),
+        (b"hsqs" + bytes(3000), "squashfs"),
+        (b"text", "no partition table and no kernel"),
+    ],
+)
+def test_what_no_machine_starts_from(
+    assemble: Assemble, tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    with pytest.raises(DiskImageError, match=message):
+        assemble(image=str(path))
