@@ -186,7 +186,7 @@ class ManifestError(DiboError):
 
 class Differs(DiboError):
     exit_code = 65
-    meaning = "a rebuilt image differs, or a file does not match its manifest"
+    meaning = "two images differ, or a rebuilt one, or a file does not match its manifest"
 
 
 class SomeFailed(DiboError):

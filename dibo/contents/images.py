@@ -7,6 +7,7 @@ files in question.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dibo.contents.inventory import NO_LAYER, LayerRecord
@@ -17,13 +18,20 @@ from dibo.images.image import Image, Layer
 from dibo.images.layers.layer_tree import LayerDirectory, LayerTree, Link
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import LoadOptions, load
+from dibo.images.layers.unpacked import NOT_READ
 from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.tree.node import Node
 from dibo.tree.sinks import Nowhere
 
 _OURS: Final = "dibo: "
+_KEPT_BYTES: Final = 256 << 20
 Ingredients = Callable[[str], Mapping[str, Any] | None]
 """What a layer's key is made of, by the key; None where that is not known here."""
+
+
+def unknown(key: str) -> Mapping[str, Any] | None:  # noqa: ARG001
+    """Ingredients where none are kept."""
+    return None
 
 
 class LayerNoter:
@@ -37,7 +45,8 @@ class LayerNoter:
         self._layer = 0
 
     def note(self, node: Node, digest: str) -> None:
-        self.digests[node] = digest
+        if digest != NOT_READ:
+            self.digests[node] = digest
 
     def close(self, layer: LayerTree, below: Node) -> None:  # noqa: ARG002 (others compare with it)
         todo: list[tuple[LayerDirectory, bytes]] = [(layer.root, b"")]
@@ -59,20 +68,24 @@ class LayerNoter:
         return LayerNotes(nodes=self.nodes, directories=self.directories, digests=self.digests)
 
 
-def read_image(
-    image: Image,
-    *,
-    hashes: bool,
-    ingredients: Ingredients,
-    progress: Callable[[int], None] | None = None,
-    form: str = "image",
-) -> TreeSource:
-    """`hashes`: whether digests of all files are files. Raises LayerError, VerificationFailed, and what opening a
-    layer raises."""
-    noter = LayerNoter(hashes=hashes)
-    options = LoadOptions(keep=is_read, progress=progress, ledger=noter, limits=Limits(kept_bytes=256 << 20))
-    tree = load(image.layers, Nowhere(), options)
-    layers = layer_records(image, ingredients)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReading:
+    """How an image is read. `hashes`: whether reading tells digests of files. `known` layers at the bottom are read in
+    place of the image's own (dibo.contents.shared_layers)."""
+
+    hashes: bool = False
+    known: tuple[Layer, ...] = ()
+    ingredients: Ingredients = unknown
+    progress: Callable[[int], None] | None = None
+
+
+def read_image(image: Image, reading: ImageReading, *, form: str = "image") -> TreeSource:
+    """Raises LayerError, VerificationFailed, and what opening a layer raises."""
+    noter = LayerNoter(hashes=reading.hashes)
+    limits = Limits(kept_bytes=_KEPT_BYTES)
+    options = LoadOptions(keep=is_read, progress=reading.progress, ledger=noter, limits=limits)
+    tree = load((*reading.known, *image.layers[len(reading.known) :]), Nowhere(), options)
+    is_image = form == "image"
     run = image.config.get("config")
     labels = run.get("Labels") if isinstance(run, dict) else None
 
@@ -84,7 +97,7 @@ def read_image(
     return TreeSource(
         name=image.name,
         form=form,
-        format="oci" if form == "image" else "tar",
+        format="oci" if is_image else "tar",
         root=tree.root,
         digests=digests,
         architecture=image.architecture,
@@ -92,8 +105,8 @@ def read_image(
         stored=sum(layer.size or 0 for layer in image.layers),
         config=run if isinstance(run, dict) else {},
         labels={str(name): str(value) for name, value in (labels or {}).items()} if labels else {},
-        layers=layers,
-        layer_notes=noter.notes,
+        layers=layer_records(image, reading.ingredients) if is_image else (),
+        layer_notes=noter.notes if is_image else LayerNotes(digests=noter.digests),
         notes=tree.warnings,
     )
 

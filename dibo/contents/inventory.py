@@ -71,7 +71,7 @@ class Unit:
     """`enabled` or `disabled`, by the first line of the presets that matches; empty where none does."""
     description: str = ""
     wanted_by: tuple[str, ...] = ()
-    """Units that have it in their .wants or .requires directories."""
+    """Units that start it, by directories that are named after them."""
     listen: tuple[str, ...] = ()
     """Of sockets: addresses, as their Listen lines have them."""
     start: str = ""
@@ -164,7 +164,9 @@ class Inventory:
     digest: str = ""
     """Of a container image: that of its config."""
     files: Mapping[bytes, FileRecord] = field(repr=False)
-    """By path, sorted, without the root itself."""
+    """By path, in the order of the paths' parts, without the root itself."""
+    root: FileRecord
+    """The root directory."""
     totals: Totals
     packages: tuple[InstalledPackage, ...] | None = None
     units: tuple[Unit, ...] = ()

@@ -33,6 +33,7 @@ def inventory_of(source: TreeSource, *, manifest: Mapping[str, Any] | None = Non
         architecture=source.architecture or _architecture(source.root, database, manifest),
         digest=source.digest,
         files=files,
+        root=_record(source.root),
         totals=_totals(files, source.stored),
         packages=database.packages,
         units=units(source.root, database.owners),
@@ -54,33 +55,44 @@ def _files(source: TreeSource, owners: Mapping[bytes, str]) -> Iterator[tuple[by
     notes = source.layer_notes
     first: dict[Node, bytes] = {}
     for path, node in walk(source.root):
-        kind = stat.S_IFMT(node.mode)
         first_name = b""
-        if node.children is None and (first_name := first.setdefault(node, path)) == path:
-            first_name = b""
-        layer = (
-            notes.nodes.get(node, NO_LAYER)
-            if node.children is None
-            else notes.directories.get(path, NO_LAYER)
-        )
+        if node.children is None:
+            first_name = first.setdefault(node, path)
+            layer = notes.nodes.get(node, NO_LAYER)
+        else:
+            layer = notes.directories.get(path, NO_LAYER)
+        digest = notes.digests.get(node, "") if stat.S_ISREG(node.mode) else ""
         yield (
             path,
-            FileRecord(
-                kind=TYPE_NAMES.get(kind, "unknown"),
-                mode=stat.S_IMODE(node.mode),
-                uid=node.uid,
-                gid=node.gid,
-                size=node.size if kind == stat.S_IFREG else len(node.target),
-                mtime=node.mtime,
-                target=node.target,
-                device=node.device if kind in _DEVICES else (0, 0),
-                xattrs=node.xattrs or _NONE,
-                first_name=first_name,
+            _record(
+                node,
+                first_name=b"" if first_name == path else first_name,
                 layer=layer,
                 package=_owner(path, owners),
-                digest=notes.digests.get(node, "") if kind == stat.S_IFREG else "",
+                digest=digest,
             ),
         )
+
+
+def _record(
+    node: Node, *, first_name: bytes = b"", layer: int = NO_LAYER, package: str = "", digest: str = ""
+) -> FileRecord:
+    kind = stat.S_IFMT(node.mode)
+    return FileRecord(
+        kind=TYPE_NAMES.get(kind, "unknown"),
+        mode=stat.S_IMODE(node.mode),
+        uid=node.uid,
+        gid=node.gid,
+        size=node.size if kind == stat.S_IFREG else len(node.target),
+        mtime=node.mtime,
+        target=node.target,
+        device=node.device if kind in _DEVICES else (0, 0),
+        xattrs=node.xattrs or _NONE,
+        first_name=first_name,
+        layer=layer,
+        package=package,
+        digest=digest,
+    )
 
 
 def _owner(path: bytes, owners: Mapping[bytes, str]) -> str:

@@ -2,7 +2,7 @@
 
     with open_contents("web.qcow2", request) as contents:
         contents.inventory            all but the bytes of files
-        contents.digests(paths)       digests of those that somebody asks for
+        contents.digests(paths)       digests of some of them
 
 Nothing is unpacked, mounted or run, but qemu-img for disks other than raw and qcow2, and buildah where an image is in
 its store.
@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dibo.contents.directories import read_directory
 from dibo.contents.disks import read_disk
-from dibo.contents.images import Ingredients, read_image
+from dibo.contents.images import ImageReading, Ingredients, read_image, unknown
 from dibo.contents.inventory import Inventory
 from dibo.contents.make_inventory import inventory_of
 from dibo.contents.names import ResolvedName, resolve
 from dibo.contents.ramdisks import read_ramdisk
+from dibo.contents.shared_layers import shared_layers_of
 from dibo.contents.tree_source import TreeSource, node_at
 from dibo.formats import magic
 from dibo.images.image import Image, Layer, Reader
@@ -37,10 +37,6 @@ OpenImage = Callable[[str, Path], AbstractContextManager[Image]]
 """Opens the container image of a reference, with a directory for temporary files."""
 
 
-def _unknown(key: str) -> Mapping[str, Any] | None:  # noqa: ARG001
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRequest:
     """What reading takes from its caller. With `hashes`, digests of a container image are told while it is read."""
@@ -48,7 +44,7 @@ class ReadRequest:
     run: Run
     report: Report
     open_image: OpenImage
-    ingredients: Ingredients = _unknown
+    ingredients: Ingredients = unknown
     hashes: bool = False
 
 
@@ -86,12 +82,43 @@ def open_contents(name: str, request: ReadRequest) -> Iterator[OpenedContents]:
         yield OpenedContents(inventory=inventory, source=source)
 
 
+@contextlib.contextmanager
+def open_pair(
+    names: tuple[str, str], request: ReadRequest
+) -> Iterator[tuple[OpenedContents, OpenedContents]]:
+    """Two images, to be compared: layers that both have at the bottom are read once. Raises as open_contents does."""
+    scratch = request.run.subdirectory("pair")
+    first, second = (resolve(name, scratch=scratch) for name in names)
+    if first.path is not None or second.path is not None:
+        with open_contents(names[0], request) as before, open_contents(names[1], request) as after:
+            yield before, after
+        return
+    with ExitStack() as stack:
+        images = [
+            stack.enter_context(request.open_image(named.reference, scratch)) for named in (first, second)
+        ]
+        with request.report.task("read the layers that both have") as task:
+            known = stack.enter_context(shared_layers_of(images[0], images[1], scratch=scratch))
+            task.note(f"{len(known)} of {len(images[0].layers)} and {len(images[1].layers)}")
+        opened_images = []
+        for image, named in zip(images, (first, second), strict=True):
+            with request.report.task(f"read {named.name}"):
+                source = read_image(image, _reading(request, known))
+                inventory = inventory_of(source, manifest=named.manifest)
+            opened_images.append(OpenedContents(inventory=inventory, source=source))
+        yield opened_images[0], opened_images[1]
+
+
+def _reading(request: ReadRequest, known: tuple[Layer, ...] = ()) -> ImageReading:
+    return ImageReading(
+        hashes=request.hashes, known=known, ingredients=request.ingredients, progress=request.report.progress
+    )
+
+
 def _source(named: ResolvedName, request: ReadRequest, scratch: Path, stack: ExitStack) -> TreeSource:
     if named.path is None:
         image = stack.enter_context(request.open_image(named.reference, scratch))
-        return read_image(
-            image, hashes=request.hashes, ingredients=request.ingredients, progress=request.report.progress
-        )
+        return read_image(image, _reading(request))
     match named.form:
         case "directory":
             return read_directory(named.path)
@@ -99,7 +126,7 @@ def _source(named: ResolvedName, request: ReadRequest, scratch: Path, stack: Exi
             return read_ramdisk(named.path, scratch=scratch, stack=stack)
         case "tar":
             image = _tar_image(named.path)
-            return read_image(image, hashes=request.hashes, ingredients=_unknown, form="tar")
+            return read_image(image, _reading(request), form="tar")
     disk, _, disk_format = stack.enter_context(opened(named.path, run=request.run, report=request.report))
     stored = named.path.stat().st_blocks * 512
     return read_disk(disk, name=named.name, disk_format=disk_format, stored=stored)

@@ -1,11 +1,13 @@
 """Units of systemd and whether they are enabled, as their files and links say; nothing is run (systemd.unit(5)).
 
-/etc/systemd/system  >  /usr/lib/systemd/system, /lib/systemd/system     the first that has a name counts
-NAME -> /dev/null                masked (an empty file is, too)
-NAME -> OTHER                    an alias
-TARGET.wants/NAME, .requires/    the target starts it; such a link in /etc is what `enable` makes
-[Install]                        with WantedBy, RequiredBy, Alias a unit can be enabled; with Also alone indirectly
-*.preset                         enable|disable GLOB…; the first line that matches counts (systemd.preset(5))
+    /etc/systemd/system  >  /usr/lib/systemd/system, /lib/systemd/system     the first that has a name counts
+    NAME -> /dev/null                masked (an empty file is, too)
+    NAME -> OTHER                    an alias
+    TARGET.requires/NAME             the target starts it; such a link in /etc is what `enable` makes
+    [Install]                        with WantedBy, RequiredBy, Alias a unit can be enabled; with Also alone indirectly
+    *.preset                         enable|disable GLOB…; the first line that matches counts (systemd.preset(5))
+
+Directories TARGET.requires have two siblings, `.upholds` and the weaker one that most units use.
 """
 
 from __future__ import annotations

@@ -96,9 +96,15 @@ def with_content(layer: Layer, content: UnpackedContent) -> UnpackedLayer:
     return UnpackedLayer(**known, content=content)
 
 
-def unpack(layer: Layer, path: Path, *, limits: Limits, room: int) -> None:
-    """Read `layer` into the file at `path`, with at most `room` bytes of files. Raises TooMuch, OSError, and what
-    reading layers raises."""
+NOT_READ: Final = "not read"
+"""In place of the digest of a file whose bytes were left out; its layer may be read for its tree alone."""
+
+
+def unpack(
+    layer: Layer, path: Path, *, limits: Limits, room: int, keep: Callable[[bytes], bool] | None = None
+) -> None:
+    """Read `layer` into the file at `path`, with at most `room` bytes of files. With `keep`, a function of names in the
+    tar, bytes of other files are left out. Raises TooMuch, OSError, and what reading layers raises."""
     entries: list[tuple[object, ...]] = []
     with path.open("wb") as file:
         files = _Files(file.fileno(), room)
@@ -106,7 +112,10 @@ def unpack(layer: Layer, path: Path, *, limits: Limits, room: int) -> None:
             archive = Archive(stream, limits)
             try:
                 while (entry := archive.next()) is not None:
-                    entries.append(_read(entry, archive, files))
+                    if keep is None or entry.kind != b"0" or keep(entry.name):
+                        entries.append(_read(entry, archive, files))
+                    else:
+                        entries.append((*_described(entry), NOT_READ if entry.size else "", 0, True))
                     if len(entries) + archive.global_headers > limits.entries:
                         raise Malformed(f"it has more than {limits.entries} entries")
             except Malformed as error:
@@ -127,12 +136,16 @@ def unpack(layer: Layer, path: Path, *, limits: Limits, room: int) -> None:
 
 
 def _read(entry: TarEntry, archive: Archive, files: _Files) -> tuple[object, ...]:
-    fields_of_entry = tuple(getattr(entry, name) for name in _DESCRIBED)
+    fields_of_entry = _described(entry)
     if entry.kind != b"0" or not entry.size:
         return (*fields_of_entry, "", 0, False)
     hashing = HashedContents(files)
     place = archive.copy(entry, hashing)
     return (*fields_of_entry, hashing.digest, place, entry.map is None and not files.has_holes)
+
+
+def _described(entry: TarEntry) -> tuple[object, ...]:
+    return tuple(getattr(entry, name) for name in _DESCRIBED)
 
 
 def open_unpacked(path: Path) -> UnpackedContent:
@@ -227,7 +240,7 @@ class UnpackedArchive:
         if entry.whole:
             source = self._range(entry.place, entry.size)
             write_range(contents, source)
-            if kept is not None:
+            if kept is not None and entry.digest != NOT_READ:
                 kept.extend(source.read())
             return content
         position, place = 0, entry.place
