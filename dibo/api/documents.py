@@ -45,7 +45,7 @@ class CommandAnswer:
         return json.dumps(self.document, indent=2)
 
 
-def new_document(name: str, **fields: object) -> Document:
+def new_document(name: str, /, **fields: object) -> Document:
     """A document of the schema; `name` is one of its definitions."""
     return {"document": name, "version": VERSION, **fields}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from dibo.api.contents.schema import DIFF, INSPECT
 from dibo.api.json_types import Schema
 from dibo.api.json_types import count as _count
 from dibo.api.json_types import document as _document
@@ -263,6 +264,8 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             layers=_count("layers that are the same"),
             artefacts=_count("artefacts that are the same"),
         ),
+        INSPECT,
+        DIFF,
         _document(
             "flavours",
             "`dibo flavours`, also if it fails because of some",

@@ -62,7 +62,7 @@ def list_of(description: str, properties: Schema) -> Schema:
     return {"type": "array", "items": object_of(properties), "description": description}
 
 
-def document(name: str, description: str, **properties: Schema) -> Schema:
+def document(name: str, description: str, /, **properties: Schema) -> Schema:
     head = {
         "document": {"const": name, "description": "which document this is"},
         "version": {"const": VERSION, "description": "version of this schema"},

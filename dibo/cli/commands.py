@@ -27,6 +27,7 @@ from dibo.cli import (
 )
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
+from dibo.cli.reports import diff, inspect
 from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
 
@@ -56,6 +57,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "push": push,
     "verify": verify,
     "why": why,
+    "inspect": inspect,
+    "diff": diff,
     "cache": cache,
     "clean": clean,
     "key": key,

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from dibo.errors import UsageError
 
-LISTS = ("TYPES", "FLAVOURS")
+LISTS = ("TYPES", "FLAVOURS", "SECTIONS")
 """What stands for values separated by commas."""
 _LONGEST_SHORT = 2
 """Characters of a short option, such as -o."""

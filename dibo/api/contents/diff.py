@@ -1,0 +1,75 @@
+"""From the names of two images to what differs between them: text, a JSON document, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dibo.api.contents.changes import comparison_fields
+from dibo.api.contents.read import read_request
+from dibo.api.documents import CommandAnswer, new_document
+from dibo.contents.compare import CompareOptions, compare
+from dibo.contents.comparison import SECTIONS, Comparison
+from dibo.contents.read import open_pair
+from dibo.contents.text import comparison_text
+from dibo.errors import Differs, UsageError
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
+
+SAME: str = "the images have the same contents"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffRequest:
+    """The options of `dibo diff`."""
+
+    before: str
+    after: str
+    options: CompareOptions = field(default_factory=CompareOptions)
+    summary: bool = False
+    files: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffAnswer:
+    """`exit_code` is 0 for the same contents, else that of Differs."""
+
+    answer: CommandAnswer
+    exit_code: int
+
+
+def parse_sections(words: Sequence[str]) -> tuple[str, ...]:
+    """Of `--only`, given once or several times, each with words between commas. Raises UsageError."""
+    names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    for name in names:
+        if name not in SECTIONS:
+            raise UsageError(
+                f"there is no section {name!r} to compare", hint=f"use some of {', '.join(SECTIONS)}"
+            )
+    if words and not names:
+        raise UsageError("--only names no section", hint=f"use some of {', '.join(SECTIONS)}")
+    return tuple(section for section in SECTIONS if section in names) if names else tuple(SECTIONS)
+
+
+def diff(settings: Settings, report: Report, request: DiffRequest) -> DiffAnswer:
+    """Raises as dibo.contents.read.open_contents does."""
+    comparison = compared(settings, report, request)
+    text = comparison_text(comparison, summary=request.summary, files=request.files)
+    if not comparison.differs:
+        text = f"{SAME}\n{text}".rstrip()
+    document = new_document("diff", **comparison_fields(comparison))
+    return DiffAnswer(
+        answer=CommandAnswer(text=text, document=document),
+        exit_code=Differs.exit_code if comparison.differs else 0,
+    )
+
+
+def compared(settings: Settings, report: Report, request: DiffRequest) -> Comparison:
+    """What differs between the two images."""
+    names = (request.before, request.after)
+    with (
+        read_request(settings, report, hashes="files" in request.options.sections) as reading,
+        open_pair(names, reading) as (before, after),
+        report.task("compare"),
+    ):
+        return compare(before, after, request.options)
