@@ -53,6 +53,10 @@ def _board(machine: VirtualMachine) -> list[str]:
         words += [f"graphics={_switch(machine.screen)}", f"smm={_switch(machine.firmware.needs_smm)}"]
     elif machine.machine == "microvm":
         words += ["rtc=on"]
+    elif machine.board.architecture == "armhf":
+        # Kernels without LPAE, such as Debian's armmp, reach no device above 4 GiB, where PCI is otherwise (QEMU,
+        # docs/system/arm/virt.rst).
+        words += ["highmem=off"]
     kvm = machine.accelerator.partition(",")[0] in ("kvm", "hvf")
     return [
         *("-machine", ",".join(words), "-accel", machine.accelerator),

@@ -47,7 +47,7 @@ def values(argv: list[str], option: str) -> list[str]:
         ("amd64", "qemu-system-x86_64", "q35,graphics=off,smm=off", "max", "virtio-blk-pci"),
         ("i386", "qemu-system-x86_64", "q35,graphics=off,smm=off", "max", "virtio-blk-pci"),
         ("arm64", "qemu-system-aarch64", "virt", "max,pauth-impdef=on", "virtio-blk-pci"),
-        ("armhf", "qemu-system-arm", "virt", "max", "virtio-blk-pci"),
+        ("armhf", "qemu-system-arm", "virt,highmem=off", "max", "virtio-blk-pci"),
         ("riscv64", "qemu-system-riscv64", "virt", "max", "virtio-blk-pci"),
         ("ppc64el", "qemu-system-ppc64", "pseries", "power9", "virtio-blk-pci"),
         ("s390x", "qemu-system-s390x", "s390-ccw-virtio", "max", "virtio-blk-ccw"),
