@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from dibo.api.contents.report_schema import REPORT
 from dibo.api.contents.schema import DIFF, INSPECT
 from dibo.api.json_types import Schema
 from dibo.api.json_types import count as _count
@@ -266,6 +267,7 @@ DOCUMENTS: Final[dict[str, Schema]] = {
         ),
         INSPECT,
         DIFF,
+        REPORT,
         _document(
             "flavours",
             "`dibo flavours`, also if it fails because of some",

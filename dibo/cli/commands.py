@@ -27,7 +27,7 @@ from dibo.cli import (
 )
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
-from dibo.cli.reports import diff, inspect
+from dibo.cli.reports import diff, inspect, report
 from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
 
@@ -59,6 +59,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "why": why,
     "inspect": inspect,
     "diff": diff,
+    "report": report,
     "cache": cache,
     "clean": clean,
     "key": key,

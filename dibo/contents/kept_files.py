@@ -30,8 +30,18 @@ _PATTERN: Final = re.compile(
     rb"|(?:usr/)?lib/systemd/system(?:-preset)?/.+"
     rb"|etc/systemd/system(?:-preset)?/.+"
 )
+_LISTENERS: Final = re.compile(
+    rb"etc/ssh/sshd_config(?:\.d/[^/]+)?"
+    rb"|etc/(?:nginx|apache2|httpd|lighttpd|caddy|haproxy|mysql|my\.cnf\.d|postgresql|redis|valkey|rabbitmq|dnsmasq\.d"
+    rb"|unbound|chrony|postfix|dovecot|cups|snmp|grafana|zabbix|systemd/resolved\.conf\.d)/.+"
+    rb"|etc/(?:my\.cnf|redis\.conf|memcached\.conf|mongod\.conf|mongodb\.conf|dnsmasq\.conf|chrony\.conf|vsftpd\.conf)"
+    rb"|etc/systemd/resolved\.conf|etc/default/(?:dropbear|slapd)|var/lib/pgsql/data/postgresql\.conf"
+)
+"""Configuration that says what services listen on: all that dibo.reports.known_services names."""
 
 
 def is_read(path: bytes) -> bool:
     """Whether the bytes of the file at `path`, without its first slash, are needed."""
-    return path in _FILES or _PATTERN.fullmatch(path) is not None or is_text(path)
+    if path in _FILES or _PATTERN.fullmatch(path) is not None or is_text(path):
+        return True
+    return _LISTENERS.fullmatch(path) is not None

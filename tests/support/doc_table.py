@@ -63,6 +63,7 @@ TRIALS: Mapping[str, Trial] = {
         "tests/integration/test_types.py::test_a_file_system_that_is_only_read"
     ),
     r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
+    r"dibo report\b": run(),
     r"dibo boot .*--run\b": tested("tests/boot/test_boot.py::test_dibo_boot_runs_commands"),
     r"dibo boot .*--write\b": tested("tests/integration/test_boot_command.py::test_an_image_stays_as_it_is"),
     r"dibo boot .*--screenshot\b": tested(

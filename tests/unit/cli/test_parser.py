@@ -67,7 +67,7 @@ def test_the_help_of_dibo_names_the_family(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("line", "message", "usage"),
     [
-        ("plann vm", "dibo has no command 'plann'; did you mean 'plan'?", "dibo COMMAND ..."),
+        ("plann vm", "dibo has no command 'plann'; did you mean 'plan' or 'clean'?", "dibo COMMAND ..."),
         ("cache lst", "dibo cache has no action 'lst'; did you mean 'list'?", "dibo cache ACTION ..."),
         (
             "plan --flavor-path x vm",
