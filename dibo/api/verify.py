@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from dibo.api.contents.look_closer import directory_changes, look_closer
 from dibo.api.create import PlannedDisk, planned_disk
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
@@ -24,27 +25,21 @@ from dibo.api.session import new_run
 from dibo.api.settings import current_settings
 from dibo.artefacts import manifest as provenance
 from dibo.artefacts.outputs import sha256_of
-from dibo.errors import CommandFailed, Differs, DiskImageError, ManifestError
+from dibo.errors import Differs, ManifestError
 from dibo.flavours.stack import Stack
-from dibo.inspect import compare, directories
-from dibo.inspect.open_image import opened
+from dibo.inspect.compare import first_difference
 from dibo.plan.plan import Plan
 from dibo.ramdisk.compress import parse_compression
 from dibo.ramdisk.settings import RamdiskSettings
 from dibo.settings.settings import Options, Settings
 from dibo.settings.variables import VARIABLES
-from dibo.system import process
 from dibo.system.report import Report
-from dibo.system.workspace import Run
 from dibo.units import counted, format_gib
 
-_MOST_FILES: Final = 20
-_MOST_BYTES: Final = 64 << 20
 _SHAPING: Final = (
     *("ARCH", "RELEASE", "FS_TYPE", "IMAGE_TYPE", "IMAGE_NAME", "IMAGE_SIZE", "SOURCE_DATE_EPOCH"),
     *("DIBO_BASE", "DIBO_EPOCH", "DIBO_QCOW2_COMPRESSION"),
 )
-_DISKS: Final = ("raw", "qcow2", "vmdk", "vhdx", "vhd", "vdi")
 
 Manifest = dict[str, Any]
 
@@ -88,7 +83,7 @@ def verify(
         lines = list(differences)
         for artefact in recorded.artefacts:
             made_again = directory / str(artefact["name"])
-            lines += _look_closer(recorded.file(artefact), made_again, artefact, run, report)
+            lines += look_closer(recorded.file(artefact), made_again, str(artefact["type"]), run, report)
     error = Differs(
         "what was built again is not the same" if differences else "a file is not what its manifest says",
         hint="docs/explanation/reproducible.md has what is known to differ",
@@ -311,9 +306,9 @@ def _difference(expected: Path, actual: Path) -> Iterator[str]:
     if expected.is_dir() != actual.is_dir():
         yield f"{expected}: {'a directory' if expected.is_dir() else 'a file'} then, another kind of file now"
     elif expected.is_dir():
-        if next(directories.differences(expected, actual), None) is not None:
+        if directory_changes(expected, actual):
             yield f"{expected} differs"
-    elif (at := compare.first_difference(expected, actual)) is not None:
+    elif (at := first_difference(expected, actual)) is not None:
         yield f"{expected} differs from byte {at} on"
 
 
@@ -324,64 +319,3 @@ def _packages(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield f"package {name[0]}: {before.get(name, 'none')} then, {after.get(name, 'none')} now"
-
-
-def _look_closer(
-    expected: Path, actual: Path, artefact: Mapping[str, Any], run: Run, report: Report
-) -> Iterator[str]:
-    """The files that differ between two disks; what diffoscope says of these, where it is installed."""
-    if expected.is_dir() or actual.is_dir():
-        if expected.is_dir() and actual.is_dir():
-            yield from _changed_files(expected, actual)
-        return
-    if compare.first_difference(expected, actual) is None:
-        return
-    if artefact["type"] not in _DISKS:
-        yield from _diffoscope(expected, actual, report)
-        return
-    before, after = run.subdirectory("then"), run.subdirectory("now")
-    try:
-        with (
-            opened(expected, run=run, report=report) as (expected_disk, *_),
-            opened(actual, run=run, report=report) as (actual_disk, *_),
-        ):
-            for line in compare.identifiers(expected_disk, actual_disk):
-                yield f"  {line}"
-            differences = compare.differences(expected_disk, actual_disk)
-            some = list(itertools.islice(differences, _MOST_FILES))
-            for number, difference in enumerate(some):
-                yield f"  {difference}"
-                name = f"{number:02}-{difference.path.rpartition(b'/')[2].decode(errors='replace')}"
-                for place, side in ((before, difference.expected), (after, difference.actual)):
-                    if side is not None:
-                        compare.extract(side, place / name, most=_MOST_BYTES)
-            more = sum(1 for _ in differences)
-    except DiskImageError as error:
-        report.warn(f"{expected.name} cannot be looked into: {error.message}")
-        return
-    if more:
-        yield f"  and {more} more"
-    if not some:
-        yield "  the files are the same: it is where they lie, or what is beside them"
-    yield from _diffoscope(before, after, report)
-
-
-def _changed_files(expected: Path, actual: Path) -> Iterator[str]:
-    changes = directories.differences(expected, actual)
-    yield from (f"  {change}" for change in itertools.islice(changes, _MOST_FILES))
-    if more := sum(1 for _ in changes):
-        yield f"  and {more} more"
-
-
-def _diffoscope(expected: Path, actual: Path, report: Report) -> Iterator[str]:
-    if process.find("diffoscope") is None:
-        report.say("diffoscope, which would show more, is not installed")
-        return
-    try:
-        done = process.run(
-            ["diffoscope", "--text", "-", str(expected), str(actual)], capture=True, check=False
-        )
-    except CommandFailed as error:
-        report.warn(error.message)
-        return
-    yield done.stdout.rstrip()

@@ -5,7 +5,7 @@
     digests that reading told                           compared
     what is left                                        hashed, in both images
 
-`compare_files` is all that `dibo verify` needs of it.
+`dibo diff` prints what this returns, and `dibo verify` what it returns of files and partitions.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
-    """`everything`: also times, and what differs between any two images. `owners`: whether owners, permissions and
-    devices count."""
+    """`noise`: what differs between any two images counts, too; `times`: those of files do. `owners`: whether owners,
+    permissions and devices count, which an ordinary user cannot give to files."""
 
     sections: tuple[str, ...] = tuple(SECTIONS)
     exclude: tuple[str, ...] = ()
-    everything: bool = False
+    noise: bool = False
+    times: bool = False
     owners: bool = True
 
 
@@ -100,13 +101,6 @@ def compare(before: OpenedContents, after: OpenedContents, options: CompareOptio
     )
 
 
-def compare_files(
-    before: OpenedContents, after: OpenedContents, options: CompareOptions = _DEFAULT
-) -> tuple[FileChange, ...]:
-    """The files alone, in the order of their paths. Raises as `compare` does."""
-    return tuple(_files(before, after, options, _Counted(), []))
-
-
 # Files
 
 
@@ -129,7 +123,7 @@ def _files(
             if excluded(path) and _same_record(old, new):
                 continue
             if old.kind == new.kind == "file" and old.size == new.size and old.size:
-                if not (old.digest and new.digest) and (options.everything or not is_noise(path)):
+                if not (old.digest and new.digest) and (options.noise or not is_noise(path)):
                     undecided.append(path)
             elif _same_record(old, new):
                 continue
@@ -201,13 +195,16 @@ def _aspects(
                 yield aspect
     if old.xattrs != new.xattrs:
         yield "xattrs"
-    if options.everything and old.mtime // _SECOND != new.mtime // _SECOND:
+    if options.times and old.mtime // _SECOND != new.mtime // _SECOND:
         yield "time"
 
 
 def _without_noise(change: FileChange, options: CompareOptions, counted: _Counted) -> FileChange | None:
     """None where nothing of it is to be reported."""
-    if options.everything:
+    lone = change.after if change.before is None else change.before if change.after is None else None
+    if not options.owners and lone is not None and lone.kind.endswith("device"):
+        return None
+    if options.noise:
         return change
     if is_noise(change.path):
         counted.add(NOISE)
@@ -307,7 +304,7 @@ def _partitions(
     if first.form != "disk" or second.form != "disk":
         return
     old, new = ({str(part.number): part for part in side.partitions} for side in (first, second))
-    compared = [f.name for f in fields(PartitionRecord) if options.everything or f.name != "uuid"]
+    compared = [f.name for f in fields(PartitionRecord) if options.noise or f.name != "uuid"]
     for key in sorted(old.keys() | new.keys(), key=int):
         before, after = old.get(key), new.get(key)
         if any(getattr(before, name, None) != getattr(after, name, None) for name in compared):

@@ -28,6 +28,7 @@ def read_directory(path: Path) -> TreeSource:
         format="directory",
         root=reading.root,
         digests=_digests,
+        content=_bytes_of,
         notes=tuple(reading.notes),
     )
 

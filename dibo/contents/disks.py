@@ -58,6 +58,7 @@ def read_disk(disk: Source, *, name: str, disk_format: str, stored: int) -> Tree
         format=disk_format,
         root=tree,
         digests=_digests,
+        content=_bytes_of,
         stored=stored,
         partitions=tuple(_partition(volume, places.get(volume.place.number, "")) for volume in on_disk),
         notes=(*_notes(on_disk), *kept),

@@ -43,6 +43,7 @@ def read_ramdisk(path: Path, *, scratch: Path, stack: ExitStack) -> TreeSource:
         format="cpio",
         root=tree.root,
         digests=_digests,
+        content=_bytes_of,
         stored=stored,
         notes=tuple(tree.notes),
     )

@@ -26,7 +26,9 @@ from dibo.contents.names import ResolvedName, resolve
 from dibo.contents.ramdisks import read_ramdisk
 from dibo.contents.shared_layers import shared_layers_of
 from dibo.contents.tree_source import TreeSource, node_at
+from dibo.errors import DiboError
 from dibo.formats import magic
+from dibo.formats.source import Source
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.sources.archive import decompressing_opener
 from dibo.inspect.open_image import opened
@@ -61,6 +63,30 @@ class OpenedContents:
         nodes = {path: node_at(self.source.root, path) for path in paths}
         files = {path: node for path, node in nodes.items() if node is not None and stat.S_ISREG(node.mode)}
         return self.source.digests(files)
+
+    def extract(self, path: bytes, target: Path, *, most: int) -> bool:
+        """Write a file's bytes to `target`; whether it is one, of at most `most` bytes, that can be read again."""
+        node, content = node_at(self.source.root, path), self.source.content
+        if node is None or content is None or not stat.S_ISREG(node.mode) or node.size > most:
+            return False
+        try:
+            with target.open("wb") as file:
+                file.writelines(content(node))
+        except (DiboError, OSError):
+            return False
+        return True
+
+
+def disk_contents(disk: Source, *, name: str) -> OpenedContents:
+    """What is on a disk that is open. Raises DiskImageError."""
+    source = read_disk(disk, name=name, disk_format="raw", stored=0)
+    return OpenedContents(inventory=inventory_of(source), source=source)
+
+
+def directory_contents(path: Path) -> OpenedContents:
+    """What is in a directory. Raises ImageError."""
+    source = read_directory(path)
+    return OpenedContents(inventory=inventory_of(source), source=source)
 
 
 def read_inventory(name: str, request: ReadRequest) -> Inventory:

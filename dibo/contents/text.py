@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from dibo.contents.comparison import STORAGE, Comparison, FileChange, Pair
-from dibo.contents.inventory import InstalledPackage, Inventory, shown
+from dibo.contents.inventory import InstalledPackage, shown
 from dibo.contents.words import (
     ARROW,
     file_words,
@@ -122,10 +122,23 @@ def _package_words(pair: Pair[InstalledPackage]) -> str:
     return f"{pair.before.version} {ARROW} {pair.after.version}"
 
 
+def file_lines(changes: Sequence[FileChange]) -> list[str]:
+    """A line for each file; what is in a directory that was added or removed is counted."""
+    return [*_table(_collapsed(changes))]
+
+
 def _files(comparison: Comparison, *, complete: bool) -> Rows:
     if complete:
         return [_file(change) for change in comparison.files]
     listed = [change for change in comparison.files if not change.of_package]
+    rows = _collapsed(listed)
+    more = len(comparison.files) - len(listed)
+    if more:
+        rows.append((" ", f"and {counted(more, 'file')} of packages that changed: --files lists them", ""))
+    return rows
+
+
+def _collapsed(listed: Sequence[FileChange]) -> Rows:
     rows: Rows = []
     at = 0
     while at < len(listed):
@@ -140,9 +153,6 @@ def _files(comparison: Comparison, *, complete: bool) -> Rows:
         grown = human_size(abs(sum(below.growth for below in within)))
         mark, name, words = _file(change)
         rows.append((mark, name, f"{words} with {counted(len(within), 'file')}, {grown}"))
-    more = len(comparison.files) - len(listed)
-    if more:
-        rows.append((" ", f"and {counted(more, 'file')} of packages that changed: --files lists them", ""))
     return rows
 
 
@@ -169,8 +179,8 @@ def _layers(comparison: Comparison) -> Iterator[str]:
     if not comparison.differs and not set(comparison.sections) <= set(STORAGE):
         return
     yield (
-        f"layers: {layers.shared} shared, {len(layers.before) - layers.shared} of {_name(comparison.before)} alone,"
-        f" {len(layers.after) - layers.shared} of {_name(comparison.after)} alone"
+        f"layers: {layers.shared} shared, {len(layers.before) - layers.shared} only in A,"
+        f" {len(layers.after) - layers.shared} only in B"
     )
     for mark, side in (("-", layers.before), ("+", layers.after)):
         rows = [
@@ -178,10 +188,6 @@ def _layers(comparison: Comparison) -> Iterator[str]:
             for layer in side[layers.shared :]
         ]
         yield from _table(rows)
-
-
-def _name(inventory: Inventory) -> str:
-    return _line(inventory.name)
 
 
 def _table(rows: Rows) -> Iterator[str]:

@@ -11,6 +11,8 @@ from dibo.tree.node import Node
 
 DigestReader = Callable[[Mapping[bytes, Node]], Mapping[bytes, str]]
 """The sha256 of files, hexadecimal, by path; files that cannot be read are left out. May raise DiboError."""
+ContentReader = Callable[[Node], Iterator[bytes]]
+"""The bytes of a file, in pieces. Raises DiboError, OSError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class TreeSource:
     format: str
     root: Node
     digests: DigestReader
+    content: ContentReader | None = None
+    """None where bytes come in one stream alone."""
     architecture: str = ""
     digest: str = ""
     stored: int = 0

@@ -48,7 +48,7 @@ def _compared(names: tuple[str, str], directory: Path) -> Comparison:
             hashes=True,
         )
         with open_pair(names, request) as pair:
-            return compare(*pair, CompareOptions(everything=True))
+            return compare(*pair, CompareOptions(noise=True, times=True))
 
 
 def _mirrored(change: FileChange) -> tuple[object, ...]:

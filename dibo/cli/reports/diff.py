@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         options=CompareOptions(
             sections=parse_sections(arguments.only),
             exclude=tuple(arguments.exclude),
-            everything=arguments.all,
+            noise=arguments.all,
+            times=arguments.all,
         ),
         summary=arguments.summary,
         files=arguments.files,

@@ -43,7 +43,7 @@ def test_text_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "  - /fifo        FIFO 0644",
         "  ~ /usr/bin/su  mode 4755 → 0755",
         "    and 3 files of packages that changed: --files lists them",
-        f"layers: 0 shared, 1 of {a} alone, 0 of {b} alone",
+        "layers: 0 shared, 1 only in A, 0 only in B",
     ]
     assert dibo(["diff", a, a]) == 0
     assert capsys.readouterr().out == f"{SAME}\n"

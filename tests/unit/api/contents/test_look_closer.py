@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dibo.inspect.directories import differences
+from dibo.api.contents.look_closer import directory_changes, look_closer
+from dibo.contents.text import file_lines
+from dibo.system.report import Report
+from dibo.system.workspace import Workspace
+from tests.support.images.image_forms import debian_root, write_disk
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_same(pair: tuple[Path, Path]) -> None:
     os.utime(pair[1] / "etc/motd", (7, 7))
-    assert list(differences(*pair)) == []
+    assert directory_changes(*pair) == ()
 
 
 def test_each_change(pair: tuple[Path, Path]) -> None:
@@ -43,14 +47,15 @@ def test_each_change(pair: tuple[Path, Path]) -> None:
     (then / "gone").write_text("x")
     (then / "long").write_text("xy")
     (now / "long").write_text("x")
-    assert list(differences(then, now)) == [
-        "/etc/cron.d: a directory and a file",
-        "/etc/link: another target",
-        "/etc/motd: other bytes, mode",
-        "/gone: is gone",
-        "/long: 2 and 1 bytes",
-        "/new: is new",
-        "/pipe: is gone",
+    assert [line.split(None, 2) for line in file_lines(directory_changes(then, now))] == [
+        ["~", "/etc/cron.d", "directory → file"],
+        ["~", "/etc/link", "target motd → /etc/motd"],
+        ["~", "/etc/motd", "other content (6 B), mode 0644 → 0600"],
+        ["-", "/gone", "file 0644, 1 B"],
+        ["~", "/long", "2 B → 1 B"],
+        ["+", "/new", "directory 0755"],
+        ["+", "/new/file", "file 0644, 1 B"],
+        ["-", "/pipe", "FIFO 0600"],
     ]
 
 
@@ -61,6 +66,21 @@ def test_what_root_and_an_ordinary_user_make_differs_in_owners_and_devices(pair:
     (now / "etc/motd").chmod(0o4755)
     os.chown(now / "etc/motd", 0, 7)
     os.chown(then, 1000, 1000)
-    assert list(differences(then, now)) == []
+    assert directory_changes(then, now) == ()
     os.chown(then, 0, 0)
-    assert list(differences(then, now)) == ["/device: is new", "/etc/motd: mode, group"]
+    changes = {change.path: change.aspects for change in directory_changes(then, now)}
+    assert changes == {b"device": (), b"etc/motd": ("mode", "group")}
+
+
+def test_disks(tmp_path: Path) -> None:
+    root = debian_root()
+    then, now = write_disk(tmp_path / "then.raw", root), write_disk(tmp_path / "now.raw", root)
+    with Workspace(tmp_path / "cache").run() as run:
+        report = Report(quiet=True)
+        assert [*look_closer(then, now, "raw", run, report)] == []
+        now.write_bytes(now.read_bytes().replace(b"BASH", b"bash").replace(b"#!shell", b"#!Shell"))
+        lines = [line for line in look_closer(then, now, "raw", run, report) if line.startswith("  ")]
+    assert lines == [
+        "  ~ /usr/bin/bash   other content (6.84 KiB)",
+        "  ~ /usr/bin/rbash  other content (6.84 KiB)",
+    ]
