@@ -127,6 +127,7 @@ OTHER_PROGRAMS: Mapping[str, str] = {
         (
             "qemu-system-x86_64",
             "qemu-system-aarch64",
+            "qemu-system-arm",
             "qemu-system-riscv64",
             "qemu-img",
             "mformat",
