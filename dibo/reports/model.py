@@ -1,6 +1,6 @@
 """A report on an image, as values: what the page and the JSON document are written from.
 
-Sizes are bytes, times seconds. Layers and packages are meant by their place in `ReportedImage.layers` and by name. Texts
+Sizes are bytes, times seconds. Layers are meant by their place in `ReportedImage.layers`, packages by name. Texts
 are as the image has them, controls included.
 """
 
