@@ -45,7 +45,7 @@ def inventory(files: Mapping[bytes, FileRecord], **fields: Any) -> Inventory:
         stored=0,
     )
     given: dict[str, Any] = {"name": "web.qcow2", "form": "disk", "format": "qcow2", "architecture": "amd64"}
-    return Inventory(**given | {"files": ordered, "totals": totals} | fields)
+    return Inventory(**given | {"root": directory(), "files": ordered, "totals": totals} | fields)
 
 
 def report_on(files: Mapping[bytes, FileRecord], **fields: Any) -> ReportedImage:
