@@ -8,7 +8,7 @@ function setUpTable(frame) {
   const body = table.tBodies[0];
   const rows = [...body.rows];
   const state = { words: [], all: rows.length <= FOLDED + 5, column: -1, up: true };
-  const more = element("button", { type: "button", class: "plain-button" });
+  const more = element("button", { type: "button", class: "plain-button", onclick: unfold });
   const count = element("output", {});
 
   function show() {
@@ -21,6 +21,11 @@ function setUpTable(frame) {
     more.hidden = state.all || state.words.length > 0;
     more.textContent = `Show all ${countText(rows.length, table.dataset.noun)}`;
     count.textContent = state.words.length ? `${hits.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}` : "";
+  }
+
+  function unfold() {
+    state.all = true;
+    show();
   }
 
   function sort(column, heading) {
