@@ -56,7 +56,9 @@ def check_output_name(output: Path) -> None:
             f"the directory {directory} does not exist", hint="make it, or choose another with -o"
         )
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write into {directory}", hint="choose another directory with -o")
+        is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        reason = "its file system is read-only" if is_read_only else "permission denied"
+        raise OutputError(f"cannot write into {directory}: {reason}", hint="choose another directory with -o")
 
 
 def _short(name: str) -> str:

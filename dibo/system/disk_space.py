@@ -18,7 +18,9 @@ from dibo.errors import OutputError
 from dibo.units import human_size
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_SAID: Final = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_SAID: Final = re.compile(
+    r"no space left on device|disk quota exceeded|exceeds free space on media", re.IGNORECASE
+)
 _LITTLE: Final = 4 << 20  # bytes: what needed more failed with less
 
 
@@ -27,7 +29,7 @@ def is_full(error: OSError) -> bool:
 
 
 def says_full(lines: Iterable[str]) -> bool:
-    """Whether a program's output tells of a full disk."""
+    """Whether a program's output tells of a full disk; the third of its texts is xorriso's."""
     return any(_SAID.search(line) for line in lines)
 
 

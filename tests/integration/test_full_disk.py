@@ -5,17 +5,25 @@ Each place is a small file system in a mount namespace of the test's own.
 
 from __future__ import annotations
 
+import gzip
 import os
 import pwd
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dibo import errors
+from tests.integration.test_kits import saved
+from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.images.application_images import application
+from tests.support.kernel_images import VMLINUX, bzimage
 from tests.support.requirements import need
+from tests.support.timeouts import TIMEOUT
+from tests.unit.kits.test_make import ROOT, VERSION, made
 
 pytestmark = [
     pytest.mark.integration,
@@ -27,6 +35,12 @@ LARGE = {
     "install.d/10-large": SH
     + "head -c 6000000 /dev/zero > /large\nmkdir /d; for n in $(seq 300); do echo $n > /d/$n; done\n"
 }
+LISTED = """mount -t tmpfs -o "size=$1,mode=0755" tmpfs "$2" && cd "$2" && shift 2 || exit
+"$@" >/dev/null
+code=$?
+ls -A
+exit $code
+"""
 MOUNTED = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
 
 
@@ -125,3 +139,23 @@ def test_nothing_of_a_store_that_ran_full_is_used(place: BuildEnv, out: Path) ->
     assert said.code == 0, said.err
     assert int(said.out.split("after ")[1]) > 3
     assert (out / "web.raw").read_bytes() == (good / "web.raw").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["erofs", "microvm"])
+@pytest.mark.parametrize(
+    ("size", "reason"), [("200k", "the disk is full"), ("1m,ro", "file system is read-only")]
+)
+def test_types_of_a_root(tmp_path: Path, kind: str, size: str, reason: str) -> None:
+    """What dibo writes itself, onto a small or a read-only output: no part of it is left."""
+    need("busybox")
+    kernel = bzimage(gzip.compress(VMLINUX), size=None)
+    kit = saved(made({**ROOT, f"boot/vmlinuz-{VERSION}": kernel}), tmp_path)
+    (tmp_path / "out").mkdir()
+    convert = [user.program("dibo"), "convert", f"oci:{application(tmp_path / 'image')}", "-t", kind]
+    convert += ["-o", str(tmp_path / "out" / "web"), "--cache-dir", str(tmp_path / "cache")]
+    convert += ["--kit", f"oci:{kit}"] if kind == "microvm" else []
+    argv = [*MOUNTED, LISTED, "sh", size, str(tmp_path / "out"), *convert]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    assert done.returncode == errors.OutputError.exit_code, done.stderr
+    assert reason in done.stderr
+    assert done.stdout == "", "what is left in the directory"

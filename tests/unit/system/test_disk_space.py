@@ -28,7 +28,14 @@ def test_a_full_disk_is_told_from_other_errors(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["tar: write error: No space left on device", "open x: disk quota exceeded"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tar: write error: No space left on device",
+        "open x: disk quota exceeded",
+        "xorriso : FAILURE : Image size 44494s exceeds free space on media 2048s",
+    ],
+)
 def test_what_programs_say(line: str) -> None:
     assert disk_space.says_full(["other", line])
     assert not disk_space.says_full(["space", "no device left"])
