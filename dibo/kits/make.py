@@ -42,6 +42,14 @@ _APPLETS: Final = (
     *("umount", "unshare", "wget", "xargs"),
 )
 """What the scripts of a kit call, besides what every busybox has."""
+_DEVICE_LINKS: Final = {
+    "ptmx": "pts/ptmx",
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+"""What /dev has besides the kernel's devices, as in containers (OCI runtime specification, config-linux.md)."""
 _OTHERS: Final = ("busybox", "linuxrc", *PROGRAMS, *OPTIONAL)
 _PACKAGES: Final = {"setpriv": "util-linux", "dropbear": "dropbear-bin", "dropbearkey": "dropbear-bin"}
 _LOADER: Final = KIT / "ld.so"
@@ -88,6 +96,8 @@ def make_kit(root: Node, spec: KitSpec, contents: ContentReader) -> Kit:
         selection.put(f"{KIT}/{path}", (own / path).read_bytes(), 0o755)
     for file in sorted((own / "functions").iterdir()):
         selection.put(f"{KIT}/functions/{file.name}", file.read_bytes())
+    for name, target in _DEVICE_LINKS.items():
+        selection.link(f"{KIT}/dev/{name}", target)
     manifest = KitManifest(profile=spec.profile, architecture=spec.architecture, kernel=version)
     selection.put(str(MANIFEST), manifest.text().encode())
     for directory in (KIT, SERVICE, BOOT_MANIFEST.parent):  # an image has nothing to say there

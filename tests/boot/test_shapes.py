@@ -154,7 +154,7 @@ def test_a_microvm_whose_root_is_only_read(parts: DebianParts, tmp_path: Path) -
 
 @pytest.mark.long
 def test_a_live_iso(parts: DebianParts, tmp_path: Path) -> None:
-    """From a CD by BIOS, and as a disk by UEFI; what it writes goes to memory."""
+    """From a CD by BIOS, and as a disk by UEFI with Secure Boot; what it writes goes to memory."""
     need("xorriso")
     iso, _ = converted(
         parts,
@@ -170,7 +170,7 @@ def test_a_live_iso(parts: DebianParts, tmp_path: Path) -> None:
     (line,) = [line for line in console if UP in line]
     assert line.split()[-1] == "overlay"
     with contextlib.ExitStack() as stack:
-        machine = start(stack, iso, Firmware.UEFI)
+        machine = start(stack, iso, Firmware.SECURE_BOOT)
         machine.wait_for_console(WRITTEN)
 
 

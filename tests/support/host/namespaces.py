@@ -1,4 +1,5 @@
-"""Scripts that mount, load drivers or change the network, in namespaces of their own: a mistake reaches nobody."""
+"""Scripts that mount, load drivers, change the network or the name of the machine, in namespaces of their own: a
+mistake reaches nobody."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from tests.support.requirements import need, unmet
 from tests.support.timeouts import TIMEOUT
 
-APART = ("unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--")
-NAMESPACES = ("net", "mnt", "user")
+APART = ("unshare", "--map-root-user", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--")
+NAMESPACES = ("net", "mnt", "uts", "user")
 
 
 @functools.cache

@@ -225,6 +225,34 @@ def test_an_application_of_a_kit(tmp_path: Path) -> None:
     assert not any("/sysroot/run" in call for call in called)
 
 
+@pytest.mark.parametrize(("file", "all_of_them"), [("usr/lib/dibo/service/run", False), ("sbin/init", True)])
+def test_drivers_of_virtio_come_first(tmp_path: Path, file: str, *, all_of_them: bool) -> None:
+    """A root on it waits for no others; a kit loads those itself, and other roots get them as ever."""
+    for bus, name, alias in (
+        ("pci", "a", "pci:v00008086d2922"),
+        ("pci", "b", "pci:v00001AF4d1001"),
+        ("virtio", "c", "virtio:d2"),
+    ):
+        (tmp_path / f"sys/bus/{bus}/devices/{name}").mkdir(parents=True)
+        (tmp_path / f"sys/bus/{bus}/devices/{name}/modalias").write_text(f"{alias}\n")
+    called = booted(tmp_path, f"root=PARTUUID={GUID} rootfstype=ext4", file)
+    assert called[:2] == [
+        "modprobe -q -a -b pci:v00001AF4d1001 virtio:d2",
+        "mount -t ext4 -o ro /dev/vda3 /sysroot",
+    ]
+    assert ("modprobe -q -a -b pci:v00008086d2922" in called) is all_of_them
+
+
+def test_partitions_of_a_disk_are_read_at_once(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        partition(tmp_path, number, disk=gpt(3))
+    fake(tmp_path, "od", f'echo od >>{tmp_path}/log; exec /usr/bin/od "$@"')
+    assert run(tmp_path, "dash", f"loop=; find_device PARTUUID={str(GUID).upper()}; echo $device").endswith(
+        "/dev/vda3\n"
+    )
+    assert (tmp_path / "log").read_text() == "od\n"
+
+
 def test_init_on_the_command_line_comes_first(tmp_path: Path) -> None:
     line = f"root=PARTUUID={GUID} rootfstype=ext4 init=/bin/sh"
     called = booted(tmp_path, line, "usr/lib/dibo/service/run", "bin/sh")

@@ -170,6 +170,35 @@ def test_a_seed_that_looks_like_a_disk_with_partitions(tmp_path: Path) -> None:
     assert log(tmp_path) == [*partition, "vfat /dev/vdb"]
 
 
+def test_one_process_mounts_what_is_not_mounted(tmp_path: Path) -> None:
+    root_on(tmp_path, 100 * MIB)
+    for place in ("dev/pts", "dev/shm", "sys/fs/cgroup", "kit/dev"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    info = tmp_path / "proc/self/mountinfo"
+    info.write_text(
+        f"{info.read_text()}23 1 0:9 / {tmp_path}/dev/shm rw - tmpfs tmpfs rw\n24 1 0:9 / /run rw - tmpfs t rw\n"
+    )
+    fake(tmp_path, "mount", f'echo mount "$@" >>{tmp_path}/log; cat >>{tmp_path}/log')
+    note(tmp_path, "cp")
+    shell(tmp_path, "is_empty() { return 1; }\nmkdir() { :; }\nfind_root\nmount_file_systems")
+    assert log(tmp_path)[:3] == [
+        "mount -a -T /proc/self/fd/0",
+        "devpts /dev/pts devpts nosuid,noexec,gid=5,mode=620,ptmxmode=666 0 0",
+        "cgroup2 /sys/fs/cgroup cgroup2 nosuid,nodev,noexec 0 0",
+    ]
+    assert log(tmp_path)[-1] == "cp -af /dev/. /dev/"
+
+
+def test_drivers_of_disks_and_of_what_lies_on_them(tmp_path: Path) -> None:
+    """Before metadata are looked for, which may be on a CD."""
+    attributes(tmp_path / "sys/bus/pci/devices/a", modalias="pci:ahci", **{"class": "0x010601"})
+    attributes(tmp_path / "sys/bus/pci/devices/b", modalias="pci:other", **{"class": "0x030000"})
+    attributes(tmp_path / "sys/bus/scsi/devices/0", modalias="scsi:t-0x05")
+    note(tmp_path, "modprobe")
+    shell(tmp_path, "load_disk_drivers\nawait_disks")
+    assert log(tmp_path) == ["modprobe -a -b -q pci:ahci", "modprobe -a -b -q scsi:t-0x05"]
+
+
 def test_drivers_of_what_has_none(tmp_path: Path) -> None:
     """Network cards come first, and then all others."""
     pci = tmp_path / "sys/bus/pci/devices"

@@ -86,11 +86,9 @@ def test_names_that_are_taken(tmp_path: Path, name: str, taken: bool) -> None:
     ],
 )
 def test_names_that_the_kernel_takes(tmp_path: Path, text: str, name: str) -> None:
-    fake(tmp_path, "hostname", f'echo "$@" >{tmp_path}/set')
     (tmp_path / "run").mkdir()
     (tmp_path / "run/hostname").write_text(text)
-    shell(tmp_path, "set_names", "sh")
-    assert (tmp_path / "set").read_text() == f"{name}\n"
+    assert shell(tmp_path, "set_names; hostname") == f"{name}\n"
 
 
 def test_user_data_become_variables(tmp_path: Path) -> None:
@@ -161,6 +159,17 @@ def supervised(tmp_path: Path, program: str, conf: str = "", text: str = "superv
     return shell(tmp_path, f"{values}\ntrap 'end poweroff' TERM\n{text}", "sh")
 
 
+def test_blanks_of_variables_stay(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/environment").write_text("SPACED=  two  words \nTAB=\tx\t\nLAST= no newline ")
+    text = (
+        f"mkdir -p {tmp_path}/kit/bin\nln -s /bin/sh {tmp_path}/kit/bin/sh\n"
+        f"echo 'for word; do echo \"[$word]\"; done' >{tmp_path}/service/run\n(become run)\n"
+    )
+    said = shell(tmp_path, text, "sh").splitlines()
+    assert said[1:] == ["[SPACED=  two  words ]", "[TAB=\tx\t]", "[LAST= no newline ]"]
+
+
 def test_a_program_that_ends_is_started_again(tmp_path: Path) -> None:
     third = "kill -TERM $PPID; exec /bin/sleep 50"
     program = f'echo "$@" >>{tmp_path}/log\n[ $(wc -l <{tmp_path}/log) -lt 3 ] || {{ {third}; }}\nexit 7\n'
@@ -227,6 +236,22 @@ def test_an_address(tmp_path: Path) -> None:
     ]
     assert (tmp_path / "run/resolv.conf").read_text() == "search a.example\nnameserver 192.0.2.3\n"
     assert (tmp_path / "run/dhcp-hostname").read_text() == "web-9\n"
+
+
+def test_what_is_no_address_or_name(tmp_path: Path) -> None:
+    dns = "1.2.3.4.5 1..2.3 1.2.3 1234.1.1.1 .1.2.3 1.2.3. 1.2.3.x * 192.0.2.3"
+    event(tmp_path, "bound", ip="192.0.2.7", dns=dns, search=f"-a b_c {'d' * 254} e.example")
+    assert (tmp_path / "run/resolv.conf").read_text() == "search e.example\nnameserver 192.0.2.3\n"
+    (tmp_path / "other").mkdir()
+    assert event(tmp_path / "other", "bound", ip="192.0.2.7 192.0.2.8") == []
+
+
+def test_an_address_that_is_lost(tmp_path: Path) -> None:
+    """Before the first one, nothing has to be taken away."""
+    assert event(tmp_path, "deconfig") == []
+    event(tmp_path, "bound", ip="192.0.2.7")
+    (tmp_path / "log").unlink()
+    assert event(tmp_path, "deconfig") == ["-4 address flush dev eth0", "link set eth0 up"]
 
 
 def test_routes_without_classes_come_before_the_router(tmp_path: Path) -> None:
