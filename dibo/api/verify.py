@@ -67,11 +67,11 @@ def verify(
         report.warn(line)
     with _read_as_manifest(recorded.path):
         options, environment = again(recorded.manifest, options, environment)
-        output_name = _output_name(recorded)
+        name = output_name(recorded)
     settings = current_settings(options, environment)
     with new_run(settings) as (_, run):
         directory = run.subdirectory("again")
-        output = directory / output_name
+        output = directory / name
         settings = current_settings(replace(options, refresh=not cached, name=str(output)), environment)
         with _planned(recorded.manifest, settings, directory, report) as planned:
             check_layers(recorded.manifest, planned.job.plan)
@@ -254,7 +254,7 @@ def check_layers(manifest: Manifest, plan: Plan) -> None:
             )
 
 
-def _output_name(recorded: RecordedImage) -> str:
+def output_name(recorded: RecordedImage) -> str:
     """What -o was given, or as good. The names of some types do not end in the type."""
     first = recorded.manifest["artefacts"][0]
     name = str(first["name"])
@@ -283,11 +283,16 @@ def _planned(
             microcode=ramdisk["microcode"],
         )
         return planned_ramdisk(settings, ramdisk_settings, report, check_stack=check)
-    layout_file = None
-    if manifest["disk"]["layout-of-a-file"]:
-        layout_file = directory / "layout.yaml"
-        layout_file.write_text(json.dumps(manifest["disk"]["layout"]))
-    return planned_disk(settings, report, layout_file=layout_file, check_stack=check)
+    return planned_disk(settings, report, layout_file=recorded_layout(manifest, directory), check_stack=check)
+
+
+def recorded_layout(manifest: Manifest, directory: Path) -> Path | None:
+    """The layout of a disk, as a file in `directory`, where it came from a file."""
+    if not manifest["disk"]["layout-of-a-file"]:
+        return None
+    layout_file = directory / "layout.yaml"
+    layout_file.write_text(json.dumps(manifest["disk"]["layout"]))
+    return layout_file
 
 
 def _differences(recorded: RecordedImage, made: Manifest, directory: Path) -> Iterator[str]:

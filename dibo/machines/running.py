@@ -103,6 +103,10 @@ class RunningMachine:
             self._take(data)
         return ready
 
+    def give_time(self, seconds: float | None) -> None:
+        """From now on; None for no end."""
+        self._until = None if seconds is None else time.monotonic() + seconds
+
     def check_time(self, consequence: str) -> None:
         """Raises MachineTimeout."""
         if self._until is not None and time.monotonic() > self._until:

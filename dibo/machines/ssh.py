@@ -84,10 +84,15 @@ def wait_for_login(machine: RunningMachine, access: SshAccess) -> None:
 
 
 def run_command(
-    machine: RunningMachine, access: SshAccess, command: str, on_line: Callable[[str], None]
+    machine: RunningMachine,
+    access: SshAccess,
+    command: str,
+    on_line: Callable[[str], None],
+    *,
+    stdin: bytes | None = None,
 ) -> CommandResult:
-    """Run a shell command; `on_line` gets each line that it prints, as it comes."""
-    return _run(machine, access, command, on_line)
+    """Run a shell command that reads `stdin`; `on_line` gets each line that it prints, as it comes."""
+    return _run(machine, access, command, on_line, stdin=stdin)
 
 
 def _rest(machine: RunningMachine) -> None:
@@ -98,7 +103,12 @@ def _rest(machine: RunningMachine) -> None:
 
 
 def _run(
-    machine: RunningMachine, access: SshAccess, command: str, on_line: Callable[[str], None]
+    machine: RunningMachine,
+    access: SshAccess,
+    command: str,
+    on_line: Callable[[str], None],
+    *,
+    stdin: bytes | None = None,
 ) -> CommandResult:
     with tempfile.SpooledTemporaryFile(
         max_size=1 << 20, mode="w+", encoding="utf-8", errors="replace"
@@ -109,7 +119,7 @@ def _run(
             if kept.tell() < _MOST_OUTPUT:
                 kept.write(f"{line}\n")
 
-        streams = process.Streams(on_output=keep)
+        streams = process.Streams(stdin=stdin, on_output=keep)
         with process.Process(access.argv([command]), streams=streams) as client:
             while not client.ended:
                 machine.look(0.1)

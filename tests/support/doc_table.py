@@ -64,6 +64,9 @@ TRIALS: Mapping[str, Trial] = {
     ),
     r"dibo convert (docker://|registry\.example\S* -o root|.*-t tar)": run(),
     r"dibo report\b": run(),
+    r"dibo boot --watch\b": tested(
+        "tests/integration/test_watched_boot.py::test_a_disk_that_changed_is_booted_anew"
+    ),
     r"dibo boot .*--run\b": tested("tests/boot/test_boot.py::test_dibo_boot_runs_commands"),
     r"dibo boot .*--write\b": tested("tests/integration/test_boot_command.py::test_an_image_stays_as_it_is"),
     r"dibo boot .*--screenshot\b": tested(

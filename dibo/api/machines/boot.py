@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -80,10 +80,21 @@ def boot_answer(result: BootResult) -> CommandAnswer:
     )
 
 
-def boot(settings: Settings, request: BootRequest, report: Report, outputs: BootOutputs) -> BootResult:
-    """Boot an image and carry out the steps; without steps, until the machine ends. Raises MachineError, MachineDied,
-    MachineTimeout, UsageError, DiskImageError, ToolMissing, and what `dibo convert` raises."""
-    with Workspace(settings.cache).run() as run, ExitStack() as stack:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootedMachine:
+    """A machine that runs. `access` is None where there is no way in by SSH."""
+
+    parts: AssembledMachine
+    machine: RunningMachine
+    access: SshAccess | None
+
+
+@contextmanager
+def booted(
+    settings: Settings, request: BootRequest, run: Run, report: Report, outputs: BootOutputs
+) -> Iterator[BootedMachine]:
+    """Assemble a machine and start it; it ends with the context. Raises as `boot`."""
+    with ExitStack() as stack:
         try:
             parts = stack.enter_context(assembled(settings, request, run, report))
         except DiboError as error:
@@ -101,14 +112,25 @@ def boot(settings: Settings, request: BootRequest, report: Report, outputs: Boot
         access = _access(parts, machine)
         _register(run, request, parts, machine, access)
         _tell(parts, machine, access, report, attended=outputs.attended)
-        results = _attend(request, machine, access, run, report, outputs)
+        yield BootedMachine(parts=parts, machine=machine, access=access)
+
+
+def boot(settings: Settings, request: BootRequest, report: Report, outputs: BootOutputs) -> BootResult:
+    """Boot an image and carry out the steps; without steps, until the machine ends. Raises MachineError, MachineDied,
+    MachineTimeout, UsageError, DiskImageError, ToolMissing, and what `dibo convert` raises."""
+    with (
+        Workspace(settings.cache).run() as run,
+        booted(settings, request, run, report, outputs) as started_machine,
+    ):
+        machine, value = started_machine.machine, started_machine.parts.machine
+        results = _attend(request, machine, started_machine.access, run, report, outputs)
         if request.write and not machine.ended and not machine.shut_down():
-            report.warn(f"{parts.machine.name} did not end when its power button was pressed: switched off")
+            report.warn(f"{value.name} did not end when its power button was pressed: switched off")
         return BootResult(
-            name=parts.machine.name,
-            architecture=parts.machine.board.architecture,
-            firmware=parts.machine.firmware.kind.value,
-            accelerator=parts.machine.accelerator.partition(",")[0],
+            name=value.name,
+            architecture=value.board.architecture,
+            firmware=value.firmware.kind.value,
+            accelerator=value.accelerator.partition(",")[0],
             steps=results,
         )
 

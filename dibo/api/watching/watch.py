@@ -63,11 +63,16 @@ def snapshot(settings: Settings, files: Sequence[Path]) -> Snapshot:
         return Snapshot(stack=None, files=contents, problem=str(error))
 
 
+def trees_of(settings: Settings) -> tuple[Path, ...]:
+    """The directories in which flavours are looked for."""
+    places = (*settings.flavours_path, resources.shared("flavours"))
+    return tuple(path for path in places if path.is_dir())
+
+
 def watch(settings: Settings, report: Report, build: Build, *, files: Sequence[Path] = ()) -> NoReturn:
     """Build, and again after each change, until a signal comes. What is wrong with a flavour is shown, and the next
     change awaited. Raises UsageError, ToolMissing: what no change of a file mends; DiboError where watching fails."""
-    trees = [path for path in (*settings.flavours_path, resources.shared("flavours")) if path.is_dir()]
-    with FileWatcher(trees=trees, files=files) as watcher:
+    with FileWatcher(trees=trees_of(settings), files=files) as watcher:
         latest = finished = None
         while True:
             current = snapshot(settings, files)

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from dibo.cli.options import (
     add_architecture,
     add_cache_directory,
+    add_flavours_path,
+    add_secret_option,
     add_verbose,
     add_verify_key_options,
+    options_of,
     path_of,
     settings_of,
     whole_number,
 )
-from dibo.cli.output import add_json, show
+from dibo.cli.output import add_json, check_watch, show
 from dibo.cli.parser import complete_with
 from dibo.system.report import Report, answer
 
@@ -68,6 +71,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kit", metavar="IMAGE", help="kit for a container image without a kernel (DIBO_KIT)"
     )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="build the disk again whenever its flavours change, and copy changed files into the machine, or boot anew",
+    )
+    add_flavours_path(parser)
+    add_secret_option(parser)
     add_cache_directory(parser)
     add_verify_key_options(parser)
     add_verbose(parser, "show the console during steps, and each command that is run")
@@ -157,10 +167,23 @@ def _step(name: str) -> Callable[[str], tuple[str, str]]:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.machines.boot import boot, boot_answer
 
+    if arguments.watch:
+        return _watch(arguments, environment, report)
     result = boot(settings_of(arguments, environment), _request(arguments), report, _outputs(arguments))
     if arguments.json:
         show(arguments, boot_answer(result))
     return result.exit_code
+
+
+def _watch(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    """The console is shown with -x only: the terminal shows what is built."""
+    from dibo.api.machines.boot import BootOutputs
+    from dibo.api.watching.boot import watch_boot
+
+    check_watch(arguments)
+    outputs = BootOutputs(on_line=answer)
+    watch_boot(options_of(arguments), environment, report, _request(arguments), outputs)
+    return 0
 
 
 def _request(arguments: argparse.Namespace) -> BootRequest:
