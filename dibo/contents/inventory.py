@@ -165,7 +165,7 @@ class Inventory:
     """Of a container image: that of its config."""
     files: Mapping[bytes, FileRecord] = field(repr=False)
     """By path, in the order of the paths' parts, without the root itself."""
-    root: FileRecord
+    root: FileRecord = FileRecord(kind="directory", mode=0o755, uid=0, gid=0, size=0, mtime=0)
     """The root directory."""
     totals: Totals
     packages: tuple[InstalledPackage, ...] | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
+from dibo.contents.capabilities import ATTRIBUTE, capability_names
 from dibo.contents.comparison import FileChange, Pair
 from dibo.contents.inventory import (
     FileRecord,
@@ -18,70 +18,15 @@ from dibo.contents.inventory import (
 )
 from dibo.units import human_size
 
-_CAPABILITY: Final = b"security.capability"
-_CAPABILITIES: Final = (
-    *("chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap"),
-    *(
-        "linux_immutable",
-        "net_bind_service",
-        "net_broadcast",
-        "net_admin",
-        "net_raw",
-        "ipc_lock",
-        "ipc_owner",
-    ),
-    *(
-        "sys_module",
-        "sys_rawio",
-        "sys_chroot",
-        "sys_ptrace",
-        "sys_pacct",
-        "sys_admin",
-        "sys_boot",
-        "sys_nice",
-    ),
-    *(
-        "sys_resource",
-        "sys_time",
-        "sys_tty_config",
-        "mknod",
-        "lease",
-        "audit_write",
-        "audit_control",
-        "setfcap",
-    ),
-    *("mac_override", "mac_admin", "syslog", "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf"),
-    "checkpoint_restore",
-)
-"""By number: include/uapi/linux/capability.h of the kernel."""
-_EFFECTIVE: Final = 1
-_REVISION: Final = 0xFF000000
-_WORDS: Final = {0x01000000: 1, 0x02000000: 2, 0x03000000: 2}
-"""How many pairs of sets each revision of the attribute has."""
 T = TypeVar("T")
 ARROW: Final = "→"
 """Between what was and what is."""
 
 
 def capabilities(record: FileRecord) -> str:
-    """The capabilities of a file as getcap(8) writes them, empty for none; those that cannot be read in hexadecimal."""
-    value = record.xattrs.get(_CAPABILITY)
-    if value is None:
-        return ""
-    try:
-        (head,) = struct.unpack_from("<I", value)
-        sets = struct.unpack_from(f"<{2 * _WORDS[head & _REVISION]}I", value, 4)
-    except (struct.error, KeyError):
-        return value.hex()
-    permitted = sum(word << 32 * number for number, word in enumerate(sets[::2]))
-    inheritable = sum(word << 32 * number for number, word in enumerate(sets[1::2]))
-    flags = ("e" if head & _EFFECTIVE else "") + ("i" if inheritable else "") + ("p" if permitted else "")
-    names = [_named(number) for number in range(64) if (permitted | inheritable) >> number & 1]
-    return f"{','.join(names)}={flags}" if names else f"={flags}"
-
-
-def _named(number: int) -> str:
-    return f"cap_{_CAPABILITIES[number]}" if number < len(_CAPABILITIES) else str(number)
+    """The capabilities that a file may get, between commas; empty for none."""
+    value = record.xattrs.get(ATTRIBUTE)
+    return "" if value is None else ",".join(capability_names(value))
 
 
 def described(record: FileRecord) -> str:
@@ -90,7 +35,7 @@ def described(record: FileRecord) -> str:
     target = f" {ARROW} {record.target.decode(errors='backslashreplace')}" if record.kind == "symlink" else ""
     mode = f" {record.mode:04o}" if record.kind != "symlink" else ""
     owner = f" {record.uid}:{record.gid}" if record.uid or record.gid else ""
-    capability = f", {capabilities(record)}" if _CAPABILITY in record.xattrs else ""
+    capability = f", {capabilities(record)}" if ATTRIBUTE in record.xattrs else ""
     return f"{record.kind}{mode}{owner}{size}{target}{capability}"
 
 
@@ -137,8 +82,10 @@ def _xattrs(old: FileRecord, new: FileRecord) -> Iterator[str]:
         before, after = old.xattrs.get(name), new.xattrs.get(name)
         if before == after:
             continue
-        if name == _CAPABILITY:
-            yield f"capabilities {capabilities(old) or 'none'} {ARROW} {capabilities(new) or 'none'}"
+        if name == ATTRIBUTE:
+            words = [capabilities(record) or "none" for record in (old, new)]
+            same = " (other flags)" if words[0] == words[1] else ""
+            yield f"capabilities {words[0]} {ARROW} {words[1]}{same}"
             continue
         state = "added" if before is None else "removed" if after is None else "changed"
         yield f"{name.decode(errors='backslashreplace')} {state}"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dibo.build.step_times import BuildRecord, LayerFate, LayerTime, StepTimes, saved
+from dibo.contents.capabilities import ATTRIBUTE, capability_names
 from dibo.contents.inventory import NO_LAYER, FileRecord, InstalledPackage, Inventory, LayerRecord
-from dibo.reports.capabilities import ATTRIBUTE, capability_names
 from dibo.reports.model import (
     BuildSummary,
     PrivilegedFile,

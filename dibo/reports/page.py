@@ -8,11 +8,7 @@ one style, one script            dibo/reports/assets, by hand
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from dibo import __version__
@@ -22,6 +18,7 @@ from dibo.reports.model import ReportedImage, SizeNode
 from dibo.reports.overview import header, overview
 from dibo.reports.page_tables import bar, percent
 from dibo.reports.payload import data_block, file_index, size_views
+from dibo.reports.shell import closed_page, navigation
 from dibo.reports.visible import visible
 from dibo.units import human_size
 
@@ -31,11 +28,9 @@ _INDEX: Final = 1_300_000
 """Bytes of the index of files."""
 _MOST_ROWS: Final = (1200, 400, 120, 40, 10)
 """Of a table: the first number with which the page is small enough."""
-_ASSETS: Final = Path(__file__).with_name("assets")
 _SCRIPTS: Final = ("squarify.js", "text.js", "tables.js", "treemap.js", "files.js", "start.js")
 _VIEWS: Final = {"directories": "Directory", "packages": "Package", "flavours": "Flavour", "layers": "Layer"}
 _TOP: Final = 12
-_COMMENT: Final = re.compile(r"^\s*(?://.*|/\*.*\*/)?\n", re.MULTILINE)
 
 
 def report_page(report: ReportedImage) -> bytes:
@@ -55,36 +50,17 @@ def report_page(report: ReportedImage) -> bytes:
 
 
 def _page(report: ReportedImage, most: int, *, index: str, left_out: int) -> bytes:
-    style, script = _asset("page.css"), "\n".join(map(_asset, _SCRIPTS))
-    policy = (
-        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="generator", content=f"dibo {__version__}"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{visible(report.name, most=200)}: image report"),
-        tag("link", rel="icon", href="data:,"),
-        tag("style", Markup(style)),
-    )
     parts = [part for part in _parts(report, most, left_out) if part is not None]
-    body = tag(
-        "body",
+    body = [
         tag("a", "Skip to the report", href="#glance", class_="skip"),
         header(report),
-        _navigation(joined(parts)),
+        navigation(joined(parts)),
         tag("main", *parts),
         tag("footer", tag("p", f"Written by dibo {__version__}. Nothing of the image was run.")),
         _data("size-views", data_block(size_views(report.views))),
         _data("file-index", data_block(index)),
-        tag("script", Markup(script)),
-    )
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en').html}\n".encode()
+    ]
+    return closed_page(f"{visible(report.name, most=200)}: image report", body, scripts=_SCRIPTS)
 
 
 def _parts(report: ReportedImage, most: int, left_out: int) -> Iterator[Markup | None]:
@@ -98,13 +74,6 @@ def _parts(report: ReportedImage, most: int, left_out: int) -> Iterator[Markup |
     yield sections.user_section(report, most)
     yield sections.partition_section(report, most)
     yield _files(left_out)
-
-
-def _navigation(content: Markup) -> Markup:
-    """A link to each heading of the second level."""
-    headings = re.findall(r'<h2 id="([a-z]+)">([^<]+)</h2>', content.html)
-    links = [tag("li", tag("a", Markup(title), href=f"#{name}")) for name, title in headings]
-    return tag("nav", tag("ul", *links), aria_label="Parts of the report")
 
 
 def _space(report: ReportedImage) -> Markup:
@@ -155,15 +124,3 @@ def _files(left_out: int) -> Markup:
 
 def _data(name: str, block: str) -> Markup:
     return tag("script", Markup(block), type="application/json", id=name)
-
-
-def _asset(name: str) -> str:
-    """Without its comments and empty lines."""
-    text = (_ASSETS / name).read_text(encoding="utf-8")
-    return _COMMENT.sub("", text)
-
-
-def _source(text: str) -> str:
-    """A source of a policy that names the content (CSP Level 3, hash-source)."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -42,12 +42,14 @@ class PageTable(Generic[T]):
     most: int
     sorted_by: str = ""
     descending: bool = False
+    whole: str = "dibo report --json"
+    """The command that lists all rows."""
 
     def markup(self) -> Markup:
         rows = joined(self._row(row) for row in self.rows[: self.most])
         left = len(self.rows) - self.most
         note = (
-            tag("p", f"{counted(left, f'more {self.noun}')}: dibo report --json lists all.", class_="more")
+            tag("p", f"{counted(left, f'more {self.noun}')}: {self.whole} lists all.", class_="more")
             if left > 0
             else None
         )

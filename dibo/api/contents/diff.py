@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dibo.api.contents.changes import comparison_fields
 from dibo.api.contents.read import read_request
 from dibo.api.documents import CommandAnswer, new_document
+from dibo.artefacts.outputs import check_output_name
 from dibo.contents.compare import CompareOptions, compare
 from dibo.contents.comparison import SECTIONS, Comparison
 from dibo.contents.read import open_pair
 from dibo.contents.text import comparison_text
-from dibo.errors import Differs, UsageError
+from dibo.errors import Differs, OutputError, UsageError
+from dibo.reports.diff_page import diff_page
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
 
@@ -28,6 +31,8 @@ class DiffRequest:
     options: CompareOptions = field(default_factory=CompareOptions)
     summary: bool = False
     files: bool = False
+    page: Path | None = None
+    """A file that the page is written to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,11 @@ def parse_sections(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def diff(settings: Settings, report: Report, request: DiffRequest) -> DiffAnswer:
-    """Raises as dibo.contents.read.open_contents does."""
+    """Raises UsageError, OutputError, and what dibo.contents.read.open_contents raises."""
+    if request.page is not None:
+        check_output_name(request.page)
+        if request.page.is_dir():
+            raise OutputError(f"{request.page} is a directory", hint="name a file with --html")
     comparison = compared(settings, report, request)
     text = comparison_text(comparison, summary=request.summary, files=request.files)
     if not comparison.differs:
@@ -65,11 +74,15 @@ def diff(settings: Settings, report: Report, request: DiffRequest) -> DiffAnswer
 
 
 def compared(settings: Settings, report: Report, request: DiffRequest) -> Comparison:
-    """What differs between the two images."""
+    """What differs between the two images. Writes the page."""
     names = (request.before, request.after)
     with (
         read_request(settings, report, hashes="files" in request.options.sections) as reading,
         open_pair(names, reading) as (before, after),
         report.task("compare"),
     ):
-        return compare(before, after, request.options)
+        comparison = compare(before, after, request.options)
+        if request.page is not None:
+            with reading.run.output(request.page) as part:
+                part.write_bytes(diff_page(comparison))
+        return comparison

@@ -11,6 +11,7 @@ from dibo.cli.options import (
     add_cache_directory,
     add_verbose,
     add_verify_key_options,
+    path_of,
     settings_of,
 )
 from dibo.cli.output import add_json, show
@@ -59,6 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="list each file, also those of packages that changed, and in directories that were added or removed",
     )
     parser.add_argument("--summary", action="store_true", help="only count the differences")
+    parser.add_argument("--html", metavar="FILE", help="also write a page with all differences to FILE")
     add_architecture(parser, "architecture, of an image for several (that of this machine)")
     add_cache_directory(parser)
     add_verify_key_options(parser)
@@ -87,6 +89,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         ),
         summary=arguments.summary,
         files=arguments.files,
+        page=path_of(arguments.html),
     )
     result = diff(settings_of(arguments, environment), report, request)
     show(arguments, result.answer)

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from dibo.reports.capabilities import capability_names
+from dibo.contents.capabilities import capability_names
 from tests.support.images.image_forms import CAPABILITY
 
 

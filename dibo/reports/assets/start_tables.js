@@ -1,0 +1,4 @@
+for (const frame of document.querySelectorAll(".table")) {
+  setUpTable(frame);
+}
+document.documentElement.dataset.ready = "true";
