@@ -230,11 +230,11 @@ class _Maker:
         for name in names:
             own = [layer for layer in layers if layer.flavour == name]
             known = [layer.seconds for layer in own if layer.seconds is not None]
-            item = about.get(name, {})
+            item = about.get(name)
             yield ReportedFlavour(
                 name=name,
-                requested=bool(item.get("asked")),
-                built_in=item.get("from") == "dibo",
+                requested=None if item is None else bool(item.get("asked")),
+                built_in=None if item is None else item.get("from") == "dibo",
                 size=sum(layer.size for layer in own) if self._has_layers else None,
                 files=sum(layer.files for layer in own) if self._has_layers else None,
                 packages=sum(layer.packages for layer in own) if self._has_layers else None,

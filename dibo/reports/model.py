@@ -53,12 +53,12 @@ class ReportedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedFlavour:
-    """`requested`: the user named it, and it is not there for another one alone. Sizes are of what its layers brought;
-    None where layers of files are not known."""
+    """`requested`: the user named it, and it is not there for another one alone; `built_in`: it comes with dibo; None
+    without a manifest. Sizes are of what its layers brought; None where layers of files are not known."""
 
     name: str
-    requested: bool
-    built_in: bool
+    requested: bool | None
+    built_in: bool | None
     size: int | None
     files: int | None
     packages: int | None

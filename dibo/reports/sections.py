@@ -69,9 +69,16 @@ def _flavour_table(report: ReportedImage, most: int) -> PageTable[ReportedFlavou
     largest = max((flavour.size or 0 for flavour in report.flavours), default=0)
     columns: list[Column[ReportedFlavour]] = [
         Column(title="Flavour", cell=lambda flavour: flavour.name),
-        Column(title="Why", cell=lambda flavour: "requested" if flavour.requested else "needed by another"),
-        Column(title="From", cell=lambda flavour: "dibo" if flavour.built_in else "elsewhere", minor=True),
     ]
+    if any(flavour.requested is not None for flavour in report.flavours):
+        columns += [
+            Column(
+                title="Why", cell=lambda flavour: "requested" if flavour.requested else "needed by another"
+            ),
+            Column(
+                title="From", cell=lambda flavour: "dibo" if flavour.built_in else "elsewhere", minor=True
+            ),
+        ]
     if any(flavour.seconds is not None for flavour in report.flavours):
         columns.append(Column(title="Time", cell=lambda flavour: time_cell(flavour.seconds), numeric=True))
     if report.layers_of_files:
@@ -98,7 +105,6 @@ def _flavour_table(report: ReportedImage, most: int) -> PageTable[ReportedFlavou
 def _layer_table(report: ReportedImage, most: int) -> PageTable[ReportedLayer]:
     longest = max((layer.seconds or 0.0 for layer in report.layers), default=0.0)
     columns: list[Column[ReportedLayer]] = [
-        Column(title="#", cell=lambda layer: Cell(shown=str(layer.number), order=layer.number), numeric=True),
         Column(title="Layer", cell=_layer_title),
     ]
     if report.build is not None:
@@ -126,6 +132,14 @@ def _layer_table(report: ReportedImage, most: int) -> PageTable[ReportedLayer]:
         )
     if any(layer.key for layer in report.layers):
         columns.append(Column(title="Key", cell=lambda layer: code(layer.key[:12]), minor=True))
+    columns.append(
+        Column(
+            title="Number",
+            cell=lambda layer: Cell(shown=str(layer.number), order=layer.number),
+            numeric=True,
+            minor=True,
+        )
+    )
     return PageTable(
         name="layers",
         caption="Layers, the lowest first, with what they brought that is still there",

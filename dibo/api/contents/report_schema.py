@@ -30,6 +30,10 @@ def _maybe_list(description: str, properties: Schema) -> Schema:
     return list_of(description, properties) | {"type": ["array", "null"]}
 
 
+def _maybe_flag(description: str) -> Schema:
+    return {"type": ["boolean", "null"], "description": description}
+
+
 _LAYER_INDEX: Final = maybe_count("index of the layer that brought it; null where that is not known")
 _PART: Final = {
     "type": ["object", "null"],
@@ -37,8 +41,8 @@ _PART: Final = {
 }
 _FLAVOUR: Final = {
     "name": text("its name"),
-    "requested": flag("whether the user named it; others need it else"),
-    "built_in": flag("whether it comes with dibo"),
+    "requested": _maybe_flag("whether the user named it; others need it else; null without a manifest"),
+    "built_in": _maybe_flag("whether it comes with dibo; null without a manifest"),
     "size": maybe_count("bytes that its layers brought and that are still there"),
     "files": maybe_count("files of these"),
     "packages": maybe_count("packages of these"),

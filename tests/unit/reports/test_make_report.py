@@ -152,7 +152,7 @@ def test_times(tmp_path: Path) -> None:
     assert made.layers[2].hooks == (("packages", 8.5),)
     assert made.build is not None
     assert (made.build.seconds, made.build.saved, made.build.unknown) == (12.0, 40.0, 0)
-    assert [flavour.seconds for flavour in made.flavours] == [9.0]
+    assert [(flavour.seconds, flavour.requested) for flavour in made.flavours] == [(9.0, None)]
 
 
 def test_an_image_that_was_built_elsewhere_has_no_times(tmp_path: Path) -> None:
