@@ -85,7 +85,7 @@ def _tiles(report: ReportedImage) -> Iterator[tuple[str, str, str, str]]:
         yield "Packages", f"{len(report.packages):,}", f"of {managers}" if managers else "", "packages"
     if report.units:
         services = sum(map(is_enabled_service, report.units))
-        yield "Services at boot", str(services), f"enabled; {len(report.units)} units in all", "startup"
+        yield "Services at boot", str(services), f"of {len(report.units)} units", "startup"
     if report.units or report.ports:
         started = [port for port in report.ports if port.starts]
         outside = {(port.port, port.protocol) for port in started if not is_local(port.address)}
