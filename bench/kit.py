@@ -14,17 +14,15 @@ import io
 import json
 import os
 import random
-import re
 import stat
-import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import zstandard
+from _machine import seconds_until
 from layers import BUSYBOX, dibo_program, store_of_our_own, timed
 
 from dibo.formats.partitions import gpt
@@ -32,9 +30,8 @@ from dibo.ramdisk.cpio import archive
 from dibo.tree.node import Node
 
 MEGABYTES = 40
-BOOT_SECONDS = 300.0
 FIRST_LINE = '#!/bin/sh\nread up rest </proc/uptime\necho "running after $up s"\nexec sleep 1000\n'
-SAID = re.compile(r"running after ([0-9.]+) s")
+SAID = r"running after ([0-9.]+) s"
 
 
 def main() -> None:
@@ -57,7 +54,7 @@ def measure(kit: Path, top: Path, rounds: int) -> None:
     boot_files(kit, top)
     with (top / "disk.raw").open("rb") as file:
         root = next(part for part in gpt.decode(file).entries if part.name == "root")
-    line = f"console=ttyS0 quiet rw root=PARTUUID={root.guid}"
+    line = f"rw root=PARTUUID={root.guid}"
     (top / "alone").write_bytes(with_first_program((top / "initramfs").read_bytes()))
     booted, beside, alone = [], [], []
     for _ in range(rounds):
@@ -149,36 +146,12 @@ def with_first_program(initramfs: bytes) -> bytes:
     return initramfs + bytes(-len(initramfs) % 4) + more
 
 
-def boot(top: Path, line: str, initramfs: str = "initramfs") -> float:
+def boot(top: Path, line: str) -> float:
     """Seconds on the machine's clock at the first line of the program. Ends the run where there is none."""
-    argv = [
-        "qemu-system-x86_64",
-        "-nodefaults",
-        "-machine",
-        "q35",
-        "-accel",
-        "tcg,thread=single",
-        "-cpu",
-        "max",
-    ]
-    argv += ["-m", "1024", "-display", "none", "-serial", "stdio", "-no-reboot", "-append", line]
-    argv += ["-kernel", str(top / "kernel"), "-initrd", str(top / initramfs)]
-    argv += ["-drive", f"if=none,id=disk,format=raw,cache=unsafe,snapshot=on,file={top / 'disk.raw'}"]
-    argv += ["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]
-    argv += ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
-    begun = time.monotonic()
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, errors="replace"
-    ) as qemu:
-        assert qemu.stdout is not None
-        for text in qemu.stdout:
-            if match := SAID.search(text):
-                qemu.kill()
-                return float(match[1])
-            if time.monotonic() - begun > BOOT_SECONDS:
-                break
-        qemu.kill()
-    sys.exit(f"the program did not run with {line}")
+    shown = seconds_until(
+        SAID, kernel=top / "kernel", initrd=top / "initramfs", arguments=line, disks=(top / "disk.raw",)
+    )
+    return float(shown.match[1])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from _machine import seconds_until
 from layers import ENVIRONMENT, dibo_program, store_of_our_own, timed
 
 from dibo.ramdisk.compress import DEFAULTS, parse_compression
@@ -25,7 +26,6 @@ from dibo.ramdisk.source import ContentReader, host_node
 from dibo.tree.node import Node
 
 THEIRS = f"find . | cpio --quiet -o -H newc | zstd -q -{DEFAULTS['zstd']} -T0 > ../theirs"
-BOOT_SECONDS = 300.0
 BOOTS = 2
 READY = "network ready"
 DRACUT_CMDLINE = "rd.neednet=1 ip=dhcp root=/dev/disk/by-label/nothing rd.shell=0"
@@ -129,34 +129,7 @@ def dracut_image(files: Path, directory: Path) -> Path:
 def boot(kernel: Path, ramdisk: Path, cmdline: str = "") -> float:
     """Seconds from the start of QEMU until the console says that the network is there. Ends the run where
     it never is."""
-    argv = [
-        "qemu-system-x86_64",
-        "-nodefaults",
-        "-machine",
-        "q35",
-        "-accel",
-        "tcg,thread=single",
-        "-cpu",
-        "max",
-    ]
-    argv += ["-m", "1024", "-display", "none", "-serial", "stdio", "-no-reboot"]
-    argv += ["-kernel", str(kernel), "-initrd", str(ramdisk), "-append", f"console=ttyS0 quiet {cmdline}"]
-    argv += ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
-    begun = time.monotonic()
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, errors="replace"
-    ) as qemu:
-        assert qemu.stdout is not None
-        for line in qemu.stdout:
-            if READY in line:
-                break
-            if time.monotonic() - begun > BOOT_SECONDS:
-                sys.exit(f"{ramdisk.name}: not on the network after {BOOT_SECONDS:.0f} s")
-        else:
-            sys.exit(f"{ramdisk.name}: the machine went off before it was on the network")
-        took = time.monotonic() - begun
-        qemu.kill()
-    return took
+    return seconds_until(READY, kernel=kernel, initrd=ramdisk, arguments=cmdline).seconds
 
 
 if __name__ == "__main__":
