@@ -27,6 +27,7 @@ from dibo.cli import (
 )
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
+from dibo.cli.projects import bake
 from dibo.cli.reports import diff, inspect, report
 from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
@@ -53,6 +54,7 @@ class Command(Protocol):
 COMMANDS: Final[Mapping[str, Command]] = {
     "plan": plan,
     "build": build,
+    "bake": bake,
     "convert": convert,
     "push": push,
     "verify": verify,

@@ -22,10 +22,10 @@ from dibo.api.documents import (
 )
 from dibo.bake import events
 from dibo.bake.drawing import draw
-from dibo.bake.graph import tasks_of
+from dibo.bake.graph import make_graph, tasks_of
 from dibo.bake.junit import junit
 from dibo.bake.report import BakeReport, ImageReport, LayerReport, make_report, table
-from dibo.errors import OutputError, SomeFailed, UsageError
+from dibo.errors import OutputError, SomeFailed
 from dibo.system import disk_space
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
@@ -47,10 +47,11 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
     """Make all images; how it went. Directories of outputs are made. A failure is in the report. Raises UsageError,
     OutputError for what concerns all."""
     began = time.monotonic()
-    _require_images(specs)
+    limits = _limits(options)
+    if not specs:  # nothing changed
+        return BakeReport(layers=(), images=(), seconds=0.0, jobs=limits.jobs)
     for spec in specs:
         _make_directories(spec)
-    limits = _limits(options)
     known = estimates(Workspace(specs[0].settings.cache).keys)
     with planned_bake(specs, report, estimate=known) as planned:
         results = bake_here(planned, report, limits)
@@ -72,11 +73,6 @@ def _limits(options: BakeOptions) -> BakeLimits:
     )
 
 
-def _require_images(specs: Sequence[ImageSpec]) -> None:
-    if not specs:
-        raise UsageError("there is no image to bake")
-
-
 def _make_directories(spec: ImageSpec) -> None:
     for directory in {path.parent for path in output_paths(spec)}:
         try:
@@ -90,7 +86,9 @@ def dry_run(
 ) -> CommandAnswer:
     """The graph, with nothing built; hooks on the host run, as for a plan. `reasons` say why images are baked, by name.
     Raises the error of an image that cannot be planned, and what `bake` raises."""
-    _require_images(specs)
+    if not specs:
+        nothing = PlannedBake(graph=make_graph(()), images={}, errors={})
+        return CommandAnswer(text="nothing to build", document=_plan_document(nothing, reasons))
     known = estimates(Workspace(specs[0].settings.cache).keys)
     with planned_bake(specs, report, estimate=known) as planned:
         for error in planned.errors.values():

@@ -1,0 +1,101 @@
+"""A git repository, read by git: what differs from a commit, and how files were there. Nothing in it is changed."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from dibo.errors import CommandFailed, UsageError
+from dibo.system import process
+from dibo.system.process import Process, Streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A working tree."""
+
+    top: Path
+
+    @classmethod
+    def around(cls, directory: Path) -> Self:
+        """That which `directory` is in. Raises UsageError, ToolMissing."""
+        try:
+            done = process.run(["git", "-C", str(directory), "rev-parse", "--show-toplevel"], capture=True)
+        except CommandFailed as error:
+            raise UsageError(
+                f"{directory} is not in a git repository: {error.tail[-1] if error.tail else error.message}",
+                hint="--changed-since compares with a revision of the repository that the project file is in",
+            ) from error
+        return cls(top=Path(done.stdout.rstrip("\n")))
+
+    def commit(self, revision: str) -> str:
+        """The commit that a revision means (gitrevisions(7)). Raises UsageError."""
+        name = f"{revision}^{{commit}}"
+        done = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", name, check=False)
+        if done.returncode != 0 or not done.stdout.strip():
+            raise UsageError(
+                f"--changed-since: {revision!r} is no revision of {self.top}",
+                hint="in a shallow clone, fetch it first: git fetch origin REV, or a clone with all history",
+            )
+        return done.stdout.strip()
+
+    def changed(self, commit: str) -> tuple[Path, ...]:
+        """Files that differ from those of a commit: changed, new, removed, and those that git does not know and does
+        not ignore. Relative to the top."""
+        differing = self._git("diff", "--name-only", "--no-renames", "-z", commit, "--").stdout
+        unknown = self._git("ls-files", "-z", "--others", "--exclude-standard", "--full-name").stdout
+        return tuple(Path(name) for name in f"{differing}\0{unknown}".split("\0") if name)
+
+    def relative_or_none(self, path: Path) -> Path | None:
+        """The path from the top; None where it is not below."""
+        for candidate in (path, path.resolve()):
+            for top in (self.top, self.top.resolve()):
+                if candidate.is_relative_to(top):
+                    return candidate.relative_to(top)
+        return None
+
+    def relative(self, path: Path) -> Path:
+        """The same of a path that is below. Raises UsageError."""
+        relative = self.relative_or_none(path)
+        if relative is None:
+            raise UsageError(f"{path} is not in the repository {self.top}")
+        return relative
+
+    def content(self, commit: str, path: Path) -> bytes | None:
+        """A file as it was; None where it was not there."""
+        argv = ["git", "-C", str(self.top), "cat-file", "blob", f"{commit}:{self.relative(path)}"]
+        with Process(argv, streams=Streams(stdout=process.PIPE)) as running:
+            content = running.stdout.read()
+            return content if running.wait() == 0 else None
+
+    def extract_tree(self, commit: str, path: Path, target: Path) -> bool:
+        """Write a directory as it was to `target`, which is empty; whether it was there."""
+        return self._archive([f"{commit}:{self.relative(path)}"], target)
+
+    def extract(self, commit: str, patterns: Sequence[str], target: Path) -> bool:
+        """Write the files that match pathspecs as they were below `target`; whether there were any."""
+        listed = self._git("ls-tree", "-r", "--name-only", "-z", commit).stdout
+        known = [
+            pattern
+            for pattern in patterns
+            if any(name.endswith(pattern.rpartition("*")[2]) for name in listed.split("\0"))
+        ]
+        return bool(known) and self._archive([commit, "--", *known], target)
+
+    def _archive(self, arguments: Sequence[str], target: Path) -> bool:
+        argv = ["git", "-C", str(self.top), "archive", "--format=tar", *arguments]
+        with Process(argv, streams=Streams(stdout=process.PIPE)) as running:
+            try:
+                with tarfile.open(fileobj=running.stdout, mode="r|") as archive:
+                    archive.extractall(target, filter="tar")
+            except tarfile.TarError:
+                running.stdout.read()
+                running.wait()
+                return False
+            return running.wait() == 0
+
+    def _git(self, *arguments: str, check: bool = True) -> process.Completed:
+        return process.run(["git", "-C", str(self.top), *arguments], capture=True, check=check)
