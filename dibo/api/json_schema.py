@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from dibo.api.baking.schema import PLAN, bake_document
+from dibo.api.baking.schema import events as bake_events
 from dibo.api.contents.report_schema import REPORT
 from dibo.api.contents.schema import DIFF, INSPECT
 from dibo.api.json_types import Schema
@@ -195,6 +197,7 @@ EVENTS: Final[dict[str, Schema]] = {
         _event(
             "warning", "a warning; the command goes on", text=_text("the warning, perhaps of several lines")
         ),
+        *bake_events(_ERROR),
     )
 }
 """What standard error has with --json, one a line, beside the document `error`."""
@@ -341,6 +344,8 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             steps=_list("steps that were carried out", _STEP),
             exit_code=_count("exit code of the command that failed, or 0"),
         ),
+        bake_document(_ERROR, _ARTEFACT),
+        PLAN,
         _document("machines", "`dibo ssh --list`", machines=_list("machines that run, by name", _MACHINE)),
         _document(
             "kernel",

@@ -50,7 +50,7 @@ def planned(graph: Graph) -> Fields:
     return {"tasks": [task_fields(task) for task in tasks_of(graph)]}
 
 
-def started(task: BakeTask, *, worker: int) -> Fields:
+def started(task: BakeTask, *, worker: str) -> Fields:
     return {"task": task.id, "kind": kind_of(task), "title": title_of(task), "worker": worker}
 
 

@@ -101,7 +101,7 @@ class _LocalBake:
         """What a thread does: task after task, in one worker."""
         try:
             while (task := self._next()) is not None:
-                self._report.notice(events.STARTED, events.started(task, worker=number))
+                self._report.notice(events.STARTED, events.started(task, worker=str(number)))
                 self._end(self._carried_out(task, worker))
         except BaseException:
             with self._changed:  # the others need not wait for its task

@@ -38,18 +38,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of three images, in the working directory."""
     made = OciLayout(tmp_path / "images")
     made.write_index({name: made.image([layer(tmp_path, name)]) for name in NAMES})
-    write_project(tmp_path, {name: "" for name in NAMES})
+    write_project(tmp_path, dict.fromkeys(NAMES, ""))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def write_project(directory: Path, images: dict[str, str]) -> None:
     entries = "".join(
-        f"  {name}:\n    convert: oci:{directory}/images:{name}\n{more}" for name, more in images.items()
+        f"  {name}:\n    convert: {{image: 'oci:{directory}/images:{name}', bare: true}}\n{more}"
+        for name, more in images.items()
     )
     (directory / "dibo.yaml").write_text(
-        "defaults: {types: [raw], size: 0.1, destination: out, conversion: {bare: true}}\n"
-        f"images:\n{entries}"
+        f"defaults: {{types: [raw], size: 0.1, destination: out}}\nimages:\n{entries}"
     )
 
 
