@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import SomeFailed
+from dibo.system import process
 from tests.support import user
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, build_env
@@ -125,15 +126,9 @@ def test_a_worker_or_the_command_ends_in_the_middle_of_a_layer(place: BuildEnv, 
         assert (place.directory / "out" / "b.raw").exists()
 
 
-def _worker_of(pid: int) -> int:
-    """The worker of a command, whose ancestors may be programs that change the user."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
-                parent = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            if parent == pid and b"dibo.api.baking.worker" in words:
-                return int(name)
+def _worker_of(command: int) -> int:
+    """The worker that the command with this process id has started."""
+    for pid, (parent, _, _) in process.process_table().items():
+        if parent == command and b"dibo.api.baking.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
     raise AssertionError("no worker runs")
