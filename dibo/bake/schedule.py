@@ -1,10 +1,10 @@
-"""Which task starts next: a state machine without a clock, for whoever runs tasks.
+"""Which task starts next: a state machine without a clock.
 
 Of the tasks that could start, the one with the longest way to the end goes first: it is what the whole bake waits for.
 At most so many run at once, and no more than memory allows; one that needs more than there is runs alone. A task that
 fails takes with it what needs it, and nothing else.
 
-Not for several threads: whoever has some holds a lock.
+Not for several threads: a caller that has some holds a lock.
 """
 
 from __future__ import annotations

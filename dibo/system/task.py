@@ -42,7 +42,7 @@ class Sink(Protocol):
         """It is known where a layer came from."""
 
     def notice(self, notice: Notice) -> None:
-        """Something that only programs want to know: people see it in another way."""
+        """Something for programs alone: people see it in another way."""
 
     def message(self, text: str) -> None: ...
 

@@ -77,7 +77,7 @@ TRIALS: Mapping[str, Trial] = {
     ),
     r"dibo boot(?!-)\b": tested("tests/integration/test_boot_command.py::test_the_command"),
     r"dibo ssh\b": tested("tests/unit/machines/test_ssh.py"),
-    r"dibo bake .*(--changed-since|--dry-run)": tested("tests/unit/api/baking"),
+    r"dibo bake .*(--changed-since|--dry-run)": tested("tests/unit/api/baking/test_bake.py"),
     r"dibo bake\b": tested("tests/integration/test_bake.py::test_images_that_share_layers"),
     # What builds, boots, or reads the store of an engine.
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),

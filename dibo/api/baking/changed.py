@@ -42,21 +42,21 @@ class ProjectAtWork:
 
 
 def changed_since(work: ProjectAtWork, revision: str, scratch: Path) -> dict[str, tuple[str, ...]]:
-    """Why each image is another one than at `revision`, by name; those that are not are left out. `scratch` is an empty
+    """Why each image differs from that of `revision`, by name; images that do not are left out. `scratch` is an empty
     directory. Raises UsageError for what is no revision, or no repository; ToolMissing without git."""
     repository = Repository.around(work.project.directory)
     comparison = _Comparison(repository, repository.commit(revision), scratch, revision)
     old = comparison.old_project(work.project)
     reasons: dict[str, tuple[str, ...]] = {}
     for image, spec in work.specs:
-        found = (
+        differences = (
             *comparison.entry(image, old, work.project),
             *comparison.flavours(spec.settings),
             *comparison.layout(image),
             *comparison.other_files(image),
         )
-        if found:
-            reasons[image.name] = tuple(dict.fromkeys(found))
+        if differences:
+            reasons[image.name] = tuple(dict.fromkeys(differences))
     return reasons
 
 

@@ -45,7 +45,7 @@ class BakeLimits:
 def limits_of(
     *, jobs: int | None, memory: int | None, stop_on_failure: bool = False, verbose: bool = False
 ) -> BakeLimits:
-    """What was asked for, or what this machine can do: as many jobs as processors, but for memory."""
+    """The options, or what this machine can do: as many jobs as processors, if there is memory for them."""
     memory = available_memory() if memory is None else memory
     if jobs is None:
         jobs = processors() if memory is None else max(1, min(processors(), memory // MEMORY_LAYER))

@@ -69,7 +69,7 @@ class PlannedBake:
     """Why images could not be planned, by name."""
 
     def spec_of(self, task: BakeTask) -> TaskSpec:
-        """What a worker is told of a task."""
+        """What a worker gets to carry out a task."""
         work = task.work
         if isinstance(work, Chain):
             image = self.images[work.builder].spec

@@ -48,7 +48,7 @@ def run_task(spec: TaskSpec, report: Report, *, decided: Decided | None = None) 
 
 
 def _layers(spec: TaskSpec, history: History) -> tuple[LayerResult, ...]:
-    """Those of the task that the report has heard of."""
+    """Those of the task that are there, as the report has them."""
     seconds = {task.number: task.seconds for task in history.tasks}
     return tuple(
         LayerResult(outcome=layer, seconds=seconds.get(layer.task) if layer.task is not None else None)
@@ -65,7 +65,7 @@ def _build_layers(spec: TaskSpec, report: Report, decided: Decided | None) -> tu
             raise EngineError(
                 f"the plan of {spec.image.name} has no layer {last[:12]} here: it was planned with other files, or"
                 " hooks on the host make other data",
-                hint="the worker must see the same flavours, variables and dibo as whoever started the bake",
+                hint="the worker must see the same flavours, variables and dibo as the command that started the bake",
             )
         session.build(replace(job, plan=job.plan.until(last)))
     return ()

@@ -50,7 +50,7 @@ class TaskKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """One task of a graph, for whoever carries it out."""
+    """One task of a graph, as a worker gets it."""
 
     id: str
     kind: TaskKind

@@ -19,7 +19,7 @@ class RunTask:
     spec: TaskSpec
     decided: Decided | None
     verbose: bool
-    """Whether all commands and their output are wanted."""
+    """Whether to send all commands and their output."""
 
 
 class _Worker:

@@ -11,7 +11,7 @@ from dibo.errors import DiboError
 from dibo.system.task import LayerOutcome, Notice, Task
 
 _INTERVAL_SECONDS: Final = 0.2
-"""Between two messages about bytes or output of one task, where not all lines are wanted."""
+"""Between two messages about bytes or output of one task, unless all lines are sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

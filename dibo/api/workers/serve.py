@@ -39,7 +39,7 @@ def serve(carry_out: CarryOut) -> int:
 
 
 def defect_of(error: Exception) -> Defect:
-    """For an exception that nobody expected."""
+    """For an unexpected exception."""
     import traceback
 
     lines = "".join(traceback.format_exception(error))

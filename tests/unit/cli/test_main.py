@@ -23,6 +23,7 @@ PROJECT = Path(__file__).parents[3]
 COMMANDS = (
     "plan",
     "build",
+    "bake",
     "convert",
     "push",
     "verify",
