@@ -21,7 +21,7 @@ _QUIET_MILLISECONDS: Final = 200
 _LONGEST_MILLISECONDS: Final = 2000
 """But after this time it is told in any case."""
 _LATEST: Final = 1.0
-_MISSING: Final = 'pip install "dibo[watch]", or the package python3-watchfiles'
+_MISSING: Final = "install it where dibo is: pip install watchfiles (the extra `watch` of dibo)"
 
 
 class FileWatcher:

@@ -155,7 +155,7 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     with pytest.raises(ToolMissing, match="watchfiles") as caught:
         Builds(tmp_path).watch()
-    assert "dibo[watch]" in caught.value.hint
+    assert "pip install watchfiles" in caught.value.hint
 
 
 @pytest.mark.parametrize("words", [("--json", "web"), ("--kit", "cloud")])
