@@ -146,10 +146,10 @@ def with_first_program(initramfs: bytes) -> bytes:
     return initramfs + bytes(-len(initramfs) % 4) + more
 
 
-def boot(top: Path, line: str) -> float:
+def boot(top: Path, line: str, initramfs: str = "initramfs") -> float:
     """Seconds on the machine's clock at the first line of the program. Ends the run where there is none."""
     shown = seconds_until(
-        SAID, kernel=top / "kernel", initrd=top / "initramfs", arguments=line, disks=(top / "disk.raw",)
+        SAID, kernel=top / "kernel", initrd=top / initramfs, arguments=line, disks=(top / "disk.raw",)
     )
     return float(shown.match[1])
 

@@ -41,9 +41,19 @@ class _Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """What a build is made of, as far as it can be watched. `problem` is why the flavours cannot be read."""
+class WatchedBuild:
+    """What is built, and the files that say so, besides flavours."""
 
+    settings: Settings
+    build: Build
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a build is made of, as far as it can be watched. `problem` is why it cannot be read."""
+
+    settings: Settings | None
     stack: Stack | None
     files: tuple[tuple[Path, bytes | None], ...]
     problem: str = ""
@@ -52,15 +62,16 @@ class Snapshot:
 def snapshot(settings: Settings, files: Sequence[Path]) -> Snapshot:
     """Read the flavours of the stack, and `files`."""
     contents = tuple((path, _content(path)) for path in files)
+    settings = replace(settings, refresh=False)
     try:
         flavours = tuple(
             # What of flavour.yaml counts are the values that it declares, not its text.
             replace(flavour, declarations=(), summary="")
             for flavour in stack_of(settings).flavours
         )
-        return Snapshot(stack=Stack(flavours=flavours), files=contents)
+        return Snapshot(settings=settings, stack=Stack(flavours=flavours), files=contents)
     except (DiboError, OSError) as error:
-        return Snapshot(stack=None, files=contents, problem=str(error))
+        return Snapshot(settings=settings, stack=None, files=contents, problem=str(error))
 
 
 def trees_of(settings: Settings) -> tuple[Path, ...]:
@@ -70,28 +81,55 @@ def trees_of(settings: Settings) -> tuple[Path, ...]:
 
 
 def watch(settings: Settings, report: Report, build: Build, *, files: Sequence[Path] = ()) -> NoReturn:
-    """Build, and again after each change, until a signal comes. What is wrong with a flavour is shown, and the next
-    change awaited. Raises UsageError, ToolMissing: what no change of a file mends; DiboError where watching fails."""
-    with FileWatcher(trees=trees_of(settings), files=files) as watcher:
+    """As `follow`, of what stays the same but for its flavours and `files`."""
+    follow(lambda: WatchedBuild(settings=settings, build=build, files=tuple(files)), report)
+
+
+def follow(read: Callable[[], WatchedBuild], report: Report) -> NoReturn:
+    """Build, and again after each change, until a signal comes. `read` says what is built, and is asked again after
+    each change; the files that it names first are watched. What is wrong with a flavour, or what `read` raises later,
+    is shown, and the next change awaited. Raises UsageError, ToolMissing, in a build: what no change of a file mends;
+    DiboError where watching fails."""
+    watched = read()
+    with FileWatcher(trees=trees_of(watched.settings), files=watched.files) as watcher:
         latest = finished = None
+        refresh = watched.settings.refresh
         while True:
-            current = snapshot(settings, files)
+            watched, current = _read(read, watched)
             if current == finished:
                 watcher.wait()
                 continue
             if latest is not None and current != latest:
                 report.say(f"\nchanged: {', '.join(changes(latest, current))}")
             latest = current
-            outcome = _build(settings, report, build, partial(_is_outdated, watcher, settings, current))
+            if current.settings is None:
+                report.error(DiboError(current.problem))
+                outcome = _Outcome.FAILED
+            else:
+                settings = replace(watched.settings, refresh=refresh)
+                check = partial(_is_outdated, watcher, read, watched, current)
+                outcome = _build(settings, report, watched.build, check)
             if outcome is not _Outcome.OUTDATED:
                 finished = current
                 report.say("watching for changes; ^C ends it")
             if outcome is _Outcome.DONE:
-                settings = replace(settings, refresh=False)
+                refresh = False
 
 
-def _is_outdated(watcher: FileWatcher, settings: Settings, current: Snapshot) -> bool:
-    return watcher.has_changed() and snapshot(settings, [path for path, _ in current.files]) != current
+def _read(read: Callable[[], WatchedBuild], before: WatchedBuild) -> tuple[WatchedBuild, Snapshot]:
+    """What is built now; what was before, where that cannot be read."""
+    try:
+        watched = read()
+    except DiboError as error:
+        contents = tuple((path, _content(path)) for path in before.files)
+        return before, Snapshot(settings=None, stack=None, files=contents, problem=str(error))
+    return watched, snapshot(watched.settings, watched.files)
+
+
+def _is_outdated(
+    watcher: FileWatcher, read: Callable[[], WatchedBuild], watched: WatchedBuild, current: Snapshot
+) -> bool:
+    return watcher.has_changed() and _read(read, watched)[1] != current
 
 
 def _build(settings: Settings, report: Report, build: Build, is_outdated: Callable[[], bool]) -> _Outcome:
@@ -118,18 +156,17 @@ def _build(settings: Settings, report: Report, build: Build, is_outdated: Callab
 
 def changes(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
     """For people: which files of which flavours are others, or what else is."""
-    names = [path.name for (path, old), (_, new) in zip(before.files, after.files, strict=True) if old != new]
+    old_files, new_files = dict(before.files), dict(after.files)
+    names = [path.name for path in {**old_files, **new_files} if old_files.get(path) != new_files.get(path)]
     if before.stack is None or after.stack is None:
-        return (
-            *names,
-            *(["flavours"] if before.stack != after.stack or before.problem != after.problem else []),
-        )
+        is_same = before.stack == after.stack and before.problem == after.problem
+        return tuple(names) or (() if is_same else ("flavours",)) or ("settings",)
     old = {flavour.name: flavour for flavour in before.stack.flavours}
     new = {flavour.name: flavour for flavour in after.stack.flavours}
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):
             names += _changes_of(name, old.get(name), new.get(name))
-    return tuple(names) or ("the order of flavours",)
+    return tuple(names) or ("the order of flavours, or settings",)
 
 
 def _changes_of(name: str, old: Flavour | None, new: Flavour | None) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dibo.api.settings import current_settings
-from dibo.api.watching.watch import snapshot, watch
+from dibo.api.watching.watch import WatchedBuild, follow, snapshot, watch
 from dibo.cli.main import dibo
 from dibo.errors import HookFailed, ToolMissing, UsageError
 from dibo.settings.settings import Options, Settings
@@ -161,3 +161,37 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("words", [("--json", "web"), ("--kit", "cloud")])
 def test_what_does_not_go_together(words: tuple[str, ...]) -> None:
     assert dibo(["build", "--watch", *words]) == 2
+
+
+def test_a_file_that_says_what_is_built(tmp_path: Path, hook: Path) -> None:
+    """It is read again after each change: another epoch, an error, and right again."""
+    file, stream, epochs = tmp_path / "elsewhere/dibo.yaml", io.StringIO(), []
+    file.parent.mkdir()
+    file.write_text("2026-01")
+    texts = iter(["broken", "2026-02"])
+
+    def read() -> WatchedBuild:
+        if file.read_text() == "broken":
+            raise UsageError("the file is broken")
+        options = Options(
+            flavours=("web",), with_base=False, flavours_path=(str(hook.parents[2]),), epoch=file.read_text()
+        )
+        return WatchedBuild(settings=current_settings(options, {}), build=build, files=(file,))
+
+    def build(settings: Settings) -> None:
+        epochs.append(settings.epoch)
+        if len(epochs) > 1:
+            raise Enough
+
+    def edit() -> None:
+        for number, text in enumerate(texts, start=1):
+            while stream.getvalue().count("watching for changes") < number:
+                time.sleep(0.05)
+            file.write_text(text)
+
+    later(edit)
+    with pytest.raises(Enough):
+        follow(read, Report(stream, environment={}))
+    assert epochs == ["2026-01", "2026-02"]
+    assert stream.getvalue().count("error: the file is broken") == 1
+    assert stream.getvalue().count("changed: dibo.yaml") == 2
