@@ -85,14 +85,14 @@ def compare(before: OpenedContents, after: OpenedContents, options: CompareOptio
         before=first,
         after=second,
         sections=sections,
-        system=asked("system", lambda: _texts(_system(first), _system(second))),
+        system=asked("system", lambda: _system(first, second)),
         packages=packages if "packages" in sections else (),
         files=files,
         units=asked("units", lambda: _pairs(_by_name(first.units), _by_name(second.units))),
         users=asked("users", lambda: _pairs(_by_name(first.users), _by_name(second.users))),
         groups=asked("groups", lambda: _pairs(_by_name(first.groups), _by_name(second.groups))),
         kernels=asked("kernels", lambda: _kernels(first, second)),
-        config=asked("config", lambda: _texts(_config(first), _config(second))),
+        config=asked("config", lambda: _configs(first, second)),
         partitions=asked("partitions", lambda: _partitions(first, second, options)),
         layers=_layers(first, second) if "layers" in sections else None,
         directories=asked("sizes", lambda: _directories(first, second)),
@@ -269,18 +269,27 @@ def _pairs(old: Mapping[str, T], new: Mapping[str, T]) -> Iterator[Pair[T]]:
             yield Pair(name=key, before=old.get(key), after=new.get(key))
 
 
-def _texts(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Pair[str]]:
+def _system(first: Inventory, second: Inventory) -> Iterator[Pair[str]]:
+    """The architecture only where both say it, which a tar or a directory may not."""
+    old, new = (
+        {name: side.os_release[name] for name in _SYSTEM if side.os_release.get(name)}
+        for side in (first, second)
+    )
+    if first.architecture and second.architecture:
+        old["architecture"], new["architecture"] = first.architecture, second.architecture
     return _pairs(old, new)
-
-
-def _system(inventory: Inventory) -> dict[str, str]:
-    release = {name: inventory.os_release[name] for name in _SYSTEM if inventory.os_release.get(name)}
-    return {**({"architecture": inventory.architecture} if inventory.architecture else {}), **release}
 
 
 def _kernels(first: Inventory, second: Inventory) -> Iterator[Pair[KernelRecord]]:
     old, new = ({kernel.version: kernel for kernel in inventory.kernels} for inventory in (first, second))
     return _pairs(old, new)
+
+
+def _configs(first: Inventory, second: Inventory) -> Iterator[Pair[str]]:
+    """Of two container images."""
+    if first.form != "image" or second.form != "image":
+        return iter(())
+    return _pairs(_config(first), _config(second))
 
 
 def _config(inventory: Inventory) -> dict[str, str]:
