@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from dibo.artefacts.manifest import public_name
 from dibo.build.step_times import BuildRecord, LayerFate, LayerTime, StepTimes, saved
 from dibo.contents.capabilities import ATTRIBUTE, capability_names
 from dibo.contents.inventory import NO_LAYER, FileRecord, InstalledPackage, Inventory, LayerRecord
@@ -27,8 +29,6 @@ from dibo.reports.startup import first_boot_hooks, started_units
 from dibo.reports.unit_files import ReadText, unit_files
 
 _SET_ID: Final = 0o6000
-_NO_FLAVOUR: Final = "base"
-"""What layers of no flavour are shown as: the base root, and steps of dibo's own."""
 _NO_PACKAGE: Final = "in no package"
 
 
@@ -99,7 +99,7 @@ class _Maker:
     def report(self, read_text: ReadText) -> ReportedImage:
         inventory = self._inventory
         texts = unit_files(inventory.units, inventory.files, read_text)
-        units = started_units(inventory, texts, self.flavour_of)
+        units = started_units(inventory, texts, self._layer_at)
         packages = self._packages()
         layers = tuple(self._reported_layers(packages))
         command = _command(inventory.config)
@@ -107,14 +107,14 @@ class _Maker:
         listeners = {name: text for name, text in texts.items() if name in usable}
         ports = listening_ports(listeners, [unit.name for unit in units], inventory.files, read_text)
         return ReportedImage(
-            name=inventory.name,
+            name=_shown_name(inventory),
             form=inventory.form,
             format=inventory.format,
             architecture=inventory.architecture,
             system=inventory.os_release.get("PRETTY_NAME") or inventory.os_release.get("ID", ""),
             digest=inventory.digest,
             totals=inventory.totals,
-            views=self._views(),
+            views=self._views(layers),
             files=self.files,
             layers=layers,
             layers_of_files=self._has_layers,
@@ -147,6 +147,10 @@ class _Maker:
                 package=record.package,
                 target=record.first_name or record.target,
             )
+
+    def _layer_at(self, path: bytes) -> int:
+        record = self._inventory.files.get(path)
+        return NO_LAYER if record is None else self._layer(path, record)
 
     def _layer(self, path: bytes, record: FileRecord) -> int:
         if record.layer != NO_LAYER or self._origin is None:
@@ -272,17 +276,18 @@ class _Maker:
                 flavour=self.flavour_of(file.layer),
             )
 
-    def _views(self) -> SizeViews:
+    def _views(self, layers: Sequence[ReportedLayer]) -> SizeViews:
+        titles = _unique([layer.title or f"layer {layer.number}" for layer in layers])
+
         def tree(names_of: Callable[[ReportedFile], Sequence[str]]) -> SizeNode:
-            return size_tree(self._inventory.name, self.files, names_of)
+            return size_tree("all", self.files, names_of)
 
         def flavour(file: ReportedFile) -> str:
-            return self.flavour_of(file.layer) or _NO_FLAVOUR
+            return self.flavour_of(file.layer) or _title(titles, file.layer)
 
         def package_or_path(file: ReportedFile) -> Sequence[str]:
             return (file.package,) if file.package else (_NO_PACKAGE, *_parts(file.path))
 
-        titles = _unique([layer.title or f"layer {number}" for number, layer in enumerate(self._layers)])
         has_flavours = self._has_layers and any(layer.flavour for layer in self._layers)
         return SizeViews(
             directories=tree(lambda file: _parts(file.path)),
@@ -292,6 +297,13 @@ class _Maker:
             if self._has_layers
             else None,
         )
+
+
+def _shown_name(inventory: Inventory) -> str:
+    """Without the directories that a file is in: a page is read by others."""
+    if inventory.form == "image":
+        return public_name(inventory.name)
+    return Path(inventory.name).name or inventory.name
 
 
 def _layer_records(inventory: Inventory) -> tuple[LayerRecord, ...]:

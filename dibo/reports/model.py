@@ -111,7 +111,6 @@ class StartedUnit:
     on_demand: str
     package: str
     layer: int
-    flavour: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

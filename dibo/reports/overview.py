@@ -129,7 +129,7 @@ def _cards(report: ReportedImage) -> Iterator[Markup]:
         yield _size_card("Largest packages", [(item.name, item.size) for item in largest], total, "packages")
     if report.views.flavours is not None:
         flavours = [(node.name, node.size) for node in report.views.flavours.parts][:_SHOWN]
-        yield _size_card("Largest flavours", flavours, total, "space")
+        yield _size_card("Largest flavours and base", flavours, total, "space")
     elif report.views.layers is not None:
         layers = [(node.name, node.size) for node in report.views.layers.parts][:_SHOWN]
         yield _size_card("Largest layers", layers, total, "space")

@@ -50,8 +50,8 @@ def _build_text(report: ReportedImage) -> Markup:
     build = report.build
     if build is None:
         known = any(layer.seconds is not None for layer in report.layers)
-        reason = "No build of this image is recorded on this machine"
-        return tag("p", f"{reason}; times are those that a cache told." if known else f"{reason}.")
+        reason = "No build of this image is recorded on this machine."
+        return tag("p", f"{reason} Times are those of the builds that made the layers." if known else reason)
     counts: dict[str, int] = {}
     for layer in report.layers:
         if layer.origin:
@@ -114,7 +114,9 @@ def _layer_table(report: ReportedImage, most: int) -> PageTable[ReportedLayer]:
             Column(title="Time to build", cell=lambda layer: time_cell(layer.seconds), numeric=True),
             Column(
                 title="",
-                cell=lambda layer: bar((layer.seconds or 0) / longest, kind=layer.origin),
+                cell=lambda layer: (
+                    bar(layer.seconds / longest, kind=layer.origin) if layer.seconds is not None else None
+                ),
                 minor=True,
             ),
         ]
@@ -251,8 +253,9 @@ def _unit_table(report: ReportedImage, most: int) -> PageTable[StartedUnit]:
         Column(title="State", cell=lambda unit: "on demand" if unit.on_demand else unit.state),
         Column(title="Package", cell=lambda unit: unit.package),
     ]
-    if any(layer.flavour for layer in report.layers) and report.layers_of_files:
-        columns.append(Column(title="Flavour", cell=lambda unit: unit.flavour or "base", minor=True))
+    if report.layers_of_files:
+        titles = _layer_titles(report)
+        columns.append(Column(title="Brought by", cell=lambda unit: _title(titles, unit.layer), minor=True))
     units = sorted(report.units, key=lambda unit: (unit.state != "enabled", bool(unit.on_demand), unit.name))
     return PageTable(
         name="units",

@@ -12,12 +12,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from dibo.contents.inventory import FileRecord, Inventory, Unit
+from dibo.contents.inventory import Inventory, Unit
 from dibo.reports.model import FirstBootHook, StartedUnit
 from dibo.reports.unit_files import UnitFile
 
-FlavourOf = Callable[[int], str]
-"""The flavour of a layer, by its place."""
+LayerOf = Callable[[bytes], int]
+"""The layer that brought the file at a path; NO_LAYER where that is not known."""
 _DEFAULT: Final = "graphical.target"
 _BUILT_IN: Final = {
     "graphical.target": ("multi-user.target",),
@@ -35,13 +35,13 @@ _SYSTEMD_UNIT: Final = "systemd.unit="
 
 
 def started_units(
-    inventory: Inventory, unit_files: Mapping[str, UnitFile], flavour_of: FlavourOf
+    inventory: Inventory, unit_files: Mapping[str, UnitFile], layer_of: LayerOf
 ) -> tuple[StartedUnit, ...]:
     """By name; those that are started on demand, too."""
     units = {unit.name: unit for unit in inventory.units}
     reasons = _reached(inventory, units, unit_files)
     started = [
-        _started(units[name], sorted(by), "", inventory, flavour_of)
+        _started(units[name], sorted(by), "", layer_of)
         for name, by in reasons.items()
         if name in units and name.endswith(_SHOWN)
     ]
@@ -50,8 +50,8 @@ def started_units(
         service = _real(unit_files.get(trigger, UnitFile()).service, units, inventory)
         if service in units and service not in names and units[service].state != "masked":
             names.add(service)
-            started.append(_started(units[service], [], trigger, inventory, flavour_of))
-    return tuple(sorted([*started, *_others(inventory, units, flavour_of)], key=lambda unit: unit.name))
+            started.append(_started(units[service], [], trigger, layer_of))
+    return tuple(sorted([*started, *_others(inventory, units, layer_of)], key=lambda unit: unit.name))
 
 
 def _reached(
@@ -101,10 +101,7 @@ def _real(name: str, units: Mapping[str, Unit], inventory: Inventory) -> str:
     return name
 
 
-def _started(
-    unit: Unit, wanted_by: list[str], on_demand: str, inventory: Inventory, flavour_of: FlavourOf
-) -> StartedUnit:
-    layer = layer_of(unit.path, inventory.files)
+def _started(unit: Unit, wanted_by: list[str], on_demand: str, layer_of: LayerOf) -> StartedUnit:
     return StartedUnit(
         name=unit.name,
         state=unit.state,
@@ -113,18 +110,11 @@ def _started(
         wanted_by=tuple(wanted_by),
         on_demand=on_demand,
         package=unit.package,
-        layer=layer,
-        flavour=flavour_of(layer),
+        layer=layer_of(unit.path),
     )
 
 
-def layer_of(path: bytes, files: Mapping[bytes, FileRecord]) -> int:
-    """Which layer brought a file; NO_LAYER where that is not known."""
-    record = files.get(path)
-    return record.layer if record is not None else -1
-
-
-def _others(inventory: Inventory, units: Mapping[str, Unit], flavour_of: FlavourOf) -> Iterator[StartedUnit]:
+def _others(inventory: Inventory, units: Mapping[str, Unit], layer_of: LayerOf) -> Iterator[StartedUnit]:
     """Services of OpenRC, and scripts of System V that no unit of systemd stands for."""
     seen: set[str] = set()
     for path, record in inventory.files.items():
@@ -145,8 +135,7 @@ def _others(inventory: Inventory, units: Mapping[str, Unit], flavour_of: Flavour
             wanted_by=(level,),
             on_demand="",
             package=record.package,
-            layer=record.layer,
-            flavour=flavour_of(record.layer),
+            layer=layer_of(path),
         )
 
 

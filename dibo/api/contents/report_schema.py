@@ -127,7 +127,7 @@ REPORT: Final = document(
     "report",
     "`dibo report`",
     page=maybe("file of the page; null if none was written"),
-    name=text("the image, as it was named"),
+    name=text("the image, without the directories that it lies in"),
     form=one_of("what it is", "image", "disk", "tar", "directory", "ramdisk"),
     format=text("what it is written in: qcow2, raw, oci, tar, cpio"),
     architecture=text("Debian's word; empty where nothing says"),

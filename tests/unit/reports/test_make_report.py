@@ -104,7 +104,10 @@ def test_who_brought_what() -> None:
         ("web", True, False, 89),
     ]
     assert made.views.flavours is not None
-    assert [(part.name, part.size) for part in made.views.flavours.parts] == [("base", 101), ("web", 89)]
+    assert [(part.name, part.size) for part in made.views.flavours.parts] == [
+        ("base debian bookworm", 101),
+        ("web", 89),
+    ]
 
 
 def _packages(*names: str) -> list[InstalledPackage]:

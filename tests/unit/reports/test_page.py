@@ -136,7 +136,7 @@ def test_nothing_of_an_image_is_markup(hostile: bytes) -> None:
     tree = parsed(hostile)
     assert not list(tree.iter("img"))
     shown = visible(HOSTILE)
-    assert text_of(next(iter(tree.iter("h1")))) == shown
+    assert text_of(next(iter(tree.iter("h1")))) == shown.rpartition("/")[2]  # without directories
     assert shown in text_of(next(item for item in tree.iter("table") if item.get("id") == "table-packages"))
     text = hostile.decode()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)

@@ -28,7 +28,7 @@ def started(
     found = unit_files(image.units, image.files, lambda path: texts.get(path.decode(), ""))
     return {
         item.name: (item.on_demand,) if item.on_demand else item.wanted_by
-        for item in started_units(image, found, lambda _: "")
+        for item in started_units(image, found, lambda _: 0)
     }
 
 
