@@ -1,5 +1,5 @@
-"""A root of Debian with systemd, no initramfs of its own, that is only read: below an overlay in memory, as a microVM
-with an erofs and as a live ISO, which starts with Secure Boot."""
+"""A root of Debian with systemd that is only read: below an overlay in memory, as a microVM with an erofs and as a live
+ISO, which starts with Secure Boot; by the initramfs that dibo makes."""
 
 from __future__ import annotations
 

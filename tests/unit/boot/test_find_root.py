@@ -225,22 +225,15 @@ def test_an_application_of_a_kit(tmp_path: Path) -> None:
     assert not any("/sysroot/run" in call for call in called)
 
 
-@pytest.mark.parametrize(("file", "all_of_them"), [("usr/lib/dibo/service/run", False), ("sbin/init", True)])
-def test_drivers_of_virtio_come_first(tmp_path: Path, file: str, *, all_of_them: bool) -> None:
-    """A root on it waits for no others; a kit loads those itself, and other roots get them as ever."""
-    for bus, name, alias in (
-        ("pci", "a", "pci:v00008086d2922"),
-        ("pci", "b", "pci:v00001AF4d1001"),
-        ("virtio", "c", "virtio:d2"),
-    ):
-        (tmp_path / f"sys/bus/{bus}/devices/{name}").mkdir(parents=True)
-        (tmp_path / f"sys/bus/{bus}/devices/{name}/modalias").write_text(f"{alias}\n")
-    called = booted(tmp_path, f"root=PARTUUID={GUID} rootfstype=ext4", file)
-    assert called[:2] == [
-        "modprobe -q -a -b pci:v00001AF4d1001 virtio:d2",
-        "mount -t ext4 -o ro /dev/vda3 /sysroot",
-    ]
-    assert ("modprobe -q -a -b pci:v00008086d2922" in called) is all_of_them
+def test_the_kernel_is_as_it_was_when_the_root_takes_over(tmp_path: Path) -> None:
+    file = tmp_path / "sys/kernel/rcu_expedited"
+    file.parent.mkdir(parents=True)
+    file.write_text("0\n")
+    assert run(tmp_path, "dash", f"hurry; cat {file}; calm_down; cat {file}") == "1\n0\n"
+    assert booted(tmp_path, f"root=PARTUUID={GUID} rootfstype=ext4", "sbin/init")[-1].startswith(
+        "switch_root"
+    )
+    assert file.read_text() == "0\n"
 
 
 def test_partitions_of_a_disk_are_read_at_once(tmp_path: Path) -> None:

@@ -189,16 +189,6 @@ def test_one_process_mounts_what_is_not_mounted(tmp_path: Path) -> None:
     assert log(tmp_path)[-1] == "cp -af /dev/. /dev/"
 
 
-def test_drivers_of_disks_and_of_what_lies_on_them(tmp_path: Path) -> None:
-    """Before metadata are looked for, which may be on a CD."""
-    attributes(tmp_path / "sys/bus/pci/devices/a", modalias="pci:ahci", **{"class": "0x010601"})
-    attributes(tmp_path / "sys/bus/pci/devices/b", modalias="pci:other", **{"class": "0x030000"})
-    attributes(tmp_path / "sys/bus/scsi/devices/0", modalias="scsi:t-0x05")
-    note(tmp_path, "modprobe")
-    shell(tmp_path, "load_disk_drivers\nawait_disks")
-    assert log(tmp_path) == ["modprobe -a -b -q pci:ahci", "modprobe -a -b -q scsi:t-0x05"]
-
-
 def test_drivers_of_what_has_none(tmp_path: Path) -> None:
     """Network cards come first, and then all others."""
     pci = tmp_path / "sys/bus/pci/devices"
