@@ -90,7 +90,8 @@ class Repository:
         with Process(argv, streams=Streams(stdout=process.PIPE)) as running:
             try:
                 with tarfile.open(fileobj=running.stdout, mode="r|") as archive:
-                    archive.extractall(target, filter="tar")
+                    for member in archive:
+                        _write(archive, member, target)
             except tarfile.TarError:
                 running.stdout.read()
                 running.wait()
@@ -99,3 +100,21 @@ class Repository:
 
     def _git(self, *arguments: str, check: bool = True) -> process.Completed:
         return process.run(["git", "-C", str(self.top), *arguments], capture=True, check=check)
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """A file, a link or a directory of an archive, below `target`. Raises UsageError for a path that leads out of it:
+    git has none, and a repository can be made by hand."""
+    path = target / member.name
+    if ".." in path.parts or not path.parent.resolve().is_relative_to(target.resolve()) or path.is_symlink():
+        raise UsageError(f"the repository has a file that lies outside: {member.name!r}")
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = archive.extractfile(member) if member.isreg() else None
+    if content is not None:
+        path.write_bytes(content.read())
+        path.chmod(member.mode & 0o755)
+    elif member.issym():
+        path.symlink_to(member.linkname)
