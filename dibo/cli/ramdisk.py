@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from dibo.cli.options import add_build_options, options_of, variables_text
-from dibo.cli.output import add_json, show_build
+from dibo.cli.options import add_build_options, add_watch, options_of, variables_text
+from dibo.cli.output import add_json, check_watch, show_build
+from dibo.settings.settings import Settings
 from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 from dibo.system.report import Report
 
@@ -48,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--microcode", action="store_true", help="prepend the microcode of the root")
     add_build_options(parser, base="ramdisk-base")
+    add_watch(parser)
     add_json(parser)
 
 
@@ -65,7 +67,16 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         compression=arguments.compress,
         microcode=arguments.microcode,
     )
-    options = replace(options_of(arguments), base_flavour=BASE)
-    paths = create(current_settings(options, environment), ramdisk, report)
-    show_build(arguments, report, partial(artefacts, paths))
+    settings = current_settings(replace(options_of(arguments), base_flavour=BASE), environment)
+
+    def build(settings: Settings) -> None:
+        paths = create(settings, ramdisk, report)
+        show_build(arguments, report, partial(artefacts, paths))
+
+    check_watch(arguments)
+    if arguments.watch:
+        from dibo.api.watching.watch import watch
+
+        watch(settings, report, build)
+    build(settings)
     return 0

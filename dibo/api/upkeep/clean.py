@@ -245,7 +245,8 @@ def _answer(
         f"{row['kind']:{width}}  {row['count']:>5}  {human_size(row['size']):>9}  {row['text']}"
         for row in rows
     ]
-    text = "\n".join([*lines, f"{done} {human_size(total)}"]) if rows else "nothing to clean"
+    nothing = "nothing was removed" if outcome.failed else "nothing to clean"
+    text = "\n".join([*lines, f"{done} {human_size(total)}"]) if rows else nothing
     return CommandAnswer(
         text=text,
         document=new_document(
