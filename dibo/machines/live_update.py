@@ -10,6 +10,7 @@ Files go in as one tar over SSH, as root, with owners and modes of the new image
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import tarfile
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ from dibo.machines.ssh import CommandResult, SshAccess, run_command
 _LARGEST: Final = 64 << 20
 _PIECE: Final = 1 << 20
 _SECOND: Final = 1_000_000_000
+_LARGEST_TEXT: Final = 1 << 18
+_UUID: Final = re.compile(
+    rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|\b[0-9A-F]{4}-[0-9A-F]{4}\b"
+)
+"""Of file systems and partitions; the second form is that of FAT."""
 _KINDS: Final = ("file", "directory", "symlink")
 _PACKAGES: Final = (
     "var/lib/dpkg/",
@@ -82,20 +88,21 @@ def plan_update(running: Source, following: Source) -> LiveUpdate:
             return LiveUpdate()
         return LiveUpdate(obstacle="the disk changed, and has no file system that dibo reads")
     comparison = compare(before, after, CompareOptions(sections=("files",)))
-    obstacle = next((text for change in comparison.files if (text := _obstacle(change))), "")
+    changed = [change for change in comparison.files if not _names_disk(change, before, after)]
+    obstacle = next((text for change in changed if (text := _obstacle(change))), "")
     if obstacle:
         return LiveUpdate(obstacle=obstacle)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for change in comparison.files:
+        for change in changed:
             if change.after is not None:
                 _add(archive, change.path, change.after, after)
             if packed.tell() > _LARGEST:
                 return LiveUpdate(obstacle="more changed than is worth copying")
     return LiveUpdate(
         archive=packed.getvalue(),
-        paths=tuple(_text(change.path) for change in comparison.files if change.after is not None),
-        gone=tuple(_text(change.path) for change in comparison.files if change.after is None),
+        paths=tuple(_text(change.path) for change in changed if change.after is not None),
+        gone=tuple(_text(change.path) for change in changed if change.after is None),
     )
 
 
@@ -147,6 +154,18 @@ def _obstacle(change: FileChange) -> str:
         if record.xattrs:
             return f"/{text} has extended attributes"
     return ""
+
+
+def _names_disk(change: FileChange, before: OpenedContents, after: OpenedContents) -> bool:
+    """Whether all that changed is how the disk is called. Its UUIDs are made of what is on it, and the machine keeps
+    those of the disk that it was booted from."""
+    sides = (change.before, change.after)
+    if not _text(change.path).startswith(_OF_BOOT) or not set(change.aspects) <= {"content", "size"}:
+        return False
+    if any(record is None or record.kind != "file" or record.size > _LARGEST_TEXT for record in sides):
+        return False
+    old, new = (_UUID.sub(b"", _content(change.path, contents)) for contents in (before, after))
+    return old == new
 
 
 def _add(archive: tarfile.TarFile, path: bytes, record: FileRecord, contents: OpenedContents) -> None:

@@ -48,6 +48,11 @@ def register(run: Run, entry: RunningEntry) -> None:
     part.replace(path)
 
 
+def unregister(run: Run) -> None:
+    """The machine has ended, and the run goes on."""
+    (run.directory / _FILE).unlink(missing_ok=True)
+
+
 def running_machines(cache: Path) -> tuple[RunningEntry, ...]:
     """Those of this cache directory, by name."""
     entries = []

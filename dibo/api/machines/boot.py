@@ -15,7 +15,7 @@ from dibo.errors import DiboError, MachineTimeout, OutputError
 from dibo.machines import interactive
 from dibo.machines.console import clean
 from dibo.machines.running import OnConsole, RunningMachine, started
-from dibo.machines.running_table import RunningEntry, register
+from dibo.machines.running_table import RunningEntry, register, unregister
 from dibo.machines.ssh import SSH_PORT, SshAccess
 from dibo.machines.steps import StepResult, StepTools, carry_out
 from dibo.settings.settings import Settings
@@ -111,6 +111,7 @@ def booted(
         )
         access = _access(parts, machine)
         _register(run, request, parts, machine, access)
+        stack.callback(unregister, run)
         _tell(parts, machine, access, report, attended=outputs.attended)
         yield BootedMachine(parts=parts, machine=machine, access=access)
 

@@ -83,6 +83,21 @@ def test_what_takes_a_boot(change: dict[str, bytes | str], reason: str) -> None:
     assert not update.archive
 
 
+def test_names_of_the_disk_are_no_change() -> None:
+    """They are made of what is on it."""
+    first, second = "6a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d", "11111111-2222-4333-8444-555555555555"
+    line = "linux /boot/vmlinuz root=UUID={} ro\n"
+    update = plan_update(
+        disk(**{"boot__grub__grub.cfg": line.format(first).encode()}),
+        disk(**{"boot__grub__grub.cfg": line.format(second).encode(), "etc__motd": b"changed\n"}),
+    )
+    assert (update.obstacle, update.paths) == ("", ("etc/motd",))
+    quiet = line.format(second).replace("ro", "ro quiet").encode()
+    assert "boots with" in plan_update(disk(), disk(**{"boot__grub__grub.cfg": quiet})).obstacle
+    other = f"id: {first}\n".encode(), f"id: {second}\n".encode()
+    assert plan_update(disk(etc__id=other[0]), disk(etc__id=other[1])).paths == ("etc/id",)
+
+
 def test_disks_without_a_file_system() -> None:
     assert plan_update(Bytes(bytes(4096)), Bytes(bytes(4096))).is_empty
     assert "disk changed" in plan_update(Bytes(bytes(4096)), Bytes(b"x" * 4096)).obstacle

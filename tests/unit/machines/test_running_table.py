@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import UsageError
-from dibo.machines.running_table import RunningEntry, find_machine, free_name, register, running_machines
+from dibo.machines.running_table import (
+    RunningEntry,
+    find_machine,
+    free_name,
+    register,
+    running_machines,
+    unregister,
+)
 from dibo.system.workspace import Workspace
 
 
@@ -32,6 +39,9 @@ def test_machines_come_and_go(tmp_path: Path) -> None:
         register(first, entry("web"))
         assert find_machine(None, workspace.root) == find_machine("web", workspace.root) == entry("web")
         assert free_name("web", workspace.root) == "web-2"
+        unregister(first)
+        assert running_machines(workspace.root) == ()
+        register(first, entry("web"))
         with workspace.run() as second:
             register(second, entry("db"))
             assert [machine.name for machine in running_machines(workspace.root)] == ["db", "web"]
