@@ -102,11 +102,12 @@ def _build_tiles(report: ReportedImage, build: BuildSummary) -> Iterator[tuple[s
     layers = counted(len(origins), "layer")
     yield "Last build", human_time(build.seconds), f"{built} of {layers} built", "layers"
     if built < len(origins):
-        yield "Cache saved", human_time(build.saved), _unknown(build.unknown), "layers"
+        saved = human_time(build.saved) if build.saved or not build.unknown else "unknown"
+        yield "Cache saved", saved, _unknown(build.unknown), "layers"
 
 
 def _unknown(count: int) -> str:
-    return f"and more: {counted(count, 'layer')} without a time" if count else "in the last build"
+    return f"{counted(count, 'layer')} without a time" if count else "in the last build"
 
 
 def is_enabled_service(unit: StartedUnit) -> bool:
