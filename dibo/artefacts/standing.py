@@ -1,4 +1,4 @@
-"""Artefacts that stand: a former command made the same ones under these names, and nobody has changed them since.
+"""Artefacts that stand: a former command made the same ones under these names, and they have not changed since.
 
 Of each set of artefacts, the cache directory keeps what they were made of, and how their files look (stat(2)): device,
 inode, size, and the times of their content and of the inode itself. A file that was replaced, written to, touched or

@@ -28,7 +28,7 @@ from dibo.cli import (
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
 from dibo.cli.projects import bake
-from dibo.cli.reports import diff, inspect, report
+from dibo.cli.reports import diff, inspect, report, sbom
 from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
 
@@ -62,6 +62,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "inspect": inspect,
     "diff": diff,
     "report": report,
+    "sbom": sbom,
     "cache": cache,
     "clean": clean,
     "key": key,

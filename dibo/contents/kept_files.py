@@ -1,4 +1,5 @@
-"""Which files of an image an inventory reads: databases of packages and users, units, what the boot loader says."""
+"""Which files of an image an inventory reads: databases of packages and users, copyright notices, units,
+what the boot loader says."""
 
 from __future__ import annotations
 
@@ -29,6 +30,7 @@ _PATTERN: Final = re.compile(
     rb"var/lib/dpkg/(?:info/[^/]+\.list|status\.d/[^/]+)"
     rb"|(?:usr/)?lib/systemd/system(?:-preset)?/.+"
     rb"|etc/systemd/system(?:-preset)?/.+"
+    rb"|usr/share/doc/[^/]+/copyright"
 )
 _LISTENERS: Final = re.compile(
     rb"etc/ssh/sshd_config(?:\.d/[^/]+)?"

@@ -47,6 +47,7 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo (plan|why) .*--cache(-from)? ": run(),
     r"disk-image-get-kernel\b": run(),
     r"dibo inspect\b": run(),
+    r"dibo sbom\b": run(),
     r"dibo diff .*web-old": tested("tests/unit/contents/test_compare.py::test_differences_of_all_forms"),
     r"dibo diff\b": run(0, 65),
     r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
