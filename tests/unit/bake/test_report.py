@@ -78,7 +78,8 @@ def report(
 def test_all_is_well() -> None:
     made = report()
     assert [image.state for image in made.images] == [TaskState.DONE] * 3
-    assert made.failed == made.failures == ()
+    assert made.failed == ()
+    assert made.failures == ()
     lines = table(made, {Path("out/a.raw"): 5 << 20}, columns=None).splitlines()
     assert lines[0].split() == ["image", "layers", "artefacts", "tests", "seconds"]
     assert "2 built, 1 of them shared" in lines[1]
