@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -64,6 +65,10 @@ def bake_here(planned: PlannedBake, report: Report, limits: BakeLimits) -> tuple
     return results
 
 
+class _SomethingFailed(Exception):
+    """So the row of the whole ends where a task did not."""
+
+
 class _LocalBake:
     def __init__(
         self, planned: PlannedBake, tasks: tuple[BakeTask, ...], report: Report, limits: BakeLimits
@@ -81,7 +86,14 @@ class _LocalBake:
             for _ in range(min(self._limits.jobs, len(self._tasks)))
         ]
         title = f"bake of {counted(len(self._planned.graph.artefacts), 'image')}"
-        with ExitStack() as stack, self._report.task(title) as self._whole:
+        with suppress(_SomethingFailed), self._report.task(title) as self._whole:
+            self._carry_out(workers)
+            if any(result.state is not TaskState.DONE for result in self._results.values()):
+                raise _SomethingFailed
+        return tuple(self._results[task.id] for task in self._tasks)
+
+    def _carry_out(self, workers: Sequence[_Worker]) -> None:
+        with ExitStack() as stack:
             for worker in workers:
                 stack.enter_context(worker)
             try:
@@ -95,7 +107,6 @@ class _LocalBake:
                 for worker in workers:
                     worker.end()
                 raise
-        return tuple(self._results[task.id] for task in self._tasks)
 
     def _work(self, worker: _Worker, number: int) -> None:
         """What a thread does: task after task, in one worker."""
@@ -154,10 +165,9 @@ class _LocalBake:
             self._schedule.done(task.id)
             return
         cancelled = [(later, task.id) for later in self._schedule.failed(task.id)]
-        names = {name for later, _ in cancelled for name in later.images} or set(task.images)
-        self._report.warn(
-            f"{events.title_of(task)} failed, and with it {', '.join(sorted(names))}: {result.error.message}"
-        )
+        others = sorted({name for later, _ in cancelled for name in later.images})
+        lost = f", and with it {', '.join(others)}" if others and others != list(task.images) else ""
+        self._report.warn(f"{events.title_of(task)} failed{lost}: {result.error.message}")
         if self._limits.stop_on_failure:
             cancelled += [(later, "") for later in self._schedule.stop()]
         for later, because in cancelled:
