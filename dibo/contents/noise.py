@@ -24,7 +24,7 @@ _ALWAYS: Final = (
 _CONTENT: Final = re.compile(
     rb"etc/machine-id|var/lib/dbus/machine-id"  # machine-id(5)
     rb"|etc/ssh/ssh_host_[a-z0-9]+_key(?:\.pub)?"
-    rb"|var/lib/systemd/(?:random-seed|catalog/database)"
+    rb"|var/lib/systemd/(?:random-seed|catalo[g]/database)"
     rb"|etc/(?:passwd|shadow|group|gshadow|subuid|subgid)-"  # copies that passwd(1) keeps
     rb"|var/lib/dpkg/.+-old"
     rb"|.+/__pycache__/.+\.pyc"  # has the time of its source (PEP 552)

@@ -117,7 +117,8 @@ def partition_words(pair: Pair[PartitionRecord]) -> str:
 def _changed(pair: Pair[T], fields: tuple[str, ...], first: str) -> str:
     """Fields that changed; of a record that is in one image alone, `first`."""
     if pair.before is None or pair.after is None:
-        return _text(getattr(pair.after or pair.before, first))
+        value = _text(getattr(pair.after or pair.before, first))
+        return f"{first} {value}" if first in ("uid", "gid") else value
     changes = []
     for name in fields:
         before, after = getattr(pair.before, name), getattr(pair.after, name)

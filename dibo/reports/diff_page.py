@@ -80,9 +80,9 @@ def _image(letter: str, inventory: Inventory) -> Markup:
         inventory.architecture,
         form,
         f"{human_size(inventory.totals.bytes)} in {counted(inventory.totals.files, 'file')}",
-        inventory.digest,
     ]
-    return tag("ul", *(tag("li", fact) for fact in facts if fact), class_="facts")
+    digest = tag("p", "digest ", code(inventory.digest), class_="digest") if inventory.digest else None
+    return tag("div", tag("ul", *(tag("li", fact) for fact in facts if fact), class_="facts"), digest)
 
 
 def _parts(comparison: Comparison, most: int) -> Iterator[Markup | None]:

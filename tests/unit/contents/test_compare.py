@@ -177,7 +177,7 @@ def test_sections(tmp_path: Path, request_: ReadRequest) -> None:
     comparison = _compared(request_, a, b, CompareOptions(sections=("users",)))
     assert comparison.users
     assert not (comparison.files or comparison.packages or comparison.units or comparison.directories)
-    assert comparison_text(comparison) == "users:\n  + db  101"
+    assert comparison_text(comparison) == "users:\n  + db  uid 101"
     assert not _compared(request_, a, b, CompareOptions(sections=("config",))).differs
     assert _compared(request_, a, b, CompareOptions(sections=("sizes",))).differs
 
