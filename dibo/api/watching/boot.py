@@ -57,8 +57,11 @@ def watch_boot(
     if request.image is None or request.write:
         raise UsageError("--watch boots a disk image that dibo built, and keeps no changes of a machine")
     recorded = find(Path(request.image))
-    if "disk" not in recorded.manifest:
-        raise ManifestError(f"{request.image} is no disk that disk-image-create made")
+    if "disk" not in recorded.manifest or "image" in recorded.manifest:
+        raise ManifestError(
+            f"{request.image} is no disk that disk-image-create built of flavours",
+            hint="--watch follows the flavours that the manifest beside the disk names",
+        )
     build_options, variables = again(recorded.manifest, options, environment)
     output = recorded.path.parent / output_name(recorded)
     settings = current_settings(replace(build_options, name=str(output)), variables)

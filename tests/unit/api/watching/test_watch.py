@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from dibo.api.settings import current_settings
 from dibo.api.watching.watch import WatchedBuild, follow, snapshot, watch
+from dibo.artefacts.manifest import FORMAT
 from dibo.cli.main import dibo
 from dibo.errors import HookFailed, ToolMissing, UsageError
 from dibo.settings.settings import Options, Settings
@@ -195,3 +197,16 @@ def test_a_file_that_says_what_is_built(tmp_path: Path, hook: Path) -> None:
     assert epochs == ["2026-01", "2026-02"]
     assert stream.getvalue().count("error: the file is broken") == 1
     assert stream.getvalue().count("changed: dibo.yaml") == 2
+
+
+@pytest.mark.parametrize("manifest", [{"image": {"name": "oci:x"}, "disk": {}}, {"ramdisk": {}}])
+def test_only_disks_of_flavours_are_followed(
+    tmp_path: Path, manifest: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "web.raw").touch()
+    described = {"format": FORMAT, "artefacts": [{"name": "web.raw"}], **manifest}
+    (tmp_path / "web.manifest.json").write_text(json.dumps(described))
+    cache = str(tmp_path / "cache")
+    assert dibo(["boot", "--watch", "--cache-dir", cache, str(tmp_path / "web.raw")]) == 64
+    assert "built of flavours" in capsys.readouterr().err
+    assert dibo(["boot", "--watch", "--write", str(tmp_path / "web.raw")]) == 2
