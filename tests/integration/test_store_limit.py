@@ -77,7 +77,7 @@ def test_clean(place: BuildEnv) -> None:
     write_flavour(place.flavours, "bad", {"install.d/10-bad": "#!/bin/sh\necho bad > /bad; false\n"})
     assert place.run("dibo", "build", "--no-base", "--tag", "localhost/mine", "good").code == 0
     assert place.run("dibo", "build", "--no-base", "bad").code == 20
-    failed = ("buildah", "images", "--quiet", "localhost/dibo/failed")
+    failed = ("buildah", "images", "--format", "{{.Tag}}", "--filter", "reference=localhost/dibo/failed")
     before = layers(place)
     assert place.run(*failed).out
     dry = place.run("dibo", "clean", "--dry-run")
