@@ -38,7 +38,8 @@ def place() -> Iterator[BuildEnv]:
 
 def write_project(place: BuildEnv, *images: str) -> Path:
     """Each image is a flavour of its own on one that they share; `bad` fails."""
-    write_flavour(place.flavours, "shared", {"install.d/10-shared": COUNT})
+    note = SH + f"echo ran >> {place.directory}/out/host-hooks\necho data > $TMP_HOOKS_PATH/data\n"
+    write_flavour(place.flavours, "shared", {"install.d/10-shared": COUNT, "extra-data.d/10-note": note})
     for name in images:
         hook = (
             "echo it is broken >&2\nexit 7\n"
@@ -63,6 +64,8 @@ def test_images_that_share_layers(place: BuildEnv) -> None:
     project = write_project(place, "a", "b", "bad")
     baked = place.run("dibo", "bake", "--project", project, "-j2", "--json")
     assert baked.code == SomeFailed.exit_code, baked.err
+    hooks = (place.directory / "out" / "host-hooks").read_text().splitlines()
+    assert len(hooks) == 3, "once for each image"
     document, events = json.loads(baked.out), events_of(baked.err)
     titles = [event["title"] for event in events if event["document"] == "step-started"]
     assert sum(str(title).startswith(SHARED) for title in titles) == 1

@@ -100,3 +100,16 @@ def test_one_cause_is_said_once(flavours: Path) -> None:
     text = describe(plan, {}, dict.fromkeys(plan.keys, reason))
     assert text.count(reason) == 1
     assert text.count(" not used either, for the same reason\n") == len(plan.keys) - 1
+
+
+def test_a_plan_that_ends_early(flavours: Path) -> None:
+    whole = plan_of(flavours, Cache(set()))
+    held = plan_of(flavours, Cache({whole.keys[3]}))
+    for plan in (whole, held):
+        for number, key in enumerate(plan.keys):
+            part = plan.until(key)
+            assert part.keys == plan.keys[: number + 1]
+            assert part.image_key == key
+            assert part.to_run == plan.steps[plan.resume : number]
+    with pytest.raises(ValueError, match="not in"):
+        whole.until("0" * 64)
