@@ -45,6 +45,15 @@ _PLAN_LAYER: Final = {
     "title": _TITLE,
     "ingredients": {"type": "object", "description": "all that the key is made of"},
 }
+_PLANNED_IMAGE: Final = {
+    "name": _text("its name"),
+    "architecture": _text("its architecture, perhaps with a variant"),
+    "types": _texts("artefacts that are made of it"),
+    "flavours": _texts("its flavours; empty for an image that is converted"),
+    "converts": _maybe("container image that is converted; null for one of flavours"),
+    "layers": _count("layers of its plan, with the base"),
+    "missing": _count("layers that a build would make"),
+}
 _REASON: Final = {
     "key": _KEY,
     "title": _TITLE,
@@ -235,6 +244,19 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             epoch=_text("epoch of the layers"),
             layers=_list("base and steps, the lowest first", _PLAN_LAYER),
             warnings=_texts("what an author of flavours probably did not mean"),
+        ),
+        _document(
+            "plans",
+            "`dibo plan` without a name, of a project file",
+            project=_text("the project file"),
+            images=_list("images in the order of the file", _PLANNED_IMAGE),
+        ),
+        _document(
+            "init",
+            "`dibo init`",
+            project=_text("the project file"),
+            image=_text("name of the image that was added"),
+            files=_texts("files that were written or changed"),
         ),
         _document(
             "why",

@@ -12,6 +12,7 @@ from dibo.api.values import BuildPlan, LayerPlan
 from dibo.build import containerfile as rendering
 from dibo.build.build import Job
 from dibo.disk import layout_choice
+from dibo.disk.layout_choice import GivenLayout
 from dibo.disk.request import check_filesystem
 from dibo.flavours.lint import lint
 from dibo.plan.plan import Plan, describe
@@ -98,7 +99,7 @@ def plan_document(plan: BuildPlan) -> Document:
     )
 
 
-def draw_layout(settings: Settings, *, layout_file: Path | None) -> str:
+def draw_layout(settings: Settings, *, layout_file: GivenLayout | None) -> str:
     """The disk of a stack, or of a file, as a table. Nothing is built, no engine is asked, no hook is run."""
     statement = None
     if layout_file is None:

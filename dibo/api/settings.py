@@ -38,3 +38,8 @@ def image_settings(image: ProjectImage, options: Options, environment: Mapping[s
     )
     choose.require_known(decided.engine)
     return decided
+
+
+def this_architecture() -> str:
+    """Of this machine, in the words of the kernel."""
+    return platform.machine()

@@ -6,21 +6,33 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dibo.cli.options import add_build_options, add_watch, path_of, settings_of
+from dibo.cli.options import add_build_options, add_watch, path_of
 from dibo.cli.output import add_json, check_watch, show, show_build
 from dibo.cli.parser import complete_with
+from dibo.cli.projects.build import build_image
+from dibo.cli.projects.names import add_project_option, image_of, settings_of_image
 from dibo.errors import UsageError
 from dibo.settings.settings import PROFILES, Settings
 from dibo.system.report import Report
 
-SUMMARY: Final = "build the layers as an OCI image"
-EPILOG: Final = ""
+if TYPE_CHECKING:
+    from dibo.projects.model import ProjectImage
+
+SUMMARY: Final = "build the layers as an OCI image, or the artefacts of an image of the project file"
+EPILOG: Final = """\
+NAME is an image of the project file, dibo.yaml, if it stands alone and is one; @NAME is always one. For such an
+image, the artefacts are made that the file names, and nothing else is unless --tag or --push asks for layers.
+
+examples:
+  dibo build --base debian vm mysql    # layers of flavours, as an OCI image
+  dibo build web                       # disks and other artefacts of the image web of dibo.yaml"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser, nargs="*")
+    add_project_option(parser)
     add_watch(parser)
     add_json(parser)
     kit = parser.add_argument(
@@ -30,7 +42,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     complete_with(kit, lambda _: PROFILES)
     parser.add_argument(
-        "-o", "--output", metavar="DIR", help="write the kit to this OCI layout, or add it there"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="write the kit to this OCI layout, or add it there; an image of the project file to NAME.TYPE",
     )
     parser.add_argument("--tag", metavar="NAME", help="name the image, such as localhost/web")
     parser.add_argument(
@@ -50,7 +65,10 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     if not (arguments.flavours or arguments.kit):
         raise UsageError("no flavour is named", hint="dibo flavours lists them")
     check_watch(arguments)
-    several = _settings_of_each(arguments, environment)
+    image = image_of(arguments, environment, arguments.flavours) if arguments.kit is None else None
+    if image is not None and arguments.tag is None and arguments.push is None:
+        return build_image(arguments, environment, report, image)
+    several = _settings_of_each(arguments, environment, image)
     if arguments.kit is not None:
         if arguments.watch:
             raise UsageError("--watch does not build kits", hint="leave out --kit, or --watch")
@@ -92,14 +110,16 @@ def _build(arguments: argparse.Namespace, several: Sequence[Settings], report: R
     show_build(arguments, report, partial(image_answer, name))
 
 
-def _settings_of_each(arguments: argparse.Namespace, environment: Mapping[str, str]) -> tuple[Settings, ...]:
+def _settings_of_each(
+    arguments: argparse.Namespace, environment: Mapping[str, str], image: ProjectImage | None
+) -> tuple[Settings, ...]:
     """One for each architecture that -a names, commas between. Raises UsageError for one named twice."""
     if arguments.architecture is None:
-        return (settings_of(arguments, environment),)
+        return (settings_of_image(arguments, environment, image),)
     several = []
     for name in arguments.architecture.split(","):
         one = argparse.Namespace(**{**vars(arguments), "architecture": name.strip()})
-        several.append(settings_of(one, environment))
+        several.append(settings_of_image(one, environment, image))
     if len({settings.platform for settings in several}) != len(several):
         raise UsageError(
             f"-a {arguments.architecture} names an architecture twice", hint="name each once: -a amd64,arm64"

@@ -27,7 +27,7 @@ from dibo.cli import (
 )
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
-from dibo.cli.projects import bake
+from dibo.cli.projects import bake, init
 from dibo.cli.reports import diff, inspect, report, sbom
 from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
@@ -52,6 +52,7 @@ class Command(Protocol):
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
+    "init": init,
     "plan": plan,
     "build": build,
     "bake": bake,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from dibo.cli.options import add_sign_option, settings_of
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.names import add_project_option, artefact_named, complete_images, image_of_file
+from dibo.errors import UsageError
 from dibo.system.report import Report
 
 SUMMARY: Final = "upload a disk, or a ramdisk with its kernel, to a registry"
@@ -16,10 +17,19 @@ EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file", metavar="FILE", help="a raw disk, a qcow2, a ramdisk, or an OCI layout in a tar"
+    file = parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a raw disk, a qcow2, a ramdisk, or an OCI layout in a tar; or an image of the project file",
     )
-    parser.add_argument("reference", metavar="REFERENCE", help="destination: HOST[:PORT]/PATH[:TAG]")
+    complete_images(file)
+    parser.add_argument(
+        "reference",
+        nargs="?",
+        metavar="REFERENCE",
+        help="destination: HOST[:PORT]/PATH[:TAG] (that of the project file)",
+    )
+    add_project_option(parser)
     add_sign_option(parser)
     add_json(parser)
 
@@ -27,8 +37,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.push import push
 
-    show(
-        arguments,
-        push(settings_of(arguments, environment), report, Path(arguments.file), arguments.reference),
-    )
+    image = image_of_file(arguments, environment, arguments.file)
+    reference = arguments.reference or (image.destination.registry if image is not None else None)
+    if reference is None:
+        raise UsageError(
+            "the following arguments are required: REFERENCE",
+            hint="usage: dibo push [OPTION ...] FILE [REFERENCE]\n"
+            "only an image of a project file with destination: docker://HOST/PATH:TAG does without",
+        )
+    path = artefact_named(arguments, environment, arguments.file)
+    show(arguments, push(settings_of(arguments, environment), report, path, reference))
     return 0

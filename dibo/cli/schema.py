@@ -15,8 +15,8 @@ EPILOG: Final = ""
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
-        choices=["flavour", "layout", "manifest", "policy", "json"],
-        help="flavour.yaml, layout.yaml, the manifest of an image, a policy of signatures, what --json prints",
+        choices=["flavour", "layout", "project", "manifest", "policy", "json"],
+        help="flavour.yaml, layout.yaml, dibo.yaml, the manifest of an image, a policy of signatures, output of --json",
     )
 
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.cli.options import add_build_options, settings_of
+from dibo.cli.options import add_build_options
+from dibo.cli.projects.names import add_project_option, layers_settings
 from dibo.system.report import Report
 
 SUMMARY: Final = "open a shell in a layer, or in the state that a failed hook left"
@@ -15,6 +16,7 @@ EPILOG: Final = ""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser, nargs="*")
+    add_project_option(parser)
     parser.add_argument(
         "--at",
         metavar="NAME",
@@ -26,4 +28,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.shell import shell
 
-    return shell(settings_of(arguments, environment), report, at=arguments.at, command=arguments.run)
+    return shell(layers_settings(arguments, environment), report, at=arguments.at, command=arguments.run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from dibo.cli.options import (
@@ -20,6 +19,7 @@ from dibo.cli.options import (
     options_of,
 )
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.names import add_project_option, artefact_named, complete_images
 from dibo.errors import Differs
 from dibo.system.report import Report, answer
 
@@ -28,7 +28,13 @@ EPILOG: Final = ""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="a manifest, or an image with a manifest beside it")
+    image = parser.add_argument(
+        "image",
+        metavar="IMAGE",
+        help="a manifest, or an image with a manifest beside it; or an image of the project file that was built",
+    )
+    complete_images(image)
+    add_project_option(parser)
     parser.add_argument(
         "--cached", action="store_true", help="use stored layers instead of rebuilding every layer"
     )
@@ -52,7 +58,11 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
 
     try:
         result = verify(
-            options_of(arguments), environment, report, path=Path(arguments.image), cached=arguments.cached
+            options_of(arguments),
+            environment,
+            report,
+            path=artefact_named(arguments, environment, arguments.image),
+            cached=arguments.cached,
         )
     except Differs as error:
         if not arguments.json:

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.cli.options import add_stack_options, settings_of
+from dibo.cli.options import add_stack_options
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.names import add_project_option, layers_settings
 from dibo.system.report import Report
 
 SUMMARY: Final = "explain which layers are missing, and what differs from stored layers"
@@ -16,11 +17,12 @@ EPILOG: Final = ""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_stack_options(parser)
+    add_project_option(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.why import why
 
-    show(arguments, why(settings_of(arguments, environment), report))
+    show(arguments, why(layers_settings(arguments, environment), report))
     return 0

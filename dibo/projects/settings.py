@@ -48,9 +48,13 @@ def options_of(image: ProjectImage) -> Options:
 def environment_of(image: ProjectImage, environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a command, with the variables that the project file sets for an image. A variable that the
     environment has, and that is not empty, overrides the file."""
-    kit = {"DIBO_KIT": image.kit} if image.kit is not None else {}
-    given = {name: value for name, value in environment.items() if value}
-    return {**environment, **dict(image.variables), **kit, **given}
+    of_keys = {
+        "DIBO_KIT": image.kit,
+        "KERNEL_VERSION": image.ramdisk_options.kernel,
+        "DIBO_RAMDISK_COMPRESSION": image.ramdisk_options.compression,
+    }
+    project = dict(image.variables) | {name: value for name, value in of_keys.items() if value is not None}
+    return {**environment, **project, **{name: value for name, value in environment.items() if value}}
 
 
 def settings_of(

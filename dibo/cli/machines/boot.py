@@ -20,6 +20,9 @@ from dibo.cli.options import (
 )
 from dibo.cli.output import add_json, check_watch, show
 from dibo.cli.parser import complete_with
+from dibo.cli.projects.boot import image_request
+from dibo.cli.projects.names import add_project_option, complete_images, image_of_file
+from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
 if TYPE_CHECKING:
@@ -49,7 +52,17 @@ _STEPS: Final = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", nargs="?", metavar="IMAGE", help="disk image, directory, or container image")
+    image = parser.add_argument(
+        "image",
+        nargs="?",
+        metavar="IMAGE",
+        help="disk image, directory, or container image; or an image of the project file that was built",
+    )
+    complete_images(image)
+    add_project_option(parser)
+    parser.add_argument(
+        "--test", metavar="NAME", help="the steps and options of this test of the project file"
+    )
     _add_machine(parser)
     _add_login(parser)
     for name, (metavar, text) in _STEPS.items():
@@ -154,7 +167,6 @@ def _add_choice(
         option,
         metavar="WORD",
         dest=dest or option.removeprefix("--"),
-        default=words[0],
         help=f"{text}: {', '.join(words)} ({words[0]})",
     )
     complete_with(argument, lambda _: words)
@@ -167,22 +179,30 @@ def _step(name: str) -> Callable[[str], tuple[str, str]]:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.machines.boot import boot, boot_answer
 
+    request = _request(arguments)
+    image = image_of_file(arguments, environment, arguments.image)
+    if image is not None:
+        request = image_request(arguments, environment, image, request)
+    elif arguments.test is not None:
+        raise UsageError("--test works only with an image of the project file")
     if arguments.watch:
-        return _watch(arguments, environment, report)
-    result = boot(settings_of(arguments, environment), _request(arguments), report, _outputs(arguments))
+        return _watch(arguments, environment, report, request)
+    result = boot(settings_of(arguments, environment), request, report, _outputs(arguments, request))
     if arguments.json:
         show(arguments, boot_answer(result))
     return result.exit_code
 
 
-def _watch(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+def _watch(
+    arguments: argparse.Namespace, environment: Mapping[str, str], report: Report, request: BootRequest
+) -> int:
     """The console is shown with -x only: the terminal shows what is built."""
     from dibo.api.machines.boot import BootOutputs
     from dibo.api.watching.boot import watch_boot
 
     check_watch(arguments)
     outputs = BootOutputs(on_line=answer)
-    watch_boot(options_of(arguments), environment, report, _request(arguments), outputs)
+    watch_boot(options_of(arguments), environment, report, request, outputs)
     return 0
 
 
@@ -194,15 +214,15 @@ def _request(arguments: argparse.Namespace) -> BootRequest:
     keys = arguments.public_keys
     given: dict[str, Any] = {
         name: getattr(arguments, name)
-        for name in ("image", "append", "architecture", "firmware", "machine", "memory", "size", "write")
+        for name in ("image", "append", "architecture", "machine", "memory", "size", "write")
     }
+    words = (("firmware", "firmware"), ("accel", "accelerator"), ("guest_network", "network"))
+    given |= {field: word for name, field in words if (word := getattr(arguments, name)) is not None}
     return BootRequest(
         **given,
         kernel=path_of(arguments.kernel),
         initrd=path_of(arguments.initrd),
-        network=arguments.guest_network,
         name=arguments.machine_name,
-        accelerator=arguments.accel,
         processors=arguments.cpus,
         ports=tuple(arguments.ports),
         seed=arguments.seed,
@@ -216,12 +236,12 @@ def _request(arguments: argparse.Namespace) -> BootRequest:
     )
 
 
-def _outputs(arguments: argparse.Namespace) -> BootOutputs:
+def _outputs(arguments: argparse.Namespace, request: BootRequest) -> BootOutputs:
     from dibo.api.machines.boot import BootOutputs
     from dibo.system import raw_terminal
 
     if arguments.json:
         return BootOutputs()
-    if arguments.steps:
+    if request.steps:
         return BootOutputs(on_line=answer)
     return BootOutputs(on_console=raw_terminal.show, attended=raw_terminal.is_interactive())

@@ -1,1 +1,1 @@
-"""Images of the project file on command lines, and the command that writes such a file."""
+"""Images of the project file on command lines, and the commands for such a file: init, bake."""

@@ -21,6 +21,7 @@ from tests.support.flavours import write_flavour
 
 PROJECT = Path(__file__).parents[3]
 COMMANDS = (
+    "init",
     "plan",
     "build",
     "bake",

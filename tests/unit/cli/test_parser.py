@@ -75,8 +75,8 @@ def test_the_help_of_dibo_names_the_family(capsys: pytest.CaptureFixture[str]) -
             "dibo plan [OPTION ...] [FLAVOUR ...]",
         ),
         ("cache list --jsn h/a", "did you mean '--json'?", "dibo cache list [OPTION ...] REF"),
-        ("push", "required: FILE, REFERENCE", "dibo push [OPTION ...] FILE REFERENCE"),
-        ("push a b c", "unexpected argument 'c'", "dibo push [OPTION ...] FILE REFERENCE"),
+        ("push", "required: FILE", "dibo push [OPTION ...] FILE [REFERENCE]"),
+        ("push a b c", "unexpected argument 'c'", "dibo push [OPTION ...] FILE [REFERENCE]"),
         (
             "schema flavor",
             "did you mean 'flavour'?",

@@ -1,0 +1,60 @@
+"""`dibo plan` without a name: all images of the project file, and what building each would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dibo.api.documents import CommandAnswer, Document, new_document
+from dibo.api.planning import make_build_plan
+from dibo.api.settings import image_settings
+from dibo.projects.model import Project, ProjectImage
+from dibo.settings.settings import Options
+from dibo.system.report import Report
+from dibo.units import counted
+
+
+def plan_images(
+    project: Project, options: Options, environment: Mapping[str, str], report: Report
+) -> CommandAnswer:
+    """A line for each image, in the order of the file. Raises what plans raise, for the first image that has none."""
+    images = [_planned(image, options, environment, report) for image in project.images]
+    rows = [
+        (image["name"], image["architecture"], ",".join(image["types"]), _work(image)) for image in images
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    text = "\n".join(
+        "  ".join((*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]))
+        for row in rows
+    )
+    return CommandAnswer(
+        text=text or f"{project.file} has no images",
+        document=new_document("plans", project=str(project.file), images=images),
+    )
+
+
+def _planned(
+    image: ProjectImage, options: Options, environment: Mapping[str, str], report: Report
+) -> Document:
+    settings = image_settings(image, options, environment)
+    types = ("ramdisk",) if image.ramdisk else settings.types
+    document: Document = {
+        "name": image.name,
+        "architecture": settings.platform,
+        "types": list(types),
+        "flavours": list(settings.flavours),
+        "converts": image.convert,
+        "layers": 0,
+        "missing": 0,
+    }
+    if image.convert is None:
+        layers = make_build_plan(settings, report).layers
+        document["layers"] = len(layers)
+        document["missing"] = sum(not layer.held and layer.cache is None for layer in layers)
+    return document
+
+
+def _work(image: Document) -> str:
+    if image["converts"] is not None:
+        return f"converted from {image['converts']}"
+    layers = counted(image["layers"], "layer")
+    return f"{layers}, {image['missing']} to build" if image["missing"] else f"{layers}, all built"

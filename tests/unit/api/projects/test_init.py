@@ -1,0 +1,78 @@
+"""`dibo init`: nothing is overwritten, and what is written can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dibo.api.projects.init import InitRequest, add_image, init
+from dibo.errors import OutputError, ProjectError
+from dibo.projects.load import load_project
+from dibo.projects.new_file import NewImage
+
+
+def request(directory: Path, name: str = "", *, gitignore: bool = False) -> InitRequest:
+    return InitRequest(image=NewImage(name=name, flavours=()), directory=directory, gitignore=gitignore)
+
+
+def test_a_new_file_in_a_new_directory(tmp_path: Path) -> None:
+    answer = init(request(tmp_path / "a/shop"))
+    path = tmp_path / "a/shop/dibo.yaml"
+    (image,) = load_project(path).images
+    assert (image.name, image.flavours, image.base) == ("shop", ("vm",), "debian")
+    assert f"dibo build --project {path} shop" in answer.text
+    assert answer.document["files"] == [str(path)]
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [entry.name for entry in path.parent.iterdir()] == ["dibo.yaml"]
+
+
+def test_next_commands_in_the_working_directory_name_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flavours").mkdir()
+    assert "  dibo build web " in init(request(Path(), "web")).text
+    assert load_project(tmp_path / "dibo.yaml").images[0].flavours_path == (tmp_path / "flavours",)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "dibo.yaml").symlink_to("nowhere")
+    with pytest.raises(ProjectError, match="exists, and is not overwritten"):
+        init(request(tmp_path))
+    assert (tmp_path / "dibo.yaml").is_symlink()
+
+
+def test_gitignore_gets_a_line_once(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*.o")
+    assert init(request(tmp_path, gitignore=True)).document["files"][1:] == [str(tmp_path / ".gitignore")]
+    assert (tmp_path / ".gitignore").read_text() == "*.o\n/images/\n"
+    (tmp_path / "dibo.yaml").unlink()
+    assert len(init(request(tmp_path, gitignore=True)).document["files"]) == 1
+
+
+def test_an_image_is_added_to_a_file(tmp_path: Path) -> None:
+    init(request(tmp_path, "web"))
+    path = tmp_path / "dibo.yaml"
+    path.chmod(0o664)
+    before = path.read_text()
+    add_image(NewImage(name="db", flavours=("mysql",)), project_file=str(path), environment={})
+    assert [image.name for image in load_project(path).images] == ["web", "db"]
+    assert path.read_text().startswith(before)
+    assert path.stat().st_mode & 0o777 == 0o664
+
+
+def test_a_change_that_would_break_the_file_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "dibo.yaml"
+    path.write_text("images: {web: {flavours: [vm]}}\n")
+    with pytest.raises(ProjectError) as caught:  # no flavour, and no defaults that have one
+        add_image(NewImage(name="db", flavours=()), project_file=str(path), environment={})
+    assert caught.value.message.startswith(f"{path}:1: images.db: the key flavours or convert is missing")
+    assert path.read_text() == "images: {web: {flavours: [vm]}}\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["dibo.yaml"]
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        init(request(tmp_path / "file/below"))

@@ -1,0 +1,104 @@
+"""Images of the project file on command lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dibo.cli.main import dibo
+from dibo.cli.projects.names import image_names
+
+TEXT = """\
+defaults: {base: debian, release: trixie, arch: amd64, types: [raw], destination: out}
+images:
+  web: {flavours: [vm], size: 3, boot: {memory: 600}, tests: [{expect: a}]}
+  shop: {convert: registry.example/shop:1}
+  db: {flavours: [vm], matrix: {fs-type: [ext4, ext3]}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMG_PATH", str(tmp_path / "cache"))
+    for name in ("ARCH", "RELEASE", "DIBO_BASE", "DIBO_PROJECT", "IMAGE_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "dibo.yaml").write_text(TEXT)
+    return tmp_path
+
+
+def ended(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
+    code = dibo([*argv])
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
+
+
+def test_the_layout_of_an_image(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = ended(capsys, "plan", "--layout", "web")
+    assert code == 0
+    assert "3GiB (the project file)" in text
+    code, text = ended(capsys, "plan", "--layout", "--image-size", "5", "@web")
+    assert "5GiB (--image-size)" in text
+    code, text = ended(capsys, "plan", "--layout", "--project", "none", "web")
+    assert code == 11, "a flavour that does not exist"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["plan", "db"], 13, "db is 2 images: db-ext4, db-ext3"),
+        (["plan", "shop"], 2, "shop has no layers of flavours: it is converted from registry.example/shop:1"),
+        (["why", "@wep"], 13, "has no image 'wep'; did you mean 'web'"),
+        (["boot", "web"], 13, "web is not built: there is no"),
+        (["boot", "--test", "boot", "vm.qcow2"], 2, "--test works only with an image of the project file"),
+        (["boot", "--test", "x", "web"], 13, "web has no test 'x'"),
+        (["boot", "--test", "boot", "--expect", "a", "web"], 2, "--test brings steps of its own"),
+        (["verify", "web"], 13, "web is not built: there is no"),
+        (["push", "web"], 2, "the following arguments are required: REFERENCE"),
+        (["push", "web", "registry.example/web:1"], 13, "web is not built: there is no"),
+        (["build", "--join", "web"], 2, "--join works only with --push"),
+        (["build", "web", "vm"], 11, "there is no flavour 'web'"),
+        (["plan", "--project", "x.yaml", "web"], 13, "--project: there is no file"),
+        (["init"], 13, "dibo.yaml exists, and is not overwritten"),
+        (["init", "--add", "a b"], 2, "'a b' cannot be the name of an image"),
+        (["init", "--add", "x", "--name", "y"], 2, "--name cannot be combined with --add"),
+        (["init", "--project", "x"], 2, "--project works only with --add"),
+    ],
+)
+def test_what_is_refused(
+    capsys: pytest.CaptureFixture[str], argv: list[str], code: int, message: str
+) -> None:
+    assert ended(capsys, *argv)[0] == code
+    assert message in ended(capsys, *argv)[1]
+
+
+def test_a_file_of_the_same_name_counts_more(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "web").write_text("no image")
+    assert "is not built" not in ended(capsys, "verify", "web")[1]
+    assert "is not built" in ended(capsys, "verify", "@web")[1]
+
+
+def test_without_a_project_file_nothing_changes(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "dibo.yaml").unlink()
+    assert ended(capsys, "plan", "--layout", "web")[0] == 11
+    assert "dibo plan needs flavours" in ended(capsys, "plan")[1]
+
+
+def test_init_and_add(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = ended(capsys, "init", "--json", "--name", "box", "--flavour", "vm", "new")
+    assert code == 0
+    assert json.loads(text)["image"] == "box"
+    code, text = ended(capsys, "init", "--add", "cache", "--flavour", "vm", "-t", "raw")
+    assert code == 0
+    assert (directory / "dibo.yaml").read_text().startswith(TEXT)
+    assert "  dibo build cache " in text
+
+
+def test_completion(directory: Path) -> None:
+    import argparse
+
+    assert image_names(argparse.Namespace(project=None)) == ("web", "shop", "db", "db-ext4", "db-ext3")
+    (directory / "dibo.yaml").write_text("images: [")
+    assert image_names(argparse.Namespace(project=None)) == ()
