@@ -62,7 +62,7 @@ _MAPPED: Final = (
     "elements",
 )
 _KNOWN: Final = (*_MAPPED, *_PASSED_OVER, *_REFUSED)
-_NO_ELEMENT: Final = re.compile(r"block-device-.*|bootloader|grub2")
+_NO_ELEMENT: Final = re.compile(r"block-device-.*|bootloader|grub2")  # codespell:ignore bootloader
 _RELEASE: Final = "DIB_RELEASE"
 _MIRROR: Final = "DIB_DISTRIBUTION_MIRROR"
 

@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageServer]
     if done.returncode or node is None:
         unmet(f"tools/setup language-server ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     root = tmp_path_factory.mktemp("flavours")
-    for name in ("flavour", "layout", "policy"):
+    for name in ("flavour", "layout", "policy", "project"):
         (root / f"{name}.schema.json").write_text(schema(name))
     with LanguageServer([node, SERVER, "--stdio"], root=root, settings=SETTINGS) as started:
         yield started
@@ -71,6 +71,8 @@ def test_right_files_have_no_diagnostics(server: LanguageServer) -> None:
         ("flavour", "local: 3\n", 2, 'Expected "boolean"'),
         ("flavour", "disk:\n  tabel: gpt\n", 3, "Property tabel is not allowed"),
         ("layout", "table: gtp\n", 2, '"gpt", "mbr"'),
+        ("project", "images:\n  web: {flavour: [vm]}\n", 3, "Property flavour is not allowed"),
+        ("project", "images:\n  web: {release: 3.10}\n", 3, 'Expected "string"'),
         ("policy", "repositories:\n  registry.example: {accept: all}\n", 3, '"unsigned"'),
     ],
 )
@@ -90,6 +92,13 @@ def test_keys_are_completed_and_explained(server: LanguageServer) -> None:
     assert {"packages", "needs", "environment", "disk"} <= set(labels)
     assert "summary" not in labels, "it is there already"
     assert "in one line" in server.hover(file, line=2, column=2)
+
+
+def test_keys_of_a_project_file_are_completed_and_explained(server: LanguageServer) -> None:
+    file = server.root / "web" / "dibo.yaml"
+    server.open(file, modeline("project") + "images:\n  web:\n    flavours: [vm]\n    re\n")
+    assert {"release", "matrix", "tests", "extends"} <= set(server.complete(file, line=5, column=6))
+    assert "added to those that are inherited" in server.hover(file, line=4, column=6)
 
 
 def test_values_are_completed(server: LanguageServer) -> None:

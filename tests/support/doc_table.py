@@ -34,6 +34,8 @@ TRIALS: Mapping[str, Trial] = {
     # What needs no engine.
     r"dibo flavours\b": run(),
     r"dibo schema\b": run(),
+    r"dibo init --add\b": tested("tests/unit/api/projects/test_init.py::test_an_image_is_added_to_a_file"),
+    r"dibo init\b": run(),
     r"dibo completion\b": run(),
     r"dibo plan --layout\b": run(),
     r"dibo doctor\b": run(0, 40),

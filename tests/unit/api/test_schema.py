@@ -17,6 +17,10 @@ PROJECT = Path(__file__).parents[3]
 RIGHT = {
     "layout": ["table: gpt\npartitions: [{name: root, type: linux-root, size: rest, mount: /}]\n"],
     "policy": ["default: {accept: nothing}\nrepositories: {}\n"],
+    "project": [
+        "images: {web: {flavours: [vm], size: 1.5, matrix: {release: [trixie]}}}\n",
+        "include: [a.yaml]\n",
+    ],
     "json": [
         '{"document": "error", "version": 1, "error": '
         '{"kind": "UsageError", "message": "no", "hint": "", "details": [], "exit_code": 64}}',
@@ -31,6 +35,11 @@ WRONG = {
     ],
     "layout": ["tabel: gpt\n", "partitions: [{name: a, size: rest}, {name: b, size: rest}]\n"],
     "manifest": ["format: 2\n", "[]\n"],
+    "project": [
+        "images: {web: {flavour: [vm]}}\n",
+        "images: {web: {release: 3.10}}\n",
+        "images: {web: {matrix: {release: trixie}}}\n",
+    ],
     "policy": ["repositories: {registry.example: {accept: all}}\n", "default: {}\n"],
     "json": ["document: nothing\nversion: 1\n", "[]\n"],
 }
@@ -74,6 +83,13 @@ def test_the_project_s_flavours_and_layouts_pass(schemas: Path) -> None:
         assert files
         code, said = check("--schemafile", schemas / f"{name}.schema.json", *files)
         assert code == 0, said
+
+
+def test_project_files_of_examples_pass(schemas: Path) -> None:
+    files = sorted(PROJECT.glob("examples/*/dibo.yaml"))
+    assert len(files) >= 3
+    code, said = check("--schemafile", schemas / "project.schema.json", *files)
+    assert code == 0, said
 
 
 @pytest.mark.parametrize("name", RIGHT)
