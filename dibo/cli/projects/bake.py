@@ -23,6 +23,7 @@ from dibo.cli.options import (
     whole_number,
 )
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.names import complete_images
 from dibo.system.report import Report
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="images of the project file (all)")
+    images = parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", help="images of the project file (all)"
+    )
+    complete_images(images)
     parser.add_argument(
         "--project",
         metavar="FILE",
