@@ -27,8 +27,7 @@ from dibo.reports.visible import visible
 _LEVEL: Final = 9
 _MOST_NAME: Final = 255
 _NOTHING: Final = -1
-_LARGEST: Final = 1 << 40
-"""Bytes of a file: nothing more is left out beyond."""
+_MOST_TRIES: Final = 8
 _LETTERS: Final = {
     "file": "-",
     "hard link": "-",
@@ -69,14 +68,18 @@ def _node(node: SizeNode) -> list[Any]:
 def file_index(files: Sequence[ReportedFile], titles: Sequence[str], *, most: int) -> tuple[str, int]:
     """The index as text of at most `most` bytes, and how many files are not in it for themselves; without any text
     where even the largest files do not fit. `files` are in the order of a walk, `titles` those of layers."""
-    smallest = 0
-    while smallest < _LARGEST:
+    sizes = sorted((file.size for file in files if file.kind != "directory"), reverse=True)
+    count, smallest = len(sizes), 0
+    for _ in range(_MOST_TRIES):
         rows = _Rows(titles)
         left_out = rows.add(files, smallest)
         packed = rows.packed()
         if len(packed) <= most:
             return packed, left_out
-        smallest = max(64, smallest * (2 if len(packed) < 2 * most else 8))
+        count = int(0.95 * count * most / len(packed))
+        if not count:
+            break
+        smallest = sizes[count] + 1  # files of one size are in it, or none of them is
     return "", len(files)
 
 
