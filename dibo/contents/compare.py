@@ -59,6 +59,7 @@ class CompareOptions:
 @dataclass(slots=True)
 class _Counted:
     left_out: dict[str, int] = field(default_factory=dict)
+    unread: list[bytes] = field(default_factory=list)
 
     def add(self, reason: str) -> None:
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
@@ -76,7 +77,7 @@ def compare(before: OpenedContents, after: OpenedContents, options: CompareOptio
     files: tuple[FileChange, ...] = ()
     notes: list[str] = [*(f"{side.name}: {note}" for side in (first, second) for note in side.notes)]
     if "files" in sections:
-        files = tuple(_with_packages(_files(before, after, options, counted, notes), packages))
+        files = tuple(_with_packages(_files(before, after, options, counted), packages))
 
     def asked(section: str, pairs: Callable[[], Iterable[T]]) -> tuple[T, ...]:
         return tuple(pairs()) if section in sections else ()
@@ -97,6 +98,7 @@ def compare(before: OpenedContents, after: OpenedContents, options: CompareOptio
         layers=_layers(first, second) if "layers" in sections else None,
         directories=asked("sizes", lambda: _directories(first, second)),
         left_out=counted.left_out,
+        unread=tuple(counted.unread),
         notes=tuple(notes),
     )
 
@@ -109,7 +111,6 @@ def _files(
     after: OpenedContents,
     options: CompareOptions,
     counted: _Counted,
-    notes: list[str],
 ) -> Iterator[FileChange]:
     excluded = Excluded(options.exclude)
     pairs: list[tuple[bytes, FileRecord | None, FileRecord | None]] = []
@@ -134,7 +135,7 @@ def _files(
     digests = (before.digests(undecided), after.digests(undecided)) if undecided else ({}, {})
     unread = [path for path in undecided if not (path in digests[0] and path in digests[1])]
     if unread:
-        notes.append(f"{len(unread)} files cannot be read, and their bytes are not compared: {unread[0]!r}")
+        counted.unread += unread
     for path, old, new in pairs:
         change = FileChange(path=path, before=old, after=new)
         if old is not None and new is not None:

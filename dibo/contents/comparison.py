@@ -119,6 +119,8 @@ class Comparison:
     """Those whose sizes differ, the largest difference first."""
     left_out: Mapping[str, int]
     """How many differences were left out, by reason."""
+    unread: tuple[bytes, ...] = ()
+    """Files that seem to be the same, and whose bytes cannot be read."""
     notes: tuple[str, ...] = ()
 
     @property

@@ -12,12 +12,14 @@ from dibo.api.documents import CommandAnswer, new_document
 from dibo.artefacts.outputs import check_output_name
 from dibo.contents.compare import CompareOptions, compare
 from dibo.contents.comparison import SECTIONS, Comparison
+from dibo.contents.inventory import shown
 from dibo.contents.read import open_pair
 from dibo.contents.text import comparison_text
-from dibo.errors import Differs, OutputError, UsageError
+from dibo.errors import Differs, ImageError, OutputError, UsageError
 from dibo.reports.diff_page import diff_page
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
+from dibo.units import counted
 
 SAME: str = "the images have the same contents"
 
@@ -63,6 +65,16 @@ def diff(settings: Settings, report: Report, request: DiffRequest) -> DiffAnswer
         if request.page.is_dir():
             raise OutputError(f"{request.page} is a directory", hint="name a file with --html")
     comparison = compared(settings, report, request)
+    if comparison.unread:
+        unread = (
+            f"{counted(len(comparison.unread), 'file')} cannot be read, so their bytes are not compared,"
+            f" such as {shown(comparison.unread[0])}"
+        )
+        if not comparison.differs:
+            raise ImageError(
+                unread, hint="run dibo as a user who may read them, or leave them out with --exclude"
+            )
+        report.warn(unread)
     text = comparison_text(comparison, summary=request.summary, files=request.files)
     if not comparison.differs:
         text = f"{SAME}\n{text}".rstrip()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -54,6 +57,32 @@ def test_text_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     )
     assert dibo(["diff", a, str(tmp_path / "missing")]) == 2
     assert dibo(["diff", "--only", "nothing", a, b]) == 2
+
+
+def test_files_that_cannot_be_read_are_not_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0:
+        monkeypatch.setattr(os, "open", _refuse_secrets(os.open))  # root reads everything
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "secret").write_text(name)
+        (tmp_path / name / "secret").chmod(0)
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    assert dibo(["diff", a, b]) == 33
+    assert "1 file cannot be read" in capsys.readouterr().err
+    (tmp_path / "b" / "new").write_text("")
+    assert dibo(["diff", a, b]) == 65
+    assert "1 file cannot be read" in capsys.readouterr().err
+
+
+def _refuse_secrets(original: Callable[..., int]) -> Callable[..., int]:
+    def refuse(path: object, *arguments: Any, **options: Any) -> int:
+        if isinstance(path, bytes) and path.endswith(b"/secret"):
+            raise PermissionError(13, "Permission denied")
+        return original(path, *arguments, **options)
+
+    return refuse
 
 
 def test_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
