@@ -86,6 +86,11 @@ def test_images_that_share_layers(place: BuildEnv) -> None:
     again = place.run("dibo", "bake", "--project", project)
     assert again.code == 0, again.err
     assert "2 images: 2 done; 0 layers built" in again.err
+    elsewhere = place.directory / "not-there"
+    dry = place.run("dibo", "bake", "--project", project, "--dry-run", "-o", elsewhere)
+    assert f"a: raw  {elsewhere}/a" in dry.out, dry.err
+    assert "2 images, 0 layers to build" in dry.out
+    assert not elsewhere.exists()
     for name in ("a", "b"):
         alone = place.run(
             "disk-image-create",

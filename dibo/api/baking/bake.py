@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dibo.api.baking.estimates import estimates
@@ -90,13 +91,36 @@ def dry_run(
         nothing = PlannedBake(graph=make_graph(()), images={}, errors={})
         return CommandAnswer(text="nothing to build", document=_plan_document(nothing, reasons))
     known = estimates(Workspace(specs[0].settings.cache).keys)
-    with planned_bake(specs, report, estimate=known) as planned:
-        for error in planned.errors.values():
-            raise error
-        return CommandAnswer(
-            text=draw(planned.graph, reasons),
-            document=_plan_document(planned, reasons),
-        )
+    with tempfile.TemporaryDirectory(prefix="dibo-") as directory:
+        elsewhere = [_writable(spec, Path(directory)) for spec in specs]
+        with planned_bake(elsewhere, report, estimate=known) as planned:
+            for error in planned.errors.values():
+                raise error
+            outputs = {spec.name: str(_output(spec)) for spec in specs}
+            artefacts = tuple(
+                replace(artefact, destination=outputs[artefact.image]) for artefact in planned.graph.artefacts
+            )
+            planned = replace(planned, graph=replace(planned.graph, artefacts=artefacts))
+            return CommandAnswer(
+                text=draw(planned.graph, reasons),
+                document=_plan_document(planned, reasons),
+            )
+
+
+def _output(spec: ImageSpec) -> Path:
+    return spec.ramdisk.output if spec.ramdisk is not None else spec.settings.output
+
+
+def _writable(spec: ImageSpec, directory: Path) -> ImageSpec:
+    """The image, with an output that passes where a bake would first make its directory."""
+    output = _output(spec)
+    if output.absolute().parent.is_dir():
+        return spec
+    (directory / spec.name).mkdir()
+    output = directory / spec.name / output.name
+    if spec.ramdisk is not None:
+        return replace(spec, ramdisk=replace(spec.ramdisk, output=output))
+    return replace(spec, settings=replace(spec.settings, output=output))
 
 
 def _plan_document(planned: PlannedBake, reasons: Mapping[str, Sequence[str]]) -> Document:
