@@ -10,9 +10,7 @@ from pathlib import Path
 from dibo.api.baking.changed import ProjectAtWork, changed_since
 from dibo.api.baking.spec import ImageSpec
 from dibo.api.baking.specs import into_directory, spec_of
-from dibo.errors import ProjectError
-from dibo.projects.find import find_project
-from dibo.projects.load import load_project
+from dibo.api.projects.images import require_project
 from dibo.projects.model import Project
 from dibo.projects.select import select
 from dibo.settings.settings import Options
@@ -46,14 +44,7 @@ class ChosenImages:
 
 def chosen_images(choice: BakeChoice, options: Options, environment: Mapping[str, str]) -> ChosenImages:
     """Read the project file, and choose. Raises ProjectError, UsageError, and what `changed_since` raises."""
-    directory = Path.cwd()
-    file = find_project(choice.project, environment, directory)
-    if file is None:
-        raise ProjectError(
-            f"there is no dibo.yaml in {directory}, or above it in the repository",
-            hint="`dibo init` writes one; --project FILE names another",
-        )
-    project = load_project(file)
+    project = require_project(choice.project, environment)
     images = select(project, choice.names)
     if choice.directory is not None:
         images = tuple(into_directory(image, choice.directory) for image in images)

@@ -7,27 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from dibo.api.baking.spec import ImageSpec, ImageTest
-from dibo.api.create import converters_of
-from dibo.api.projects.requests import boot_request, boot_steps, boots, convert_request, ramdisk_settings
-from dibo.api.settings import image_settings
-from dibo.disk.request import ending
-from dibo.errors import UsageError
+from dibo.api.projects.make import ImageBuild, artefact_paths, image_build
+from dibo.api.projects.requests import boot_request, boot_steps, convert_request
+from dibo.errors import ProjectError
 from dibo.projects.model import ProjectImage, ProjectTest
-from dibo.ramdisk.settings import RamdiskSettings
-from dibo.settings.settings import Options, Settings
+from dibo.settings.settings import Options
 
 
 def spec_of(image: ProjectImage, options: Options, environment: Mapping[str, str]) -> ImageSpec:
-    """An image of a project file, as options and environment have it. Raises UsageError."""
-    settings = image_settings(image, options, environment)
-    ramdisk = _ramdisk_of(image, environment) if image.ramdisk else None
+    """An image of a project file, as options and environment have it. Raises UsageError, ProjectError."""
+    environment = {name: value for name, value in environment.items() if name != "IMAGE_NAME"}
+    build = image_build(image, options, environment)
+    settings = build.settings
     return ImageSpec(
         name=image.name,
         settings=settings,
         layout=image.layout,
-        ramdisk=ramdisk,
+        ramdisk=build.ramdisk,
         conversion=convert_request(image, settings.environment) if image.convert is not None else None,
-        tests=tuple(_test_of(image, test, settings, ramdisk) for test in image.tests),
+        tests=tuple(_test_of(build, test) for test in image.tests),
         registry=image.destination.registry,
     )
 
@@ -43,25 +41,13 @@ def into_directory(image: ProjectImage, directory: Path) -> ProjectImage:
     return replace(image, destination=replace(image.destination, directory=directory))
 
 
-def _ramdisk_of(image: ProjectImage, environment: Mapping[str, str]) -> RamdiskSettings:
-    """IMAGE_NAME would name several."""
-    return ramdisk_settings(
-        image, {name: value for name, value in environment.items() if name != "IMAGE_NAME"}
-    )
-
-
-def _test_of(
-    image: ProjectImage, test: ProjectTest, settings: Settings, ramdisk: RamdiskSettings | None
-) -> ImageTest:
-    steps = boot_steps(test)
-    if ramdisk is not None:
-        return ImageTest(name=test.name, request=boot_request(ramdisk, test.boot, steps))
-    bootable = next(filter(boots, converters_of(settings)), None)
-    if bootable is None:
-        raise UsageError(
-            f"{image.position}: {image.name} has tests, and none of its types boots: {', '.join(settings.types)}",
+def _test_of(build: ImageBuild, test: ProjectTest) -> ImageTest:
+    """A test boots the first artefact that a machine can boot. Raises ProjectError where there is none."""
+    artefact = build.ramdisk or next(iter(artefact_paths(build, to_boot=True)), None)
+    if artefact is None:
+        raise ProjectError(
+            f"{test.position}: {build.image.name} has tests, and none of its types boots:"
+            f" {', '.join(build.settings.types)}",
             hint="add a disk: types: [qcow2]",
         )
-    return ImageTest(
-        name=test.name, request=boot_request(ending(settings.output, bootable), test.boot, steps)
-    )
+    return ImageTest(name=test.name, request=boot_request(artefact, test.boot, boot_steps(test)))
