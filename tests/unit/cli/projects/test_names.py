@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dibo.cli.main import dibo
 from dibo.cli.projects.names import image_names
+from tests.support.timeouts import TIMEOUT
 
 TEXT = """\
 defaults: {base: debian, release: trixie, arch: amd64, types: [raw], destination: out}
@@ -102,3 +105,18 @@ def test_completion(directory: Path) -> None:
     assert image_names(argparse.Namespace(project=None)) == ("web", "shop", "db", "db-ext4", "db-ext3")
     (directory / "dibo.yaml").write_text("images: [")
     assert image_names(argparse.Namespace(project=None)) == ()
+
+
+def test_without_a_project_file_its_reader_is_not_imported(directory: Path) -> None:
+    program = (
+        "import sys; from dibo.cli.main import dibo; code = dibo(['plan', '--layout', 'vm']);"
+        "print(code, [name for name in sys.modules if name in ('dibo.projects.load', 'dibo.projects.parse')])"
+    )
+    lines = {}
+    for name in ("dibo.yaml", "elsewhere.yaml"):
+        (directory / "dibo.yaml").rename(directory / name)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=True
+        )
+        lines[name] = done.stdout.splitlines()[-1]
+    assert lines == {"dibo.yaml": "0 ['dibo.projects.parse', 'dibo.projects.load']", "elsewhere.yaml": "0 []"}
