@@ -42,6 +42,14 @@ def composed() -> entry.ImageDocuments:
     )
 
 
+def test_times_are_in_the_manifest_alone() -> None:
+    timed = replace(PROVENANCE, seconds="[20.0,0.5]")
+    made = entry.compose(CONFIG, timed, layers=LAYERS, made="2026-11-24T10:00:00Z")
+    assert json.loads(made.manifest)["annotations"][entry.SECONDS] == "[20.0,0.5]"
+    assert made.config == composed().config
+    assert entry.SECONDS not in json.loads(composed().manifest)["annotations"]
+
+
 def test_an_entry_is_an_image_that_says_what_it_is() -> None:
     made = composed()
     config, manifest = json.loads(made.config), json.loads(made.manifest)
