@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dibo.cli.options import (
@@ -21,13 +22,19 @@ from dibo.cli.options import (
 from dibo.cli.output import add_json, check_watch, show
 from dibo.cli.parser import complete_with
 from dibo.cli.projects.boot import image_request
-from dibo.cli.projects.names import add_project_option, complete_images, image_of_file
+from dibo.cli.projects.names import (
+    add_project_option,
+    build_of_image,
+    complete_images,
+    image_of_file,
+)
 from dibo.errors import UsageError
 from dibo.system.report import Report, answer
 
 if TYPE_CHECKING:
     from dibo.api.machines.boot import BootOutputs
     from dibo.api.machines.request import BootRequest
+    from dibo.projects.model import ProjectImage
 
 SUMMARY: Final = "boot an image in QEMU: the console here, or steps of a test"
 EPILOG: Final = """\
@@ -186,7 +193,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     elif arguments.test is not None:
         raise UsageError("--test works only with an image of the project file")
     if arguments.watch:
-        return _watch(arguments, environment, report, request)
+        return _watch(arguments, environment, report, request, image)
     result = boot(settings_of(arguments, environment), request, report, _outputs(arguments, request))
     if arguments.json:
         show(arguments, boot_answer(result))
@@ -194,15 +201,23 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
 
 
 def _watch(
-    arguments: argparse.Namespace, environment: Mapping[str, str], report: Report, request: BootRequest
+    arguments: argparse.Namespace,
+    environment: Mapping[str, str],
+    report: Report,
+    request: BootRequest,
+    image: ProjectImage | None,
 ) -> int:
-    """The console is shown with -x only: the terminal shows what is built."""
+    """The console is shown with -x only: the terminal shows what is built. Flavours are where the project file says."""
     from dibo.api.machines.boot import BootOutputs
     from dibo.api.watching.boot import watch_boot
 
     check_watch(arguments)
     outputs = BootOutputs(on_line=answer)
-    watch_boot(options_of(arguments), environment, report, request, outputs)
+    options = options_of(arguments)
+    if image is not None:
+        places = build_of_image(arguments, environment, image).settings.flavours_path
+        options = replace(options, flavours_path=tuple(map(str, places)))
+    watch_boot(options, environment, report, request, outputs)
     return 0
 
 

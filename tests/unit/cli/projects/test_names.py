@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dibo.api.watching.watch import WatchedBuild
+from dibo.cli.commands import parser_of
 from dibo.cli.main import dibo
+from dibo.cli.projects.build import watched_build
 from dibo.cli.projects.names import image_names
+from dibo.errors import ProjectError
 from tests.support.timeouts import TIMEOUT
 
 TEXT = """\
@@ -120,3 +124,20 @@ def test_without_a_project_file_its_reader_is_not_imported(directory: Path) -> N
         )
         lines[name] = done.stdout.splitlines()[-1]
     assert lines == {"dibo.yaml": "0 ['dibo.projects.parse', 'dibo.projects.load']", "elsewhere.yaml": "0 []"}
+
+
+def test_the_project_file_is_watched(directory: Path) -> None:
+    """Each time that something changes it is read anew, with what it includes."""
+    arguments = parser_of("dibo").parse_args(["build", "--watch", "@web"])
+    arguments.name = None
+
+    def read() -> WatchedBuild:
+        return watched_build(arguments, {}, lambda build, settings: None)
+
+    first = read()
+    assert (first.settings.image_size, first.files) == (3 << 30, (directory / "dibo.yaml",))
+    (directory / "dibo.yaml").write_text(TEXT.replace("size: 3", "size: 4"))
+    assert read().settings.image_size == 4 << 30
+    (directory / "dibo.yaml").write_text(TEXT.replace("  web:", "  www:"))
+    with pytest.raises(ProjectError):
+        read()
