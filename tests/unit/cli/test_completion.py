@@ -218,3 +218,18 @@ def test_fish_completes_flavours(programs: Path) -> None:
     need("fish")
     script = "dibo completion fish | source; complete --do-complete 'disk-image-create -o web devs'"
     assert _shell(programs, "fish", "--no-config", "-c", script).split() == ["devstack-user"]
+
+
+def test_images_of_the_project_file(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dibo.yaml").write_text(
+        "images: {web-shop: {flavours: [vm], architectures: [amd64, arm64]}, vm-like: {flavours: [vm]}}"
+    )
+    monkeypatch.chdir(tmp_path)
+    lines = ["dibo build we", "dibo why vm", "dibo boot web-shop-ar", "dibo bake vm-"]
+    offered = complete_all_in_bash(programs, lines)
+    assert [sorted(name.strip() for name in names) for names in offered] == [
+        ["web-shop", "web-shop-amd64", "web-shop-arm64"],
+        ["vm", "vm-like"],
+        ["web-shop-arm64"],
+        ["vm-like"],
+    ]

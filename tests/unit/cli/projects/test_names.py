@@ -15,6 +15,7 @@ from dibo.cli.main import dibo
 from dibo.cli.projects.build import watched_build
 from dibo.cli.projects.names import image_names
 from dibo.errors import ProjectError
+from tests.support.servers.fake_registry import FakeRegistry
 from tests.support.timeouts import TIMEOUT
 
 TEXT = """\
@@ -141,3 +142,20 @@ def test_the_project_file_is_watched(directory: Path) -> None:
     (directory / "dibo.yaml").write_text(TEXT.replace("  web:", "  www:"))
     with pytest.raises(ProjectError):
         read()
+
+
+def test_an_artefact_goes_to_the_destination_of_the_file(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nonexistent")
+    (directory / "web.qcow2").write_bytes(b"QFI\xfb" + bytes(4096))
+    with FakeRegistry() as server:
+        (directory / "dibo.yaml").write_text(
+            f"images: {{web: {{flavours: [vm], destination: 'docker://{server.host}/disks/{{name}}:1'}}}}"
+        )
+        code, text = ended(capsys, "push", "web")
+        assert code == 0, text
+        assert f"{server.host}/disks/web:1@sha256:" in text
+        assert ("disks/web", "1") in server.state.manifests
+        assert ended(capsys, "push", "web", f"{server.host}/other:2")[0] == 0
+        assert ("other", "2") in server.state.manifests
