@@ -142,7 +142,7 @@ class _Rows:
         self._append(
             visible(name, most=_MOST_NAME),
             file.path.count(b"/"),
-            file.size,
+            file.size if file.kind == "file" else 0,  # as in the views: a link takes no blocks
             file.layer,
             self._package(file.package),
             self._attribute(_attributes(file)),

@@ -99,12 +99,13 @@ def test_layers_packages_and_attributes() -> None:
     report = report_on(
         {
             b"bin/su": record(5, layer=1, package="login", mode=0o4755),
-            b"bin/sh": record(kind="symlink", layer=0, mode=0o777, target=b"dash"),
+            b"bin/sh": record(4, kind="symlink", layer=0, mode=0o777, target=b"dash"),
         }
     )
     index = unpacked(file_index(report.files, ["base", HOSTILE], most=5000)[0])
     assert index["names"] == ["bin", "sh", "su"]
     assert index["layers"] == [-1, 0, 1]
+    assert index["sizes"] == [0, 0, 5]
     assert [index["package"][place] for place in index["packages"] if place >= 0] == ["login"]
     assert [index["attribute"][place] for place in index["attributes"]] == [
         "drwxr-xr-x 0:0",
