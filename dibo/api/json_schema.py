@@ -100,7 +100,7 @@ _ENTRY: Final = {
 _CLEANED: Final = {
     "kind": _one_of(
         "what it is",
-        *("layers", "runs", "locks", "downloads", "notes", "logs", "keys", "kits"),
+        *("layers", "runs", "locks", "downloads", "notes", "logs", "keys", "kits", "artefacts"),
     ),
     "engine": _maybe("engine whose store has it; null in the cache directory"),
     "count": _count("how many"),

@@ -55,9 +55,20 @@ class StandingArtefacts:
         return {"ingredients": hashlib.sha256(text.encode(errors="replace")).hexdigest(), "files": looks}
 
 
+def is_current(record: Path) -> bool:
+    """Whether the artefacts that a file of the cache directory is a record of are there as they were made."""
+    try:
+        looks = json.loads(record.read_bytes())["files"]
+        paths = {name: Path(os.fsdecode(bytes.fromhex(name))) for name in looks}
+        return bool(looks) and all(_look(paths[name]) == look for name, look in looks.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def _files(paths: Sequence[Path]) -> list[Path]:
-    """All of `paths`, and what is in those that are directories."""
-    return [path for top in paths for path in (top, *(sorted(top.rglob("*")) if top.is_dir() else ()))]
+    """All of `paths`, and what is in those that are directories; absolute ones."""
+    tops = [path.absolute() for path in paths]
+    return [path for top in tops for path in (top, *(sorted(top.rglob("*")) if top.is_dir() else ()))]
 
 
 def _look(path: Path) -> list[int]:

@@ -7,6 +7,7 @@ By default only what no build with the settings of now has a use for:
     keys         of layers that no engine has
     logs         of steps that were built since, or that were not read for a week
     downloads    that a newer one of the same name replaced, or that broke off; after a week
+    artefacts    records of artefacts that are gone or were changed since
     layers       failed states, images without a name; of other epochs, after a week
     kits, notes  never
 
@@ -27,7 +28,7 @@ from dibo.system.cache_directory import CacheItem, CacheKind
 
 GRACE_SECONDS: Final = 7 * 24 * 3600
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
-_NEEDS_PEACE: Final = (CacheKind.LOCKS, CacheKind.DOWNLOADS, CacheKind.NOTES, CacheKind.KEYS, CacheKind.KITS)
+_NEEDS_PEACE: Final = frozenset(CacheKind) - {CacheKind.RUNS, CacheKind.LOGS}
 """Kinds that a build reads, or writes before it has what they are for."""
 
 
@@ -102,6 +103,8 @@ def _must_go(item: CacheItem, items: Sequence[CacheItem], stores: Stores, rules:
             return is_key and stores.complete and item.name not in stores.keys
         case CacheKind.LOGS:
             return is_old or is_unused or item.name in stores.keys
+        case CacheKind.ARTEFACTS:
+            return item.outdated
         case CacheKind.DOWNLOADS:
             return is_unused or (is_old and (_broke_off(item) or _is_replaced(item, items)))
     return False

@@ -39,6 +39,8 @@ class CacheKind(Enum):
     LOGS = "logs"
     KEYS = "keys"
     KITS = "kits"
+    ARTEFACTS = "artefacts"
+    """Records of how artefacts were made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class CacheItem:
     used: float
     held: bool = False
     """Whether a process that runs uses it."""
+    outdated: bool = False
+    """Whether what it is a record of is gone or changed."""
 
     @property
     def name(self) -> str:
@@ -88,6 +92,7 @@ def survey(root: Path) -> tuple[CacheItem, ...]:
         (CacheKind.KEYS, "keys"),
         (CacheKind.DOWNLOADS, "bases"),
         (CacheKind.RUNS, "runs"),
+        (CacheKind.ARTEFACTS, "artefacts"),
     ):
         items += (_item(kind, path) for path in _entries(root / directory))
     for directory in ("lists", "hashes", "keys"):

@@ -6,11 +6,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from dibo.api.documents import CommandAnswer, Document, new_document
+from dibo.artefacts import standing
 from dibo.build import build as spine
 from dibo.build import cleaning, store_pruning
 from dibo.build.cleaning import CleanRules, CleanSelection, Stores
@@ -35,6 +36,7 @@ _TEXTS: Final = {
     CacheKind.NOTES: "lists and keys of bases, and what was tried of this machine",
     CacheKind.LOGS: "of failed steps, and of defects",
     CacheKind.KEYS: "of layers that no engine has",
+    CacheKind.ARTEFACTS: "records of artefacts that are gone or were changed",
     CacheKind.KITS: "a kit that was built for `dibo convert`",
 }
 _IN_USE: Final = "another dibo uses them now"
@@ -89,7 +91,7 @@ def clean(settings: Settings, report: Report, request: CleanRequest) -> CleanRes
     has_cache = cache_directory.check_directory(settings.cache)
     with ExitStack() as stack:
         is_alone = not has_cache or _is_alone(settings.cache, stack)
-        items = cache_directory.survey(settings.cache) if has_cache else ()
+        items = _items(settings.cache) if has_cache else ()
         run = stack.enter_context(_run(settings, report, keep=not has_cache or request.dry_run))
         engines = _engines(settings, run, report, stack, outcome) if is_alone else {}
         stores = _stores(engines, settings, outcome, complete=is_alone)
@@ -116,6 +118,16 @@ def _is_alone(cache: Path, stack: ExitStack) -> bool:
         return stack.enter_context(alone(cache / "store.lock"))
     except OSError:  # there is no such file, and none can be made: no build has the cache either
         return True
+
+
+def _items(cache: Path) -> tuple[CacheItem, ...]:
+    """What is in the cache directory; of records of artefacts also whether they are outdated."""
+    return tuple(
+        replace(item, outdated=not standing.is_current(item.path))
+        if item.kind is CacheKind.ARTEFACTS
+        else item
+        for item in cache_directory.survey(cache)
+    )
 
 
 @contextmanager

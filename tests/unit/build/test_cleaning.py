@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,8 @@ ITEMS: Sequence[CacheItem] = (
     item(CacheKind.DOWNLOADS, f"sha256-{'4' * 64}-other.tar.part", used=OLD),
     item(CacheKind.NOTES, "list", used=OLD),
     item(CacheKind.KITS, "kit", used=OLD),
+    item(CacheKind.ARTEFACTS, "stands", used=OLD),
+    replace(item(CacheKind.ARTEFACTS, "changed"), outdated=True),
 )
 STORES = stores(
     image(KEY, used=RECENT),
@@ -84,6 +87,7 @@ def test_without_options_goes_what_is_of_no_use() -> None:
         "defect-1.log",
         f"sha256-{'1' * 64}-root.tar",
         f"sha256-{'4' * 64}-other.tar.part",
+        "changed",
         "earlier",
     ]
 

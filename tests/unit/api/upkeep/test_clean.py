@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from dibo.api.json_schema import JSON_SCHEMA
+from dibo.artefacts.standing import StandingArtefacts
 from dibo.build.cleaning import GRACE_SECONDS
 from dibo.cli.main import dibo
 from dibo.system.exclusive import shared
@@ -91,6 +92,28 @@ def test_all(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document(capsys, "--all")
     left = {str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()}
     assert left <= {"CACHEDIR.TAG", "store.lock", "runs.lock"}
+
+
+def test_records_of_artefacts_that_changed(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of names in another directory, and relative ones."""
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    for name in ("stands.raw", "changed.raw", "gone.raw"):
+        Path(name).write_bytes(b"disk")
+        StandingArtefacts(directory=cache / "artefacts", ingredients={}, paths=[Path(name)]).save()
+    (cache / "artefacts/broken.json").write_text('{"files": []}')
+    Path("changed.raw").write_bytes(b"other")
+    Path("gone.raw").unlink()
+    monkeypatch.chdir("/")
+    answer = document(capsys)
+    assert answer["artefacts"]["count"] == 3
+    monkeypatch.chdir(tmp_path / "out")
+    standing = StandingArtefacts(directory=cache / "artefacts", ingredients={}, paths=[Path("stands.raw")])
+    assert standing.stand()
+    assert len(list((cache / "artefacts").iterdir())) == 1
+    assert Path("changed.raw").exists()
 
 
 def test_an_engine_that_was_asked_for_and_does_not_work(
