@@ -232,6 +232,13 @@ def _layers_of(image: ImageTasks, estimate: Estimate) -> Iterator[tuple[int, Lay
         )
 
 
+def shared_layers(graph: Graph, images: Sequence[str]) -> Graph:
+    """Of a graph: only the layers that all of these images have."""
+    return Graph(
+        layers=tuple(layer for layer in graph.layers if set(images) <= set(layer.images)), artefacts=()
+    )
+
+
 def chains_of(graph: Graph) -> tuple[Chain, ...]:
     """The layers to make, in chains. A layer that only a cache has is one of its own where several chains begin on it,
     so that it is fetched once."""

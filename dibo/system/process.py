@@ -22,7 +22,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -338,10 +338,22 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
 _known: set[int] = set()
 _starting = threading.Lock()
 _subreaper = threading.Event()
+_sharers: list[None] = []
+
+
+@contextlib.contextmanager
+def sharing() -> Iterator[None]:
+    """Within another program, which starts processes of its own: children and orphans that dibo did not start are left
+    alone. For several threads."""
+    _sharers.append(None)
+    try:
+        yield
+    finally:
+        _sharers.pop()
 
 
 def _become_subreaper() -> None:
-    if not _subreaper.is_set():
+    if not (_subreaper.is_set() or _sharers):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         _subreaper.set()
 
@@ -358,9 +370,8 @@ def _left_behind(leader: int) -> list[int]:
     if leader in table and table[leader][2] != "Z":
         left.add(leader)
     # An orphan in the session of another child of ours is that one's business.
-    orphans = (
-        pid for pid in children.get(me, ()) if pid not in known and table[pid][1] not in known - {leader}
-    )
+    ours = () if _sharers else children.get(me, ())
+    orphans = (pid for pid in ours if pid not in known and table[pid][1] not in known - {leader})
     queue = [leader, *orphans]
     while queue:
         pid = queue.pop()

@@ -80,6 +80,14 @@ TRIALS: Mapping[str, Trial] = {
     ),
     r"dibo boot(?!-)\b": tested("tests/integration/test_boot_command.py::test_the_command"),
     r"dibo ssh\b": tested("tests/unit/machines/test_ssh.py"),
+    r"dibo bake .*--on tls:": tested("tests/unit/api/fleet/test_cluster.py::test_addresses"),
+    r"dibo bake .*--on dask:": tested(
+        "tests/integration/test_fleet.py::test_workers_with_stores_of_their_own"
+    ),
+    r"dibo bake .*--on\b": tested("tests/integration/test_fleet.py::test_on_this_machine"),
+    r"dibo bake .*--(emit|layers)\b": tested(
+        "tests/integration/test_emitted_pipelines.py::test_jobs_of_gitlab"
+    ),
     r"dibo bake .*(--changed-since|--dry-run)": tested("tests/unit/api/baking/test_bake.py"),
     r"dibo bake\b": tested("tests/integration/test_bake.py::test_images_that_share_layers"),
     # What builds, boots, or reads the store of an engine.
@@ -123,6 +131,7 @@ OTHER_PROGRAMS: Mapping[str, str] = {
     # Programs that are not dibo's, and which page or test says how they are used.
     **dict.fromkeys(("make",), "targets are checked: test_targets_of_make_exist"),
     **dict.fromkeys(("check-jsonschema",), "tests/unit/api/test_schema.py"),
+    **dict.fromkeys(("dask",), "tests/support/servers/dask_cluster.py"),
     **dict.fromkeys(
         ("mkdir", "cd", "echo", "cat", "chmod", "cp", "rm", "printf", "test", "sed", "set", "ls"), ""
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +22,14 @@ from dibo.api.documents import (
     new_document,
     room_of,
 )
+from dibo.api.fleet.cluster import ClusterAddress
+from dibo.api.fleet.fleet import open_fleet
 from dibo.bake import events
 from dibo.bake.drawing import draw
-from dibo.bake.graph import make_graph, tasks_of
+from dibo.bake.graph import make_graph, shared_layers, tasks_of
 from dibo.bake.junit import junit
 from dibo.bake.report import BakeReport, ImageReport, LayerReport, make_report, table
-from dibo.errors import OutputError, SomeFailed
+from dibo.errors import DiboError, OutputError, SomeFailed
 from dibo.system import disk_space
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
@@ -42,6 +45,10 @@ class BakeOptions:
     """Bytes that tasks may take together; None for what is free."""
     stop_on_failure: bool = False
     verbose: bool = False
+    on: ClusterAddress | None = None
+    """A cluster that does the work; None: this machine."""
+    only_layers: bool = False
+    """Whether only the layers are built that all of the images have in common."""
 
 
 def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> BakeReport:
@@ -54,14 +61,29 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
     for spec in specs:
         _make_directories(spec)
     known = estimates(Workspace(specs[0].settings.cache).keys)
-    with planned_bake(specs, report, estimate=known) as planned:
-        results = bake_here(planned, report, limits)
+    with ExitStack() as stack:
+        fleet = None
+        if options.on is not None:
+            fleet = stack.enter_context(
+                open_fleet(
+                    specs,
+                    report,
+                    options.on,
+                    jobs=limits.jobs,
+                    stop_on_failure=limits.stop_on_failure,
+                )
+            )
+        is_remote = fleet is not None and not fleet.is_local
+        planned = stack.enter_context(planned_bake(specs, report, estimate=known, only_registries=is_remote))
+        if options.only_layers:
+            planned = replace(planned, graph=shared_layers(planned.graph, [spec.name for spec in specs]))
+        results = bake_here(planned, report, limits) if fleet is None else fleet.bake(planned)
         return make_report(
             planned.graph,
             results,
             planned.errors,
             seconds=time.monotonic() - began,
-            jobs=limits.jobs,
+            jobs=limits.jobs if fleet is None else fleet.slots,
         )
 
 
@@ -195,10 +217,11 @@ def summary(report: BakeReport, *, columns: int | None) -> str:
     return table(report, sizes, columns=columns)
 
 
-def failure_of(report: BakeReport) -> SomeFailed | None:
-    """The error that the command ends with; None where all is well."""
+def failure_of(report: BakeReport) -> DiboError | None:
+    """The error that the command ends with; None where all is well. Where only layers were built, it is theirs."""
     if not report.failed:
-        return None
+        errors = [layer.error for layer in report.layers if layer.error is not None]
+        return errors[0] if errors and not report.images else None
     return SomeFailed.of(
         report.failures, len(report.images), failed=len(report.failed), failure="could not be made"
     )

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from dibo.api.baking.planning import PlannedBake
+from dibo.api.baking.progress import BakeProgress, result_of
 from dibo.api.baking.spec import TaskOutcome
 from dibo.api.baking.view import TaskView
 from dibo.api.baking.worker import RunTask
-from dibo.api.documents import error_fields
 from dibo.api.session import new_run
 from dibo.api.workers.forward import WorkerMessage
 from dibo.api.workers.process import WorkerProcess
-from dibo.bake import events
 from dibo.bake.graph import MEMORY_LAYER, BakeTask, tasks_of
 from dibo.bake.report import TaskResult
-from dibo.bake.schedule import Schedule, TaskState
+from dibo.bake.schedule import Schedule
 from dibo.errors import CommandFailed
 from dibo.system.report import Report
 from dibo.system.resources import available_memory, processors
 from dibo.system.threads import in_threads
-from dibo.units import counted, human_size
 
 _PROGRAM: Final = "dibo.api.baking.worker"
 _Worker = WorkerProcess[WorkerMessage, TaskOutcome]
@@ -56,48 +53,33 @@ def limits_of(
 def bake_here(planned: PlannedBake, report: Report, limits: BakeLimits) -> tuple[TaskResult, ...]:
     """Carry out all tasks; how each ended, in the order of the graph. A task that fails ends only what needs it."""
     tasks = tasks_of(planned.graph)
-    report.notice(events.PLANNED, events.planned(planned.graph))
-    bake = _LocalBake(planned, tasks, report, limits)
-    results = bake.results()
+    schedule = Schedule(tasks, slots=limits.jobs, memory=limits.memory)
+    progress = BakeProgress(planned, tasks, report, schedule=schedule, stop_on_failure=limits.stop_on_failure)
+    bake = _LocalBake(planned, progress, report, limits)
+    results = bake.results(min(limits.jobs, len(tasks)))
     if bake.worker_died:  # what it left goes when the next run begins
         with new_run(next(iter(planned.images.values())).spec.settings):
             pass
     return results
 
 
-class _SomethingFailed(Exception):
-    """So the row of the whole ends where a task did not."""
-
-
 class _LocalBake:
     def __init__(
-        self, planned: PlannedBake, tasks: tuple[BakeTask, ...], report: Report, limits: BakeLimits
+        self, planned: PlannedBake, progress: BakeProgress, report: Report, limits: BakeLimits
     ) -> None:
-        self._planned, self._tasks, self._report, self._limits = planned, tasks, report, limits
-        self._schedule = Schedule(tasks, slots=limits.jobs, memory=limits.memory)
+        self._planned, self._report, self._limits = planned, report, limits
+        self._progress, self._schedule = progress, progress.schedule
         self._changed = threading.Condition()
-        self._results: dict[str, TaskResult] = {}
         self._interrupted = False
         self.worker_died = False
 
-    def results(self) -> tuple[TaskResult, ...]:
-        workers = [
-            _Worker(_PROGRAM, (TaskOutcome,), self._report)
-            for _ in range(min(self._limits.jobs, len(self._tasks)))
-        ]
-        title = f"bake of {counted(len(self._planned.graph.artefacts), 'image')}"
-        with suppress(_SomethingFailed), self._report.task(title) as self._whole:
-            self._carry_out(workers)
-            if any(result.state is not TaskState.DONE for result in self._results.values()):
-                raise _SomethingFailed
-        return tuple(self._results[task.id] for task in self._tasks)
-
-    def _carry_out(self, workers: Sequence[_Worker]) -> None:
-        with ExitStack() as stack:
+    def results(self, number: int) -> tuple[TaskResult, ...]:
+        """Of all tasks, by so many workers."""
+        workers = [_Worker(_PROGRAM, (TaskOutcome,), self._report) for _ in range(number)]
+        with ExitStack() as stack, self._progress:
             for worker in workers:
                 stack.enter_context(worker)
             try:
-                self._show()
                 in_threads([partial(self._work, worker, n) for n, worker in enumerate(workers, start=1)])
             except BaseException:
                 with self._changed:
@@ -107,12 +89,12 @@ class _LocalBake:
                 for worker in workers:
                     worker.end()
                 raise
+        return self._progress.results
 
     def _work(self, worker: _Worker, number: int) -> None:
         """What a thread does: task after task, in one worker."""
         try:
-            while (task := self._next()) is not None:
-                self._report.notice(events.STARTED, events.started(task, worker=str(number)))
+            while (task := self._next(number)) is not None:
                 self._end(self._carried_out(task, worker))
         except BaseException:
             with self._changed:  # the others need not wait for its task
@@ -120,14 +102,13 @@ class _LocalBake:
                 self._changed.notify_all()
             raise
 
-    def _next(self) -> BakeTask | None:
-        """The next task, started; None when there will be none."""
+    def _next(self, number: int) -> BakeTask | None:
+        """The next task, started by this worker; None when there will be none."""
         with self._changed:
             while not self._schedule.finished and not self._interrupted:
                 task = self._schedule.next()
                 if task is not None:
-                    self._schedule.start(task.id)
-                    self._show()
+                    self._progress.started(task, worker=str(number))
                     return task
                 self._changed.wait()
         return None
@@ -144,60 +125,12 @@ class _LocalBake:
             except CommandFailed as error:
                 self.worker_died = True
                 outcome = TaskOutcome(id=task.id, seconds=0.0, error=error)
-            view.error = outcome.error
-            if outcome.artefacts:
-                view.note(human_size(sum(path.stat().st_blocks * 512 for path in outcome.artefacts)))
+            view.end(outcome)
         return result_of(task, outcome)
 
     def _end(self, result: TaskResult) -> None:
         with self._changed:
             if self._interrupted:
                 return
-            self._settle(result)
-            self._show()
+            self._progress.settle(result)
             self._changed.notify_all()
-
-    def _settle(self, result: TaskResult) -> None:
-        task = result.task
-        self._results[task.id] = result
-        self._tell(result)
-        if result.error is None:
-            self._schedule.done(task.id)
-            return
-        cancelled = [(later, task.id) for later in self._schedule.failed(task.id)]
-        others = sorted({name for later, _ in cancelled for name in later.images})
-        lost = f", and with it {', '.join(others)}" if others and others != list(task.images) else ""
-        self._report.warn(f"{events.title_of(task)} failed{lost}: {result.error.message}")
-        if self._limits.stop_on_failure:
-            cancelled += [(later, "") for later in self._schedule.stop()]
-        for later, because in cancelled:
-            self._results[later.id] = TaskResult(
-                task=later, state=TaskState.CANCELLED, layers={}, because=because
-            )
-            self._tell(self._results[later.id])
-
-    def _tell(self, result: TaskResult) -> None:
-        error = error_fields(result.error) if result.error is not None else None
-        self._report.notice(events.ENDED, {**events.ended(result), "error": error})
-
-    def _show(self) -> None:
-        """How far all is, in the row of the whole."""
-        states = [self._schedule.state(task.id) for task in self._tasks]
-        text = f"{states.count(TaskState.DONE)} of {counted(len(states), 'task')}"
-        failed, cancelled = states.count(TaskState.FAILED), states.count(TaskState.CANCELLED)
-        text += f", {failed} failed" if failed else ""
-        text += f", {cancelled} cancelled" if cancelled else ""
-        self._whole.hook = text
-        self._whole.note(text)
-
-
-def result_of(task: BakeTask, outcome: TaskOutcome) -> TaskResult:
-    """A task that a worker carried out, as the report of a bake has it."""
-    return TaskResult(
-        task=task,
-        state=TaskState.DONE if outcome.error is None else TaskState.FAILED,
-        seconds=outcome.seconds,
-        layers={layer.outcome.key: (layer.outcome, layer.seconds) for layer in outcome.layers},
-        artefacts=outcome.artefacts,
-        error=outcome.error,
-    )

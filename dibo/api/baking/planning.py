@@ -88,14 +88,19 @@ class PlannedBake:
 
 @contextmanager
 def planned_bake(
-    specs: Sequence[ImageSpec], report: Report, *, estimate: Estimate = lambda _: None
+    specs: Sequence[ImageSpec],
+    report: Report,
+    *,
+    estimate: Estimate = lambda _: None,
+    only_registries: bool = False,
 ) -> Iterator[PlannedBake]:
-    """Plan all images, at least one. While it lasts, no layer goes from the engine's store; at its end, the layers
+    """Plan all images, at least one. With `only_registries` layers count that are in a registry, and not those of this
+    machine. While it lasts, no layer goes from the engine's store; at its end, the layers
     there are limited, and those of these images stay. An image that cannot be planned is among the errors. Raises
     UsageError where two images have one name, would write the same file, or name different caches on disk."""
     require_apart(specs)
     with new_run(specs[0].settings) as (workspace, run), ExitStack() as stack:
-        planner = _Planner(workspace, run, report, stack)
+        planner = _Planner(workspace, run, report, stack, only_registries=only_registries)
         planned: dict[str, PlannedImage] = {}
         errors: dict[str, DiboError] = {}
         tasks = []
@@ -144,7 +149,10 @@ def output_paths(spec: ImageSpec) -> tuple[Path, ...]:
 class _Planner:
     """Plans one image after the other; what they have in common is looked up once."""
 
-    def __init__(self, workspace: Workspace, run: Run, report: Report, stack: ExitStack) -> None:
+    def __init__(
+        self, workspace: Workspace, run: Run, report: Report, stack: ExitStack, *, only_registries: bool
+    ) -> None:
+        self._only_registries = only_registries
         self._workspace, self._run, self._report, self._stack = workspace, run, report, stack
         self._catalogues: dict[tuple[Path, ...], Catalogue] = {}
         self._sessions: dict[tuple[object, ...], Session] = {}
@@ -225,9 +233,8 @@ class _Planner:
         kind = tuple(getattr(settings, name) for name in _OF_A_SESSION)
         if kind not in self._sessions:
             setup = Setup(run=self._run, report=self._report)
-            self._sessions[kind] = self._stack.enter_context(
-                open_session(settings, setup, workspace=self._workspace)
-            )
+            session = self._stack.enter_context(open_session(settings, setup, workspace=self._workspace))
+            self._sessions[kind] = replace(session, held={}) if self._only_registries else session
         return self._sessions[kind]
 
     def _base(self, settings: Settings) -> Base:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from dibo.api.baking.spec import TaskOutcome
+from dibo.api.documents import room_of
 from dibo.api.workers.forward import (
     ReportText,
     TaskEnded,
@@ -18,7 +20,7 @@ from dibo.bake.graph import BakeTask, Chain
 from dibo.errors import DiboError
 from dibo.system.report import Report
 from dibo.system.task import DONE, Task
-from dibo.units import counted
+from dibo.units import counted, human_size
 
 _NUMBER: Final = re.compile(r"^\[[0-9]+/[0-9]+\] ")
 """Before the title of a step: how many there are in the plan of one image says nothing here."""
@@ -34,7 +36,7 @@ class TaskView:
         self._rows: dict[int, Task] = {}
         """The report's task for that of the worker, by its number there."""
         self._whole: Task | None = None
-        self.error: DiboError | None = None
+        self._error: DiboError | None = None
 
     def __enter__(self) -> TaskView:
         if not self._is_chain:
@@ -43,15 +45,17 @@ class TaskView:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Rows that the worker left open, since it was killed, end as failed."""
-        failed = kind or (DiboError if self.error is not None else None)
+        failed = kind or (DiboError if self._error is not None else None)
         for row in self._rows.values():
             row.__exit__(kind or DiboError, None, None)
         if self._whole is not None:
             self._whole.__exit__(failed, None, None)
 
-    def note(self, text: str) -> None:
-        if self._whole is not None:
-            self._whole.note(text)
+    def end(self, outcome: TaskOutcome) -> None:
+        """How it ended, and how much room artefacts take."""
+        self._error = outcome.error
+        if outcome.artefacts and self._whole is not None:
+            self._whole.note(human_size(sum(map(room_of, outcome.artefacts))))
 
     def hear(self, message: WorkerMessage) -> None:
         match message:

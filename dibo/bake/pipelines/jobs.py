@@ -81,7 +81,7 @@ def jobs_of(graph: Graph) -> Jobs:
             continue
         chain = _chain(first, stored)
         job = LayerJob(
-            name=names.new(chain[-1]),
+            name=names.new(chain),
             images=first.images,
             below=job_of.get(first.parent or ""),
             architecture=first.architecture,
@@ -119,16 +119,16 @@ def _image_job(artefact: ArtefactTask, graph: Graph, job_of: dict[str, str]) -> 
 
 
 class _Names:
-    """Names of jobs, each once: after the flavour of the last layer, or after the base."""
+    """Names of jobs, each once: after the image, or, where several share the layers, after the last flavour."""
 
     def __init__(self, *, several: bool) -> None:
         """With `several` architectures, names have theirs."""
         self._several = several
         self._taken: set[str] = set()
 
-    def new(self, last: LayerTask) -> str:
-        subject = last.title if last.parent is None else last.title.partition(" ")[0]
-        words = ["layers", subject, *([last.architecture] if self._several else [])]
+    def new(self, chain: Sequence[LayerTask]) -> str:
+        subject = chain[-1].images[0] if len(chain[-1].images) == 1 else _subject(chain)
+        words = ["layers", subject, *([chain[-1].architecture] if self._several else [])]
         name = stem = _NO_NAME.sub("-", "-".join(words).lower()).strip("-")
         number = 1
         while name in self._taken:
@@ -136,3 +136,9 @@ class _Names:
             name = f"{stem}-{number}"
         self._taken.add(name)
         return name
+
+
+def _subject(chain: Sequence[LayerTask]) -> str:
+    """The flavour of the last layer that has one, or the base."""
+    flavours = [layer.title.partition(" ")[0] for layer in chain if " " in layer.title and layer.parent]
+    return flavours[-1] if flavours else chain[0].title

@@ -23,7 +23,13 @@ from dibo.cli.options import (
     whole_number,
 )
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.cluster_options import add_cluster_options, cluster_of
 from dibo.cli.projects.names import complete_images
+from dibo.cli.projects.pipeline_options import (
+    add_pipeline_options,
+    emit_pipeline,
+    require_no_pipeline_options,
+)
 from dibo.system.report import Report
 
 if TYPE_CHECKING:
@@ -39,7 +45,9 @@ examples:
   dibo bake                                # all images of dibo.yaml
   dibo bake web db -j 4                    # two of them, four tasks at a time
   dibo bake --changed-since origin/main --junit bake.xml   # for CI
-  dibo bake --dry-run                      # what would be built, and what is shared"""
+  dibo bake --dry-run                      # what would be built, and what is shared
+  dibo bake --on dask://build-cluster:8786 # on the workers of a cluster
+  dibo bake --emit gitlab                  # the pipeline that bakes them in GitLab CI"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +90,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="directory for artefacts (that of the project file)"
     )
+    add_cluster_options(parser)
+    add_pipeline_options(parser)
     _add_build_options(parser)
     add_verbose(parser)
     add_json(parser)
@@ -109,6 +119,9 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
 
     options = replace(options_of(arguments), name=None, flavours=())
     chosen = chosen_images(_choice(arguments), options, environment)
+    if arguments.emit is not None:
+        return emit_pipeline(arguments, options, chosen, report)
+    require_no_pipeline_options(arguments)
     _tell(chosen, report)
     if arguments.dry_run:
         show(arguments, bake.dry_run(chosen.specs, report, chosen.reasons))
@@ -146,6 +159,8 @@ def _options(arguments: argparse.Namespace) -> BakeOptions:
         memory=parse_gib(arguments.max_memory) if arguments.max_memory is not None else None,
         stop_on_failure=arguments.stop_on_failure,
         verbose=arguments.verbose,
+        on=cluster_of(arguments),
+        only_layers=arguments.layers,
     )
 
 

@@ -73,7 +73,7 @@ def _install(place: Path) -> None:
     process.run([python, "-m", "venv", str(place / "venv")], options=process.ProcessOptions(timeout=TIMEOUT))
     pip = str(place / "venv" / "bin" / "pip")
     process.run(
-        [pip, "install", "--quiet", f"{source}[watch]"], options=process.ProcessOptions(timeout=TIMEOUT)
+        [pip, "install", "--quiet", f"{source}[dask,watch]"], options=process.ProcessOptions(timeout=TIMEOUT)
     )
     shutil.rmtree(source)
     process.run(["chmod", "-R", "a+rX", str(place)])

@@ -43,6 +43,14 @@ class Registry:
         _ask("PUT", f"{place}{joint}digest={digest}", content, "application/octet-stream")
         return {"digest": digest, "size": len(content), "mediaType": "application/octet-stream"}
 
+    def tags(self, repository: str) -> list[str]:
+        """All tags, in order."""
+        address = f"http://{self.host}/v2/{repository}/tags/list"
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            address, timeout=TIMEOUT
+        ) as answer:
+            return sorted(json.load(answer)["tags"] or ())
+
     def push_image(self, repository: str, tag: str, *, comment: str = "") -> str:
         """Put a small image; its digest."""
         tar = bytes(10240)  # an archive with nothing in it
@@ -69,12 +77,13 @@ def _ask(method: str, url: str, body: bytes, media_type: str) -> str:
 
 
 @contextlib.contextmanager
-def registry(directory: Path, *, delete: bool = False) -> Iterator[Registry]:
-    """Start docker-registry with its storage in `directory`; it deletes only if it may."""
+def registry(directory: Path, *, delete: bool = False, host: str = "") -> Iterator[Registry]:
+    """Start docker-registry with its storage in `directory`; it deletes only if it may. `host` is that of one that was
+    there before."""
     need("docker-registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+        host = host or f"127.0.0.1:{free.getsockname()[1]}"
     config = directory / "config.yml"
     config.write_text(
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory / 'data'}}}, "

@@ -48,6 +48,7 @@ DOORS = {
         "machines.channels",
         "machines.qmp",
     },
+    "distributed": {"api.fleet.cluster", "api.fleet.on_worker"},
     "argparse": {"cli"},
     "argcomplete": {"cli"},
 }

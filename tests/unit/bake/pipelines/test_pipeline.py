@@ -81,10 +81,10 @@ def test_a_job_of_gitlab_begins_when_what_it_needs_is_done() -> None:
     needs = {name: job["needs"] for name, job in jobs.items() if isinstance(job, dict) and "script" in job}
     assert needs == {
         "layers-vm": [],
-        "layers-web-server": ["layers-vm"],
-        "layers-mysql": ["layers-vm"],
-        "image-web": ["layers-web-server"],
-        "image-db": ["layers-mysql"],
+        "layers-web": ["layers-vm"],
+        "layers-db": ["layers-vm"],
+        "image-web": ["layers-web"],
+        "image-db": ["layers-db"],
         "image-plain": ["layers-vm"],
     }
     assert jobs["layers-vm"]["script"] == ["dibo bake --layers web db plain"]
@@ -100,7 +100,7 @@ def test_only_layers_are_built_where_gitlab_allows_user_namespaces() -> None:
     assert jobs[".layers"]["tags"] == ["user-namespaces"]
     assert {name for name, job in jobs.items() if isinstance(job, dict) and job.get("extends")} == {
         "layers-vm",
-        "layers-web-server",
+        "layers-web",
         "image-db",
     }
 
