@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dibo.api.baking.schema import PLAN, bake_document
+from dibo.api.baking.schema import PIPELINE, PLAN, bake_document
 from dibo.api.baking.schema import events as bake_events
 from dibo.api.contents.report_schema import REPORT
 from dibo.api.contents.schema import DIFF, INSPECT
@@ -368,6 +368,7 @@ DOCUMENTS: Final[dict[str, Schema]] = {
         ),
         bake_document(_ERROR, _ARTEFACT),
         PLAN,
+        PIPELINE,
         _document("machines", "`dibo ssh --list`", machines=_list("machines that run, by name", _MACHINE)),
         _document(
             "kernel",

@@ -102,12 +102,13 @@ class FleetPlacement:
     ) -> tuple[BakeTask, str] | None:
         """Which of the tasks begins now, and on which worker; None: wait until something ends. `ready` has the most
         urgent first. `avoid` are pairs of a task and a worker that it is not given to while there is another."""
-        avoided = set(avoid)
         idle = [member for member in self._members.values() if len(member.running) < member.worker.slots]
+        if not idle:
+            return None
+        avoided = set(avoid)
         pairs = [
             (task, member)
             for task in _different(ready, {name for name, _ in avoided})
-            if idle
             for member in self._free(task, idle, avoided)
         ]
         if not pairs:
@@ -152,13 +153,11 @@ def _different(tasks: Sequence[BakeTask], special: set[str]) -> Iterator[BakeTas
     """The first of those that ask for the same and begin with the same layer; and those that are `special`."""
     known: set[object] = set()
     for task in tasks:
-        kind = (
-            task.id if task.id in special else "",
-            type(task.work),
-            task.needs,
-            task.architecture,
-            task.memory,
-        )
+        if task.id in special:
+            yield task
+            continue
+        below = task.needs if isinstance(task.work, Chain) else ()
+        kind = (below, task.memory, type(task.work), "" if below else task.architecture)
         if kind not in known:
             known.add(kind)
             yield task

@@ -1,5 +1,5 @@
-"""The commands of pipelines that `dibo bake --emit` writes: each job has a checkout and a store of its own, and only the
-registry is between them. The artefacts are those of one machine."""
+"""The commands of pipelines that `dibo bake --emit` writes: each job has a checkout and a store of its own, with the
+registry between them. The artefacts are those of one machine."""
 
 from __future__ import annotations
 

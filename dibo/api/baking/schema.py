@@ -64,6 +64,13 @@ PLAN: Final = document(
     ),
 )
 
+PIPELINE: Final = document(
+    "pipeline",
+    "`dibo bake --emit`",
+    path=text("the file that was written, or with --check is up to date"),
+    service=one_of("the service whose pipeline it is", "gitlab", "github"),
+)
+
 
 def bake_document(error: dict[str, Schema], artefact: dict[str, Schema]) -> Schema:
     """That of `dibo bake`; `error` and `artefact` are the properties of these."""

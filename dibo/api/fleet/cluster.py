@@ -233,7 +233,7 @@ def _warn_of_open_network(address: ClusterAddress, report: Report) -> None:
     text = address.address or ""
     if text.startswith("tcp://") and not on_loopback(text.removeprefix("tcp://")):
         report.warn(
-            f"{text} is neither encrypted nor authenticated: whoever reaches it runs programs on its workers;"
+            f"{text} is neither encrypted nor authenticated: every program that reaches it can use its workers;"
             " use tls://, or a network of its own"
         )
 

@@ -26,7 +26,7 @@ class Exchange(Protocol):
         """While it lasts, workers find what orders name."""
 
     def order(self, spec: TaskSpec) -> FleetOrder:
-        """What a worker is told of a task."""
+        """The order for a worker that does a task."""
 
     def fetched(self, task: BakeTask, name: ParcelName) -> tuple[Path, ...]:
         """Have artefacts here, under their names."""

@@ -26,7 +26,7 @@ class ParcelName:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetOrder:
     """One task, for a worker. What its image is, is in the bundle: in a registry, or, for workers that share the file
-    system and the store of whoever started the bake, in a file."""
+    system and the store of this machine, in a file."""
 
     id: str
     kind: TaskKind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
+from dibo.api.baking.spec import TaskOutcome
 from dibo.api.baking.view import TaskView
 from dibo.api.workers.forward import ReportText, TaskEnded, TaskMoved, TaskOutput, TaskStarted
 from dibo.bake.graph import ArtefactTask, BakeTask, Chain, LayerState, LayerTask
@@ -37,7 +38,7 @@ def shown(task: BakeTask, *messages: object, error: HookFailed | None = None) ->
     with TaskView(task, Report(stream, environment={})) as view:
         for message in messages:
             view.hear(message)  # type: ignore[arg-type]
-        view.error = error
+        view.end(TaskOutcome(id=task.id, seconds=0.0, error=error))
     return [line.partition(" (0")[0] for line in stream.getvalue().splitlines()]
 
 

@@ -1,0 +1,1 @@
+"""Bakes on workers of Dask."""
