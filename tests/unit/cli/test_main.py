@@ -32,6 +32,7 @@ COMMANDS = (
     "inspect",
     "diff",
     "report",
+    "sbom",
     "cache",
     "clean",
     "key",
