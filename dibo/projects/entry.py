@@ -146,7 +146,10 @@ class ProjectEntry:
 
     def resolved(self, text: str) -> Path:
         """The same for a path that is a part of the value. Raises ProjectError."""
-        path = Path(text).expanduser()
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError:
+            self.fail(f"the path {text} begins at the home directory of a user that is not known here")
         if path.is_absolute():
             return path
         directory = self.file.path.parent

@@ -19,24 +19,37 @@ _REPOSITORY: Final = (".git", ".hg", ".jj")
 
 def find_project(named: str | None, environment: Mapping[str, str], directory: Path) -> Path | None:
     """The project file, or None if there is none: `named` by an option, by the environment, or found from the working
-    `directory`; `none` stands for no file. Raises ProjectError for one that is named and is not there, and for one
-    above that belongs to another user."""
+    `directory`; `none` stands for no file. Raises ProjectError for one that is named and is not there, for one
+    above that belongs to another user, and for what is no file."""
     name = named if named is not None else environment.get(VARIABLE, "")
     if name == NO_PROJECT:
         return None
     if name:
-        path = Path(name).expanduser()
-        path = directory / path / PROJECT_FILE if (directory / path).is_dir() else directory / path
-        if not path.is_file():
-            origin = "--project" if named is not None else VARIABLE
-            raise ProjectError(f"{origin}: there is no file {path}", hint="`dibo init` writes one")
-        return path
+        return _named(name, directory, origin="--project" if named is not None else VARIABLE)
     for place in _places(directory):
         path = place / PROJECT_FILE
         if path.is_file():
             _require_own(path, directory)
             return path
+        if os.path.lexists(path):
+            raise ProjectError(
+                f"the project file {path} is not a file", hint=f"--project {NO_PROJECT} does without one"
+            )
     return None
+
+
+def _named(name: str, directory: Path, *, origin: str) -> Path:
+    """Raises ProjectError."""
+    path = directory / name
+    try:
+        path = directory / Path(name).expanduser()
+        path = path / PROJECT_FILE if path.is_dir() else path
+        is_there = path.is_file()
+    except (OSError, RuntimeError):  # a name that is too long, a home directory of nobody
+        is_there = False
+    if not is_there:
+        raise ProjectError(f"{origin}: there is no file {path}", hint="`dibo init` writes one")
+    return path
 
 
 def repository_of(file: Path) -> Path:

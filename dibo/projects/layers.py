@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from dibo.flavours.located_yaml import YamlKind
 from dibo.flavours.schema import nearest
@@ -18,6 +19,8 @@ from dibo.projects.keys import DEFAULT_KEYS, IMAGE_KEYS, IMAGE_NAME, NAME_TEXT, 
 
 Layer = Mapping[str, ProjectEntry]
 _NULL: Layer = {}
+_DEEPEST: Final = 64
+"""Templates that extend each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,8 @@ class Inheritance:
         for word, entry in extended_names(keys["extends"]):
             if word in chain:
                 entry.fail(f"{name} extends itself: {' → '.join((*chain, word))}")
+            if len(chain) > _DEEPEST:
+                entry.fail(f"more than {_DEEPEST} templates extend each other")
             if word in inherited:
                 continue
             layer = self._layer(word, entry)

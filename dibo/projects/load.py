@@ -20,6 +20,8 @@ from dibo.projects.parse import EntryIdentity, check_keys, parse_image
 _LARGEST: Final = 4 << 20
 """Bytes of a file. A line of an image is some tens of bytes."""
 _MOST_FILES: Final = 1000
+_DEEPEST: Final = 64
+"""Files that include each other."""
 
 
 def load_project(path: Path) -> Project:
@@ -80,7 +82,9 @@ class _Reader:
             entry.fail(f"{text} includes itself: {names}")
         if real in self.files.values():
             entry.fail(f"{text} is included twice", hint="its images are there already")
-        if not real.is_file():
+        if len(included_by) > _DEEPEST:
+            entry.fail(f"more than {_DEEPEST} files include each other")
+        if not _is_file(real):
             entry.fail(f"there is no file {path}")
         self.read(ProjectFile(path=path, top=entry.file.top), included_by=included_by, defaults=defaults)
 
@@ -105,6 +109,13 @@ class _Reader:
         _refuse_ambiguous(images, self._inheritance)
         _refuse_shared_references(images)
         return tuple(images.values())
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _check(layer: Layer) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dibo.flavours.located_yaml import YamlKind
@@ -56,16 +56,31 @@ def combinations(layers: Layers) -> Iterator[Combination]:
     count = math.prod(map(len, axes.values()))
     if matrix is not None and count > keys.MOST_IMAGES:
         matrix.fail(f"the matrix has {count} combinations, more than {keys.MOST_IMAGES}")
+    left_out = _left_out(axes, excluded)
     left = 0
     for values in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
-        texts = {axis: value.text for axis, value in chosen.items()}
-        if any(all(texts[axis] in words for axis, words in rule.items()) for rule in excluded):
+        texts = tuple(value.text for value in values)
+        if texts in left_out:
             continue
         left += 1
-        yield Combination(axes=tuple(texts.items()), layers=tuple(value.layer for value in values))
+        yield Combination(
+            axes=tuple(zip(axes, texts, strict=True)), layers=tuple(value.layer for value in values)
+        )
     if not left and matrix is not None:
         matrix.fail("exclude leaves out every combination")
+
+
+def _left_out(
+    axes: Mapping[str, tuple[AxisValue, ...]], excluded: Iterable[Mapping[str, frozenset[str]]]
+) -> set[tuple[str, ...]]:
+    """The values of each combination that rules exclude. Made from the rules: thousands of these may each exclude one
+    combination of thousands."""
+    every = {axis: tuple(value.text for value in values) for axis, values in axes.items()}
+    return {
+        texts
+        for rule in excluded
+        for texts in itertools.product(*(rule.get(axis, words) for axis, words in every.items()))
+    }
 
 
 def check_matrix(layer: Layer) -> Iterator[Layer]:

@@ -368,6 +368,11 @@ def _destination(layers: Layers, identity: EntryIdentity, values: Mapping[str, s
         return Destination(directory=identity.directory)
     text = replaced(entry, entry.text(expected="a directory, or docker://HOST/PATH:TAG"), values)
     if not text.startswith("docker://"):
+        if "://" in text:
+            entry.fail(
+                f"expected a directory, or docker://HOST/PATH:TAG, got {text!r}",
+                hint="artefacts are uploaded to registries",
+            )
         return Destination(directory=entry.resolved(text))
     try:
         parse_image_name(text)

@@ -11,6 +11,7 @@ from dibo.projects import keys
 from dibo.projects.entry import ProjectEntry
 from dibo.projects.model import BootOptions, ProjectTest, TestStep
 
+_LAST_PORT = 65535
 DEFAULT_TEST = "boot"
 """The name of the test whose steps stand directly under `tests`."""
 
@@ -46,9 +47,14 @@ def _count(entry: ProjectEntry) -> int:
 
 
 def _port(entry: ProjectEntry) -> str:
-    if entry.kind is YamlKind.INTEGER:
-        return str(_count(entry))
-    return entry.text(keys.PORT, "a port, such as 80 or 8080:80/tcp")
+    expected = "a port, such as 80 or 8080:80/tcp"
+    if entry.kind is YamlKind.INTEGER and not entry.value.text.isdecimal():
+        entry.fail_kind(expected)  # 22:22, which is a number of base 60
+    text = entry.value.text if entry.kind is YamlKind.INTEGER else entry.text(keys.PORT, expected)
+    *here, guest = map(int, text.partition("/")[0].split(":")[-2:])
+    if not 0 < guest <= _LAST_PORT or here > [_LAST_PORT]:
+        entry.fail(f"{text!r}: ports are numbers from 1 to {_LAST_PORT}")
+    return text
 
 
 def tests_of(entries: Iterable[ProjectEntry], boot: BootOptions) -> tuple[ProjectTest, ...]:

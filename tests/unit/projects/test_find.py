@@ -44,6 +44,27 @@ def test_an_option_before_the_variable_before_the_search(tmp_path: Path) -> None
         find_project("x.yaml", {}, tmp_path)
     with pytest.raises(ProjectError, match="DIBO_PROJECT: there is no file"):
         find_project(None, {"DIBO_PROJECT": "x.yaml"}, tmp_path)
+    for name in ("a" * 5000, "~nobody-has-this/dibo.yaml"):
+        with pytest.raises(ProjectError, match="--project: there is no file"):
+            find_project(name, {}, tmp_path)
+
+
+def test_what_is_no_file_hides_none_above(tmp_path: Path) -> None:
+    """Nor is it said that there is none."""
+    (tmp_path / ".git").mkdir()
+    write(tmp_path, "images: {}")
+    path = tmp_path / "below" / "dibo.yaml"
+    path.mkdir(parents=True)
+    with pytest.raises(ProjectError, match=r"below/dibo\.yaml is not a file"):
+        find_project(None, {}, path.parent)
+    path.rmdir()
+    path.symlink_to("nowhere")
+    with pytest.raises(ProjectError, match=r"below/dibo\.yaml is not a file"):
+        find_project(None, {}, path.parent)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ProjectError, match=r"below/dibo\.yaml is not a file"):
+        find_project(None, {}, path.parent)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")

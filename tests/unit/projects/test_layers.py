@@ -57,6 +57,9 @@ def test_circles(tmp_path: Path) -> None:
     error = refused(tmp_path, "templates:\n  a: {extends: b}\n  b: {extends: a}\nimages: {}\n")
     assert error.message == f"{tmp_path}/dibo.yaml:3: templates.b.extends: b extends itself: a → b → a"
     assert "extends itself" in refused(tmp_path, "images: {a: {extends: a}}").message
+    chain = "".join(f"  t{number}: {{extends: t{number + 1}}}\n" for number in range(2000))
+    error = refused(tmp_path, f"templates:\n{chain}  t2000: {{}}\nimages: {{a: {{extends: t0}}}}\n")
+    assert "more than 64 templates extend each other" in error.message
 
 
 def test_what_is_inherited_gives_way_to_another_kind_of_image(tmp_path: Path) -> None:

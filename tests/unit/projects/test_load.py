@@ -50,6 +50,33 @@ def test_circles_and_repetitions(tmp_path: Path) -> None:
     assert "a.yaml includes itself" in str(_loop(tmp_path))
 
 
+def test_chains_of_files_have_an_end(tmp_path: Path) -> None:
+    for number in range(999):
+        write(tmp_path, f"include: [{number + 1}.yaml]", f"{number}.yaml")
+    write(tmp_path, "images: {}", "999.yaml")
+    error = refused(tmp_path, "include: [0.yaml]")
+    assert error.message == f"{tmp_path}/63.yaml:1: include[0]: more than 64 files include each other"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"include: [{'a' * 5000}]", "include[0]: there is no file "),
+        (
+            "images: {web: {flavours: [vm], destination: ~nobody-has-this/x}}",
+            "of a user that is not known here",
+        ),
+        (
+            "images: {web: {flavours: [vm], destination: 'https://host/x'}}",
+            "expected a directory, or docker://",
+        ),
+    ],
+    ids=["a name that is too long", "a home of nobody", "an address"],
+)
+def test_places_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refused(tmp_path, text).message
+
+
 def _loop(directory: Path) -> Exception:
     (directory / "self").mkdir()
     write(directory, "include: [a.yaml]", "self/a.yaml")

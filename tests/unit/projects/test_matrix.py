@@ -121,3 +121,13 @@ def test_a_matrix_that_is_too_large_or_empty(tmp_path: Path) -> None:
     assert "arch and architectures are both given" in refused(tmp_path, both).message
     both = "images: {a: {flavours: [vm], architectures: [amd64, arm64], matrix: {arch: [amd64, arm64]}}}"
     assert "the matrix has an axis arch, too" in refused(tmp_path, both).message
+
+
+def test_thousands_of_excluded_combinations(tmp_path: Path) -> None:
+    """Without a comparison of each rule with each combination, of which these would be 25 million."""
+    values = {axis: ", ".join(f"{axis}{number}: {{}}" for number in range(100)) for axis in "ab"}
+    rules = ", ".join(f"{{a: a{number // 100}, b: b{number % 100}}}" for number in range(2500))
+    matrix = f"{{a: {{{values['a']}}}, b: {{{values['b']}}}, exclude: [{rules}]}}"
+    found = images(tmp_path, f"images: {{web: {{flavours: [vm], matrix: {matrix}}}}}")
+    assert len(found) == 7500
+    assert "web-a25-b0" in found and "web-a24-b99" not in found

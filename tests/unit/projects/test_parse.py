@@ -282,3 +282,18 @@ def test_an_empty_file_has_no_images(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     assert "larger than 4 MiB" in refused(tmp_path, "#" * (4 << 20) + "\n").message
+
+
+@pytest.mark.parametrize(
+    ("port", "message"),
+    [
+        ("22:22", "expected a port, such as 80 or 8080:80/tcp, got the number 22:22"),
+        ("'8080:99999'", "'8080:99999': ports are numbers from 1 to 65535"),
+        ("'70000:80/udp'", "'70000:80/udp': ports are numbers from 1 to 65535"),
+        ("0", "'0': ports are numbers from 1 to 65535"),
+    ],
+)
+def test_ports(tmp_path: Path, port: str, message: str) -> None:
+    """YAML 1.1 has numbers of base 60, which two ports can look like."""
+    error = refused(tmp_path, f"images: {{a: {{flavours: [vm], boot: {{ports: [{port}]}}}}}}")
+    assert error.message.partition("ports[0]: ")[2] == message
