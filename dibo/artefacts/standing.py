@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -32,7 +33,7 @@ class StandingArtefacts:
     def stand(self) -> bool:
         """Whether all are there as they were made."""
         try:
-            return bool(json.loads(self._path.read_bytes()) == self._document())
+            return bool(_read(self._path) == self._document())
         except (OSError, ValueError):
             return False
 
@@ -58,11 +59,20 @@ class StandingArtefacts:
 def is_current(record: Path) -> bool:
     """Whether the artefacts that a file of the cache directory is a record of are there as they were made."""
     try:
-        looks = json.loads(record.read_bytes())["files"]
+        looks = _read(record)["files"]
         paths = {name: Path(os.fsdecode(bytes.fromhex(name))) for name in looks}
         return bool(looks) and all(_look(paths[name]) == look for name, look in looks.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _read(record: Path) -> Any:
+    """What a record says. Raises OSError, and ValueError for what is no record: a link, a FIFO, a device."""
+    fd = os.open(record, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("not a plain file")
+        return json.load(file)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

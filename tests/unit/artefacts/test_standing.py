@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dibo.artefacts.standing import StandingArtefacts
+from dibo.artefacts.standing import StandingArtefacts, is_current
 
 
 def standing(directory: Path, **ingredients: Any) -> StandingArtefacts:
@@ -75,6 +75,15 @@ def test_a_broken_record_is_none(place: Path) -> None:
     for text in ("", "{", "[]", "\xff"):
         record.write_text(text, encoding="latin-1")
         assert not standing(place).stand()
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo, Path.mkdir])
+def test_a_record_that_is_no_file(place: Path, make: Callable[[Path], object]) -> None:
+    (record,) = (place / "cache").iterdir()
+    record.unlink()
+    make(record)
+    assert not standing(place).stand()
+    assert not is_current(record)
 
 
 def test_a_record_that_cannot_be_kept(tmp_path: Path) -> None:
