@@ -32,6 +32,15 @@ def parse_size(text: str) -> int:
     return int(Decimal(match["number"]) * _FACTORS[(match["prefix"] or "").upper()])
 
 
+def parse_gb(text: str, *, name: str) -> int:
+    """Bytes of the value of an option that is a number of GB, `10` or `0.5`, which may be 0. Raises UsageError."""
+    if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text.strip()) is None:
+        raise UsageError(
+            f"{name} {text!r} is not a number of GB", hint="write a number without a unit, such as 10 or 0.5"
+        )
+    return int(Decimal(text.strip()) * GIB)
+
+
 def parse_gib(text: str) -> int:
     """Bytes of an IMAGE_SIZE, a number of GiB with or without a fraction. Raises UsageError.
 

@@ -22,7 +22,7 @@ from dibo.settings.settings import Options, Settings
 from dibo.system.exclusive import alone
 from dibo.system.report import Report
 from dibo.trust.policy import trust_of
-from dibo.units import counted, human_size, parse_size
+from dibo.units import counted, human_size, parse_gb
 
 _DAY: Final = 24 * 3600
 
@@ -164,9 +164,7 @@ def _line(image: store_pruning.UsedImage, now: float) -> str:
 
 
 def _bytes(size: str | None) -> int | None:
-    if size is None:
-        return None
-    return 0 if size.strip() == "0" else parse_size(f"{size.strip()}G")
+    return None if size is None else parse_gb(size, name="--max-size")
 
 
 def _names(stack: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dibo.errors import UsageError
-from dibo.units import GIB, KIB, MIB, TIB, counted, format_gib, human_size, parse_gib, parse_size
+from dibo.units import GIB, KIB, MIB, TIB, counted, format_gib, human_size, parse_gb, parse_gib, parse_size
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,10 @@ def test_sizes_for_people(size: int, text: str) -> None:
 
 def test_one_and_several() -> None:
     assert [counted(count, "layer") for count in (0, 1, 2)] == ["0 layers", "1 layer", "2 layers"]
+
+
+def test_a_number_of_gb() -> None:
+    assert [parse_gb(text, name="--max") for text in ("0", " 5 ", "0.5")] == [0, 5 * GIB, GIB // 2]
+    for text in ("-1", "1e99", "nan", "", "5G", "9" * 30):
+        with pytest.raises(UsageError, match=f"--max '{text}' is not a number of GB"):
+            parse_gb(text, name="--max")

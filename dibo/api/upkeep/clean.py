@@ -26,7 +26,7 @@ from dibo.system.cache_directory import CacheItem, CacheKind
 from dibo.system.exclusive import alone
 from dibo.system.report import Report
 from dibo.system.workspace import Run, Workspace
-from dibo.units import human_size, parse_size
+from dibo.units import human_size, parse_gb
 
 _DAY: Final = 24 * 3600
 _TEXTS: Final = {
@@ -39,6 +39,7 @@ _TEXTS: Final = {
     CacheKind.ARTEFACTS: "records of artefacts that are gone or were changed",
     CacheKind.KITS: "a kit that was built for `dibo convert`",
 }
+_KEEP_SIZE: Final = "--keep-size"
 _IN_USE: Final = "another dibo uses them now"
 
 
@@ -60,7 +61,7 @@ class CleanRequest:
                 "--all takes everything, whatever its age and size", hint="leave out --all, or the others"
             )
         if self.keep_size is not None:
-            parse_size(f"{self.keep_size.strip()}G")
+            parse_gb(self.keep_size, name=_KEEP_SIZE)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +101,7 @@ def clean(settings: Settings, report: Report, request: CleanRequest) -> CleanRes
             epoch=settings.epoch,
             everything=request.everything,
             used_before=None if request.older_than is None else now - request.older_than * _DAY,
-            most=None if request.keep_size is None else parse_size(f"{request.keep_size.strip()}G"),
+            most=None if request.keep_size is None else parse_gb(request.keep_size, name=_KEEP_SIZE),
             shared=not is_alone,
         )
         if not is_alone:
