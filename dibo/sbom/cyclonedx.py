@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 from cyclonedx.model import HashAlgorithm, HashType, Property
@@ -41,7 +42,9 @@ def cyclonedx_text(bill: Bill) -> str:
         components=[*_system(bill), *packages, *map(_file, bill.files)],
         dependencies=[Dependency(subject.bom_ref, [Dependency(entry.bom_ref) for entry in packages])],
     )
-    return JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
+    with warnings.catch_warnings():  # the library misses dependencies of an image without packages
+        warnings.simplefilter("ignore", UserWarning)
+        return JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
 
 
 def _system(bill: Bill) -> Iterator[Component]:

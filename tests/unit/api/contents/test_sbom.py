@@ -143,3 +143,11 @@ def test_outputs_that_cannot_be_written(root: Path, tmp_path: Path) -> None:
         bill(root, "spdx", output=tmp_path / "none" / "x.json")
     with pytest.raises((OutputError, UsageError)):
         bill(root, "spdx", output=tmp_path / "cache")
+
+
+def test_an_image_without_packages_gives_no_warning_of_a_library(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "file").write_text("of no package")
+    assert components(bill(tmp_path, "cyclonedx"))
+    assert not [str(warning.message) for warning in recwarn if "BOM" in str(warning.message)]
