@@ -72,8 +72,9 @@ def _file(name: str, path: Path, *, scratch: Path) -> ResolvedName:
     if kind == "cpio":
         return ResolvedName(name=name, form="ramdisk", path=path, manifest=manifest)
     if kind == "tar":
-        with open_archive(path, scratch=scratch) as files:
-            for index, prefix in (("index.json", "oci-archive:"), ("manifest.json", "docker-archive:")):
+        forms = {"index.json": "oci-archive:", "manifest.json": "docker-archive:"}
+        with open_archive(path, scratch=scratch, only=forms) as files:
+            for index, prefix in forms.items():
                 if files.size(index) is not None:
                     return ResolvedName(
                         name=name, form="image", reference=f"{prefix}{name}", manifest=manifest

@@ -11,7 +11,7 @@ import os
 import stat
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -28,9 +28,11 @@ _RATIO_FROM: Final = 1 << 30  # bytes; small archives may well be all zeros
 
 
 @contextlib.contextmanager
-def open_archive(path: Path, *, scratch: Path | None) -> Iterator[ArchiveFiles]:
-    """The members of the tar at `path`. Without `scratch` only a plain one is read. Raises ImageError, OutputError
-    when `scratch` takes no more."""
+def open_archive(
+    path: Path, *, scratch: Path | None, only: Collection[str] | None = None
+) -> Iterator[ArchiveFiles]:
+    """The members of the tar at `path`; with `only`, just those of these names. Without `scratch` only a plain tar is
+    read. Raises ImageError, OutputError when `scratch` takes no more."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb", buffering=0))
@@ -49,7 +51,7 @@ def open_archive(path: Path, *, scratch: Path | None) -> Iterator[ArchiveFiles]:
             fd = stack.enter_context(
                 spooled(plain, scratch=scratch, description=str(path), limit=limit)
             ).fileno()
-        yield ArchiveFiles(fd, read_index(fd, description=str(path)), path=str(path))
+        yield ArchiveFiles(fd, read_index(fd, description=str(path), only=only), path=str(path))
 
 
 @contextlib.contextmanager

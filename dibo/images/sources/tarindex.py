@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,8 +58,9 @@ class Index:
         raise ImageError(f"{self._what}: the links at {name} lead nowhere")
 
 
-def read_index(fd: int, *, description: str) -> Index:
-    """The members of the tar that the file `fd` holds; of equal names the last. Raises ImageError."""
+def read_index(fd: int, *, description: str, only: Collection[str] | None = None) -> Index:
+    """The members of the tar that the file `fd` holds, of equal names the last. With `only`, just
+    members of these names, of a tar that may have any number of members. Raises ImageError."""
     size = os.fstat(fd).st_size
     members: dict[str, Member] = {}
     at, count = 0, 0
@@ -82,7 +84,7 @@ def read_index(fd: int, *, description: str) -> Index:
             raise ImageError(f"{description} is cut short, or damaged: {header.name!r} does not fit into it")
         at = data - -length // BLOCK * BLOCK
         count += 1
-        if count > _MOST_MEMBERS:
+        if only is None and count > _MOST_MEMBERS:
             raise ImageError(
                 f"{description} has more than {_MOST_MEMBERS} members: it is no archive of an image"
             )
@@ -92,7 +94,9 @@ def read_index(fd: int, *, description: str) -> Index:
             key = b"path" if header.kind == b"L" else b"linkpath"
             names[key] = text(_read(fd, data, length, description=description))
         elif header.kind != b"g":
-            _enter(members, header, Member(offset=data, size=length), {**names, **pax})
+            extended = {**names, **pax}
+            if only is None or _name(header, extended) in only:
+                _enter(members, header, Member(offset=data, size=length), extended)
             names, pax = {}, {}
 
 
@@ -104,8 +108,12 @@ class _Header:
     size: int
 
 
+def _name(header: _Header, extended: dict[bytes, bytes]) -> str:
+    return posixpath.normpath(_text(extended.get(b"path") or header.name))
+
+
 def _enter(members: dict[str, Member], header: _Header, member: Member, extended: dict[bytes, bytes]) -> None:
-    name = posixpath.normpath(_text(extended.get(b"path") or header.name))
+    name = _name(header, extended)
     target = _text(extended.get(b"linkpath") or header.link)
     sparse = any(keyword.startswith(b"GNU.sparse") for keyword in extended)
     if header.kind in _FILES and not sparse:

@@ -198,3 +198,11 @@ def test_what_is_no_image(tmp_path: Path, request_: ReadRequest) -> None:
     for name in (str(tmp_path / "zeros"), str(tmp_path / "missing"), "x" * 5000, "a\0b"):
         with pytest.raises(DiboError):
             read_inventory(name, request_)
+
+
+def test_a_tar_of_more_files_than_an_archive_has(
+    tmp_path: Path, request_: ReadRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_form("tar", tmp_path, debian_root())
+    monkeypatch.setattr("dibo.images.sources.tarindex._MOST_MEMBERS", 3)
+    assert read_inventory(path, request_).packages

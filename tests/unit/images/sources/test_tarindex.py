@@ -102,6 +102,9 @@ def test_more_members_than_an_image_has(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_bytes(tar_of({str(n): b"" for n in range(11)}))
     with path.open("rb") as file, pytest.raises(ImageError, match="more than 10 members"):
         read_index(file.fileno(), description="x")
+    with path.open("rb") as file:
+        index = read_index(file.fileno(), description="x", only={"7", "none"})
+    assert index.find("7") is not None and index.find("8") is None and index.find("none") is None
 
 
 def test_compressed_and_cut_short(tmp_path: Path) -> None:
