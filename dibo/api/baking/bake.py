@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -108,7 +109,7 @@ def dry_run(
     specs: Sequence[ImageSpec], report: Report, reasons: Mapping[str, Sequence[str]]
 ) -> CommandAnswer:
     """The graph, with nothing built; hooks on the host run, as for a plan. `reasons` say why images are baked, by name.
-    Raises the error of an image that cannot be planned, and what `bake` raises."""
+    Raises SomeFailed for images that cannot be planned, and what `bake` raises."""
     if not specs:
         nothing = PlannedBake(graph=make_graph(()), images={}, errors={})
         return CommandAnswer(text="nothing to build", document=_plan_document(nothing, reasons))
@@ -116,8 +117,8 @@ def dry_run(
     with tempfile.TemporaryDirectory(prefix="dibo-") as directory:
         elsewhere = [_writable(spec, Path(directory)) for spec in specs]
         with planned_bake(elsewhere, report, estimate=known) as planned:
-            for error in planned.errors.values():
-                raise error
+            if planned.errors:
+                raise SomeFailed.of(tuple(planned.errors.items()), len(specs), failure="cannot be planned")
             outputs = {spec.name: str(_output(spec)) for spec in specs}
             artefacts = tuple(
                 replace(artefact, destination=outputs[artefact.image]) for artefact in planned.graph.artefacts
@@ -225,6 +226,19 @@ def failure_of(report: BakeReport) -> DiboError | None:
     return SomeFailed.of(
         report.failures, len(report.images), failed=len(report.failed), failure="could not be made"
     )
+
+
+def check_junit(path: Path) -> None:
+    """Refuse before a bake what cannot be written after it. Raises OutputError."""
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a directory", hint="name a file with --junit")
+    place = path if path.exists() else path.absolute().parent
+    if not path.exists() and not place.is_dir():
+        raise OutputError(
+            f"the directory {place} does not exist", hint="make it, or choose another with --junit"
+        )
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"cannot write {path}: permission denied", hint="choose another file with --junit")
 
 
 def write_junit(report: BakeReport, path: Path) -> None:

@@ -11,6 +11,7 @@ from dibo.api.baking.changed import ProjectAtWork, changed_since
 from dibo.api.baking.spec import ImageSpec
 from dibo.api.baking.specs import into_directory, spec_of
 from dibo.api.projects.images import require_project
+from dibo.errors import ProjectError
 from dibo.projects.model import Project
 from dibo.projects.select import select
 from dibo.settings.settings import Options
@@ -46,6 +47,8 @@ def chosen_images(choice: BakeChoice, options: Options, environment: Mapping[str
     """Read the project file, and choose. Raises ProjectError, UsageError, and what `changed_since` raises."""
     project = require_project(choice.project, environment)
     images = select(project, choice.names)
+    if not images:
+        raise ProjectError(f"{project.file} has no images", hint="`dibo init --add NAME` adds one")
     if choice.directory is not None:
         images = tuple(into_directory(image, choice.directory) for image in images)
     pairs = [(image, spec_of(image, options, environment)) for image in images]

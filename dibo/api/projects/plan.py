@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dibo.api.documents import CommandAnswer, Document, new_document
 from dibo.api.planning import make_build_plan
 from dibo.api.settings import image_settings
+from dibo.errors import DiboError, SomeFailed
 from dibo.projects.model import Project, ProjectImage
 from dibo.settings.settings import Options
 from dibo.system.report import Report
@@ -16,8 +17,15 @@ from dibo.units import counted
 def plan_images(
     project: Project, options: Options, environment: Mapping[str, str], report: Report
 ) -> CommandAnswer:
-    """A line for each image, in the order of the file. Raises what plans raise, for the first image that has none."""
-    images = [_planned(image, options, environment, report) for image in project.images]
+    """A line for each image, in the order of the file. Raises SomeFailed for those that cannot be planned."""
+    images, errors = [], []
+    for image in project.images:
+        try:
+            images.append(_planned(image, options, environment, report))
+        except DiboError as error:
+            errors.append((image.name, error))
+    if errors:
+        raise SomeFailed.of(errors, len(project.images), failure="cannot be planned")
     rows = [
         (image["name"], image["architecture"], ",".join(image["types"]), _work(image)) for image in images
     ]

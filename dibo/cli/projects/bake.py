@@ -30,6 +30,7 @@ from dibo.cli.projects.pipeline_options import (
     emit_pipeline,
     require_no_pipeline_options,
 )
+from dibo.errors import UsageError
 from dibo.system.report import Report
 
 if TYPE_CHECKING:
@@ -123,10 +124,13 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         return emit_pipeline(arguments, options, chosen, report)
     require_no_pipeline_options(arguments)
     _tell(chosen, report)
+    bake_options = _options(arguments)
+    if arguments.junit is not None:
+        bake.check_junit(Path(arguments.junit))
     if arguments.dry_run:
         show(arguments, bake.dry_run(chosen.specs, report, chosen.reasons))
         return 0
-    baked = bake.bake(chosen.specs, report, _options(arguments))
+    baked = bake.bake(chosen.specs, report, bake_options)
     if arguments.junit is not None:
         bake.write_junit(baked, Path(arguments.junit))
     if not arguments.json and baked.images:
@@ -152,16 +156,30 @@ def _choice(arguments: argparse.Namespace) -> BakeChoice:
 
 def _options(arguments: argparse.Namespace) -> BakeOptions:
     from dibo.api.baking.bake import BakeOptions
-    from dibo.units import parse_gib
 
     return BakeOptions(
         jobs=arguments.jobs,
-        memory=parse_gib(arguments.max_memory) if arguments.max_memory is not None else None,
+        memory=_memory(arguments.max_memory),
         stop_on_failure=arguments.stop_on_failure,
         verbose=arguments.verbose,
         on=cluster_of(arguments),
         only_layers=arguments.layers,
     )
+
+
+def _memory(text: str | None) -> int | None:
+    """Bytes of --max-memory. Raises UsageError."""
+    from dibo.units import parse_gib
+
+    if text is None:
+        return None
+    try:
+        return parse_gib(text)
+    except UsageError:
+        raise UsageError(
+            f"--max-memory: expected a number of GB, got {text!r}",
+            hint="such as 4 or 1.5; a GB is 2^30 bytes",
+        ) from None
 
 
 def _tell(chosen: ChosenImages, report: Report) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from dibo.api.json_schema import JSON_SCHEMA
 from dibo.cli.main import dibo
-from dibo.errors import ProjectError, SomeFailed, UsageError
+from dibo.errors import OutputError, ProjectError, SomeFailed, UsageError
 from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
 from tests.support.timeouts import TIMEOUT
 
@@ -130,12 +130,36 @@ def test_a_dry_run_makes_nothing(project: Path, capsys: pytest.CaptureFixture[st
         (["--project", "nowhere.yaml"], ProjectError),
         (["-j", "0"], UsageError),
         (["--keep-going", "--stop-on-failure"], UsageError),
+        (["--max-memory", "nan"], UsageError),
+        (["--dry-run", "--max-memory", "-1"], UsageError),
+        (["--junit", "nowhere/bake.xml"], OutputError),
+        (["--junit", "."], OutputError),
+        (["--dry-run", "--junit", "dibo.yaml/bake.xml"], OutputError),
         (["--changed-since", "HEAD"], UsageError),  # it is in no repository
     ],
 )
 def test_what_is_refused(project: Path, words: list[str], error: type[UsageError]) -> None:
     assert dibo(["bake", *words]) == error.exit_code
     assert not (project / "out").exists()
+
+
+def test_a_project_without_images(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bake in CI that makes nothing of a file that is empty by mistake does not count as passed."""
+    (project / "dibo.yaml").write_text("images: {}\n")
+    assert dibo(["bake"]) == ProjectError.exit_code
+    assert "dibo.yaml has no images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["bake", "--dry-run"], ["plan"]])
+def test_images_that_cannot_be_planned_are_named(
+    project: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = ", ".join(f"{name}: {{base: debian, flavours: [no-{name}]}}" for name in NAMES[:2])
+    (project / "dibo.yaml").write_text(f"images: {{{entries}}}\n")
+    assert dibo(words) == SomeFailed.exit_code
+    said = capsys.readouterr().err
+    assert "2 of 2 images cannot be planned" in said
+    assert "one: there is no flavour 'no-one'" in said and "two: there is no flavour 'no-two'" in said
 
 
 def start(project: Path, *words: str) -> subprocess.Popen[str]:
