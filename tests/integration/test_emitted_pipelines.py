@@ -115,6 +115,7 @@ def run_job(
         return {path.name: path.read_bytes() for path in (checkout / "out").glob("*.tar")}
 
 
+@pytest.mark.long
 def test_jobs_of_gitlab(place: BuildEnv, hub: Registry) -> None:
     pipeline = emitted(place, "gitlab")
     service = {
@@ -141,7 +142,6 @@ def test_jobs_of_gitlab(place: BuildEnv, hub: Registry) -> None:
     assert sorted(made) == ["plain.tar", "web.tar"]
 
 
-@pytest.mark.long
 def test_jobs_of_github(place: BuildEnv, hub: Registry) -> None:
     jobs = emitted(place, "github")["jobs"]
     cache = {"DIBO_CACHE": f"{hub.host}/cache"}
