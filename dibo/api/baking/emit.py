@@ -20,8 +20,8 @@ from dibo.bake.graph import Graph
 from dibo.bake.pipelines.github import github_workflow
 from dibo.bake.pipelines.gitlab import gitlab_pipeline
 from dibo.bake.pipelines.jobs import jobs_of
-from dibo.bake.pipelines.pipeline import Pipeline
-from dibo.errors import DiboError, Differs, OutputError, UsageError
+from dibo.bake.pipelines.pipeline import FIRST_LINE, Pipeline
+from dibo.errors import DiboError, Differs, OutputError, SomeFailed, UsageError
 from dibo.projects.model import Project
 from dibo.system import disk_space
 from dibo.system.report import Report
@@ -60,8 +60,10 @@ class EmitRequest:
 
 
 def emit(chosen: ChosenImages, report: Report, request: EmitRequest) -> CommandAnswer:
-    """Write the file. Raises UsageError, OutputError, and what planning raises."""
+    """Write the file. Raises UsageError, OutputError, also for a file that dibo did not write, and what planning
+    raises."""
     path, text = _pipeline(chosen, report, request)
+    _require_own(path)
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +78,23 @@ def emit(chosen: ChosenImages, report: Report, request: EmitRequest) -> CommandA
             part.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {disk_space.reason(error, path)}") from error
     return _answer(path, request)
+
+
+def _require_own(path: Path) -> None:
+    """Raises OutputError for a file that another hand wrote."""
+    try:
+        with path.open("rb") as stream:
+            beginning = stream.read(len(FIRST_LINE))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(
+            f"cannot read {path}: {error.strerror}", hint="--emit-to names another file"
+        ) from error
+    if beginning and beginning != FIRST_LINE.encode():
+        raise OutputError(
+            f"{path} exists, and dibo did not write it", hint="remove it, or name another file with --emit-to"
+        )
 
 
 def check_emitted(chosen: ChosenImages, report: Report, request: EmitRequest) -> CommandAnswer:
@@ -126,8 +145,8 @@ def _graph(specs: Sequence[ImageSpec], report: Report) -> Graph:
     with tempfile.TemporaryDirectory(prefix="dibo-") as scratch:
         alone = [_alone(spec, Path(scratch)) for spec in specs]
         with planned_bake(alone, report, only_registries=True) as planned:
-            for error in planned.errors.values():
-                raise error
+            if planned.errors:
+                raise SomeFailed.of(tuple(planned.errors.items()), len(specs), failure="cannot be planned")
             return planned.graph
 
 

@@ -14,6 +14,9 @@ from dibo.bake.pipelines.jobs import ImageJob, Jobs, LayerJob
 _WIDTH: Final = 1 << 20
 """Of lines: none is folded."""
 
+FIRST_LINE: Final = "# Written by dibo from the images of this project"
+"""How files begin that may be written again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
@@ -52,7 +55,7 @@ class Pipeline:
 def written(pipeline: Pipeline, document: Mapping[str, Any]) -> str:
     """The file: the same jobs always give the same bytes."""
     head = (
-        "# Written by dibo from the images of this project: changes here are lost. To write it again,\n"
+        f"{FIRST_LINE}: changes here are lost. To write it again,\n"
         f"#     {pipeline.again}\n"
         "# and the same with --check fails where this file is out of date.\n"
     )

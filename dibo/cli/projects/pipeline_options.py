@@ -56,8 +56,8 @@ def emit_pipeline(
     """Write or check the file; the exit code. Raises UsageError for options that do not fit."""
     from dibo.api.baking.emit import EmitRequest, check_emitted, emit
 
-    for option in ("on", "changed_since", "output", "junit"):
-        if getattr(arguments, option) is not None:
+    for option in ("on", "changed_since", "output", "junit", "dry_run"):
+        if getattr(arguments, option) not in (None, False):
             raise UsageError(
                 f"--emit writes a pipeline of all images: leave out --{option.replace('_', '-')}"
             )

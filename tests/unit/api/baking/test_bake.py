@@ -162,6 +162,20 @@ def test_images_that_cannot_be_planned_are_named(
     assert "one: there is no flavour 'no-one'" in said and "two: there is no flavour 'no-two'" in said
 
 
+def test_a_pipeline_of_another_hand_stays(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bake", "--emit", "github", "--emit-to", "images.yml"]
+    file = project / "images.yml"
+    file.write_text("on: push\n")
+    assert dibo(words) == OutputError.exit_code
+    assert "images.yml exists, and dibo did not write it" in capsys.readouterr().err
+    assert file.read_text() == "on: push\n"
+    file.unlink()
+    assert dibo([*words, "--dry-run"]) == UsageError.exit_code
+    assert not file.exists()
+    assert dibo(words) == 0
+    assert dibo(words) == 0, "its own it writes again"
+
+
 def start(project: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dibo", "bake", *words]
     return subprocess.Popen(
