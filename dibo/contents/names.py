@@ -59,6 +59,10 @@ def resolve(name: str, *, scratch: Path) -> ResolvedName:
 
 
 def _file(name: str, path: Path, *, scratch: Path) -> ResolvedName:
+    if path.is_fifo() or path.is_socket():  # opening a FIFO waits, and what is read of it is gone
+        raise ImageError(
+            f"{path} is no file", hint="images are read more than once: write it to a file first"
+        )
     manifest = manifest_beside(path)
     try:
         with path.open("rb", buffering=0) as file:

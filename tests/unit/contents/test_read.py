@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import lzma
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -206,3 +207,9 @@ def test_a_tar_of_more_files_than_an_archive_has(
     path = write_form("tar", tmp_path, debian_root())
     monkeypatch.setattr("dibo.images.sources.tarindex._MOST_MEMBERS", 3)
     assert read_inventory(path, request_).packages
+
+
+def test_a_fifo_is_refused_before_it_is_opened(tmp_path: Path, request_: ReadRequest) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ImageError, match="fifo is no file"):
+        read_inventory(str(tmp_path / "fifo"), request_)
