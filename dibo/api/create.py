@@ -56,8 +56,7 @@ class PlannedDisk:
     def make(self) -> tuple[Path, ...]:
         """Build the layers that are missing, and make the artefacts, unless they stand as they were made; their
         paths."""
-        standing = self._standing()
-        if standing is not None and not self.session.settings.refresh and standing.stand():
+        if self.stands:
             report_cached(self.job.plan, self.session.report)
             with self.session.report.task("artefacts") as task:
                 task.note("as they were made")
@@ -65,9 +64,15 @@ class PlannedDisk:
         paths = self.session.with_root(
             self.job, self._make, needs_directory=needs_directory(self.request, loop=self.loop)
         )
-        if standing is not None:
+        if (standing := self._standing()) is not None:
             standing.save()
         return paths
+
+    @property
+    def stands(self) -> bool:
+        """Whether the artefacts are there as they were made, and nothing that they are made of has changed."""
+        standing = self._standing()
+        return standing is not None and not self.session.settings.refresh and standing.stand()
 
     def _standing(self) -> StandingArtefacts | None:
         """The record of these artefacts; None where something besides dibo decides on their bytes, or where layers are

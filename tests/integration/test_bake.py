@@ -83,8 +83,13 @@ def test_images_that_share_layers(place: BuildEnv) -> None:
     assert "dibo shell --at failed-" in error["hint"]
 
     write_project(place, "a", "b")
-    again = place.run("dibo", "bake", "--project", project)
+    again = place.run("dibo", "bake", "--project", project, "--verbose")
     assert again.code == 0, again.err
+    assert "dibo.api.baking.worker" not in again.err, "artefacts that stand need no worker"
+    assert "2 images: 2 done; 0 layers built" in again.err
+    (place.directory / "out" / "a.raw").touch()
+    again = place.run("dibo", "bake", "--project", project, "--verbose")
+    assert again.err.count("dibo.api.baking.worker") == 1, again.err
     assert "2 images: 2 done; 0 layers built" in again.err
     elsewhere = place.directory / "not-there"
     dry = place.run("dibo", "bake", "--project", project, "--dry-run", "-o", elsewhere)

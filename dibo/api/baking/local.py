@@ -56,7 +56,8 @@ def bake_here(planned: PlannedBake, report: Report, limits: BakeLimits) -> tuple
     schedule = Schedule(tasks, slots=limits.jobs, memory=limits.memory)
     progress = BakeProgress(planned, tasks, report, schedule=schedule, stop_on_failure=limits.stop_on_failure)
     bake = _LocalBake(planned, progress, report, limits)
-    results = bake.results(min(limits.jobs, len(tasks)))
+    to_do = sum(not planned.standing_of(task) for task in tasks)
+    results = bake.results(min(limits.jobs, to_do))
     if bake.worker_died:  # what it left goes when the next run begins
         with new_run(next(iter(planned.images.values())).spec.settings):
             pass
@@ -74,13 +75,14 @@ class _LocalBake:
         self.worker_died = False
 
     def results(self, number: int) -> tuple[TaskResult, ...]:
-        """Of all tasks, by so many workers."""
+        """Of all tasks, by so many workers; none where there is nothing to do but look."""
         workers = [_Worker(_PROGRAM, (TaskOutcome,), self._report) for _ in range(number)]
         with ExitStack() as stack, self._progress:
             for worker in workers:
                 stack.enter_context(worker)
             try:
-                in_threads([partial(self._work, worker, n) for n, worker in enumerate(workers, start=1)])
+                work = [partial(self._work, worker, n) for n, worker in enumerate(workers, start=1)]
+                in_threads(work or [partial(self._work, None, 1)])
             except BaseException:
                 with self._changed:
                     self._interrupted = True
@@ -91,7 +93,7 @@ class _LocalBake:
                 raise
         return self._progress.results
 
-    def _work(self, worker: _Worker, number: int) -> None:
+    def _work(self, worker: _Worker | None, number: int) -> None:
         """What a thread does: task after task, in one worker."""
         try:
             while (task := self._next(number)) is not None:
@@ -113,7 +115,7 @@ class _LocalBake:
                 self._changed.wait()
         return None
 
-    def _carried_out(self, task: BakeTask, worker: _Worker) -> TaskResult:
+    def _carried_out(self, task: BakeTask, worker: _Worker | None) -> TaskResult:
         order = RunTask(
             spec=self._planned.spec_of(task),
             decided=self._planned.decided_of(task),
@@ -121,7 +123,11 @@ class _LocalBake:
         )
         with TaskView(task, self._report) as view:
             try:
-                outcome = worker.ask(order, view.hear)
+                standing = self._planned.standing_of(task)
+                if standing or worker is None:
+                    outcome = TaskOutcome(id=task.id, seconds=0.0, artefacts=standing)
+                else:
+                    outcome = worker.ask(order, view.hear)
             except CommandFailed as error:
                 self.worker_died = True
                 outcome = TaskOutcome(id=task.id, seconds=0.0, error=error)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.api.baking.spec import Decided, ImageSpec, TaskKind, TaskSpec
-from dibo.api.create import converters_of, disk_request
+from dibo.api.create import PlannedDisk, converters_of, disk_request
 from dibo.api.machines.request import MEMORY
 from dibo.api.ramdisk import checked_order
 from dibo.api.session import Session, new_run, open_session
@@ -55,6 +55,8 @@ class PlannedImage:
     decided: Decided | None
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """The files that its layers and artefacts depend on, by what they are of: a flavour, the layout, the project."""
+    standing: tuple[Path, ...] = ()
+    """Its artefacts, if they are there as they were made."""
     cached: frozenset[str] = frozenset()
     """Keys of its layers that need not be built."""
 
@@ -79,6 +81,10 @@ class PlannedBake:
             keys = (work.root,) if work.root is not None else ()
             return TaskSpec(id=task.id, kind=TaskKind.ARTEFACTS, image=image, keys=keys)
         return TaskSpec(id=task.id, kind=TaskKind.TEST, image=image, test=work.name)
+
+    def standing_of(self, task: BakeTask) -> tuple[Path, ...]:
+        """What the task would make, if that is there already as it was made."""
+        return self.images[task.work.image].standing if isinstance(task.work, ArtefactTask) else ()
 
     def decided_of(self, task: BakeTask) -> Decided | None:
         """What workers on this machine need not decide again."""
@@ -213,7 +219,12 @@ class _Planner:
         session = replace(self._session(settings), settings=settings)
         job = session.job(stack, base=self._base(settings))
         ingredients_store.save_plan(self._workspace.keys, job.plan)
-        return PlannedImage(spec=spec, decided=Decided(plan=job.plan, extra=job.extra, request=request))
+        standing: tuple[Path, ...] = ()
+        if request is not None and not host_hooks.has_block_device(stack):
+            disk = PlannedDisk(session=session, job=job, request=request, hooked=None, loop=request.loop)
+            standing = request.paths if disk.stands else ()
+        decided = Decided(plan=job.plan, extra=job.extra, request=request)
+        return PlannedImage(spec=spec, decided=decided, standing=standing)
 
     def keep(self, planned: Mapping[str, PlannedImage]) -> None:
         """Have their layers in the engine's store stay there at the end."""
