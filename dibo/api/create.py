@@ -11,7 +11,7 @@ from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter, Converters
 from dibo.artefacts.outputs import checksum_path
-from dibo.artefacts.standing import StandingArtefacts
+from dibo.artefacts.standing import StandingArtefacts, name_of_outputs
 from dibo.build import host_hooks
 from dibo.build.build import Job, host_run, report_cached, warn_of_flavours
 from dibo.build.context import ExtraFiles
@@ -34,6 +34,7 @@ from dibo.flavours.stack import Stack
 from dibo.plan.plan import Plan
 from dibo.settings.settings import Settings
 from dibo.system import resources
+from dibo.system.exclusive import exclusive
 from dibo.system.report import Report
 
 
@@ -56,6 +57,17 @@ class PlannedDisk:
     def make(self) -> tuple[Path, ...]:
         """Build the layers that are missing, and make the artefacts, unless they stand as they were made; their
         paths."""
+        with exclusive(
+            self.session.workspace.locks,
+            f"outputs-{name_of_outputs(self.request.paths)}",
+            on_wait=self._waits,
+        ):
+            return self._made()
+
+    def _waits(self, holder: str) -> None:
+        self.session.report.say(f"waiting for {holder}, which writes the same files")
+
+    def _made(self) -> tuple[Path, ...]:
         if self.stands:
             report_cached(self.job.plan, self.session.report)
             with self.session.report.task("artefacts") as task:

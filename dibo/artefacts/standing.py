@@ -47,13 +47,18 @@ class StandingArtefacts:
 
     @property
     def _path(self) -> Path:
-        names = "\0".join(str(path.absolute()) for path in self.paths)
-        return self.directory / f"{hashlib.sha256(os.fsencode(names)).hexdigest()}.json"
+        return self.directory / f"{name_of_outputs(self.paths)}.json"
 
     def _document(self) -> dict[str, Any]:
         text = json.dumps([self.ingredients, _program()], sort_keys=True)
         looks = {os.fsencode(path).hex(): _look(path) for path in _files(self.paths)}
         return {"ingredients": hashlib.sha256(text.encode(errors="replace")).hexdigest(), "files": looks}
+
+
+def name_of_outputs(paths: Sequence[Path]) -> str:
+    """What files are known by in the cache directory, wherever the command stands."""
+    names = "\0".join(str(path.absolute()) for path in paths)
+    return hashlib.sha256(os.fsencode(names)).hexdigest()
 
 
 def is_current(record: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dibo.artefacts.standing import StandingArtefacts, is_current
+from dibo.artefacts.standing import StandingArtefacts, is_current, name_of_outputs
 
 
 def standing(directory: Path, **ingredients: Any) -> StandingArtefacts:
@@ -90,3 +90,11 @@ def test_a_record_that_cannot_be_kept(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     standing(tmp_path).save()
     assert not standing(tmp_path).stand()
+
+
+def test_a_name_does_not_depend_on_where_the_command_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert name_of_outputs([Path("web.raw")]) == name_of_outputs([tmp_path / "web.raw"])
+    assert name_of_outputs([Path("web.raw")]) != name_of_outputs([tmp_path / "web.qcow2"])

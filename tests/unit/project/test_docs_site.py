@@ -108,4 +108,4 @@ def test_drawings_are_on_pages_with_a_text() -> None:
         for alternative, target in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", page.read_text()):
             assert len(alternative) >= 60, f"{page.name}: say what {target} shows"
             used.add((page.parent / target).resolve())
-    assert used == set(DRAWINGS)
+    assert used == {*DRAWINGS, *(PROJECT / "docs/images").glob("*.png")}
