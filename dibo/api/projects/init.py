@@ -55,11 +55,18 @@ def init(request: InitRequest) -> CommandAnswer:
 
 
 def add_image(image: NewImage, *, project_file: str | None, environment: Mapping[str, str]) -> CommandAnswer:
-    """Add an image to the project file; comments stay. Raises ProjectError, OutputError."""
+    """Add an image to the project file; comments stay. One without flavours gets the usual ones where the file has no
+    default for them. Raises ProjectError, OutputError."""
     path = require_project(project_file, environment).file
     try:
-        text = with_image(path.read_text(), image, origin=str(path))
-        _write_checked(path, text, exists=True)
+        text = path.read_text()
+        try:
+            _write_checked(path, with_image(text, image, origin=str(path)), exists=True)
+        except ProjectError:
+            if image.flavours:
+                raise
+            complete = replace(image, flavours=FLAVOURS)
+            _write_checked(path, with_image(text, complete, origin=str(path)), exists=True)
     except OSError as error:
         raise OutputError(f"cannot write {error.filename or path}: {error.strerror}") from error
     return _answer(path, image.name, [path])

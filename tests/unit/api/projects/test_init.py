@@ -51,6 +51,15 @@ def test_gitignore_gets_a_line_once(tmp_path: Path) -> None:
     assert len(init(request(tmp_path, gitignore=True)).document["files"]) == 1
 
 
+def test_an_image_without_flavours_gets_those_of_the_file_or_the_usual_ones(tmp_path: Path) -> None:
+    path = tmp_path / "dibo.yaml"
+    for defaults, flavours in (("", ("vm",)), ("defaults: {flavours: [mysql]}\n", ("mysql",))):
+        path.write_text(f"{defaults}images:\n  web: {{flavours: [vm]}}\n")
+        add_image(NewImage(name="db", flavours=()), project_file=str(path), environment={})
+        (image,) = (image for image in load_project(path).images if image.name == "db")
+        assert image.flavours == flavours
+
+
 def test_an_image_is_added_to_a_file(tmp_path: Path) -> None:
     init(request(tmp_path, "web"))
     path = tmp_path / "dibo.yaml"
@@ -65,9 +74,9 @@ def test_an_image_is_added_to_a_file(tmp_path: Path) -> None:
 def test_a_change_that_would_break_the_file_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "dibo.yaml"
     path.write_text("images: {web: {flavours: [vm]}}\n")
-    with pytest.raises(ProjectError) as caught:  # no flavour, and no defaults that have one
-        add_image(NewImage(name="db", flavours=()), project_file=str(path), environment={})
-    assert caught.value.message.startswith(f"{path}:1: images.db: the key flavours or convert is missing")
+    with pytest.raises(ProjectError) as caught:
+        add_image(NewImage(name="web", flavours=("mysql",)), project_file=str(path), environment={})
+    assert str(path) in caught.value.message
     assert path.read_text() == "images: {web: {flavours: [vm]}}\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["dibo.yaml"]
 
