@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import DiskImageError
+from dibo.formats.magic import CPIO, CPIO_SUMS
 from dibo.formats.source import Source
 
 _HEADER: Final = 110
 _NUMBERS: Final = 13
-_MAGICS: Final = (b"070701", b"070702")
+_MAGICS: Final = (CPIO, CPIO_SUMS)
 _DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{104}")
 _LONGEST: Final = 4096
 _TRAILER: Final = b"TRAILER!!!"

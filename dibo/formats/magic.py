@@ -38,6 +38,8 @@ BTRFS: Final = b"_BHRfS_M"
 SQUASHFS: Final = b"hsqs"
 SWAP: Final = b"SWAPSPACE2"
 CPIO: Final = b"070701"
+CPIO_SUMS: Final = b"070702"
+"""The same format, with sums of contents."""
 USTAR: Final = b"ustar"
 USTAR_AT: Final = 257
 ELF: Final = b"\x7fELF"
@@ -83,7 +85,7 @@ DISK_FORMATS: Final = (
 ARCHIVES: Final = (
     Magic("tar", USTAR_AT, USTAR),  # POSIX pax(1), "ustar Interchange Format"
     Magic("cpio", 0, CPIO),  # the kernel's Documentation/driver-api/early-userspace/buffer-format.rst
-    Magic("cpio", 0, b"070702"),
+    Magic("cpio", 0, CPIO_SUMS),
     Magic("cpio", 0, b"070707"),
     Magic("zip", 0, b"PK\3\4"),  # APPNOTE.TXT 4.3.7
     Magic("7z", 0, b"7z\xbc\xaf\x27\x1c"),

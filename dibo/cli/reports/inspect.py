@@ -23,7 +23,7 @@ dibo. Nothing of it is run. With --json, all of each package, unit, user and lay
 
 examples:
   dibo inspect web.qcow2
-  dibo inspect --json registry.example/images/web:1 | jq -r '.packages[] | "\\(.name) \\(.version)"'"""
+  dibo inspect --json registry.example/images/web:1 | jq -r '.packages[].name'"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -436,7 +436,7 @@ def test_nothing_heavy_is_imported(arguments: tuple[str, ...], also: tuple[str, 
         ("cache prune", "expected a repository or --local"),
         ("cache prune h:1/a --max-size 3", "--max-size goes with --local"),
         ("cache prune h:1/a --local", "expected a repository or --local, got both"),
-        ("cache prune --local --max-size many", "'manyG' is not a size"),
+        ("cache prune --local --max-size many", "--max-size 'many' is not a number of GB"),
     ],
 )
 def test_what_is_pruned_is_said(line: str, message: str) -> None:
