@@ -169,8 +169,11 @@ def test_a_layout_of_ones_own(place: BuildEnv, out: Path) -> None:
     sound(out / "disk.raw", offset=table.entries[1].first_lba * 512)
 
 
-def test_a_root_without_a_kernel_names_packages(place: BuildEnv, out: Path) -> None:
+def test_a_root_without_a_kernel_names_packages_if_it_has_any(place: BuildEnv, out: Path) -> None:
     said = convert(place, image(place, "tiny", {}), out)
+    refused(said, errors.RootNotBootable, "no kernel", "dibo build --kit", "--bare")
+    assert "linux-image-amd64" not in said.err
+    said = convert(place, image(place, "packages", {"usr/bin/apt-get": b""}), out)
     refused(said, errors.RootNotBootable, "no kernel", "linux-image-amd64", "grub-pc-bin", "--bare")
 
 
