@@ -65,6 +65,13 @@ def _short(name: str) -> str:
     return repr(name if len(name) <= 60 else f"{name[:57]}…")
 
 
+def check_output_file(path: Path, *, option: str = "-o") -> None:
+    """As `check_output_name`, of the one file of a command, which `option` names. Raises UsageError, OutputError."""
+    check_output_name(path)
+    if path.is_dir():
+        raise OutputError(f"{path} is a directory", hint=f"name a file with {option}")
+
+
 def check_output_files(paths: Sequence[Path], *, directories: Sequence[Path] = ()) -> None:
     """Refuse names that are taken by a directory, or by two files; and those of `directories` that are taken by
     anything but an empty one. Raises UsageError, OutputError."""

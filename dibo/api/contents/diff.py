@@ -9,13 +9,13 @@ from pathlib import Path
 from dibo.api.contents.changes import comparison_fields
 from dibo.api.contents.read import read_request
 from dibo.api.documents import CommandAnswer, new_document
-from dibo.artefacts.outputs import check_output_name
+from dibo.artefacts.outputs import check_output_file
 from dibo.contents.compare import CompareOptions, compare
 from dibo.contents.comparison import SECTIONS, Comparison
 from dibo.contents.inventory import shown
 from dibo.contents.read import open_pair
 from dibo.contents.text import comparison_text
-from dibo.errors import Differs, ImageError, OutputError, UsageError
+from dibo.errors import Differs, ImageError, UsageError
 from dibo.reports.diff_page import diff_page
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
@@ -61,9 +61,7 @@ def parse_sections(words: Sequence[str]) -> tuple[str, ...]:
 def diff(settings: Settings, report: Report, request: DiffRequest) -> DiffAnswer:
     """Raises UsageError, OutputError, and what dibo.contents.read.open_contents raises."""
     if request.page is not None:
-        check_output_name(request.page)
-        if request.page.is_dir():
-            raise OutputError(f"{request.page} is a directory", hint="name a file with --html")
+        check_output_file(request.page, option="--html")
     comparison = compared(settings, report, request)
     if comparison.unread:
         unread = (

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from dibo.api.contents.read import read_request
 from dibo.api.documents import CommandAnswer, new_document
-from dibo.artefacts.outputs import check_output_name
+from dibo.artefacts.outputs import check_output_file
 from dibo.build.engines.image_names import layer as layer_image
 from dibo.build.step_times import StepTimes
 from dibo.cache.entry import tag_of
 from dibo.contents.inventory import Inventory
 from dibo.contents.read import OpenedContents, ReadRequest, open_contents, read_inventory
-from dibo.errors import DiboError, OutputError
+from dibo.errors import DiboError
 from dibo.reports.document import report_fields
 from dibo.reports.make_report import build_notes, keys_of, make_report
 from dibo.reports.page import report_page
@@ -55,9 +55,7 @@ def report_image(settings: Settings, report: Report, request: ReportRequest) -> 
     if page is None and not request.as_document:
         page = Path(page_name(request.image))
     if page is not None:
-        check_output_name(page)
-        if page.is_dir():
-            raise OutputError(f"{page} is a directory", hint="name a file with -o")
+        check_output_file(page)
     with read_request(settings, report) as reading:
         image = image_report(settings, reading, request.image)
         if page is not None:

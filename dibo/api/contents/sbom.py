@@ -6,16 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dibo.api.contents.read import read_request
-from dibo.artefacts.outputs import check_output_name
+from dibo.artefacts.outputs import check_output_file
 from dibo.contents.inventory import InstalledPackage
 from dibo.contents.licenses import debian_license
 from dibo.contents.read import OpenedContents, open_contents
-from dibo.errors import OutputError, ToolMissing
+from dibo.errors import ToolMissing
 from dibo.sbom.bill import Bill, bill_of, loose_paths
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
-
-FORMATS = ("cyclonedx", "spdx")
 
 
 def sbom(
@@ -26,7 +24,7 @@ def sbom(
     installed."""
     write = _writer(bill_format)
     if output is not None:
-        check_output_name(output)
+        check_output_file(output)
     with read_request(settings, report, hashes=files) as reading, open_contents(name, reading) as contents:
         with report.task("list packages and files"):
             text = write(_bill(contents, name, files=files))
@@ -34,12 +32,8 @@ def sbom(
             report.warn(note)
         if output is None:
             return text
-        with reading.run.beside(output) as part:
-            try:
-                part.write_text(text)
-                part.replace(output)
-            except OSError as error:
-                raise OutputError(f"cannot write {output}: {error.strerror}") from error
+        with reading.run.output(output) as part:
+            part.write_text(text)
     return str(output)
 
 
