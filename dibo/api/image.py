@@ -24,7 +24,7 @@ from dibo.images.image import Image
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import LoadOptions, load
 from dibo.images.layers.spool import Spool
-from dibo.images.reference import ImageName
+from dibo.images.reference import ImageName, parse_image_name
 from dibo.kits.choose import KIT_FLAVOUR, KitRequest, choose_kit, kit_directory
 from dibo.kits.layer import check_kit_output, save_kit, write_layer
 from dibo.kits.make import KitSpec, make_kit
@@ -47,7 +47,8 @@ def build(settings: Settings, report: Report, *, tag: str | None) -> str:
 
 
 def build_image(settings: Settings, report: Report, *, tag: str | None) -> BuildResult:
-    """Have the image in the engine's store, under its key and as `tag`."""
+    """Have the image in the engine's store, under its key and as `tag`. Raises UsageError for what is no tag."""
+    _check_tag(tag)
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run))
         session.build(job)
@@ -55,6 +56,20 @@ def build_image(settings: Settings, report: Report, *, tag: str | None) -> Build
         if tag is not None:
             session.engine.tag(key, tag)
         return BuildResult(key=key, image=tag or session.engine.reference(key))
+
+
+def _check_tag(tag: str | None) -> None:
+    """Refuse before a build what no engine takes after it. Raises UsageError."""
+    if tag is None:
+        return
+    try:
+        name = parse_image_name(tag)
+    except UsageError as error:
+        raise UsageError(
+            f"--tag: {error.message}", hint="such as localhost/web, or localhost/web:1"
+        ) from error
+    if name.digest is not None or "://" in tag:
+        raise UsageError(f"--tag: expected a name, such as localhost/web:1, got {tag!r}")
 
 
 def build_and_push(
@@ -68,6 +83,7 @@ def push_built(
     settings: Settings, report: Report, *, tag: str | None, push: str, include_local: bool
 ) -> BuildResult:
     """Have the image in its registry. One that a cache has whole is pushed from there, without an engine."""
+    _check_tag(tag)
     name = push_image.target(push)
     key, pushed = _push(settings, report, tag=tag, name=name, include_local=include_local)
     return BuildResult(key=key, image=f"{name}@{pushed.digest}")

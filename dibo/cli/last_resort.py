@@ -112,7 +112,7 @@ def _directories(argv: Sequence[str], environment: Mapping[str, str]) -> Iterato
     with suppress(Exception):
         from dibo.system.workspace import Workspace
 
-        yield Workspace(Path(cache).expanduser() if cache else resources.home() / ".cache" / "dibo").logs
+        yield Workspace(resources.expanded(cache) if cache else resources.home() / ".cache" / "dibo").logs
     with suppress(Exception):
         import tempfile
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from dibo.errors import ProjectError
+from dibo.errors import ProjectError, UsageError
 from dibo.flavours.located_yaml import LocatedValue, YamlKind
 from dibo.flavours.schema import nearest
 from dibo.projects.model import Position
+from dibo.system.resources import expanded
 
 _NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _LONGEST: Final = 60
@@ -147,19 +148,25 @@ class ProjectEntry:
     def resolved(self, text: str) -> Path:
         """The same for a path that is a part of the value. Raises ProjectError."""
         try:
-            path = Path(text).expanduser()
-        except RuntimeError:
-            self.fail(f"the path {text} begins at the home directory of a user that is not known here")
+            path = expanded(text)
+        except UsageError as error:
+            self.fail(error.message, hint=error.hint)
         if path.is_absolute():
             return path
         directory = self.file.path.parent
-        plain = Path(_normal(directory / path))
-        if not plain.is_relative_to(self.file.top):
+        plain, top = Path(_normal(directory / path)), self.file.top
+        is_in = plain.is_relative_to(top)
+        if not is_in or not real_path(plain).is_relative_to(real_path(top)):
             self.fail(
-                f"the path {text} leads out of {self.file.top}",
+                f"the path {text} leads out of {top}{' through a symbolic link' if is_in else ''}",
                 hint="a relative path stays in the repository; write an absolute path for what is elsewhere",
             )
         return plain
+
+
+def real_path(path: Path) -> Path:
+    """The path without symbolic links. Path.resolve raises RuntimeError where they form a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _normal(path: Path) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from dibo.errors import ProjectError
+from dibo.errors import ProjectError, UsageError
+from dibo.system.resources import expanded
 
 PROJECT_FILE: Final = "dibo.yaml"
 VARIABLE: Final = "DIBO_PROJECT"
@@ -42,10 +43,12 @@ def _named(name: str, directory: Path, *, origin: str) -> Path:
     """Raises ProjectError."""
     path = directory / name
     try:
-        path = directory / Path(name).expanduser()
+        path = directory / expanded(name)
         path = path / PROJECT_FILE if path.is_dir() else path
         is_there = path.is_file()
-    except (OSError, RuntimeError):  # a name that is too long, a home directory of nobody
+    except UsageError as error:
+        raise ProjectError(f"{origin}: {error.message}", hint=error.hint) from error
+    except OSError:  # a name that is too long
         is_there = False
     if not is_there:
         raise ProjectError(f"{origin}: there is no file {path}", hint="`dibo init` writes one")

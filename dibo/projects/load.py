@@ -10,7 +10,7 @@ import yaml
 from dibo.errors import ProjectError
 from dibo.flavours.located_yaml import YamlKind, load_located
 from dibo.projects import dib, keys
-from dibo.projects.entry import ProjectEntry, ProjectFile
+from dibo.projects.entry import ProjectEntry, ProjectFile, real_path
 from dibo.projects.find import repository_of
 from dibo.projects.layers import Inheritance, Layer, Layers, defaults_of, keys_of, named_entries
 from dibo.projects.matrix import check_matrix, combinations
@@ -46,7 +46,7 @@ class _Reader:
 
     def read(self, file: ProjectFile, *, included_by: tuple[Path, ...], defaults: tuple[Layer, ...]) -> None:
         """A file, with what it includes. Raises ProjectError."""
-        self.files[file.path] = real = file.path.resolve()
+        self.files[file.path] = real = real_path(file.path)
         if len(self.files) > _MOST_FILES:
             raise ProjectError(f"{file.path}: more than {_MOST_FILES} files are included")
         root = _root(file)
@@ -71,8 +71,8 @@ class _Reader:
     ) -> None:
         text = entry.text(expected="a file")
         path = entry.resolved(text)
-        real = path.resolve()
-        if Path(text).is_absolute() or not real.is_relative_to(entry.file.top.resolve()):
+        real = real_path(path)
+        if Path(text).is_absolute():
             entry.fail(
                 f"{text} is not in {entry.file.top}",
                 hint="include files of the same repository, by relative paths",

@@ -10,6 +10,7 @@ from typing import Final
 
 from dibo.errors import UsageError
 from dibo.flavours.model import SECRET_NAME
+from dibo.system.resources import expanded
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FROM_ENVIRONMENT: Final = "env:"
@@ -44,7 +45,7 @@ def _parse(word: str) -> SecretSource:
             hint="a name has letters, digits, '_', '.' and '-', at most 64, and begins with a letter or digit",
         )
     if not origin.startswith(_FROM_ENVIRONMENT):
-        return SecretSource(name=name, file=Path(origin).expanduser())
+        return SecretSource(name=name, file=expanded(origin))
     variable = origin.removeprefix(_FROM_ENVIRONMENT)
     if _VARIABLE.fullmatch(variable) is None:
         raise UsageError(f"--secret {name}: expected the name of a variable after env:, got {variable!r}")

@@ -23,6 +23,7 @@ from dibo.settings.values import (
     source_date_epoch,
     store_limit,
 )
+from dibo.system.resources import expanded
 from dibo.units import parse_gib
 
 DEFAULT_TYPE: Final = "qcow2"
@@ -270,9 +271,7 @@ class _Origins:
         return self.project.types is not None and not renamed
 
     def cache(self, home: Path) -> Path:
-        return (
-            Path(self.given("cache_dir", "IMG_PATH", str(home / ".cache" / "dibo"))).expanduser().absolute()
-        )
+        return expanded(self.given("cache_dir", "IMG_PATH", str(home / ".cache" / "dibo"))).absolute()
 
     def caches(self, option: str, variable: str) -> tuple[ImageName, ...]:
         """Those for both directions, and those for one. Raises UsageError."""
@@ -294,7 +293,7 @@ class _Origins:
 
 
 def _file(name: str) -> Path | None:
-    return Path(name).expanduser() if name else None
+    return expanded(name) if name else None
 
 
 def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Path, ...], Path | None]:
@@ -311,7 +310,7 @@ def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Pa
             "keys to verify with and a policy are both given",
             hint="name the keys in the policy, or leave the policy out",
         )
-    return keys, Path(policy).expanduser() if policy else None
+    return keys, expanded(policy) if policy else None
 
 
 def _flavours(options: Options, project: Options) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import IO, Final
 
 from dibo.errors import DiboError
 from dibo.system.task import LayerOutcome, Notice, Task
-from dibo.system.terminal import Look, encodable, one_line, without_controls
+from dibo.system.terminal import Look, encodable, one_line, shortened, without_controls
 from dibo.units import MIB, human_size, human_time
 
 _REMARK: Final = "|"
@@ -27,7 +27,7 @@ class LogLines:
 
     def started(self, task: Task) -> None:
         if not (self._quiet or task.minor):
-            self._print(f"{without_controls(task.title)} …")
+            self._print(f"{_shown(task.title)} …")
 
     def progressed(self, task: Task) -> None:
         """With -x, a line whenever the bytes have doubled, from 1 MiB on."""
@@ -44,7 +44,7 @@ class LogLines:
         if not (self._quiet or task.minor):
             outcome = self._look.styled(task.outcome, task.outcome)
             remark = f", {one_line(task.remark)}" if task.remark else ""
-            self._print(without_controls(task.title), f": {outcome} ({human_time(task.seconds)}{remark})")
+            self._print(_shown(task.title), f": {outcome} ({human_time(task.seconds)}{remark})")
 
     def layer(self, layer: LayerOutcome) -> None:
         pass  # the summary says it
@@ -57,12 +57,13 @@ class LogLines:
             self._print(without_controls(text))
 
     def warning(self, text: str) -> None:
-        self._print(f"{self._look.styled('dibo: warning:', 'warning')} {without_controls(text)}")
+        self._print(f"{self._look.styled('dibo: warning:', 'warning')} {_shown(text)}")
 
     def error(self, error: DiboError) -> None:
-        lines = [f"{self._look.styled('dibo: error:', 'error')} {without_controls(error.message)}"]
+        lines = [f"{self._look.styled('dibo: error:', 'error')} {_shown(error.message)}"]
         for line in without_controls(error.hint).splitlines():
-            lines.append(f"  {self._look.styled(line, 'faint') if line.startswith(_REMARK) else line}")
+            is_remark = line.startswith(_REMARK)
+            lines.append(f"  {self._look.styled(line, 'faint') if is_remark else shortened(line)}")
         self._print("\n".join(lines))
 
     def close(self) -> None:
@@ -84,6 +85,10 @@ class LogLines:
             if self._stream is sys.stderr:  # or Python would fail at its end, to write what is left
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             self._stream = open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+
+def _shown(text: str) -> str:
+    return shortened(without_controls(text))
 
 
 def bytes_text(task: Task) -> str:

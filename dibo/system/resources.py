@@ -11,6 +11,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from dibo.errors import UsageError
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -26,6 +28,18 @@ def home() -> Path:
         return Path.home()
     except RuntimeError:
         return Path("/")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path, with the home directory of a user in the place of `~` or `~user`. Raises UsageError for a user that is
+    not known here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"the path {path} begins at the home directory of a user that is not known here",
+            hint=f"write ./{path} for a file of that name",
+        ) from None
 
 
 def processors() -> int:

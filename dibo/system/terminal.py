@@ -23,6 +23,9 @@ from typing import IO, Final
 _WRITTEN_OVER: Final = re.compile(r"^[^\n]*\r(?=[^\r\n])|\r+(?=\n|$)", re.MULTILINE)
 """Anchored, so that the time grows with the length of a line, and not with its square."""
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LONGEST_WORD: Final = 300
+"""Characters of a path or another word that are shown of it."""
+_LONG_WORD: Final = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
 _UNKNOWN: Final = ("dumb", "unknown")
 _USUAL: Final = (80, 24)
 _NO: Final = ("", "0", "false", "no")
@@ -89,6 +92,13 @@ def without_controls(text: str) -> str:
     images say must not give orders to a terminal (ECMA-48), nor show words in another order (UAX #9). Of a line that
     was written over, such as a percentage, the last state."""
     return _CONTROLS.sub(_escaped, _WRITTEN_OVER.sub("", text))
+
+
+def shortened(text: str) -> str:
+    """The text with the middle left out of words that fill more than a few lines, such as a path of 4,000
+    characters: both ends tell which it is."""
+    half = _LONGEST_WORD // 2
+    return _LONG_WORD.sub(lambda word: f"{word[0][:half]}…{word[0][-half:]}", text)
 
 
 def encodable(text: str, stream: IO[str]) -> str:

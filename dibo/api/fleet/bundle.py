@@ -127,7 +127,7 @@ def worker_settings(settings: Settings, environment: Mapping[str, str]) -> Setti
     """With what is a worker's own to say."""
     own = {name: environment[variable] for name, variable in _OF_WORKERS.items() if environment.get(variable)}
     sign_key = environment.get("DIBO_SIGN_KEY")
-    key = Path(sign_key).expanduser() if sign_key and settings.sign_key is not None else settings.sign_key
+    key = resources.expanded(sign_key) if sign_key and settings.sign_key is not None else settings.sign_key
     return replace(settings, sign_key=key, **own)  # type: ignore[arg-type]  # texts all
 
 

@@ -85,7 +85,7 @@ def _task(order: FleetOrder, environment: Mapping[str, str], report: Report) -> 
             error=outcome.error,
         )
     assert order.bundle is not None
-    cache = Path(environment.get("IMG_PATH") or resources.home() / ".cache" / "dibo").expanduser().absolute()
+    cache = resources.expanded(environment.get("IMG_PATH") or resources.home() / ".cache" / "dibo").absolute()
     workspace = Workspace(cache)
     with workspace.run(sweepers=choose.sweepers()) as run, _bundle(order.bundle, workspace, run) as files:
         output = run.subdirectory("artefacts")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from dibo.build.bases import releases
@@ -21,6 +20,7 @@ from dibo.flavours.schema import nearest
 from dibo.images.reference import names_a_host
 from dibo.plan.base import Base
 from dibo.system.report import Report
+from dibo.system.resources import expanded
 from dibo.system.workspace import Workspace
 
 __all__ = ["BASES", "BaseSettings", "choose_base"]
@@ -59,7 +59,7 @@ def _begins_with(*prefixes: str) -> Callable[[str], bool]:
 
 
 def _is_path(spec: str) -> bool:
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     return not spec or spec.startswith(("/", "./", "../", "~")) or path.is_file() or path.is_dir()
 
 
@@ -91,7 +91,7 @@ def _image(request: Request) -> Base:
 
 
 def _file(request: Request) -> Base:
-    path = Path(request.spec).expanduser()
+    path = expanded(request.spec)
     if request.spec and path.is_file():
         return LocalFile(path, settings=request.settings, workspace=request.workspace)
     problem = "is a directory" if request.spec and path.is_dir() else "is not there"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.system.http import DOWNLOADS
+from dibo.system.resources import expanded
 from dibo.system.retry import RetryPolicy
 
 CLOUD_IMAGES: Final = "https://cloud-images.ubuntu.com"
@@ -56,7 +57,7 @@ def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseS
         cloud_images=setting("CLOUD_IMAGES") or CLOUD_IMAGES,
         base_image_file=setting("BASE_IMAGE_FILE"),
         mirror=setting("DIBO_MIRROR"),
-        keyring=Path(keyring) if keyring else None,
+        keyring=expanded(keyring) if keyring else None,
         keyserver=setting("DIBO_KEYSERVER") or KEYSERVER,
         fingerprint=setting("DIBO_UBUNTU_FINGERPRINT"),
     )

@@ -43,7 +43,7 @@ class UbuntuKeys:
     def __init__(self, settings: BaseSettings, workspace: Workspace, report: Report) -> None:
         named = settings.fingerprint
         self._fingerprints = (normal_fingerprint(named),) if named else FINGERPRINTS
-        self._named = settings.keyring.expanduser() if settings.keyring else None
+        self._named = settings.keyring
         self._keyserver = Keyserver(
             address=settings.keyserver,
             directory=workspace.bases / "keys",

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], _report: 
         request = InitRequest(
             image=_image(arguments, arguments.name or ""), directory=directory, gitignore=arguments.gitignore
         )
-        show(arguments, init(request))
+        show(arguments, init(request, environment))
         return 0
     for option in ("directory", "name", "gitignore"):
         if getattr(arguments, option):

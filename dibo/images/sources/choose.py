@@ -17,6 +17,7 @@ from dibo.images.image import Image
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.sources.archive import open_archive
 from dibo.images.sources.table import POSSIBLE, SOURCES, ImagePlace, ImageRequest, Verify
+from dibo.system.resources import expanded
 
 _ON_DISKS: Final = ("ext", "xfs", "btrfs")
 """File systems of disks without a partition table."""
@@ -69,8 +70,8 @@ def _is_in_a_registry(reference: str) -> bool:
 
 def _hint(reference: str) -> str:
     """What might have been meant by something without a prefix."""
-    with contextlib.suppress(OSError, RuntimeError, ValueError):
-        path = Path(reference).expanduser()
+    with contextlib.suppress(OSError, UsageError, ValueError):
+        path = expanded(reference)
         for name, prefix in (("index.json", "oci"), ("manifest.json", "dir")):
             if (path / name).is_file():
                 return f"write {prefix}:{reference}"
@@ -78,7 +79,7 @@ def _hint(reference: str) -> str:
             return f"it is a directory, but no image\n{POSSIBLE}"
         if path.is_file():
             return _hint_for_file(path, reference)
-        if (Path(reference.partition(":")[0]).expanduser() / "index.json").is_file():
+        if (expanded(reference.partition(":")[0]) / "index.json").is_file():
             return f"write oci:{reference}"
     with contextlib.suppress(DiboError):
         parse_image_name(reference)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dibo.errors import UsageError
 from dibo.images.sources.table import POSSIBLE, ImageRequest
+from dibo.system.resources import expanded
 
 
 def split_path(request: ImageRequest, *, is_image: Callable[[Path], bool]) -> tuple[Path, str]:
@@ -16,8 +17,8 @@ def split_path(request: ImageRequest, *, is_image: Callable[[Path], bool]) -> tu
     text = request.name
     ends = [at for at, letter in enumerate(text) if letter in ":@"]
     for end in (*ends, len(text)):
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
-            if end and is_image(Path(text[:end]).expanduser()):
+        with contextlib.suppress(OSError, ValueError, UsageError):
+            if end and is_image(expanded(text[:end])):
                 return _path(text[:end], request.reference), text[end:].removeprefix(":")
     end = next((at for at in ends if text[at] == ":" or text[at : at + 5] == "@sha2"), len(text))
     return _path(text[:end], request.reference), text[end:].removeprefix(":")
@@ -31,7 +32,4 @@ def whole_path(request: ImageRequest) -> Path:
 def _path(text: str, reference: str) -> Path:
     if not text or "\0" in text:
         raise UsageError(f"{reference!r} names no file or directory", hint=POSSIBLE)
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UsageError(f"{reference!r}: {error}") from error
+    return expanded(text)

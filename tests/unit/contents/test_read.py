@@ -16,6 +16,7 @@ import pytest
 from dibo.contents.inventory import NO_LAYER, FileRecord, Inventory, shown
 from dibo.contents.read import ReadRequest, open_contents, read_inventory
 from dibo.errors import DiboError, DiskImageError, ImageError, ManifestError
+from dibo.formats.qcow2.writer import Qcow2
 from tests.support.images.image_forms import (
     CAPABILITY,
     FORMS,
@@ -191,6 +192,16 @@ def test_cut_ramdisk(tmp_path: Path, request_: ReadRequest, cut: int) -> None:
     path = write_ramdisk(tmp_path / "x.ramdisk", debian_root())
     path.write_bytes(path.read_bytes()[:-cut])
     with pytest.raises((DiskImageError, ImageError)):
+        read_inventory(str(path), request_)
+
+
+@pytest.mark.parametrize("size", [1000, 70_000])
+def test_a_cut_qcow2_is_named(tmp_path: Path, request_: ReadRequest, size: int) -> None:
+    with Qcow2(tmp_path / "whole.qcow2", 1 << 20) as disk:
+        disk.write(0, [os.urandom(1 << 16)])
+    path = tmp_path / "cut.qcow2"
+    path.write_bytes((tmp_path / "whole.qcow2").read_bytes()[:size])
+    with pytest.raises(DiskImageError, match=r"cut\.qcow2 ends .* is it whole"):
         read_inventory(str(path), request_)
 
 

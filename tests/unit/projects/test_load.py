@@ -85,13 +85,31 @@ def _loop(directory: Path) -> Exception:
     return caught.value
 
 
+@pytest.mark.parametrize("key", ["layout", "destination", "flavours-path"])
+def test_linked_directories_do_not_lead_out_of_the_repository(tmp_path: Path, key: str) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "real").mkdir()
+    (inner / "linked").symlink_to("../real")
+    value = "[linked/x]" if key == "flavours-path" else "linked/x"
+    text = f"images:\n  web: {{flavours: [vm], {key}: {value}}}\n"
+    assert f"the path linked/x leads out of {inner} through a symbolic link" in refused(inner, text).message
+    (inner / "linked").unlink()
+    (inner / "there").mkdir()
+    (inner / "linked").symlink_to("there")
+    assert project(inner, text).images
+
+
 def test_files_outside_the_repository(tmp_path: Path) -> None:
     write(tmp_path, "images: {}", "outside.yaml")
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "link.yaml").symlink_to("../outside.yaml")
     assert "leads out of" in refused(inner, "include: [../outside.yaml]").message
-    assert f"link.yaml is not in {inner}" in refused(inner, "include: [link.yaml]").message
+    link = f"the path link.yaml leads out of {inner} through a symbolic link"
+    assert link in refused(inner, "include: [link.yaml]").message
+    (inner / "circle.yaml").symlink_to("circle.yaml")
+    assert "there is no file" in refused(inner, "include: [circle.yaml]").message
     assert "is not in" in refused(inner, f"include: [{tmp_path}/outside.yaml]").message
     (tmp_path / ".git").mkdir()
     assert project(inner, "include: [link.yaml]").images == ()

@@ -57,6 +57,21 @@ def test_what_is_noted_of_a_step_gives_no_orders_and_is_one_line() -> None:
     assert stream.getvalue().splitlines()[-1].endswith(", last \\x1b[2J)")
 
 
+def test_of_a_long_path_both_ends_are_shown() -> None:
+    """Not of what a hook wrote."""
+    stream, path = io.StringIO(), f"/begin/{'a/' * 2000}end"
+    report = Report(stream)
+    report.warn(path)
+    with report.task(f"read {path}"):
+        pass
+    report.error(HookFailed(f"no file {path}", hint=f"dibo inspect {path}"))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 5
+    assert all(len(line) < 400 and "/begin/a/" in line and "a/end" in line for line in lines)
+    report.error(HookFailed("failed", hint=f"| {path}"))
+    assert path in stream.getvalue()
+
+
 def test_lines_of_one_text_stay_apart() -> None:
     stream = io.StringIO()
     Report(stream).say("one\ntwo\r\nthree")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dibo.system.resources import available_memory, processors
+import pytest
+
+import dibo
+from dibo.errors import UsageError
+from dibo.system.resources import available_memory, expanded, processors
 
 
 def test_memory_that_programs_can_take() -> None:
@@ -20,3 +24,18 @@ def test_memory_that_programs_can_take() -> None:
 
 def test_processors() -> None:
     assert processors() >= 1
+
+
+def test_homes_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/web") == Path("/home/me/web")
+    assert expanded("a/~b") == Path("a/~b")
+    with pytest.raises(UsageError, match="the path ~nobodyhere/web begins at the home directory of a user"):
+        expanded("~nobodyhere/web")
+
+
+def test_no_other_code_looks_for_homes() -> None:
+    """Path.expanduser raises RuntimeError for a user that is not known."""
+    package = Path(dibo.__file__).parent
+    users = [file for file in package.rglob("*.py") if ".expanduser()" in file.read_text()]
+    assert users == [package / "system/resources.py"]
