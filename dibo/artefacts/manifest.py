@@ -205,6 +205,7 @@ def without_login(address: str) -> str:
 
 
 def _head(command: str, *, architecture: str, time: int | None) -> Document:
+    import deflate
     import zstandard
     from zlib_ng import zlib_ng
 
@@ -214,6 +215,7 @@ def _head(command: str, *, architecture: str, time: int | None) -> Document:
             "dibo": __version__,
             "command": command,
             "python": platform.python_version(),
+            "deflate": deflate.__version__,
             "zlib-ng": zlib_ng.ZLIBNG_RUNTIME_VERSION,
             "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
         },

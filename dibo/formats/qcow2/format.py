@@ -19,7 +19,9 @@ A compressed cluster lies at any byte; its length is told in sectors of 512 byte
 it ends in. Clusters of the file that several of them touch are counted once for each.
 
 The format is that of qemu/docs/interop/qcow2.txt. What compressed data is, is not said there but in QEMU's
-block/qcow2-threads.c: type 0 is raw deflate (RFC 1951) with a window of 4 KiB, type 1 one frame of zstd (RFC 8878).
+block/qcow2-threads.c: type 0 is raw deflate (RFC 1951), type 1 one frame of zstd (RFC 8878). QEMU writes deflate with a
+window of 4 KiB and asks zlib for the same when it reads, but takes a cluster in one call of inflate(): distances then
+reach back in its buffer, as far as deflate knows. dibo's go back 32 KiB.
 """
 
 from __future__ import annotations
@@ -40,8 +42,6 @@ SECTOR: Final = 512
 DEFLATE: Final = 0
 ZSTD: Final = 1
 """Compression types."""
-WINDOW_BITS: Final = 12
-"""Of deflate: distances go back 4 KiB at most."""
 
 _VERSION: Final = 3
 _REFCOUNT_ORDER: Final = 4

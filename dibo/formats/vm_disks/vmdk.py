@@ -42,7 +42,7 @@ _AT_END: Final = 0xFFFFFFFFFFFFFFFF
 _GRAIN_MARKER: Final = struct.Struct("<QI")
 _MARKER: Final = struct.Struct("<QII496x")
 _TABLE, _DIRECTORY, _FOOTER = 1, 2, 3
-_LEVEL: Final = 2  # as in dibo.formats.qcow2.codec
+_LEVEL: Final = 1  # as in dibo.formats.qcow2.codec
 _PIECE: Final = MIB
 _LARGEST: Final = 0xFFFFFFFF * SECTOR
 _NO_CONTENT_ID: Final = 0xFFFFFFFE
@@ -91,14 +91,14 @@ ddb.uuid.image = "{identity.uuid}"
 
 def _deflated(piece: bytes | None) -> list[bytes | None]:
     """The grains of a piece, compressed; None for zeros."""
-    from zlib_ng import zlib_ng
+    from deflate import zlib_compress
 
     if piece is None:
         return [None] * (_PIECE // _GRAIN)
     grains: list[bytes | None] = []
     for at in range(0, len(piece), _GRAIN):
         grain = piece[at : at + _GRAIN]
-        grains.append(None if is_zero(grain) else zlib_ng.compress(grain.ljust(_GRAIN, b"\0"), _LEVEL))
+        grains.append(None if is_zero(grain) else bytes(zlib_compress(grain.ljust(_GRAIN, b"\0"), _LEVEL)))
     return grains
 
 

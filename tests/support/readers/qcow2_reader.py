@@ -73,7 +73,7 @@ class Qcow2File:
             if self.compression == 1:
                 data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
             else:
-                data = zlib.decompressobj(-12).decompress(data, self.cluster)
+                data = zlib.decompressobj(-15).decompress(data, self.cluster)
         assert len(data) == self.cluster
         return data
 
