@@ -31,6 +31,9 @@ within() {
     REPLY=$root$done
 }
 
+# Say what is done next, for profiles.
+stage() { printf '\036stage %s\n' "$1"; }
+
 # Mount the tree of a container at $root.
 mount_root() {
     root=$(buildah mount "$1")
@@ -47,7 +50,9 @@ link_resolv_conf() {
 
 # Keep what a step left: $image, or $failed where it ended with a $code other than 0.
 commit_step() {
+    stage umount
     buildah umount "$container" > /dev/null
+    stage commit
     if [ "$code" != 0 ]; then
         printf '\036failed %s\n' "$code"
         buildah commit --quiet --rm "$container" "$failed" > /dev/null

@@ -18,11 +18,15 @@ while [ "$1" != -- ]; do
     shift
 done
 shift
+stage from
 buildah from --pull-never --name "$container" "$parent" > /dev/null
+stage config
 buildah config "${labels[@]}" "$container"
+stage mount
 mount_root "$container"
 require_mount_points || exit 101
 put_resolv_conf
+stage sandbox
 run_in_sandbox "$@" || exit 101
 remove_made
 take_resolv_conf

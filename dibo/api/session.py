@@ -29,6 +29,7 @@ from dibo.plan.base import Base
 from dibo.plan.plan import Plan
 from dibo.settings.settings import Settings
 from dibo.system.exclusive import shared
+from dibo.system.profiling import trace as profiling
 from dibo.system.report import Report
 from dibo.system.task import PULLED
 from dibo.system.workspace import Run, Workspace
@@ -67,8 +68,11 @@ class Session:
         """The plan of the layers of `stack`, with what the engine and caches hold of it. `base` is that of the
         settings, where it was looked up before."""
         base = base or spine.base_of(self.settings, workspace=self.workspace, report=self.report)
-        job = spine.prepare(self.settings, stack, base, self.setup, workspace=self.workspace, held=self.held)
-        return self._consulted(job)
+        with profiling.span("plan"):
+            job = spine.prepare(
+                self.settings, stack, base, self.setup, workspace=self.workspace, held=self.held
+            )
+            return self._consulted(job)
 
     def take_over(self, plan: Plan, extra: ExtraFiles) -> spine.Job:
         """As `job`, of a plan that another process of the same run made, with what hooks on the host made there."""
@@ -247,9 +251,11 @@ def open_session(settings: Settings, setup: Setup, *, workspace: Workspace) -> I
     trust = _trust(settings)
     caches = _caches(settings, setup.report, trust)
     with ExitStack() as stack:
-        engine = open_engine(stack, settings, caches, setup)
+        with profiling.span("open the engine"):
+            engine = open_engine(stack, settings, caches, setup)
         with shared(workspace.store_lock):
-            held = _held(engine, caches)
+            with profiling.span("layers in the store"):
+                held = _held(engine, caches)
             origins = LayerOrigins(workspace.keys, trust.policy if trust is not None else None)
             distrusted = origins.distrusted(engine, held)
             session = Session(

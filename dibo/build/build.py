@@ -333,6 +333,7 @@ def _run_step(
             log=build_run.workspace.logs / f"{planned.key}.log",
             on_output=task.line,
             on_hook=on_hook,
+            on_stage=task.stage,
         )
         try:
             engine.run_step(step)

@@ -29,6 +29,10 @@ OnHook = Callable[[str], None]
 """Gets the name of each hook that starts."""
 
 
+def _ignore(_: str) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRun:
     """One step to run: on which layer, with which context, and who hears of it."""
@@ -53,6 +57,8 @@ class StepRun:
     """Gets each line that hooks write."""
     on_hook: OnHook
     """Gets the name of each hook that starts."""
+    on_stage: OnOutput = _ignore
+    """Gets what the engine does next, for profiles."""
 
 
 class BuildDirectory(Protocol):

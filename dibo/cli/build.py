@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dibo.cli.options import add_build_options, add_watch, path_of
 from dibo.cli.output import add_json, check_watch, show, show_build
 from dibo.cli.parser import complete_with
+from dibo.cli.profile import add_profile
 from dibo.cli.projects.build import build_image
 from dibo.cli.projects.names import add_project_option, image_of, settings_of_image
 from dibo.errors import UsageError
@@ -34,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_build_options(parser, nargs="*")
     add_project_option(parser)
     add_watch(parser)
+    add_profile(parser)
     add_json(parser)
     kit = parser.add_argument(
         "--kit",

@@ -24,6 +24,7 @@ from dibo.cli.options import (
 )
 from dibo.cli.output import add_json, show_build
 from dibo.cli.parser import complete_with
+from dibo.cli.profile import add_profile
 from dibo.errors import SomeFailed, UsageError
 from dibo.images.sources.table import SOURCES
 from dibo.settings.settings import RESTARTS
@@ -95,6 +96,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_cache_directory(parser)
     add_verify_key_options(parser)
     add_verbose(parser, "show each command that is run")
+    add_profile(parser)
     add_json(parser)
 
 

@@ -17,6 +17,7 @@ from dibo.cli.options import (
     variables_text,
 )
 from dibo.cli.output import add_json, check_watch, show_build
+from dibo.cli.profile import add_profile
 from dibo.settings.settings import Settings
 from dibo.settings.variables import VARIABLES
 from dibo.system.report import Report
@@ -42,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_layout_option(parser, "use the disk layout of this YAML (that of the flavours)")
     add_build_options(parser)
     add_watch(parser)
+    add_profile(parser)
     add_json(parser)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from dibo.cli.options import add_build_options, add_watch, options_of, variables_text
 from dibo.cli.output import add_json, check_watch, show_build
+from dibo.cli.profile import add_profile
 from dibo.settings.settings import Settings
 from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 from dibo.system.report import Report
@@ -50,6 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--microcode", action="store_true", help="prepend the microcode of the root")
     add_build_options(parser, base="ramdisk-base")
     add_watch(parser)
+    add_profile(parser)
     add_json(parser)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dibo.cli.commands import parser_of
 from dibo.cli.output import new_report
+from dibo.cli.profile import profiled
 from dibo.errors import DiboError, Interrupted
 from dibo.system.report import STDOUT, Report, answer, log_commands
 
@@ -115,7 +116,8 @@ def _carried_out(arguments: argparse.Namespace, report: Report) -> int:
     command: Command = arguments.command
     with interruptible():  # until the report is closed: the second ^C of two must not count
         try:
-            code = command.run(arguments, dict(os.environ), report)
+            with profiled(arguments, report):
+                code = command.run(arguments, dict(os.environ), report)
             sys.stdout.flush()
         finally:
             report.close()

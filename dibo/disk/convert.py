@@ -33,6 +33,7 @@ from dibo.images.layers.spool import Spool
 from dibo.images.layers.tar_writer import write_tar
 from dibo.system import disk_space, process
 from dibo.system.process import Process, Streams
+from dibo.system.profiling import trace as profiling
 from dibo.system.report import Report
 from dibo.tree.dpkg import installed
 from dibo.tree.mounts import Mounted
@@ -65,7 +66,8 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
         _check_root(tree.root, plan.request)
         for converter in commands:
             _run_converter(converter, parts[converter.type], making, setup.report)
-        _record(plan, making.tree, parts, outputs, setup.report)
+        with profiling.span("checksums and manifest"):
+            _record(plan, making.tree, parts, outputs, setup.report)
         outputs.publish()
     return request.paths
 

@@ -20,6 +20,7 @@ from dibo.formats.open_target import copy_raw
 from dibo.formats.target import Target
 from dibo.images.layers.load import Tree
 from dibo.layout.placement import Placement
+from dibo.system.profiling import trace as profiling
 from dibo.system.report import Report
 from dibo.tree.node import Contents, Node
 from dibo.tree.sinks import choose
@@ -55,7 +56,8 @@ def write(
                 adapt_to_hooked(mounted, placement, systems.contents_of, plan, prepared)
             else:
                 adapt_to(mounted, placement, systems.contents_of, plan.request, source, prepared)
-            systems.finish(mounted, prepared.boot)
+            with profiling.span("file systems' tables"):
+                systems.finish(mounted, prepared.boot)
             if systems.clamped_times:
                 setup.report.warn(
                     f"{systems.clamped_times} files are from before 1901 or after 2446, which ext4 cannot say:"

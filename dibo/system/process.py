@@ -30,6 +30,7 @@ from typing import IO, Self
 
 from dibo.errors import CommandFailed, ToolMissing
 from dibo.system.package_names import how_to_install
+from dibo.system.profiling import trace as profiling
 
 log = logging.getLogger("dibo.system.process")
 
@@ -156,6 +157,7 @@ class Process:
                 umask=options.umask,
             )
             _known.add(self._popen.pid)
+        self._end_profile = profiling.program(self.argv)
         lines = self._popen.stdout if merged else self._popen.stderr
         assert lines is not None
         self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
@@ -234,10 +236,10 @@ class Process:
 
     def _sweep(self) -> None:
         """Kill what is left of the child's session and descendants, and orphans that no other process started."""
+        self._end_profile()
         deadline = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < deadline:
-            left = _left_behind(self._popen.pid)
-            if not left:
+            if not (left := _left_behind(self._popen.pid)):
                 break
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -305,9 +307,8 @@ def run_in_terminal(argv: Sequence[str], *, env: Mapping[str, str] | None = None
 
 def failure(argv: Sequence[str], code: int, tail: tuple[str, ...]) -> CommandFailed:
     """What to raise for a command that ended with `code`: says how it ended, and keeps its last lines."""
-    how = describe_exit(code)
     last = f": {tail[-1].strip()}" if tail else ""
-    return CommandFailed(f"{Path(argv[0]).name} {how}{last}", returncode=code, tail=tail)
+    return CommandFailed(f"{Path(argv[0]).name} {describe_exit(code)}{last}", returncode=code, tail=tail)
 
 
 def describe_exit(code: int) -> str:
@@ -324,10 +325,9 @@ def describe_exit(code: int) -> str:
 
 
 def _signal_name(number: int) -> str:
-    try:
+    with contextlib.suppress(ValueError):
         return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return f"signal {number}"
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from dibo.errors import DiboError, Interrupted
+from dibo.system.profiling import trace as profiling
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -98,6 +99,7 @@ class Task:
         self.hook = ""
         self.last_line = ""
         self._samples: deque[tuple[float, int]] = deque(maxlen=int(_WINDOW_SECONDS / _SAMPLE_SECONDS))
+        self._profile = profiling.NOTHING
 
     def note(self, text: str) -> None:
         """Something to say of it when it ends, such as a size."""
@@ -116,7 +118,12 @@ class Task:
     def running(self, hook: str) -> None:
         """A hook, or another part of it, starts."""
         self.hook, self.last_line = hook, ""
+        self._profile.part(hook)
         self._sink.output(self, hook)
+
+    def stage(self, name: str) -> None:
+        """A part of it starts that only profiles show."""
+        self._profile.part(name)
 
     def line(self, text: str) -> None:
         """A line of its output."""
@@ -137,6 +144,7 @@ class Task:
         return max(0.0, (self.done - samples[0][1]) / passed)
 
     def __enter__(self) -> Self:
+        self._profile = profiling.task(self.title)
         self.began = time.monotonic()
         self._on_change(self)
         self._sink.started(self)
@@ -146,6 +154,7 @@ class Task:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds = time.monotonic() - self.began
+        self._profile.end()
         interrupted = kind is not None and issubclass(kind, Interrupted | KeyboardInterrupt)
         self.outcome = DONE if kind is None else INTERRUPTED if interrupted else FAILED
         self._on_change(self)

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dibo.errors import Defect, Interrupted
+from dibo.system.profiling.trace import recording_part
 from dibo.system.signals import interruptible
 
 Send = Callable[[object], None]
@@ -27,7 +28,7 @@ def serve(carry_out: CarryOut) -> int:
             connection.send(message)
 
     try:
-        with interruptible():
+        with interruptible(), recording_part():
             while True:
                 try:
                     order = connection.recv()

@@ -1,7 +1,7 @@
 """Tells the runner's marks from the hooks' output, whatever engine carries them.
 
 The runner (containerfiles/runner) writes lines that begin with the ASCII record separator: which hook runs, a note;
-the engine adds the exit code of a step that failed. All else is the hooks'.
+the engine adds what it does beside, and the exit code of a step that failed. All else is the hooks'.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ class BuildListener:
         kind, _, value = line[1:].partition(" ")
         if kind == "begin":
             self.begun = True
+            return
+        if kind == "stage":
+            self._step.on_stage(value)
             return
         log.write(f"--- {kind} {value}")
         if kind == "hook":

@@ -23,6 +23,7 @@ from dibo.cli.options import (
     whole_number,
 )
 from dibo.cli.output import add_json, show
+from dibo.cli.profile import add_profile
 from dibo.cli.projects.cluster_options import add_cluster_options, cluster_of
 from dibo.cli.projects.names import complete_images
 from dibo.cli.projects.pipeline_options import (
@@ -95,6 +96,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_pipeline_options(parser)
     _add_build_options(parser)
     add_verbose(parser)
+    add_profile(parser)
     add_json(parser)
 
 

@@ -32,6 +32,7 @@ from dibo.images.layers.tar_entry import EntryReader, TarEntry
 from dibo.images.layers.tar_header import Malformed
 from dibo.images.layers.tree_stats import Survey
 from dibo.images.layers.unpacked import LayerArchive, LayerStream, archive_of, open_layer
+from dibo.system.profiling import trace as profiling
 from dibo.tree.node import Contents, Node
 
 _TYPES: Final = {
@@ -138,7 +139,8 @@ class _Loading:
     def run(self) -> Tree:
         trees = []
         for index in reversed(range(len(self._layers))):
-            tree = self._read(index)
+            with profiling.span(f"layer {index + 1}"):
+                tree = self._read(index)
             trees.append(tree)
             if index:
                 self._mask = self._mask or Mask()
@@ -153,7 +155,8 @@ class _Loading:
             except Malformed as error:
                 raise LayerError(f"layer {_name(layer)}: {error}") from error
         del trees
-        return self._finish(root)
+        with profiling.span("settle files"):
+            return self._finish(root)
 
     # One layer
 

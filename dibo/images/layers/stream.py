@@ -27,6 +27,7 @@ from dibo.errors import DiboError, LayerError, VerificationFailed
 from dibo.images.image import Layer, Reader
 from dibo.images.layers import codec
 from dibo.images.layers.limits import MIB, Limits
+from dibo.system.profiling.trace import spanned
 from dibo.units import human_size
 
 PIECE: Final = MIB // 2
@@ -130,9 +131,9 @@ class Stream:
             self._resources.close()
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = Thread(target=work, args=arguments, name=f"layer-{work.__name__}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        profiled = spanned(work, self.name)
+        self._threads.append(Thread(target=profiled, args=arguments, name=work.__name__, daemon=True))
+        self._threads[-1].start()
 
     def next(self) -> memoryview | None:
         """The next chunk of the tar, None at its end. The last one's memory is used again. Raises VerificationFailed,
