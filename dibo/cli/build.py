@@ -13,7 +13,7 @@ from dibo.cli.output import add_json, check_watch, show, show_build
 from dibo.cli.parser import complete_with
 from dibo.cli.profile import add_profile
 from dibo.cli.projects.build import build_image
-from dibo.cli.projects.names import add_project_option, image_of, settings_of_image
+from dibo.cli.projects.names import add_project_option, image_of, no_flavour, settings_of_image
 from dibo.errors import UsageError
 from dibo.settings.settings import PROFILES, Settings
 from dibo.system.report import Report
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "build the layers as an OCI image, or the artefacts of an image of the project file"
 EPILOG: Final = """\
-NAME is an image of the project file, dibo.yaml, if it stands alone and is one; @NAME is always one. For such an
-image, the artefacts are made that the file names, and nothing else is unless --tag or --push asks for layers.
+NAME is an image of the project file, dibo.yaml, if it stands alone and is one; @NAME is always one; without a
+name, it is the only image of the file. For such an image, the artefacts are made that the file names, and nothing
+else is unless --tag or --push asks for layers.
 
 examples:
   dibo build --base debian vm mysql    # layers of flavours, as an OCI image
@@ -64,10 +65,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
-    if not (arguments.flavours or arguments.kit):
-        raise UsageError("no flavour is named", hint="dibo flavours lists them")
     check_watch(arguments)
     image = image_of(arguments, environment, arguments.flavours) if arguments.kit is None else None
+    if image is None and not (arguments.flavours or arguments.kit):
+        raise no_flavour()
     if image is not None and arguments.tag is None and arguments.push is None:
         return build_image(arguments, environment, report, image)
     several = _settings_of_each(arguments, environment, image)

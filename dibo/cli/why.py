@@ -12,11 +12,11 @@ from dibo.cli.projects.names import add_project_option, layers_settings
 from dibo.system.report import Report
 
 SUMMARY: Final = "explain which layers are missing, and what differs from stored layers"
-EPILOG: Final = ""
+EPILOG: Final = "Without a name, it is about the image of a project file that has one."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_stack_options(parser)
+    add_stack_options(parser, nargs="*")
     add_project_option(parser)
     add_json(parser)
 

@@ -22,6 +22,8 @@ from dibo.images.sources.table import SOURCES
 
 _DISKS: Final = ("raw", "qcow2", "vhd", "vdi", "vmdk", "vhdx")
 _OTHERS: Final = ("tar", "directory", "ramdisk", "initramfs")
+READABLE: Final = (*_DISKS, *_OTHERS)
+"""Types whose contents are read as they are, those with more of them first."""
 _MOST_MANIFEST: Final = 64 << 20
 _ON_DISKS: Final = ("ext", "xfs", "btrfs", "LVM", "LUKS")
 
@@ -111,9 +113,8 @@ def _named_by(path: Path, *, scratch: Path) -> ResolvedName:
             f"{path} is no manifest of dibo", hint="name the one that dibo wrote beside an image"
         )
     artefacts = [artefact for artefact in _artefacts(manifest) if (path.parent / artefact[1]).exists()]
-    order = (*_DISKS, *_OTHERS)
     known = sorted(
-        (artefact for artefact in artefacts if artefact[0] in order), key=lambda a: order.index(a[0])
+        (artefact for artefact in artefacts if artefact[0] in READABLE), key=lambda a: READABLE.index(a[0])
     )
     if not known:
         names = ", ".join(name for _, name in _artefacts(manifest)) or "none"

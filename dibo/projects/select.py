@@ -25,6 +25,12 @@ def names_of(project: Project) -> tuple[str, ...]:
     return tuple(names)
 
 
+def listed_names(project: Project) -> str:
+    """The first of them, for a message."""
+    names = names_of(project)
+    return ", ".join((*names[:_MOST_NAMES], *(("…",) if len(names) > _MOST_NAMES else ())))
+
+
 def select(project: Project, names: Sequence[str]) -> tuple[ProjectImage, ...]:
     """The images that `names` mean, each once, in the order of the file; all of them for no name. Raises
     ProjectError."""
@@ -58,6 +64,6 @@ def _named(project: Project, name: str) -> tuple[ProjectImage, ...]:
         known = names_of(project)
         raise ProjectError(
             f"{project.file} has no image {name!r}{nearest(name, known)}",
-            hint=f"it has {', '.join(known[:_MOST_NAMES])}" if known else "it has no images",
+            hint=f"it has {listed_names(project)}" if known else "it has no images",
         )
     return images

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from dibo.api.create import converters_of, create
 from dibo.api.projects.requests import boots, convert_request, ramdisk_settings
 from dibo.api.ramdisk import create as create_ramdisk
 from dibo.api.settings import image_settings
+from dibo.contents.names import READABLE
 from dibo.disk.request import ending
 from dibo.errors import OutputError, ProjectError
 from dibo.projects.model import ProjectImage
@@ -77,7 +78,21 @@ def artefact_paths(build: ImageBuild, *, to_boot: bool = False) -> tuple[Path, .
 def made_artefact(build: ImageBuild, *, to_boot: bool) -> Path:
     """The first artefact that was made, in the order of the types; with `to_boot`, the first that machines boot. Raises
     ProjectError where none was."""
-    paths = artefact_paths(build, to_boot=to_boot)
+    return _made(build, artefact_paths(build, to_boot=to_boot))
+
+
+def readable_artefact(build: ImageBuild) -> Path:
+    """The artefact whose contents are easiest to read: a disk, a tar or a directory, before types that are compressed.
+    Raises ProjectError where none was made."""
+    return _made(build, sorted(artefact_paths(build), key=_reading_rank))
+
+
+def _reading_rank(path: Path) -> int:
+    return next((rank for rank, kind in enumerate(READABLE) if path.name.endswith(f".{kind}")), len(READABLE))
+
+
+def _made(build: ImageBuild, paths: Sequence[Path]) -> Path:
+    """The first that was made. Raises ProjectError."""
     if not paths:
         raise ProjectError(
             f"none of the types of {build.image.name} boots: {', '.join(build.settings.types)}",

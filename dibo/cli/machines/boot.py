@@ -26,6 +26,7 @@ from dibo.cli.projects.names import (
     add_project_option,
     build_of_image,
     complete_images,
+    image_of,
     image_of_file,
 )
 from dibo.errors import UsageError
@@ -188,6 +189,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
 
     request = _request(arguments)
     image = image_of_file(arguments, environment, arguments.image)
+    if arguments.image is None and arguments.kernel is None:
+        image = image_of(arguments, environment, ())
     if image is not None:
         request = image_request(arguments, environment, image, request)
     elif arguments.test is not None:

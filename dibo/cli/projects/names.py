@@ -56,21 +56,42 @@ def image_of(
     UsageError."""
     from dibo.api.projects.images import image_meant
 
-    return image_meant(
+    image = image_meant(
         words,
         project_file=arguments.project,
         environment=environment,
         architecture=getattr(arguments, "architecture", None),
     )
+    if image is None and len(words) > 1:
+        _refuse_several(arguments, environment, words)
+    return image
+
+
+def _refuse_several(
+    arguments: argparse.Namespace, environment: Mapping[str, str], words: Sequence[str]
+) -> None:
+    from dibo.api.flavours import flavour_names
+    from dibo.api.projects.images import refuse_several
+
+    flavours = flavour_names(settings_of(arguments, environment))
+    refuse_several(words, flavours, project_file=arguments.project, environment=environment)
 
 
 def image_of_file(
     arguments: argparse.Namespace, environment: Mapping[str, str], word: str | None
 ) -> ProjectImage | None:
     """The same for commands that take files: a file of that name counts more. Raises ProjectError, UsageError."""
-    if word is None or (arguments.project is None and os.path.lexists(word)):
+    if word is None or (arguments.project is None and (os.path.lexists(word) or not _may_be_image(word))):
         return None
     return image_of(arguments, environment, (word,))
+
+
+def _may_be_image(word: str) -> bool:
+    """Whether a project file has to be read to know; a reference or a path is no name of an image."""
+    from dibo.projects.keys import IMAGE_NAME
+    from dibo.projects.select import MARK
+
+    return word.startswith(MARK) or IMAGE_NAME.fullmatch(word) is not None
 
 
 def settings_of_image(
@@ -96,12 +117,22 @@ def build_of_image(
 def layers_settings(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
     """The settings of a command that is about layers. Raises UsageError, and for an image that has none of its own."""
     image = image_of(arguments, environment, arguments.flavours)
+    if image is None and not arguments.flavours:
+        raise no_flavour()
     if image is not None and image.convert is not None:
         raise UsageError(
             f"{image.name} has no layers of flavours: it is converted from {image.convert}",
             hint=f"dibo build {image.name} makes its artefacts",
         )
     return settings_of_image(arguments, environment, image)
+
+
+def no_flavour() -> UsageError:
+    """For a command that got none, where there is no project file either."""
+    return UsageError(
+        "no flavour is named, and there is no project file",
+        hint="`dibo flavours` lists flavours; `dibo init` writes a project file",
+    )
 
 
 def complete_images(argument: argparse.Action) -> None:
@@ -118,3 +149,15 @@ def artefact_named(arguments: argparse.Namespace, environment: Mapping[str, str]
     from dibo.api.projects.make import made_artefact
 
     return made_artefact(build_of_image(arguments, environment, image), to_boot=False)
+
+
+def contents_named(arguments: argparse.Namespace, environment: Mapping[str, str], word: str) -> str:
+    """What a command reads that takes images of any form: of an image of the project file, an artefact that was made.
+    Raises ProjectError for one that is not built, UsageError."""
+    image = image_of_file(arguments, environment, word)
+    if image is None:
+        return word
+    from dibo.api.projects.make import readable_artefact
+
+    path = readable_artefact(build_of_image(arguments, environment, image))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

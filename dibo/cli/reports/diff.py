@@ -16,13 +16,14 @@ from dibo.cli.options import (
 )
 from dibo.cli.output import add_json, show
 from dibo.cli.parser import complete_with
+from dibo.cli.projects.names import add_project_option, complete_images, contents_named
 from dibo.system.report import Report
 
 SUMMARY: Final = "compare two images: packages, files, units, users, kernels, sizes"
 EPILOG: Final = """\
 A and B are disk images, container images as `dibo convert` takes them, tars, directories, ramdisks, or manifests
-of dibo, in any combination. Nothing of them is run. Left out, unless --all is given, is what differs between any
-two builds: times of files, logs, caches, ids of machines.
+of dibo, or images of the project file, in any combination. Nothing of them is run. Left out, unless --all is
+given, is what differs between any two builds: times of files, logs, caches, ids of machines.
 
 exit codes: 0 if the contents are the same, 65 if they differ, another one if they cannot be compared
 
@@ -33,8 +34,9 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", metavar="A", help="the one image")
-    parser.add_argument("after", metavar="B", help="the other image")
+    complete_images(parser.add_argument("before", metavar="A", help="the one image"))
+    complete_images(parser.add_argument("after", metavar="B", help="the other image"))
+    add_project_option(parser)
     only = parser.add_argument(
         "--only",
         metavar="SECTIONS",
@@ -79,8 +81,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     from dibo.contents.compare import CompareOptions
 
     request = DiffRequest(
-        before=arguments.before,
-        after=arguments.after,
+        before=contents_named(arguments, environment, arguments.before),
+        after=contents_named(arguments, environment, arguments.after),
         options=CompareOptions(
             sections=parse_sections(arguments.only),
             exclude=tuple(arguments.exclude),

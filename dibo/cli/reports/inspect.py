@@ -14,12 +14,14 @@ from dibo.cli.options import (
     settings_of,
 )
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.names import add_project_option, complete_images, contents_named
 from dibo.system.report import Report
 
 SUMMARY: Final = "list what is in an image: system, packages, units, users, kernels, layers"
 EPILOG: Final = """\
-IMAGE is a disk image, a container image as `dibo convert` takes it, a tar, a directory, a ramdisk, or a manifest of
-dibo. Nothing of it is run. With --json, all of each package, unit, user and layer.
+IMAGE is a disk image, a container image as `dibo convert` takes it, a tar, a directory, a ramdisk, a manifest of
+dibo, or an image of the project file that was built. Nothing of it is run. With --json, all of each package, unit,
+user and layer.
 
 examples:
   dibo inspect web.qcow2
@@ -27,7 +29,8 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="image to look into")
+    complete_images(parser.add_argument("image", metavar="IMAGE", help="image to look into"))
+    add_project_option(parser)
     parser.add_argument("--files", action="store_true", help="also list each file")
     add_architecture(parser, "architecture, of an image for several (that of this machine)")
     add_cache_directory(parser)
@@ -39,8 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.contents.inspect import inspect
 
-    show(
-        arguments,
-        inspect(settings_of(arguments, environment), report, arguments.image, files=arguments.files),
+    settings, image = (
+        settings_of(arguments, environment),
+        contents_named(arguments, environment, arguments.image),
     )
+    show(arguments, inspect(settings, report, image, files=arguments.files))
     return 0

@@ -15,12 +15,14 @@ from dibo.cli.options import (
     settings_of,
 )
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.names import add_project_option, complete_images, contents_named
 from dibo.system.report import Report
 
 SUMMARY: Final = "write a page about an image: contents, space, origins, times, what starts"
 EPILOG: Final = """\
-IMAGE is a disk image, a container image as `dibo convert` takes it, a tar, a directory, a ramdisk, or a manifest of
-dibo. Nothing of it is run. The page needs no network and no other file. With --json, no page is written without -o.
+IMAGE is a disk image, a container image as `dibo convert` takes it, a tar, a directory, a ramdisk, a manifest of
+dibo, or an image of the project file that was built. Nothing of it is run. The page needs no network and no other
+file. With --json, no page is written without -o.
 
 examples:
   dibo report web.qcow2                                     # web.report.html
@@ -28,7 +30,8 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="image to report on")
+    complete_images(parser.add_argument("image", metavar="IMAGE", help="image to report on"))
+    add_project_option(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", dest="page", help="file to write the page to (NAME.report.html)"
     )
@@ -46,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.contents.report import ReportRequest, report_image
 
-    page = path_of(arguments.page)
-    request = ReportRequest(image=arguments.image, page=page, as_document=arguments.json)
+    page, image = path_of(arguments.page), contents_named(arguments, environment, arguments.image)
+    request = ReportRequest(image=image, page=page, as_document=arguments.json)
     show(arguments, report_image(settings_of(arguments, environment), report, request))
     return 0

@@ -14,13 +14,14 @@ from dibo.cli.options import (
     path_of,
     settings_of,
 )
+from dibo.cli.projects.names import add_project_option, complete_images, contents_named
 from dibo.system.report import Report, answer
 
 SUMMARY: Final = "write the bill of materials of an image: CycloneDX or SPDX"
 EPILOG: Final = """\
 IMAGE is what `dibo inspect` takes. Packages have their licenses, as far as they declare them in a machine-readable
-way, and the layer and step that brought them; files that belong to no package are listed with their sha256. The same
-image gives the same bytes.
+way, and the layer and step that brought them; files that belong to no package are listed with their sha256. The
+same image gives the same bytes.
 
 examples:
   dibo sbom -o web.cdx.json web.qcow2
@@ -28,7 +29,8 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="image to list")
+    complete_images(parser.add_argument("image", metavar="IMAGE", help="image to list"))
+    add_project_option(parser)
     parser.add_argument(
         "--format",
         choices=("cyclonedx", "spdx"),
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     text = sbom(
         settings,
         report,
-        arguments.image,
+        contents_named(arguments, environment, arguments.image),
         bill_format=arguments.format,
         files=not arguments.no_files,
         output=path_of(arguments.output),

@@ -58,8 +58,23 @@ def test_a_name_alone_is_an_image_before_it_is_a_flavour(directory: Path) -> Non
     assert meant("web", architecture="arm64") == "web-arm64"
     assert meant("mysql") is None
     assert meant("vm", "mysql") is None
-    assert meant() is None
     assert meant("vm", project="none") is None
+
+
+def test_no_name_is_the_only_image(directory: Path) -> None:
+    with pytest.raises(
+        ProjectError, match=r"dibo\.yaml has 4 images: web, web-amd64, web-arm64, vm, deploy, shop"
+    ):
+        meant()
+    assert meant(project="none") is None
+    (directory / "dibo.yaml").write_text("images: {web: {flavours: [vm], architectures: [amd64, arm64]}}")
+    assert meant() == "web-amd64"
+    assert meant(architecture="arm64") == "web-arm64"
+    (directory / "dibo.yaml").write_text("images: {}")
+    with pytest.raises(ProjectError, match="has no images"):
+        meant()
+    (directory / "dibo.yaml").unlink()
+    assert meant() is None
 
 
 def test_a_mark_makes_it_an_image(directory: Path) -> None:
@@ -83,8 +98,7 @@ def test_a_file_that_is_named(directory: Path) -> None:
         meant("vm", "mysql", project="other.yaml")
     with pytest.raises(ProjectError, match="--project: there is no file"):
         meant("vm", project="missing.yaml")
-    with pytest.raises(UsageError, match="--project needs the name of an image"):
-        meant(project="other.yaml")
+    assert meant(project="other.yaml") == "box"
 
 
 def test_a_file_with_an_error_is_not_passed_over(directory: Path) -> None:

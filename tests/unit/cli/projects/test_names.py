@@ -15,6 +15,7 @@ from dibo.cli.main import dibo
 from dibo.cli.projects.build import watched_build
 from dibo.cli.projects.names import image_names
 from dibo.errors import ProjectError
+from tests.support.images.image_forms import debian_root, write_tar
 from tests.support.servers.fake_registry import FakeRegistry
 from tests.support.timeouts import TIMEOUT
 
@@ -67,7 +68,23 @@ def test_the_layout_of_an_image(capsys: pytest.CaptureFixture[str]) -> None:
         (["push", "web"], 2, "the following arguments are required: REFERENCE"),
         (["push", "web", "registry.example/web:1"], 13, "web is not built: there is no"),
         (["build", "--join", "web"], 2, "--join works only with --push"),
-        (["build", "web", "vm"], 11, "there is no flavour 'web'"),
+        (["build", "web", "vm"], 2, "web is an image of the project file, and stands alone"),
+        (["build", "web", "vm"], 2, "flavours are added in the project file"),
+        (["build", "web", "db"], 2, "name one of them; `dibo bake web db` builds several"),
+        (["plan", "web", "shop"], 2, "name one of them; `dibo bake web shop` builds several"),
+        (["build", "@web", "@db"], 2, "`dibo bake @web @db` builds several images"),
+        (["build", "web", "vm", "--project", "none"], 11, "there is no flavour 'web'"),
+        (["build"], 13, "has 3 images: web, shop, db, db-ext4, db-ext3"),
+        (["build", "--project", "none"], 2, "no flavour is named"),
+        (["why"], 13, "has 3 images: web, shop, db"),
+        (["shell"], 13, "has 3 images: web, shop, db"),
+        (["boot"], 13, "has 3 images: web, shop, db"),
+        (["why", "--project", "none"], 2, "no flavour is named"),
+        (["inspect", "web"], 13, "web is not built: there is no"),
+        (["report", "@web"], 13, "web is not built: there is no"),
+        (["sbom", "web"], 13, "web is not built: there is no"),
+        (["diff", "web", "web"], 13, "web is not built: there is no"),
+        (["inspect", "@wep"], 13, "has no image 'wep'; did you mean 'web'"),
         (["plan", "--project", "x.yaml", "web"], 13, "--project: there is no file"),
         (["init"], 13, "dibo.yaml exists, and is not overwritten"),
         (["init", "--add", "a b"], 2, "'a b' cannot be the name of an image"),
@@ -80,6 +97,39 @@ def test_what_is_refused(
 ) -> None:
     assert ended(capsys, *argv)[0] == code
     assert message in ended(capsys, *argv)[1]
+
+
+def test_images_whose_artefacts_are_read(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several types, the one that is easiest to read."""
+    (directory / "dibo.yaml").write_text(TEXT.replace("types: [raw]", "types: [raw.xz, tar]"))
+    (directory / "out").mkdir()
+    (directory / "out/web.raw.xz").write_bytes(b"")
+    write_tar(directory / "out/web.tar", debian_root())
+    assert "image: out/web.tar (tar)\nsystem: Debian 12" in ended(capsys, "inspect", "web")[1]
+    assert ended(capsys, "diff", "web", "@web")[0] == 0
+    assert ended(capsys, "sbom", "--project", "dibo.yaml", "web")[0] == 0
+    assert ended(capsys, "report", "web")[1].startswith("web.report.html\n")
+    assert (directory / "web.report.html").is_file()
+
+
+def test_references_and_paths_need_no_project_file(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "dibo.yaml").write_text("images: [")
+    assert ended(capsys, "inspect", "oci:nowhere")[0] == 33
+    assert ended(capsys, "inspect", "./nowhere")[0] != 13
+    assert ended(capsys, "inspect", "nowhere")[0] == 13
+
+
+def test_without_a_name_it_is_the_only_image(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / "dibo.yaml").write_text("images: {web: {flavours: [nosuch]}}")
+    for command in ("why", "shell", "build"):
+        assert ended(capsys, command)[0] == 11, "its flavour is looked for"
+    assert ended(capsys, "boot")[1].startswith("dibo: error: web is not built")
+    monkeypatch.setattr("dibo.api.shell.shell", lambda settings, *_, **__: len(settings.flavours))
+    assert ended(capsys, "shell", "--at", "failed-1")[0] == 0, "a layer needs no image"
 
 
 def test_a_file_of_the_same_name_counts_more(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
