@@ -9,9 +9,11 @@ come, and new records last: whenever that is interrupted, no record is there tha
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Final, Self
 
 from dibo.errors import OutputError, UsageError, VerificationFailed
 from dibo.formats.streams.disk_file import pieces
+from dibo.system import disk_space
 from dibo.system.report import Report
 from dibo.system.signals import uninterrupted
 from dibo.system.workspace import Run
@@ -30,18 +33,18 @@ LONGEST_NAME = 190
 """Bytes of a name; file systems have 255, of which types, records and files that are not finished take the rest."""
 
 
-def check_output_name(output: Path) -> None:
-    """Refuse what names no file that dibo can write. Raises UsageError, OutputError."""
+def check_output_name(output: Path, *, option: str = "-o") -> None:
+    """Refuse what names no file that dibo can write; `option` is what names it. Raises UsageError, OutputError."""
     if not output.name:
         raise UsageError(
-            f"{str(output)!r} is not the name of a file", hint="-o takes a name: web, or out/web"
+            f"{str(output)!r} is not the name of a file", hint=f"{option} takes a name: web, or out/web"
         )
     try:
         str(output.absolute()).encode()
     except UnicodeEncodeError:
         raise UsageError(
             f"the path {str(output)!a} is not UTF-8",
-            hint="manifests and checksums contain names as UTF-8; choose another with -o",
+            hint=f"manifests and checksums contain names as UTF-8; choose another with {option}",
         ) from None
     if "\0" in str(output) or len(output.name.encode()) > LONGEST_NAME:
         raise UsageError(
@@ -51,14 +54,22 @@ def check_output_name(output: Path) -> None:
     directory = output.absolute().parent
     if not directory.is_dir():
         if os.path.lexists(directory):
-            raise OutputError(f"{directory} is not a directory", hint="choose another with -o")
+            raise OutputError(f"{directory} is not a directory", hint=f"choose another with {option}")
         raise OutputError(
-            f"the directory {directory} does not exist", hint="make it, or choose another with -o"
+            f"the directory {directory} does not exist", hint=f"make it, or choose another with {option}"
         )
-    if not os.access(directory, os.W_OK | os.X_OK):
-        is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
-        reason = "its file system is read-only" if is_read_only else "permission denied"
-        raise OutputError(f"cannot write into {directory}: {reason}", hint="choose another directory with -o")
+    check_writable(directory, hint=f"choose another directory with {option}")
+
+
+def check_writable(directory: Path, *, hint: str) -> None:
+    """Make a file there that has no name: access(2) says of root that it may write anywhere, and nothing of file
+    systems that take no files, such as sysfs. Raises OutputError."""
+    try:
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        is_read_only = error.errno == errno.EROFS
+        reason = "its file system is read-only" if is_read_only else disk_space.reason(error, directory)
+        raise OutputError(f"cannot write into {directory}: {reason}", hint=hint) from error
 
 
 def _short(name: str) -> str:
@@ -67,7 +78,7 @@ def _short(name: str) -> str:
 
 def check_output_file(path: Path, *, option: str = "-o") -> None:
     """As `check_output_name`, of the one file of a command, which `option` names. Raises UsageError, OutputError."""
-    check_output_name(path)
+    check_output_name(path, option=option)
     if path.is_dir():
         raise OutputError(f"{path} is a directory", hint=f"name a file with {option}")
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from dibo.artefacts.outputs import check_writable
 from dibo.errors import OutputError
 from dibo.images.image import Image, Layer, Reader
 from dibo.images.layers.spool import Spool
@@ -162,6 +163,8 @@ def check_kit_output(directory: Path) -> None:
         directory.is_dir() and (_index(directory) or not any(directory.iterdir()))
     ):
         raise OutputError(f"{directory} exists, and is no kit", hint="choose another name with -o")
+    place = directory if directory.exists() else directory.absolute().parent
+    check_writable(place, hint="choose another directory with -o")
 
 
 def _index(directory: Path) -> Mapping[str, Any] | None:

@@ -25,6 +25,7 @@ from dibo.api.documents import (
 )
 from dibo.api.fleet.cluster import ClusterAddress
 from dibo.api.fleet.fleet import open_fleet
+from dibo.artefacts.outputs import check_writable
 from dibo.bake import events
 from dibo.bake.drawing import draw
 from dibo.bake.graph import make_graph, shared_layers, tasks_of
@@ -237,7 +238,9 @@ def check_junit(path: Path) -> None:
         raise OutputError(
             f"the directory {place} does not exist", hint="make it, or choose another with --junit"
         )
-    if not os.access(place, os.W_OK):
+    if not path.exists():
+        check_writable(place, hint="choose another file with --junit")
+    elif not os.access(place, os.W_OK):
         raise OutputError(f"cannot write {path}: permission denied", hint="choose another file with --junit")
 
 

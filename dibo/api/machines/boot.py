@@ -11,13 +11,14 @@ from typing import Final
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.machines.assemble import AssembledMachine, assembled, explained
 from dibo.api.machines.request import STEP_SECONDS, BootRequest
+from dibo.artefacts.outputs import check_output_file
 from dibo.errors import DiboError, MachineTimeout, OutputError
 from dibo.machines import interactive
 from dibo.machines.console import clean
 from dibo.machines.running import OnConsole, RunningMachine, started
 from dibo.machines.running_table import RunningEntry, register, unregister
 from dibo.machines.ssh import SSH_PORT, SshAccess
-from dibo.machines.steps import StepResult, StepTools, carry_out
+from dibo.machines.steps import StepKind, StepResult, StepTools, carry_out
 from dibo.settings.settings import Settings
 from dibo.system.raw_terminal import ESCAPE_NAME
 from dibo.system.report import Report
@@ -94,6 +95,9 @@ def booted(
     settings: Settings, request: BootRequest, run: Run, report: Report, outputs: BootOutputs
 ) -> Iterator[BootedMachine]:
     """Assemble a machine and start it; it ends with the context. Raises as `boot`."""
+    for step in request.steps:
+        if step.kind is StepKind.SCREENSHOT:
+            check_output_file(Path(step.value), option="--screenshot")
     with ExitStack() as stack:
         try:
             parts = stack.enter_context(assembled(settings, request, run, report))
@@ -118,7 +122,7 @@ def booted(
 
 def boot(settings: Settings, request: BootRequest, report: Report, outputs: BootOutputs) -> BootResult:
     """Boot an image and carry out the steps; without steps, until the machine ends. Raises MachineError, MachineDied,
-    MachineTimeout, UsageError, DiskImageError, ToolMissing, and what `dibo convert` raises."""
+    MachineTimeout, UsageError, OutputError, DiskImageError, ToolMissing, and what `dibo convert` raises."""
     with (
         Workspace(settings.cache).run() as run,
         booted(settings, request, run, report, outputs) as started_machine,

@@ -154,6 +154,18 @@ def test_names_that_cannot_be_written(tmp_path: Path) -> None:
         check_output_files([tmp_path / "web", tmp_path / "web"])
 
 
+@pytest.mark.parametrize("name", ["/sys/web", "/proc/web"])
+def test_directories_that_take_no_files(name: str) -> None:
+    """access(2) says of root that it may write there."""
+    with pytest.raises(OutputError, match=r"cannot write into /(sys|proc): "):
+        check_output_name(Path(name))
+
+
+def test_the_check_leaves_nothing(tmp_path: Path) -> None:
+    check_output_name(tmp_path / "web")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_directory(tmp_path: Path) -> None:
     path = tmp_path / "web.microvm"
     path.mkdir()  # an empty one makes way

@@ -171,7 +171,7 @@ def test_outputs_that_are_something_else(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     (tmp_path / "file").touch()
-    for path in (tmp_path / "full", tmp_path / "file", tmp_path / "none" / "kit"):
+    for path in (tmp_path / "full", tmp_path / "file", tmp_path / "none" / "kit", Path("/sys/kit")):
         with pytest.raises(OutputError):
             check_kit_output(path)
     (tmp_path / "empty").mkdir()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from dibo.api.machines.assemble import assembled
+from dibo.api.machines.boot import BootOutputs, boot
 from dibo.api.machines.request import BootRequest
 from dibo.api.settings import current_settings
-from dibo.errors import DiskImageError, MachineError, UsageError
+from dibo.errors import DiskImageError, MachineError, OutputError, UsageError
 from dibo.formats.streams.compressed import COMPRESSIONS
 from dibo.machines.boards import FirmwareKind
 from dibo.machines.machine import VirtualMachine
@@ -64,6 +65,17 @@ def test_a_disk(assemble: Assemble, disk: Path) -> None:
     assert not machine.screen
     assert assemble(image=str(disk), steps=parse_steps([{"screenshot": "a.png"}])).screen
     assert not assemble(image=str(disk), write=True).disks[0].throw_away
+
+
+@pytest.mark.parametrize("name", ["/sys/a.png", "none/a.png", "."])
+def test_pictures_that_cannot_be_written_are_refused_before_a_boot(
+    tmp_path: Path, disk: Path, name: str
+) -> None:
+    settings = current_settings(Options(cache_dir=str(tmp_path / "cache")), {"HOME": str(tmp_path)})
+    request = BootRequest(image=str(disk), steps=parse_steps([{"screenshot": name}]))
+    with pytest.raises((OutputError, UsageError), match=r"/sys|none|'\.' is not the name") as caught:
+        boot(settings, request, Report(), BootOutputs())
+    assert "--screenshot" in caught.value.hint
 
 
 def test_a_seed(assemble: Assemble, disk: Path, tmp_path: Path) -> None:
