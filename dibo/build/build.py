@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from dibo.errors import BaseError, HookFailed
 from dibo.flavours.epoch import start_of
 from dibo.flavours.lint import lint
 from dibo.flavours.loader import Catalogue
+from dibo.flavours.schema import nearest
 from dibo.flavours.stack import Stack
 from dibo.plan import keys
 from dibo.plan.base import Base
@@ -30,6 +32,7 @@ from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, PlannedStep, make_plan, with_held
 from dibo.plan.recipe import Recipe, make_recipe
 from dibo.settings.settings import Settings
+from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 from dibo.system import process, resources
 from dibo.system.exclusive import exclusive
 from dibo.system.report import Report
@@ -93,8 +96,22 @@ def host_environment(settings: Settings, stack: Stack) -> dict[str, str]:
 
 def warn_of_flavours(settings: Settings, stack: Stack, report: Report) -> None:
     """Each warning is reported once. Raises FlavourError for a hook that can never run."""
-    for warning in lint(stack, settings.environment.get):
+    for warning in (*lint(stack, settings.environment.get), *_undeclared(settings, stack)):
         report.warn(warning)
+
+
+def _undeclared(settings: Settings, stack: Stack) -> Iterator[str]:
+    """Variables of a project file that reach no hook. Of those that other images inherit, too, only what is nearly the
+    name of one that does. Names that begin with DIBO_ may be those of a converter."""
+    declared = tuple(stack.environment(settings.environment.get))
+    of_dibo = (*VARIABLES, *RAMDISK_VARIABLES)
+    for variable in settings.project_variables:
+        name, is_unsure = variable.name, variable.inherited or variable.name.startswith("DIBO_")
+        if name in declared or name in of_dibo:
+            continue
+        known = of_dibo if name.startswith("DIBO_") else declared
+        if not is_unsure or difflib.get_close_matches(name, known, cutoff=0.85):
+            yield f"{variable.place}: no flavour of the image declares it{nearest(name, known)}"
 
 
 def base_of(settings: Settings, *, workspace: Workspace, report: Report) -> Base:

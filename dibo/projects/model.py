@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dibo.layout.parse import Statement
+from dibo.settings.variables import ProjectVariable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,8 @@ class ProjectImage:
     filesystem: str | None = None
     variables: tuple[tuple[str, str], ...] = ()
     """Environment variables that flavours declare, and others that dibo knows; sorted."""
+    variable_places: tuple[ProjectVariable, ...] = field(default=(), compare=False)
+    """Where these are set."""
     secrets: tuple[str, ...] = ()
     """Names of the secrets that the image needs."""
     secret_sources: tuple[str, ...] = ()

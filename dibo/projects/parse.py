@@ -20,6 +20,7 @@ from dibo.projects.model import ConversionOptions, Destination, Position, Projec
 from dibo.projects.parse_tests import boot_options, tests_of
 from dibo.settings.settings import HOST_HOOKS, NETWORKS, RESTARTS
 from dibo.settings.values import architecture_and_variant
+from dibo.settings.variables import ProjectVariable
 from dibo.units import parse_gib
 
 _FILES = tuple(
@@ -76,6 +77,7 @@ def parse_image(layers: Layers, identity: EntryIdentity) -> ProjectImage:
         axes=identity.axes,
         architecture=_architecture(layers),
         destination=_destination(layers, identity, axes | {"name": name}),
+        variable_places=_variable_places(layers, f"images.{identity.entry}"),
         **_fields(layers),
     )
     if image.convert is None and not image.flavours:
@@ -330,6 +332,20 @@ def _variables(layers: Layers) -> tuple[tuple[str, str], ...]:
                 )
             variables[name] = _value(item)
     return tuple(sorted(variables.items()))
+
+
+def _variable_places(layers: Layers, own: str) -> tuple[ProjectVariable, ...]:
+    """Where variables are set: below the path of keys `own`, or for others as well."""
+    places = {
+        name: ProjectVariable(
+            name=name,
+            place=f"{item.position}: {item.path}",
+            inherited=not item.path.startswith(f"{own}."),
+        )
+        for entry in layers.every("variables")
+        for name, item in entry.mapping().items()
+    }
+    return tuple(places.values())
 
 
 def _value(entry: ProjectEntry) -> str:

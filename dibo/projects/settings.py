@@ -7,6 +7,7 @@ The file takes the place between environment variables and defaults. What it say
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -68,7 +69,7 @@ def settings_of(
 ) -> Settings:
     """What a command builds: its options over environment variables over what the project file says of the image over
     defaults. Raises UsageError for what is invalid."""
-    return decide(
+    settings = decide(
         options,
         environment_of(image, environment),
         now=now,
@@ -76,3 +77,4 @@ def settings_of(
         home=home,
         project=options_of(image),
     )
+    return replace(settings, project_variables=image.variable_places)

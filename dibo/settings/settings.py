@@ -23,6 +23,7 @@ from dibo.settings.values import (
     source_date_epoch,
     store_limit,
 )
+from dibo.settings.variables import ProjectVariable
 from dibo.system.resources import expanded
 from dibo.units import parse_gib
 
@@ -155,6 +156,8 @@ class Settings:
     """For images without a kernel."""
     environment: Mapping[str, str] = field(repr=False)
     """The user's own variables, for those that flavours declare."""
+    project_variables: tuple[ProjectVariable, ...] = field(default=(), compare=False)
+    """Those of `environment` that a project file sets, or would set."""
     variant: str = ""
     """Of the architecture, such as `v2`: which image of several is taken."""
 

@@ -3,7 +3,20 @@ and a test holds them and the code together."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectVariable:
+    """A variable that a project file sets for an image."""
+
+    name: str
+    place: str
+    """Where: file, line and path of keys."""
+    inherited: bool
+    """Whether it is set for several images, of which some may have no use for it."""
+
 
 VARIABLES: Final = {
     "ARCH": "architecture: amd64, arm64, armhf, i386, riscv64 (this machine's)",
