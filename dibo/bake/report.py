@@ -128,7 +128,7 @@ def make_report(
 
 
 def _layer_reports(graph: Graph, results: Sequence[TaskResult]) -> tuple[LayerReport, ...]:
-    outcomes = {key: outcome for result in results for key, outcome in result.layers.items()}
+    outcomes = _outcomes(results)
     errors: dict[str, DiboError] = {}
     for result in results:
         if isinstance(result.task.work, Chain) and result.error is not None:
@@ -152,6 +152,16 @@ def _layer_reports(graph: Graph, results: Sequence[TaskResult]) -> tuple[LayerRe
             )
         )
     return tuple(reports)
+
+
+def _outcomes(results: Sequence[TaskResult]) -> dict[str, tuple[LayerOutcome, float | None]]:
+    """Of each layer what was done for it: tasks that needed it later found it cached."""
+    outcomes: dict[str, tuple[LayerOutcome, float | None]] = {}
+    for result in results:
+        for key, outcome in result.layers.items():
+            if key not in outcomes or outcomes[key][0].origin == CACHED:
+                outcomes[key] = outcome
+    return outcomes
 
 
 def _image_report(

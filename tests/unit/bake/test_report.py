@@ -12,7 +12,7 @@ from dibo.bake.junit import junit
 from dibo.bake.report import BakeReport, TaskResult, make_report, table
 from dibo.bake.schedule import TaskState
 from dibo.errors import DiboError, FlavourError, HookFailed, MachineTimeout
-from dibo.system.task import BUILT, LayerOutcome
+from dibo.system.task import BUILT, CACHED, LayerOutcome
 
 HOOK = HookFailed("the hook 20-own failed\x1b[31m", hint="| it is broken\n| <very>")
 
@@ -55,11 +55,17 @@ def results(failures: dict[str, DiboError]) -> list[TaskResult]:
         error = None if cause else failures.get(task.id)
         state = TaskState.CANCELLED if cause else TaskState.FAILED if error else TaskState.DONE
         keys = () if state is not TaskState.DONE else getattr(task.work, "keys", ())
+        root = getattr(task.work, "root", None)
+        roots = (
+            {root: (LayerOutcome(key=root, title="", origin=CACHED), None)}
+            if root and state is TaskState.DONE
+            else {}
+        )
         found[task.id] = TaskResult(
             task=task,
             state=state,
             seconds=2.0 if state is TaskState.DONE else 0.0,
-            layers={key: (LayerOutcome(key=key, title="", origin=BUILT), 1.5) for key in keys},
+            layers={key: (LayerOutcome(key=key, title="", origin=BUILT), 1.5) for key in keys} | roots,
             artefacts=(Path(f"out/{task.images[0]}.raw"),)
             if task.id.startswith("image:") and state is TaskState.DONE
             else (),
