@@ -8,6 +8,7 @@ it without $, is never judged; nor is a hook that reads in other files, or that 
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from dibo.formats import magic
 
 _LARGEST: Final = 1 << 20
 """Bytes of a hook that are read."""
+_SCRIPTS: Final = 256
+"""Hooks whose variables are kept."""
 _CLOSE: Final = 0.8
 _SHELLS: Final = ("sh", "bash", "dash")
 _OWN_PREFIX: Final = "DIBO_"
@@ -144,28 +147,56 @@ def _shell(interpreter: list[str] | None) -> bool:
     return any(name in _SHELLS for name in names[:2])
 
 
-def _variables(text: str, place: str, hook: Hook, sight: Sight) -> Iterator[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Script:
+    """What a shell script says of variables, whoever runs it."""
+
+    code: str
+    """Without what expands no variables."""
+    certain: bool
+    """Whether all of it was understood."""
+    bare: frozenset[str]
+    """Words that look like variables, without a dollar sign."""
+    assigned: frozenset[str]
+
+
+@functools.lru_cache(maxsize=_SCRIPTS)
+def _script(text: str) -> _Script | None:
+    """None where what is read in may assign anything. Kept, since images that are built together have hooks in
+    common."""
     quotes: list[str] = []
     code = "\n".join(_code(text, quotes))
     if _SOURCED.search(code) or _SET_BY_OUTPUT.search(text):
-        return  # what is read in may assign anything
+        return None
     certain = (
         not quotes and "`" not in code and all(len(_HERE.findall(line)) < 2 for line in text.split("\n"))
     )
-    bare = set(re.findall(r"(?<![$\w{!#])[A-Z][A-Z0-9_]+\b", code))
-    given = {*sight.seen, *_KNOWN, *_SET_BY_DIBO}
-    given |= {
+    assigned = (
         word for match in _ASSIGNED.finditer(text) for word in re.findall(r"\w+", match[match.lastindex or 0])
-    }
+    )
+    bare = frozenset(re.findall(r"(?<![$\w{!#])[A-Z][A-Z0-9_]+\b", code))
+    return _Script(code=code, certain=certain, bare=bare, assigned=frozenset(assigned))
+
+
+def _variables(text: str, place: str, hook: Hook, sight: Sight) -> Iterator[str]:
+    script = _script(text)
+    if script is None:
+        return
+    given = {*sight.seen, *_KNOWN, *_SET_BY_DIBO, *script.assigned}
     judged: set[str] = set()
-    for number, line in enumerate(code.split("\n"), start=1):
+    for number, line in enumerate(script.code.split("\n"), start=1):
         for match in _USED.finditer(line):
             name = match[1] or match[2]
             if name in given or name in judged:
                 continue
             judged.add(name)
             doubt = _doubt(name, hook, sight)
-            if not doubt and certain and name not in bare and not name.startswith(_KNOWN_PREFIXES):
+            if (
+                not doubt
+                and script.certain
+                and name not in script.bare
+                and not name.startswith(_KNOWN_PREFIXES)
+            ):
                 doubt = (
                     "is set by nothing: declare it under `environment`, or give it a default, ${"
                     + name

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dibo.api.baking.estimates import estimates
 from dibo.api.baking.local import BakeLimits, bake_here, limits_of
@@ -23,8 +24,6 @@ from dibo.api.documents import (
     new_document,
     room_of,
 )
-from dibo.api.fleet.cluster import ClusterAddress
-from dibo.api.fleet.fleet import open_fleet
 from dibo.artefacts.outputs import check_writable
 from dibo.bake import events
 from dibo.bake.drawing import draw
@@ -35,6 +34,9 @@ from dibo.errors import DiboError, OutputError, SomeFailed
 from dibo.system import disk_space
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dibo.api.fleet.cluster import ClusterAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
     with ExitStack() as stack:
         fleet = None
         if options.on is not None:
+            from dibo.api.fleet.fleet import open_fleet
+
             fleet = stack.enter_context(
                 open_fleet(
                     specs,

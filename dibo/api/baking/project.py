@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dibo.api.baking.changed import ProjectAtWork, changed_since
 from dibo.api.baking.spec import ImageSpec
 from dibo.api.baking.specs import into_directory, spec_of
 from dibo.api.projects.images import require_project
@@ -54,6 +53,8 @@ def chosen_images(choice: BakeChoice, options: Options, environment: Mapping[str
     pairs = [(image, spec_of(image, options, environment)) for image in images]
     if choice.changed_since is None:
         return ChosenImages(project=project, specs=tuple(spec for _, spec in pairs))
+    from dibo.api.baking.changed import ProjectAtWork, changed_since
+
     with tempfile.TemporaryDirectory(prefix="dibo-") as scratch:
         work = ProjectAtWork(project=project, specs=pairs)
         reasons = changed_since(work, choice.changed_since, Path(scratch))

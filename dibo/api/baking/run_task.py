@@ -13,11 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from dibo.api.baking.spec import Decided, ImageSpec, LayerResult, TaskKind, TaskOutcome, TaskSpec
-from dibo.api.conversion import convert
-from dibo.api.create import create, taken_over_disk
-from dibo.api.machines.boot import BootOutputs, boot
-from dibo.api.ramdisk import create as create_ramdisk
-from dibo.api.ramdisk import taken_over_ramdisk
 from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.api.workers.serve import defect_of
 from dibo.build.build import Job
@@ -86,15 +81,24 @@ def _make_artefacts(spec: TaskSpec, report: Report, decided: Decided | None) -> 
     """Make them of the image's root; the layers that are missing are built first."""
     image = spec.image
     if image.conversion is not None:
+        from dibo.api.conversion import convert
+
         return convert(image.settings, image.conversion, report)
+    if image.ramdisk is not None:
+        from dibo.api import ramdisk as ramdisks
+
+        if decided is None:
+            return ramdisks.create(image.settings, image.ramdisk, report)
+        plan, extra = decided.plan, decided.extra
+        with ramdisks.taken_over_ramdisk(
+            image.settings, image.ramdisk, report, plan=plan, extra=extra
+        ) as ramdisk:
+            return ramdisk.make()
+    from dibo.api.create import create, taken_over_disk
+
     if decided is None:
-        if image.ramdisk is not None:
-            return create_ramdisk(image.settings, image.ramdisk, report)
         return create(image.settings, report, layout_file=image.layout)
     plan, extra = decided.plan, decided.extra
-    if image.ramdisk is not None:
-        with taken_over_ramdisk(image.settings, image.ramdisk, report, plan=plan, extra=extra) as ramdisk:
-            return ramdisk.make()
     assert decided.request is not None
     with taken_over_disk(image.settings, report, plan=plan, extra=extra, request=decided.request) as planned:
         return planned.make()
@@ -102,6 +106,8 @@ def _make_artefacts(spec: TaskSpec, report: Report, decided: Decided | None) -> 
 
 def _test(spec: TaskSpec, report: Report, _: Decided | None) -> tuple[Path, ...]:
     """Boot the artefact. Raises CommandFailed for a command in the machine that failed."""
+    from dibo.api.machines.boot import BootOutputs, boot
+
     test = next(test for test in spec.image.tests if test.name == spec.test)
     result = boot(spec.image.settings, test.request, report, BootOutputs())
     failed = next((step for step in result.steps if step.code), None)

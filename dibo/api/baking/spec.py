@@ -5,17 +5,20 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dibo.api.conversion import ConvertRequest
-from dibo.api.machines.request import BootRequest
-from dibo.build.context import ExtraFiles
-from dibo.disk.layout_choice import GivenLayout
-from dibo.disk.request import DiskRequest
 from dibo.errors import DiboError
-from dibo.plan.plan import Plan
-from dibo.ramdisk.settings import RamdiskSettings
 from dibo.settings.settings import Settings
 from dibo.system.task import LayerOutcome
+
+if TYPE_CHECKING:  # a worker imports what its task takes
+    from dibo.api.conversion import ConvertRequest
+    from dibo.api.machines.request import BootRequest
+    from dibo.build.context import ExtraFiles
+    from dibo.disk.layout_choice import GivenLayout
+    from dibo.disk.request import DiskRequest
+    from dibo.plan.plan import Plan
+    from dibo.ramdisk.settings import RamdiskSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.api.conversion import convert
 from dibo.api.create import converters_of, create
 from dibo.api.projects.requests import boots, convert_request, ramdisk_settings
 from dibo.api.ramdisk import create as create_ramdisk
@@ -52,6 +51,8 @@ def make_artefacts(build: ImageBuild, report: Report) -> tuple[Path, ...]:
     if build.ramdisk is not None:
         return create_ramdisk(settings, build.ramdisk, report)
     if image.convert is not None:
+        from dibo.api.conversion import convert
+
         return convert(settings, convert_request(image, settings.environment), report)
     return create(settings, report, layout_file=image.layout)
 

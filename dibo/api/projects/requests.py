@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dibo.api.conversion import ConvertRequest
 from dibo.api.machines.request import BootRequest
 from dibo.artefacts.converter import Converter
 from dibo.errors import ProjectError, UsageError
@@ -17,6 +16,9 @@ from dibo.projects.model import BootOptions, ProjectImage, ProjectTest
 from dibo.projects.settings import environment_of
 from dibo.ramdisk.make import kernel_path
 from dibo.ramdisk.settings import RamdiskSettings, decide_ramdisk
+
+if TYPE_CHECKING:
+    from dibo.api.conversion import ConvertRequest
 
 RAMDISK_SUFFIX: Final = ".ramdisk"
 _DIRECTORIES_THAT_BOOT: Final = ("microvm", "netboot")
@@ -39,6 +41,8 @@ def ramdisk_settings(
 
 def convert_request(image: ProjectImage, environment: Mapping[str, str]) -> ConvertRequest:
     """Of an image that is converted. A kit of the project file is put on it whatever it has, as by `--kit`."""
+    from dibo.api.conversion import ConvertRequest
+
     assert image.convert is not None
     options = image.conversion
     return ConvertRequest(
