@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dibo.errors import SomeFailed
-from dibo.system import process
 from tests.support import user
 from tests.support.flavours import write_flavour
+from tests.support.host.bake_workers import worker_of
 from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
@@ -122,7 +122,7 @@ def test_a_worker_or_the_command_ends_in_the_middle_of_a_layer(place: BuildEnv, 
     worker = 0
     for line in child.stderr:
         if line.strip() == "slow":
-            worker = _worker_of(child.pid)
+            worker = worker_of(child.pid)
             break
     if signum == signal.SIGTERM:
         child.terminate()
@@ -137,11 +137,3 @@ def test_a_worker_or_the_command_ends_in_the_middle_of_a_layer(place: BuildEnv, 
         assert code == SomeFailed.exit_code, text
         assert "was killed by SIGKILL" in text
         assert (place.directory / "out" / "b.raw").exists()
-
-
-def _worker_of(command: int) -> int:
-    """The worker that the command with this process id has started."""
-    for pid, (parent, _, _) in process.process_table().items():
-        if parent == command and b"dibo.api.baking.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
-    raise AssertionError("no worker runs")

@@ -1,4 +1,5 @@
-"""A worker, seen from the command: a process that carries out orders, started again where it was killed.
+"""A worker, seen from the command: a process that carries out orders, started with the first one, and again with the
+next where it was killed.
 
 Orders and messages are pickled, over a pipe (multiprocessing.connection). The worker ends when the pipe is closed, and
 on SIGTERM as any command of dibo.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from multiprocessing import Pipe
@@ -34,9 +36,9 @@ class WorkerProcess(Generic[_Message, _Answer]):
         self._process: Process | None = None
         self._connection: Connection[Any, Any] | None = None
         self._ends = False
+        self._starting = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._start()
         return self
 
     def __exit__(
@@ -50,27 +52,36 @@ class WorkerProcess(Generic[_Message, _Answer]):
 
     def ask(self, order: object, hear: Callable[[_Message], None]) -> _Answer:
         """Give an order, and wait until it is carried out; `hear` gets what the worker says before. Raises
-        CommandFailed where the worker was killed; another one stands ready then."""
-        assert self._connection is not None
+        CommandFailed where the worker was killed, or `end` came before the order."""
+        connection = self._started()
         try:
-            self._connection.send(order)
+            connection.send(order)
             while True:
-                message = self._connection.recv()
+                message = connection.recv()
                 if isinstance(message, self._answers):
                     return message
                 hear(message)
         except (EOFError, OSError):
-            raise self._replaced() from None
+            raise self._killed() from None
 
     def end(self) -> None:
         """Have it begin to end, as SIGTERM ends a command; leaving waits for that. From any thread."""
-        self._ends = True
-        if self._process is not None:
-            self._process.terminate()
+        with self._starting:
+            self._ends = True
+            if self._process is not None:
+                self._process.terminate()
 
-    def _start(self) -> None:
+    def _started(self) -> Connection[Any, Any]:
+        """The pipe to the process, which is started if there is none."""
+        with self._starting:
+            if self._connection is None:
+                if self._ends:
+                    raise CommandFailed("the process that would do it is not started: all end")
+                self._connection = self._start()
+            return self._connection
+
+    def _start(self) -> Connection[Any, Any]:
         near, far = Pipe()
-        self._connection = near
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with far:
             self._process = self._stack.enter_context(
@@ -81,9 +92,10 @@ class WorkerProcess(Generic[_Message, _Answer]):
                     options=ProcessOptions(pass_fds=[far.fileno()]),
                 )
             )
+        return near
 
-    def _replaced(self) -> CommandFailed:
-        """How the process ended; there is a new one then, unless all end."""
+    def _killed(self) -> CommandFailed:
+        """How the process ended."""
         assert self._process is not None and self._connection is not None
         code = self._process.wait()
         error = CommandFailed(
@@ -93,6 +105,5 @@ class WorkerProcess(Generic[_Message, _Answer]):
             else "\n".join(f"| {line}" for line in self._process.tail),
         )
         self._connection.close()
-        if not self._ends:
-            self._start()
+        self._connection = None
         return error

@@ -19,6 +19,7 @@ import pytest
 from dibo.api.json_schema import JSON_SCHEMA
 from dibo.cli.main import dibo
 from dibo.errors import OutputError, ProjectError, SomeFailed, UsageError
+from tests.support.host.bake_workers import worker_of
 from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
 from tests.support.timeouts import TIMEOUT
 
@@ -205,9 +206,7 @@ def test_a_worker_that_is_killed(project: Path) -> None:
     """Its image fails, the others do not, and what it left is removed."""
     with start(project, "-j1") as child:
         await_first_task(child)
-        children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-        (worker,) = (int(pid) for pid in children)
-        os.kill(worker, signal.SIGKILL)
+        os.kill(worker_of(child.pid), signal.SIGKILL)
         assert child.stderr is not None
         text = child.stderr.read()
         assert child.wait(TIMEOUT) == SomeFailed.exit_code, text

@@ -1,0 +1,27 @@
+"""The workers of a `dibo bake` that runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from dibo.system import process
+from tests.support.timeouts import TIMEOUT
+
+
+def worker_of(command: int) -> int:
+    """The worker that the command with this process id has started, once there is one."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        for pid, (parent, _, _) in process.process_table().items():
+            if parent == command and b"dibo.api.baking.worker" in _command_line(pid):
+                return pid
+        time.sleep(0.01)
+    raise AssertionError("no worker runs")
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
