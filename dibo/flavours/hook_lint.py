@@ -149,7 +149,7 @@ def _shell(interpreter: list[str] | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Script:
-    """What a shell script says of variables, whoever runs it."""
+    """What a shell script says of variables."""
 
     code: str
     """Without what expands no variables."""
