@@ -306,14 +306,14 @@ def decode(source: BinaryIO) -> PartitionTable:
     return primary.table
 
 
-def read_either(read: Read, *, size: int) -> Copy:
-    """The table of a foreign disk of `size` bytes, from whichever copy is sound. Raises GptError when
-    neither is."""
+def read_either(read: Read, *, size: int, sector: int = SECTOR) -> Copy:
+    """The table of a foreign disk of `size` bytes with sectors of `sector` bytes, from whichever copy is sound. Raises
+    GptError when neither is."""
     try:
-        return read_copy(read, lba=1)
+        return read_copy(read, lba=1, sector=sector)
     except GptError as error:
         try:
-            return read_copy(read, lba=max(size // SECTOR - 1, 1))
+            return read_copy(read, lba=max(size // sector - 1, 1), sector=sector)
         except GptError:
             raise error from None
 
@@ -330,13 +330,13 @@ def read_disk(read: Read, *, size: int) -> Copy | None:
         return None
 
 
-def read_copy(read: Read, *, lba: int) -> Copy:
-    """The copy whose header is in sector `lba`. Raises GptError unless it is sound."""
-    sector = _read(read, lba * SECTOR, SECTOR)
-    fields = _Header._make(_HEADER.unpack_from(sector))
+def read_copy(read: Read, *, lba: int, sector: int = SECTOR) -> Copy:
+    """The copy whose header is in sector `lba`, of `sector` bytes. Raises GptError unless it is sound."""
+    start = _read(read, lba * sector, SECTOR)
+    fields = _Header._make(_HEADER.unpack_from(start))
     if fields.signature != magic.GPT or not _HEADER.size <= fields.header_size <= SECTOR:
         raise GptError(f"no header of a GUID partition table in sector {lba}")
-    header = sector[: fields.header_size]
+    header = start[: fields.header_size]
     if (
         zlib.crc32(_HEADER.pack(*fields._replace(header_crc=0)) + header[_HEADER.size :]) != fields.header_crc
         or fields.this_lba != lba
@@ -345,7 +345,7 @@ def read_copy(read: Read, *, lba: int) -> Copy:
     count, size = fields.entry_count, fields.entry_size
     if not _are_plausible(fields):
         raise GptError(f"the partition table in sector {lba} has {count} entries of {size} bytes")
-    raw = _read(read, fields.entries_lba * SECTOR, count * size)
+    raw = _read(read, fields.entries_lba * sector, count * size)
     if zlib.crc32(raw) != fields.entries_crc:
         raise GptError(f"the entries of the partition table in sector {lba} are damaged")
     decoded = (_decode_entry(raw, (number - 1) * size, number) for number in range(1, count + 1))

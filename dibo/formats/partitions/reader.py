@@ -1,7 +1,7 @@
 """Where the volumes of a disk are: in a GUID partition table, in an MBR, or the disk itself is one.
 
 Records of an MBR are drawn in mbr.py. A GPT counts if either copy is sound: images are cut, and grown, by tools that
-leave the second where it was.
+leave the second where it was. Its sectors have 512 bytes, or 4096 if its header is there.
 """
 
 from __future__ import annotations
@@ -86,12 +86,19 @@ def _on(disk: Source, partitions: tuple[PartitionPlace, ...]) -> tuple[Partition
 
 
 def _of_gpt(disk: Source) -> list[PartitionPlace]:
+    read = partial(_read, disk)
+    sector = gpt.sector_of(read(0, magic.HEAD))
     try:
-        table = gpt.read_either(partial(_read, disk), size=disk.size).table
+        table = gpt.read_either(read, size=disk.size, sector=sector).table
     except gpt.GptError as error:
         raise DiskImageError(f"the partition table is damaged: {error}") from error
     return [
-        PartitionPlace(number=entry.number, offset=entry.offset, size=entry.size, kind=entry.type_guid)
+        PartitionPlace(
+            number=entry.number,
+            offset=entry.first_lba * sector,
+            size=(entry.last_lba - entry.first_lba + 1) * sector,
+            kind=entry.type_guid,
+        )
         for entry in table.entries
     ]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from uuid import UUID
 
 import pytest
 
 from dibo.errors import DiskImageError
+from dibo.formats.partitions import gpt
 from dibo.formats.partitions.reader import PartitionPlace, places
 from dibo.inspect.volumes import volumes
 from dibo.layout.partition_table import encode_gpt
@@ -21,11 +23,10 @@ def mbr(*records: tuple[int, int, int]) -> bytes:
 
 
 def with_gpt() -> bytearray:
-    placement = placed()
-    gpt = encode_gpt(placement)
+    table = encode_gpt(placed())
     disk = bytearray(72 * MIB)
-    disk[: len(gpt.head)] = gpt.head
-    disk[gpt.tail_offset :] = gpt.tail
+    disk[: len(table.head)] = table.head
+    disk[table.tail_offset :] = table.tail
     return disk
 
 
@@ -46,6 +47,29 @@ def test_gpt_from_either_copy() -> None:
     assert places(Bytes(disk)) == wanted
     with pytest.raises(DiskImageError, match="partition table is damaged"):
         places(Bytes(disk[: 70 * MIB]))
+
+
+def test_gpt_of_sectors_of_4096_bytes() -> None:
+    entry = gpt.Entry(
+        number=1,
+        type_guid=UUID(int=1),
+        guid=UUID(int=2),
+        first_lba=256,
+        last_lba=511,
+        attributes=0,
+        name="esp",
+    )
+    table = gpt.encode([entry], size=4 * MIB, disk_guid=UUID(int=3), sector=4096)
+    disk = bytearray(4 * MIB)
+    disk[: len(table.head)] = table.head
+    disk[table.tail_offset :] = table.tail
+    expected = (PartitionPlace(number=1, offset=MIB, size=MIB, kind=UUID(int=1)),)
+    assert places(Bytes(disk)) == expected
+    disk[4096 + 16] ^= 1  # the checksum of the first header
+    assert places(Bytes(disk)) == expected
+    disk[-4096 + 16] ^= 1
+    with pytest.raises(DiskImageError, match="partition table is damaged"):
+        places(Bytes(disk))
 
 
 def test_mbr_with_logical_partitions() -> None:
