@@ -1,7 +1,8 @@
 """A virtual machine as QEMU's arguments: a function of the value alone.
 
 Every device is named here: QEMU's defaults differ between versions, so -nodefaults and -no-user-config turn them off.
-What QEMU itself may do is limited by its own filter of system calls (-sandbox): no programs, no other ids.
+What QEMU itself may do is limited by its own filter of system calls (-sandbox): no programs unless the machine needs
+them, no other ids.
 
 Where each emulated processor has a thread of its own, one can run a stale translation of code that a kernel has just
 patched on the other: so without KVM a machine has one processor unless more are asked for.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from dibo.machines.boards import FirmwareKind
 from dibo.machines.machine import MAC, FirmwareFiles, MachineDisk, PortForward, VirtualMachine
+from dibo.units import SECTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +29,12 @@ class ChannelNumbers:
 
 def qemu_arguments(machine: VirtualMachine, channels: ChannelNumbers) -> list[str]:
     """The program and its arguments."""
+    # A program of the network begins with setsid(2), which to QEMU elevates privileges (softmmu/qemu-seccomp.c).
+    spawn = "allow" if machine.extras.starts_programs else "deny"
     return [
         machine.board.program,
         *("-nodefaults", "-no-user-config", "-name", machine.name.replace(",", ",,")),
-        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *("-sandbox", f"on,obsolete=deny,elevateprivileges={spawn},spawn={spawn},resourcecontrol=deny"),
         *_board(machine),
         *("-display", "none", "-S"),  # `cont` starts the guest, when the channels are connected
         *("-chardev", f"socket,id=monitor,fd={channels.monitor}", "-mon", "chardev=monitor,mode=control"),
@@ -43,6 +47,7 @@ def qemu_arguments(machine: VirtualMachine, channels: ChannelNumbers) -> list[st
         *(word for number, disk in enumerate(machine.disks) for word in _disk(disk, number, machine)),
         *_network(machine),
         *("-device", f"virtio-rng-{machine.bus}"),
+        *machine.extras.arguments,
     ]
 
 
@@ -124,27 +129,30 @@ def _disk(disk: MachineDisk, number: int, machine: VirtualMachine) -> list[str]:
     drive = f"if=none,id={name},format={disk.format},file.driver=file,file.filename={escaped(disk.path)}"
     if disk.read_only:
         drive += ",readonly=on"
-    elif disk.throw_away:
-        drive += ",snapshot=on,cache=unsafe"
-    # A block device that does not have to be flushed; holes that a guest makes free the room.
-    drive += "" if disk.read_only else ",discard=unmap"
-    order = f",bootindex={number + 1}" if machine.kernel is None and not disk.read_only else ""
-    return [
-        "-drive",
-        drive,
-        "-device",
-        f"virtio-blk-{machine.bus},drive={name},serial={disk.serial}{order}",
-    ]
+    else:
+        drive += ",snapshot=on" if disk.throw_away else ""
+        drive += ",cache=unsafe" if disk.throw_away or not disk.is_flushed else ""
+        drive += ",discard=unmap"  # holes that a guest makes free the room
+    device = f"virtio-blk-{machine.bus},drive={name},serial={disk.serial}"
+    if disk.is_started and not disk.read_only and machine.kernel is None:
+        device += f",bootindex={number + 1}"
+    if disk.sector != SECTOR:
+        device += f",logical_block_size={disk.sector},physical_block_size={disk.sector}"
+    return ["-drive", drive, "-device", device]
 
 
 def _network(machine: VirtualMachine) -> list[str]:
     if machine.network == "none":
         return []
-    restricted = ",restrict=on" if machine.network == "isolated" else ""
-    ports = "".join(map(_forward, machine.ports))
+    network = "user,id=net" + (",restrict=on" if machine.network == "isolated" else "")
+    network += "".join(map(_forward, machine.ports))
+    network += f",{machine.extras.network}" if machine.extras.network else ""
     card = f"virtio-net-{machine.bus},netdev=net,mac={MAC}"
-    rom = ",romfile=" if machine.bus == "pci" else ""
-    return ["-netdev", f"user,id=net{restricted}{ports}", "-device", card + rom]
+    if machine.starts_from_network:
+        card += ",bootindex=0"
+    elif machine.bus == "pci":
+        card += ",romfile="
+    return ["-netdev", network, "-device", card]
 
 
 def _forward(port: PortForward) -> str:

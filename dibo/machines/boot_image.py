@@ -3,6 +3,7 @@
     architecture   a program of the root (ELF), else the boot loader for UEFI (EFI/BOOT/BOOTX64.EFI)
     BIOS           code in the first sector
     UEFI           such a boot loader
+    sectors        where the header of the partition table is (UEFI, 5.3.2)
     no firmware    no partition table: QEMU loads the kernel of the file system
     user           `system_info.default_user.name` of /etc/cloud/cloud.cfg, where that is
 
@@ -24,6 +25,7 @@ from dibo.boot.parts import FIRMWARE
 from dibo.errors import DiskImageError
 from dibo.formats import magic
 from dibo.formats.filesystem import FileSystem, Kind, find, names_in, read_text
+from dibo.formats.partitions import gpt
 from dibo.formats.source import Source
 from dibo.inspect.cmdline import cmdline
 from dibo.inspect.kernels import File, choose, kernels
@@ -34,6 +36,7 @@ from dibo.machines.boards import FirmwareKind
 from dibo.machines.machine import DirectKernel
 from dibo.system.report import Report
 from dibo.system.workspace import Run
+from dibo.units import SECTOR
 
 _LOADERS: Final = {f"BOOT{suffix.upper()}.EFI".encode(): name for name, suffix in FIRMWARE.items()}
 """What UEFI starts by itself, and for which architecture."""
@@ -69,6 +72,8 @@ class BootImage:
     user: str
     has_kit: bool
     """Whether a kit of dibo starts it (dibo.kits)."""
+    sector: int
+    """Bytes of the sectors that its partition table counts in."""
 
 
 @contextmanager
@@ -76,6 +81,7 @@ def boot_image(path: Path, *, run: Run, report: Report) -> Iterator[tuple[BootIm
     """What an image is, and the disk in it, as long as the context lasts. Raises DiskImageError, ToolMissing."""
     with opened(path, run=run, report=report) as (disk, file, kind):
         head = disk.read(0, min(magic.HEAD, disk.size))
+        sector = gpt.sector_of(head)
         parts = _volumes(disk)
         systems = [volume.system for volume in parts if volume.system is not None]
         loader = next((name for system in systems if (name := _loader(system))), "")
@@ -84,9 +90,10 @@ def boot_image(path: Path, *, run: Run, report: Report) -> Iterator[tuple[BootIm
             path=file,
             format=kind,
             architecture=architecture,
-            firmware=_firmware(head, loader=loader),
+            firmware=_firmware(head, loader=loader, sector=sector),
             user=next((name for system in systems if (name := default_user(system))), ""),
             has_kit=any(map(_has_kit, systems)),
+            sector=sector,
         )
         yield image, disk
 
@@ -99,11 +106,12 @@ def _volumes(disk: Source) -> tuple[Volume, ...]:
         return ()
 
 
-def _firmware(head: bytes, *, loader: str) -> tuple[FirmwareKind, ...]:
+def _firmware(head: bytes, *, loader: str, sector: int) -> tuple[FirmwareKind, ...]:
     if magic.archive(head) != "iso9660" and not magic.has_partition_table(head):
         return (FirmwareKind.NONE,)
-    by_bios = (FirmwareKind.BIOS,) if any(head[:_CODE]) or not loader else ()
-    return (*by_bios, FirmwareKind.UEFI, FirmwareKind.UBOOT, FirmwareKind.BUILT_IN)
+    by_bios = any(head[:_CODE]) or not loader
+    bios = (FirmwareKind.BIOS,) if by_bios and sector == SECTOR else ()  # it reads no others
+    return (*bios, FirmwareKind.UEFI, FirmwareKind.UBOOT, FirmwareKind.BUILT_IN)
 
 
 def _loader(system: FileSystem) -> str:

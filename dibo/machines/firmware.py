@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,6 +101,17 @@ def find_firmware(
         if all(path is None or path.is_file() for path in (files.code, files.variables)):
             return files
     raise _missing(board, kind)
+
+
+def with_own_variables(firmware: FirmwareFiles, copy: Path) -> FirmwareFiles:
+    """With a copy of the variables, which the machine writes to. Raises MachineError."""
+    if firmware.variables is None:
+        return firmware
+    try:
+        shutil.copyfile(firmware.variables, copy)
+    except OSError as error:
+        raise MachineError(f"cannot copy {firmware.variables}: {error.strerror}") from error
+    return replace(firmware, variables=copy)
 
 
 def _uboot(board: Board) -> Iterator[FirmwareFiles]:

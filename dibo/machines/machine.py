@@ -9,6 +9,7 @@ from typing import Final
 
 from dibo.errors import UsageError
 from dibo.machines.boards import Board, FirmwareKind
+from dibo.units import SECTOR
 
 MAC: Final = "52:54:00:12:34:56"
 """Of the first interface; QEMU's own choice."""
@@ -34,6 +35,12 @@ class MachineDisk:
     """Whether what is written goes to a nameless file, and the image stays as it is."""
     grow_to: int | None = None
     """Bytes that the disk has for the guest, at least as many as the image's."""
+    sector: int = SECTOR
+    """Bytes of a logical sector, as the guest sees them."""
+    is_flushed: bool = True
+    """Whether what the guest has flushed is on the disk if this machine crashes; else writing is faster."""
+    is_started: bool = True
+    """Whether the firmware looks for a boot loader here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,22 @@ class PortForward:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QemuExtras:
+    """What a machine has that its description has no words for, in QEMU's."""
+
+    arguments: tuple[str, ...] = ()
+    descriptors: tuple[int, ...] = ()
+    """File descriptors, open here, that the arguments name."""
+    network: str = ""
+    """Properties of the user network, with commas between them: tftp=DIRECTORY,bootfile=NAME."""
+    starts_programs: bool = False
+    """Whether QEMU may start programs, as the property `guestfwd=…-cmd:` makes it do."""
+
+
+NO_EXTRAS: Final = QemuExtras()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualMachine:
     """`machine` is one of the board's; `memory` is in MiB; `identity` a UUID."""
 
@@ -89,10 +112,13 @@ class VirtualMachine:
     disks: tuple[MachineDisk, ...] = ()
     ports: tuple[PortForward, ...] = ()
     network: str = NETWORKS[0]
+    starts_from_network: bool = False
+    """Whether the firmware tries the network before the disks."""
     screen: bool = False
     """Whether there is a graphics card, for a picture of the screen."""
     credentials: tuple[tuple[str, str], ...] = ()
     """Names and values for systemd (systemd.system-credentials(7))."""
+    extras: QemuExtras = NO_EXTRAS
 
     @property
     def bus(self) -> str:

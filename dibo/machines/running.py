@@ -38,15 +38,18 @@ OnConsole = Callable[[bytes], None]
 
 
 class RunningMachine:
-    """Made by `started`. Every method that waits raises MachineDied when the machine ends meanwhile."""
+    """Made by `started`. Every method that waits raises MachineDied when the machine ends meanwhile. `ports` are those
+    here, by protocol and port of the guest; `monitor` is QEMU's."""
 
     def __init__(self, machine: VirtualMachine, *, on_console: OnConsole, until: float | None) -> None:
         self.machine = machine
         self.text = ""
         """What the console showed since `wait_for` was satisfied last, as clean text; of much, the end."""
         self.ended = False
+        self.exit_code: int | None = None
+        """QEMU's, once it has ended."""
         self.watched = True
-        """Whether a kernel that dies is an error."""
+        """Whether a kernel or a QEMU that dies is an error."""
         self._on_console = on_console
         self._until = until
         self._detector = CrashDetector()
@@ -65,22 +68,22 @@ class RunningMachine:
                     env={
                         "TMPDIR": str(directory)
                     },  # where QEMU keeps what is written to images that stay as they are
-                    options=process.ProcessOptions(pass_fds=numbers),
+                    options=process.ProcessOptions(pass_fds=(*numbers, *self.machine.extras.descriptors)),
                 )
             )
         self.stack.callback(self._console.close)
         self.stack.callback(monitor.close)
         try:
-            self._monitor = Monitor(monitor)
-            self.ports = self._monitor.forwarded_ports() if self.machine.network != "none" else {}
+            self.monitor = Monitor(monitor)
+            self.ports = self.monitor.forwarded_ports() if self.machine.network != "none" else {}
             for number, disk in enumerate(self.machine.disks):
                 if disk.grow_to is not None:
                     # Of a disk that is thrown away, the nameless file above the image grows.
-                    self._monitor.execute("block_resize", device=disk_name(number), size=disk.grow_to)
+                    self.monitor.execute("block_resize", device=disk_name(number), size=disk.grow_to)
         except (ConnectionError, LookupError, ValueError) as error:
             raise self._not_started(error) from error
         with contextlib.suppress(ConnectionError):  # it may have ended before it answers
-            self._monitor.execute("cont")
+            self.monitor.execute("cont")
 
     @property
     def pid(self) -> int:
@@ -94,7 +97,7 @@ class RunningMachine:
 
     def look(self, seconds: float, *others: int) -> set[int]:
         """Wait for something from the console or from other descriptors; those of the others that can be read. Raises
-        MachineDied for a kernel that dies, MachineTimeout when the time of the whole run is over."""
+        MachineDied for a kernel or a QEMU that dies, MachineTimeout when the time of the whole run is over."""
         self.check_time("the machine was switched off")
         if self.ended:
             return set()
@@ -114,9 +117,7 @@ class RunningMachine:
 
     def _take(self, data: bytes) -> None:
         if not data:
-            self.ended = True
-            with contextlib.suppress(CommandFailed):
-                self._process.wait(timeout=_QUIT)
+            self._end()
             return
         self._on_console(data)
         text = clean(data.decode(errors="replace"))
@@ -125,6 +126,15 @@ class RunningMachine:
         sign = self._detector.hopeless(text)
         if sign is not None and self.watched:
             raise self.failure(MachineDied, f"the console says {sign!r}")
+
+    def _end(self) -> None:
+        try:
+            with contextlib.suppress(CommandFailed):
+                self.exit_code = self._process.wait(timeout=_QUIT)
+        finally:
+            self.ended = True
+        if self.exit_code and self.watched:
+            raise self.failure(MachineDied, f"QEMU {process.describe_exit(self.exit_code)}")
 
     def require_on(self, expected: str) -> None:
         """Raises MachineDied if the machine has ended."""
@@ -142,13 +152,13 @@ class RunningMachine:
     def screenshot(self, path: Path) -> None:
         """Write what the screen shows as PPM. Raises MachineError."""
         try:
-            self._monitor.execute("screendump", filename=str(path))
+            self.monitor.execute("screendump", filename=str(path))
         except (ConnectionError, LookupError) as error:
             raise MachineError(f"cannot take a picture of the screen: {error}") from error
 
     def press_power_button(self) -> None:
         with contextlib.suppress(ConnectionError, LookupError):
-            self._monitor.execute("system_powerdown")
+            self.monitor.execute("system_powerdown")
 
     def shut_down(self, *, grace: float = _GRACE) -> bool:
         """Press the power button and wait; whether the machine ended by itself. It is switched off if not."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -22,12 +23,16 @@ from dibo.api.machines.request import BootRequest
 from dibo.api.settings import current_settings
 from dibo.errors import DiskImageError, MachineDied, MachineError, MachineTimeout, UsageError
 from dibo.formats.streams.compressed import COMPRESSIONS
+from dibo.machines.boards import BOARDS, FirmwareKind
+from dibo.machines.running_table import running_machines
 from dibo.machines.steps import parse_steps
 from dibo.settings.settings import Options
 from dibo.system import process
 from dibo.system.report import Report
 from tests.integration.test_convert_shapes import GRUB, files_of, image_of
 from tests.support.machines.boot_sector import ECHO, HALT, KEY_AND_OFF, POWER_OFF, WRITE, boot_disk
+from tests.support.machines.efi_program import large_sector_disk
+from tests.support.machines.emulation import need_firmware
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 from tests.support.user import program
@@ -103,6 +108,42 @@ def test_a_kernel_that_dies(booted: Boot, tmp_path: Path) -> None:
     with pytest.raises(MachineDied, match="Kernel panic") as caught:
         booted(disk, {"expect": "login:"})
     assert caught.value.exit_code == 81
+
+
+def test_a_qemu_that_dies(booted: Boot, tmp_path: Path) -> None:
+    """Killed for its memory, as it were: no end of a machine as it should be."""
+    disk = boot_disk(tmp_path / "disk.raw", "up\n")
+
+    def kill(data: bytes) -> None:
+        shown.extend(data)
+        if b"up" in shown:
+            (entry,) = running_machines(tmp_path / "cache")
+            os.kill(entry.pid, signal.SIGKILL)
+
+    shown = bytearray()
+    with pytest.raises(MachineDied, match="QEMU was killed by SIGKILL"):
+        booted(disk, outputs=BootOutputs(on_console=kill))
+
+
+def test_a_disk_with_sectors_of_4096_bytes(booted: Boot, tmp_path: Path) -> None:
+    """Which the firmware reads only as such."""
+    need_firmware(FirmwareKind.UEFI)
+    disk = tmp_path / "disk.raw"
+    large_sector_disk(disk, "up from 4096")
+    result = booted(disk, {"expect": "up from 4096"}, architecture="amd64", timeout=TIMEOUT)
+    assert result.firmware == "uefi"
+
+
+@pytest.mark.parametrize(
+    "architecture", sorted(BOARDS.keys() - {"ppc64el"})
+)  # which make setup-test leaves out
+def test_each_board_is_known_to_the_qemu_that_is_installed(architecture: str) -> None:
+    board = BOARDS[architecture]
+    need(board.program)
+    for machine in board.machines:
+        argv = [board.program, "-machine", machine, "-cpu", "help"]
+        listed = process.run(argv, capture=True).stdout.split()
+        assert board.processor.partition(",")[0] in listed
 
 
 def test_a_picture_of_the_screen(booted: Boot, tmp_path: Path) -> None:

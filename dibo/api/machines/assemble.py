@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,7 +25,7 @@ from dibo.machines import seed
 from dibo.machines.accelerator import AUTO, choose_accelerator
 from dibo.machines.boards import Board, FirmwareKind, board_of
 from dibo.machines.boot_image import BootImage, boot_image, direct_kernel
-from dibo.machines.firmware import descriptor_directories, find_firmware
+from dibo.machines.firmware import descriptor_directories, find_firmware, with_own_variables
 from dibo.machines.kernel_directory import (
     KernelDirectory,
     kernel_architecture,
@@ -102,7 +101,7 @@ def assembled(
             ),
             processors=request.processors or 1,
             memory=request.memory or _memory(kernel),
-            firmware=_own_variables(firmware, directory),
+            firmware=with_own_variables(firmware, directory / "variables"),
             kernel=kernel,
             disks=(*_disks(request, material), *_seed_disks(login, material, name, directory)),
             ports=_ports(request),
@@ -261,18 +260,6 @@ def _kernel(
     return replace(kernel, kernel=loadable(kernel.kernel, board, directory), arguments=arguments)
 
 
-def _own_variables(firmware: FirmwareFiles, directory: Path) -> FirmwareFiles:
-    """With a copy of the variables, which the machine writes to."""
-    if firmware.variables is None:
-        return firmware
-    copy = directory / "variables"
-    try:
-        shutil.copyfile(firmware.variables, copy)
-    except OSError as error:
-        raise MachineError(f"cannot copy {firmware.variables}: {error.strerror}") from error
-    return replace(firmware, variables=copy)
-
-
 def _memory(kernel: DirectKernel | None) -> int:
     """More for a root in memory: the kernel unpacks it while the packed one is there."""
     size = kernel.initrd.stat().st_size // MIB if kernel is not None and kernel.initrd is not None else 0
@@ -339,6 +326,8 @@ def _disks(request: BootRequest, material: _Material) -> tuple[MachineDisk, ...]
         format=image_format,
         serial="root",
         throw_away=not keep,
+        is_flushed=request.write,
+        sector=material.image.sector,
         grow_to=_grown_size(request, material),
     )
     return (disk,)

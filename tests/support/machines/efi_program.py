@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from uuid import UUID
 
+from dibo.formats.fat.build import FatNode, FatVolume, add_file, write_tree
+from dibo.formats.fat.geometry import choose_geometry
+from dibo.formats.partitions import gpt
+from dibo.formats.raw import RawFile
 from dibo.system import process
 
 _CODE_AT, _FILE_AT, _SIZE = 0x1000, 0x200, 0x200
@@ -42,6 +47,28 @@ def program(words: str) -> bytes:
     header = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40)
     headers = header + b"PE\0\0" + file_header + optional_header + section
     return headers.ljust(_FILE_AT, b"\0") + text.ljust(_SIZE, b"\0")
+
+
+def large_sector_disk(image: Path, words: str) -> None:
+    """A disk with sectors of 4096 bytes, whose only partition is an EFI system partition with that program."""
+    size, start, sector = 64 << 20, 1 << 20, 4096
+    esp = gpt.Entry(
+        number=1,
+        type_guid=UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"),
+        guid=UUID(int=1),
+        first_lba=start // sector,
+        last_lba=(size - start) // sector - 1,
+        attributes=0,
+        name="esp",
+    )
+    table = gpt.encode([esp], size=size, disk_guid=UUID(int=2), sector=sector)
+    with RawFile(image, size) as target:
+        target.write(0, [table.head])
+        target.write(table.tail_offset, [table.tail])
+        root = FatNode(name="", path="", mtime=0)
+        add_file(root, "EFI/BOOT/BOOTX64.EFI", program(words), mtime=0)
+        volume = FatVolume(target=target, offset=start, label="ESP", serial=1)
+        write_tree(volume, root, choose_geometry(size - 2 * start, sector=sector), cursor=0)
 
 
 def removable_disk(image: Path, words: str) -> None:

@@ -15,6 +15,7 @@ from dibo.machines.machine import (
     DirectKernel,
     FirmwareFiles,
     MachineDisk,
+    QemuExtras,
     VirtualMachine,
     parse_port,
 )
@@ -48,7 +49,7 @@ def values(argv: list[str], option: str) -> list[str]:
         ("i386", "qemu-system-x86_64", "q35,graphics=off,smm=off", "max", "virtio-blk-pci"),
         ("arm64", "qemu-system-aarch64", "virt", "max,pauth-impdef=on", "virtio-blk-pci"),
         ("armhf", "qemu-system-arm", "virt,highmem=off", "max", "virtio-blk-pci"),
-        ("riscv64", "qemu-system-riscv64", "virt", "max", "virtio-blk-pci"),
+        ("riscv64", "qemu-system-riscv64", "virt", "rv64", "virtio-blk-pci"),
         ("ppc64el", "qemu-system-ppc64", "pseries", "power9", "virtio-blk-pci"),
         ("s390x", "qemu-system-s390x", "s390-ccw-virtio", "max", "virtio-blk-ccw"),
     ],
@@ -80,6 +81,41 @@ def test_changes_are_thrown_away_unless_they_are_kept() -> None:
     seed = replace(value, disks=(replace(DISK, read_only=True),))
     (drive,) = values(qemu_arguments(seed, CHANNELS), "-drive")
     assert "readonly=on" in drive.split(",")
+
+
+def test_how_much_a_disk_is_flushed() -> None:
+    """Not at all if nothing of it is kept."""
+    for disk, is_unsafe in (
+        (DISK, True),
+        (replace(DISK, throw_away=False), False),
+        (replace(DISK, throw_away=False, is_flushed=False), True),
+        (replace(DISK, read_only=True), False),
+    ):
+        (drive,) = values(qemu_arguments(replace(machine(), disks=(disk,)), CHANNELS), "-drive")
+        assert ("cache=unsafe" in drive.split(",")) is is_unsafe
+
+
+def test_a_disk_that_firmware_leaves_alone() -> None:
+    other = replace(DISK, serial="other", is_started=False, sector=4096)
+    devices = values(qemu_arguments(replace(machine(), disks=(other, DISK)), CHANNELS), "-device")
+    assert devices[:2] == [
+        "virtio-blk-pci,drive=disk0,serial=other,logical_block_size=4096,physical_block_size=4096",
+        "virtio-blk-pci,drive=disk1,serial=root,bootindex=2",
+    ]
+
+
+def test_what_the_description_has_no_words_for() -> None:
+    """Without it, QEMU starts no programs."""
+    extras = QemuExtras(
+        arguments=("-device", "qemu-xhci"), network="tftp=/boot,bootfile=x", starts_programs=True
+    )
+    value = replace(machine(), extras=extras, starts_from_network=True, network="isolated")
+    argv = qemu_arguments(value, CHANNELS)
+    assert argv[-2:] == ["-device", "qemu-xhci"]
+    assert values(argv, "-netdev") == ["user,id=net,restrict=on,tftp=/boot,bootfile=x"]
+    assert "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56,bootindex=0" in values(argv, "-device")
+    assert "elevateprivileges=allow,spawn=allow" in values(argv, "-sandbox")[0]
+    assert "elevateprivileges=deny,spawn=deny" in values(qemu_arguments(machine(), CHANNELS), "-sandbox")[0]
 
 
 def test_secure_boot_is_checked_in_system_management_mode() -> None:

@@ -15,6 +15,7 @@ from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from tests.support.disks.boot_disks import FILES, KERNEL, RAMDISK, ext4, save
 from tests.support.machines.boot_sector import boot_disk
+from tests.support.machines.efi_program import large_sector_disk
 
 
 def elf(bits: int, order: int, machine: int) -> bytes:
@@ -78,10 +79,17 @@ def test_a_boot_loader_for_uefi(tmp_path: Path) -> None:
     assert FirmwareKind.UEFI in image.firmware
 
 
+def test_sectors_of_4096_bytes(tmp_path: Path) -> None:
+    """Which no BIOS reads."""
+    large_sector_disk(tmp_path / "disk.raw", "up")
+    image = read(tmp_path / "disk.raw", tmp_path)
+    assert (image.sector, image.architecture, image.firmware[0]) == (4096, "amd64", FirmwareKind.UEFI)
+
+
 def test_code_for_bios(tmp_path: Path) -> None:
     image = read(boot_disk(tmp_path / "disk.raw", ""), tmp_path)
     assert image.firmware[0] is FirmwareKind.BIOS
-    assert (image.architecture, image.user) == ("", "")
+    assert (image.architecture, image.user, image.sector) == ("", "", 512)
 
 
 def test_the_kernel_of_the_image(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from dibo.system.report import Report
 from dibo.system.workspace import Workspace
 from tests.support.disks.boot_disks import ext4, save
 from tests.support.machines.boot_sector import boot_disk
+from tests.support.machines.efi_program import large_sector_disk
 from tests.support.requirements import need
 
 Assemble = Callable[..., VirtualMachine]
@@ -153,6 +154,22 @@ def test_words_that_do_not_fit_the_disk(assemble: Assemble, disk: Path) -> None:
             assemble(image=str(disk), **given)
     with pytest.raises(MachineError, match="u-boot is no firmware"):
         assemble(image=str(disk), firmware="u-boot")
+
+
+def test_sectors_are_those_of_the_image(assemble: Assemble, disk: Path, tmp_path: Path) -> None:
+    large_sector_disk(tmp_path / "large.raw", "up")
+    assert assemble(image=str(tmp_path / "large.raw"), firmware="bios").disks[0].sector == 4096
+    assert assemble(image=str(disk)).disks[0].sector == 512
+
+
+def test_only_a_disk_that_is_kept_is_flushed(assemble: Assemble, disk: Path, tmp_path: Path) -> None:
+    """One that is unpacked for this boot is written to, and gone afterwards."""
+    with disk.open("rb") as source, (tmp_path / "packed").open("wb") as target:
+        COMPRESSIONS["gz"](source, target)
+    unpacked = assemble(image=str(tmp_path / "packed")).disks[0]
+    assert (unpacked.throw_away, unpacked.is_flushed) == (False, False)
+    written = assemble(image=str(disk), write=True).disks[0]
+    assert (written.throw_away, written.is_flushed) == (False, True)
 
 
 def test_a_larger_disk(assemble: Assemble, disk: Path, tmp_path: Path) -> None:
