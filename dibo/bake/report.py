@@ -90,6 +90,14 @@ class BakeReport:
         return tuple(image for image in self.images if image.state is not TaskState.DONE)
 
     @property
+    def failure(self) -> str:
+        """What became of the images that failed: of those that were made, their tests."""
+        made = [bool(image.artefacts) for image in self.failed]
+        if made and all(made):
+            return "failed their tests"
+        return "could not be made, or failed their tests" if any(made) else "could not be made"
+
+    @property
     def failures(self) -> tuple[tuple[str, DiboError], ...]:
         """Each error once, with what failed: a layer of several images counts once."""
         seen: dict[int, tuple[str, DiboError]] = {}
@@ -98,6 +106,9 @@ class BakeReport:
                 shared = [layer for layer in image.layers if layer.error is image.error]
                 names = ", ".join(shared[0].layer.images) if shared else image.name
                 seen.setdefault(id(image.error), (f"{names}: {image.failed}", image.error))
+            for test in image.tests:
+                if test.error is not None:
+                    seen.setdefault(id(test.error), (f"{image.name}: test {test.name}", test.error))
         return tuple(seen.values())
 
 
@@ -218,12 +229,16 @@ def table(report: BakeReport, sizes: Mapping[Path, int], *, columns: int | None)
 
 
 def _row(image: ImageReport, sizes: Mapping[Path, int]) -> tuple[str, str, str, str, str]:
-    if image.error is not None or image.state is TaskState.CANCELLED:
-        made = f"failed: {image.failed}" if image.error is not None else "cancelled"
-    else:
+    if image.artefacts:
         made = ", ".join(f"{path.name} {human_size(sizes.get(path, 0))}" for path in image.artefacts)
+    elif image.error is not None:
+        made = f"failed: {image.failed}"
+    else:
+        made = "cancelled" if image.state is TaskState.CANCELLED else ""
     passed = [test for test in image.tests if test.state is TaskState.DONE]
     tests = f"{len(passed)} of {len(image.tests)} passed" if image.tests else ""
+    broken = [test.name for test in image.tests if test.error is not None]
+    tests += f"; failed: {', '.join(broken)}" if broken else ""
     seconds = human_time(image.seconds) if image.seconds else ""
     return image.name, _origins(image.layers), made, tests, seconds
 

@@ -6,6 +6,7 @@ there is nothing left to wait for.
 
 from __future__ import annotations
 
+import codecs
 import re
 
 # Of the kernel (what die() in arch/x86/kernel/dumpstack.c prints for every kind of oops: "int3: 0000 [#1]", and a
@@ -23,12 +24,28 @@ _HOPELESS = re.compile(
 _LONGEST = 200  # characters of a sign, and more
 _MOVES = re.compile(r"\x1b\[[0-9;]*H")  # the cursor goes elsewhere, as in GRUB's menu
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[=>78cM])|[\x00\x07\x0e\x0f]")
+_BEGUN = re.compile(r"\x1b(?:\[[0-9;?=]{0,30}|[()])?\Z")  # a sequence of which more may come
 
 
 def clean(text: str) -> str:
     """A terminal's text without escape sequences and carriage returns, blank lines and the frame of a menu."""
     text = _ESCAPES.sub("", _MOVES.sub("\n", text)).replace("\r", "")
     return re.sub(r"\n(?:[ \t|]*\n)+", "\n", text)
+
+
+class ConsoleText:
+    """Cleans a console that comes in pieces: an escape sequence or a character may begin in one and end in the next."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = ""
+
+    def more(self, data: bytes) -> str:
+        """The clean text that a piece adds."""
+        text = self._begun + self._decoder.decode(data)
+        begun = _BEGUN.search(text)
+        self._begun = begun[0] if begun else ""
+        return clean(text.removesuffix(self._begun))
 
 
 class CrashDetector:

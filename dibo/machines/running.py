@@ -20,7 +20,7 @@ from typing import Final
 from dibo.errors import CommandFailed, MachineDied, MachineError, MachineTimeout
 from dibo.machines import channels
 from dibo.machines.arguments import ChannelNumbers, disk_name, qemu_arguments
-from dibo.machines.console import CrashDetector, clean
+from dibo.machines.console import ConsoleText, CrashDetector
 from dibo.machines.machine import VirtualMachine
 from dibo.machines.qmp import Monitor
 from dibo.system import process
@@ -53,6 +53,7 @@ class RunningMachine:
         self._on_console = on_console
         self._until = until
         self._detector = CrashDetector()
+        self._console_text = ConsoleText()
         self._lines = ""
         self.stack = contextlib.ExitStack()
 
@@ -93,7 +94,8 @@ class RunningMachine:
     @property
     def tail(self) -> tuple[str, ...]:
         """The last lines of the console, and what QEMU said."""
-        return (*self._lines.rstrip().splitlines()[-_TAIL:], *self._process.tail)
+        lines = [line.rstrip() for line in self._lines.splitlines() if line.strip()]
+        return (*lines[-_TAIL:], *self._process.tail)
 
     def look(self, seconds: float, *others: int) -> set[int]:
         """Wait for something from the console or from other descriptors; those of the others that can be read. Raises
@@ -120,7 +122,7 @@ class RunningMachine:
             self._end()
             return
         self._on_console(data)
-        text = clean(data.decode(errors="replace"))
+        text = self._console_text.more(data)
         self.text = (self.text + text)[-_KEPT:]
         self._lines = (self._lines + text)[-_KEPT:]
         sign = self._detector.hopeless(text)

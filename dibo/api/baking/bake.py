@@ -229,7 +229,7 @@ def failure_of(report: BakeReport) -> DiboError | None:
         errors = [layer.error for layer in report.layers if layer.error is not None]
         return errors[0] if errors and not report.images else None
     return SomeFailed.of(
-        report.failures, len(report.images), failed=len(report.failed), failure="could not be made"
+        report.failures, len(report.images), failed=len(report.failed), failure=report.failure
     )
 
 

@@ -107,12 +107,21 @@ def test_a_layer_fails_once_for_all_that_have_it() -> None:
 
 def test_a_test_that_fails_leaves_the_artefacts() -> None:
     error = MachineTimeout("it did not boot")
-    image = report({"test:a:boots": error}).images[0]
+    made = report({"test:a:boots": error})
+    image = made.images[0]
     assert (image.state, image.failed, image.artefacts) == (
         TaskState.FAILED,
         "test boots",
         (Path("out/a.raw"),),
     )
+    assert made.failure == "failed their tests"
+    line = table(made, {Path("out/a.raw"): 5 << 20}, columns=None).splitlines()[1]
+    assert "a.raw 5 MiB" in line
+    assert "0 of 1 passed; failed: boots" in line
+    assert made.failures == (("a: test boots", error),)
+    both = report({"test:a:boots": error, "own-b": HOOK})
+    assert both.failure == "could not be made, or failed their tests"
+    assert report({"own-b": HOOK}).failure == "could not be made"
 
 
 def test_an_image_that_cannot_be_planned() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dibo.machines.console import CrashDetector
+from dibo.machines.console import ConsoleText, CrashDetector, clean
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,20 @@ def test_signs(text: str, sign: str) -> None:
 )
 def test_no_signs(text: str) -> None:
     assert CrashDetector().hopeless(text) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_text_in_pieces_is_that_of_the_whole(size: int) -> None:
+    data = "\x1b[0mwelcome\x1b[1;32m, m\N{LATIN SMALL LETTER U WITH DIAERESIS}de\x1b(B one\x1b[?2004h\r\n$ ".encode()
+    text = ConsoleText()
+    pieces = [text.more(data[at : at + size]) for at in range(0, len(data), size)]
+    assert (
+        "".join(pieces)
+        == clean(data.decode())
+        == "welcome, m\N{LATIN SMALL LETTER U WITH DIAERESIS}de one\n$ "
+    )
+
+
+def test_a_sequence_without_an_end_is_let_go() -> None:
+    text = ConsoleText()
+    assert "9" * 20 in "".join(text.more(piece) for piece in (b"\x1b[", b"9" * 40, b"\n"))
