@@ -3,21 +3,51 @@
 Usage: python bench/bake.py [JOBS]. Takes some minutes and a Debian mirror. The base is built once, before, and its time
 counts for each side. Layers are cold: each side has flavours of its own. The eight builds have one store, in which each
 finds what those before it built; what they would take on eight runners that start from nothing is estimated from the
-base and the first of them. Then one hook changes.
+base and the first of them. Then one hook changes, twice: artefacts stand where they were made, as at a desk, and the
+directory is empty, as on a runner that has the layers alone.
+
+Beside each time stand seconds of CPU. On two processors nothing ends before half of its own: the last column is the
+ratio that no order of tasks could exceed.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from layers import dibo_program, store_of_our_own, timed
 
 COMMON = "python3-minimal"
 PACKAGES = ("bc", "jq", "less", "lsof", "nano", "pv", "time", "tree")
+CHANGED = PACKAGES[3]
 ALONE, BAKED = "alone", "baked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What something took: seconds from beginning to end, and of all processors together."""
+
+    seconds: float
+    cpu: float
+    load: float
+    """Of the machine, at the end."""
+
+
+def cost_of(work: Callable[[], object]) -> Cost:
+    begun, cpu = time.monotonic(), _cpu()
+    work()
+    return Cost(seconds=time.monotonic() - begun, cpu=_cpu() - cpu, load=os.getloadavg()[0])
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def write_project(top: Path) -> Path:
@@ -47,46 +77,92 @@ def hook(flavours: Path, name: str, line: str) -> None:
     path.chmod(0o755)
 
 
-def one_by_one(top: Path, common: list[str]) -> list[float]:
-    """Seconds of each build."""
-    (top / ALONE).mkdir(exist_ok=True)
-    argv = [dibo_program("disk-image-create"), "--base", "debian", "--no-base", "-t", "raw", *common]
-    argv += ["--flavours-path", str(top / "flavours")]
-    return [timed([*argv, "-o", str(top / ALONE / name), f"{ALONE}-{name}"]) for name in PACKAGES]
+class Sides:
+    """Both ways of building the same images."""
+
+    def __init__(self, top: Path, jobs: list[str]) -> None:
+        self._top = top
+        self._common = ["--cache-dir", str(top / "cache"), "--epoch", f"bench-{int(time.time())}"]
+        self._bake = [dibo_program("dibo"), "bake", "--project", str(write_project(top))]
+        self._bake += [*self._common, *jobs]
+        self._changes = 0
+
+    def base(self) -> None:
+        argv = [dibo_program("dibo"), "build", "--base", "debian", "--no-base", *self._common]
+        timed([*argv, "--flavours-path", str(self._top / "flavours"), "only-base"])
+
+    def build(self, *names: str) -> None:
+        """One image after the other."""
+        (self._top / ALONE).mkdir(exist_ok=True)
+        argv = [dibo_program("disk-image-create"), "--base", "debian", "--no-base", "-t", "raw"]
+        argv += [*self._common, "--flavours-path", str(self._top / "flavours")]
+        for name in names:
+            timed([*argv, "-o", str(self._top / ALONE / name), f"{ALONE}-{name}"])
+
+    def build_all(self) -> None:
+        self.build(*PACKAGES)
+
+    def bake(self) -> None:
+        timed(self._bake)
+
+    def change(self) -> None:
+        self._changes += 1
+        for side in (ALONE, BAKED):
+            hook(self._top / "flavours", f"{side}-{CHANGED}", f"echo changed {self._changes} > /etc/own")
+
+    def remove_outputs(self) -> None:
+        for side in (ALONE, BAKED):
+            shutil.rmtree(self._top / side, ignore_errors=True)
+
+    def both(self) -> tuple[Cost, Cost]:
+        return cost_of(self.build_all), cost_of(self.bake)
 
 
 def main() -> None:
-    loads = []
     with store_of_our_own() as top:
-        project = write_project(top)
-        jobs = ["-j", sys.argv[1]] if len(sys.argv) > 1 else []
-        common = ["--cache-dir", str(top / "cache"), "--epoch", f"bench-{int(time.time())}"]
-        build = [dibo_program("dibo"), "build", "--base", "debian", "--no-base", *common]
-        base = timed([*build, "--flavours-path", str(top / "flavours"), "only-base"])
-        bake = [dibo_program("dibo"), "bake", "--project", str(project), *common, *jobs]
-        loads.append(os.getloadavg()[0])
-        alone = one_by_one(top, common)
-        loads.append(os.getloadavg()[0])
-        together = timed(bake)
-        loads.append(os.getloadavg()[0])
-        for side in (ALONE, BAKED):
-            hook(top / "flavours", f"{side}-{PACKAGES[3]}", "echo changed > /etc/own")
-        again, together_again = sum(one_by_one(top, common)), timed(bake)
-        loads.append(os.getloadavg()[0])
-        nothing = timed(bake)
-    cold = (base + sum(alone)) / (base + together)
-    print(f"eight images, cold: one after the other / baked together = {cold:.2f} (wanted: 2.5)")
-    print(
-        f"  base {base:.0f} s; without it {sum(alone):.0f} s / {together:.0f} s = {sum(alone) / together:.2f}"
+        sides = Sides(top, ["-j", sys.argv[1]] if len(sys.argv) > 1 else [])
+        base = cost_of(sides.base)
+        first = cost_of(lambda: sides.build(PACKAGES[0]))
+        others = cost_of(lambda: sides.build(*PACKAGES[1:]))
+        cold = _sum(first, others), cost_of(sides.bake)
+        sides.change()
+        changed = sides.both()
+        sides.change()
+        sides.remove_outputs()
+        changed_empty = sides.both()
+        nothing = sides.both()
+    print("eight images: one after the other / baked together")
+    show("cold, with the base", (_sum(base, cold[0]), _sum(base, cold[1])), wanted="2.5")
+    show("cold, without the base", cold)
+    show("one hook changed, where artefacts stand", changed, wanted="6")
+    show("one hook changed, in an empty directory", changed_empty)
+    show(
+        "one hook changed, alone in an empty directory, baked where they stand",
+        (changed_empty[0], changed[1]),
     )
-    runners = 8 * (base + alone[0]) / (base + together)
-    print(f"  eight runners that start from nothing, estimated / baked together = {runners:.2f}")
-    print(
-        f"one hook changed: one after the other / baked together = {again / together_again:.2f} (wanted: 6)"
+    show("nothing changed", nothing)
+    runners = 8 * (base.seconds + first.seconds) / (base.seconds + cold[1].seconds)
+    print(f"eight runners that start from nothing, estimated / baked together = {runners:.2f}")
+    print(f"the machine has {os.cpu_count()} processors")
+
+
+def _sum(*costs: Cost) -> Cost:
+    return Cost(
+        seconds=sum(cost.seconds for cost in costs),
+        cpu=sum(cost.cpu for cost in costs),
+        load=costs[-1].load,
     )
-    print(f"  {again:.1f} s, baked {together_again:.1f} s; with nothing changed, baked {nothing:.1f} s")
+
+
+def show(what: str, sides: tuple[Cost, Cost], *, wanted: str = "") -> None:
+    """The ratio, and how large it could be if all that is baked together ran on all processors all the time."""
+    alone, baked = sides
+    bound = alone.seconds / (baked.cpu / (os.cpu_count() or 1))
+    texts = [f"{cost.seconds:.1f} s ({cost.cpu:.1f} s of CPU, load {cost.load:.1f})" for cost in sides]
+    goal = f", wanted {wanted}" if wanted else ""
     print(
-        f"  load of this machine, which has {os.cpu_count()} processors: {', '.join(f'{load:.1f}' for load in loads)}"
+        f"  {what}: {' / '.join(texts)} = {alone.seconds / baked.seconds:.2f} (at most {bound:.2f}{goal})",
+        flush=True,
     )
 
 

@@ -44,6 +44,9 @@ def store_of_our_own(parent: Path | None = None) -> Iterator[Path]:
     top = Path(tempfile.mkdtemp(prefix="dibo-bench-", dir=parent or Path.home()))
     for name in ("data", "run"):
         (top / name).mkdir(mode=0o700)
+    # Programs that are installed have their bytecode; these may not write it beside themselves.
+    ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(top / "bytecode")
+    ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
     # Rootless storage goes by XDG_DATA_HOME, root's by a file.
     ENVIRONMENT.update(XDG_DATA_HOME=str(top / "data"), XDG_RUNTIME_DIR=str(top / "run"))
     if os.geteuid() == 0:
