@@ -3,6 +3,7 @@
 # $directory/seccomp, where it is, is the filter of system calls.
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of whoever sources this
 
+place=/         # where the command sees the tree
 mounts=()       # arguments of bwrap that this script finds out
 made=()         # what is made in the tree to mount over, in the order in which it goes again
 resolv_conf=''  # the file in the tree that stands for $directory/resolv.conf while the command runs
@@ -49,7 +50,7 @@ put_resolv_conf() {
     if [ -L "$etc/resolv.conf" ] && [ "${REPLY#"$root"/run/}" != "$REPLY" ]; then
         resolv_link=$(readlink -- "$etc/resolv.conf")
         note_missing "$REPLY"
-        mounts+=(--bind "$directory/resolv.conf" "${REPLY#"$root"}")
+        mounts+=(--bind "$directory/resolv.conf" "${place%/}${REPLY#"$root"}")
         return
     fi
     resolv_conf=$etc/resolv.conf
@@ -120,7 +121,7 @@ enter_sandbox() {
         exec {filter}< "$directory/seccomp"
         mounts+=(--seccomp "$filter")
     fi
-    exec {arguments}< <(printf '%s\0' --bind "$root" / "${mounts[@]}" && cat "$directory/arguments")
+    exec {arguments}< <(printf '%s\0' --bind "$root" "$place" "${mounts[@]}" && cat "$directory/arguments")
     exec 3> "$directory/status"
     exec bwrap --args "$arguments" --json-status-fd 3 -- "$@"
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dibo.build import build as spine
-from dibo.build import host_hooks, ingredients_store, store_pruning
+from dibo.build import host_hooks, ingredients_store, stacks, store_pruning
 from dibo.build.build import OnLayer
 from dibo.build.context import ExtraFiles
 from dibo.build.engine import Engine, Root, Setup
@@ -24,7 +24,7 @@ from dibo.errors import (
     Unreachable,
     VerificationFailed,
 )
-from dibo.flavours.stack import Stack, make_stack
+from dibo.flavours.stack import Stack
 from dibo.plan.base import Base
 from dibo.plan.plan import Plan
 from dibo.settings.settings import Settings
@@ -67,11 +67,10 @@ class Session:
     def job(self, stack: Stack, *, base: Base | None = None) -> spine.Job:
         """The plan of the layers of `stack`, with what the engine and caches hold of it. `base` is that of the
         settings, where it was looked up before."""
-        base = base or spine.base_of(self.settings, workspace=self.workspace, report=self.report)
+        settings = stacks.settings_of(self.settings, stack)
+        base = base or spine.base_of(settings, workspace=self.workspace, report=self.report)
         with profiling.span("plan"):
-            job = spine.prepare(
-                self.settings, stack, base, self.setup, workspace=self.workspace, held=self.held
-            )
+            job = spine.prepare(settings, stack, base, self.setup, workspace=self.workspace, held=self.held)
             return self._consulted(job)
 
     def take_over(self, plan: Plan, extra: ExtraFiles) -> spine.Job:
@@ -177,7 +176,8 @@ def stack_of(settings: Settings, run: Run | None = None) -> Stack:
     changes of the originals have no effect. Raises UsageError if --host-hooks forbids a flavour."""
     copies = run.subdirectory("flavours") if run is not None else None
     catalogue = spine.catalogue(settings, copies=copies)
-    stack = make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)
+    element_copies = run.subdirectory("elements") if run is not None else None
+    stack = stacks.make_any_stack(settings, catalogue, copies=element_copies)
     host_hooks.require_allowed(stack, settings.host_hooks)
     return stack
 

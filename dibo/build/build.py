@@ -13,13 +13,14 @@ from pathlib import Path
 from dibo.build import context, host_hooks
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import CLOUD_IMAGES, KEYSERVER, BaseSettings
-from dibo.build.context import ExtraFiles, Runner
+from dibo.build.context import ElementRunner, ExtraFiles, Runner
 from dibo.build.engine import Engine, Setup, StepRun
 from dibo.build.host_hooks import HostRun
 from dibo.build.layer_origins import LayerOrigins
 from dibo.build.sandbox import Confinement
 from dibo.build.secrets import SecretValues, read_secrets
 from dibo.build.step_times import HookClock, LayerTime, StepTimes
+from dibo.elements.stack import MixedStack
 from dibo.errors import BaseError, HookFailed
 from dibo.flavours.epoch import start_of
 from dibo.flavours.lint import lint
@@ -150,7 +151,13 @@ def prepare(
         recipe,
         base_name=base.name,
         base_ingredients=base.ingredients(),
-        inputs=KeyInputs(runner=runner.digest, epoch=settings.epoch, extra=extra.values, revisions=revisions),
+        inputs=KeyInputs(
+            runner=runner.digest,
+            element_runner=ElementRunner().digest if isinstance(stack, MixedStack) else "",
+            epoch=settings.epoch,
+            extra=extra.values,
+            revisions=revisions,
+        ),
         held=lambda key: not settings.refresh and key in held,
     )
     return Job(
@@ -336,7 +343,7 @@ def _run_step(
 
     def on_hook(hook: str) -> None:
         clock.start(hook)
-        task.running(f"{planned.step.flavour or 'dibo'}: {hook}")
+        task.running(f"{planned.step.owner}: {hook}")
 
     with report.task(title) as task, job.secrets.files(planned.step.secrets, run) as secrets:
         step = StepRun(

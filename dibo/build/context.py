@@ -19,6 +19,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from dibo.build.element_context import ELEMENT_MOUNT, describe_element, stage_element
 from dibo.errors import FlavourError
 from dibo.flavours.files import clone_files, copy_files, read_tree
 from dibo.flavours.lint import VARIABLE
@@ -39,6 +40,13 @@ class Runner:
         self.files = read_tree(self.directory)
         document = {"files": [[file.path, file.executable, file.digest] for file in self.files]}
         self.digest = hashlib.sha256(keys.canonical(document).encode()).hexdigest()
+
+
+class ElementRunner(Runner):
+    """The same of those that run elements."""
+
+    def __init__(self) -> None:
+        super().__init__(resources.shared("containerfiles") / "elements" / "runner")
 
 
 class ExtraFiles:
@@ -63,11 +71,15 @@ class ExtraFiles:
 
 def mount_point(step: Step) -> str:
     """Where the step's context is mounted in the root."""
+    if step.element is not None:
+        return ELEMENT_MOUNT
     return FINALISE_MOUNT if step.phase == FINALISE else MOUNT
 
 
 def command(step: Step) -> tuple[str, ...]:
     """What runs the step, once its context is mounted."""
+    if step.element is not None:
+        return (f"{ELEMENT_MOUNT}/.elements/{'outside' if step.element.phase.is_outside else 'inside'}",)
     script = "finalise" if step.phase == FINALISE else "run"
     return (f"{mount_point(step)}/.dibo/{script}",)
 
@@ -81,6 +93,9 @@ def stage(
     _refuse_reserved(step, recipe, extra)
     copy_files(runner.directory, runner.files, target / ".dibo")
     _describe(step, recipe, time, target / ".dibo" / "step")
+    if step.element is not None:
+        copy_files(ElementRunner().directory, ElementRunner().files, target / ".elements")
+        stage_element(step, recipe, target)
     if not step.flavour:
         return
     for name in step.seen:
@@ -146,6 +161,8 @@ def _describe(step: Step, recipe: Recipe, time: int | None, directory: Path) -> 
     directory.mkdir()
     directory.chmod(0o755)
     contents = _description(step, recipe) if step.flavour else {}
+    if step.element is not None:
+        contents = dict(describe_element(step.element))
     if time is not None:
         contents["time"] = f"{time}\n"
     for name, text in contents.items():

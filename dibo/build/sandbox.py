@@ -90,28 +90,38 @@ class Sandbox:
         """Have in `directory` the files that containerfiles/buildah/sandbox.sh reads. They hold values of variables, so
         that no list of processes shows them. Raises EngineError."""
         targets = ["/proc", "/dev", "/sys", *(mount.target for mount in self.mounts)]
-        (directory / "mount-points").write_bytes(_joined(targets, b"\n"))
+        (directory / "mount-points").write_bytes(joined(targets, b"\n"))
         file = directory / "arguments"
         file.touch(mode=0o600)
-        file.write_bytes(_joined(self._arguments(), b"\0"))
-        program = seccomp.program(i386=self.architecture == "386")
-        if program is not None:
-            (directory / "seccomp").write_bytes(program)
-        if self.network == HOST:
-            _copy_resolv_conf(directory / "resolv.conf")
+        file.write_bytes(joined(self._arguments(), b"\0"))
+        write_rest(directory, network=self.network, i386=self.architecture == "386")
 
     def _arguments(self) -> list[str]:
-        words = _system()
+        words = system()
         for mount in self.mounts:
             words += ["--ro-bind", str(mount.source), mount.target]
-        words += [*_NAMESPACES, *([] if self.network == HOST else ["--unshare-net"])]
-        words += ["--chdir", "/", "--clearenv"]
-        for name, value in {"PATH": _PATH, "HOME": "/root", **self.environment}.items():
-            words += ["--setenv", name, value]
-        words += ["--cap-drop", "ALL"]
-        for name in CAPABILITIES:
-            words += ["--cap-add", name]
-        return words
+        return [*words, *confining(self.network, {"HOME": "/root", **self.environment})]
+
+
+def confining(network: str, environment: Mapping[str, str]) -> list[str]:
+    """Arguments of bwrap for namespaces, variables and capabilities."""
+    words = [*_NAMESPACES, *([] if network == HOST else ["--unshare-net"])]
+    words += ["--chdir", "/", "--clearenv"]
+    for name, value in {"PATH": _PATH, **environment}.items():
+        words += ["--setenv", name, value]
+    words += ["--cap-drop", "ALL"]
+    for name in CAPABILITIES:
+        words += ["--cap-add", name]
+    return words
+
+
+def write_rest(directory: Path, *, network: str, i386: bool = False) -> None:
+    """Have in `directory` the filter of system calls, and who resolves names."""
+    program = seccomp.program(i386=i386)
+    if program is not None:
+        (directory / "seccomp").write_bytes(program)
+    if network == HOST:
+        _copy_resolv_conf(directory / "resolv.conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +143,7 @@ def around_host_hook(writable: Path | None, origin: Path) -> Iterator[Wrapper]:
         )
     bind = "--dev-bind" if writable is not None and writable.is_block_device() else "--bind"
     argv = [
-        *("bwrap", "--ro-bind", "/", "/", *_system()),
+        *("bwrap", "--ro-bind", "/", "/", *system()),
         *("--perms", "1777", "--tmpfs", "/tmp", "--tmpfs", "/run"),  # noqa: S108
         *("--ro-bind", str(origin), str(origin)),
         *((bind, str(writable), str(writable)) if writable is not None else ()),
@@ -150,7 +160,7 @@ def around_host_hook(writable: Path | None, origin: Path) -> Iterator[Wrapper]:
         yield Wrapper(argv=[*argv, "--seccomp", str(file.fileno()), "--"], pass_fds=[file.fileno()])
 
 
-def _joined(words: Sequence[str], end: bytes) -> bytes:
+def joined(words: Sequence[str], end: bytes) -> bytes:
     """The words, each with `end` after it. Raises EngineError for one that has it within: it would be read
     as two arguments."""
     encoded = [os.fsencode(word) for word in words]
@@ -160,7 +170,7 @@ def _joined(words: Sequence[str], end: bytes) -> bytes:
     return b"".join(word + end for word in encoded)
 
 
-def _system() -> list[str]:
+def system() -> list[str]:
     """What stands for the machine: arguments of bwrap."""
     words = ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 (inside)
     words += ["--ro-bind", "/sys", "/sys"]
@@ -191,7 +201,7 @@ def require(enter: Sequence[str], environment: Mapping[str, str]) -> None:
             "bubblewrap is not installed, and steps run in its sandbox",
             hint=f"{how_to_install('bwrap')}\n{without()}",
         )
-    argv = [*enter, "bwrap", "--bind", "/", "/", *_system(), *_NAMESPACES, "--cap-drop", "ALL", "true"]
+    argv = [*enter, "bwrap", "--bind", "/", "/", *system(), *_NAMESPACES, "--cap-drop", "ALL", "true"]
     done = process.run(argv, env=environment, capture=True, check=False)
     if done.returncode != 0:
         raise refused(done.tail)

@@ -25,6 +25,11 @@ class Stack:
     def names(self) -> tuple[str, ...]:
         return tuple(flavour.name for flavour in self.flavours)
 
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """For people: also of what is no flavour."""
+        return self.names
+
     def get(self, name: str) -> Flavour:
         return next(flavour for flavour in self.flavours if flavour.name == name)
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from dibo.elements.steps import ElementStep
 from dibo.flavours.model import FlavourFile, Phase, is_seen
 from dibo.plan.base import Ingredients
 from dibo.plan.recipe import Recipe, Step
@@ -44,6 +45,8 @@ class KeyInputs:
     """The digest of the scripts that run hooks."""
     epoch: str
     extra: ExtraData = field(default_factory=dict)
+    element_runner: str = ""
+    """The digest of the scripts that run elements, where the stack has any."""
     revisions: Mapping[str, str] = field(default_factory=dict)
     """Of secrets with `rebuild`, by name: what changes with the value and does not tell it."""
 
@@ -93,6 +96,8 @@ def _document(step: Step, recipe: Recipe, *, parent: str, inputs: KeyInputs) -> 
         "phase": step.phase,
         "epoch": inputs.epoch,
     }
+    if step.element is not None:
+        return document | _element_ingredients(step.element, inputs, local=step.local)
     if not step.flavour:
         return document
     phase = Phase(step.phase)
@@ -118,6 +123,21 @@ def _document(step: Step, recipe: Recipe, *, parent: str, inputs: KeyInputs) -> 
     if phase is Phase.FIRST_BOOT:
         document["place"] = step.place
     return document
+
+
+def _element_ingredients(step: ElementStep, inputs: KeyInputs, *, local: bool) -> Document:
+    return {
+        "element-runner": inputs.element_runner,
+        "scripts": list(step.scripts),
+        "between": [step.after, step.until],
+        "packages": list(step.packages),
+        "elements": list(step.elements) if step.sources else [],
+        "hooks": [_file(hook.file) for hook in step.hooks],
+        "sources": {name: [_file(file) for file in files] for name, files in step.sources},
+        "environment": {name: _digest_of_variable(name, value) for name, value in step.variables},
+        "granted": {file.target: file.digest for file in step.granted},
+        "local": local,
+    }
 
 
 def _digest_of_variable(name: str, value: str) -> str:

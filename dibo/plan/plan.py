@@ -109,7 +109,7 @@ def describe(
     """The plan as a table for people: one line a layer, `cached` or `build`. `notes` say where a cached
     layer is, by key, `refused` why a layer that a registry has is not used."""
     lines = [
-        f"stack         {' '.join(plan.recipe.stack.names)}",
+        f"stack         {' '.join(plan.recipe.stack.all_names)}",
         f"architecture  {plan.recipe.architecture}",
     ]
     lines.append(f"epoch         {plan.epoch}")

@@ -5,15 +5,21 @@ equal names from two flavours both run; consecutive hooks of one flavour fold in
 layer. A flavour's packages come at the very start of the install phase, before every hook, and are a step of their own
 that sees no file: to change a file does not install them again. A last step, of no flavour, does once what was put off
 and removes what no image may hold.
+
+Elements of diskimage-builder have phases of their own, and one tree of hooks (dibo.elements.steps). In a stack with
+both, a phase runs its elements first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
+from dibo.elements.model import ElementPhase
+from dibo.elements.stack import MixedStack
+from dibo.elements.steps import ElementStep
 from dibo.flavours.model import Phase, Secret
 from dibo.flavours.stack import Stack
 
@@ -40,6 +46,13 @@ class Step:
     """Those that its own flavour declares."""
     local: bool = False
     """Whether this layer, or one below it, can hold data of this user or machine."""
+    element: ElementStep | None = None
+    """Of a step of elements: what it runs and sees, in place of a flavour."""
+
+    @property
+    def owner(self) -> str:
+        """For people: whose step it is."""
+        return self.flavour or ("dibo" if self.element is None else "elements")
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -49,6 +62,8 @@ class Step:
     @property
     def title(self) -> str:
         """For people: `web install.d: packages, 10-site`."""
+        if self.element is not None:
+            return self.element.title
         if self.phase == FINALISE:
             return FINALISE
         return f"{self.flavour} {self.phase}: {'packages' if self.packages else ', '.join(self.hooks)}"
@@ -69,10 +84,15 @@ class Recipe:
 
 def make_recipe(stack: Stack, *, architecture: str, environment: Mapping[str, str]) -> Recipe:
     """`environment` holds the value of every variable that a flavour of the stack declares."""
+    of_elements = _of_elements(stack)
     bare = [
+        *of_elements(ElementPhase.ROOT, ElementPhase.EXTRA_DATA, ElementPhase.PRE_INSTALL),
         *_run_phase(stack, Phase.PRE_INSTALL),
         *_packages(stack),
+        *of_elements(ElementPhase.INSTALL),
         *_run_phase(stack, Phase.INSTALL),
+        *of_elements(ElementPhase.POST_INSTALL, ElementPhase.POST_ROOT),
+        *of_elements(ElementPhase.PRE_FINALISE, ElementPhase.FINALISE, ElementPhase.CLEANUP),
         *_first_boot(stack),
         Step(phase=FINALISE),
     ]
@@ -81,6 +101,17 @@ def make_recipe(stack: Stack, *, architecture: str, environment: Mapping[str, st
         below_is_local = bool(steps) and steps[-1].local
         steps.append(_with_sight(step, stack, environment, below_is_local=below_is_local))
     return Recipe(stack=stack, architecture=architecture, steps=tuple(steps))
+
+
+def _of_elements(stack: Stack) -> Callable[..., list[Step]]:
+    """What gives the steps of elements in some phases."""
+    element_steps = stack.element_steps if isinstance(stack, MixedStack) else ()
+    return lambda *phases: [
+        Step(phase=step.phase.value, element=step, local=step.local)
+        for phase in phases
+        for step in element_steps
+        if step.phase is phase
+    ]
 
 
 def _run_phase(stack: Stack, phase: Phase) -> list[Step]:
@@ -116,7 +147,7 @@ def _with_sight(step: Step, stack: Stack, environment: Mapping[str, str], *, bel
     """The step with all that it sees. What it can see it can copy: one that sees anything of a local flavour is local,
     whichever flavour the step is of."""
     if not step.flavour:
-        return replace(step, local=below_is_local)
+        return replace(step, local=step.local or below_is_local)
     own = stack.get(step.flavour)
     runs_something = step.phase != Phase.FIRST_BOOT
     visible = stack.needed_by(step.flavour) if runs_something else ()

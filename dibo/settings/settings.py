@@ -158,8 +158,15 @@ class Settings:
     """The user's own variables, for those that flavours declare."""
     project_variables: tuple[ProjectVariable, ...] = field(default=(), compare=False)
     """Those of `environment` that a project file sets, or would set."""
+    packages: tuple[str, ...] = ()
+    """Of -p: installed after install.d of elements."""
     variant: str = ""
     """Of the architecture, such as `v2`: which image of several is taken."""
+
+    @property
+    def elements_path(self) -> tuple[Path, ...]:
+        """Directories of elements of diskimage-builder."""
+        return _paths(self.environment.get("ELEMENTS_PATH", "").split(":"))
 
     @property
     def platform(self) -> str:

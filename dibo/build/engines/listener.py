@@ -82,6 +82,8 @@ class BuildListener:
         of_flavour = f"of flavour {step.flavour!r}" if step.flavour else ""
         if not self._hook:
             return f"preparing the step {step.title!r}"
+        if step.element is not None:
+            return f"the script {self._hook} in {step.phase} of elements"
         if step.packages:
             return f"installing the packages {of_flavour} ({self._packages()})"
         if step.phase == Phase.FIRST_BOOT:

@@ -32,8 +32,9 @@ from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import BuildListener
 from dibo.build.engines.step_log import StepLog
 from dibo.build.namespace import enter_namespace
+from dibo.build.outside import OutsideSandbox
 from dibo.build.sandbox import Mount, Sandbox
-from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing
+from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing, UsageError
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import (
     directories,
@@ -213,6 +214,8 @@ class Buildah:
         arguments = [container, *images, image_names.failed(planned.key)]
         config = self._config_of(step.parent)
         self._configs[planned.key] = config
+        if planned.step.element is not None and planned.step.element.phase.is_outside:
+            return self._outside_argv(step, [*arguments, *labels], config)
         if self._confinement.isolation == CHROOT:
             options = [bind_option(step.context, target)]
             options += [bind_option(path.parent, SECRETS) for path in list(step.secrets.values())[:1]]
@@ -224,6 +227,20 @@ class Buildah:
         directory = self._sandbox(config, step.environment, mounts)
         arguments += [str(directory), *labels, "--", *command(planned.step)]
         return self._emulated_argv("step", arguments, config.debian)
+
+    def _outside_argv(self, step: StepRun, words: Sequence[str], config: ImageConfig) -> list[str]:
+        """The command that runs a step of elements outside of the image. Raises UsageError."""
+        if self._confinement.isolation == CHROOT:
+            raise UsageError(
+                "elements need the sandbox: their scripts outside of the image run in it",
+                hint="leave out --isolation chroot",
+            )
+        directory = self._run.subdirectory("sandbox")
+        OutsideSandbox(
+            network=self._confinement.network, context=step.context, environment=step.environment
+        ).write(directory)
+        arguments = [*words[:4], str(directory), *words[4:], "--", *command(step.planned.step)]
+        return self._emulated_argv("outside", arguments, config.debian)
 
     def _sandbox(self, config: ImageConfig, environment: Mapping[str, str], mounts: Sequence[Mount]) -> Path:
         """A directory that describes a sandbox to the scripts."""

@@ -1,0 +1,1 @@
+"""What scripts of elements import of diskimage-builder, written anew."""

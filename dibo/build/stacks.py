@@ -1,0 +1,111 @@
+"""From settings to a stack: flavours, elements of diskimage-builder, or both.
+
+With ELEMENTS_PATH, a name is that of an element where there is one: of those that come with dibo, then of
+ELEMENTS_PATH, then of the directories of flavours; else it is that of a flavour. Without, elements count where one that
+was asked for is in a directory of flavours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE, NEWEST_UBUNTU_LTS
+from dibo.elements.granted import Grants
+from dibo.elements.loader import ElementCatalogue
+from dibo.elements.model import Element
+from dibo.elements.resolve import resolve
+from dibo.elements.stack import MixedStack, users_variables
+from dibo.elements.steps import make_steps
+from dibo.flavours.loader import Catalogue
+from dibo.flavours.stack import Stack, make_stack
+from dibo.settings.settings import DEFAULT_BASE, Settings
+from dibo.system import resources
+
+_BLOCK_DEVICE: Final = "block-device-"
+_NEWEST: Final = {"debian": NEWEST_DEBIAN_STABLE, "ubuntu": NEWEST_UBUNTU_LTS}
+_DEFAULT_ROOT_LABEL: Final = "cloudimg-rootfs"
+
+
+def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | None = None) -> Stack:
+    """The stack that was asked for. With `copies`, files of elements that are read are copied there. Raises UsageError,
+    FlavourError, UnknownFlavour, StackError, LayoutError."""
+    elements = _elements_catalogue(settings, copies)
+    names = tuple(name for name in settings.flavours if elements is not None and name in elements)
+    if elements is None or not names:
+        return make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)
+    resolved = resolve(
+        _with_default_disk(names, settings.architecture), elements.get, exists=elements.__contains__
+    )
+    flavours = [name for name in settings.flavours if name not in elements]
+    flavours += [name for element in resolved for name in element.flavours]
+    stack = make_stack(dict.fromkeys(flavours), catalogue.get, architecture=settings.architecture)
+    base, release = _system_of(resolved, settings)
+    steps = make_steps(
+        resolved,
+        variables=_variables(settings, release),
+        packages=settings.packages,
+        grants=Grants(resources.home()),
+    )
+    return MixedStack(
+        flavours=stack.flavours, elements=resolved, element_steps=steps, base=base, release=release
+    )
+
+
+def settings_of(settings: Settings, stack: Stack) -> Settings:
+    """The settings, with the base that the operating system of the stack stands for, unless another was named."""
+    if not isinstance(stack, MixedStack) or not stack.base or settings.base != DEFAULT_BASE:
+        return settings
+    return replace(settings, base=stack.base, release=stack.release)
+
+
+def _elements_catalogue(settings: Settings, copies: Path | None) -> ElementCatalogue | None:
+    """None where the request names no element."""
+    if not settings.elements_path:
+        beside = ElementCatalogue([], flavours_path=settings.flavours_path)
+        if not any(name in beside for name in settings.flavours):
+            return None
+    return ElementCatalogue(
+        settings.elements_path,
+        own=resources.shared("containerfiles") / "elements" / "own",
+        flavours_path=settings.flavours_path,
+        copies=copies,
+    )
+
+
+def _with_default_disk(names: tuple[str, ...], architecture: str) -> tuple[str, ...]:
+    """The names, and after `vm` without a partition table the usual one."""
+    if "vm" not in names or any(name.startswith(_BLOCK_DEVICE) for name in names):
+        return names
+    return (*names, f"{_BLOCK_DEVICE}{'efi' if architecture == 'arm64' else 'mbr'}")
+
+
+def _system_of(elements: tuple[Element, ...], settings: Settings) -> tuple[str, str | None]:
+    """(base, release) of the operating system; an empty base where no element of dibo's own stands for one."""
+    base = next((element.base for element in elements if element.base), "")
+    release = settings.release or settings.environment.get("DIB_RELEASE") or None
+    if base and release in (None, "stable"):
+        release = _NEWEST[base]
+    return base, release
+
+
+def _variables(settings: Settings, release: str | None) -> dict[str, str]:
+    """What scripts may see: the user's variables, and what the engine of diskimage-builder sets."""
+    users = users_variables(settings.environment)
+    own = {
+        "ARCH": settings.architecture,
+        "IMAGE_NAME": settings.output.name,
+        "FS_TYPE": settings.filesystem,
+        "DIB_ROOT_FSTYPE": settings.filesystem,
+        "DIB_ROOT_LABEL": _DEFAULT_ROOT_LABEL,
+        "DIB_BOOT_LABEL": "",
+        "DIB_MOUNTPOINTS": "/",
+        "IMAGE_BLOCK_DEVICE": "",
+        "IMAGE_BLOCK_DEVICES": "",
+        "DIB_ARGS": " ".join(settings.flavours),
+        "DIB_ENV": "\n".join(
+            f"{name}={value}" for name, value in sorted(users.items()) if name.startswith("DIB_")
+        ),
+    }
+    return users | own | ({"DIB_RELEASE": release} if release else {})

@@ -1,0 +1,87 @@
+"""Flavours and elements in one stack."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dibo.elements.model import Element
+from dibo.elements.steps import ElementStep
+from dibo.flavours.stack import Stack
+
+_OF_USERS: Final = re.compile(r"(?!DIBO_)([A-Z][A-Z0-9_]{2,}|DIB_\w+)", re.ASCII)
+_NEVER: Final = frozenset(
+    (
+        *(
+            "HOME",
+            "PATH",
+            "PWD",
+            "OLDPWD",
+            "USER",
+            "LOGNAME",
+            "SHELL",
+            "SHLVL",
+            "TERM",
+            "LANG",
+            "LANGUAGE",
+            "TMPDIR",
+        ),
+        *(
+            "ELEMENTS_PATH",
+            "FLAVOURS_DIR",
+            "IMG_PATH",
+            "VIRTUAL_ENV",
+            "PYTHONPATH",
+            "SOURCE_DATE_EPOCH",
+            "HOSTNAME",
+        ),
+        *(
+            "IMAGE_NAME",
+            "IMAGE_TYPE",
+            "IMAGE_SIZE",
+            "ARCH",
+            "BASH_ENV",
+            "ENV",
+            "IFS",
+            "DISPLAY",
+            "EDITOR",
+            "PAGER",
+        ),
+        *(
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "FTP_PROXY",
+            "ALL_PROXY",
+            "DIB_IMAGE_CACHE",
+            "DIB_LOCKFILES",
+        ),
+    )
+)
+"""What dibo itself says, or what is of the user's session; proxies are given to every step, and in no key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedStack(Stack):
+    """Flavours in order, and elements with their steps."""
+
+    elements: tuple[Element, ...] = ()
+    element_steps: tuple[ElementStep, ...] = ()
+    base: str = ""
+    """The base that its operating system stands for, if that comes with dibo."""
+    release: str | None = None
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        return (*(element.name for element in self.elements), *self.names)
+
+
+def users_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those of the user's variables that scripts of elements may see, where they speak of them."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if _OF_USERS.fullmatch(name) and name not in _NEVER and not name.startswith(("LC_", "XDG_", "SSH_"))
+    }

@@ -1,0 +1,53 @@
+"""The elements of diskimage-builder itself: input of tests, never shipped.
+
+`make dib-elements` fetches the wheel into ~/.cache/dibo-tests, or DIBO_TEST_CACHE; tests that need it are skipped
+without it, with that command as their reason.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+WHEEL: Final = "diskimage_builder-3.43.0-py3-none-any.whl"
+
+
+def wheel() -> Path | None:
+    """The wheel, where there is one."""
+    directory = Path(os.environ.get("DIBO_TEST_CACHE") or Path.home() / ".cache" / "dibo-tests")
+    path = directory / WHEEL
+    return path if path.is_file() else None
+
+
+needs_wheel = pytest.mark.skipif(
+    wheel() is None, reason=f"{WHEEL} is missing: run `make dib-elements`; NOTHING of it was tested"
+)
+
+
+def unpack(target: Path) -> Path:
+    """The directory of elements, unpacked below `target` for everybody to read, with executable files as they are."""
+    path = wheel()
+    assert path is not None
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            written = Path(archive.extract(member, target))
+            mode = member.external_attr >> 16
+            if written.is_file():
+                written.chmod(0o755 if mode & 0o111 else 0o644)
+    for directory, _, _ in os.walk(target):
+        Path(directory).chmod(0o755)
+    return target / "diskimage_builder" / "elements"
+
+
+@cache
+def source_of_test(name: str) -> str:
+    """The text of a test of diskimage-builder's own."""
+    path = wheel()
+    assert path is not None
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(f"diskimage_builder/{name}").decode()
