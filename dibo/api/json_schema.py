@@ -22,6 +22,7 @@ from dibo.api.json_types import one_of as _one_of
 from dibo.api.json_types import seconds as _seconds
 from dibo.api.json_types import text as _text
 from dibo.api.json_types import texts as _texts
+from dibo.api.registry.schema import REGISTRY
 from dibo.system.task import BUILT, CACHED, DONE, FAILED, INTERRUPTED, PULLED, SHARED
 
 DIGEST: Final = "^sha256:[0-9a-f]{64}$"
@@ -342,7 +343,7 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             layers=_count("layers that were read"),
             signed=_flag("whether signatures were verified"),
         ),
-        _document("push", "`dibo push`", reference=_text("HOST/PATH:TAG@DIGEST")),
+        *REGISTRY,
         _document(
             "key-generate",
             "`dibo key generate`",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.errors import UsageError
+from dibo.images.manifest import checked
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.registry import api
 from dibo.settings.settings import Settings
@@ -34,8 +35,9 @@ def sign(settings: Settings, reference: str) -> CommandAnswer:
     if trust.sign_key is None:
         raise UsageError("no key was given to sign with", hint="--sign-key FILE, or DIBO_SIGN_KEY")
     name = _name(reference)
-    digest, _ = api.manifest(name)
-    trust.sign(name, digest)
+    body = api.read_manifest(name)
+    digest, _ = checked(body, description=str(name), expected=name.digest)
+    trust.sign_manifest(name, body)
     signed = _with_digest(name, digest)
     return CommandAnswer(text=signed, document=new_document("key-sign", reference=signed))
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +23,8 @@ from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
 from dibo.api.session import new_run
 from dibo.api.settings import current_settings
-from dibo.artefacts import manifest as provenance
-from dibo.artefacts.outputs import sha256_of
+from dibo.artefacts.manifest import SUFFIX, flavour_digest
+from dibo.artefacts.recorded import Manifest, RecordedImage, check_files, find, read_as_manifest
 from dibo.errors import Differs, ManifestError
 from dibo.flavours.stack import Stack
 from dibo.inspect.compare import first_difference
@@ -41,31 +41,17 @@ _SHAPING: Final = (
     *("DIBO_BASE", "DIBO_EPOCH", "DIBO_QCOW2_COMPRESSION"),
 )
 
-Manifest = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedImage:
-    """A manifest, and the artefacts beside it that are to be compared."""
-
-    path: Path
-    manifest: Manifest
-    artefacts: tuple[Mapping[str, Any], ...]
-
-    def file(self, artefact: Mapping[str, Any]) -> Path:
-        return self.path.with_name(str(artefact["name"]))
-
 
 def verify(
     options: Options, environment: Mapping[str, str], report: Report, *, path: Path, cached: bool
 ) -> CommandAnswer:
     """That all is the same. Raises Differs, ManifestError, and what a build raises."""
     recorded = find(path)
-    with _read_as_manifest(recorded.path):
+    with read_as_manifest(recorded.path):
         tampered = check_files(recorded)
     for line in tampered:
         report.warn(line)
-    with _read_as_manifest(recorded.path):
+    with read_as_manifest(recorded.path):
         options, environment = again(recorded.manifest, options, environment)
         name = output_name(recorded)
     settings = current_settings(options, environment)
@@ -98,71 +84,6 @@ def _same(recorded: RecordedImage) -> CommandAnswer:
         text=f"{recorded.path}: {counted(layers, 'layer')} and {counted(artefacts, 'artefact')} are the same",
         document=new_document("verify", manifest=str(recorded.path), layers=layers, artefacts=artefacts),
     )
-
-
-def find(path: Path) -> RecordedImage:
-    """The manifest at `path`, or the one beside the artefact there. Raises ManifestError."""
-    if not path.is_file() and not path.is_dir():
-        raise ManifestError(
-            f"{path} is neither a file nor a directory", hint="name an image, or its manifest"
-        )
-    if path.name.endswith(provenance.SUFFIX):
-        manifest = _read(path)
-        return RecordedImage(path=path, manifest=manifest, artefacts=tuple(manifest["artefacts"]))
-    for candidate in sorted(path.absolute().parent.glob(f"*{provenance.SUFFIX}")):
-        manifest = _read(candidate)
-        named = tuple(artefact for artefact in manifest["artefacts"] if artefact["name"] == path.name)
-        if named:
-            return RecordedImage(path=candidate, manifest=manifest, artefacts=named)
-    raise ManifestError(
-        f"no manifest beside {path} names it",
-        hint=f"dibo writes NAME{provenance.SUFFIX} beside what it makes: keep them together",
-    )
-
-
-@contextmanager
-def _read_as_manifest(path: Path) -> Iterator[None]:
-    """What is missing in a manifest, or is of another kind, is ManifestError."""
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError(
-            f"{path} is no manifest: {error!r}", hint="name the one that dibo wrote beside the image"
-        ) from error
-
-
-def _read(path: Path) -> Manifest:
-    try:
-        manifest = json.loads(path.read_text())
-        if manifest["format"] != provenance.FORMAT:
-            raise ManifestError(
-                f"{path} has the format {manifest['format']}; this dibo knows {provenance.FORMAT}"
-            )
-        if not all(_is_name(artefact["name"]) for artefact in manifest["artefacts"]):
-            raise ManifestError(f"{path} names files elsewhere")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ManifestError(f"{path} is no manifest: {error!r}") from error
-    return dict(manifest)
-
-
-def _is_name(name: str) -> bool:
-    """Whether it is that of a file in the directory of the manifest."""
-    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
-
-
-def check_files(recorded: RecordedImage) -> list[str]:
-    """What is not as the manifest says. Raises ManifestError where a file is missing."""
-    tampered = []
-    for artefact in recorded.artefacts:
-        file = recorded.file(artefact)
-        if not file.exists():
-            raise ManifestError(f"{file}, which {recorded.path.name} names, is not there")
-        if artefact["sha256"] is not None and sha256_of(file) != artefact["sha256"]:
-            kind = "directory" if file.is_dir() else "file"
-            tampered.append(
-                f"{file} is not the {kind} that {recorded.path.name} describes: its sha256 is another"
-            )
-    return tampered
 
 
 def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple[Options, dict[str, str]]:
@@ -228,7 +149,7 @@ def check_flavours(manifest: Manifest, stack: Stack) -> None:
                 f"the flavour {recorded['name']!r} is not part of the stack any more",
                 hint="check out the state of the flavours that the image was built of",
             )
-        if provenance.flavour_digest(flavour) != recorded["digest"]:
+        if flavour_digest(flavour) != recorded["digest"]:
             raise ManifestError(
                 f"the flavour {flavour.name!r} in {flavour.origin} is not the one that the image was built of",
                 hint="check out the state of the flavours that the image was built of, or name it with "
@@ -265,7 +186,7 @@ def output_name(recorded: RecordedImage) -> str:
 
 
 def _stem(manifest: Path) -> str:
-    return manifest.name.removesuffix(provenance.SUFFIX)
+    return manifest.name.removesuffix(SUFFIX)
 
 
 def _planned(

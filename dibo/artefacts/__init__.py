@@ -2,5 +2,5 @@
 
 `converter` finds and reads converters, `manifest` collects and writes the manifest, `manifest_schema` is its JSON
 schema, and `oci_artefact` encodes artefacts for a registry. Others use all four modules; names with an underscore are
-private. Converters run in dibo.disk, uploads in dibo.api.push.
+private. Converters run in dibo.disk, uploads in dibo.api.registry.
 """

@@ -8,15 +8,24 @@ disk.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from dibo.formats import magic
-from dibo.images.manifest import OCI_MANIFEST
+from dibo.images.manifest import OCI_MANIFEST, digest_of
 
 DISK: Final = "application/vnd.dibo.disk.v1"
 RAMDISK: Final = "application/vnd.dibo.ramdisk.v1"
+CYCLONEDX: Final = "application/vnd.cyclonedx+json"
+SPDX: Final = "application/spdx+json"
+IN_TOTO: Final = "application/vnd.in-toto+json"
+"""A statement without a signature; BuildKit calls its own so, too."""
+BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+"""A signed statement, as Sigstore's clients keep it."""
+PREDICATE: Final = "dev.sigstore.bundle.predicateType"
+IN_TOTO_PREDICATE: Final = "in-toto.io/predicate-type"
+"""The annotations that say what a statement is about."""
 EMPTY: Final = b"{}"
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 TITLE: Final = "org.opencontainers.image.title"
@@ -50,14 +59,20 @@ def format_of(head: bytes) -> str | None:
     return None
 
 
-def compose(kind: str, contents: Sequence[ArtefactFile], *, empty: str) -> bytes:
-    """The manifest of an artefact of the type `kind`; `empty` is the digest of its config, EMPTY. The same
-    files always give the same manifest."""
+def compose(
+    kind: str,
+    contents: Sequence[ArtefactFile],
+    *,
+    subject: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> bytes:
+    """The manifest of an artefact of the type `kind`, whose config is EMPTY. With a `subject`, the descriptor of
+    another manifest, it is a referrer of that. The same files always give the same manifest."""
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": kind,
-        "config": {"mediaType": EMPTY_TYPE, "digest": empty, "size": len(EMPTY)},
+        "config": {"mediaType": EMPTY_TYPE, "digest": digest_of(EMPTY), "size": len(EMPTY)},
         "layers": [
             {
                 "mediaType": file.media_type,
@@ -68,4 +83,8 @@ def compose(kind: str, contents: Sequence[ArtefactFile], *, empty: str) -> bytes
             for file in contents
         ],
     }
+    if subject is not None:
+        manifest["subject"] = dict(subject)
+    if annotations:
+        manifest["annotations"] = dict(annotations)
     return json.dumps(manifest, separators=(",", ":")).encode()

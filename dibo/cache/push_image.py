@@ -93,7 +93,7 @@ def push(
             layers=sender.stored(image),
         )
         digest = digest_of(documents.manifest)
-        trust_of(job.settings).sign(name, digest)
+        trust_of(job.settings).sign_manifest(name, documents.manifest)
         sender.put(documents, name if name.tag else name.at(digest))
         task.note(f"{human_size(sender.sent)} sent")
     return PushedImage(digest=digest, size=len(documents.manifest), platform=_platform(image.config))

@@ -40,7 +40,7 @@ def push_index(name: ImageName, images: Sequence[PushedImage], *, join: bool, tr
         entries = [*_others(name, images, trust), *entries]
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     body = json.dumps(index, separators=(",", ":"), sort_keys=True).encode()
-    trust.sign(name, digest_of(body))
+    trust.sign_manifest(name, body)
     return api.push_manifest(name, body, OCI_INDEX)
 
 

@@ -18,7 +18,6 @@ from dibo.cli import (
     get_kernel,
     key,
     plan,
-    push,
     ramdisk,
     schema,
     shell,
@@ -28,6 +27,7 @@ from dibo.cli import (
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
 from dibo.cli.projects import bake, init
+from dibo.cli.registry import promote, push, tree
 from dibo.cli.reports import diff, inspect, report, sbom
 from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
@@ -58,6 +58,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "bake": bake,
     "convert": convert,
     "push": push,
+    "tree": tree,
+    "promote": promote,
     "verify": verify,
     "why": why,
     "inspect": inspect,

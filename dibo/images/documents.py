@@ -130,14 +130,14 @@ def index_entries(
     if not is_index:
         return None
     return tuple(
-        _descriptor(manifest, description=description)
+        parse_descriptor(manifest, description=description)
         for manifest in _list(document, "manifests", description=description)
     )
 
 
 def parse_manifest(document: Document, *, description: str) -> Manifest:
     """Raises ImageError for what is no image, and for layers that cannot be had or read."""
-    config = _descriptor(document.get("config"), description=f"the config of {description}")
+    config = parse_descriptor(document.get("config"), description=f"the config of {description}")
     if config.media_type not in CONFIG_TYPES:
         raise ImageError(
             f"{description} is no image of a root file system: its config is {config.media_type!r}",
@@ -185,7 +185,7 @@ def by_preference(entries: Sequence[Descriptor], *, architecture: str) -> tuple[
 
 
 def _layer(value: Any, *, description: str) -> Descriptor:
-    descriptor = _descriptor(value, description=description)
+    descriptor = parse_descriptor(value, description=description)
     kind = descriptor.media_type
     if kind.endswith(("+encrypted", ".enc")):
         raise ImageError(
@@ -201,7 +201,8 @@ def _layer(value: Any, *, description: str) -> Descriptor:
     return descriptor
 
 
-def _descriptor(value: Any, *, description: str) -> Descriptor:
+def parse_descriptor(value: Any, *, description: str) -> Descriptor:
+    """Raises ImageError for what is none."""
     if not isinstance(value, dict):
         raise ImageError(f"{description} has {_short(value)} where a descriptor should be")
     digest, size, kind = value.get("digest"), value.get("size"), value.get("mediaType")

@@ -27,7 +27,7 @@ def push_kit(image: Image, name: ImageName, trust: Trust) -> str:
     _push(name, digest_of(config), len(config), lambda: _in_memory(config))
     of_one = ImageName(host=name.host, repository=name.repository, digest=str(entry["digest"]))
     api.push_manifest(of_one, manifest, OCI_MANIFEST)
-    trust.sign(name, digest_of(body))
+    trust.sign_manifest(name, body)
     return api.push_manifest(name, body, OCI_INDEX)
 
 

@@ -4,6 +4,8 @@ sha256:HEX a tag `sha256-HEX.sig`, whose manifest has a layer for each signature
     layer         the payload (dibo.trust.claims), application/vnd.dev.cosign.simplesigning.v1+json
     annotation    dev.cosignproject.cosign/signature: the signature, base64
 
+The manifest names the image as its subject, too, and so it is among the image's referrers (dibo.images.registry).
+
 Every user who may write to the repository may write such a tag, too: it counts by its signature alone.
 """
 
@@ -15,7 +17,7 @@ import contextlib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,13 +25,15 @@ from dibo.errors import DiboError, RegistryError, SignatureError
 from dibo.images.image import Reader
 from dibo.images.manifest import OCI_CONFIG, OCI_MANIFEST, checked, digest_of
 from dibo.images.reference import ImageName
-from dibo.images.registry import api
+from dibo.images.registry import api, referrers
 from dibo.trust import claims
 from dibo.trust.claims import Claims
 from dibo.trust.keys import PrivateKey, PublicKey
 
 SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE: Final = "dev.cosignproject.cosign/signature"
+SIGNATURES_TYPE: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"  # codespell:ignore artifact
+"""What cosign calls a referrer that has signatures."""
 _TAG: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})\.sig")
 _LARGEST_PAYLOAD: Final = 64 << 10
 _MOST: Final = 50  # signatures of one image that are looked at
@@ -62,12 +66,15 @@ def signatures(repository: ImageName, digest: str) -> tuple[Signature, ...]:
     )
 
 
-def attach(repository: ImageName, signed: Claims, key: PrivateKey) -> None:
-    """Sign an image, beside the signatures that it has; not again where it has the same one. Raises RegistryError,
-    Unreachable."""
+def attach(
+    repository: ImageName, signed: Claims, key: PrivateKey, *, subject: Mapping[str, Any] | None = None
+) -> None:
+    """Sign an image, beside the signatures that it has; not again where it has the same one. `subject` is the image's
+    descriptor, by which the signatures are among its referrers; without it, they have their tag alone. Raises
+    RegistryError, Unreachable."""
     layers: list[dict[str, Any]] = []
     with contextlib.suppress(DiboError):  # signatures that cannot be read give way
-        layers = [dict(layer) for layer in _layers(repository, signed.digest)]
+        layers = _layers(repository, signed.digest)
     payload = claims.compose(signed)
     public = key.public()
     descriptor = {"mediaType": SIMPLE_SIGNING, "digest": digest_of(payload), "size": len(payload)}
@@ -78,17 +85,43 @@ def attach(repository: ImageName, signed: Claims, key: PrivateKey) -> None:
         return
     signature = base64.b64encode(key.sign(payload)).decode()
     layers.append({**descriptor, "annotations": {SIGNATURE: signature}})
+    _push(repository, payload)
+    _store(repository, signed.digest, layers, subject)
+
+
+def merge(repository: ImageName, digest: str, added: Mapping[str, Any]) -> bool:
+    """Store the signatures that the manifest `added` has, whose payloads `repository` holds, beside those of the image
+    with `digest` there; False where it has them all. Raises RegistryError, Unreachable, VerificationFailed."""
+    layers = _layers(repository, digest)
+    known = {(layer.get("digest"), _signature(layer)) for layer in layers}
+    new = [layer for layer in _signatures_in(added) if (layer.get("digest"), _signature(layer)) not in known]
+    if not new:
+        return False
+    subject = added.get("subject")
+    _store(repository, digest, [*layers, *new], subject if isinstance(subject, dict) else None)
+    return True
+
+
+def _store(
+    repository: ImageName, digest: str, layers: list[dict[str, Any]], subject: Mapping[str, Any] | None
+) -> None:
+    """Put the manifest of all signatures of an image."""
     layers = layers[-_MOST:]
     config = _json(_config(layers))
-    for blob in (payload, config):
-        _push(repository, blob)
+    _push(repository, config)
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": len(config)},
         "layers": layers,
     }
-    api.push_manifest(repository.tagged(tag_of(signed.digest)), _json(manifest), OCI_MANIFEST)
+    tag = tag_of(digest)
+    if subject is None:
+        api.push_manifest(repository.tagged(tag), _json(manifest), OCI_MANIFEST)
+    else:
+        body = _json({**manifest, "artifactType": SIGNATURES_TYPE, "subject": dict(subject)})
+        former = api.head(repository.tagged(tag)) or None
+        referrers.push_referrer(repository, body, tag=tag, replaces=former)
 
 
 def verify(repository: ImageName, expected: Claims, keys: Sequence[PublicKey]) -> PublicKey:
@@ -126,11 +159,16 @@ def _layers(repository: ImageName, digest: str) -> list[dict[str, Any]]:
         if error.status == 404:
             return []
         raise
+    return _signatures_in(manifest)
+
+
+def _signatures_in(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The layers of a manifest that have signatures."""
     layers = manifest.get("layers")
     if not isinstance(layers, list):
         return []
     return [
-        layer
+        dict(layer)
         for layer in layers[:_MOST]
         if isinstance(layer, dict) and layer.get("mediaType") == SIMPLE_SIGNING
     ]

@@ -25,7 +25,9 @@ import yaml
 
 from dibo.errors import SignatureError, UsageError
 from dibo.flavours import strict_yaml
+from dibo.images.manifest import digest_of
 from dibo.images.reference import DOCKER_HUB, ImageName, parse_repository
+from dibo.images.registry.referrers import subject_of
 from dibo.settings.settings import Settings
 from dibo.trust import attached
 from dibo.trust.claims import Claims
@@ -150,6 +152,15 @@ class Trust:
             return
         repository = ImageName(host=name.host, repository=name.repository)
         attached.attach(repository, _claims(repository, name.tag, digest, annotations or {}), self.sign_key)
+
+    def sign_manifest(self, name: ImageName, body: bytes) -> None:
+        """Sign the manifest or index `body` to stand at `name`, if there is a key, and list the signature among its
+        referrers. Raises RegistryError, Unreachable."""
+        if self.sign_key is None:
+            return
+        repository = ImageName(host=name.host, repository=name.repository)
+        claims = _claims(repository, name.tag, digest_of(body), {})
+        attached.attach(repository, claims, self.sign_key, subject=subject_of(body))
 
 
 def _claims(repository: ImageName, tag: str | None, digest: str, annotations: Mapping[str, str]) -> Claims:

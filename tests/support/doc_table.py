@@ -43,6 +43,8 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo key sign\b": run(),
     r"dibo key verify\b": run(),
     r"dibo push\b": run(),
+    r"dibo tree\b": run(),
+    r"dibo promote\b": tested("tests/integration/test_referrers.py::test_promoted_between_registries"),
     r"dibo cache (list|verify)\b": run(),
     r"dibo cache prune .*registry\.example": run(),
     r"dibo clean\b": run(),

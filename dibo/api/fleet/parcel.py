@@ -55,7 +55,7 @@ def send(name: ImageName, contents: Mapping[str, Path], *, scratch: Path) -> str
     if not api.exists(name, empty):
         api.push_blob(name, empty, len(EMPTY), lambda: contextlib.nullcontext(io.BytesIO(EMPTY)))
     content = ArtefactFile(title="parcel.tar.zst", media_type=f"{PARCEL}.tar+zstd", digest=digest, size=size)
-    return api.push_manifest(name, compose(PARCEL, [content], empty=empty), OCI_MANIFEST)
+    return api.push_manifest(name, compose(PARCEL, [content]), OCI_MANIFEST)
 
 
 def receive(name: ImageName, digest: str, target: Path) -> None:

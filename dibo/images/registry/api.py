@@ -22,6 +22,7 @@ from dibo.images.manifest import (
     INDEX_TYPES,
     LARGEST_MANIFEST,
     MANIFEST_TYPES,
+    OCI_INDEX,
     checked,
     digest_of,
 )
@@ -32,6 +33,8 @@ from dibo.system.retry import Transient
 _ACCEPT: Final = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
 _MOST_PAGES: Final = 1000
 _MOST_TAGS: Final = 1_000_000
+MOST_REFERRERS: Final = 1000
+"""Of one manifest; more are no set that anybody put there on purpose."""
 
 
 def manifest(name: ImageName) -> tuple[str, dict[str, Any]]:
@@ -122,6 +125,40 @@ def push_manifest(name: ImageName, body: bytes, media_type: str) -> str:
     return digest_of(body)
 
 
+def push_referrer(name: ImageName, body: bytes, media_type: str) -> bool:
+    """Put a manifest that has a `subject`; whether the registry lists it among the subject's referrers by itself, which
+    it says by the header OCI-Subject."""
+    kind = {"Content-Type": media_type}
+    path = f"manifests/{name.reference}"
+    with _ask("PUT", name, path, headers=kind, body=body, fine=(201, 200)) as answer:
+        return bool(answer.header("OCI-Subject"))
+
+
+def referrers(name: ImageName, digest: str) -> list[dict[str, Any]] | None:
+    """The descriptors of all manifests whose subject is `digest`, unchecked; None where the registry has no list of
+    them. Raises RegistryError for a list that does not end, or has more than MOST_REFERRERS."""
+    listed: dict[str, dict[str, Any]] = {}
+    path = f"referrers/{digest}"
+    for _ in range(_MOST_PAGES):
+        with _ask("GET", name, path, headers={"Accept": OCI_INDEX}, fine=(200, 404, 405)) as answer:
+            page = answer.json().get("manifests") if answer.status == 200 else None
+            following = answer.following
+        if not isinstance(page, list):
+            return list(listed.values()) if listed else None
+        before = len(listed)
+        listed.update((str(entry.get("digest")), entry) for entry in page if isinstance(entry, dict))
+        if not following:
+            return list(listed.values())
+        path = f"referrers/{digest}?{_query(following)}"
+        if len(listed) == before or len(listed) > MOST_REFERRERS:
+            break
+    raise RegistryError(
+        f"registry {name.host} lists the referrers of {digest[:19]} in {name.repository} without end: "
+        f"after {len(listed)} it names {path[:120]!r} as the next page",
+        hint="report it to the operator of the registry",
+    )
+
+
 def tags(name: ImageName) -> tuple[str, ...]:
     """All tags of a repository; none when there is no such repository. Raises RegistryError for a list that does not
     end: a page that names itself as the next one, that brings nothing new, or one too many."""
@@ -149,7 +186,7 @@ def _query(address: str) -> str:
         return urlsplit(address).query
     except ValueError:
         raise RegistryError(
-            f"the next page of tags is at {address[:80]!r}, which is no address",
+            f"the next page of a list is at {address[:80]!r}, which is no address",
             hint="report it to the operator of the registry",
         ) from None
 

@@ -37,6 +37,8 @@ class RegistryState:
     tokens: bool = False
     realm: str = ""
     ranges: bool = True
+    referrers: bool = False
+    """Whether it has the referrers API (OCI distribution specification 1.1), two to a page."""
     tags_link: str = ""
     """The header Link of every page of tags, in place of the right one."""
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -174,14 +176,38 @@ class _Handler(QuietHandler):
             more = {"Link": f'</v2/{own}/tags/list?n=2&last={page[-1]}>; rel="next"'} if after[2:] else {}
             more = {"Link": state.tags_link} if state.tags_link else more
             self._send(200, json.dumps({"name": own, "tags": page}).encode(), more)
+        elif repository.endswith("/referrers") and state.referrers:
+            self._referrers(repository.removesuffix("/referrers"), what, int(query.get("page", "0")))
         else:
             self._send(200 if self.path == "/v2/" else 404, b"{}")
+
+    def _referrers(self, repository: str, subject: str, page: int) -> None:
+        entries = []
+        for (place, reference), (kind, body) in sorted(self.state.manifests.items()):
+            document = json.loads(body) if place == repository and ":" in reference else {}
+            if document.get("subject", {}).get("digest") == subject:
+                entries.append(
+                    {
+                        "mediaType": kind,
+                        "digest": reference,
+                        "size": len(body),
+                        "artifactType": document.get("artifactType") or document["config"]["mediaType"],
+                        "annotations": document.get("annotations", {}),
+                    }
+                )
+        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json"}
+        after = f'</v2/{repository}/referrers/{subject}?page={page + 1}>; rel="next"'
+        more = {"Link": after} if entries[2 * page + 2 :] else {}
+        listed = entries[2 * page : 2 * page + 2]
+        self._send(200, json.dumps({**index, "manifests": listed}).encode(), more)
 
     def _manifest(self, repository: str, reference: str, body: bytes, fault: str) -> None:
         held = self.state.manifests
         if self.command == "PUT":
             digest = self.state.put_manifest_bytes(repository, reference, body)
-            self._send(201, b"", {"Docker-Content-Digest": digest})
+            subject = json.loads(body).get("subject") if self.state.referrers else None
+            seen = {"OCI-Subject": subject["digest"]} if subject else {}
+            self._send(201, b"", {"Docker-Content-Digest": digest, **seen})
         elif self.command == "DELETE":
             found = held.get((repository, reference))
             for key in [key for key, each in held.items() if key[0] == repository and each == found]:

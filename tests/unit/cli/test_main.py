@@ -27,6 +27,8 @@ COMMANDS = (
     "bake",
     "convert",
     "push",
+    "tree",
+    "promote",
     "verify",
     "why",
     "inspect",

@@ -1,31 +1,24 @@
-"""`dibo push`: a disk, or a ramdisk with its kernel, becomes an artefact in a registry."""
+"""`dibo push`: a disk, or a ramdisk with its kernel, becomes an artefact in a registry, with what belongs to it."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dibo.api.documents import CommandAnswer, new_document
-from dibo.api.push_archive import is_image_archive, push_archive
-from dibo.artefacts.oci_artefact import DISK, EMPTY, HEAD, RAMDISK, ArtefactFile, compose, format_of
-from dibo.artefacts.outputs import verified_sha256
+from dibo.api.registry.companions import companions_of, record_of
+from dibo.api.registry.push_archive import is_image_archive, push_archive
+from dibo.api.registry.send import ArtefactSender
+from dibo.api.registry.subject import find_subject, subject_name
+from dibo.artefacts.oci_artefact import DISK, HEAD, RAMDISK, format_of
 from dibo.cache.push_image import target
 from dibo.errors import DiskImageError, UsageError
-from dibo.images.byte_count import ByteCount
-from dibo.images.image import Reader
-from dibo.images.manifest import OCI_MANIFEST, digest_of
-from dibo.images.reference import ImageName
-from dibo.images.registry import api
+from dibo.images.manifest import digest_of
 from dibo.ramdisk.make import kernel_path
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
-from dibo.system.task import Task
 from dibo.trust.policy import trust_of
-from dibo.units import human_size
 
 _RAMDISK_NAMES: Final = (".ramdisk", ".initramfs", ".initrd", ".cpio")
 
@@ -36,31 +29,52 @@ class _File:
     media_type: str
 
 
-def push(settings: Settings, report: Report, file: Path, reference: str) -> CommandAnswer:
-    """Push `file` as `reference`; HOST/PATH:TAG@DIGEST. Raises UsageError, DiskImageError, RegistryError,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushOptions:
+    """What is sent, and where it belongs."""
+
+    attach: bool = False
+    """Send the artefact as a referrer of the image that the reference names, without a tag of its own."""
+    alone: bool = False
+    """Leave out what lies beside it."""
+
+
+_DEFAULT: Final = PushOptions()
+
+
+def push(
+    settings: Settings, report: Report, file: Path, reference: str, *, options: PushOptions = _DEFAULT
+) -> CommandAnswer:
+    """Push `file` as `reference`, and its bills and provenance as its referrers; HOST/PATH:TAG@DIGEST. Attached to the
+    image that is there, all of them are referrers of that. Raises UsageError, DiskImageError, RegistryError,
     Unreachable, VerificationFailed for a file that is not what its .sha256 says."""
-    name = target(reference)
+    name = subject_name(reference) if options.attach else target(reference)
     trust = trust_of(settings)
     head = _head(file)
     if is_image_archive(file, head):
+        if options.attach:
+            raise UsageError(
+                f"{file} is an image, and only disks and ramdisks are attached to one",
+                hint="push it under a name of its own, without --attach",
+            )
         pushed = f"{name}@{push_archive(file, name, trust=trust, report=report)}"
-        return CommandAnswer(text=pushed, document=new_document("push", reference=pushed))
+        return CommandAnswer(text=pushed, document=_document(pushed, None, []))
     kind, files = _artefact(file, head)
-    contents = []
-    for part in files:
-        with report.task(f"push {part.path.name}") as task:
-            content = _described(part, task)
-            sent = _send(name, content, part.path, task)
-            task.note(f"{human_size(content.size)}" if sent else "it is there already")
-        contents.append(content)
-    empty = digest_of(EMPTY)
-    if not api.exists(name, empty):
-        api.push_blob(name, empty, len(EMPTY), lambda: contextlib.nullcontext(io.BytesIO(EMPTY)))
-    manifest = compose(kind, contents, empty=empty)
-    trust.sign(name, digest_of(manifest))
-    digest = api.push_manifest(name, manifest, OCI_MANIFEST)
-    pushed = f"{name}@{digest}"
-    return CommandAnswer(text=pushed, document=new_document("push", reference=pushed))
+    record = record_of(file)
+    image = find_subject(name, record, settings.platform, file) if options.attach else None
+    sender = ArtefactSender(name, trust, report)
+    contents = [sender.send_file(part.path, part.media_type) for part in files]
+    companions = () if options.alone else companions_of(file, record, [part.digest[7:] for part in contents])
+    manifest = sender.put(kind, contents, subject=image)
+    sent = [sender.attach(companion, subject=image or manifest) for companion in companions]
+    pushed = f"{name.at(digest_of(manifest)) if options.attach else name}"
+    pushed = pushed if options.attach else f"{pushed}@{digest_of(manifest)}"
+    subject = digest_of(image) if image is not None else None
+    return CommandAnswer(text=pushed, document=_document(pushed, subject, sent))
+
+
+def _document(reference: str, subject: str | None, referrers: list[dict[str, str]]) -> dict[str, object]:
+    return new_document("push", reference=reference, subject=subject, referrers=referrers)
 
 
 def _head(file: Path) -> bytes:
@@ -102,27 +116,3 @@ def _artefact(file: Path, head: bytes) -> tuple[str, tuple[_File, ...]]:
             "for a root file system: dibo build --push",
         )
     return DISK, (_File(path=file, media_type=f"{DISK}.{kind}"),)
-
-
-def _described(file: _File, task: Task) -> ArtefactFile:
-    """With the digest, which is that of the file beside it where there is one."""
-    size = file.path.stat().st_size
-    digest = verified_sha256(file.path, lambda done: task.progress(done, size))
-    return ArtefactFile(
-        title=file.path.name, media_type=file.media_type, digest=f"sha256:{digest}", size=size
-    )
-
-
-def _send(name: ImageName, content: ArtefactFile, path: Path, task: Task) -> bool:
-    """Whether it had to be sent."""
-    if api.exists(name, content.digest):
-        return False
-
-    @contextlib.contextmanager
-    def opened() -> Iterator[Reader]:
-        with path.open("rb") as stream:
-            yield stream
-
-    count = ByteCount(task.progress, content.size)
-    api.push_blob(name, content.digest, content.size, count.opener(opened))
-    return True

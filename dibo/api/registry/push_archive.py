@@ -8,7 +8,7 @@ from typing import Final
 from dibo.errors import ImageError
 from dibo.formats import magic
 from dibo.images import documents
-from dibo.images.manifest import OCI_MANIFEST, digest_of
+from dibo.images.manifest import OCI_MANIFEST
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
 from dibo.images.sources.archive import open_archive
@@ -39,7 +39,7 @@ def push_archive(path: Path, name: ImageName, *, trust: Trust, report: Report) -
         for blob in (*manifest.layers, manifest.config):
             with report.task(f"push {blob.digest[:19]}") as task:
                 task.note(human_size(blob.size) if _send(files, name, blob) else "it is there already")
-        trust.sign(name, digest_of(body))
+        trust.sign_manifest(name, body)
         return api.push_manifest(name, body, OCI_MANIFEST)
 
 
