@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
+from dibo.artefacts.checksums import checksum_path
 from dibo.artefacts.converter import Converter, Converters
-from dibo.artefacts.outputs import checksum_path
 from dibo.artefacts.standing import StandingArtefacts, name_of_outputs
 from dibo.build import host_hooks
 from dibo.build.build import Job, host_run, report_cached, warn_of_flavours

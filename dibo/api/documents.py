@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from dibo.artefacts.outputs import checksum_path, sha256_of, size_of
+from dibo.artefacts.checksums import checksum_path, sha256_of, size_of
 from dibo.errors import DiboError, Interrupted
 from dibo.system.log_lines import LogLines
 from dibo.system.report import History

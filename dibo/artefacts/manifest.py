@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from dibo import __version__
+from dibo.artefacts import written
 from dibo.build.build import Job
 from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import Flavour
@@ -33,7 +34,7 @@ from dibo.system import resources
 from dibo.tree.dpkg import Package
 
 FORMAT: Final = 1
-SUFFIX: Final = ".manifest.json"
+SUFFIX: Final = written.SUFFIX
 _SHAPES: Final = ("DIBO_QCOW2_COMPRESSION",)
 
 Document = dict[str, Any]
@@ -143,7 +144,7 @@ def artefacts(
 ) -> list[Document]:
     """Files that were made: `sums` are their sha256, or empty if no checksums were requested."""
     return [
-        {"type": kind, "name": path.name, "size": size, "sha256": digest}
+        {"type": kind, "name": path.name, "size": size, "sha256": digest or None}
         for kind, path, size, digest in zip_longest(kinds, paths, sizes, sums)
     ]
 

@@ -18,17 +18,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-from dibo.errors import OutputError, UsageError, VerificationFailed
-from dibo.formats.streams.disk_file import pieces
+from dibo.artefacts.checksums import checksum_path, directory_sums, encoded, sha256_of, size_of
+from dibo.artefacts.written import is_as_written
+from dibo.errors import OutputError, UsageError
 from dibo.system import disk_space
 from dibo.system.report import Report
 from dibo.system.signals import uninterrupted
 from dibo.system.workspace import Run
 
-_CHUNK: Final = 1 << 18
-_ZEROS: Final = memoryview(bytes(_CHUNK))
 LONGEST_NAME = 190
 """Bytes of a name; file systems have 255, of which types, records and files that are not finished take the rest."""
 
@@ -85,73 +84,24 @@ def check_output_file(path: Path, *, option: str = "-o") -> None:
 
 def check_output_files(paths: Sequence[Path], *, directories: Sequence[Path] = ()) -> None:
     """Refuse names that are taken by a directory, or by two files; and those of `directories` that are taken by
-    anything but an empty one. Raises UsageError, OutputError."""
+    anything but an empty one, or one that is as dibo wrote it. Raises UsageError, OutputError."""
     if len({*paths, *directories}) != len(paths) + len(directories):
         raise UsageError("two types would be written to the same file", hint="give -o a name without a type")
     for path in paths:
         if path.is_dir():
             raise OutputError(f"{path} is a directory", hint="choose another name with -o")
     for path in directories:
-        if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
-            raise OutputError(f"{path} exists", hint="remove it, or choose another name with -o")
+        if os.path.lexists(path) and not _may_be_replaced(path):
+            raise OutputError(
+                f"{path} exists, and is not as dibo wrote it",
+                hint="remove it, or choose another name with -o",
+            )
 
 
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a directory."""
-    if path.is_dir():
-        return sum(file.lstat().st_size for file in path.rglob("*") if _is_plain(file))
-    return path.stat().st_size
-
-
-def checksum_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
-    """Hexadecimal. `on_bytes` gets the number of bytes that were read. Of a directory, that of its checksums."""
-    if path.is_dir():
-        return hashlib.sha256(_encoded(directory_sums(path, path.name))).hexdigest()
-    digest, done = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        for piece in pieces(stream, size=_CHUNK):  # holes are not read
-            data = _ZEROS[: size - done] if piece is None else piece
-            digest.update(data)
-            on_bytes(done := done + len(data))
-    return digest.hexdigest()
-
-
-def directory_sums(path: Path, name: str) -> str:
-    """The sha256 of each file in a directory that is called `name`, as sha256sum(1) writes them. Bytes of names that
-    are not UTF-8 are surrogates."""
-    files = sorted(file.relative_to(path) for file in path.rglob("*") if _is_plain(file))
-    return "".join(_sum_line(sha256_of(path / file), f"{name}/{file}") for file in files)
-
-
-def _sum_line(digest: str, name: str) -> str:
-    """A line is one file, whatever its name has in it (coreutils, "md5sum invocation")."""
-    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    return f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n"
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
-def verified_sha256(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
-    """The sha256 of a file, compared with the one recorded beside it, if there is one. Raises VerificationFailed."""
-    digest = sha256_of(path, on_bytes)
-    record = checksum_path(path)
-    if record.exists() and digest not in record.read_text(errors="replace").split():
-        raise VerificationFailed(
-            f"{path} has the sha256 {digest}; {record} says otherwise",
-            hint="build the artefact again, or delete the file with the digest",
-        )
-    return digest
+def _may_be_replaced(directory: Path) -> bool:
+    if directory.is_symlink() or not directory.is_dir():
+        return False
+    return not any(directory.iterdir()) or is_as_written(directory)
 
 
 class Outputs:
@@ -187,7 +137,7 @@ class Outputs:
     def record(self, path: Path, text: str) -> None:
         """Write what becomes `path`: a checksum, a manifest. Raises OutputError."""
         self._records[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
-        part.write_bytes(_encoded(text))
+        part.write_bytes(encoded(text))
 
     def checksums(self, paths: Sequence[Path], report: Report) -> tuple[str, ...]:
         """Record the sha256 of each of these artefacts; their sha256."""
@@ -205,10 +155,15 @@ class Outputs:
         if part.is_dir():
             text = directory_sums(part, path.name)
             self.record(checksum_path(path), text)
-            return hashlib.sha256(_encoded(text)).hexdigest()
+            return hashlib.sha256(encoded(text)).hexdigest()
         digest = sha256_of(part, on_bytes)
         self.record(checksum_path(path), f"{digest}  {path.name}\n")
         return digest
+
+    def tree_digest(self, path: Path) -> str:
+        """What `checksum` returns of the artefact that becomes `path`, with nothing recorded; of a file, nothing."""
+        part = self._artefacts[path.absolute()]
+        return hashlib.sha256(encoded(directory_sums(part, path.name))).hexdigest() if part.is_dir() else ""
 
     def publish(self) -> None:
         """Give all their names. Checksums of former artefacts go, also where no new ones come. Raises OutputError,
@@ -220,4 +175,14 @@ class Outputs:
             for record in {*self._records, *map(checksum_path, self._artefacts)}:
                 record.unlink(missing_ok=True)
             for path, part in (*self._artefacts.items(), *self._records.items()):
+                if part.is_dir() and path.is_dir() and any(path.iterdir()):
+                    self._set_aside(path)
                 part.replace(path)
+
+    def _set_aside(self, directory: Path) -> None:
+        """Give what a former command wrote a name with which it is removed; rename(2) replaces no directory that has
+        something in it."""
+        aside = self._stack.enter_context(self._run.beside(directory))
+        aside.unlink()
+        self._stack.callback(shutil.rmtree, aside, ignore_errors=True)
+        directory.rename(aside)

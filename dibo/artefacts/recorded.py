@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dibo.artefacts import manifest as manifest_format
-from dibo.artefacts.outputs import sha256_of
+from dibo.artefacts.checksums import sha256_of
 from dibo.errors import ManifestError
 
 Manifest = dict[str, Any]

@@ -8,12 +8,18 @@ a file          by its first bytes: a disk image; a tar, of an image or of a roo
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
-from dibo.artefacts.manifest import SUFFIX
+from dibo.artefacts.written import (
+    SUFFIX,
+    artefacts_of,
+    manifest_beside,
+    misfit,
+    named_in,
+    read_manifest,
+)
 from dibo.errors import ImageError, ManifestError
 from dibo.formats import magic
 from dibo.formats.fat.reader import is_fat
@@ -24,7 +30,6 @@ _DISKS: Final = ("raw", "qcow2", "vhd", "vdi", "vmdk", "vhdx")
 _OTHERS: Final = ("tar", "directory", "ramdisk", "initramfs")
 READABLE: Final = (*_DISKS, *_OTHERS)
 """Types whose contents are read as they are, those with more of them first."""
-_MOST_MANIFEST: Final = 64 << 20
 _ON_DISKS: Final = ("ext", "xfs", "btrfs", "LVM", "LUKS")
 
 
@@ -37,6 +42,8 @@ class ResolvedName:
     reference: str = ""
     path: Path | None = None
     manifest: dict[str, Any] | None = None
+    misfit: str = ""
+    """Why the manifest is one of other bytes."""
 
 
 def resolve(name: str, *, scratch: Path) -> ResolvedName:
@@ -56,8 +63,10 @@ def resolve(name: str, *, scratch: Path) -> ResolvedName:
         for index, prefix in (("index.json", "oci:"), ("manifest.json", "dir:")):
             if (path / index).is_file():
                 return ResolvedName(name=name, form="image", reference=f"{prefix}{name}")
-        return ResolvedName(name=name, form="directory", path=path, manifest=manifest_beside(path))
-    return _file(name, path, scratch=scratch)
+        return _with_manifest(
+            ResolvedName(name=name, form="directory", path=path), path, manifest_beside(path)
+        )
+    return _with_manifest(_file(name, path, scratch=scratch), path, manifest_beside(path))
 
 
 def _file(name: str, path: Path, *, scratch: Path) -> ResolvedName:
@@ -65,7 +74,6 @@ def _file(name: str, path: Path, *, scratch: Path) -> ResolvedName:
         raise ImageError(
             f"{path} is no file", hint="images are read more than once: write it to a file first"
         )
-    manifest = manifest_beside(path)
     try:
         with path.open("rb", buffering=0) as file:
             head = file.read(magic.HEAD)
@@ -74,19 +82,17 @@ def _file(name: str, path: Path, *, scratch: Path) -> ResolvedName:
         raise ImageError(f"cannot read {path}: {error.strerror}") from error
     kind = magic.archive(inner)
     if magic.disk_format(head) or _is_raw_disk(head):
-        return ResolvedName(name=name, form="disk", path=path, manifest=manifest)
+        return ResolvedName(name=name, form="disk", path=path)
     if kind == "cpio":
-        return ResolvedName(name=name, form="ramdisk", path=path, manifest=manifest)
+        return ResolvedName(name=name, form="ramdisk", path=path)
     if kind == "tar":
         forms = {"index.json": "oci-archive:", "manifest.json": "docker-archive:"}
         with open_archive(path, scratch=scratch, only=forms) as files:
             for index, prefix in forms.items():
                 if files.size(index) is not None:
-                    return ResolvedName(
-                        name=name, form="image", reference=f"{prefix}{name}", manifest=manifest
-                    )
-        return ResolvedName(name=name, form="tar", path=path, manifest=manifest)
-    return ResolvedName(name=name, form="disk", path=path, manifest=manifest)  # its reader says what is wrong
+                    return ResolvedName(name=name, form="image", reference=f"{prefix}{name}")
+        return ResolvedName(name=name, form="tar", path=path)
+    return ResolvedName(name=name, form="disk", path=path)  # its reader says what is wrong
 
 
 def _is_raw_disk(head: bytes) -> bool:
@@ -112,56 +118,24 @@ def _named_by(path: Path, *, scratch: Path) -> ResolvedName:
         raise ManifestError(
             f"{path} is no manifest of dibo", hint="name the one that dibo wrote beside an image"
         )
-    artefacts = [artefact for artefact in _artefacts(manifest) if (path.parent / artefact[1]).exists()]
+    artefacts = artefacts_of(manifest)
     known = sorted(
-        (artefact for artefact in artefacts if artefact[0] in READABLE), key=lambda a: READABLE.index(a[0])
+        (a for a in artefacts if a.type in READABLE and (path.parent / a.name).exists()),
+        key=lambda a: READABLE.index(a.type),
     )
     if not known:
-        names = ", ".join(name for _, name in _artefacts(manifest)) or "none"
+        names = ", ".join(artefact.name for artefact in artefacts) or "none"
         raise ManifestError(
             f"no artefact of {path} that can be read is beside it; it names {names}",
             hint="keep an image and its manifest together",
         )
-    named = resolve(str(path.parent / known[0][1]), scratch=scratch)
-    return ResolvedName(
-        name=named.name, form=named.form, reference=named.reference, path=named.path, manifest=manifest
-    )
+    artefact = path.parent / known[0].name
+    return _with_manifest(resolve(str(artefact), scratch=scratch), artefact, path)
 
 
-def manifest_beside(path: Path) -> dict[str, Any] | None:
-    """The manifest that names the artefact at `path`, where one beside it does."""
-    absolute = path.absolute()
-    try:
-        candidates = sorted(absolute.parent.glob(f"*{SUFFIX}"))
-    except OSError:
-        return None
-    for candidate in candidates:
-        if absolute.name.startswith(candidate.name.removesuffix(SUFFIX).split(".")[0]):
-            manifest = read_manifest(candidate)
-            if manifest is not None and any(name == absolute.name for _, name in _artefacts(manifest)):
-                return manifest
-    return None
-
-
-def read_manifest(path: Path) -> dict[str, Any] | None:
-    """None for what is no manifest."""
-    try:
-        if path.stat().st_size > _MOST_MANIFEST:
-            return None
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    is_one = (
-        isinstance(manifest, dict) and "format" in manifest and isinstance(manifest.get("artefacts"), list)
-    )
-    return manifest if is_one else None
-
-
-def _artefacts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    """(type, name) of each; none whose name leads elsewhere."""
-    listed = [(str(a.get("type")), str(a.get("name"))) for a in manifest["artefacts"] if isinstance(a, dict)]
-    return [
-        (kind, name)
-        for kind, name in listed
-        if name not in ("", ".", "..") and "/" not in name and "\0" not in name
-    ]
+def _with_manifest(named: ResolvedName, path: Path, manifest: Path | None) -> ResolvedName:
+    document = None if manifest is None else read_manifest(manifest)
+    artefact = None if document is None else named_in(document, path.absolute().name)
+    if manifest is None or artefact is None:
+        return named
+    return replace(named, manifest=document, misfit=misfit(path, manifest, artefact))

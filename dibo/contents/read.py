@@ -14,7 +14,7 @@ import contextlib
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dibo.contents.directories import read_directory
@@ -104,7 +104,7 @@ def open_contents(name: str, request: ReadRequest) -> Iterator[OpenedContents]:
     with ExitStack() as stack:
         with request.report.task(f"read {name}"):
             source = _source(named, request, scratch, stack)
-            inventory = inventory_of(source, manifest=named.manifest)
+            inventory = _inventory(source, named)
         yield OpenedContents(inventory=inventory, source=source)
 
 
@@ -130,9 +130,17 @@ def open_pair(
         for image, named in zip(images, (first, second), strict=True):
             with request.report.task(f"read {named.name}"):
                 source = read_image(image, _reading(request, known))
-                inventory = inventory_of(source, manifest=named.manifest)
+                inventory = _inventory(source, named)
             opened_images.append(OpenedContents(inventory=inventory, source=source))
         yield opened_images[0], opened_images[1]
+
+
+def _inventory(source: TreeSource, named: ResolvedName) -> Inventory:
+    inventory = inventory_of(source, manifest=named.manifest)
+    if not named.misfit:
+        return inventory
+    note = f"the manifest beside {named.name} does not fit it: {named.misfit}"
+    return replace(inventory, notes=(note, *inventory.notes))
 
 
 def _reading(request: ReadRequest, known: tuple[Layer, ...] = ()) -> ImageReading:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.artefacts.checksums import size_of
 from dibo.artefacts.converter import Converter, Takes
 from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
-from dibo.artefacts.outputs import Outputs, size_of
+from dibo.artefacts.outputs import Outputs
 from dibo.boot.boot_files import BootFiles
 from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Setup
@@ -98,7 +99,10 @@ def _part(outputs: Outputs, converter: Converter, path: Path) -> Path:
 def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs, report: Report) -> None:
     """Write checksums and the manifest, if they are requested."""
     request = plan.request
-    sums = outputs.checksums(request.paths, report) if request.checksums else ()
+    if request.checksums:
+        sums = outputs.checksums(request.paths, report)
+    else:  # a directory is replaced only if it is as its manifest says
+        sums = tuple(outputs.tree_digest(path) for path in request.paths)
     if plan.source.manifest is not None:
         facts = Facts(layers=tree.digests, packages=installed(tree.root))
         sizes = [size_of(part) for part in parts.values()]

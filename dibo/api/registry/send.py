@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dibo.api.registry.companions import Companion
+from dibo.artefacts.checksums import verified_sha256
 from dibo.artefacts.oci_artefact import EMPTY, TITLE, ArtefactFile, compose
-from dibo.artefacts.outputs import verified_sha256
 from dibo.images.byte_count import ByteCount
 from dibo.images.image import Reader
 from dibo.images.manifest import OCI_MANIFEST, digest_of

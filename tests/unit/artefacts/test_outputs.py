@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -12,15 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dibo.artefacts.outputs import (
-    Outputs,
-    check_output_files,
-    check_output_name,
-    checksum_path,
-    sha256_of,
-    size_of,
-    verified_sha256,
-)
+from dibo.artefacts.checksums import checksum_path, sha256_of, size_of, verified_sha256
+from dibo.artefacts.manifest import artefacts
+from dibo.artefacts.outputs import Outputs, check_output_files, check_output_name
 from dibo.errors import Interrupted, OutputError, UsageError, VerificationFailed
 from dibo.system.signals import interruptible
 from dibo.system.workspace import Workspace
@@ -208,6 +203,47 @@ def test_a_directory_of_a_killed_run_goes_with_the_next(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     with workspace.run():
         assert {entry.name for entry in tmp_path.iterdir()} == {"cache"}
+
+
+def write_tree(directory: Path, text: str, *, digest: str = "") -> None:
+    """A directory as an artefact, with its manifest; another `digest` than its own where one is given."""
+    path = directory / "web.microvm"
+    with Workspace(directory / "cache").run() as run, Outputs(run) as outputs:
+        part = outputs.directory(path)
+        (part / "vmlinux").write_text(text)
+        size, own = size_of(part), outputs.checksum(path)
+        document = {"format": 1, "artefacts": artefacts(["microvm"], [path], [size], [digest or own])}
+        outputs.record(directory / "web.manifest.json", json.dumps(document))
+        outputs.publish()
+
+
+def test_a_directory_that_dibo_wrote_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "web.microvm"
+    write_tree(tmp_path, "one")
+    check_output_files([], directories=[path])
+    write_tree(tmp_path, "two, longer")
+    assert (path / "vmlinux").read_text() == "two, longer"
+    assert {entry.name for entry in tmp_path.iterdir()} == {
+        "cache",
+        *("web.microvm", "web.microvm.sha256", "web.manifest.json"),
+    }
+
+
+@pytest.mark.parametrize("change", ["added", "changed", "no manifest", "no digest"])
+def test_a_directory_that_is_not_as_dibo_wrote_it_stays(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "web.microvm"
+    write_tree(tmp_path, "one", digest="0" * 64 if change == "no digest" else "")
+    if change == "added":
+        (path / "mine").touch()
+    elif change == "changed":
+        (path / "vmlinux").write_text("own")
+    elif change == "no manifest":
+        (tmp_path / "web.manifest.json").unlink()
+    with pytest.raises(OutputError, match=r"web\.microvm exists, and is not as dibo wrote it"):
+        check_output_files([], directories=[path])
+    with pytest.raises(OutputError):
+        write_tree(tmp_path, "two")
+    assert (path / "vmlinux").read_text() in ("one", "own")
 
 
 def test_a_directory_in_the_way(tmp_path: Path) -> None:

@@ -195,6 +195,27 @@ def test_cut_ramdisk(tmp_path: Path, request_: ReadRequest, cut: int) -> None:
         read_inventory(str(path), request_)
 
 
+def test_a_manifest_that_does_not_fit_is_named(tmp_path: Path, request_: ReadRequest) -> None:
+    disk, manifest = write_disk(tmp_path / "web.raw", debian_root()), tmp_path / "web.manifest.json"
+    size, digest = disk.stat().st_size, hashlib.sha256(disk.read_bytes()).hexdigest()
+
+    def notes(size: int, digest: str | None, *, name: Path = disk) -> str:
+        artefact = {"type": "raw", "name": "web.raw", "size": size, "sha256": digest}
+        manifest.write_text(json.dumps({"format": 1, "artefacts": [artefact]}))
+        os.utime(manifest, ns=(0, disk.stat().st_mtime_ns + age))
+        return "\n".join(read_inventory(str(name), request_).notes)
+
+    age = -1
+    assert "manifest" not in notes(size, digest)
+    assert "manifest" not in notes(size, None)
+    wrong = f"the manifest beside {disk} does not fit it: it has {size} bytes, and the manifest says 7"
+    assert wrong in notes(7, digest)
+    assert wrong in notes(7, digest, name=manifest)
+    assert f"its sha256 is {digest}, and the manifest says 00" in notes(size, "0" * 64)
+    age = 0
+    assert "manifest" not in notes(size, "0" * 64), "bytes of before the manifest are not read for it"
+
+
 @pytest.mark.parametrize("size", [1000, 70_000])
 def test_a_cut_qcow2_is_named(tmp_path: Path, request_: ReadRequest, size: int) -> None:
     with Qcow2(tmp_path / "whole.qcow2", 1 << 20) as disk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -48,3 +49,13 @@ def test_the_project_file_in_a_flavour_is_no_part_of_it() -> None:
     web_server = stack_of(image_settings(image, Options(), {})).flavours[-1]
     assert web_server.name == "web-server"
     assert not [file.path for file in web_server.files if file.path.startswith(("dibo.yaml", "images"))]
+
+
+def test_the_first_example_of_the_how_to_needs_nothing_else(tmp_path: Path) -> None:
+    page = (PROJECT / "docs/how-to/bake.md").read_text()
+    block = page.partition("    # dibo.yaml\n")[2].partition("\n\n")[0]
+    (tmp_path / "dibo.yaml").write_text(dedent(block))
+    images = load_project(tmp_path / "dibo.yaml").images
+    assert [image.name for image in images] == ["web", "db", "shell"]
+    for image in images:
+        assert set(image.flavours) <= set(stack_of(image_settings(image, Options(), {})).names)
