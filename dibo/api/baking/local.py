@@ -131,7 +131,7 @@ class _LocalBake:
             except CommandFailed as error:
                 self.worker_died = True
                 outcome = TaskOutcome(id=task.id, seconds=0.0, error=error)
-            view.end(outcome)
+            view.end(outcome, interrupted=self._interrupted)
         return result_of(task, outcome)
 
     def _end(self, result: TaskResult) -> None:

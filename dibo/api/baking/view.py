@@ -17,14 +17,16 @@ from dibo.api.workers.forward import (
 )
 from dibo.bake.events import title_of
 from dibo.bake.graph import BakeTask, Chain
-from dibo.errors import DiboError
+from dibo.errors import DiboError, Interrupted
 from dibo.system.report import Report
-from dibo.system.task import DONE, Task
+from dibo.system.task import DONE, INTERRUPTED, Task
 from dibo.units import counted, human_size
 
 _NUMBER: Final = re.compile(r"^\[[0-9]+/[0-9]+\] ")
 """Before the title of a step: how many there are in the plan of one image says nothing here."""
 _FEW: Final = 3
+_ENDS: Final[dict[str, type[BaseException] | None]] = {DONE: None, INTERRUPTED: Interrupted}
+"""The class of what ended a task, by its outcome; for others it is DiboError."""
 
 
 class TaskView:
@@ -36,7 +38,7 @@ class TaskView:
         self._rows: dict[int, Task] = {}
         """The report's task for that of the worker, by its number there."""
         self._whole: Task | None = None
-        self._error: DiboError | None = None
+        self._ended_by: type[BaseException] | None = None
 
     def __enter__(self) -> TaskView:
         if not self._is_chain:
@@ -44,16 +46,17 @@ class TaskView:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Rows that the worker left open, since it was killed, end as failed."""
-        failed = kind or (DiboError if self._error is not None else None)
+        """Rows that the worker left open, since it was killed, end as failed, or as interrupted."""
+        failed = kind or self._ended_by
         for row in self._rows.values():
-            row.__exit__(kind or DiboError, None, None)
+            row.__exit__(failed or DiboError, None, None)
         if self._whole is not None:
             self._whole.__exit__(failed, None, None)
 
-    def end(self, outcome: TaskOutcome) -> None:
+    def end(self, outcome: TaskOutcome, *, interrupted: bool = False) -> None:
         """How it ended, and how much room artefacts take."""
-        self._error = outcome.error
+        if outcome.error is not None:
+            self._ended_by = Interrupted if interrupted else DiboError
         if outcome.artefacts and self._whole is not None:
             self._whole.note(human_size(sum(map(room_of, outcome.artefacts))))
 
@@ -71,7 +74,7 @@ class TaskView:
                 row = self._rows.pop(message.number, None)
                 if row is not None:
                     row.note(message.remark)
-                    row.__exit__(None if message.outcome == DONE else DiboError, None, None)
+                    row.__exit__(_ENDS.get(message.outcome, DiboError), None, None)
             case ReportText(is_warning=True):
                 self._report.warn(message.text if self._is_chain else f"{self._name()}: {message.text}")
             case ReportText():
