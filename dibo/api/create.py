@@ -206,6 +206,9 @@ def _request(
 ) -> DiskRequest:
     """What is wished for, by options, variables, flavours, and hooks of these that set the size."""
     layout = layout_choice.chosen(stack.disk, layout_file)
+    if layout_file is not None:
+        for name in layout_choice.left_out(stack.disk, layout):
+            report.warn(f"the layout has no partition {name!r}, which flavours of the stack have in theirs")
     check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
     size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
     size, set_by = host_hooks.image_size(

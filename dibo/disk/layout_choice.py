@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dibo.disk.filesystem_strategy import Choice, Way, choose_way
 from dibo.flavours.loader import read_layout
 from dibo.layout.merge import complete
-from dibo.layout.model import Layout, Partition, Sizing
+from dibo.layout.model import ROOT, Layout, Partition, Sizing
 from dibo.layout.parse import Statement
 from dibo.layout.placement import place, smallest_disk
 from dibo.layout.table import draw
@@ -29,6 +30,28 @@ def chosen(statement: Statement | None, given: GivenLayout | None) -> Layout | N
     if given is not None:
         statement = read_layout(given) if isinstance(given, Path) else given
     return complete(statement) if statement is not None else None
+
+
+def left_out(statement: Statement | None, layout: Layout | None) -> tuple[str, ...]:
+    """Partitions for data that flavours lay out in their `statement`, and that a layout given in its place has not, by
+    name."""
+    if statement is None or layout is None:
+        return ()
+    names = {partition.name for partition in layout.partitions}
+    return tuple(
+        stated.name
+        for stated in statement.partitions
+        if stated.name not in names and _is_for_data(dict(stated.values))
+    )
+
+
+def _is_for_data(values: Mapping[str, Any]) -> bool:
+    """Whether what is there is no root and no boot files, which a layout may have elsewhere."""
+    return (
+        values.get("filesystem") is not None
+        and values.get("content") is None
+        and values.get("mount") != ROOT
+    )
 
 
 def start_size(layout: Layout | None, *, size: int, set_by: str) -> tuple[int, str]:

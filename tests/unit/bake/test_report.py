@@ -56,16 +56,16 @@ def results(failures: dict[str, DiboError]) -> list[TaskResult]:
         state = TaskState.CANCELLED if cause else TaskState.FAILED if error else TaskState.DONE
         keys = () if state is not TaskState.DONE else getattr(task.work, "keys", ())
         root = getattr(task.work, "root", None)
-        roots = (
-            {root: (LayerOutcome(key=root, title="", origin=CACHED), None)}
-            if root and state is TaskState.DONE
-            else {}
-        )
+        layers: dict[str, tuple[LayerOutcome, float | None]] = {
+            key: (LayerOutcome(key=key, title="", origin=BUILT), 1.5) for key in keys
+        }
+        if root and state is TaskState.DONE:
+            layers[root] = LayerOutcome(key=root, title="", origin=CACHED), None
         found[task.id] = TaskResult(
             task=task,
             state=state,
             seconds=2.0 if state is TaskState.DONE else 0.0,
-            layers={key: (LayerOutcome(key=key, title="", origin=BUILT), 1.5) for key in keys} | roots,
+            layers=layers,
             artefacts=(Path(f"out/{task.images[0]}.raw"),)
             if task.id.startswith("image:") and state is TaskState.DONE
             else (),

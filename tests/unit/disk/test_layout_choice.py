@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 
 from dibo.disk import layout_choice
 from dibo.layout.merge import parse_layout
 from dibo.layout.model import Layout
+from dibo.layout.parse import parse_statement
 from dibo.units import GIB
 from tests.unit.disk.sample_requests import EXAMPLE
 
@@ -53,3 +55,29 @@ def test_what_follows_from_what_is_stored_is_said_so_and_why_it_is_made_that_way
 
 def test_no_layout() -> None:
     assert draw(None)[0] == "no partitions: a bare file system, ext4, 1GiB (IMAGE_SIZE)"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "names"),
+    [
+        ("  - {name: root, type: linux, size: rest, filesystem: ext4, mount: /}\n", ("state",)),
+        (
+            "  - {name: state, type: linux, size: 2GiB, filesystem: ext4, label: state}\n"
+            "  - {name: root, type: linux, size: rest, filesystem: ext4, mount: /}\n",
+            (),
+        ),
+    ],
+)
+def test_partitions_for_data_that_a_given_layout_leaves_out(partitions: str, names: tuple[str, ...]) -> None:
+    flavours = parse_statement(
+        yaml.safe_load(
+            "partitions:\n"
+            "  - {name: esp, type: esp, size: 64MiB, filesystem: vfat, mount: /boot/efi, content: esp}\n"
+            "  - {name: bios, type: bios-boot, size: 1MiB, content: grub-core}\n"
+            "  - {name: state, type: linux, size: 1GiB, filesystem: ext4, label: state}\n"
+            "  - {name: system, type: linux, size: rest, filesystem: ext4, mount: /}\n"
+        ),
+        origin="layout.yaml",
+    )
+    assert layout_choice.left_out(flavours, layout(f"table: gpt\npartitions:\n{partitions}")) == names
+    assert layout_choice.left_out(None, layout(f"table: gpt\npartitions:\n{partitions}")) == ()

@@ -10,6 +10,7 @@ import pytest
 from dibo.api.planning import draw_layout
 from dibo.api.session import stack_of
 from dibo.api.settings import image_settings
+from dibo.disk import layout_choice
 from dibo.projects.load import load_project
 from dibo.settings.settings import Options
 
@@ -39,7 +40,9 @@ def test_the_matrix_is_eight_images_of_two_bases() -> None:
 def test_the_set_for_bare_metal_has_a_ramdisk_a_disk_and_an_image_with_a_kit() -> None:
     deploy, server, application = load_project(PROJECT / "examples/bare-metal/dibo.yaml").images
     assert deploy.ramdisk
-    assert server.layout is not None
+    given = layout_choice.chosen(None, server.layout)
+    assert given is not None
+    assert layout_choice.left_out(stack_of(image_settings(server, Options(), {})).disk, given) == ()
     assert application.convert is not None
     assert application.kit is not None
 
