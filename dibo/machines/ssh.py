@@ -78,8 +78,8 @@ def wait_for_login(machine: RunningMachine, access: SshAccess) -> None:
         reason = f"the SSH server does not let {access.user} in" if answered else "no SSH server answers"
         raise machine.failure(
             MachineTimeout,
-            f"{reason}: --run needs an SSH server in the image, and cloud-init, a kit or systemd 252, which take "
-            "the key from outside",
+            f"{reason} in time: --run needs an SSH server in the image, and cloud-init, a kit or systemd 252, which "
+            "take the key from outside; a machine that still starts needs a longer --timeout",
         ) from error
 
 
