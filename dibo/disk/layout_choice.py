@@ -46,7 +46,7 @@ def left_out(statement: Statement | None, layout: Layout | None) -> tuple[str, .
 
 
 def _is_for_data(values: Mapping[str, Any]) -> bool:
-    """Whether what is there is no root and no boot files, which a layout may have elsewhere."""
+    """Whether a partition holds neither the root nor boot files, which a layout may have elsewhere."""
     return (
         values.get("filesystem") is not None and values.get("content") is None and values.get("mount") != ROOT
     )
