@@ -50,8 +50,6 @@ link_resolv_conf() {
 
 # Keep what a step left: $image, or $failed where it ended with a $code other than 0.
 commit_step() {
-    stage umount
-    buildah umount "$container" > /dev/null
     stage commit
     if [ "$code" != 0 ]; then
         printf '\036failed %s\n' "$code"

@@ -20,14 +20,15 @@ done
 shift
 stage from
 buildah from --pull-never --name "$container" "$parent" > /dev/null
-stage config
-buildah config "${labels[@]}" "$container"
 stage mount
 mount_root "$container"
+buildah config "${labels[@]}" "$container" & # meanwhile
+configuring=$!
 require_mount_points || exit 101
 put_resolv_conf
 stage sandbox
 run_in_sandbox "$@" || exit 101
 remove_made
 take_resolv_conf
+wait "$configuring"
 commit_step

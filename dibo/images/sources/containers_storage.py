@@ -5,10 +5,12 @@
     ROOT/overlay/<id>/diff/                     the layer, unpacked
     ROOT/overlay-images/images.json             {"id", "layer": that on top, …}, …
 
-buildah says which image a name means; the rest is read from these files, whose shape has been the same for years
-(https://github.com/containers/storage, layers.go, images.go). A tar is made again file by file
-(dibo.images.sources.tarsplit), so nothing is exported first, and its reader checks its digest. If the store has another
-format, `buildah push` writes the layers, uncompressed, to the run's directory, and they are read from there.
+    ROOT/overlay-images/<id>/                   its `manifest`; its config, whose digest is the id, is called by that
+
+Names as the store has them are looked up there; buildah says which image a short one means. The shape of these files
+has been the same for years (https://github.com/containers/storage, layers.go, images.go). A tar is made again file by
+file (dibo.images.sources.tarsplit), so nothing is exported first, and its reader checks its digest. If the store has
+another format, `buildah push` writes the layers, uncompressed, to the run's directory, and they are read from there.
 """
 
 from __future__ import annotations
@@ -53,37 +55,41 @@ def open_image(request: ImageRequest) -> Iterator[Image]:
         )
 
 
-def store_image(name: str, reader: LayerReader, *, reference: str, architecture: str, scratch: Path) -> Image:
+def store_image(
+    name: str,
+    reader: LayerReader,
+    *,
+    reference: str,
+    architecture: str,
+    scratch: Path,
+    place: tuple[Path, str] | None = None,
+) -> Image:
     """The image that buildah knows as `name`; `reference` is what the user wrote. `reader` reads its layers.
+    `place` is what `find_store` said, where it was asked.
 
     Where dibo and the user's own commands have different stores, that of dibo counts first. Raises ImageError,
     ToolMissing, EngineError.
     """
     environment = engine_environment()
     try:
-        inspected = _inspect(name, environment, reference=reference)
-    except ImageError:
-        if not chooses_driver():
-            raise
-        environment = own_environment()
-        inspected = _inspect(name, environment, reference=reference)
-    text = str(inspected.get("Config") or "").encode()
-    document = documents.parse(text, description=f"the config of {reference}")
-    manifest = documents.parse(
-        str(inspected.get("Manifest") or "").encode(), description=f"the manifest of {reference}"
-    )
+        known = find_image(*(place or find_store(environment)), name)
+    except (Unknown, OSError):
+        place = None
+        environment, known = _found_by_buildah(name, environment, reference=reference)
+    document = documents.parse(known.config, description=f"the config of {reference}")
+    manifest = documents.parse(known.manifest, description=f"the manifest of {reference}")
     count = len(documents.parse_manifest(manifest, description=reference).layers)
     config = documents.parse_config(document, layers=count, description=f"the config of {reference}")
     if config.platform is not None and preference(config.platform, architecture) is None:
         raise not_for(architecture, [str(config.platform)], name=reference)
     try:
-        root, driver = find_store(environment)
-        stored = find_layers(root, driver, str(inspected.get("FromImageID")), diff_ids=config.diff_ids)
+        root, driver = place or find_store(environment)
+        stored = find_layers(root, driver, known.identity, diff_ids=config.diff_ids)
     except (Unknown, OSError):
         return _pushed(name, environment, reference=reference, architecture=architecture, scratch=scratch)
     return Image(
         name=reference,
-        digest=digest_of(text),
+        digest=digest_of(known.config),
         architecture=config.platform.debian if config.platform else "",
         layers=tuple(
             Layer(
@@ -96,6 +102,57 @@ def store_image(name: str, reader: LayerReader, *, reference: str, architecture:
         ),
         config=document,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundImage:
+    """What the store keeps of an image."""
+
+    identity: str
+    config: bytes
+    manifest: bytes
+
+
+def find_image(root: Path, driver: str, name: str) -> FoundImage:
+    """The image that has this very name. Raises Unknown, also where there is none, and OSError."""
+    images = _by_id(root / f"{driver}-images" / "images.json")
+    identity = next((key for key, image in images.items() if name in (image.get("names") or ())), None)
+    if identity is None:
+        raise Unknown
+    directory = root / f"{driver}-images" / identity
+    config = _config_file(directory, identity).read_bytes()
+    if digest_of(config) != f"sha256:{identity}":
+        raise Unknown
+    return FoundImage(identity=identity, config=config, manifest=(directory / "manifest").read_bytes())
+
+
+def _found_by_buildah(
+    name: str, environment: dict[str, str], *, reference: str
+) -> tuple[dict[str, str], FoundImage]:
+    """The image, and the environment in which buildah knows it. Raises ImageError, ToolMissing."""
+    try:
+        inspected = _inspect(name, environment, reference=reference)
+    except ImageError:
+        if not chooses_driver():
+            raise
+        environment = own_environment()
+        inspected = _inspect(name, environment, reference=reference)
+    return environment, FoundImage(
+        identity=str(inspected.get("FromImageID")),
+        config=str(inspected.get("Config") or "").encode(),
+        manifest=str(inspected.get("Manifest") or "").encode(),
+    )
+
+
+def image_times(root: Path, driver: str) -> dict[str, str]:
+    """When each image with a name was made, by name, as the store writes times. Raises Unknown, OSError."""
+    path = root / f"{driver}-images" / "images.json"
+    images = _by_id(path) if path.exists() else {}
+    return {
+        str(name): str(image.get("created", ""))
+        for image in images.values()
+        for name in image.get("names") or ()
+    }
 
 
 def find_layers(root: Path, driver: str, image: str, *, diff_ids: tuple[str, ...]) -> tuple[StoredLayer, ...]:
@@ -223,13 +280,16 @@ def _chain(layers: Mapping[str, Mapping[str, Any]], top: str) -> tuple[tuple[str
 
 
 def _labels(directory: Path, identity: str) -> Mapping[str, str]:
-    """The labels in the config of an image, which lies in a file that is called by its digest, in base64."""
-    name = base64.b64encode(f"sha256:{identity}".encode()).decode()
+    """The labels in the config of an image."""
     try:
-        labels = json.loads((directory / f"={name}").read_bytes())["config"]["Labels"]
+        labels = json.loads(_config_file(directory, identity).read_bytes())["config"]["Labels"]
         return {str(label): str(value) for label, value in labels.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _config_file(directory: Path, identity: str) -> Path:
+    return directory / f"={base64.b64encode(f'sha256:{identity}'.encode()).decode()}"
 
 
 def _diff(root: Path, driver: str, layer: str) -> Path:

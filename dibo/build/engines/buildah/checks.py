@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -64,7 +65,8 @@ def require_sandbox(confinement: Confinement) -> None:
 
 def require_version() -> tuple[int, ...]:
     """buildah's version. Raises ToolMissing when it is missing or too old, EngineError when it will not say."""
-    text = process.run(["buildah", "--version"], capture=True, check=False).stdout
+    program = process.find("buildah")
+    text = _version_text(program, Path(program).stat().st_mtime_ns if program is not None else 0)
     match = re.search(r"(\d+)\.(\d+)", text)
     if match is None:
         raise EngineError(f"`buildah --version` says {text.strip()!r}, which is no version")
@@ -77,20 +79,31 @@ def require_version() -> tuple[int, ...]:
     return version
 
 
-def require_driver() -> str:
-    """The name of the driver that stores layers. Raises EngineError for vfs, unless the user insists on it."""
+@cache
+def _version_text(_program: str | None, _changed: int) -> str:
+    """Of one program, asked once."""
+    return process.run(["buildah", "--version"], capture=True, check=False).stdout
+
+
+def require_driver(known: str | None = None) -> str:
+    """The name of the driver that stores layers; `known`, if buildah was asked before. Raises EngineError for vfs,
+    unless the user insists on it."""
+    driver = known or _driver()
+    if driver == "vfs" and os.environ.get("STORAGE_DRIVER") != "vfs":
+        raise EngineError(
+            VFS, hint="`dibo doctor` says what keeps overlay from working; STORAGE_DRIVER=vfs insists on vfs"
+        )
+    return driver
+
+
+def _driver() -> str:
     try:
         info = json.loads(process.run(["buildah", "info"], env=engine_environment(), capture=True).stdout)
     except CommandFailed as error:
         raise EngineError(
             f"buildah cannot use its storage: {' '.join(error.tail[-2:])}", hint="`dibo doctor` looks closer"
         ) from error
-    driver = str(info["store"]["GraphDriverName"])
-    if driver == "vfs" and os.environ.get("STORAGE_DRIVER") != "vfs":
-        raise EngineError(
-            VFS, hint="`dibo doctor` says what keeps overlay from working; STORAGE_DRIVER=vfs insists on vfs"
-        )
-    return driver
+    return str(info["store"]["GraphDriverName"])
 
 
 def require_subordinate_ids() -> None:

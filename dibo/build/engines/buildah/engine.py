@@ -12,7 +12,6 @@ Layers are images `localhost/dibo/layer:k-KEY`, each complete. When a hook fails
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,10 +23,11 @@ from dibo.build.context import command, mount_point
 from dibo.build.engine import SECRETS, Root, Setup, StepRun, StoredImage
 from dibo.build.engines import image_names, private_input
 from dibo.build.engines.base_layer import base_layer
-from dibo.build.engines.buildah import checks, image_config
+from dibo.build.engines.buildah import checks
 from dibo.build.engines.buildah.image_config import ImageConfig
+from dibo.build.engines.buildah.lookup import StoreLookup
 from dibo.build.engines.buildah.options import bind_option, label_options
-from dibo.build.engines.buildah.store import BuildahStore, image_of_base, seconds, stored_image
+from dibo.build.engines.buildah.store import BuildahStore, image_of_base, stored_image
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
 from dibo.build.engines.listener import BuildListener
 from dibo.build.engines.step_log import StepLog
@@ -38,10 +38,7 @@ from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMi
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import (
     directories,
-    find_store,
-    read_images,
     store_image,
-    stored_images,
     where_to_find,
 )
 from dibo.images.sources.layer_reader import LayerReader
@@ -67,7 +64,7 @@ class Buildah:
         self._reader = reader
         self._report = setup.report
         self._confinement = setup.confinement
-        self._store_place: tuple[Path, str] | None = None
+        self._lookup = StoreLookup(self._buildah)
         self._configs: dict[str, ImageConfig] = {}
         """Of the images with these keys."""
         # buildah keeps files of its own in TMPDIR, and leaves them there when it is interrupted.
@@ -77,7 +74,7 @@ class Buildah:
         checks.require_version()
         if os.geteuid() != 0:
             checks.require_subordinate_ids()
-        if checks.require_driver() == "vfs":
+        if checks.require_driver(self._lookup.known_driver) == "vfs":
             self._report.warn(checks.VFS)
         checks.require_sandbox(self._confinement)
 
@@ -89,28 +86,23 @@ class Buildah:
         }
 
     def identities(self, keys: Collection[str]) -> Mapping[str, str]:
-        if self._store_place is None:
-            self._store_place = find_store()
-        records = read_images(*self._store_place)
         return {
-            name: record.identity for record in records for name in map(name_of, record.names) if name in keys
+            name: record.identity
+            for record in self._lookup.records()
+            for name in map(name_of, record.names)
+            if name in keys
         }
 
     def names(self) -> Sequence[str]:
         return sorted(name for image in self._images() if (name := name_of(image)))
 
-    def _images(self) -> dict[str, float]:
+    def _images(self) -> Mapping[str, float]:
         """When each image with a name was made, by name."""
         try:
-            listed = self._buildah("images", "--json").stdout
+            return self._lookup.times()
         except CommandFailed:
             self.check()  # what is wrong may have a better name
             raise
-        return {
-            str(name): seconds(str(image.get("createdatraw", "")))
-            for image in json.loads(listed or "[]") or []
-            for name in image.get("names") or []
-        }
 
     def import_base(self, source: Source, *, key: str, labels: Mapping[str, str], architecture: str) -> None:
         try:
@@ -256,8 +248,7 @@ class Buildah:
     def _config_of(self, name: str) -> ImageConfig:
         """Of an image; layers that a run made have that of their parent. Raises ImageError."""
         if name not in self._configs:
-            argv = ("inspect", "--type", "image", "--format", image_config.TEMPLATE, image_of(name))
-            self._configs[name] = image_config.parse(self._buildah(*argv).stdout, image_of(name))
+            self._configs[name] = self._lookup.config(image_of(name))
         return self._configs[name]
 
     def tag(self, key: str, name: str) -> None:
@@ -274,7 +265,14 @@ class Buildah:
     def root(self, key: str, *, architecture: str) -> Iterator[Root]:
         name = self.reference(key)
         scratch = self._run.subdirectory("root")
-        image = store_image(name, self._reader, reference=name, architecture=architecture, scratch=scratch)
+        image = store_image(
+            name,
+            self._reader,
+            reference=name,
+            architecture=architecture,
+            scratch=scratch,
+            place=self._lookup.place(),
+        )
         yield Root(
             name=name, layers=image.layers, built=True, directory=lambda: self._directory(f"{LAYERS}:k-{key}")
         )
@@ -325,7 +323,7 @@ class Buildah:
         return BuildahStore(self.reference, self._reader, architecture=architecture, directory=directory)
 
     def stored(self) -> Sequence[StoredImage]:
-        return [image for record in stored_images() if (image := stored_image(record)) is not None]
+        return [image for record in self._lookup.records() if (image := stored_image(record)) is not None]
 
     def remove(self, name: str) -> None:
         self._forget(image_of(name))

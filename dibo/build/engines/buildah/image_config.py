@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.build.engines.image_environment import variables_of
+from dibo.errors import ImageError
+from dibo.images import documents
 from dibo.images.platforms import Platform
 
 TEMPLATE: Final = (
@@ -26,6 +28,18 @@ class ImageConfig:
     def debian(self) -> str:
         """Debian's word for the architecture."""
         return Platform(os="linux", architecture=self.architecture).debian
+
+
+def read(config: bytes, image: str) -> ImageConfig:
+    """What the config of `image` says (OCI image specification, config.md). Raises ImageError."""
+    document = documents.parse(config, description=f"the config of {image}")
+    settings = document.get("config") or {}
+    words = (settings.get("Env") or []) if isinstance(settings, dict) else None
+    if not isinstance(words, list):
+        raise ImageError(f"{image}: its config is not one of an image")
+    return ImageConfig(
+        architecture=str(document.get("architecture", "")), variables=variables_of(map(str, words), image)
+    )
 
 
 def parse(output: str, image: str) -> ImageConfig:

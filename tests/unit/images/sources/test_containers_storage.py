@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -15,8 +16,17 @@ from typing import Any
 
 import pytest
 
+from dibo.build.engines.buildah import image_config
+from dibo.errors import ImageError
 from dibo.images.sources import tarsplit
-from dibo.images.sources.containers_storage import Unknown, as_typed, find_layers, read_records
+from dibo.images.sources.containers_storage import (
+    Unknown,
+    as_typed,
+    find_image,
+    find_layers,
+    image_times,
+    read_records,
+)
 
 SHA = [f"sha256:{letter * 64}" for letter in "abc"]
 
@@ -69,6 +79,45 @@ def test_all_images_with_sizes_and_labels(tmp_path: Path) -> None:
     assert (nameless.names, dict(nameless.labels), nameless.layers[-1]) == ((), {"a": "b"}, ("l1", 10))
     assert (empty.layers, dict(empty.labels)) == ((), {})
     assert read_records(tmp_path / "nowhere", "overlay") == ()
+
+
+CONFIG = b'{"architecture": "arm64", "config": {"Env": ["A=b", "C", "D=e=f"]}}'
+
+
+def write_image(root: Path, config: bytes, *, identity: str = "") -> str:
+    """An image of that config; its id."""
+    identity = identity or hashlib.sha256(config).hexdigest()
+    image = {"id": identity, "layer": "l0", "names": ["localhost/a:1"], "created": "2026-11-23T21:39:43Z"}
+    write(root, {"images": [image]})
+    directory = root / "overlay-images" / identity
+    directory.mkdir(exist_ok=True)
+    (directory / f"={base64.b64encode(f'sha256:{identity}'.encode()).decode()}").write_bytes(config)
+    (directory / "manifest").write_bytes(b"{}")
+    return identity
+
+
+def test_an_image_by_its_name(tmp_path: Path) -> None:
+    identity = write_image(tmp_path, CONFIG)
+    found = find_image(tmp_path, "overlay", "localhost/a:1")
+    assert (found.identity, found.config, found.manifest) == (identity, CONFIG, b"{}")
+    config = image_config.read(found.config, "a")
+    assert (config.debian, dict(config.variables)) == ("arm64", {"A": "b", "D": "e=f"})
+    assert image_times(tmp_path, "overlay") == {"localhost/a:1": "2026-11-23T21:39:43Z"}
+    assert image_times(tmp_path / "nowhere", "overlay") == {}
+    with pytest.raises(Unknown):
+        find_image(tmp_path, "overlay", "a:1")  # buildah knows what that means
+
+
+def test_a_config_that_is_not_what_the_store_says(tmp_path: Path) -> None:
+    write_image(tmp_path, CONFIG, identity=hashlib.sha256(b"another").hexdigest())
+    with pytest.raises(Unknown):
+        find_image(tmp_path, "overlay", "localhost/a:1")
+
+
+@pytest.mark.parametrize("config", ['{"config": 1}', '{"config": {"Env": {"A": "b"}}}', "[]", "{"])
+def test_a_config_that_is_none(config: str) -> None:
+    with pytest.raises(ImageError):
+        image_config.read(config.encode(), "a")
 
 
 @pytest.mark.parametrize(
