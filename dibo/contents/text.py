@@ -1,7 +1,7 @@
 """A comparison as text for people: a line for each difference, `+` added, `-` removed, `~` changed.
 
 Files of packages that changed are counted, not listed, and so is what is in a directory that was added or removed,
-unless each file is asked for. Texts of images go out without controls.
+unless each file is asked for. Of long lists, the first rows are shown. Texts of images go out without controls.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from dibo.units import counted, human_size
 _MARKS: Final = {"added": "+", "removed": "-", "changed": "~"}
 _WIDEST: Final = 48
 _MOST_DIRECTORIES: Final = 12
+_MOST_ROWS: Final = 60
+"""Of a section."""
 _FEW: Final = 3
 """So many files in a directory that is new are listed."""
 T = TypeVar("T")
@@ -33,9 +35,11 @@ Rows = list[tuple[str, str, str]]
 """Mark, name, words."""
 
 
-def comparison_text(comparison: Comparison, *, summary: bool = False, files: bool = False) -> str:
-    """Empty where nothing differs. `summary`: counts alone; `files`: list each file."""
-    lines = [*_summary(comparison)] if summary else [*_sections(comparison, complete=files)]
+def comparison_text(
+    comparison: Comparison, *, summary: bool = False, files: bool = False, complete: bool = False
+) -> str:
+    """Empty where nothing differs. `summary`: counts alone; `files`: list each file; `complete`: leave out no row."""
+    lines = [*_summary(comparison)] if summary else [*_sections(comparison, files=files, complete=complete)]
     if not summary and not comparison.differs and not set(comparison.sections) <= set(STORAGE):
         lines = []
     lines += [f"left out: {_left_out(comparison)}"] if comparison.left_out else []
@@ -78,7 +82,7 @@ def _growth(size: int) -> str:
     return f"{'+' if size >= 0 else '-'}{human_size(abs(size))}"
 
 
-def _sections(comparison: Comparison, *, complete: bool) -> Iterator[str]:
+def _sections(comparison: Comparison, *, files: bool, complete: bool) -> Iterator[str]:
     sections: tuple[tuple[str, Rows], ...] = (
         ("system", _rows(comparison.system, _text_words)),
         ("packages", _rows(comparison.packages, _package_words)),
@@ -88,12 +92,13 @@ def _sections(comparison: Comparison, *, complete: bool) -> Iterator[str]:
         ("groups", _rows(comparison.groups, group_words)),
         ("config", _rows(comparison.config, _text_words)),
         ("partitions", _rows(comparison.partitions, partition_words)),
-        ("files", _files(comparison, complete=complete)),
+        ("files", _files(comparison, complete=files)),
     )
     for title, rows in sections:
         if rows:
+            is_whole = complete or (files and title == "files")
             yield f"{title}:"
-            yield from _table(rows)
+            yield from _table(rows if is_whole else _first(rows))
     yield from _layers(comparison)
     if comparison.directories:
         yield _total(comparison)
@@ -103,6 +108,15 @@ def _sections(comparison: Comparison, *, complete: bool) -> Iterator[str]:
                 for size in comparison.directories[:_MOST_DIRECTORIES]
             ]
         )
+
+
+def _first(rows: Rows) -> Rows:
+    """The first rows, how many more there are, and the row at the end that counts others."""
+    counts = [row for row in rows[-1:] if row[0] == " "]
+    more = len(rows) - len(counts) - _MOST_ROWS
+    if more <= 0:
+        return rows
+    return [*rows[:_MOST_ROWS], (" ", f"… and {more} more: --all lists them", ""), *counts]
 
 
 def _rows(pairs: Iterable[Pair[T]], words: Callable[[Pair[T]], str]) -> Rows:

@@ -33,6 +33,8 @@ class DiffRequest:
     options: CompareOptions = field(default_factory=CompareOptions)
     summary: bool = False
     files: bool = False
+    complete: bool = False
+    """Whether no row of a long list is left out."""
     page: Path | None = None
     """A file that the page is written to."""
 
@@ -73,7 +75,9 @@ def diff(settings: Settings, report: Report, request: DiffRequest) -> DiffAnswer
                 unread, hint="run dibo as a user who may read them, or leave them out with --exclude"
             )
         report.warn(unread)
-    text = comparison_text(comparison, summary=request.summary, files=request.files)
+    text = comparison_text(
+        comparison, summary=request.summary, files=request.files, complete=request.complete
+    )
     if not comparison.differs:
         text = f"{SAME}\n{text}".rstrip()
     document = new_document("diff", **comparison_fields(comparison))

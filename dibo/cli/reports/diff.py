@@ -54,7 +54,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="leave out files with this path, or this name, and what is in such directories; may be repeated",
     )
     parser.add_argument(
-        "--all", action="store_true", help="also show times, logs, caches and ids of machines"
+        "--all",
+        action="store_true",
+        help="also show times, logs, caches and ids of machines, and all of long lists",
     )
     parser.add_argument(
         "--files",
@@ -91,6 +93,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         ),
         summary=arguments.summary,
         files=arguments.files,
+        complete=arguments.all,
         page=path_of(arguments.html),
     )
     result = diff(settings_of(arguments, environment), report, request)

@@ -277,3 +277,18 @@ def test_directories_that_are_new_take_one_line(tmp_path: Path, request_: ReadRe
         "  + /z/1  file 0644, 0 B",
     ]
     assert "  + /opt/4  file 0644, 5 B" in comparison_text(comparison, files=True).splitlines()
+
+
+def test_of_long_lists_the_first_rows_are_shown(tmp_path: Path, request_: ReadRequest) -> None:
+    root: Root = {**_EMPTY, **{f"new-{number:03}": b"" for number in range(70)}}
+    a, b = str(write_tar(tmp_path / "a.tar", _EMPTY)), str(write_tar(tmp_path / "b.tar", root))
+    comparison = _compared(request_, a, b)
+    lines = comparison_text(comparison).splitlines()
+    assert lines[1].startswith("  + /new-000 ")
+    assert lines[60].startswith("  + /new-059 ")
+    assert lines[61] == "    … and 10 more: --all lists them"
+    assert "new-060" not in "".join(lines)
+    for chosen in ({"complete": True}, {"files": True}):
+        whole = comparison_text(comparison, **chosen)
+        assert whole.count("+ /new-") == 70
+        assert "more" not in whole
