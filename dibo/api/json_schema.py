@@ -101,7 +101,7 @@ _ENTRY: Final = {
 _CLEANED: Final = {
     "kind": _one_of(
         "what it is",
-        *("layers", "runs", "locks", "downloads", "notes", "logs", "keys", "kits", "artefacts"),
+        *("layers", "runs", "locks", "downloads", "notes", "logs", "keys", "kits", "artefacts", "outputs"),
     ),
     "engine": _maybe("engine whose store has it; null in the cache directory"),
     "count": _count("how many"),
@@ -334,7 +334,10 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             removed=_flag("whether it was removed; false with --dry-run"),
             kinds=_list("what was removed, or would be", _CLEANED),
             size=_count("bytes of all of it"),
-            kept=_list("what could not be looked at", {"what": _text("what stays"), "why": _text("why")}),
+            kept=_list(
+                "what could not be looked at, or is not what dibo wrote",
+                {"what": _text("what stays"), "why": _text("why")},
+            ),
             failed=_list("what could not be removed", {"what": _text("what stays"), "why": _text("why")}),
         ),
         _document(

@@ -90,6 +90,19 @@ def is_as_written(path: Path) -> bool:
         return False
 
 
+def is_unchanged(path: Path, manifest: Path, artefact: RecordedArtefact) -> bool:
+    """As `is_as_written`, of an artefact that the manifest names; where it has no sha256, the size must be the same,
+    and the file older than the manifest, which dibo writes last."""
+    try:
+        if path.is_symlink() or size_of(path) != artefact.size:
+            return False
+        if artefact.sha256:
+            return sha256_of(path) == artefact.sha256
+        return path.is_file() and path.stat().st_mtime_ns <= manifest.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
 def misfit(path: Path, manifest: Path, artefact: RecordedArtefact) -> str:
     """Why the artefact at `path` is not what the manifest says; nothing where it is. dibo writes manifests after
     artefacts, so the bytes of one that is older than its manifest count as they were."""

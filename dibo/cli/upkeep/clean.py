@@ -8,6 +8,8 @@ from typing import Final
 
 from dibo.cli.options import add_cache_directory, add_engine_choice, add_verbose, settings_of, whole_number
 from dibo.cli.output import add_json, show
+from dibo.cli.projects.names import add_project_option
+from dibo.errors import UsageError
 from dibo.system.report import Report
 
 SUMMARY: Final = "free what dibo keeps on this machine and has no further use for"
@@ -22,7 +24,8 @@ layers from a registry, which this command never does.
 examples:
   dibo clean --dry-run
   dibo clean --older-than 30 --keep-size 10
-  dibo clean --all"""
+  dibo clean --all
+  dibo clean --outputs --dry-run     # what the images of dibo.yaml wrote"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +46,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what would be freed, with sizes; remove nothing"
     )
+    parser.add_argument(
+        "--outputs",
+        action="store_true",
+        help="remove the artefacts that images of the project file wrote, instead; what was changed since stays",
+    )
+    add_project_option(parser)
     add_engine_choice(
         parser, "look only at the store of this engine: buildah, docker (all that are installed)"
     )
@@ -55,6 +64,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.upkeep.clean import CleanRequest, clean
 
+    if arguments.outputs:
+        return _clean_outputs(arguments, environment, report)
+    if arguments.project is not None:
+        raise UsageError("--project works only with --outputs")
     request = CleanRequest(
         everything=arguments.everything,
         older_than=arguments.older_than,
@@ -62,5 +75,17 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
         dry_run=arguments.dry_run,
     )
     result = clean(settings_of(arguments, environment), report, request)
+    show(arguments, result.answer)
+    return result.exit_code
+
+
+def _clean_outputs(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
+    from dibo.api.projects.clean import clean_outputs
+
+    for option in ("everything", "older_than", "keep_size", "engine", "epoch", "cache_dir"):
+        if getattr(arguments, option) not in (None, False):
+            name = "all" if option == "everything" else option.replace("_", "-")
+            raise UsageError(f"--{name} cannot be combined with --outputs", hint="run dibo clean twice")
+    result = clean_outputs(arguments.project, environment, report, dry_run=arguments.dry_run)
     show(arguments, result.answer)
     return result.exit_code

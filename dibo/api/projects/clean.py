@@ -1,0 +1,181 @@
+"""`dibo clean --outputs`: the artefacts that images of a project file wrote, removed.
+
+dibo names what it wrote in manifests, with size and sha256, so those decide: a file goes if a manifest beside it names
+it and it is as it was written. Other files of the same directory stay.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dibo.api.documents import CommandAnswer, new_document, room_of
+from dibo.api.projects.images import require_project
+from dibo.api.projects.make import artefact_paths, image_build
+from dibo.api.upkeep.clean import CleanResult
+from dibo.artefacts.checksums import checksum_path
+from dibo.artefacts.written import SUFFIX, artefacts_of, is_unchanged, read_manifest
+from dibo.errors import OutputError
+from dibo.projects.model import Project
+from dibo.settings.settings import Options
+from dibo.system.report import Report
+from dibo.units import human_size
+
+_KIND: Final = "outputs"
+_CHANGED: Final = "it is not as dibo wrote it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenOutputs:
+    """The files of one manifest. `image` wrote them; it is empty where no image of the project file does any more."""
+
+    manifest: Path
+    image: str
+    files: tuple[Path, ...]
+    """Artefacts and records of them that are as dibo wrote them; with the manifest, if that is all that it names."""
+    kept: tuple[Path, ...] = ()
+    """Artefacts that are something else now."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Outcome:
+    sizes: dict[Path, int] = field(default_factory=dict)
+    """Bytes on the disk of what went, or would."""
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def clean_outputs(
+    project_file: str | None, environment: Mapping[str, str], report: Report, *, dry_run: bool
+) -> CleanResult:
+    """Remove the artefacts of all images of the project file, and in directories below it that are destinations, those
+    of images that it has no more. Raises ProjectError."""
+    project = require_project(project_file, environment)
+    with report.task("look at artefacts"):
+        written = tuple(_written(project, environment))
+    outcome = _Outcome()
+    for outputs in written:
+        for path in outputs.kept:
+            report.warn(f"{path} stays: {_CHANGED}")
+        before = len(outcome.failed)
+        for path in outputs.files:
+            if path != outputs.manifest or len(outcome.failed) == before:  # it names what is still there
+                _remove(path, outcome, dry_run=dry_run)
+    for name, reason in outcome.failed:
+        report.warn(f"{name} cannot be removed: {reason}")
+    return CleanResult(
+        answer=_answer(written, outcome, dry_run=dry_run),
+        exit_code=OutputError.exit_code if outcome.failed else 0,
+    )
+
+
+def _written(project: Project, environment: Mapping[str, str]) -> Iterator[WrittenOutputs]:
+    owners: dict[Path, str] = {}
+    names: dict[tuple[Path, str], str] = {}
+    for image in project.images:
+        output = image.output.absolute()
+        names[output.parent, output.name] = image.name
+        build = image_build(image, Options(), _without_name(environment))
+        owners |= {path.absolute(): image.name for path in artefact_paths(build)}
+    own = {
+        image.destination.directory
+        for image in project.images
+        if image.destination.directory != image.position.file.parent
+        and image.destination.directory.is_relative_to(project.directory)
+    }
+    for directory in dict.fromkeys(place for place, _ in names):
+        for path in sorted(directory.glob(f"*{SUFFIX}")):
+            manifest = read_manifest(path)
+            if manifest is None:
+                continue
+            artefacts = [directory / artefact.name for artefact in artefacts_of(manifest)]
+            named = names.get((directory, path.name.removesuffix(SUFFIX)))
+            owner = next((owners[a] for a in artefacts if a in owners), named)
+            if owner is not None or directory in own:
+                yield _outputs_of(path, owner or "")
+
+
+def _without_name(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in ("IMAGE_NAME", "IMAGE_TYPE")}
+
+
+def _outputs_of(manifest: Path, image: str) -> WrittenOutputs:
+    document = read_manifest(manifest)
+    files: list[Path] = []
+    kept: list[Path] = []
+    for artefact in artefacts_of(document) if document is not None else ():
+        path = manifest.with_name(artefact.name)
+        if not os.path.lexists(path):
+            continue
+        if is_unchanged(path, manifest, artefact):
+            files.append(path)
+            files += [record for record in (checksum_path(path),) if _is_record_of(record, path)]
+        else:
+            kept.append(path)
+    if not kept:
+        files.append(manifest)
+    return WrittenOutputs(manifest=manifest, image=image, files=tuple(files), kept=tuple(kept))
+
+
+def _is_record_of(record: Path, path: Path) -> bool:
+    """Whether a file has sums of that artefact alone, as sha256sum(1) writes them."""
+    try:
+        lines = record.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    names = [line.partition("  ")[2] for line in lines]
+    return record.is_file() and all(name.partition("/")[0] == path.name for name in names)
+
+
+def _remove(path: Path, outcome: _Outcome, *, dry_run: bool) -> None:
+    size = room_of(path)
+    try:
+        if not dry_run and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif not dry_run:
+            path.unlink()
+    except OSError as error:
+        outcome.failed.append((str(path), error.strerror or str(error)))
+    else:
+        outcome.sizes[path] = size
+
+
+def _answer(written: Sequence[WrittenOutputs], outcome: _Outcome, *, dry_run: bool) -> CommandAnswer:
+    total = sum(outcome.sizes.values())
+    lines = []
+    for outputs in written:
+        text = outputs.image or "of no image of the project file any more"
+        lines += [
+            f"{human_size(outcome.sizes[path]):>9}  {_shown(path)}  ({text})"
+            for path in outputs.files
+            if path in outcome.sizes
+        ]
+    done = "would free" if dry_run else "freed"
+    return CommandAnswer(
+        text="\n".join([*lines, f"{done} {human_size(total)}"]) if lines else "nothing to clean",
+        document=new_document(
+            "clean",
+            removed=not dry_run,
+            kinds=[
+                {
+                    "kind": _KIND,
+                    "engine": None,
+                    "count": len(outcome.sizes),
+                    "size": total,
+                    "names": [str(path) for path in outcome.sizes],
+                }
+            ]
+            if outcome.sizes
+            else [],
+            size=total,
+            kept=[{"what": str(path), "why": _CHANGED} for outputs in written for path in outputs.kept],
+            failed=[{"what": name, "why": reason} for name, reason in outcome.failed],
+        ),
+    )
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
