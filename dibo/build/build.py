@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dibo.build import context, host_hooks
+from dibo.build import context, host_hooks, stacks
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import CLOUD_IMAGES, KEYSERVER, BaseSettings
 from dibo.build.context import ElementRunner, ExtraFiles, Runner
@@ -186,7 +186,7 @@ def taken_over(
     return Job(
         settings=settings,
         plan=with_held(plan, lambda key: not settings.refresh and key in held),
-        base=base_of(settings, workspace=workspace, report=report),
+        base=base_of(stacks.settings_of(settings, plan.recipe.stack), workspace=workspace, report=report),
         extra=extra,
         runner=Runner(),
         origins=LayerOrigins(workspace.keys),

@@ -18,6 +18,7 @@ from dibo.elements.model import Element
 from dibo.elements.resolve import resolve
 from dibo.elements.stack import MixedStack, users_variables
 from dibo.elements.steps import make_steps
+from dibo.errors import UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack, make_stack
 from dibo.settings.settings import DEFAULT_BASE, Settings
@@ -34,6 +35,7 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
     elements = _elements_catalogue(settings, copies)
     names = tuple(name for name in settings.flavours if elements is not None and name in elements)
     if elements is None or not names:
+        _refuse_packages(settings)
         return make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)
     resolved = resolve(
         _with_default_disk(names, settings.architecture), elements.get, exists=elements.__contains__
@@ -51,6 +53,14 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
     return MixedStack(
         flavours=stack.flavours, elements=resolved, element_steps=steps, base=base, release=release
     )
+
+
+def _refuse_packages(settings: Settings) -> None:
+    if settings.packages:
+        raise UsageError(
+            f"-p {','.join(settings.packages)} is for stacks with elements, and this one has none",
+            hint="list packages under `packages` in the flavour.yaml of a flavour, or set ELEMENTS_PATH",
+        )
 
 
 def settings_of(settings: Settings, stack: Stack) -> Settings:

@@ -178,10 +178,19 @@ def _add_stack_options(parser: argparse.ArgumentParser, *, nargs: str, base: str
     )
     add_secret_option(parser)
     parser.add_argument(
+        "-n",
         "--no-base",
         action="store_false",
         dest="with_base",
-        help=f"omit the flavour `{base}`, and with it the kernel",
+        help=f"omit the flavour `{base}`, and with it the kernel; or the element `base`",
+    )
+    parser.add_argument(
+        "-p",
+        "--packages",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help="packages to install after install.d of elements, separated by commas",
     )
     add_flavours_path(parser)
     add_flavours(parser, nargs=nargs)
@@ -331,6 +340,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         verify_keys=tuple(given.get("verify_keys") or ()),
         policy=text("policy"),
         secrets=tuple(given.get("secrets") or ()),
+        packages=tuple(given.get("packages") or ()),
         sha256=text("sha256"),
         keyring=text("keyring"),
         keyserver=text("keyserver"),

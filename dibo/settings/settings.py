@@ -5,6 +5,7 @@ Pure: argv and project files are parsed elsewhere, the environment is handed in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -93,6 +94,8 @@ class Options:
     with_base: bool = True
     base_flavour: str = "base"
     """The flavour that every stack begins with, unless `with_base` is false."""
+    packages: tuple[str, ...] = ()
+    """Names, of which one text may hold several, separated by commas."""
     verbose: bool = False
     loop: bool = False
 
@@ -179,6 +182,7 @@ class Settings:
         return {name: value for name, value in self.environment.items() if name.startswith("DIBO_")}
 
 
+_PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+:=~-]*")
 _NOTHING: Final = Options()
 
 
@@ -231,6 +235,7 @@ def decide(
         verify_keys=verify_keys,
         policy=policy,
         secrets=_secrets(options, project),
+        packages=_packages(options),
         sha256=origins.sha256,
         keyring=_file(given("keyring", "DIBO_UBUNTU_KEYRING", "")),
         keyserver=given("keyserver", "DIBO_KEYSERVER", "") or None,
@@ -329,6 +334,17 @@ def _flavours(options: Options, project: Options) -> tuple[str, ...]:
     with_base = options.with_base and source.with_base
     first = (source.base_flavour,) if with_base and source.flavours else ()
     return first + source.flavours
+
+
+def _packages(options: Options) -> tuple[str, ...]:
+    """Raises UsageError for what is no name of a package."""
+    names = tuple(name for text in options.packages for name in text.replace(",", " ").split())
+    for name in names:
+        if _PACKAGE_NAME.fullmatch(name) is None:
+            raise UsageError(
+                f"{name!r} is not the name of a package", hint="-p takes names, separated by commas"
+            )
+    return names
 
 
 def _secrets(options: Options, project: Options) -> tuple[SecretSource, ...]:

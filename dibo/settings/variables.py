@@ -29,6 +29,7 @@ VARIABLES: Final = {
     "IMAGE_SIZE": "size of the disk in GB, that is 2^30 bytes; fractions allowed (2)",
     "IMG_PATH": "directory for downloads and runs (~/.cache/dibo)",
     "FLAVOURS_DIR": "directory of flavours, searched before the built-in ones",
+    "ELEMENTS_PATH": "directories of elements of diskimage-builder, separated by colons",
     "DIBO_FLAVOURS_PATH": "more such directories, separated by colons",
     "DIBO_CONVERTERS_PATH": "directories of converters, separated by colons",
     "DIBO_BASE": "root to start from: ubuntu, debian, an image, a tarball (ubuntu)",

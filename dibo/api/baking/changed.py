@@ -18,10 +18,10 @@ from typing import Any, Final
 from dibo.api.baking.git import Repository
 from dibo.api.baking.spec import ImageSpec
 from dibo.build import build as spine
+from dibo.build import stacks
 from dibo.errors import DiboError
 from dibo.flavours.loader import Catalogue, read_layout
 from dibo.flavours.model import Flavour, FlavourFile
-from dibo.flavours.stack import make_stack
 from dibo.projects.load import load_project
 from dibo.projects.model import Project, ProjectImage
 from dibo.settings.settings import Settings
@@ -114,7 +114,7 @@ class _Comparison:
             return
         try:
             catalogue = spine.catalogue(settings)
-            stack = make_stack(settings.flavours, catalogue.get, architecture=settings.architecture)
+            stack = stacks.make_any_stack(settings, catalogue)
         except DiboError as error:
             yield f"its flavours cannot be read: {error.message}"
             return

@@ -26,12 +26,12 @@ from dibo.bake.graph import (
     make_graph,
 )
 from dibo.build import build as spine
-from dibo.build import host_hooks, ingredients_store
+from dibo.build import host_hooks, ingredients_store, stacks
 from dibo.build.engine import Setup
 from dibo.disk.request import ending
 from dibo.errors import DiboError, UsageError
 from dibo.flavours.loader import Catalogue
-from dibo.flavours.stack import Stack, make_stack
+from dibo.flavours.stack import Stack
 from dibo.plan.base import Base
 from dibo.ramdisk.make import kernel_path
 from dibo.ramdisk.write import check_output
@@ -217,7 +217,7 @@ class _Planner:
         else:
             request = disk_request(settings, stack, self._report, layout_file=spec.layout)
         session = replace(self._session(settings), settings=settings)
-        job = session.job(stack, base=self._base(settings))
+        job = session.job(stack, base=self._base(stacks.settings_of(settings, stack)))
         ingredients_store.save_plan(self._workspace.keys, job.plan)
         standing: tuple[Path, ...] = ()
         if request is not None and not host_hooks.has_block_device(stack):
@@ -238,7 +238,8 @@ class _Planner:
         if path not in self._catalogues:
             copies = self._run.subdirectory("flavours")
             self._catalogues[path] = spine.catalogue(settings, copies=copies)
-        return make_stack(settings.flavours, self._catalogues[path].get, architecture=settings.architecture)
+        copies = self._run.subdirectory("elements")
+        return stacks.make_any_stack(settings, self._catalogues[path], copies=copies)
 
     def _session(self, settings: Settings) -> Session:
         kind = tuple(getattr(settings, name) for name in _OF_A_SESSION)

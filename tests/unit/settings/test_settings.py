@@ -117,6 +117,7 @@ def test_every_variable_is_tested_and_documented() -> None:
         "DIBO_KIT",
     }
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
+    tested |= {"ELEMENTS_PATH"}
     # the converter's, that of the door to registries, and that of signing
     assert tested | {
         "DIBO_QCOW2_COMPRESSION",
@@ -124,6 +125,13 @@ def test_every_variable_is_tested_and_documented() -> None:
         "DIBO_SIGN_PASSWORD",
         "DIBO_STORE_LIMIT",
     } == set(VARIABLES)
+
+
+def test_elements() -> None:
+    assert settings({"ELEMENTS_PATH": "/a::b"}).elements_path == (Path("/a"), Path("b"))
+    assert settings(packages=("vim,jq", "nginx")).packages == ("vim", "jq", "nginx")
+    with pytest.raises(UsageError, match="'--x' is not the name of a package"):
+        settings(packages=("--x",))
 
 
 def test_the_limit_of_the_store() -> None:

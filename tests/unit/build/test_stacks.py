@@ -1,0 +1,100 @@
+"""Which names of a request are elements, and which flavours; what an operating system among them decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dibo.build import stacks
+from dibo.elements.stack import MixedStack
+from dibo.errors import UnknownFlavour, UsageError
+from dibo.flavours.loader import Catalogue
+from dibo.flavours.stack import Stack
+from dibo.settings.settings import Settings
+from dibo.system import resources
+from tests.support.flavours import write_flavour
+from tests.unit.elements.test_loader import write
+from tests.unit.settings.test_settings import settings
+
+
+@pytest.fixture
+def flavours(tmp_path: Path) -> Path:
+    write_flavour(tmp_path / "flavours", "web", ["install.d/50-web"])
+    write_flavour(tmp_path / "flavours", "sysprep", ["install.d/50-flavour"])
+    return tmp_path / "flavours"
+
+
+@pytest.fixture
+def elements(tmp_path: Path) -> Path:
+    directory = tmp_path / "elements"
+    for name in ("dpkg", "modprobe", "pkg-map", "sysprep", "package-installs", "ubuntu-common"):
+        write(directory, name, install_d_50=f"#!/bin/sh {name}")
+        (directory / name / "install.d/50").rename(directory / name / f"install.d/50-{name}")
+    write(directory, "debian-minimal", element_provides="operating-system", root_d_50_theirs="#!/bin/sh")
+    return directory
+
+
+def wanted(*names: str, **environment: str) -> Settings:
+    return replace(settings(environment), flavours=names)
+
+
+def stack_of(wish: Settings, flavours: Path) -> Stack:
+    return stacks.make_any_stack(wish, Catalogue([flavours, resources.shared("flavours")]))
+
+
+def test_without_elements_a_stack_is_one_of_flavours(flavours: Path) -> None:
+    stack = stack_of(wanted("web"), flavours)
+    assert not isinstance(stack, MixedStack)
+    with pytest.raises(UnknownFlavour):
+        stack_of(wanted("debian-minimal"), flavours)
+
+
+def test_elements_come_before_flavours_and_those_of_dibo_before_others(
+    flavours: Path, elements: Path
+) -> None:
+    wish = wanted("debian-minimal", "sysprep", "web", ELEMENTS_PATH=str(elements))
+    stack = stack_of(wish, flavours)
+    assert isinstance(stack, MixedStack)
+    assert stack.names == ("web",)
+    names = [element.name for element in stack.elements]
+    assert names == ["dpkg", "modprobe", "pkg-map", "sysprep", "debootstrap", "debian-minimal"]
+    assert "root.d" not in {step.phase for step in stack.element_steps}
+
+
+def test_the_operating_system_decides_the_base(flavours: Path, elements: Path) -> None:
+    for name, base, release in (
+        ("debian-minimal", "debian", "trixie"),
+        ("ubuntu-minimal", "ubuntu", "resolute"),
+    ):
+        wish = wanted(name, ELEMENTS_PATH=str(elements))
+        stack = stack_of(wish, flavours)
+        decided = stacks.settings_of(wish, stack)
+        assert (decided.base, decided.release) == (base, release)
+    wish = wanted("debian-minimal", ELEMENTS_PATH=str(elements), DIB_RELEASE="bookworm")
+    assert stacks.settings_of(wish, stack_of(wish, flavours)).release == "bookworm"
+    wish = wanted("debian-minimal", ELEMENTS_PATH=str(elements), DIBO_BASE="docker://debian:12")
+    assert stacks.settings_of(wish, stack_of(wish, flavours)).base == "docker://debian:12"
+
+
+def test_vm_is_a_matter_of_dibo(flavours: Path, elements: Path) -> None:
+    stack = stack_of(wanted("debian-minimal", "vm", ELEMENTS_PATH=str(elements)), flavours)
+    assert isinstance(stack, MixedStack)
+    assert {"vm", "bootloader", "block-device-mbr"} <= {element.name for element in stack.elements}
+    assert stack.names == ("base", "boot-files", "vm")
+    assert stack.disk is not None
+
+
+def test_an_element_in_a_directory_of_flavours_is_found_without_a_path(
+    flavours: Path, elements: Path
+) -> None:
+    write(flavours, "os", element_provides="operating-system", finalise_d_50_x="#!/bin/sh")
+    wish = replace(wanted("os", "web"), flavours_path=(flavours,))
+    stack = stack_of(wish, flavours)
+    assert stack.all_names == ("os", "web")
+
+
+def test_packages_of_the_command_line_need_elements(flavours: Path) -> None:
+    with pytest.raises(UsageError, match="-p vim is for stacks with elements"):
+        stack_of(replace(wanted("web"), packages=("vim",)), flavours)
