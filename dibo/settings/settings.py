@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -196,6 +196,19 @@ def decide(
     project: Options = _NOTHING,
 ) -> Settings:
     """Options over variables over what a project file says over defaults. Raises UsageError for invalid values."""
+    settings = _decide(options, environment, now=now, machine=machine, home=home, project=project)
+    return replace(settings, packages=_packages(options))
+
+
+def _decide(
+    options: Options,
+    environment: Mapping[str, str],
+    *,
+    now: datetime,
+    machine: str,
+    home: Path,
+    project: Options,
+) -> Settings:
     origins = _Origins(options=options, environment=environment, project=project)
     given = origins.given
     epoch = epoch_name(given("epoch", "DIBO_EPOCH", f"{now:%Y-%m}"))
@@ -235,7 +248,6 @@ def decide(
         verify_keys=verify_keys,
         policy=policy,
         secrets=_secrets(options, project),
-        packages=_packages(options),
         sha256=origins.sha256,
         keyring=_file(given("keyring", "DIBO_UBUNTU_KEYRING", "")),
         keyserver=given("keyserver", "DIBO_KEYSERVER", "") or None,
