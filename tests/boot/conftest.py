@@ -30,8 +30,10 @@ from tests.support import user
 from tests.support.host import confine
 from tests.support.machines.cloud_init_seed import make_seed
 from tests.support.machines.direct_boot import TOOLS as RAMDISK_TOOLS
-from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf, other_disk
-from tests.support.requirements import need, unmet
+from tests.support.machines.emulation import need_firmware
+from tests.support.machines.overlays import other_disk
+from tests.support.machines.qemu import TOOLS, Firmware, Machine
+from tests.support.requirements import need
 from tests.support.servers.registry import registry
 
 FLAVOURS = Path(__file__).parent / "flavours"
@@ -216,11 +218,8 @@ def machines(disks: Disks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     wants; that of the UEFI machine is laid out in another way. Each has a second disk of its image, of
     another deployment, and finds that one first.
     """
-    try:
-        find_ovmf(Firmware.UEFI)
-        find_ovmf(Firmware.SECURE_BOOT)
-    except MachineError as error:
-        unmet(str(error))
+    need_firmware(Firmware.UEFI)
+    need_firmware(Firmware.SECURE_BOOT)
     top = tmp_path_factory.mktemp("boot")
     bios_seed = make_seed(top / "bios", hostname="probe-bios", files=[(TOKEN, "\n")])
     uefi_seed = make_seed(top / "uefi", hostname="probe-uefi")
@@ -229,7 +228,7 @@ def machines(disks: Disks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         directory=top / "bios",
         seed=bios_seed,
         grow_to=GROWN,
-        before=other_disk(disks.converted, top / "bios" / "other.qcow2"),
+        others=[other_disk(disks.converted, top / "bios" / "other.qcow2")],
         name="bios",
     )
     uefi = Machine(
@@ -237,7 +236,7 @@ def machines(disks: Disks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         directory=top / "uefi",
         seed=uefi_seed,
         firmware=Firmware.SECURE_BOOT,
-        before=other_disk(disks.apart, top / "uefi" / "other.qcow2"),
+        others=[other_disk(disks.apart, top / "uefi" / "other.qcow2")],
         name="uefi",
     )
     with bios, uefi:

@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.images.package_roots import UP, convert, directory, root_of_packages
-from tests.support.machines import armhf, riscv64
-from tests.support.machines.arm64 import ARM64_TOOLS, Arm64Machine, missing_firmware
-from tests.support.machines.armhf import ARMHF_TOOLS, ArmhfMachine
-from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Firmware, Machine
-from tests.support.machines.riscv64 import RISCV64_TOOLS, Riscv64Machine
-from tests.support.requirements import need, unmet
+from tests.support.machines.emulation import BOOT_SECONDS, need_firmware
+from tests.support.machines.qemu import TOOLS, Firmware, Machine, tools_for
+from tests.support.requirements import need
 
 pytestmark = [pytest.mark.boot, pytest.mark.long]
 
@@ -31,9 +28,8 @@ def console_of(machine: Machine) -> str:
 @pytest.fixture(scope="module")
 def arm64() -> Iterator[Path]:
     """A disk of Debian 12."""
-    need(*ARM64_TOOLS)
-    if missing := missing_firmware():
-        unmet(missing)
+    need(*tools_for("arm64"))
+    need_firmware(Firmware.SECURE_BOOT, "arm64")
     packages = ("linux-image-arm64", "grub-efi-arm64-signed", "shim-signed", "busybox-static", "kmod")
     with directory() as made:
         yield convert(root_of_packages(made, "arm64", "bookworm", *packages), "arm64")
@@ -41,7 +37,7 @@ def arm64() -> Iterator[Path]:
 
 @pytest.mark.parametrize("firmware", [Firmware.UEFI, Firmware.SECURE_BOOT])
 def test_a_root_for_arm64_boots(arm64: Path, firmware: Firmware, tmp_path: Path) -> None:
-    with Arm64Machine(arm64, directory=tmp_path, firmware=firmware) as machine:
+    with Machine(arm64, directory=tmp_path, architecture="arm64", firmware=firmware) as machine:
         console = console_of(machine)
     assert "machine: aarch64" in console
     assert "root: /dev/vda3 ext4" in console
@@ -55,28 +51,13 @@ class ByUboot:
     """An architecture whose firmware is U-Boot, which starts systemd-boot as UEFI does."""
 
     kernel: str
-    machine: type[Machine]
-    tools: tuple[str, ...]
-    firmware: Path
     word: str
     """What uname(1) says."""
 
 
 BY_UBOOT = {
-    "riscv64": ByUboot(
-        kernel="linux-image-riscv64",
-        machine=Riscv64Machine,
-        tools=RISCV64_TOOLS,
-        firmware=riscv64.UBOOT,
-        word="riscv64",
-    ),
-    "armhf": ByUboot(
-        kernel="linux-image-armmp",
-        machine=ArmhfMachine,
-        tools=ARMHF_TOOLS,
-        firmware=armhf.UBOOT,
-        word="armv7l",
-    ),
+    "riscv64": ByUboot(kernel="linux-image-riscv64", word="riscv64"),
+    "armhf": ByUboot(kernel="linux-image-armmp", word="armv7l"),
 }
 
 
@@ -84,13 +65,12 @@ BY_UBOOT = {
 def test_a_root_boots_by_uboot(architecture: str, tmp_path: Path) -> None:
     """Of Debian 13."""
     board = BY_UBOOT[architecture]
-    need(*board.tools)
-    if not board.firmware.exists():
-        unmet("U-Boot is not installed: apt-get install u-boot-qemu")
+    need(*tools_for(architecture))
+    need_firmware(Firmware.UBOOT, architecture)
     packages = (board.kernel, "systemd-boot-efi", "busybox-static", "kmod")
     with directory() as made:
         disk = convert(root_of_packages(made, architecture, "trixie", *packages), architecture)
-        with board.machine(disk, directory=tmp_path) as machine:
+        with Machine(disk, directory=tmp_path, architecture=architecture, firmware=Firmware.UBOOT) as machine:
             console = console_of(machine)
     assert f"machine: {board.word}" in console
     assert re.search(r"^root: /dev/vda\d ext4$", console, re.MULTILINE)
@@ -103,7 +83,7 @@ def test_a_root_for_i386_boots_by_bios(tmp_path: Path) -> None:
     packages = ("linux-image-686-pae", "grub-pc-bin", "busybox-static", "kmod")
     with directory() as made:
         disk = convert(root_of_packages(made, "i386", "bookworm", *packages), "i386")
-        with Machine(disk, directory=tmp_path) as machine:
+        with Machine(disk, directory=tmp_path, architecture="i386") as machine:
             console = console_of(machine)
     assert "machine: i686" in console
     assert "root: /dev/vda3 ext4" in console

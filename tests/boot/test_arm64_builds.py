@@ -21,9 +21,9 @@ import pytest
 from dibo.errors import CommandFailed
 from dibo.ramdisk.make import kernel_path
 from tests.support import user
-from tests.support.machines.arm64 import ARM64_TOOLS, Arm64DirectMachine, Arm64Machine, missing_firmware
-from tests.support.machines.direct_boot import SERVER, FormServer
-from tests.support.machines.qemu import BOOT_SECONDS, Firmware
+from tests.support.machines.direct_boot import SERVER, DirectMachine, FormServer
+from tests.support.machines.emulation import BOOT_SECONDS, need_firmware
+from tests.support.machines.qemu import Firmware, Machine, tools_for
 from tests.support.requirements import need, unmet
 
 pytestmark = [pytest.mark.boot, pytest.mark.long]
@@ -36,9 +36,8 @@ PARAMETERS = f"iscsi_target_iqn={IQN} deployment_id=7 deployment_key=k boot_serv
 @contextmanager
 def built(command: str, name: str, *flavours: str) -> Iterator[Path]:
     """What an ordinary user builds."""
-    need(*ARM64_TOOLS, "buildah", "newuidmap", "mmdebstrap", "arch-test", "qemu-aarch64-static")
-    if missing := missing_firmware():
-        unmet(missing)
+    need(*tools_for("arm64"), "buildah", "newuidmap", "mmdebstrap", "arch-test", "qemu-aarch64-static")
+    need_firmware(Firmware.UEFI, "arm64")
     if given := os.environ.get("DIBO_BOOT_ARM64"):
         yield Path(given) / name
         return
@@ -62,7 +61,7 @@ def built(command: str, name: str, *flavours: str) -> Iterator[Path]:
 def test_a_disk(tmp_path: Path) -> None:
     with (
         built("disk-image-create", "vm.qcow2", "vm") as disk,
-        Arm64Machine(disk, directory=tmp_path, firmware=Firmware.UEFI, grow_to="6G") as machine,
+        Machine(disk, directory=tmp_path, architecture="arm64", grow_to="6G") as machine,
     ):
         machine.wait_for_console("login:", timeout=2 * BOOT_SECONDS)
         console = machine.console_text()
@@ -90,9 +89,10 @@ def test_a_deployment(tmp_path: Path) -> None:
     with (
         built("ramdisk-image-create", "deploy.ramdisk", "deploy") as ramdisk,
         FormServer(work=deploy) as server,
-        Arm64DirectMachine(
+        DirectMachine(
             kernel_path(ramdisk),
             ramdisk,
+            architecture="arm64",
             cmdline=PARAMETERS,
             directory=tmp_path,
             disks=[disk],
@@ -113,9 +113,10 @@ def test_an_inventory(tmp_path: Path) -> None:
         file.truncate(64 << 20)
     with (
         built("ramdisk-image-create", "hwdiscovery.ramdisk", "hwdiscovery") as ramdisk,
-        Arm64DirectMachine(
+        DirectMachine(
             kernel_path(ramdisk),
             ramdisk,
+            architecture="arm64",
             cmdline="finish=poweroff",
             directory=tmp_path,
             disks=[disk],

@@ -24,7 +24,9 @@ from dibo.system.report import Report
 from tests.boot.conftest import Disks
 from tests.boot.stages import Seen, Stage
 from tests.support.machines.direct_boot import free_port
-from tests.support.machines.qemu import BOOT_SECONDS, Firmware, Machine, check_file_system
+from tests.support.machines.emulation import BOOT_SECONDS
+from tests.support.machines.overlays import file_system_problems
+from tests.support.machines.qemu import Firmware, Machine
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 
@@ -227,7 +229,7 @@ def test_the_power_button_turns_it_off_and_its_file_system_is_clean_full_or_not(
 ) -> None:
     need("e2fsck", "sfdisk")
     off.of(firmware)
-    check_file_system(machines[firmware].overlay, tmp_path)
+    assert file_system_problems(machines[firmware].overlay, tmp_path) == ""
 
 
 @pytest.mark.long

@@ -23,7 +23,8 @@ from tests.boot.conftest import BUILD_SECONDS, Disks
 from tests.support import user
 from tests.support.host.host_snapshot import host_snapshot, settled_snapshot
 from tests.support.images.oracle import differences, on_disk
-from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Machine
+from tests.support.machines.emulation import BOOT_SECONDS
+from tests.support.machines.qemu import TOOLS, Machine
 from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.boot

@@ -24,12 +24,13 @@ import pytest
 import yaml
 
 from dibo.errors import CommandFailed
+from dibo.machines.machine import MAC, PortForward
 from dibo.system import process
 from tests.boot.conftest import BUILD_SECONDS, FLAVOURS, STACK, TOKEN, Disks
 from tests.support import user
 from tests.support.machines.cloud_init_seed import make_seed
 from tests.support.machines.direct_boot import SERVER, free_port
-from tests.support.machines.qemu import MAC, Machine
+from tests.support.machines.qemu import Machine
 from tests.support.requirements import need, unmet
 from tests.support.servers.registry import OCI_MANIFEST, Registry, registry
 
@@ -196,8 +197,8 @@ def test_from_an_empty_disk_to_ssh_by_pull_and_again_by_iscsi(
             seed=make_seed(tmp_path / "seed", hostname="deployed", files=[(TOKEN, "\n")]),
             network=f"tftp={tmp_path / 'tftp'},bootfile=boot.ipxe"
             f",guestfwd=tcp:{SERVER}:10000-cmd:busybox nc 127.0.0.1 {served.port}"
-            f",guestfwd=tcp:{REGISTRY}:5000-cmd:busybox nc {images.host.replace(':', ' ')}"
-            f",hostfwd=tcp:127.0.0.1:{portal}-:3260,hostfwd=tcp:127.0.0.1:{word}-:10000",
+            f",guestfwd=tcp:{REGISTRY}:5000-cmd:busybox nc {images.host.replace(':', ' ')}",
+            ports=[PortForward(guest=3260, here=portal), PortForward(guest=10000, here=word)],
             network_boot=True,
         )
         with served.running(), machine:

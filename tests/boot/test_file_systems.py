@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.support.images.package_roots import UP, convert, directory, reporting_init, root_of_packages
-from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Firmware, Machine, find_ovmf
+from tests.support.machines.emulation import BOOT_SECONDS, need_firmware
+from tests.support.machines.qemu import TOOLS, Firmware, Machine
 from tests.support.requirements import need, unmet
 
 pytestmark = [pytest.mark.boot, pytest.mark.long]
@@ -76,8 +77,7 @@ def test_it_boots_and_grows(image: Path, kind: str, sector: int, tmp_path: Path)
     if kind != "ext4" and os.geteuid() != 0:
         unmet(f"only root makes disks with {kind}, on a loop device")
     firmware = Firmware.BIOS if sector == 512 else Firmware.UEFI
-    if firmware is Firmware.UEFI:
-        find_ovmf()
+    need_firmware(firmware)
     laid_out = image.parent / f"{kind}-{sector}.yaml"
     laid_out.write_text(json.dumps(layout(kind, sector)))
     options = ["--layout", str(laid_out), "--image-size", "2", *([] if kind == "ext4" else ["--loop"])]

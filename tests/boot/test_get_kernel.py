@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dibo.cli import main
+from dibo.machines.machine import DirectKernel
 from tests.boot.conftest import TOKEN
 from tests.support.machines.cloud_init_seed import make_seed
 from tests.support.machines.qemu import Machine
@@ -33,8 +34,8 @@ def test_it_boots_from_outside(
     assert main.disk_image_get_kernel(["--list", str(image)]) == 0
     version = capsys.readouterr().out.split()[0]
     seed = make_seed(tmp_path / "seed", hostname="probe-direct", files=[(TOKEN, "\n")])
-    extra = ("-kernel", kernel, "-initrd", ramdisk, "-append", words)
-    with Machine(image, directory=tmp_path / "machine", seed=seed, extra=extra, name="direct") as machine:
+    direct = DirectKernel(kernel=Path(kernel), initrd=Path(ramdisk), arguments=words)
+    with Machine(image, directory=tmp_path / "machine", seed=seed, kernel=direct, name="direct") as machine:
         machine.wait_until_up()
         answers = {name: text.strip() for name, text in machine.ask(QUESTIONS).items()}
     assert answers["cmdline"] == words  # GRUB would have put BOOT_IMAGE= before it

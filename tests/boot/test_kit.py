@@ -12,13 +12,14 @@ import pytest
 
 from dibo.errors import CommandFailed
 from dibo.formats.partitions import gpt
+from dibo.machines.seed import make_key
 from dibo.system import process
 from dibo.units import MIB
 from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
 from tests.support.images.application_images import PORT, RUN, application
 from tests.support.images.oci_layouts import LayerTar, Tar, simple
-from tests.support.machines.cloud_init_seed import Seed, make_key, write_fat
+from tests.support.machines.cloud_init_seed import Seed, write_fat
 from tests.support.machines.qemu import TOOLS, Firmware, Machine
 from tests.support.requirements import need, unmet
 from tests.support.servers.metadata_server import MetadataServer

@@ -16,7 +16,8 @@ from tests.boot.conftest import BUILD_SECONDS
 from tests.boot.test_shapes import console_of
 from tests.support import user
 from tests.support.images.oci_layouts import LayerTar, simple
-from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.machines.emulation import need_firmware
+from tests.support.machines.qemu import TOOLS, Firmware, Machine
 from tests.support.requirements import need, unmet
 
 pytestmark = [pytest.mark.boot, pytest.mark.long]
@@ -80,10 +81,7 @@ def test_a_microvm_whose_root_is_only_read(image: Path, tmp_path: Path) -> None:
 
 def test_a_live_iso_with_secure_boot(image: Path, tmp_path: Path) -> None:
     need("xorriso")
-    try:
-        find_ovmf(Firmware.SECURE_BOOT)
-    except MachineError as error:
-        unmet(str(error))
+    need_firmware(Firmware.SECURE_BOOT)
     iso = converted(image, tmp_path, "iso")
     with Machine(iso, directory=tmp_path / "machine", firmware=Firmware.SECURE_BOOT) as machine:
         machine.wait_for_console("live login:")

@@ -10,21 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.machines.boot_sector import boot_disk
 from tests.support.machines.cloud_init_seed import make_seed
 from tests.support.machines.efi_program import removable_disk
-from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError, find_ovmf
-from tests.support.requirements import need, unmet
-from tests.support.timeouts import TIMEOUT
+from tests.support.machines.emulation import need_firmware
+from tests.support.machines.qemu import TOOLS, Firmware, Machine, MachineError
+from tests.support.requirements import need
+from tests.support.timeouts import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.boot
-
-
-def need_ovmf() -> None:
-    try:
-        find_ovmf()
-        find_ovmf(Firmware.SECURE_BOOT)
-    except MachineError as error:
-        unmet(str(error))
 
 
 @pytest.fixture
@@ -44,8 +38,7 @@ def empty_disk(tmp_path: Path) -> Path:
 def test_a_disk_that_does_not_boot_is_noticed_on_the_console(
     empty_disk: Path, tmp_path: Path, firmware: Firmware, sign: str
 ) -> None:
-    if firmware is Firmware.UEFI:
-        need_ovmf()
+    need_firmware(firmware)
     with (
         Machine(empty_disk, directory=tmp_path, firmware=firmware) as machine,
         pytest.raises(MachineError, match=f"(?s)the console says '{sign}'.*the end of the console"),
@@ -58,7 +51,7 @@ def test_a_disk_that_does_not_boot_is_noticed_on_the_console(
 def test_a_machine_that_dies_is_noticed_at_once(empty_disk: Path, tmp_path: Path) -> None:
     with Machine(empty_disk, directory=tmp_path) as machine:
         os.kill(machine.pid, signal.SIGKILL)
-        with pytest.raises(MachineError, match="killed by SIGKILL before the machine was up"):
+        with pytest.raises(MachineError, match="QEMU was killed by SIGKILL"):
             machine.wait_until_up(timeout=TIMEOUT)
 
 
@@ -72,15 +65,15 @@ WAITS: Mapping[str, Callable[[Machine], object]] = {
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
 def test_a_kernel_that_dies_is_noticed_in_every_wait(
-    empty_disk: Path, tmp_path: Path, wait: Callable[[Machine], object]
+    tmp_path: Path, wait: Callable[[Machine], object]
 ) -> None:
+    """What it says while it dies is kept as well."""
     need(*TOOLS)
-    seed = make_seed(tmp_path / "seed")
-    with Machine(empty_disk, directory=tmp_path, seed=seed, extra=["-S"]) as machine:
-        with machine.console.open("a") as console:  # as QEMU writes it: at the end
-            console.write("[    1.8] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n")
+    disk = boot_disk(tmp_path / "disk.raw", "[    1.8] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r\nCPU: 0")
+    with Machine(disk, directory=tmp_path, seed=make_seed(tmp_path / "seed")) as machine:
         with pytest.raises(MachineError, match=r"the console says '0000 \[#1\]'"):
             wait(machine)
+        wait_until(lambda: machine.console_text().endswith("CPU: 0"), "the rest of the console is kept")
 
 
 def test_what_qemu_said_is_part_of_the_failure(empty_disk: Path, tmp_path: Path) -> None:
@@ -90,9 +83,11 @@ def test_what_qemu_said_is_part_of_the_failure(empty_disk: Path, tmp_path: Path)
         pass
 
 
-def test_a_machine_that_never_comes_up_ends_at_the_deadline(empty_disk: Path, tmp_path: Path) -> None:
+def test_a_machine_that_never_comes_up_ends_at_the_deadline(tmp_path: Path) -> None:
+    need(*TOOLS)
+    disk = boot_disk(tmp_path / "disk.raw", "halted")
     with (
-        Machine(empty_disk, directory=tmp_path, extra=["-S"]) as machine,  # -S: the processors stand still
+        Machine(disk, directory=tmp_path) as machine,
         pytest.raises(MachineError, match="no marker within 1 s"),
     ):
         machine.wait_until_up(timeout=1)
@@ -101,7 +96,8 @@ def test_a_machine_that_never_comes_up_ends_at_the_deadline(empty_disk: Path, tm
 def test_secure_boot_starts_nothing_that_is_not_signed(tmp_path: Path) -> None:
     """The same disk starts without it, so it is refused for what it lacks."""
     need(*TOOLS)
-    need_ovmf()
+    need_firmware(Firmware.UEFI)
+    need_firmware(Firmware.SECURE_BOOT)
     disk = tmp_path / "unsigned.img"
     removable_disk(disk, "unsigned code runs")
     with Machine(disk, directory=tmp_path, firmware=Firmware.UEFI, name="off") as machine:

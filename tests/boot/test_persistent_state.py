@@ -20,7 +20,7 @@ from dibo.cli.main import disk_image_get_kernel as get_kernel
 from dibo.errors import CommandFailed
 from dibo.system import process
 from tests.support import user
-from tests.support.machines.direct_boot import TOOLS, DirectMachine
+from tests.support.machines.direct_boot import TOOLS, DirectMachine, dead_card
 from tests.support.requirements import need
 
 pytestmark = pytest.mark.boot
@@ -42,10 +42,7 @@ CMDLINE = " ".join(
         ),
     )
 )
-DEAD_CARD = (
-    *("-netdev", "hubport,id=dead,hubid=7"),
-    *("-device", "virtio-net-pci,netdev=dead,mac=52:54:00:00:00:07,romfile="),
-)
+DEAD_CARD = dead_card("52:54:00:00:00:07")
 """A second network card, with a link and nobody who answers: what waits for the network must not wait for it."""
 
 _SECTOR = 512

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from dibo.machines.machine import MAC
 from dibo.ramdisk.make import kernel_path
 from tests.support.disks.gpt_disks import make_disk, problems_of
-from tests.support.machines.direct_boot import MAC, SERVER, DirectMachine, FormServer
+from tests.support.machines.direct_boot import SERVER, DirectMachine, FormServer
 from tests.support.requirements import need, unmet
 from tests.support.servers.fake_web_server import FakeWebServer
 from tests.support.servers.registry import OCI_MANIFEST, registry

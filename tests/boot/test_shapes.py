@@ -20,7 +20,8 @@ from tests.boot.conftest import BUILD_SECONDS
 from tests.support import user
 from tests.support.images.boot_shapes import PACKAGES, UP, WRITTEN, DebianParts, write_tar
 from tests.support.images.oci_layouts import LayerTar, simple
-from tests.support.machines.qemu import BOOT_SECONDS, TOOLS, Firmware, Machine, MachineError, find_ovmf
+from tests.support.machines.emulation import BOOT_SECONDS, need_firmware
+from tests.support.machines.qemu import TOOLS, Firmware, Machine
 from tests.support.requirements import need, unmet
 
 pytestmark = pytest.mark.boot
@@ -78,11 +79,7 @@ def converted(
 
 
 def start(stack: contextlib.ExitStack, disk: Path, firmware: Firmware) -> Machine:
-    if firmware is not Firmware.BIOS:
-        try:
-            find_ovmf(firmware)
-        except MachineError as error:
-            unmet(str(error))
+    need_firmware(firmware)
     directory = disk.parent / firmware.value
     return stack.enter_context(Machine(disk, directory=directory, firmware=firmware, memory=512))
 

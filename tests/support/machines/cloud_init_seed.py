@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dibo.machines.seed import LABEL, make_key
 from dibo.system import process
 
 MARKER_PORT = "dibo.marker"
-_LABEL = "CIDATA"
 _SECTORS = 8192  # of 512 bytes: 4 MiB, FAT12
 
 _MARKER_UNIT = f"""\
@@ -47,13 +47,6 @@ class Seed:
     image: Path
     key: Path
     user: str
-
-
-def make_key(directory: Path) -> Path:
-    """A new ed25519 key without a passphrase; `.pub` lies beside the path returned."""
-    key = directory / "id_ed25519"
-    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dibo-boot-test", "-f", str(key)])
-    return key
 
 
 def make_seed(
@@ -95,7 +88,7 @@ def make_seed(
     return Seed(image=image, key=key, user=user)
 
 
-def write_fat(image: Path, files: dict[str, str], *, label: str = _LABEL) -> None:
+def write_fat(image: Path, files: dict[str, str], *, label: str = LABEL) -> None:
     """Make `image` a FAT file system of these files."""
     image.unlink(missing_ok=True)
     process.run(["mformat", "-C", "-i", str(image), "-T", str(_SECTORS), "-v", label, "::"])

@@ -1,34 +1,49 @@
 """A virtual machine that is given its kernel and ramdisk by QEMU, as by a boot loader, and talks on a serial line.
 
-Its network is QEMU's user network, closed but for what is let in: a server of this machine at the address SERVER, and
-ports of the guest at free ports here. The console is a socket: what comes is kept in a file, and lines can be typed.
+It is a machine of `dibo boot` (dibo/machines). Its network is QEMU's user network, closed but for what is let in: a
+server of this machine at the address SERVER, and ports of the guest at free ports here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl
 
-from dibo.errors import CommandFailed
-from dibo.machines.console import CrashDetector
+from dibo.errors import MachineError
+from dibo.machines.boards import FirmwareKind, board_of
+from dibo.machines.machine import (
+    MAC,
+    DirectKernel,
+    FirmwareFiles,
+    MachineDisk,
+    PortForward,
+    QemuExtras,
+    VirtualMachine,
+)
 from dibo.machines.qmp import Monitor
-from dibo.system import process
-from tests.support.machines.qemu import ACCELERATOR, BOOT_SECONDS
+from tests.support.machines.attended import AttendedMachine
+from tests.support.machines.emulation import ACCELERATOR, BOOT_SECONDS, emulator, firmware_files
 from tests.support.servers.loopback_http import Loopback, QuietHandler
-from tests.support.timeouts import TIMEOUT
 
 SERVER = "10.0.2.4"
-MAC = "52:54:00:12:34:56"
-TOOLS = ("qemu-system-x86_64", "setpriv", "busybox")
+TOOLS = (emulator("amd64"), "setpriv", "busybox")
 _TAIL = 60
+_LOOK = 0.1
+
+
+def dead_card(mac: str) -> tuple[str, ...]:
+    """Options for QEMU that add a network card with a link and nobody who answers."""
+    return (
+        *("-netdev", "hubport,id=dead,hubid=7"),
+        *("-device", f"virtio-net-pci,netdev=dead,mac={mac},romfile="),
+    )
 
 
 class DirectMachine:
@@ -36,21 +51,19 @@ class DirectMachine:
 
     `server` is what the guest reaches at SERVER: (guest's port, port here). `ports` are the guest's that are reached
     through `port`. `network` is for QEMU's user network; without `link` nothing is at the other end.
+
+    For arm64 the kernel, an EFI program, is started by the firmware, which QEMU hands it to: QEMU itself does not start
+    those that unpack themselves.
     """
-
-    SERIAL = "ttyS0"
-
-    def _board(self) -> list[str]:
-        """QEMU for an architecture, and what it emulates."""
-        return ["qemu-system-x86_64", "-machine", "q35,graphics=off", "-cpu", "max"]
 
     def __init__(
         self,
-        kernel: Path | None,
-        initramfs: Path | None,
+        kernel: Path,
+        initramfs: Path,
         *,
         cmdline: str,
         directory: Path,
+        architecture: str = "amd64",
         disks: Sequence[Path] = (),
         server: tuple[int, int] | None = None,
         ports: Sequence[int] = (),
@@ -59,59 +72,66 @@ class DirectMachine:
         processors: int = 1,
         extra: Sequence[str] = (),
     ) -> None:
-        self._ports = {port: free_port() for port in ports}
         self.console = directory / "console"
+        self._directory = directory
         self._text = ""
-        self._lookout = CrashDetector()
-        net = ",".join(["user,id=net,restrict=on", *([network] if network else [])])
-        if server is not None:
-            net += f",guestfwd=tcp:{SERVER}:{server[0]}-cmd:busybox nc 127.0.0.1 {server[1]}"
-        for port, here in self._ports.items():
-            net += f",hostfwd=tcp:127.0.0.1:{here}-:{port}"
-        if not link:
-            net = "hubport,id=net,hubid=0"
-        self._argv = [
-            *("setpriv", "--pdeathsig", "KILL", "--"),
-            *(*self._board(), "-accel", ACCELERATOR, "-nodefaults", "-no-user-config", "-no-reboot"),
-            *("-m", "1024", "-smp", str(processors)),
-            *("-display", "none", "-serial", "chardev:console"),
-            *_direct(kernel, initramfs, f"console={self.SERIAL} {cmdline}"),
-            *("-netdev", net, "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
-            *("-device", "virtio-rng-pci"),
-        ]
-        for number, disk in enumerate(disks):
-            self._argv += ["-drive", f"if=none,id=disk{number},format=raw,cache=unsafe,file={disk}"]
-            self._argv += ["-device", f"virtio-blk-pci,drive=disk{number},serial=dibo-test-{number}"]
-        self._argv += extra
+        board = board_of(architecture)
+        forward = (
+            ""
+            if server is None
+            else f"guestfwd=tcp:{SERVER}:{server[0]}-cmd:busybox nc 127.0.0.1 {server[1]}"
+        )
+        network = ",".join(filter(None, (network, forward)))
+        arguments = f"quiet BOOTIF=01-{MAC.replace(':', '-')} console={board.console} {cmdline}"
+        self._machine = VirtualMachine(
+            name="machine",
+            board=board,
+            machine=board.machines[0],
+            accelerator=ACCELERATOR,
+            processors=processors,
+            memory=1024,
+            firmware=_firmware(architecture),
+            kernel=DirectKernel(kernel=kernel, initrd=initramfs, arguments=arguments),
+            disks=tuple(
+                MachineDisk(
+                    path=disk,
+                    format="raw",
+                    serial=f"dibo-test-{number}",
+                    throw_away=False,
+                    is_flushed=False,
+                )
+                for number, disk in enumerate(disks)
+            ),
+            ports=tuple(PortForward(guest=port) for port in ports),
+            network="isolated" if link else "none",
+            extras=QemuExtras(
+                arguments=("-no-reboot", *(() if link else dead_card(MAC)), *extra),
+                network=network,
+                starts_programs="-cmd:" in network,
+            ),
+        )
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            self._socket, end = socket.socketpair()
-            stack.callback(self._socket.close)
-            monitor, monitor_end = socket.socketpair()
-            stack.callback(monitor.close)
-            with end, monitor_end:
-                ends = (end.fileno(), monitor_end.fileno())
-                argv = [
-                    *self._argv,
-                    *("-chardev", f"socket,id=console,fd={ends[0]}"),
-                    *("-chardev", f"socket,id=monitor,fd={ends[1]}", "-mon", "chardev=monitor,mode=control"),
-                ]
-                self._process = stack.enter_context(
-                    process.Process(argv, options=process.ProcessOptions(pass_fds=ends))
-                )
-            self.monitor = Monitor(monitor, timeout=TIMEOUT)
-            self._running = stack.pop_all()
+        self._attended = AttendedMachine(
+            self._machine, directory=self._directory, console=self.console, on_console=self._take
+        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._running.close()
+        self._attended.close()
+
+    def _take(self, data: bytes) -> None:
+        self._text += data.decode(errors="replace").replace("\r", "")
+
+    @property
+    def monitor(self) -> Monitor:
+        return self._attended.running.monitor
 
     def port(self, port: int) -> int:
         """Where a port of the guest is reached at 127.0.0.1."""
-        return self._ports[port]
+        return self._attended.running.ports["tcp", port]
 
     @property
     def text(self) -> str:
@@ -121,45 +141,42 @@ class DirectMachine:
     def wait_for(self, words: str, *, times: int = 1, timeout: float = BOOT_SECONDS) -> None:
         """Wait until the console has shown `words` so often. Raises AssertionError, with the end of the console."""
         deadline = time.monotonic() + timeout
-        while self._text.count(words) < times:
+        while not self._has_shown(words, times):
             assert time.monotonic() < deadline, f"no {words!r} within {timeout:.0f} s\n{self.tail()}"
-            assert self._read(1.0), f"the machine is off, and said no {words!r}\n{self.tail()}"
+            self._wait()
+
+    def _has_shown(self, words: str, times: int) -> bool:
+        ended = self._attended.ended
+        shown = self._text.count(words) >= times
+        assert shown or not ended, f"the machine is off, and said no {words!r}\n{self.tail()}"
+        return shown
 
     def wait_until_off(self, *, timeout: float = BOOT_SECONDS) -> None:
         deadline = time.monotonic() + timeout
-        while self._read(1.0):
+        while not self._attended.ended:
             assert time.monotonic() < deadline, f"still on after {timeout:.0f} s\n{self.tail()}"
-        with contextlib.suppress(CommandFailed):
-            assert self._process.wait(timeout=TIMEOUT) == 0, "\n".join(self._process.tail)
+            self._wait()
+        self._wait()
 
     def type(self, line: str) -> None:
-        self._socket.sendall(line.encode() + b"\n")
+        self._attended.running.write(line.encode() + b"\n")
 
     def tail(self) -> str:
-        return "\n".join(
-            ["--- the end of the console", *self._text.splitlines()[-_TAIL:], *self._process.tail]
-        )
+        lines = self._text.splitlines()[-_TAIL:]
+        return "\n".join(["--- the end of the console", *lines, *self._attended.running.tail])
 
-    def _read(self, seconds: float) -> bool:
-        """Whether the machine is still on."""
-        if not select.select([self._socket], [], [], seconds)[0]:
-            return True
-        data = self._socket.recv(1 << 16)
-        with self.console.open("ab") as file:
-            file.write(data)
-        text = data.decode(errors="replace").replace("\r", "")
-        self._text += text
-        sign = self._lookout.hopeless(text)
-        assert sign is None, f"the console says {sign!r}\n{self.tail()}"
-        return bool(data)
+    def _wait(self) -> None:
+        try:
+            self._attended.wait(_LOOK)
+        except MachineError as error:
+            raise AssertionError(f"{error.message}\n{self.tail()}") from error
 
 
-def _direct(kernel: Path | None, initramfs: Path | None, cmdline: str) -> list[str]:
-    """Without a kernel, the first disk is booted."""
-    if kernel is None:
-        return []
-    append = f"quiet BOOTIF=01-{MAC.replace(':', '-')} {cmdline}"
-    return ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", append]
+def _firmware(architecture: str) -> FirmwareFiles:
+    """What starts the kernel. It keeps no variables."""
+    if architecture != "arm64":
+        return FirmwareFiles(kind=FirmwareKind.NONE)
+    return replace(firmware_files(architecture, FirmwareKind.UEFI), variables=None)
 
 
 def free_port() -> int:
