@@ -22,8 +22,8 @@ from dibo.api.documents import (
     file_fields,
     files_text,
     new_document,
-    room_of,
 )
+from dibo.artefacts.checksums import room_of
 from dibo.artefacts.outputs import check_writable
 from dibo.bake import events
 from dibo.bake.drawing import draw
