@@ -137,3 +137,10 @@ def test_a_worker_or_the_command_ends_in_the_middle_of_a_layer(place: BuildEnv, 
         assert code == SomeFailed.exit_code, text
         assert "was killed by SIGKILL" in text
         assert (place.directory / "out" / "b.raw").exists()
+
+
+def test_a_plan_of_all_images_asks_the_engine_once(place: BuildEnv) -> None:
+    project = write_project(place, "a", "b", "c")
+    planned = place.run("dibo", "plan", "--project", project, "-x")
+    assert [line.split()[0] for line in planned.out.splitlines()] == ["a", "b", "c"]
+    assert planned.err.count("+ buildah info") == 1

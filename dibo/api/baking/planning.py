@@ -5,17 +5,16 @@ kept for the workers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
-from dibo.api.baking.estimates import name_of_artefacts, name_of_test
 from dibo.api.baking.spec import Decided, ImageSpec, TaskKind, TaskSpec
 from dibo.api.create import PlannedDisk, converters_of, disk_request
 from dibo.api.machines.request import MEMORY
 from dibo.api.ramdisk import checked_order
-from dibo.api.session import Session, new_run, open_session
+from dibo.api.session import Session
+from dibo.api.shared_sessions import SharedSessions, shared_sessions
 from dibo.bake.graph import (
     ArtefactTask,
     BakeTask,
@@ -26,26 +25,15 @@ from dibo.bake.graph import (
     TestTask,
     make_graph,
 )
-from dibo.build import build as spine
-from dibo.build import host_hooks, ingredients_store, stacks
+from dibo.build import host_hooks, ingredients_store
 from dibo.build.engine import Setup
 from dibo.disk.request import ending
 from dibo.errors import DiboError, UsageError
-from dibo.flavours.loader import Catalogue
-from dibo.flavours.stack import Stack
-from dibo.plan.base import Base
 from dibo.ramdisk.make import kernel_path
 from dibo.ramdisk.write import check_output
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
-from dibo.system.workspace import Run, Workspace
 from dibo.units import MIB
-
-_OF_A_SESSION: Final = (
-    "engine", "isolation", "network", "caches_from", "caches_to", "architecture", "variant", "sign_key",
-    "verify_keys", "policy", "refresh", "layer_compression",
-)  # fmt: skip
-"""Settings that images must have in common to be planned in one session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +94,8 @@ def planned_bake(
     there are limited, and those of these images stay. An image that cannot be planned is among the errors. Raises
     UsageError where two images have one name, would write the same file, or name different caches on disk."""
     require_apart(specs)
-    with new_run(specs[0].settings) as (workspace, run), ExitStack() as stack:
-        planner = _Planner(workspace, run, report, stack, only_registries=only_registries)
+    with shared_sessions(specs[0].settings, report) as shared:
+        planner = _Planner(shared, report, only_registries=only_registries)
         planned: dict[str, PlannedImage] = {}
         errors: dict[str, DiboError] = {}
         tasks = []
@@ -154,16 +142,11 @@ def output_paths(spec: ImageSpec) -> tuple[Path, ...]:
 
 
 class _Planner:
-    """Plans one image after the other; what they have in common is looked up once."""
+    """Plans one image after the other."""
 
-    def __init__(
-        self, workspace: Workspace, run: Run, report: Report, stack: ExitStack, *, only_registries: bool
-    ) -> None:
+    def __init__(self, shared: SharedSessions, report: Report, *, only_registries: bool) -> None:
+        self._shared, self._report = shared, report
         self._only_registries = only_registries
-        self._workspace, self._run, self._report, self._stack = workspace, run, report, stack
-        self._catalogues: dict[tuple[Path, ...], Catalogue] = {}
-        self._sessions: dict[tuple[object, ...], Session] = {}
-        self._bases: dict[object, Base] = {}
 
     def tasks(self, spec: ImageSpec, estimate: Estimate, planned: dict[str, PlannedImage]) -> ImageTasks:
         """Plan an image; it is among the `planned` then. Raises DiboError."""
@@ -180,7 +163,7 @@ class _Planner:
             root=root,
             architecture=architecture,
             destination=str(output),
-            seconds=estimate(name_of_artefacts(spec.name, types)),
+            seconds=estimate(f"image {spec.name} {','.join(types)}"),
         )
         tests = tuple(
             TestTask(
@@ -188,7 +171,7 @@ class _Planner:
                 name=test.name,
                 architecture=architecture,
                 memory=(test.request.memory or MEMORY) * MIB,
-                seconds=estimate(name_of_test(spec.name, test.name)),
+                seconds=estimate(f"test {spec.name} {test.name}"),
             )
             for test in spec.tests
         )
@@ -208,9 +191,8 @@ class _Planner:
         if spec.conversion is not None:
             return PlannedImage(spec=spec, decided=None)
         settings = spec.settings
-        stack = self._flavours(settings)
-        host_hooks.require_allowed(stack, settings.host_hooks)
-        setup = Setup(run=self._run, report=self._report)
+        stack = self._shared.stack(settings)
+        setup = Setup(run=self._shared.run, report=self._report)
         request = None
         if spec.ramdisk is not None:
             check_output(spec.ramdisk.output)
@@ -218,8 +200,8 @@ class _Planner:
         else:
             request = disk_request(settings, stack, self._report, layout_file=spec.layout)
         session = replace(self._session(settings), settings=settings)
-        job = session.job(stack, base=self._base(stacks.settings_of(settings, stack)))
-        ingredients_store.save_plan(self._workspace.keys, job.plan)
+        job = self._shared.job(session, stack)
+        ingredients_store.save_plan(self._shared.workspace.keys, job.plan)
         standing: tuple[Path, ...] = ()
         if request is not None and not host_hooks.has_block_device(stack):
             disk = PlannedDisk(session=session, job=job, request=request, hooked=None, loop=request.loop)
@@ -229,29 +211,11 @@ class _Planner:
 
     def keep(self, planned: Mapping[str, PlannedImage]) -> None:
         """Have their layers in the engine's store stay there at the end."""
-        for session in self._sessions.values():
+        for session in self._shared.opened:
             for image in planned.values():
                 if image.decided is not None:
                     session.built.update(image.decided.plan.keys)
 
-    def _flavours(self, settings: Settings) -> Stack:
-        path = settings.flavours_path
-        if path not in self._catalogues:
-            copies = self._run.subdirectory("flavours")
-            self._catalogues[path] = spine.catalogue(settings, copies=copies)
-        copies = self._run.subdirectory("elements")
-        return stacks.make_any_stack(settings, self._catalogues[path], copies=copies)
-
     def _session(self, settings: Settings) -> Session:
-        kind = tuple(getattr(settings, name) for name in _OF_A_SESSION)
-        if kind not in self._sessions:
-            setup = Setup(run=self._run, report=self._report)
-            session = self._stack.enter_context(open_session(settings, setup, workspace=self._workspace))
-            self._sessions[kind] = replace(session, held={}) if self._only_registries else session
-        return self._sessions[kind]
-
-    def _base(self, settings: Settings) -> Base:
-        kind = (settings.base, spine.base_settings(settings))
-        if kind not in self._bases:
-            self._bases[kind] = spine.base_of(settings, workspace=self._workspace, report=self._report)
-        return self._bases[kind]
+        session = self._shared.session(settings)
+        return replace(session, held={}) if self._only_registries else session

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 from dibo.api.documents import CommandAnswer, Document, new_document
-from dibo.api.planning import make_build_plan
+from dibo.api.planning import build_plan
 from dibo.api.settings import image_settings
+from dibo.api.shared_sessions import SharedSessions, shared_sessions
+from dibo.api.values import BuildPlan
 from dibo.errors import DiboError, SomeFailed
 from dibo.projects.model import Project, ProjectImage
-from dibo.settings.settings import Options
+from dibo.settings.settings import Options, Settings
 from dibo.system.report import Report
 from dibo.units import counted
 
@@ -19,11 +24,13 @@ def plan_images(
 ) -> CommandAnswer:
     """A line for each image, in the order of the file. Raises SomeFailed for those that cannot be planned."""
     images, errors = [], []
-    for image in project.images:
-        try:
-            images.append(_planned(image, options, environment, report))
-        except DiboError as error:
-            errors.append((image.name, error))
+    with ExitStack() as stack:
+        plans = _Plans(report, stack)
+        for image in project.images:
+            try:
+                images.append(_planned(image, image_settings(image, options, environment), plans))
+            except DiboError as error:
+                errors.append((image.name, error))
     if errors:
         raise SomeFailed.of(errors, len(project.images), failure="cannot be planned")
     rows = [
@@ -40,10 +47,24 @@ def plan_images(
     )
 
 
-def _planned(
-    image: ProjectImage, options: Options, environment: Mapping[str, str], report: Report
-) -> Document:
-    settings = image_settings(image, options, environment)
+class _Plans:
+    """Makes the plans of images, each with what the store holds, which is asked once."""
+
+    def __init__(self, report: Report, stack: ExitStack) -> None:
+        self._report, self._stack = report, stack
+        self._shared: dict[Path, SharedSessions] = {}
+        """By cache directory."""
+
+    def plan(self, settings: Settings) -> BuildPlan:
+        shared = self._shared.get(settings.cache)
+        if shared is None:
+            shared = self._stack.enter_context(shared_sessions(settings, self._report))
+            self._shared[settings.cache] = shared
+        session = replace(shared.session(settings), settings=settings)
+        return build_plan(session, shared.job(session, shared.stack(settings)))
+
+
+def _planned(image: ProjectImage, settings: Settings, plans: _Plans) -> Document:
     types = ("ramdisk",) if image.ramdisk else settings.types
     document: Document = {
         "name": image.name,
@@ -55,7 +76,7 @@ def _planned(
         "missing": 0,
     }
     if image.convert is None:
-        layers = make_build_plan(settings, report).layers
+        layers = plans.plan(settings).layers
         document["layers"] = len(layers)
         document["missing"] = sum(not layer.held and layer.cache is None for layer in layers)
     return document
