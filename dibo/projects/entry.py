@@ -23,6 +23,7 @@ from dibo.system.resources import expanded
 
 _NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _LONGEST: Final = 60
+_STAYS: Final = "a relative path stays in the repository; write an absolute path for what is elsewhere"
 """Characters of a value in a message."""
 
 
@@ -145,8 +146,8 @@ class ProjectEntry:
         Raises ProjectError."""
         return self.resolved(self.text(expected="a path"))
 
-    def resolved(self, text: str) -> Path:
-        """The same for a path that is a part of the value. Raises ProjectError."""
+    def resolved(self, text: str, *, hint: str = _STAYS) -> Path:
+        """The same for a path that is a part of the value. `hint` is for one that leads out. Raises ProjectError."""
         try:
             path = expanded(text)
         except UsageError as error:
@@ -159,7 +160,7 @@ class ProjectEntry:
         if not is_in or not real_path(plain).is_relative_to(real_path(top)):
             self.fail(
                 f"the path {text} leads out of {top}{' through a symbolic link' if is_in else ''}",
-                hint="a relative path stays in the repository; write an absolute path for what is elsewhere",
+                hint=hint,
             )
         return plain
 
@@ -167,6 +168,14 @@ class ProjectEntry:
 def real_path(path: Path) -> Path:
     """The path without symbolic links. Path.resolve raises RuntimeError where they form a circle."""
     return Path(os.path.realpath(path))
+
+
+def exists(path: Path) -> bool:
+    """Whether anything is there; nothing is under a name that is too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _normal(path: Path) -> str:

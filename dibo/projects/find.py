@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.errors import ProjectError, UsageError
+from dibo.projects.entry import exists
 from dibo.system.resources import expanded
 
 PROJECT_FILE: Final = "dibo.yaml"
@@ -50,6 +51,11 @@ def _named(name: str, directory: Path, *, origin: str) -> Path:
         raise ProjectError(f"{origin}: {error.message}", hint=error.hint) from error
     except OSError:  # a name that is too long
         is_there = False
+    if not is_there and exists(path):
+        raise ProjectError(
+            f"{origin}: {path} is not a regular file",
+            hint="write it to a file: its relative paths begin there",
+        )
     if not is_there:
         raise ProjectError(f"{origin}: there is no file {path}", hint="`dibo init` writes one")
     return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +10,7 @@ import yaml
 from dibo.errors import ProjectError
 from dibo.flavours.located_yaml import YamlKind, load_located
 from dibo.projects import dib, keys
-from dibo.projects.dib_command import DibCommand, command_of
-from dibo.projects.entry import ProjectEntry, ProjectFile, real_path
+from dibo.projects.entry import ProjectEntry, ProjectFile, exists, real_path
 from dibo.projects.find import repository_of
 from dibo.projects.layers import Inheritance, Layer, Layers, defaults_of, keys_of, named_entries
 from dibo.projects.matrix import check_matrix, combinations
@@ -25,6 +22,7 @@ _LARGEST: Final = 4 << 20
 _MOST_FILES: Final = 1000
 _DEEPEST: Final = 64
 """Files that include each other."""
+_SAME_REPOSITORY: Final = "include files of the same repository, by relative paths"
 
 
 def load_project(path: Path) -> Project:
@@ -37,37 +35,6 @@ def load_project(path: Path) -> Project:
         images=reader.images(file.path.parent),
         includes=tuple(path for path in reader.files if path != file.path),
     )
-
-
-def load_dib_lists(paths: Sequence[Path], *, directory: Path) -> DibLists:
-    """The images of files of diskimage-builder, which are one list; artefacts go to `directory`. Raises
-    ProjectError."""
-    reader = _Reader()
-    roots = []
-    for path in paths:
-        file = ProjectFile(path=path.absolute(), top=repository_of(path.absolute()))
-        root = _root(file)
-        if root.kind is not YamlKind.LIST:
-            root.fail_kind("a list of images")
-        roots.append(root)
-    commands = tuple(command_of(image) for image in dib.merged_images(roots))
-
-    def images() -> tuple[ProjectImage, ...]:
-        for root in roots:
-            reader.add_list(root)
-        return reader.images(directory)
-
-    return DibLists(commands=commands, images=images)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DibLists:
-    """Several files of diskimage-builder."""
-
-    commands: tuple[DibCommand, ...]
-    """How it would build each image."""
-    images: Callable[[], tuple[ProjectImage, ...]]
-    """The same images here, in the same order. Raises ProjectError for what has no counterpart."""
 
 
 class _Reader:
@@ -85,7 +52,7 @@ class _Reader:
             raise ProjectError(f"{file.path}: more than {_MOST_FILES} files are included")
         root = _root(file)
         if root.kind is YamlKind.LIST:
-            self.add_list(root, defaults)
+            self._lists.append((root, defaults))
             return
         known = (*keys.PROJECT_KEYS, *(key for key in root.value.mapping or {} if key.startswith("x-")))
         given = {} if root.kind is YamlKind.NULL else root.mapping(known)
@@ -100,21 +67,14 @@ class _Reader:
             for entry in given["include"].items("a list of files"):
                 self._include(entry, included_by=(*included_by, real), defaults=defaults)
 
-    def add_list(self, root: ProjectEntry, defaults: tuple[Layer, ...] = ()) -> None:
-        """Of diskimage-builder."""
-        self._lists.append((root, defaults))
-
     def _include(
         self, entry: ProjectEntry, *, included_by: tuple[Path, ...], defaults: tuple[Layer, ...]
     ) -> None:
         text = entry.text(expected="a file")
-        path = entry.resolved(text)
+        path = entry.resolved(text, hint=_SAME_REPOSITORY)
         real = real_path(path)
-        if Path(text).is_absolute():
-            entry.fail(
-                f"{text} is not in {entry.file.top}",
-                hint="include files of the same repository, by relative paths",
-            )
+        if Path(text).is_absolute() or text.startswith("~"):
+            entry.fail(f"{text} is not in {entry.file.top}", hint=_SAME_REPOSITORY)
         if real in included_by:
             names = " → ".join(map(str, (*included_by, real)))
             entry.fail(f"{text} includes itself: {names}")
@@ -123,7 +83,7 @@ class _Reader:
         if len(included_by) > _DEEPEST:
             entry.fail(f"more than {_DEEPEST} files include each other")
         if not _is_file(real):
-            entry.fail(f"there is no file {path}")
+            entry.fail(f"{path} is not a file" if exists(real) else f"there is no file {path}")
         self.read(ProjectFile(path=path, top=entry.file.top), included_by=included_by, defaults=defaults)
 
     def images(self, directory: Path) -> tuple[ProjectImage, ...]:

@@ -42,6 +42,9 @@ def test_an_option_before_the_variable_before_the_search(tmp_path: Path) -> None
     assert find_project(None, {"DIBO_PROJECT": "none"}, tmp_path) is None
     with pytest.raises(ProjectError, match=r"--project: there is no file .*/x\.yaml"):
         find_project("x.yaml", {}, tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ProjectError, match=r"--project: .*/pipe is not a regular file"):
+        find_project("pipe", {}, tmp_path)
     with pytest.raises(ProjectError, match="DIBO_PROJECT: there is no file"):
         find_project(None, {"DIBO_PROJECT": "x.yaml"}, tmp_path)
     with pytest.raises(ProjectError, match="--project: there is no file"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,26 @@ def test_files_outside_the_repository(tmp_path: Path) -> None:
     assert "is not in" in refused(inner, f"include: [{tmp_path}/outside.yaml]").message
     (tmp_path / ".git").mkdir()
     assert project(inner, "include: [link.yaml]").images == ()
+
+
+def test_files_outside_the_repository_by_any_way_of_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "images: {}", "outside.yaml")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    for written in ("../outside.yaml", "~/outside.yaml", f"{tmp_path}/outside.yaml"):
+        error = refused(inner, f"include: [{written}]")
+        assert error.hint == "include files of the same repository, by relative paths"
+
+
+def test_included_names_of_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name in ("sub", "pipe.yaml"):
+        message = refused(tmp_path, f"include: [{name}]").message
+        assert message.endswith(f"include[0]: {tmp_path}/{name} is not a file")
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
