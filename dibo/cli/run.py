@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -133,9 +134,13 @@ def _forget_output() -> None:
 
 
 def _refused_by_system(error: OSError) -> DiboError:
+    message = str(error)
+    if error.errno == errno.EMFILE:
+        return DiboError(
+            message, hint="a process may not open so many: `ulimit -n` shows the limit, and raises it"
+        )
     from dibo.system import disk_space
 
-    message = str(error)
     if error.filename == STDOUT:
         return DiboError(message, hint="only the answer could not be printed")
     if disk_space.is_full(error):

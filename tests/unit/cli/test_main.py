@@ -39,7 +39,6 @@ COMMANDS = (
     "clean",
     "key",
     "flavours",
-    "elements",
     "shell",
     "boot",
     "ssh",

@@ -259,3 +259,16 @@ def test_a_registry_that_nothing_is_accepted_from_is_not_asked(run: Run, tmp_pat
         code, document = run("dibo", *line.split(), "--policy", policy)
         assert (code, registry.state.asked) == (errors.SignatureError.exit_code, [])
     assert document["error"]["message"] == f"the policy accepts nothing from {registry.host}/team/web"
+
+
+def test_a_limit_on_open_files_is_named(tmp_path: Path) -> None:
+    statement = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); os.dup(0)"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("{statement}", statement), "flavours"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT), "HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+    )
+    assert done.returncode == errors.DiboError.exit_code
+    assert "Too many open files" in done.stderr
+    assert "`ulimit -n` shows the limit" in done.stderr

@@ -1,2 +1,0 @@
-# Completion of dibo and its programs, loaded by fish at the first Tab.
-dibo completion fish | source
