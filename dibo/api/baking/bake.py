@@ -80,7 +80,9 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
                 )
             )
         is_remote = fleet is not None and not fleet.is_local
-        planned = stack.enter_context(planned_bake(specs, report, estimate=known, only_registries=is_remote))
+        planned = stack.enter_context(
+            planned_bake(specs, report, estimate=known, only_registries=is_remote, to_build=True)
+        )
         if options.only_layers:
             planned = replace(planned, graph=shared_layers(planned.graph, [spec.name for spec in specs]))
         results = bake_here(planned, report, limits) if fleet is None else fleet.bake(planned)

@@ -27,6 +27,7 @@ from dibo.bake.graph import (
 )
 from dibo.build import host_hooks, ingredients_store
 from dibo.build.engine import Setup
+from dibo.build.secrets import read_secrets
 from dibo.disk.request import ending
 from dibo.errors import DiboError, UsageError
 from dibo.ramdisk.make import kernel_path
@@ -88,11 +89,13 @@ def planned_bake(
     *,
     estimate: Estimate = lambda _: None,
     only_registries: bool = False,
+    to_build: bool = False,
 ) -> Iterator[PlannedBake]:
-    """Plan all images, at least one. With `only_registries` layers count that are in a registry, and not those of this
-    machine. While it lasts, no layer goes from the engine's store; at its end, the layers
-    there are limited, and those of these images stay. An image that cannot be planned is among the errors. Raises
-    UsageError where two images have one name, would write the same file, or name different caches on disk."""
+    """Plan all images, at least one; `to_build`: one that lacks a secret of a layer to build is an error. With
+    `only_registries` layers count that are in a registry, and not those of this machine. While it lasts, no layer
+    goes from the engine's store; at its end, the layers there are limited, and those of these images stay. An image
+    that cannot be planned is among the errors. Raises UsageError where two images have one name, would write the
+    same file, or name different caches on disk."""
     require_apart(specs)
     with shared_sessions(specs[0].settings, report) as shared:
         planner = _Planner(shared, report, only_registries=only_registries)
@@ -101,11 +104,24 @@ def planned_bake(
         tasks = []
         for spec in specs:
             try:
-                tasks.append(planner.tasks(spec, estimate, planned))
+                image_tasks = planner.tasks(spec, estimate, planned)
+                if to_build:
+                    require_secrets(planned[spec.name])
+                tasks.append(image_tasks)
             except DiboError as error:
+                planned.pop(spec.name, None)
                 errors[spec.name] = error
         planner.keep(planned)
         yield PlannedBake(graph=make_graph(tasks, estimate), images=planned, errors=errors)
+
+
+def require_secrets(image: PlannedImage) -> None:
+    """Say before anything is built that a step will miss a secret, as a build of this image alone does. Raises
+    UsageError."""
+    if image.decided is not None:
+        settings = image.spec.settings
+        steps = [planned.step for planned in image.decided.plan.to_run]
+        read_secrets(settings.secrets, settings.environment).require_for(steps)
 
 
 def require_apart(specs: Sequence[ImageSpec]) -> None:
