@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from dibo.machines.boards import FirmwareKind
 from dibo.system import process
 from tests.support import user
 from tests.support.disks.gpt_disks import table_of
 from tests.support.host.build_env import BuildEnv, build_env, program
-from tests.support.machines.qemu import TOOLS, find_ovmf
+from tests.support.machines.emulation import need_firmware
+from tests.support.machines.qemu import TOOLS
 from tests.support.requirements import need
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -128,7 +130,7 @@ def example_lab() -> Iterator[ExampleLab]:
         "zstd",
         *TOOLS,
     )
-    find_ovmf()
+    need_firmware(FirmwareKind.UEFI)
     with build_env(user.need_ordinary_user()) as env:
         yield ExampleLab(env)
         assert env.left() == []
