@@ -7,8 +7,6 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
-# Input and oracle of tests. Its programs are called as those of dibo, so it gets a directory of its own.
-ELEMENTS := diskimage-builder==3.43.0
 # Tests run side by side, one worker a processor; tests/conftest.py says which stay together.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
@@ -37,7 +35,6 @@ setup-test:
 $(READY): pyproject.toml
 	python=$$(tools/python) && umask 022 && "$$python" -m venv --clear .venv
 	umask 022 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	umask 022 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target .venv/diskimage-builder $(ELEMENTS)
 	touch $@
 
 lint: setup-check ## formatting, lint and types, of Python and of shell scripts; words that are misspelt or not used

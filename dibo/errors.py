@@ -52,6 +52,11 @@ class ProjectError(DiboError):
     meaning = "the project file is missing or invalid, or has no such image"
 
 
+class ElementError(DiboError):
+    exit_code = 14
+    meaning = "an element of diskimage-builder does not run unchanged"
+
+
 class HookFailed(DiboError):
     exit_code = 20
     meaning = "a hook failed, or printed invalid output"

@@ -205,7 +205,7 @@ def _request(
     report: Report,
 ) -> DiskRequest:
     """What is wished for, by options, variables, flavours, and hooks of these that set the size."""
-    layout = layout_choice.chosen(stack.disk, layout_file)
+    layout = layout_choice.chosen_for(stack, layout_file)
     if layout_file is not None:
         for name in layout_choice.left_out(stack.disk, layout):
             report.warn(f"the layout has no partition {name!r}, which flavours of the stack have in theirs")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from dibo.artefacts.checksums import checksum_path, sha256_of, size_of
+from dibo.artefacts.checksums import checksum_path, room_of, sha256_of, size_of
 from dibo.errors import DiboError, Interrupted
 from dibo.system.log_lines import LogLines
 from dibo.system.report import History
@@ -77,12 +77,6 @@ def files_text(paths: Sequence[Path]) -> str:
         f"{fitted(path, width)}  ({human_size(room)}{f', sha256:{sha256[:_SHORT]}' if sha256 else ''})"
         for path, room, sha256 in stats
     )
-
-
-def room_of(path: Path) -> int:
-    """Bytes that a file takes, or all that is in a directory."""
-    files = [path, *path.rglob("*")] if path.is_dir() else [path]
-    return sum(file.lstat().st_blocks * 512 for file in files)
 
 
 def _sha256(path: Path) -> str | None:

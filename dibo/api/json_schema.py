@@ -8,6 +8,7 @@ from dibo.api.baking.schema import PIPELINE, PLAN, bake_document
 from dibo.api.baking.schema import events as bake_events
 from dibo.api.contents.report_schema import REPORT
 from dibo.api.contents.schema import DIFF, INSPECT
+from dibo.api.elements.schema import ELEMENTS, ELEMENTS_CHECK
 from dibo.api.json_types import Schema
 from dibo.api.json_types import count as _count
 from dibo.api.json_types import document as _document
@@ -307,6 +308,8 @@ DOCUMENTS: Final[dict[str, Schema]] = {
                 },
             ),
         ),
+        ELEMENTS,
+        ELEMENTS_CHECK,
         _document(
             "doctor",
             "`dibo doctor`, also if it fails",

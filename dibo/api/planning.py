@@ -101,10 +101,10 @@ def plan_document(plan: BuildPlan) -> Document:
 
 def draw_layout(settings: Settings, *, layout_file: GivenLayout | None) -> str:
     """The disk of a stack, or of a file, as a table. Nothing is built, no engine is asked, no hook is run."""
-    statement = None
     if layout_file is None:
-        statement = stack_of(settings).disk
-    layout = layout_choice.chosen(statement, layout_file)
+        layout = layout_choice.chosen_for(stack_of(settings), None)
+    else:
+        layout = layout_choice.chosen(None, layout_file)
     check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
     size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
     return layout_choice.table(

@@ -26,6 +26,12 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
+def room_of(path: Path) -> int:
+    """Bytes that a file takes, or all that is in a directory."""
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sum(file.lstat().st_blocks * 512 for file in files)
+
+
 def checksum_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 

@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE, NEWEST_UBUNTU_LTS
+from dibo.elements.block_devices.choose import choose_device_text
+from dibo.elements.block_devices.devices import check_devices
+from dibo.elements.block_devices.graph import parse_nodes
+from dibo.elements.block_devices.model import BlockDevices, RootOptions
+from dibo.elements.block_devices.to_layout import to_layout
 from dibo.elements.granted import Grants
 from dibo.elements.loader import ElementCatalogue
-from dibo.elements.model import Element
+from dibo.elements.model import OPERATING_SYSTEM, Element
 from dibo.elements.resolve import resolve
 from dibo.elements.stack import MixedStack, users_variables
 from dibo.elements.steps import make_steps
@@ -26,7 +31,7 @@ from dibo.system import resources
 
 _BLOCK_DEVICE: Final = "block-device-"
 _NEWEST: Final = {"debian": NEWEST_DEBIAN_STABLE, "ubuntu": NEWEST_UBUNTU_LTS}
-_DEFAULT_ROOT_LABEL: Final = "cloudimg-rootfs"
+_BOOT_FILES: Final = "boot-files"
 
 
 def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | None = None) -> Stack:
@@ -44,14 +49,20 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
     flavours += [name for element in resolved for name in element.flavours]
     stack = make_stack(dict.fromkeys(flavours), catalogue.get, architecture=settings.architecture)
     base, release = _system_of(resolved, settings)
+    devices = _devices_of(resolved, settings)
     steps = make_steps(
         resolved,
-        variables=_variables(settings, release),
+        variables=_variables(settings, release) | devices.variables(),
         packages=settings.packages,
         grants=Grants(resources.home()),
     )
     return MixedStack(
-        flavours=stack.flavours, elements=resolved, element_steps=steps, base=base, release=release
+        flavours=stack.flavours,
+        elements=resolved,
+        element_steps=steps,
+        base=base,
+        release=release,
+        layout=to_layout(devices, size=settings.image_size, bootable=_BOOT_FILES in stack.names).layout,
     )
 
 
@@ -92,12 +103,36 @@ def _with_default_disk(names: tuple[str, ...], architecture: str) -> tuple[str, 
 
 
 def _system_of(elements: tuple[Element, ...], settings: Settings) -> tuple[str, str | None]:
-    """(base, release) of the operating system; an empty base where no element of dibo's own stands for one."""
+    """(base, release) of the operating system; an empty base where no element of dibo's own stands for one. Raises
+    UsageError where none was named then."""
     base = next((element.base for element in elements if element.base), "")
     release = settings.release or settings.environment.get("DIB_RELEASE") or None
+    if not base and settings.base == DEFAULT_BASE:
+        system = next(element.name for element in elements if OPERATING_SYSTEM in element.provides)
+        raise UsageError(
+            f"the element {system!r} makes a root by itself, which dibo does not run",
+            hint="name the root that it starts from with --base, or use debian, debian-minimal, ubuntu or "
+            "ubuntu-minimal",
+        )
     if base and release in (None, "stable"):
         release = _NEWEST[base]
     return base, release
+
+
+def _devices_of(elements: tuple[Element, ...], settings: Settings) -> BlockDevices:
+    """The disk that a variable or an element describes; one file system where none does. Raises LayoutError."""
+    text = choose_device_text(
+        [(element.name, element.directory) for element in elements],
+        architecture=settings.architecture,
+        environment=settings.environment,
+    )
+    root = RootOptions(filesystem=settings.filesystem, label=settings.environment.get("ROOT_LABEL", ""))
+    return check_devices(
+        parse_nodes(text.text, origin=text.origin),
+        origin=text.origin,
+        root=root,
+        environment=settings.environment,
+    )
 
 
 def _variables(settings: Settings, release: str | None) -> dict[str, str]:
@@ -107,10 +142,6 @@ def _variables(settings: Settings, release: str | None) -> dict[str, str]:
         "ARCH": settings.architecture,
         "IMAGE_NAME": settings.output.name,
         "FS_TYPE": settings.filesystem,
-        "DIB_ROOT_FSTYPE": settings.filesystem,
-        "DIB_ROOT_LABEL": _DEFAULT_ROOT_LABEL,
-        "DIB_BOOT_LABEL": "",
-        "DIB_MOUNTPOINTS": "/",
         "IMAGE_BLOCK_DEVICE": "",
         "IMAGE_BLOCK_DEVICES": "",
         "DIB_ARGS": " ".join(settings.flavours),

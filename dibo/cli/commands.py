@@ -1,4 +1,4 @@
-"""Every command, and the parsers of the four programs. A new command is one module here, and one line."""
+"""Every command, and the parsers of the five programs. A new command is one module here, and one line."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from dibo.cli import (
     verify,
     why,
 )
+from dibo.cli.elements import diskimage_builder, elements
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
 from dibo.cli.projects import bake, init
@@ -70,6 +71,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "clean": clean,
     "key": key,
     "flavours": flavours,
+    "elements": elements,
     "shell": shell,
     "boot": boot,
     "ssh": ssh,
@@ -84,6 +86,7 @@ PROGRAMS: Final[Mapping[str, Command]] = {
     "disk-image-create": create,
     "ramdisk-image-create": ramdisk,
     "disk-image-get-kernel": get_kernel,
+    "diskimage-builder": diskimage_builder,
 }
 """Commands that are programs of their own."""
 

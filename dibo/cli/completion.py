@@ -10,7 +10,13 @@ from dibo.system.report import Report, answer
 
 SUMMARY: Final = "print the completion script for a shell"
 EPILOG: Final = ""
-_PROGRAMS: Final = ("dibo", "disk-image-create", "disk-image-get-kernel", "ramdisk-image-create")
+_PROGRAMS: Final = (
+    "dibo",
+    "disk-image-create",
+    "disk-image-get-kernel",
+    "diskimage-builder",
+    "ramdisk-image-create",
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

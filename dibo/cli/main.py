@@ -1,4 +1,4 @@
-"""The four programs, and where errors become exit codes.
+"""The five programs, and where errors become exit codes.
 
 Nothing slow is imported here: the parsers come when a program runs, what carries a command out when it is called.
 """
@@ -30,6 +30,11 @@ def ramdisk_image_create(argv: Sequence[str] | None = None) -> int:
 def disk_image_get_kernel(argv: Sequence[str] | None = None) -> int:
     """The program `disk-image-get-kernel`."""
     return _main("disk-image-get-kernel", argv)
+
+
+def diskimage_builder(argv: Sequence[str] | None = None) -> int:
+    """The program `diskimage-builder`."""
+    return _main("diskimage-builder", argv)
 
 
 def _main(program: str, argv: Sequence[str] | None) -> int:

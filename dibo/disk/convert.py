@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dibo.artefacts.checksums import size_of
+from dibo.artefacts.checksums import room_of, size_of
 from dibo.artefacts.converter import Converter, Takes
 from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
 from dibo.artefacts.outputs import Outputs
@@ -168,7 +168,7 @@ def _run_converter(converter: Converter, target: Path, making: _Making, report: 
         except RootNotBootable as error:
             error.of_type = converter.type
             raise
-        task.note(human_size(size_of(target)))
+        task.note(human_size(room_of(target)))  # as the answer says
 
 
 def _run_on_tar(converter: Converter, target: Path, making: _Making, report: Report) -> None:

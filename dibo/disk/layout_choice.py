@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.disk.filesystem_strategy import Choice, Way, choose_way
+from dibo.elements.stack import MixedStack
 from dibo.flavours.loader import read_layout
+from dibo.flavours.stack import Stack
 from dibo.layout.merge import complete
 from dibo.layout.model import ROOT, Layout, Partition, Sizing
 from dibo.layout.parse import Statement
@@ -50,6 +52,13 @@ def _is_for_data(values: Mapping[str, Any]) -> bool:
     return (
         values.get("filesystem") is not None and values.get("content") is None and values.get("mount") != ROOT
     )
+
+
+def chosen_for(stack: Stack, given: GivenLayout | None) -> Layout | None:
+    """That which is given, else what elements of the stack describe, else as `chosen`. Raises LayoutError."""
+    if given is None and isinstance(stack, MixedStack) and stack.layout is not None:
+        return stack.layout
+    return chosen(stack.disk, given)
 
 
 def start_size(layout: Layout | None, *, size: int, set_by: str) -> tuple[int, str]:

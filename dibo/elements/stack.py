@@ -10,6 +10,7 @@ from typing import Final
 from dibo.elements.model import Element
 from dibo.elements.steps import ElementStep
 from dibo.flavours.stack import Stack
+from dibo.layout.model import Layout
 
 _OF_USERS: Final = re.compile(r"(?!DIBO_)([A-Z][A-Z0-9_]{2,}|DIB_\w+)", re.ASCII)
 _NEVER: Final = frozenset(
@@ -72,6 +73,8 @@ class MixedStack(Stack):
     base: str = ""
     """The base that its operating system stands for, if that comes with dibo."""
     release: str | None = None
+    layout: Layout | None = None
+    """Of the disk, where an element or DIB_BLOCK_DEVICE_CONFIG describes its partitions."""
 
     @property
     def all_names(self) -> tuple[str, ...]:

@@ -63,21 +63,25 @@ _MAPPED: Final = (
 )
 _KNOWN: Final = (*_MAPPED, *_PASSED_OVER, *_REFUSED)
 _NO_ELEMENT: Final = re.compile(r"block-device-.*|bootloader|grub2")  # codespell:ignore bootloader
+_FIRST_FLAVOUR: Final = "base"
+"""Which every stack begins with, there and here."""
 _RELEASE: Final = "DIB_RELEASE"
 _MIRROR: Final = "DIB_DISTRIBUTION_MIRROR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
+class DibImage:
     """One image of the list, merged."""
+
+    name: str
 
     first: ProjectEntry
     keys: Mapping[str, ProjectEntry]
 
 
-def images_of(lists: Sequence[ProjectEntry]) -> dict[str, ProjectEntry]:
-    """The images of the lists of several files, each as an entry of `images` in a project file. Raises ProjectError."""
-    merged: dict[str, _Image] = {}
+def merged_images(lists: Sequence[ProjectEntry]) -> tuple[DibImage, ...]:
+    """The images of the lists of several files, in the order of their first mention. Raises ProjectError."""
+    merged: dict[str, DibImage] = {}
     name = _DEFAULT_NAME
     for entry in (item for one_list in lists for item in one_list.items()):
         given = entry.mapping(_KNOWN)
@@ -85,11 +89,16 @@ def images_of(lists: Sequence[ProjectEntry]) -> dict[str, ProjectEntry]:
             name = given["imagename"].text(IMAGE_NAME, f"a name: {NAME_TEXT}")
         before = merged.get(name)
         merged[name] = (
-            _Image(first=entry, keys=given)
+            DibImage(name=name, first=entry, keys=given)
             if before is None
-            else _Image(first=before.first, keys=_merged(before.keys, given))
+            else replace(before, keys=_merged(before.keys, given))
         )
-    return {name: _converted(image) for name, image in merged.items()}
+    return tuple(merged.values())
+
+
+def images_of(lists: Sequence[ProjectEntry]) -> dict[str, ProjectEntry]:
+    """The images of the lists of several files, each as an entry of `images` in a project file. Raises ProjectError."""
+    return {image.name: _converted(image) for image in merged_images(lists)}
 
 
 def _merged(below: Mapping[str, ProjectEntry], above: Mapping[str, ProjectEntry]) -> dict[str, ProjectEntry]:
@@ -108,7 +117,7 @@ def _merged(below: Mapping[str, ProjectEntry], above: Mapping[str, ProjectEntry]
     return result
 
 
-def _converted(image: _Image) -> ProjectEntry:
+def _converted(image: DibImage) -> ProjectEntry:
     keys: dict[str, LocatedValue] = {}
     for key, entry in image.keys.items():
         if key in _REFUSED:
@@ -169,6 +178,8 @@ def _uncompressed(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
 
 
 def _checksum(entry: ProjectEntry, _keys: dict[str, LocatedValue]) -> None:
+    if entry.kind is YamlKind.BOOLEAN:
+        return  # both digests there, and a sha256 beside each artefact here
     if entry.word(("sha256", "md5")) == "md5":
         entry.fail("dibo computes no md5", hint="the manifest beside each image has its sha256")
 
@@ -184,8 +195,10 @@ def _elements(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
             )
         if name in _BASES:
             keys["base"] = replace(item.value, text=_BASES[name])
-        elif name != "base":  # which every stack begins with, there and here
+        elif name != _FIRST_FLAVOUR:
             flavours.append(item.value)
+    if not flavours:  # the distribution alone
+        flavours = [LocatedValue(kind=YamlKind.TEXT, line=entry.value.line, text=_FIRST_FLAVOUR)]
     keys["flavours"] = replace(entry.value, items=tuple(flavours))
 
 

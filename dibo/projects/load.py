@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,7 @@ import yaml
 from dibo.errors import ProjectError
 from dibo.flavours.located_yaml import YamlKind, load_located
 from dibo.projects import dib, keys
+from dibo.projects.dib_command import DibCommand, command_of
 from dibo.projects.entry import ProjectEntry, ProjectFile, exists, real_path
 from dibo.projects.find import repository_of
 from dibo.projects.layers import Inheritance, Layer, Layers, defaults_of, keys_of, named_entries
@@ -37,6 +40,37 @@ def load_project(path: Path) -> Project:
     )
 
 
+def load_dib_lists(paths: Sequence[Path], *, directory: Path) -> DibLists:
+    """The images of files of diskimage-builder, which are one list; artefacts go to `directory`. Raises
+    ProjectError."""
+    reader = _Reader()
+    roots = []
+    for path in paths:
+        file = ProjectFile(path=path.absolute(), top=repository_of(path.absolute()))
+        root = _root(file)
+        if root.kind is not YamlKind.LIST:
+            root.fail_kind("a list of images")
+        roots.append(root)
+    commands = tuple(command_of(image) for image in dib.merged_images(roots))
+
+    def images() -> tuple[ProjectImage, ...]:
+        for root in roots:
+            reader.add_list(root)
+        return reader.images(directory)
+
+    return DibLists(commands=commands, images=images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DibLists:
+    """Several files of diskimage-builder."""
+
+    commands: tuple[DibCommand, ...]
+    """How it would build each image."""
+    images: Callable[[], tuple[ProjectImage, ...]]
+    """The same images here, in the same order. Raises ProjectError for what has no counterpart."""
+
+
 class _Reader:
     def __init__(self) -> None:
         self.files: dict[Path, Path] = {}
@@ -52,7 +86,7 @@ class _Reader:
             raise ProjectError(f"{file.path}: more than {_MOST_FILES} files are included")
         root = _root(file)
         if root.kind is YamlKind.LIST:
-            self._lists.append((root, defaults))
+            self.add_list(root, defaults)
             return
         known = (*keys.PROJECT_KEYS, *(key for key in root.value.mapping or {} if key.startswith("x-")))
         given = {} if root.kind is YamlKind.NULL else root.mapping(known)
@@ -66,6 +100,10 @@ class _Reader:
         if "include" in given:
             for entry in given["include"].items("a list of files"):
                 self._include(entry, included_by=(*included_by, real), defaults=defaults)
+
+    def add_list(self, root: ProjectEntry, defaults: tuple[Layer, ...] = ()) -> None:
+        """Of diskimage-builder."""
+        self._lists.append((root, defaults))
 
     def _include(
         self, entry: ProjectEntry, *, included_by: tuple[Path, ...], defaults: tuple[Layer, ...]

@@ -225,7 +225,7 @@ def _decide(
         release=given("release", "RELEASE", "") or None,
         base_image_file=environment.get("BASE_IMAGE_FILE") or None,
         cloud_images=environment.get("CLOUD_IMAGES") or None,
-        image_size=parse_gib(given("image_size", "IMAGE_SIZE", DEFAULT_SIZE)),
+        image_size=origins.size,
         size_set_by=_who_set_size(options, environment, project),
         filesystem=given("filesystem", "FS_TYPE", "ext4"),
         filesystem_set_by=_who_set_filesystem(options, environment, project),
@@ -288,6 +288,11 @@ class _Origins:
         if self.options.sha256 is not None or self.base != self.project.base:
             return self.options.sha256
         return self.project.sha256
+
+    @property
+    def size(self) -> int:
+        default = self.environment.get("DIB_IMAGE_SIZE") or DEFAULT_SIZE
+        return parse_gib(self.given("image_size", "IMAGE_SIZE", default))
 
     @property
     def types_named(self) -> bool:
@@ -378,7 +383,9 @@ def _who_set_size(options: Options, environment: Mapping[str, str], project: Opt
         return "--image-size"
     if environment.get("IMAGE_SIZE"):
         return "IMAGE_SIZE"
-    return DEFAULT_SIZE_SET_BY if project.image_size is None else SET_BY_PROJECT
+    if project.image_size is not None:
+        return SET_BY_PROJECT
+    return "DIB_IMAGE_SIZE" if environment.get("DIB_IMAGE_SIZE") else DEFAULT_SIZE_SET_BY
 
 
 def enough_hint(set_by: str, size: float) -> str:

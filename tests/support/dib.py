@@ -6,10 +6,17 @@ without it, with that command as their reason.
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
 import os
+import shutil
+import sys
+import tempfile
 import zipfile
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import pytest
@@ -51,3 +58,33 @@ def source_of_test(name: str) -> str:
     assert path is not None
     with zipfile.ZipFile(path) as archive:
         return archive.read(f"diskimage_builder/{name}").decode()
+
+
+@cache
+def package() -> Path:
+    """The directory of the whole package, unpacked once in a process."""
+    target = Path(tempfile.mkdtemp(prefix="dibo-dib-"))
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
+    return unpack(target).parent
+
+
+def elements() -> Path:
+    """The directory of its elements."""
+    return package() / "elements"
+
+
+def import_from() -> None:
+    """Let this process import the package."""
+    if str(package().parent) not in sys.path:
+        sys.path.append(str(package().parent))
+
+
+def load_program(path: str, name: str) -> ModuleType:
+    """A Python program of an element, as a module whose functions a test calls."""
+    import_from()
+    loader = SourceFileLoader(name, str(elements() / path))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module

@@ -13,7 +13,7 @@ from tests.support.ci_recipes import PAGES as CI_PAGES
 from tests.support.ci_recipes import commands as ci_commands
 from tests.support.markdown import PROJECT
 
-PROGRAMS = ("dibo", "disk-image-create", "ramdisk-image-create", "disk-image-get-kernel")
+PROGRAMS = ("dibo", "disk-image-create", "ramdisk-image-create", "disk-image-get-kernel", "diskimage-builder")
 _SHELL = ("sh", "bash", "console")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SEPARATORS = {"|", "||", "&&", ";", "&", "(", ")"}

@@ -50,6 +50,13 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo clean\b": run(),
     r"dibo (plan|why) .*--cache(-from)? ": run(),
     r"disk-image-get-kernel\b": run(),
+    r"diskimage-builder --dry-run\b": tested("tests/unit/api/elements/test_images.py::test_a_dry_run"),
+    r"diskimage-builder\b": tested(
+        "tests/unit/api/elements/test_images.py::test_images_are_built_in_their_order"
+    ),
+    r"dibo elements list\b": tested("tests/unit/api/elements/test_search.py::test_list"),
+    r"dibo elements show\b": tested("tests/unit/api/elements/test_search.py::test_show"),
+    r"dibo elements check\b": tested("tests/unit/api/elements/test_search.py::test_check"),
     r"dibo inspect\b": run(),
     r"dibo sbom\b": run(),
     r"dibo diff .*web-old": tested("tests/unit/contents/test_compare.py::test_differences_of_all_forms"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dibo.api.baking.estimates import estimates
+from dibo.api.baking.estimates import estimates, remember
 from dibo.api.baking.local import BakeLimits, bake_here, limits_of
 from dibo.api.baking.planning import PlannedBake, output_paths, planned_bake
 from dibo.api.baking.spec import ImageSpec
@@ -22,8 +22,8 @@ from dibo.api.documents import (
     file_fields,
     files_text,
     new_document,
-    room_of,
 )
+from dibo.artefacts.checksums import room_of
 from dibo.artefacts.outputs import check_writable
 from dibo.bake import events
 from dibo.bake.drawing import draw
@@ -64,7 +64,8 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
         return BakeReport(layers=(), images=(), seconds=0.0, jobs=limits.jobs)
     for spec in specs:
         _make_directories(spec)
-    known = estimates(Workspace(specs[0].settings.cache).keys)
+    keys = Workspace(specs[0].settings.cache).keys
+    known = estimates(keys)
     with ExitStack() as stack:
         fleet = None
         if options.on is not None:
@@ -86,6 +87,7 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
         if options.only_layers:
             planned = replace(planned, graph=shared_layers(planned.graph, [spec.name for spec in specs]))
         results = bake_here(planned, report, limits) if fleet is None else fleet.bake(planned)
+        remember(keys, results)
         return make_report(
             planned.graph,
             results,

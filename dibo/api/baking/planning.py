@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dibo.api.baking.estimates import name_of_artefacts, name_of_test
 from dibo.api.baking.spec import Decided, ImageSpec, TaskKind, TaskSpec
 from dibo.api.create import PlannedDisk, converters_of, disk_request
 from dibo.api.machines.request import MEMORY
@@ -179,7 +180,7 @@ class _Planner:
             root=root,
             architecture=architecture,
             destination=str(output),
-            seconds=estimate(f"image {spec.name} {','.join(types)}"),
+            seconds=estimate(name_of_artefacts(spec.name, types)),
         )
         tests = tuple(
             TestTask(
@@ -187,7 +188,7 @@ class _Planner:
                 name=test.name,
                 architecture=architecture,
                 memory=(test.request.memory or MEMORY) * MIB,
-                seconds=estimate(f"test {spec.name} {test.name}"),
+                seconds=estimate(name_of_test(spec.name, test.name)),
             )
             for test in spec.tests
         )

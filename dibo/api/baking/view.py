@@ -6,7 +6,6 @@ import re
 from typing import Final
 
 from dibo.api.baking.spec import TaskOutcome
-from dibo.api.documents import room_of
 from dibo.api.workers.forward import (
     ReportText,
     TaskEnded,
@@ -15,6 +14,7 @@ from dibo.api.workers.forward import (
     TaskStarted,
     WorkerMessage,
 )
+from dibo.artefacts.checksums import room_of
 from dibo.bake.events import title_of
 from dibo.bake.graph import BakeTask, Chain
 from dibo.errors import DiboError, Interrupted

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dibo.api.documents import CommandAnswer, new_document, room_of
+from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.projects.images import require_project
 from dibo.api.projects.make import artefact_paths, image_build
 from dibo.api.upkeep.clean import CleanResult
-from dibo.artefacts.checksums import checksum_path
+from dibo.artefacts.checksums import checksum_path, room_of
 from dibo.artefacts.written import SUFFIX, artefacts_of, is_unchanged, read_manifest
 from dibo.errors import OutputError
 from dibo.projects.model import Project

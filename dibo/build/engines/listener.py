@@ -1,6 +1,7 @@
 """Tells the runner's marks from the hooks' output, whatever engine carries them.
 
-The runner (containerfiles/runner) writes lines that begin with the ASCII record separator: which hook runs, a note;
+The runner (containerfiles/runner) writes lines that begin with the ASCII record separator: which hook runs, what the
+end of the step does, a note;
 the engine adds what it does beside, and the exit code of a step that failed. All else is the hooks'.
 """
 
@@ -30,7 +31,7 @@ class BuildListener:
         """`noise` is what the engine itself says after a command that failed."""
         self._step = step
         self._noise = noise
-        self._hook = ""
+        self._hook, self._at_end = "", False
         self._code = 1
         self._lines: list[str] = []
         self.begun = False
@@ -51,8 +52,8 @@ class BuildListener:
             self._step.on_stage(value)
             return
         log.write(f"--- {kind} {value}")
-        if kind == "hook":
-            self._hook, self._lines = value, []
+        if kind in ("hook", "end"):
+            self._hook, self._lines, self._at_end = value, [], kind == "end"
             self._step.on_hook(value)
         elif kind == "failed" and _CODE.fullmatch(value):  # else a hook wrote it
             self._code = int(value)
@@ -82,6 +83,8 @@ class BuildListener:
         of_flavour = f"of flavour {step.flavour!r}" if step.flavour else ""
         if not self._hook:
             return f"preparing the step {step.title!r}"
+        if self._at_end and step.flavour:
+            return f"{self._hook} at the end of the step {step.title!r}"
         if step.element is not None:
             return f"the script {self._hook} in {step.phase} of elements"
         if step.packages:

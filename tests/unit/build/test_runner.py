@@ -245,44 +245,6 @@ def test_a_step_fails_when_its_end_does(shell: str) -> None:
     """The code of what a trap runs is not that of the shell."""
     text = (RUNNER / "run").read_text()
     leave = text[text.index("leave() {") : text.index("sources_digest() {")]
-    script = f"made_policy=; settle() {{ return 7; }}\n{leave}\ntrap leave EXIT; true"
+    script = f"made_policy=; phase=first-boot.d; settle() {{ return 7; }}\n{leave}\ntrap leave EXIT; true"
     done = subprocess.run([shell, "-c", script.replace('"$dibo/settle"', "settle")])
     assert done.returncode == 1
-
-
-# finalise
-
-
-@pytest.mark.parametrize(
-    ("programs", "calls", "code"),
-    [
-        (("update-initramfs", "dracut"), "update-initramfs", 0),
-        (("dracut",), "dracut --force --regenerate-all --no-hostonly", 0),
-        ((), "", 1),
-    ],
-)
-def test_the_initramfs_is_made_again_by_whatever_makes_it(
-    programs: tuple[str, ...], calls: str, code: int, tmp_path: Path
-) -> None:
-    text = (RUNNER / "finalise").read_text()
-    functions = text[text.index("make_initramfs() {") : text.index("index_manuals() {")]
-    for path in ("lib/modules/6.1", "boot", "state"):
-        (tmp_path / path).mkdir(parents=True)
-    (tmp_path / "boot/vmlinuz-6.1").touch()
-    (tmp_path / "state/initramfs").touch()
-    for name in programs:
-        fake(tmp_path, name, f'echo {name} "$@"')
-    fake(tmp_path, "nothing", "")
-    for place in ("/lib/modules", "/boot"):
-        functions = functions.replace(f"{place}/", f"{tmp_path}{place}/")
-    script = (
-        f"state={tmp_path}/state; tell() {{ :; }}; PATH={tmp_path}/bin:/nowhere\n{functions}\nmake_initramfs"
-    )
-    environment = {"PATH": os.environ["PATH"]}
-    for tool in ("ls", "basename", "echo"):
-        program = shutil.which(tool)
-        assert program is not None
-        (tmp_path / "bin" / tool).symlink_to(program)
-    done = subprocess.run(["dash", "-c", script], capture_output=True, text=True, env=environment)
-    assert done.returncode == code, done.stderr
-    assert done.stdout.startswith(calls)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from dibo.build import stacks
+from dibo.disk.layout_choice import chosen_for
 from dibo.elements.stack import MixedStack
 from dibo.errors import UnknownFlavour, UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack
+from dibo.layout.parse import parse_statement
 from dibo.settings.settings import Settings
 from dibo.system import resources
 from tests.support.flavours import write_flavour
@@ -86,11 +88,58 @@ def test_vm_is_a_matter_of_dibo(flavours: Path, elements: Path) -> None:
     assert stack.disk is not None
 
 
+LAYOUT = """\
+- local_loop: {name: image0}
+- partitioning:
+    base: image0
+    label: gpt
+    partitions:
+      - {name: ESP, type: EF00, size: 64MiB, mkfs: {type: vfat, mount: {mount_point: /boot/efi}}}
+      - {name: root, size: 100%, mkfs: {type: ext4, label: mine, mount: {mount_point: /}}}
+"""
+
+
+def test_an_element_describes_the_disk(flavours: Path, elements: Path) -> None:
+    write(
+        elements, "my-disk", element_provides="block-device\n", finalise_d_50_x="#!/bin/bash\n$DIB_ROOT_LABEL"
+    )
+    (elements / "my-disk/block-device-default.yaml").write_text(LAYOUT)
+    stack = stack_of(wanted("debian-minimal", "my-disk", ELEMENTS_PATH=str(elements)), flavours)
+    assert isinstance(stack, MixedStack)
+    assert stack.layout is not None
+    assert [partition.label for partition in stack.layout.partitions][1:] == ["mine"]
+    finalise = next(step for step in stack.element_steps if step.phase == "finalise.d")
+    assert dict(finalise.variables)["DIB_ROOT_LABEL"] == "mine"
+    wish = wanted("debian-minimal", ELEMENTS_PATH=str(elements), DIB_BLOCK_DEVICE_CONFIG=LAYOUT)
+    assert chosen_for(stack_of(wish, flavours), None) == stack.layout
+    assert (
+        chosen_for(
+            stack_of(wish, flavours),
+            parse_statement(
+                {
+                    "table": "gpt",
+                    "partitions": [{"name": "root", "size": "rest", "filesystem": "ext4", "mount": "/"}],
+                },
+                origin="x",
+            ),
+        )
+        != stack.layout
+    )
+
+
+def test_a_system_of_others_needs_a_base(flavours: Path, elements: Path) -> None:
+    write(elements, "gentoo", element_provides="operating-system", root_d_50_x="#!/bin/bash")
+    with pytest.raises(UsageError, match="'gentoo' makes a root by itself"):
+        stack_of(wanted("gentoo", ELEMENTS_PATH=str(elements)), flavours)
+    stack = stack_of(wanted("gentoo", ELEMENTS_PATH=str(elements), DIBO_BASE="/stage3.tar"), flavours)
+    assert stack.all_names == ("gentoo",)
+
+
 def test_an_element_in_a_directory_of_flavours_is_found_without_a_path(
     flavours: Path, elements: Path
 ) -> None:
     write(flavours, "os", element_provides="operating-system", finalise_d_50_x="#!/bin/sh")
-    wish = replace(wanted("os", "web"), flavours_path=(flavours,))
+    wish = replace(wanted("os", "web", DIBO_BASE="debian"), flavours_path=(flavours,))
     stack = stack_of(wish, flavours)
     assert stack.all_names == ("os", "web")
 

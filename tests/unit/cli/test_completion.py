@@ -19,6 +19,7 @@ COMMANDS = {
     "dibo": "dibo",
     "disk-image-create": "disk_image_create",
     "disk-image-get-kernel": "disk_image_get_kernel",
+    "diskimage-builder": "diskimage_builder",
     "ramdisk-image-create": "ramdisk_image_create",
 }
 
@@ -186,12 +187,16 @@ def test_the_installed_file_of_zsh_completes_at_the_first_tab(programs: Path) ->
     assert complete_in_zsh(programs, ["dibo doctor --engine b"], load) == ["dibo doctor --engine buildah"]
 
 
+def _option(command: str) -> str:
+    return "--dry-run" if command == "diskimage-builder" else "--cache-dir"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_installed_file_of_bash_completes(command: str, programs: Path) -> None:
     need("bash")
     file = SHARE / "bash-completion" / "completions" / command
-    line = "dibo completion z" if command == "dibo" else f"{command} --cache-d"
-    expected = "zsh" if command == "dibo" else "--cache-dir"
+    line = "dibo completion z" if command == "dibo" else f"{command} {_option(command)[:-2]}"
+    expected = "zsh" if command == "dibo" else _option(command)
     assert complete_in_bash(programs, line, f"source {file}") == [expected]
 
 
@@ -199,8 +204,8 @@ def test_the_installed_file_of_bash_completes(command: str, programs: Path) -> N
 def test_the_installed_file_of_fish_completes(command: str, programs: Path) -> None:
     need("fish")
     file = SHARE / "fish" / "vendor_completions.d" / f"{command}.fish"
-    script = f"source {file}; complete --do-complete '{command} --cache-d'"
-    expected = [] if command == "dibo" else ["--cache-dir"]
+    script = f"source {file}; complete --do-complete '{command} {_option(command)[:-2]}'"
+    expected = [] if command == "dibo" else [_option(command)]
     assert _shell(programs, "fish", "--no-config", "-c", script).split("\t")[0].split() == expected
 
 

@@ -39,6 +39,7 @@ COMMANDS = (
     "clean",
     "key",
     "flavours",
+    "elements",
     "shell",
     "boot",
     "ssh",

@@ -13,14 +13,15 @@ from tests.support.readers.erofs_reader import ErofsReader
 from tests.support.requirements import need
 
 
-def converted(directory: Path, *options: str) -> None:
-    """An image with one file, in these types."""
+def converted(directory: Path, *options: str) -> str:
+    """An image with one file, in these types; what was said."""
     tar = write_tar(directory / "root.tar", {"etc/motd": b"hello\n"})
     image = simple(directory / "image", [LayerTar(tar=tar, compression="none")])
     argv = [sys.executable, "-m", "dibo", "convert", f"oci:{image}:latest", "-o", str(directory / "web")]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(directory)}
     done = subprocess.run([*argv, "--bare", *options], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def test_a_disk_an_archive_and_a_file_system_in_one_reading(tmp_path: Path) -> None:
@@ -48,3 +49,15 @@ def test_a_converter_of_the_same_name(tmp_path: Path) -> None:
     converted(tmp_path, "-t", "erofs", "--converters-path", str(converter.parent))
     with tarfile.open(tmp_path / "web.erofs") as tar:
         assert "./etc/motd" in tar.getnames()
+
+
+def test_the_row_of_a_file_with_holes_says_what_it_takes(tmp_path: Path) -> None:
+    """As the answer does: a vhdx has a hole where a chunk is reserved."""
+    converter = tmp_path / "converters" / "holes"
+    converter.mkdir(parents=True)
+    (converter / "converter.yaml").write_text("takes: root\ncommand: [./convert]\n")
+    (converter / "convert").write_text('#!/bin/sh\ncat >"$1"\ntruncate -s 1G "$1"\n')
+    (converter / "convert").chmod(0o755)
+    said = converted(tmp_path, "-t", "holes", "--converters-path", str(converter.parent))
+    row = next(line for line in said.splitlines() if line.startswith("holes: done"))
+    assert "KiB)" in row

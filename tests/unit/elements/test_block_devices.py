@@ -20,8 +20,8 @@ from dibo.layout.merge import document, parse_layout
 from dibo.layout.model import FileSystemType, Flag, Layout, PartitionContent, PartitionType, Sizing, TableType
 from dibo.layout.placement import place
 from dibo.units import GIB, MIB
-from tests.support import elements_wheel
-from tests.support.elements_wheel import needs_wheel
+from tests.support import dib
+from tests.support.dib import needs_wheel
 
 NO_OPTIONS = RootOptions()
 
@@ -32,11 +32,11 @@ def devices(text: str, root: RootOptions = NO_OPTIONS, **environment: str) -> Bl
 
 
 def of_wheel(name: str) -> str:
-    return (elements_wheel.PACKAGE / "block_device/tests/config" / f"{name}.yaml").read_text()
+    return (dib.package() / "block_device/tests/config" / f"{name}.yaml").read_text()
 
 
 def of_element(name: str, file: str = "block-device-default.yaml") -> str:
-    return (elements_wheel.elements() / name / file).read_text()
+    return (dib.elements() / name / file).read_text()
 
 
 def layout(text: str, *, size: int | None = None, bootable: bool = True, **environment: str) -> Layout:
@@ -250,7 +250,7 @@ def test_without_a_description_the_disk_is_one_file_system() -> None:
 def test_what_has_no_effect_is_noted() -> None:
     text = (
         TREE.replace("{name: image0}", "{name: image0, directory: /x, size: 4GiB, block_size: 512}")
-        .replace("{type: ext4,", "{type: ext4, uuid: 1234, opts: -m 0, lable: x,")
+        .replace("{type: ext4,", "{type: ext4, uuid: 1234, opts: -m 0, labl: x,")
         .replace(", fstab: {fsck-passno: 1}", "")
     )
     converted = to_layout(devices(text), size=GIB, bootable=False)
@@ -260,7 +260,7 @@ def test_what_has_no_effect_is_noted() -> None:
         "key directory",
         "uuid has no",
         "options -m 0",
-        "lable has no effect; did you",
+        "labl has no effect; did you",
         "line in fstab",
     ):
         assert words in notes

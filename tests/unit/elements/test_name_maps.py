@@ -20,8 +20,8 @@ from dibo.elements.name_maps import (
     translate,
 )
 from dibo.errors import FlavourError
-from tests.support import elements_wheel
-from tests.support.elements_wheel import needs_wheel
+from tests.support import dib
+from tests.support.dib import needs_wheel
 
 MAP = """{
 \t"release": {"fedora": {"39": {"nova": "nova-39 nova-extra"}}, "centos": {"8": {"nova": "nova-8"}}},
@@ -129,7 +129,7 @@ def test_names_are_those_of_the_program(
 ) -> None:
     path = tmp_path_factory.mktemp("map") / "pkg-map"
     path.write_text(json.dumps(data))
-    program = elements_wheel.elements() / "pkg-map/bin/pkg-map"
+    program = dib.elements() / "pkg-map/bin/pkg-map"
     options = ["--pkg-map", str(path), "--distro", distribution, "--release", release, "--missing-ok"]
     answer = subprocess.run(
         [sys.executable, str(program), *options, "a", "b", "c", "d"],
@@ -147,7 +147,7 @@ def test_names_are_those_of_the_program(
 @pytest.mark.parametrize("distribution", ["debian", "ubuntu", "fedora", "rhel", "opensuse", "arch"])
 def test_services_are_those_of_the_program(distribution: str) -> None:
     """Of the families that the program knows; its documentation, and pkg-map, know more."""
-    program = elements_wheel.load_program("svc-map/extra-data.d/10-merge-svc-map-files", "merge_svc_map")
+    program = dib.load_program("svc-map/extra-data.d/10-merge-svc-map-files", "merge_svc_map")
     expected = program.merge_data(yaml.safe_load(SERVICES), {}, distribution)
     found = merge_services([("a", parse_service_map(SERVICES, origin="f"))], distribution=distribution)
     assert found == expected
@@ -155,7 +155,7 @@ def test_services_are_those_of_the_program(distribution: str) -> None:
 
 @needs_wheel
 def test_maps_of_all_elements_can_be_read() -> None:
-    files = [path for path in elements_wheel.elements().glob("*/pkg-map") if path.is_file()]
+    files = [path for path in dib.elements().glob("*/pkg-map") if path.is_file()]
     assert len(files) > 25
     for path in files:
         package_map = parse_package_map(path.read_text(), origin=str(path))

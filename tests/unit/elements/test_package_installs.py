@@ -22,8 +22,8 @@ from dibo.elements.package_installs import (
     variables_read,
 )
 from dibo.errors import FlavourError
-from tests.support import elements_wheel
-from tests.support.elements_wheel import needs_wheel
+from tests.support import dib
+from tests.support.dib import needs_wheel
 
 ARCHITECTURE = {"ARCH": "amd64"}
 
@@ -170,7 +170,7 @@ def test_variables_that_decide() -> None:
 @pytest.fixture(scope="module")
 def squash() -> Callable[..., Any]:
     """collect_data of the element's own program."""
-    program = elements_wheel.load_program("package-installs/bin/package-installs-squash", "installs_squash")
+    program = dib.load_program("package-installs/bin/package-installs-squash", "installs_squash")
     return program.collect_data  # type: ignore[no-any-return]
 
 
@@ -248,7 +248,7 @@ def test_removals_are_those_of_the_program(squash: Callable[..., Any], files: li
 
 @needs_wheel
 def test_files_of_all_elements_can_be_read() -> None:
-    files = sorted(elements_wheel.elements().glob("*/package-installs.*"))
+    files = sorted(dib.elements().glob("*/package-installs.*"))
     assert len(files) > 50
     for path in files:
         assert parse_package_installs(path.read_text(), element=path.parent.name, origin=str(path))

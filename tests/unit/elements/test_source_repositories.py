@@ -16,8 +16,8 @@ from dibo.elements.source_repositories import (
     parse_source_repositories,
 )
 from dibo.errors import FlavourError
-from tests.support import elements_wheel
-from tests.support.elements_wheel import needs_wheel
+from tests.support import dib
+from tests.support.dib import needs_wheel
 
 VARIABLES = {"NAME": "keylime", "SPACES": " a  b ", "EMPTY": "", "VERSION": "1.2"}
 
@@ -176,7 +176,7 @@ def test_ingredients_of_a_key() -> None:
 
 @needs_wheel
 def test_files_of_all_elements_can_be_read() -> None:
-    files = sorted(elements_wheel.elements().glob("*/source-repository-*"))
+    files = sorted(dib.elements().glob("*/source-repository-*"))
     assert len(files) > 7
     for path in files:
         file = parse_source_repositories(

@@ -117,7 +117,7 @@ def test_every_variable_is_tested_and_documented() -> None:
         "DIBO_KIT",
     }
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
-    tested |= {"ELEMENTS_PATH"}
+    tested |= {"ELEMENTS_PATH", "DIB_IMAGE_SIZE"}
     # the converter's, that of the door to registries, and that of signing
     assert tested | {
         "DIBO_QCOW2_COMPRESSION",
@@ -128,6 +128,9 @@ def test_every_variable_is_tested_and_documented() -> None:
 
 
 def test_elements() -> None:
+    sized = settings({"DIB_IMAGE_SIZE": "5"})
+    assert (sized.image_size, sized.size_set_by) == (5 * GIB, "DIB_IMAGE_SIZE")
+    assert settings({"DIB_IMAGE_SIZE": "5", "IMAGE_SIZE": "3"}).image_size == 3 * GIB
     assert settings({"ELEMENTS_PATH": "/a::b"}).elements_path == (Path("/a"), Path("b"))
     assert settings(packages=("vim,jq", "nginx")).packages == ("vim", "jq", "nginx")
     with pytest.raises(UsageError, match="'--x' is not the name of a package"):

@@ -1,0 +1,1 @@
+"""Commands about elements of diskimage-builder."""
