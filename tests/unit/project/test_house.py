@@ -32,6 +32,7 @@ WITHOUT_A_MODULE = frozenset(
         "build/test_deferred.py",  # containerfiles/runner/deferred
         "build/test_runner.py",  # containerfiles/runner
         "disk/test_disk_texts.py",  # flavours/boot-files
+        "flavours/test_burn_in.py",
         "flavours/test_builtin_flavours.py",
         "flavours/test_persistent_state.py",
         "flavours/test_grow_root.py",
