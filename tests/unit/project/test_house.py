@@ -28,6 +28,7 @@ WITHOUT_A_MODULE = frozenset(
     {
         "boot/test_find_root.py",  # converters/initramfs/find-root
         "elements/test_dib_dependencies.py",  # of resolve
+        "elements/test_dib_elements.py",
         "elements/test_runner.py",  # containerfiles/elements/runner
         "build/test_deferred.py",  # containerfiles/runner/deferred
         "build/test_runner.py",  # containerfiles/runner
