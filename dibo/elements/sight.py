@@ -40,7 +40,9 @@ class ElementSight:
     sources: Mapping[str, tuple[FlavourFile, ...]] = field(default_factory=dict)
     """Files of single elements, by name: what `IMAGE_ELEMENT_YAML` leads to."""
     words: frozenset[str] = frozenset()
-    """Of all that runs in the step; other variables cannot matter."""
+    """Of all that runs in the step, and of what it reads; other variables cannot matter."""
+    keys_of_user: bool = False
+    """Whether its scripts speak of the user's `.ssh`."""
 
     def sees_variable(self, name: str) -> bool:
         if name in self.words or (self.words & _EVERY_VARIABLE and name.startswith(PREFIX)):
@@ -74,8 +76,15 @@ class Sights:
         words = {word for text in texts for word in _WORD.findall(text)}
         words |= {word for hook in (*programs, *seen) for word in _WORD.findall(self._text(hook))}
         single = everything or any(_SINGLE.search(text) for text in texts)
+        sources = self._sources() if single else {}
+        for name, files in sources.items():
+            for file in files:
+                words |= {*_WORD.findall(self._text(HookFile(element=name, file=file)))}
         return ElementSight(
-            hooks=tuple(seen), sources=self._sources() if single else {}, words=frozenset(words)
+            hooks=tuple(seen),
+            sources=sources,
+            words=frozenset(words),
+            keys_of_user=any(".ssh" in self._text(hook) for hook in running),
         )
 
     def _runs(self, hook: HookFile, phase: ElementPhase, scripts: Collection[str]) -> bool:

@@ -109,7 +109,7 @@ def _with_sight(
 ) -> ElementStep:
     sight = sights.of(step.phase, step.scripts)
     seen = {name: value for name, value in variables.items() if sight.sees_variable(name)}
-    granted = grants.of(seen, home=".ssh" in _text_words(sight.words)) if step.phase.is_outside else ()
+    granted = grants.of(seen, home=sight.keys_of_user) if step.phase.is_outside else ()
     return replace(
         step,
         hooks=sight.hooks,
@@ -119,8 +119,3 @@ def _with_sight(
         local=any(file.local for file in granted)
         or any(value and SPEAKS_OF_SECRET.search(name) for name, value in seen.items()),
     )
-
-
-def _text_words(words: frozenset[str]) -> set[str]:
-    """Words that stand for the user's own keys."""
-    return {".ssh"} if "ssh" in words and words & {"authorized_keys", "HOME", "id_"} else set()

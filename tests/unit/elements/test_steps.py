@@ -138,6 +138,15 @@ def test_a_word_that_begins_many_names_stands_for_all_of_them(tmp_path: Path) ->
     assert dict(last.variables) == variables
 
 
+def test_a_variable_that_only_a_list_of_packages_speaks_of_is_seen(tmp_path: Path) -> None:
+    write(tmp_path, "os", element_provides="operating-system", extra_data_d_10_x=SCRIPT)
+    for name in ("os", "web"):
+        write(tmp_path, name, element_deps="web" if name == "os" else "")
+        (tmp_path / name / "package-installs.yaml").write_text(f"nginx: {{when: DIB_{name} = 1}}\n")
+    (step,) = steps_of(tmp_path, asked=("os",), variables={"DIB_os": "1", "DIB_web": "1", "DIB_x": "1"})
+    assert [name for name, _ in step.variables] == ["DIB_os", "DIB_web"]
+
+
 def test_secrets_and_keys_of_the_user_make_a_layer_local(tmp_path: Path) -> None:
     write(
         tmp_path,
