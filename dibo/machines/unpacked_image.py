@@ -39,6 +39,10 @@ def unpacked_image(path: Path, *, run: Run, report: Report) -> Path:
 
 
 def _head(path: Path, *, name: Path) -> bytes:
+    if path.is_fifo() or path.is_socket():  # opening a FIFO waits, and what is read of it is gone
+        raise DiskImageError(
+            f"{name} is no file", hint="images are read more than once: write it to a file first"
+        )
     try:
         with path.open("rb") as file:
             return file.read(magic.HEAD)

@@ -87,6 +87,10 @@ def _head(file: Path) -> bytes:
             else "push a disk in place of it: dibo convert -t qcow2; or pack it, and push that by another program:"
             f"\n  tar --zstd -cf {file.name}.tar.zst {file.name}",
         )
+    if file.is_fifo() or file.is_socket():  # opening a FIFO waits, and what is read of it is gone
+        raise DiskImageError(
+            f"{file} is no file", hint="artefacts are read more than once: write it to a file first"
+        )
     try:
         with file.open("rb") as stream:
             return stream.read(HEAD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -80,3 +81,9 @@ def test_what_is_cut_short(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(DISK)[:-20])
     with pytest.raises(DiskImageError, match="cannot read"):
         unpacked(path, tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "disk.raw")
+    with pytest.raises(DiskImageError, match=r"disk\.raw is no file"):
+        unpacked(tmp_path / "disk.raw", tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -17,7 +18,7 @@ from dibo.artefacts.oci_artefact import format_of
 from dibo.cli.main import dibo
 from dibo.disk.built_in.boxes import make_container_disk
 from dibo.disk.built_in.job import ConversionJob
-from dibo.errors import VerificationFailed
+from dibo.errors import DiskImageError, VerificationFailed
 from dibo.formats.vm_disks.identity import NO_IDENTITY
 from pull.registry import choose
 from tests.support.disks.gpt_disks import make_disk
@@ -212,3 +213,12 @@ def test_a_directory_is_no_artefact(
     said = capsys.readouterr().err
     assert "web.microvm is a directory" in said
     assert hint in said
+
+
+def test_a_pipe_is_no_artefact(
+    fake_registry: FakeRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "web.qcow2")
+    code = pushed(fake_registry, str(tmp_path / "web.qcow2"), f"{fake_registry.host}/disks/web:1")
+    assert code == DiskImageError.exit_code
+    assert "web.qcow2 is no file" in capsys.readouterr().err
