@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from dibo.flavours.located_yaml import LocatedValue, YamlKind
@@ -63,6 +64,9 @@ _MAPPED: Final = (
 )
 _KNOWN: Final = (*_MAPPED, *_PASSED_OVER, *_REFUSED)
 _NO_ELEMENT: Final = re.compile(r"block-device-.*|bootloader|grub2")  # codespell:ignore bootloader
+ELEMENTS_PATH: Final = "ELEMENTS_PATH"
+_OF_ELEMENTS: Final = ("packages", "install-type")
+"""Keys that have a counterpart for elements; `packages` is the option -p."""
 _FIRST_FLAVOUR: Final = "base"
 """Which every stack begins with, there and here."""
 _RELEASE: Final = "DIB_RELEASE"
@@ -74,9 +78,14 @@ class DibImage:
     """One image of the list, merged."""
 
     name: str
-
     first: ProjectEntry
     keys: Mapping[str, ProjectEntry]
+
+    @property
+    def has_elements_path(self) -> bool:
+        """Whether its environment says where elements are."""
+        environment = self.keys.get("environment")
+        return environment is not None and ELEMENTS_PATH in (environment.value.mapping or {})
 
 
 def merged_images(lists: Sequence[ProjectEntry]) -> tuple[DibImage, ...]:
@@ -96,9 +105,12 @@ def merged_images(lists: Sequence[ProjectEntry]) -> tuple[DibImage, ...]:
     return tuple(merged.values())
 
 
-def images_of(lists: Sequence[ProjectEntry]) -> dict[str, ProjectEntry]:
-    """The images of the lists of several files, each as an entry of `images` in a project file. Raises ProjectError."""
-    return {image.name: _converted(image) for image in merged_images(lists)}
+def images_of(
+    lists: Sequence[ProjectEntry], *, elements: Callable[[DibImage], bool] = lambda _: False
+) -> dict[str, ProjectEntry]:
+    """The images of the lists of several files, each as an entry of `images` in a project file. `elements` says whether
+    names are those of elements, which are built as they are, and not of flavours alone. Raises ProjectError."""
+    return {image.name: _converted(image, elements=elements(image)) for image in merged_images(lists)}
 
 
 def _merged(below: Mapping[str, ProjectEntry], above: Mapping[str, ProjectEntry]) -> dict[str, ProjectEntry]:
@@ -117,17 +129,19 @@ def _merged(below: Mapping[str, ProjectEntry], above: Mapping[str, ProjectEntry]
     return result
 
 
-def _converted(image: DibImage) -> ProjectEntry:
+def _converted(image: DibImage, *, elements: bool) -> ProjectEntry:
     keys: dict[str, LocatedValue] = {}
     for key, entry in image.keys.items():
-        if key in _REFUSED:
+        if key in _REFUSED and not (elements and key in _OF_ELEMENTS):
             entry.fail(f"dibo has no counterpart of {key}", hint=_REFUSED[key])
-        if key in _CONVERT:
+        if elements and key in _WITH_ELEMENTS:
+            _WITH_ELEMENTS[key](entry, keys)
+        elif key in _CONVERT:
             _CONVERT[key](entry, keys)
-    if "base" not in keys:
+    if "base" not in keys and not elements:
         image.first.fail(
             "no element is called debian or ubuntu, which says what the root is",
-            hint=f"add one of {', '.join(_BASES)} to elements",
+            hint=f"add one of {', '.join(_BASES)} to elements, or set {ELEMENTS_PATH}",
         )
     return replace(
         image.first, value=LocatedValue(kind=YamlKind.MAPPING, line=image.first.value.line, mapping=keys)
@@ -151,13 +165,15 @@ def _types(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
     keys["types"] = replace(entry.value, items=tuple(items))
 
 
-def _environment(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+def _environment(entry: ProjectEntry, keys: dict[str, LocatedValue], *, elements: bool = False) -> None:
     variables = {}
     for name, item in entry.mapping().items():
         if item.kind in (YamlKind.LIST, YamlKind.MAPPING):
             item.fail_kind("text")
         value = replace(item.value, kind=YamlKind.TEXT)
-        if name == _RELEASE:
+        if elements:  # whose scripts read them
+            variables[name] = value
+        elif name == _RELEASE:
             keys["release"] = value
         elif name == _MIRROR:
             keys["mirror"] = value
@@ -202,6 +218,16 @@ def _elements(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
     keys["flavours"] = replace(entry.value, items=tuple(flavours))
 
 
+def _names_of_elements(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    names = tuple(item.value for item in entry.items() if item.text() != _FIRST_FLAVOUR)
+    keys["flavours"] = replace(entry.value, items=names)
+
+
+def _install_type(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    value = replace(entry.value, text=entry.word(("source", "package")))
+    _add_variables(keys, entry.value.line, {"DIB_DEFAULT_INSTALLTYPE": value})
+
+
 def _same(key: str) -> Callable[[ProjectEntry, dict[str, LocatedValue]], None]:
     def keep(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
         keys[key] = entry.value
@@ -220,3 +246,9 @@ _CONVERT: Final[Mapping[str, Callable[[ProjectEntry, dict[str, LocatedValue]], N
     "skip-base": _same("no-base"),
     "elements": _elements,
 }
+_WITH_ELEMENTS: Final[Mapping[str, Callable[[ProjectEntry, dict[str, LocatedValue]], None]]] = {
+    "environment": partial(_environment, elements=True),
+    "elements": _names_of_elements,
+    "install-type": _install_type,
+}
+"""The same where names are those of elements."""

@@ -22,6 +22,8 @@ class DibCommand:
     program: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    packages: tuple[str, ...] = ()
+    """Of the option -p."""
 
     def __str__(self) -> str:
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
@@ -113,4 +115,5 @@ def command_of(image: DibImage) -> DibCommand:
         program=_RAMDISK_PROGRAM if is_ramdisk else _PROGRAM,
         arguments=tuple(arguments),
         environment=environment,
+        packages=tuple(_words(image.keys["packages"], "")) if "packages" in image.keys else (),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ import yaml
 from dibo.errors import ProjectError
 from dibo.flavours.located_yaml import YamlKind, load_located
 from dibo.projects import dib, keys
+from dibo.projects.dib import DibImage
 from dibo.projects.dib_command import DibCommand, command_of
 from dibo.projects.entry import ProjectEntry, ProjectFile, exists, real_path
 from dibo.projects.find import repository_of
@@ -40,10 +41,11 @@ def load_project(path: Path) -> Project:
     )
 
 
-def load_dib_lists(paths: Sequence[Path], *, directory: Path) -> DibLists:
-    """The images of files of diskimage-builder, which are one list; artefacts go to `directory`. Raises
-    ProjectError."""
-    reader = _Reader()
+def load_dib_lists(paths: Sequence[Path], *, directory: Path, environment: Mapping[str, str]) -> DibLists:
+    """The images of files of diskimage-builder, which are one list; artefacts go to `directory`. Names are those of
+    elements where ELEMENTS_PATH is set. Raises ProjectError."""
+    is_set = bool(environment.get(dib.ELEMENTS_PATH))
+    reader = _Reader(elements=lambda image: is_set or image.has_elements_path)
     roots = []
     for path in paths:
         file = ProjectFile(path=path.absolute(), top=repository_of(path.absolute()))
@@ -72,7 +74,8 @@ class DibLists:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, *, elements: Callable[[DibImage], bool] = lambda _: False) -> None:
+        self._elements = elements
         self.files: dict[Path, Path] = {}
         """Without symbolic links, by their names."""
         self._inheritance = Inheritance()
@@ -127,7 +130,7 @@ class _Reader:
     def images(self, directory: Path) -> tuple[ProjectImage, ...]:
         """All of them. Raises ProjectError."""
         if self._lists:
-            entries = dib.images_of([entry for entry, _ in self._lists])
+            entries = dib.images_of([entry for entry, _ in self._lists], elements=self._elements)
             self._inheritance.add({}, entries, self._lists[0][1])
         self._inheritance.check_templates()
         images: dict[str, ProjectImage] = {}

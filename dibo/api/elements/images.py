@@ -14,7 +14,7 @@ from dibo.system.report import Report
 
 def commands_text(files: Sequence[Path]) -> str:
     """The command of each image, with its variables. Raises ProjectError."""
-    lists = load_dib_lists(files, directory=Path.cwd())
+    lists = load_dib_lists(files, directory=Path.cwd(), environment={})
     return "\n".join(map(str, lists.commands))
 
 
@@ -24,9 +24,12 @@ def build_images(
     """Build all images, in the order of their first mention, also after one failed, unless `stop_on_failure`; the
     artefacts. Raises ProjectError before anything is built, and what the build of an image raises; SomeFailed if
     several images were to be built."""
-    lists = load_dib_lists(files, directory=Path.cwd())
+    lists = load_dib_lists(files, directory=Path.cwd(), environment=environment)
     images = lists.images()
-    builds = [image_build(image, Options(), environment) for image in images]
+    builds = [
+        image_build(image, Options(packages=command.packages), environment)
+        for command, image in zip(lists.commands, images, strict=True)
+    ]
     paths: list[Path] = []
     errors: list[tuple[str, DiboError]] = []
     for command, build in zip(lists.commands, builds, strict=True):

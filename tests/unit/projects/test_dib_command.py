@@ -82,7 +82,7 @@ def test_commands_are_those_of_the_program(tmp_path: Path, name: str) -> None:
         ([Path(command.command()[1]).name, *command.args], command.environ)
         for command in program.build_commands(entries)
     ]
-    commands = load_dib_lists(paths, directory=tmp_path).commands
+    commands = load_dib_lists(paths, directory=tmp_path, environment={}).commands
     assert [([command.program, *command.arguments], command.environment) for command in commands] == expected
 
 
@@ -92,7 +92,7 @@ def test_a_command_as_text(tmp_path: Path) -> None:
         "[{imagename: web, elements: [debian, vm], environment: {A: b c, D: $e}, qemu-img-options: {size: '1'}}]",
         "images.yaml",
     )
-    (command,) = load_dib_lists([path], directory=tmp_path).commands
+    (command,) = load_dib_lists([path], directory=tmp_path, environment={}).commands
     assert str(command) == "A='b c' D='$e' disk-image-create -o web --qemu-img-options size=1 debian vm"
 
 
@@ -108,13 +108,13 @@ def test_a_command_as_text(tmp_path: Path) -> None:
 )
 def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ProjectError) as caught:
-        load_dib_lists([write(tmp_path, text, "images.yaml")], directory=tmp_path)
+        load_dib_lists([write(tmp_path, text, "images.yaml")], directory=tmp_path, environment={})
     assert message in caught.value.message
 
 
 def test_images_are_those_of_a_project_file(tmp_path: Path) -> None:
     text = "[{imagename: web, elements: [debian, vm], checksum: true}, {imagename: db, elements: [ubuntu]}]"
-    lists = load_dib_lists([write(tmp_path, text, "images.yaml")], directory=tmp_path / "out")
+    lists = load_dib_lists([write(tmp_path, text, "images.yaml")], directory=tmp_path / "out", environment={})
     images = lists.images()
     assert [(image.name, image.base, image.flavours) for image in images] == [
         ("web", "debian", ("vm",)),
@@ -122,8 +122,34 @@ def test_images_are_those_of_a_project_file(tmp_path: Path) -> None:
     ]
     assert images[0].destination.directory == tmp_path / "out"
     refused = load_dib_lists(
-        [write(tmp_path, "[{elements: [debian], docker-target: a}]", "b.yaml")], directory=tmp_path
+        [write(tmp_path, "[{elements: [debian], docker-target: a}]", "b.yaml")],
+        directory=tmp_path,
+        environment={},
     )
     assert refused.commands[0].arguments == ("--docker-target", "a", "debian")
     with pytest.raises(ProjectError, match="no counterpart of docker-target"):
         refused.images()
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_with_a_path_of_elements_names_stay(tmp_path: Path, place: str) -> None:
+    variables = "DIB_RELEASE: trixie" + (", ELEMENTS_PATH: /x" if place == "file" else "")
+    text = (
+        "- {imagename: web, elements: [base, debian-minimal, vm, block-device-efi, web], skip-base: true,"
+        f" packages: [vim, git], install-type: package, environment: {{{variables}}}}}\n"
+    )
+    path = write(tmp_path, text, "images.yaml")
+    environment = {"ELEMENTS_PATH": "/x"} if place == "environment" else {}
+    lists = load_dib_lists([path], directory=tmp_path, environment=environment)
+    (image,), (command,) = lists.images(), lists.commands
+    assert image.flavours == ("debian-minimal", "vm", "block-device-efi", "web")
+    assert (image.base, image.release, image.with_base) == (None, None, False)
+    assert dict(image.variables)["DIB_RELEASE"] == "trixie"
+    assert dict(image.variables)["DIB_DEFAULT_INSTALLTYPE"] == "package"
+    assert command.packages == ("vim", "git")
+    with pytest.raises(ProjectError, match="no counterpart"):
+        load_dib_lists(
+            [write(tmp_path, text.replace(", ELEMENTS_PATH: /x", ""), "b.yaml")],
+            directory=tmp_path,
+            environment={},
+        ).images()
