@@ -236,6 +236,8 @@ def build(
     BaseError, and UsageError for a secret that is missing."""
     plan = job.plan
     job.secrets.require_for(planned.step for planned in plan.to_run)
+    if any(planned.step.is_outside for planned in plan.to_run):
+        stacks.require_outside(build_run.engine)
     report_cached(plan, build_run.report)
     made = dict(held)
     if not plan.base_held:

@@ -11,7 +11,7 @@ from pathlib import Path
 from dibo.build import context
 from dibo.build.build import Job
 from dibo.build.engines.image_names import LAYERS
-from dibo.errors import OutputError
+from dibo.errors import OutputError, UsageError
 from dibo.flavours.loader import CatalogueEntry
 from dibo.flavours.model import Flavour
 from dibo.images.sources.containers_storage import as_typed
@@ -25,6 +25,12 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
 
     The base is taken from the store when it is there; else it is fetched or built into a tar in `target`.
     """
+    outside = next((planned.step for planned in job.plan.steps if planned.step.is_outside), None)
+    if outside is not None:
+        raise UsageError(
+            f"no Containerfile can say the step {outside.title!r}, which runs outside of the image",
+            hint="dibo plan without --containerfile shows the layers",
+        )
     try:
         target.mkdir(parents=True)
     except FileExistsError:

@@ -79,7 +79,7 @@ def mount_point(step: Step) -> str:
 def command(step: Step) -> tuple[str, ...]:
     """What runs the step, once its context is mounted."""
     if step.element is not None:
-        return (f"{ELEMENT_MOUNT}/.elements/{'outside' if step.element.phase.is_outside else 'inside'}",)
+        return (f"{ELEMENT_MOUNT}/.elements/{'outside' if step.is_outside else 'inside'}",)
     script = "finalise" if step.phase == FINALISE else "run"
     return (f"{mount_point(step)}/.dibo/{script}",)
 

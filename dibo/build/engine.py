@@ -109,6 +109,8 @@ class Engine(Protocol):
     """Runs steps and keeps layers. Every method may raise EngineError or ToolMissing."""
 
     name: str
+    runs_outside: bool
+    """Whether the engine runs steps of elements on the tree of an image, outside of it."""
     gives_directory: bool
     """Whether the engine can give a root as a directory: `Root.directory`."""
 

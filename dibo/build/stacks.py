@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE, NEWEST_UBUNTU_LTS
+from dibo.build.engine import Engine
 from dibo.elements.block_devices.choose import choose_device_text
 from dibo.elements.block_devices.devices import check_devices
 from dibo.elements.block_devices.graph import parse_nodes
@@ -23,7 +24,7 @@ from dibo.elements.model import OPERATING_SYSTEM, Element
 from dibo.elements.resolve import resolve
 from dibo.elements.stack import MixedStack, users_variables
 from dibo.elements.steps import make_steps
-from dibo.errors import UsageError
+from dibo.errors import EngineError, UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack, make_stack
 from dibo.settings.settings import DEFAULT_BASE, Settings
@@ -71,6 +72,15 @@ def _refuse_packages(settings: Settings) -> None:
         raise UsageError(
             f"-p {','.join(settings.packages)} is for stacks with elements, and this one has none",
             hint="list packages under `packages` in the flavour.yaml of a flavour, or set ELEMENTS_PATH",
+        )
+
+
+def require_outside(engine: Engine) -> None:
+    """Raises EngineError where an engine cannot run scripts of elements on the tree of an image."""
+    if not engine.runs_outside:
+        raise EngineError(
+            f"the engine {engine.name} does not run scripts of elements outside of the image",
+            hint="use --engine buildah",
         )
 
 

@@ -50,6 +50,11 @@ class Step:
     """Of a step of elements: what it runs and sees, in place of a flavour."""
 
     @property
+    def is_outside(self) -> bool:
+        """Whether it runs outside of the image, on its tree."""
+        return self.element is not None and self.element.phase.is_outside
+
+    @property
     def owner(self) -> str:
         """For people: whose step it is."""
         return self.flavour or ("dibo" if self.element is None else "elements")

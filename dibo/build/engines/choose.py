@@ -95,6 +95,7 @@ class _Absent:
     """In place of an engine where none works: whatever is asked of it, it says why there is none."""
 
     gives_directory = False
+    runs_outside = True
 
     def __init__(self, reason: DiboError) -> None:
         self._reason = reason

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from dibo.build import stacks
+from dibo.build.engine import Engine
 from dibo.disk.layout_choice import chosen_for
 from dibo.elements.stack import MixedStack
-from dibo.errors import UnknownFlavour, UsageError
+from dibo.errors import EngineError, UnknownFlavour, UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack
 from dibo.settings.settings import Settings
@@ -135,3 +138,9 @@ def test_an_element_in_a_directory_of_flavours_is_found_without_a_path(
 def test_packages_of_the_command_line_need_elements(flavours: Path) -> None:
     with pytest.raises(UsageError, match="-p vim is for stacks with elements"):
         stack_of(replace(wanted("web"), packages=("vim",)), flavours)
+
+
+def test_an_engine_without_access_to_trees_is_refused() -> None:
+    stacks.require_outside(cast("Engine", SimpleNamespace(name="buildah", runs_outside=True)))
+    with pytest.raises(EngineError, match="the engine docker does not run scripts of elements outside"):
+        stacks.require_outside(cast("Engine", SimpleNamespace(name="docker", runs_outside=False)))

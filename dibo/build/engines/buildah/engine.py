@@ -58,6 +58,7 @@ class Buildah:
 
     name = "buildah"
     gives_directory = True
+    runs_outside = True
 
     def __init__(self, setup: Setup, reader: LayerReader) -> None:
         self._run = setup.run
@@ -206,7 +207,7 @@ class Buildah:
         arguments = [container, *images, image_names.failed(planned.key)]
         config = self._config_of(step.parent)
         self._configs[planned.key] = config
-        if planned.step.element is not None and planned.step.element.phase.is_outside:
+        if planned.step.is_outside:
             return self._outside_argv(step, [*arguments, *labels], config)
         if self._confinement.isolation == CHROOT:
             options = [bind_option(step.context, target)]

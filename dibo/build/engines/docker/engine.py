@@ -52,6 +52,7 @@ class Docker:
 
     name = "docker"
     gives_directory = False
+    runs_outside = False
 
     def __init__(self, daemon: Daemon, setup: Setup) -> None:
         self._daemon = daemon
