@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.flavours import write_flavour
 from tests.support.host.bake_workers import worker_of
 from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.requirements import need
+from tests.support.servers.registry import Registry, registry
 from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.integration
@@ -139,8 +141,71 @@ def test_a_worker_or_the_command_ends_in_the_middle_of_a_layer(place: BuildEnv, 
         assert (place.directory / "out" / "b.raw").exists()
 
 
-def test_a_plan_of_all_images_asks_the_engine_once(place: BuildEnv) -> None:
-    project = write_project(place, "a", "b", "c")
-    planned = place.run("dibo", "plan", "--project", project, "-x")
-    assert [line.split()[0] for line in planned.out.splitlines()] == ["a", "b", "c"]
-    assert planned.err.count("+ buildah info") == 1
+TOKEN = "tok-77d1c3-of-a-project"
+SECRETS = """\
+defaults:
+  types: [tar]
+  no-base: true
+  destination: {directory}/out
+  cache: {host}/cache
+images:
+  by-name: {{flavours: [by-name], secrets: [token]}}
+  by-place: {{flavours: [by-place], secrets: {{token: "env:A_TOKEN", file: secret-file}}}}
+"""
+READS = SH + '[ "$(cat /run/secrets/token)" = "$(echo dG9rLTc3ZDFjMy1vZi1hLXByb2plY3Q= | base64 -d)" ]\n'
+READS_FILE = SH + '[ "$(cat /run/secrets/file)" = value-of-a-file ]\n'
+
+
+def write_secretive(place: BuildEnv, hub: Registry) -> Path:
+    write_flavour(place.flavours, "by-name", {"install.d/10-reads": READS}, yaml="secrets: [token]\n")
+    write_flavour(
+        place.flavours,
+        "by-place",
+        {"install.d/10-reads": READS_FILE},
+        yaml="needs: [by-name]\nsecrets: [file]\n",
+    )
+    (place.directory / "secret-file").write_text("value-of-a-file")
+    file = place.directory / "dibo.yaml"
+    file.write_text(SECRETS.format(directory=place.directory, host=hub.host))
+    return file
+
+
+@pytest.fixture
+def other(place: BuildEnv) -> Iterator[BuildEnv]:
+    """Another machine, with the same base and an empty store."""
+    with build_env(user.need_ordinary_user()) as made:
+        shutil.copyfile(place.directory / "base.tar", made.directory / "base.tar")
+        (made.directory / "out").mkdir()
+        shutil.chown(made.directory / "out", made.user.pw_uid, made.user.pw_gid)
+        yield made
+        assert made.left() == []
+
+
+def test_secrets_of_a_project_and_a_cache_in_a_registry(
+    place: BuildEnv, other: BuildEnv, tmp_path: Path
+) -> None:
+    """One machine builds with the secrets; another has all layers from the registry, and no secret."""
+    with registry(tmp_path) as hub:
+        project = write_secretive(place, hub)
+        missing = place.run("dibo", "bake", "--project", project, "by-name")
+        assert missing.code == SomeFailed.exit_code
+        assert "by-name: planning: a secret is missing: 'token' (of the flavour 'by-name')" in missing.err
+        given = ("--secret", "token=env:A_TOKEN", "--json")
+        baked = place.run("dibo", "bake", "--project", project, *given, "-x", environment={"A_TOKEN": TOKEN})
+        assert baked.code == 0, baked.err
+        document = json.loads(baked.out)
+        assert {layer["origin"] for layer in document["layers"]} == {"built"}
+        assert TOKEN not in baked.out + baked.err
+
+        again = other.run(
+            "dibo", "bake", "--project", write_secretive(other, hub), *given, environment={"A_TOKEN": TOKEN}
+        )
+        assert again.code == 0, again.err
+        origins = {
+            layer["title"]: (layer["origin"], layer["registry"]) for layer in json.loads(again.out)["layers"]
+        }
+        assert {registry for _, registry in origins.values()} == {f"{hub.host}/cache"}, origins
+        for name in ("by-name", "by-place"):
+            tars = [(env.directory / "out" / f"{name}.tar").read_bytes() for env in (place, other)]
+            assert tars[0] == tars[1]
+            assert TOKEN.encode() not in tars[0]
