@@ -197,6 +197,7 @@ def test_a_cable_that_is_pulled_half_way(ramdisk: Path, disk: Path, tmp_path: Pa
         ) as machine:
             machine.wait_for("FAILED: deploy: ")
             machine.wait_until_off()
+    assert "a shell is open" not in machine.text
     why = machine.text.partition("FAILED: deploy: ")[2].partition("\n")[0]
     assert "it does not answer; tried 2 times; the disk is written in part, and does not boot" in why
     states = [form["s"] for form in server.forms]
@@ -204,27 +205,6 @@ def test_a_cable_that_is_pulled_half_way(ramdisk: Path, disk: Path, tmp_path: Pa
     found = disk.read_bytes()
     assert found[: 1 << 20] == bytes(1 << 20) and found[-33 * 512 :] == bytes(33 * 512)
     assert found[1 << 20 : 8 << 20] == image[1 << 20 : 8 << 20]
-
-
-def test_no_such_disk_is_told_to_the_server(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
-    """Another one is there: for the first disk of all, a ramdisk waits longer."""
-    with (
-        FormServer() as server,
-        DirectMachine(
-            kernel_path(ramdisk),
-            ramdisk,
-            cmdline=f"disk=sdz,nvme9n1 troubleshoot=off {PARAMETERS}",
-            directory=tmp_path,
-            disks=[disk],
-            server=(10000, server.port),
-        ) as machine,
-    ):
-        machine.wait_for("FAILED: deploy: none of these disks is there: sdz,nvme9n1")
-        machine.wait_until_off()
-    (reason,) = [form["e"] for form in server.forms]
-    there = "vda (virtio, 536 MB, serial dibo-test-0)"
-    assert reason == f"none of these disks is there: sdz,nvme9n1; there are: {there}"
-    assert "a shell is open" not in machine.text
 
 
 @pytest.mark.long
@@ -352,13 +332,17 @@ def test_a_burn_in_that_fails_names_what_failed(examiner: Path, tmp_path: Path) 
     assert [each["test"] for each in verdict["tests"] if each["passed"] is False] == ["disk /dev/vda"]
 
 
-def test_a_shell_when_asked_for_and_the_log_to_a_server(ramdisk: Path, disk: Path, tmp_path: Path) -> None:
+def test_a_shell_when_asked_for_and_why_it_failed_to_a_server(
+    ramdisk: Path, disk: Path, tmp_path: Path
+) -> None:
+    """The log, and a line of why. Another disk is there than those that are named: for the first disk of all, a ramdisk
+    waits longer."""
     with (
         FormServer() as server,
         DirectMachine(
             kernel_path(ramdisk),
             ramdisk,
-            cmdline=f"troubleshoot disk=sdz {PARAMETERS} log_url=http://{SERVER}:10000/log",
+            cmdline=f"troubleshoot disk=sdz,nvme9n1 {PARAMETERS} log_url=http://{SERVER}:10000/log",
             directory=tmp_path,
             disks=[disk],
             server=(10000, server.port),
@@ -368,9 +352,12 @@ def test_a_shell_when_asked_for_and_the_log_to_a_server(ramdisk: Path, disk: Pat
         machine.wait_for("/ # ")
         assert "dibo: deploy" not in machine.text
         machine.type("exit")
-        machine.wait_for("FAILED: deploy: none of these disks")
+        machine.wait_for("FAILED: deploy: none of these disks is there: sdz,nvme9n1")
         machine.wait_for("a shell is open on: ttyS0", times=2)
-        assert server.bodies[-1].splitlines()[-1].startswith("dibo: FAILED: deploy: none of these disks")
+    (reason,) = [form["e"] for form in server.forms if "e" in form]
+    there = "vda (virtio, 536 MB, serial dibo-test-0)"
+    assert reason == f"none of these disks is there: sdz,nvme9n1; there are: {there}"
+    assert server.bodies[-1].splitlines()[-1].startswith("dibo: FAILED: deploy: none of these disks")
     assert KEY not in server.bodies[-1]
 
 
