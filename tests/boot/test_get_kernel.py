@@ -1,4 +1,7 @@
-"""The image boots by the kernel and the ramdisk that disk-image-get-kernel takes out of it, without its boot loader."""
+"""The image boots by the kernel and the ramdisk that disk-image-get-kernel takes out of it, without its boot loader.
+
+All of it; test_persistent_state.py boots another one in part.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.boot.conftest import TOKEN
 from tests.support.machines.cloud_init_seed import make_seed
 from tests.support.machines.qemu import Machine
 
-pytestmark = pytest.mark.boot
+pytestmark = [pytest.mark.boot, pytest.mark.long]
 
 QUESTIONS = {
     "cmdline": "cat /proc/cmdline",
