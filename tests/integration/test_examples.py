@@ -114,7 +114,7 @@ def test_the_set_for_bare_metal(lab: ExampleLab) -> None:
     }
     check_file_systems(unpacked(images / "server.raw.zst"), "root", "persistent-state")
     check_file_systems(unpacked(images / "application.raw.zst"), "root")
-    assert "python3-minimal" in packages_of(project, "deploy")
+    assert "tgt" in packages_of(project, "deploy.ramdisk")
 
 
 def make_application(lab: ExampleLab, project: Path) -> None:
