@@ -18,9 +18,11 @@ from pathlib import Path
 from dibo.api.conversions.opened import conversion_workspace, open_kit, open_trusted
 from dibo.api.create import converters_of
 from dibo.api.image import build_missing_kit
+from dibo.api.provenance import provenance_request
 from dibo.api.session import open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.converter import Converter
+from dibo.artefacts.checksums import sha256_of
 from dibo.boot.options import loader_of, signer_of
 from dibo.build import build as spine
 from dibo.build.engine import Root, Setup
@@ -113,7 +115,7 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
             report.warn(
                 f"{image.name} is a kit, which runs nothing by itself: name it with --kit, beside an image"
             )
-        source = _source(settings, request, image)
+        source = _source(settings, conversion, request, image)
         try:
             return _make(request, source, setup)
         except RootNotBootable as error:
@@ -141,7 +143,8 @@ def _with_kit(settings: Settings, conversion: ConvertRequest, image: Image, setu
         check_request(request)
         with setup.report.task("kit") as task:
             task.note(summary(attachment, request.limits))
-        return _make_planned(request, _source(settings, request, image, attachment), setup)
+        source = _source(settings, conversion, request, image, attachment)
+        return _make_planned(request, source, setup)
 
 
 def _full_name(image: Image) -> str:
@@ -192,13 +195,18 @@ def _request(
         limits=conversion.limits,
         checksums=conversion.checksums,
         loop=settings.loop,
+        provenance=provenance_request(settings),
         loader=loader_of(conversion.loader),
         sign=signer_of(conversion.secure_boot_key, conversion.secure_boot_certificate),
     )
 
 
 def _source(
-    settings: Settings, request: DiskRequest, image: Image, attachment: Attachment | None = None
+    settings: Settings,
+    conversion: ConvertRequest,
+    request: DiskRequest,
+    image: Image,
+    attachment: Attachment | None = None,
 ) -> DiskSource:
     epoch, clamp = _epoch(settings, image)
     key = _labels(image).get(KEY_LABEL)
@@ -217,6 +225,7 @@ def _source(
         layout_of_a_file=request.layout_of_a_file,
         loop=request.loop,
     )
+    document |= _conversion(conversion)
     layers, identity = image.layers, key if key is not None else image.digest
     if attachment is not None:
         document |= manifest.of_kit(attachment.kit)
@@ -229,6 +238,18 @@ def _source(
         manifest=document,
         attachment=attachment,
     )
+
+
+def _conversion(conversion: ConvertRequest) -> manifest.Document:
+    """What else decides on what is made. Of the certificate of Secure Boot, its digest."""
+    options: manifest.Document = {
+        "boot-loader": conversion.loader,
+        "init": conversion.kit.own_init,
+        "restart": conversion.kit.restart,
+    }
+    if conversion.secure_boot_certificate is not None:
+        options["secure-boot-certificate"] = f"sha256:{sha256_of(conversion.secure_boot_certificate)}"
+    return {"conversion": options}
 
 
 def _layout(

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dibo.api.provenance import provenance_request
 from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.checksums import checksum_path
 from dibo.artefacts.converter import Converter, Converters
+from dibo.artefacts.provenance import provenance_path
 from dibo.artefacts.standing import StandingArtefacts, name_of_outputs
 from dibo.build import host_hooks
 from dibo.build.build import Job, host_run, report_cached, warn_of_flavours
@@ -106,11 +108,13 @@ class PlannedDisk:
                 "types": [[kind.type, kind.ending, kind.unit] for kind in request.converters],
                 "limits": str(request.limits),
                 "loader": str(request.loader),
+                "signer": _signer(request),
             },
             paths=[
                 *request.paths,
                 request.manifest,
                 *(map(checksum_path, request.paths) if request.checksums else ()),
+                *([provenance_path(request.manifest)] if request.provenance is not None else ()),
             ],
         )
 
@@ -160,6 +164,12 @@ def planned_disk(
             with hooked_disk(stack, request, setup, loop=loop, host=host) as hooked:
                 job = session.job(stack)
                 yield PlannedDisk(session=session, job=job, request=request, hooked=hooked, loop=loop)
+
+
+def _signer(request: DiskRequest) -> str | None:
+    """The fingerprint of the key that signs their provenance."""
+    key = request.provenance.key if request.provenance is not None else None
+    return key.public().fingerprint() if key is not None else None
 
 
 def converters_of(settings: Settings) -> tuple[Converter, ...]:
@@ -225,4 +235,5 @@ def _request(
         architecture=settings.architecture,
         options=settings.converter_options,
         loop=settings.loop,
+        provenance=provenance_request(settings),
     )

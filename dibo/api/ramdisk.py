@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dibo.api.provenance import provenance_request
 from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.build.build import Job
@@ -55,7 +56,14 @@ class PlannedRamdisk:
             own_kernel=ramdisk.module_root is not None,
             own_busybox=ramdisk.busybox is not None,
         )
-        return write_ramdisk(root, self.order, ramdisk.output, self.session.setup, manifest=document)
+        return write_ramdisk(
+            root,
+            self.order,
+            ramdisk.output,
+            self.session.setup,
+            manifest=document,
+            provenance=provenance_request(self.session.settings),
+        )
 
 
 @contextmanager

@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.api.contents.look_closer import directory_changes, look_closer
+from dibo.api.conversions.again import ConversionAgain, recorded_layout
 from dibo.api.create import PlannedDisk, planned_disk
 from dibo.api.documents import CommandAnswer, new_document
+from dibo.api.provenance import CheckedProvenance, check_provenance
 from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
 from dibo.api.session import new_run
 from dibo.api.settings import current_settings
-from dibo.artefacts.manifest import SUFFIX, flavour_digest
+from dibo.artefacts.manifest import SUFFIX, flavour_digest, flavour_files
 from dibo.artefacts.recorded import Manifest, RecordedImage, check_files, find, read_as_manifest
 from dibo.errors import Differs, ManifestError
+from dibo.flavours.model import Flavour
 from dibo.flavours.stack import Stack
 from dibo.inspect.compare import first_difference
 from dibo.plan.plan import Plan
@@ -34,6 +37,7 @@ from dibo.ramdisk.settings import RamdiskSettings
 from dibo.settings.settings import Options, Settings
 from dibo.settings.variables import VARIABLES
 from dibo.system.report import Report
+from dibo.trust.keys import read_public_key
 from dibo.units import counted, format_gib
 
 _SHAPING: Final = (
@@ -41,49 +45,130 @@ _SHAPING: Final = (
     *("DIBO_BASE", "DIBO_EPOCH", "DIBO_QCOW2_COMPRESSION"),
 )
 
+_SHOWN_FILES: Final = 5
+
 
 def verify(
-    options: Options, environment: Mapping[str, str], report: Report, *, path: Path, cached: bool
+    options: Options,
+    environment: Mapping[str, str],
+    report: Report,
+    *,
+    path: Path,
+    cached: bool,
+    build: bool = True,
 ) -> CommandAnswer:
-    """That all is the same. Raises Differs, ManifestError, and what a build raises."""
+    """That all is the same: the files, their provenance, what they were made of, and, with `build`, what is made again.
+    Raises Differs, ManifestError, SignatureError where options name keys and none of them signed the provenance, and
+    what a build or a conversion raises."""
     recorded = find(path)
     with read_as_manifest(recorded.path):
         tampered = check_files(recorded)
     for line in tampered:
         report.warn(line)
+    checked = check_provenance(recorded, [read_public_key(Path(key)) for key in options.verify_keys])
     with read_as_manifest(recorded.path):
-        options, environment = again(recorded.manifest, options, environment)
-        name = output_name(recorded)
-    settings = current_settings(options, environment)
-    with new_run(settings) as (_, run):
+        first = _first_run(recorded, options, environment, cached=cached)
+    if not build:
+        first.check(report)
+        if tampered:
+            raise _differs(tampered, made_again=False)
+        return _same(recorded, checked, build=False)
+    with new_run(first.settings()) as (_, run):
         directory = run.subdirectory("again")
-        output = directory / name
-        settings = current_settings(replace(options, refresh=not cached, name=str(output)), environment)
-        with _planned(recorded.manifest, settings, directory, report) as planned:
-            check_layers(recorded.manifest, planned.job.plan)
-            planned.make()
+        first.make(directory, report)
         made = json.loads((directory / recorded.path.name).read_text())
         differences = [*_differences(recorded, made, directory)]
         if not differences and not tampered:
-            return _same(recorded)
+            return _same(recorded, checked, build=True)
         lines = list(differences)
         for artefact in recorded.artefacts:
             made_again = directory / str(artefact["name"])
             lines += look_closer(recorded.file(artefact), made_again, str(artefact["type"]), run, report)
+    raise _differs(lines, made_again=bool(differences))
+
+
+def _differs(lines: Sequence[str], *, made_again: bool) -> Differs:
     error = Differs(
-        "what was built again is not the same" if differences else "a file is not what its manifest says",
+        "what was built again is not the same" if made_again else "a file is not what its manifest says",
         hint="docs/explanation/reproducible.md has what is known to differ",
     )
     error.details = tuple(lines)
-    raise error
+    return error
 
 
-def _same(recorded: RecordedImage) -> CommandAnswer:
+def _same(recorded: RecordedImage, checked: CheckedProvenance | None, *, build: bool) -> CommandAnswer:
     layers, artefacts = len(recorded.manifest["layers"]), len(recorded.artefacts)
+    words = "are the same" if build else "are those of the manifest; nothing was built"
+    signer = checked.signer.name if checked is not None and checked.signer is not None else None
+    text = f"{recorded.path}: {counted(layers, 'layer')} and {counted(artefacts, 'artefact')} {words}"
+    if checked is not None:
+        text += f"\n{checked.path}: {f'signed by {signer}' if signer else 'agrees with the manifest'}"
     return CommandAnswer(
-        text=f"{recorded.path}: {counted(layers, 'layer')} and {counted(artefacts, 'artefact')} are the same",
-        document=new_document("verify", manifest=str(recorded.path), layers=layers, artefacts=artefacts),
+        text=text,
+        document=new_document(
+            "verify",
+            manifest=str(recorded.path),
+            layers=layers,
+            artefacts=artefacts,
+            built=build,
+            provenance=str(checked.path) if checked is not None else None,
+            signed_by=signer,
+        ),
     )
+
+
+class _Build:
+    """A build from flavours, again."""
+
+    def __init__(
+        self, recorded: RecordedImage, options: Options, environment: Mapping[str, str], *, cached: bool
+    ) -> None:
+        self._manifest, self._name = recorded.manifest, output_name(recorded)
+        again_options, self._environment = again(recorded.manifest, options, environment)
+        self._options = replace(again_options, refresh=not cached)
+
+    def settings(self, directory: Path | None = None) -> Settings:
+        name = str(directory / self._name) if directory is not None else None
+        return current_settings(replace(self._options, name=name), self._environment)
+
+    def check(self, report: Report) -> None:
+        """Raises ManifestError unless flavours and keys are those of the manifest."""
+        with new_run(self.settings()) as (_, run):
+            directory = run.subdirectory("again")
+            with _planned(self._manifest, self.settings(directory), directory, report) as planned:
+                check_layers(self._manifest, planned.job.plan)
+
+    def make(self, directory: Path, report: Report) -> None:
+        with _planned(self._manifest, self.settings(directory), directory, report) as planned:
+            check_layers(self._manifest, planned.job.plan)
+            planned.make()
+
+
+class _Conversion:
+    """A conversion of an image, again."""
+
+    def __init__(self, recorded: RecordedImage, options: Options, environment: Mapping[str, str]) -> None:
+        own = {name: value for name, value in environment.items() if not _shapes(name)}
+        self._manifest, self._name = recorded.manifest, output_name(recorded)
+        self._conversion = ConversionAgain(recorded.manifest, options, own)
+
+    def settings(self) -> Settings:
+        return self._conversion.settings()
+
+    def check(self, _report: Report) -> None:
+        self._conversion.check()
+
+    def make(self, directory: Path, report: Report) -> None:
+        layout_file = recorded_layout(self._manifest, directory)
+        self._conversion.make(directory / self._name, layout_file, report)
+
+
+def _first_run(
+    recorded: RecordedImage, options: Options, environment: Mapping[str, str], *, cached: bool
+) -> _Build | _Conversion:
+    if "image" in recorded.manifest:
+        return _Conversion(recorded, options, environment)
+    return _Build(recorded, options, environment, cached=cached)
 
 
 def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple[Options, dict[str, str]]:
@@ -92,7 +177,7 @@ def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple
     if "image" in manifest:
         raise ManifestError(
             f"this was made of the image {manifest['image']['name']} by `dibo convert`, not built",
-            hint="convert that image again, and compare with cmp",
+            hint="convert that image again",
         )
     base = manifest["base"]
     base_name = options.base or base["wanted"] or own.get("DIBO_BASE")
@@ -151,13 +236,24 @@ def check_flavours(manifest: Manifest, stack: Stack) -> None:
             )
         if flavour_digest(flavour) != recorded["digest"]:
             raise ManifestError(
-                f"the flavour {flavour.name!r} in {flavour.origin} is not the one that the image was built of",
+                f"the flavour {flavour.name!r} in {flavour.origin} is not the one that the image was built of"
+                f"{_other_files(flavour, recorded)}",
                 hint="check out the state of the flavours that the image was built of, or name it with "
                 "--flavours-path",
             )
     ramdisk = manifest.get("ramdisk")
     if ramdisk is not None and (ramdisk["kernel-of-this-machine"] or ramdisk["busybox-of-this-machine"]):
         raise ManifestError("the ramdisk holds parts of the machine that made it, which only that has")
+
+
+def _other_files(flavour: Flavour, recorded: Mapping[str, Any]) -> str:
+    """The files that differ, for a message; nothing where the manifest does not have them."""
+    if "files" not in recorded:
+        return ""
+    before, now = recorded["files"], flavour_files(flavour)
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    listed = ", ".join(names[:_SHOWN_FILES])
+    return f": {counted(len(names), 'file')} changed, {listed}" if names else ": a file has another mode"
 
 
 def check_layers(manifest: Manifest, plan: Plan) -> None:
@@ -207,20 +303,11 @@ def _planned(
     return planned_disk(settings, report, layout_file=recorded_layout(manifest, directory), check_stack=check)
 
 
-def recorded_layout(manifest: Manifest, directory: Path) -> Path | None:
-    """The layout of a disk, as a file in `directory`, where it came from a file."""
-    if not manifest["disk"]["layout-of-a-file"]:
-        return None
-    layout_file = directory / "layout.yaml"
-    layout_file.write_text(json.dumps(manifest["disk"]["layout"]))
-    return layout_file
-
-
 def _differences(recorded: RecordedImage, made: Manifest, directory: Path) -> Iterator[str]:
     """Lines about layers, packages and artefacts."""
     for old, new in zip(recorded.manifest["layers"], made["layers"], strict=True):
         if old.get("digest") != new.get("digest"):
-            yield f"the first layer that differs: {old['title']}"
+            yield f"the first layer that differs: {old.get('title') or old.get('diff-id')}"
             break
     yield from _packages(recorded.manifest["packages"] or (), made["packages"] or ())
     for artefact in recorded.artefacts:

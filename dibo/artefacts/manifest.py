@@ -23,7 +23,7 @@ from dibo import __version__
 from dibo.artefacts import written
 from dibo.build.build import Job
 from dibo.flavours.lint import SPEAKS_OF_SECRET
-from dibo.flavours.model import Flavour
+from dibo.flavours.model import Flavour, FlavourFile
 from dibo.flavours.stack import Stack
 from dibo.images.image import Image
 from dibo.layout.merge import document
@@ -56,6 +56,7 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
     titles = [plan.base_name, *(planned.step.title for planned in plan.steps)]
     layer_keys = [plan.base_key, *(planned.key for planned in plan.steps)]
     local = [False, *(planned.step.local for planned in plan.steps)]
+    origins = ["", *(planned.step.flavour for planned in plan.steps)]
     return {
         **_head(command, architecture=settings.architecture, time=settings.source_date_epoch),
         "epoch": settings.epoch,
@@ -72,14 +73,15 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
                 "digest": flavour_digest(flavour),
                 "from": "dibo" if _is_built_in(flavour) else "elsewhere",
                 "asked": flavour.name in asked,
+                **({} if flavour.local else {"files": flavour_files(flavour)}),
             }
             for flavour in job.stack.flavours
         ],
         "environment": told(job.stack, settings.environment.get),
         "options": shaping(options),
         "layers": [
-            {"title": title, "key": key, "local": is_local}
-            for title, key, is_local in zip(titles, layer_keys, local, strict=True)
+            {"title": title, "key": key, "local": is_local, **({"flavour": flavour} if flavour else {})}
+            for title, key, is_local, flavour in zip(titles, layer_keys, local, origins, strict=True)
         ],
     }
 
@@ -172,11 +174,17 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 def flavour_digest(flavour: Flavour) -> str:
     """Of every file of a flavour that can change an image: path, kind, mode, bytes."""
-    files = [
-        [file.path, file.kind.value, file.executable, file.digest]
-        for file in sorted((*flavour.files, *flavour.ramdisk, *flavour.declarations))
-    ]
+    files = [[file.path, file.kind.value, file.executable, file.digest] for file in _files_of(flavour)]
     return f"sha256:{keys.key_of({'files': files})}"
+
+
+def flavour_files(flavour: Flavour) -> dict[str, str]:
+    """The sha256 of each of these files by its path; of a symbolic link, that of its target."""
+    return {file.path: f"sha256:{file.digest}" for file in _files_of(flavour)}
+
+
+def _files_of(flavour: Flavour) -> list[FlavourFile]:
+    return sorted((*flavour.files, *flavour.ramdisk, *flavour.declarations))
 
 
 def shaping(options: Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ _LAYER: Final = _object(
         "title": _TEXT,
         "key": _KEY,
         "local": _FLAG,
+        "flavour": {**_TEXT, "description": "the flavour whose packages or hooks it has"},
         "digest": {**_DIGEST, "description": "digest of the layer's changes"},
         "diff-id": {**_MAYBE, "description": "digest of the layer's tar, in a converted image"},
     },
@@ -40,7 +41,8 @@ _BASE: Final = _object(
     }
 )
 _FLAVOUR: Final = _object(
-    {"name": _TEXT, "digest": _DIGEST, "from": {"enum": ["dibo", "elsewhere"]}, "asked": _FLAG}
+    {"name": _TEXT, "digest": _DIGEST, "from": {"enum": ["dibo", "elsewhere"]}, "asked": _FLAG},
+    {"files": {"type": "object", "additionalProperties": _DIGEST, "description": "digests of its files"}},
 )
 _DISK: Final = _object(
     {
@@ -96,6 +98,10 @@ MANIFEST_SCHEMA: Final[dict[str, Any]] = {
             "environment": {"type": "object", "additionalProperties": _MAYBE},
             "disk": _DISK,
             "ramdisk": _RAMDISK,
+            "conversion": _object(
+                {"boot-loader": _TEXT, "init": {"type": ["boolean", "null"]}, "restart": _TEXT},
+                {"secure-boot-certificate": _DIGEST},
+            ),
         },
     ),
 }

@@ -112,6 +112,7 @@ class Outputs:
         self._stack = ExitStack()
         self._artefacts: dict[Path, Path] = {}
         self._records: dict[Path, Path] = {}
+        self._dropped: set[Path] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +166,10 @@ class Outputs:
         part = self._artefacts[path.absolute()]
         return hashlib.sha256(encoded(directory_sums(part, path.name))).hexdigest() if part.is_dir() else ""
 
+    def drop(self, path: Path) -> None:
+        """Have a record of former artefacts, if there is one, go when these get their names."""
+        self._dropped.add(path.absolute())
+
     def publish(self) -> None:
         """Give all their names. Checksums of former artefacts go, also where no new ones come. Raises OutputError,
         UsageError; what other runs have put in their place meanwhile stays then."""
@@ -172,7 +177,7 @@ class Outputs:
         files = [path for path in (*self._artefacts, *self._records) if path not in directories]
         with uninterrupted():
             check_output_files(files, directories=directories)
-            for record in {*self._records, *map(checksum_path, self._artefacts)}:
+            for record in {*self._records, *self._dropped, *map(checksum_path, self._artefacts)}:
                 record.unlink(missing_ok=True)
             for path, part in (*self._artefacts.items(), *self._records.items()):
                 if part.is_dir() and path.is_dir() and any(path.iterdir()):

@@ -29,7 +29,7 @@ from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
 from dibo.cli.projects import bake, init
 from dibo.cli.registry import promote, push, tree
-from dibo.cli.reports import diff, inspect, report, sbom
+from dibo.cli.reports import diff, inspect, provenance, report, sbom
 from dibo.cli.upkeep import clean, doctor
 from dibo.system.report import Report
 
@@ -67,6 +67,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "diff": diff,
     "report": report,
     "sbom": sbom,
+    "provenance": provenance,
     "cache": cache,
     "clean": clean,
     "key": key,

@@ -16,6 +16,7 @@ from dibo.cli.options import (
     add_cache_directory,
     add_engine,
     add_layout_option,
+    add_sign_option,
     add_verbose,
     add_verify_key_options,
     path_of,
@@ -74,6 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--secure-boot-certificate", metavar="FILE", help="the certificate of --secure-boot-key (PEM)"
     )
+    add_sign_option(parser)
     parser.add_argument("--checksum", action="store_true", help="write NAME.TYPE.sha256 beside each artefact")
     number = whole_number(least=1)
     parser.add_argument(

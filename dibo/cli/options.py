@@ -42,6 +42,15 @@ def add_artefact_options(parser: argparse.ArgumentParser, output: str = "write N
         "--loop", action="store_true", help="make disks on a loop device, with mkfs and mount; needs root"
     )
     add_converters_path(parser)
+    add_provenance(parser)
+
+
+def add_provenance(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--provenance",
+        action="store_true",
+        help="write NAME.provenance.json, an in-toto statement, signed if there is a key",
+    )
 
 
 def add_types(parser: argparse.ArgumentParser, default: str = "qcow2") -> None:
@@ -349,4 +358,5 @@ def options_of(arguments: argparse.Namespace) -> Options:
         with_base=bool(given.get("with_base", True)),
         verbose=bool(given.get("verbose")),
         loop=bool(given.get("loop")),
+        provenance=bool(given.get("provenance")),
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from dibo.cli.options import add_build_options, add_watch, options_of, variables_text
+from dibo.cli.options import add_build_options, add_provenance, add_watch, options_of, variables_text
 from dibo.cli.output import add_json, check_watch, show_build
 from dibo.cli.profile import add_profile
 from dibo.settings.settings import Settings
@@ -49,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--compress", metavar="HOW", help="zstd, gzip, xz, none; or with a level, zstd:19 (zstd:9)"
     )
     parser.add_argument("--microcode", action="store_true", help="prepend the microcode of the root")
+    add_provenance(parser)
     add_build_options(parser, base="ramdisk-base")
     add_watch(parser)
     add_profile(parser)

@@ -39,7 +39,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--cached", action="store_true", help="use stored layers instead of rebuilding every layer"
     )
     parser.add_argument(
-        "--base", metavar="FILE", help="the base, if the manifest names a file of its builder"
+        "--no-build",
+        action="store_true",
+        help="build nothing: compare files, provenance, flavours and keys with the manifest",
+    )
+    parser.add_argument(
+        "--base", metavar="FILE", help="the base or image, if the manifest names a file of its builder"
     )
     add_base_source(parser)
     add_engine(parser)
@@ -63,6 +68,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
             report,
             path=artefact_named(arguments, environment, arguments.image),
             cached=arguments.cached,
+            build=not arguments.no_build,
         )
     except Differs as error:
         if not arguments.json:

@@ -17,6 +17,7 @@ from dibo.artefacts.checksums import room_of, size_of
 from dibo.artefacts.converter import Converter, Takes
 from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
 from dibo.artefacts.outputs import Outputs
+from dibo.artefacts.provenance import ManifestFile, provenance_path, provenance_text
 from dibo.boot.boot_files import BootFiles
 from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Setup
@@ -99,7 +100,7 @@ def _part(outputs: Outputs, converter: Converter, path: Path) -> Path:
 def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs, report: Report) -> None:
     """Write checksums and the manifest, if they are requested."""
     request = plan.request
-    if request.checksums:
+    if request.checksums or request.provenance is not None:
         sums = outputs.checksums(request.paths, report)
     else:  # a directory is replaced only if it is as its manifest says
         sums = tuple(outputs.tree_digest(path) for path in request.paths)
@@ -110,7 +111,15 @@ def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs
         about = dict(plan.source.manifest)
         if plan.source.attachment is not None:
             about["kit"] = {**about["kit"], **plan.source.attachment.facts(tree.root)}
-        outputs.record(request.manifest, manifest_text(complete(about, facts, made)))
+        manifest = complete(about, facts, made)
+        text = manifest_text(manifest)
+        outputs.record(request.manifest, text)
+        if request.provenance is None:
+            outputs.drop(provenance_path(request.manifest))
+        else:
+            record = ManifestFile.of(request.manifest.name, text.encode())
+            statement = provenance_text(manifest, record, request.provenance)
+            outputs.record(provenance_path(request.manifest), statement)
 
 
 def _root_contents(

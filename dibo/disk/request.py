@@ -9,6 +9,7 @@ from typing import Final
 
 from dibo.artefacts.converter import Converter
 from dibo.artefacts.outputs import check_output_files, check_output_name
+from dibo.artefacts.provenance import ProvenanceRequest
 from dibo.boot.prepare_root import BootLoader
 from dibo.disk.built_in.table import BUILT_IN, NOT_WITH_A_KIT, OPTION_CHECKS, STREAMED
 from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
@@ -60,6 +61,8 @@ class DiskRequest:
     """Whether the user requested a loop device."""
     loader: BootLoader = BootLoader.AUTO
     """The boot loader of a root that dibo did not prepare."""
+    provenance: ProvenanceRequest | None = None
+    """Whether a statement of their provenance goes beside them, which needs their checksums."""
     sign: Callable[[bytes], bytes] | None = None
     """Signs what firmware starts, where dibo makes it."""
 

@@ -53,6 +53,7 @@ INHERITED_KEYS: Final = (
     "boot",
     "destination",
     "no-base",
+    "provenance",
     "flavours-path",
     "converters-path",
     "epoch",

@@ -139,6 +139,7 @@ class ProjectImage:
     converters_path: tuple[Path, ...] = ()
     epoch: str | None = None
     mirror: str | None = None
+    provenance: bool = False
     sha256: str | None = None
     """Of a base that is a file or a URL."""
     network: str | None = None

@@ -130,6 +130,7 @@ def _fields(layers: Layers) -> dict[str, Any]:
         "converters_path": _paths(layers, "converters-path"),
         "epoch": _text(layers, "epoch", keys.EPOCH, "the name of an epoch, such as 2026-11"),
         "mirror": _text(layers, "mirror"),
+        "provenance": _flag(layers, "provenance"),
         "sha256": _text(layers, "sha256", keys.SHA256, "64 hexadecimal digits"),
         "network": _word(layers, "network", NETWORKS),
         "host_hooks": _word(layers, "host-hooks", HOST_HOOKS),

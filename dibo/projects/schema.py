@@ -185,6 +185,7 @@ _INHERITED: Final[dict[str, Schema]] = {
         "description": "Steps of one boot, and tests with a boot of their own.",
     },
     "boot": _mapping("How the image is booted.", _BOOT),
+    "provenance": _flag("Write the provenance of artefacts beside them."),
     "no-base": _flag("Omit the flavour `base`, and with it the kernel."),
     "flavours-path": _texts("Directories of flavours, relative to this file."),
     "converters-path": _texts("Directories of converters, relative to this file."),

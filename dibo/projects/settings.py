@@ -42,6 +42,7 @@ def options_of(image: ProjectImage) -> Options:
         secrets=image.secret_sources,
         sha256=image.sha256,
         with_base=image.with_base,
+        provenance=image.provenance,
         base_flavour=RAMDISK_BASE if image.ramdisk else BASE,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dibo.artefacts.manifest import SUFFIX, Facts, artefacts, complete, manifest_text
 from dibo.artefacts.outputs import Outputs, check_output_files, check_output_name
+from dibo.artefacts.provenance import ManifestFile, ProvenanceRequest, provenance_path, provenance_text
 from dibo.build.engine import Root, Setup
 from dibo.errors import UsageError
 from dibo.images.byte_count import total_size
@@ -35,10 +36,17 @@ def check_output(output: Path) -> None:
 
 
 def write_ramdisk(
-    root: Root, order: RamdiskSpec, output: Path, setup: Setup, *, manifest: Mapping[str, Any]
+    root: Root,
+    order: RamdiskSpec,
+    output: Path,
+    setup: Setup,
+    *,
+    manifest: Mapping[str, Any],
+    provenance: ProvenanceRequest | None = None,
 ) -> tuple[Path, Path]:
-    """Write the initramfs to `output` and the kernel beside it, with the sha256 of each and the manifest of both, which
-    begins with `manifest`; their paths. Raises RamdiskError, OutputError, and what reading layers raises."""
+    """Write the initramfs to `output` and the kernel beside it, with the sha256 of each, the manifest of both, which
+    begins with `manifest`, and their provenance if requested; their paths. Raises RamdiskError, OutputError, and
+    what reading layers raises."""
     paths = (output, kernel_path(output))
     run, report = setup.run, setup.report
     with Outputs(run) as outputs, tempfile.TemporaryFile(dir=run.directory) as file:
@@ -70,7 +78,14 @@ def write_ramdisk(
         sums = outputs.checksums(paths, report)
         facts = Facts(layers=tuple(ledger.digests), packages=installed(tree.root))
         made = artefacts(("initramfs", "kernel"), paths, (size, kernel_size), sums)
-        outputs.record(output.with_name(output.name + SUFFIX), manifest_text(complete(manifest, facts, made)))
+        path, whole = output.with_name(output.name + SUFFIX), complete(manifest, facts, made)
+        text = manifest_text(whole)
+        outputs.record(path, text)
+        if provenance is None:
+            outputs.drop(provenance_path(path))
+        else:
+            record = ManifestFile.of(path.name, text.encode())
+            outputs.record(provenance_path(path), provenance_text(whole, record, provenance))
         outputs.publish()
     return paths
 

@@ -98,6 +98,7 @@ class Options:
     """Names, of which one text may hold several, separated by commas."""
     verbose: bool = False
     loop: bool = False
+    provenance: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +162,8 @@ class Settings:
     """The user's own variables, for those that flavours declare."""
     project_variables: tuple[ProjectVariable, ...] = field(default=(), compare=False)
     """Those of `environment` that a project file sets, or would set."""
+    provenance: bool = False
+    """Whether a statement of provenance goes beside artefacts."""
     packages: tuple[str, ...] = ()
     """Of -p: installed after install.d of elements."""
     variant: str = ""
@@ -197,7 +200,11 @@ def decide(
 ) -> Settings:
     """Options over variables over what a project file says over defaults. Raises UsageError for invalid values."""
     settings = _decide(options, environment, now=now, machine=machine, home=home, project=project)
-    return replace(settings, packages=_packages(options))
+    return replace(
+        settings,
+        packages=_packages(options),
+        provenance=options.provenance or project.provenance,
+    )
 
 
 def _decide(

@@ -74,10 +74,15 @@ class PrivateKey:
     key: EllipticCurvePrivateKey
 
     def sign(self, payload: bytes) -> bytes:
+        """The same bytes for the same payload (RFC 6979), where the installed OpenSSL can do that."""
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
 
-        return self.key.sign(payload, ec.ECDSA(hashes.SHA256()))
+        try:
+            return self.key.sign(payload, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+        except (UnsupportedAlgorithm, TypeError):  # OpenSSL before 3.2, cryptography before 43
+            return self.key.sign(payload, ec.ECDSA(hashes.SHA256()))
 
     def public(self) -> PublicKey:
         return PublicKey(name=self.name, key=self.key.public_key())

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from dibo.artefacts import oci_artefact
 from dibo.artefacts.manifest import SUFFIX
+from dibo.artefacts.provenance import PROVENANCE_SUFFIX
 from dibo.artefacts.recorded import RecordedImage, find, read_as_manifest
 from dibo.errors import ManifestError, UsageError
 from dibo.trust.statements import parse_statement
 
-PROVENANCE_SUFFIX: Final = ".provenance.json"
 _BILLS: Final = {".cdx.json": oci_artefact.CYCLONEDX, ".spdx.json": oci_artefact.SPDX}
 _LARGEST: Final = 256 << 20
 """Bytes of a bill: it lists each file that belongs to no package."""

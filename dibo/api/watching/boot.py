@@ -13,11 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dibo.api.conversions.again import recorded_layout
 from dibo.api.create import create
 from dibo.api.machines.boot import BootedMachine, BootOutputs, booted
 from dibo.api.machines.request import STEP_SECONDS, BootRequest
 from dibo.api.settings import current_settings
-from dibo.api.verify import again, output_name, recorded_layout
+from dibo.api.verify import again, output_name
 from dibo.api.watching.watch import changes, snapshot, trees_of
 from dibo.artefacts.recorded import find
 from dibo.errors import DiboError, MachineDied, ManifestError, ToolMissing, UsageError

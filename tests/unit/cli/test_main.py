@@ -35,6 +35,7 @@ COMMANDS = (
     "diff",
     "report",
     "sbom",
+    "provenance",
     "cache",
     "clean",
     "key",
