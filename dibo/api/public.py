@@ -282,6 +282,7 @@ def _disk_options(output: StrPath, disk: DiskOptions) -> dict[str, object]:
         "image_size": None if disk.size is None else f"{disk.size:g}",
         "filesystem": disk.filesystem,
         "loop": disk.loop,
+        "provenance": disk.provenance,
         "converters_path": _texts(disk.converters_path),
     }
 

@@ -77,6 +77,8 @@ class DiskOptions:
     """A file: docs/reference/layout.md."""
     loop: bool = False
     """Make the disk on a loop device; as root."""
+    provenance: bool = False
+    """Write NAME.provenance.json beside the artefacts, signed if there is a key: docs/reference/provenance.md."""
     converters_path: tuple[StrPath, ...] = ()
 
 

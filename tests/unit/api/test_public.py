@@ -177,7 +177,7 @@ def test_every_option_of_a_build_arrives() -> None:
     given = {
         {"cache": "caches", "cache_from": "caches_from", "cache_to": "caches_to"}.get(n, n) for n in given
     }
-    of_disk = {"name", "types", "image_size", "filesystem", "loop", "converters_path"}
+    of_disk = {"name", "types", "image_size", "filesystem", "loop", "provenance", "converters_path"}
     assert set(Options.__dataclass_fields__) - given - of_disk == {"flavours", "base_flavour", "verbose"}
 
 
