@@ -21,8 +21,8 @@ from dibo.api.image import build_missing_kit
 from dibo.api.provenance import provenance_request
 from dibo.api.session import open_session, stack_of
 from dibo.artefacts import manifest
-from dibo.artefacts.converter import Converter
 from dibo.artefacts.checksums import sha256_of
+from dibo.artefacts.converter import Converter
 from dibo.boot.options import loader_of, signer_of
 from dibo.build import build as spine
 from dibo.build.engine import Root, Setup

@@ -59,10 +59,8 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo elements check\b": tested("tests/unit/api/elements/test_search.py::test_check"),
     r"dibo inspect\b": run(),
     r"dibo sbom\b": run(),
-    r"dibo provenance\b": tested("tests/integration/test_provenance.py::test_what_does_not_hold"),
-    r"dibo verify --no-build\b": tested(
-        "tests/integration/test_provenance.py::test_verified_with_and_without_building"
-    ),
+    r"dibo provenance\b": tested("tests/integration/test_provenance.py::test_what_was_converted"),
+    r"dibo verify --no-build\b": tested("tests/integration/test_provenance.py::test_what_was_converted"),
     r"dibo diff .*web-old": tested("tests/unit/contents/test_compare.py::test_differences_of_all_forms"),
     r"dibo diff\b": run(0, 65),
     r"dibo convert .*--kit\b": tested("tests/boot/test_kit.py::test_an_application"),
