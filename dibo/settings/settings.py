@@ -6,7 +6,7 @@ Pure: argv and project files are parsed elsewhere, the environment is handed in.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from dibo.settings.values import (
     compression,
     epoch_name,
     one_of,
+    paths_of,
     source_date_epoch,
     store_limit,
 )
@@ -163,7 +164,6 @@ class Settings:
     project_variables: tuple[ProjectVariable, ...] = field(default=(), compare=False)
     """Those of `environment` that a project file sets, or would set."""
     provenance: bool = False
-    """Whether a statement of provenance goes beside artefacts."""
     packages: tuple[str, ...] = ()
     """Of -p: installed after install.d of elements."""
     variant: str = ""
@@ -172,7 +172,7 @@ class Settings:
     @property
     def elements_path(self) -> tuple[Path, ...]:
         """Directories of elements of diskimage-builder."""
-        return _paths(self.environment.get("ELEMENTS_PATH", "").split(":"))
+        return paths_of(self.environment.get("ELEMENTS_PATH", "").split(":"))
 
     @property
     def platform(self) -> str:
@@ -200,11 +200,8 @@ def decide(
 ) -> Settings:
     """Options over variables over what a project file says over defaults. Raises UsageError for invalid values."""
     settings = _decide(options, environment, now=now, machine=machine, home=home, project=project)
-    return replace(
-        settings,
-        packages=_packages(options),
-        provenance=options.provenance or project.provenance,
-    )
+    provenance = options.provenance or project.provenance
+    return replace(settings, packages=_packages(options), provenance=provenance)
 
 
 def _decide(
@@ -326,7 +323,7 @@ class _Origins:
     def paths(self, option: str, variable: str, *, first: str = "") -> tuple[Path, ...]:
         """All of them, in the order in which they are searched; `first` is a variable with one directory."""
         named = (*getattr(self.options, option), self.environment.get(first, ""))
-        return _paths(
+        return paths_of(
             (*named, *self.environment.get(variable, "").split(":"), *getattr(self.project, option))
         )
 
@@ -341,9 +338,9 @@ def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Pa
     policy: str | None = options.policy
     if options.policy is None and not options.verify_keys:
         policy = environment.get("DIBO_POLICY") or None
-        keys = _paths(environment.get("DIBO_VERIFY_KEYS", "").split(":"))
+        keys = paths_of(environment.get("DIBO_VERIFY_KEYS", "").split(":"))
     else:
-        keys = _paths(options.verify_keys)
+        keys = paths_of(options.verify_keys)
     if keys and policy is not None:
         raise UsageError(
             "keys to verify with and a policy are both given",
@@ -400,7 +397,3 @@ def enough_hint(set_by: str, size: float) -> str:
     if set_by in ("--image-size", "IMAGE_SIZE"):
         return f"{set_by}{'=' if set_by == 'IMAGE_SIZE' else ' '}{size:g} is enough"
     return f"{set_by} set the size; --image-size {size:g} (or IMAGE_SIZE={size:g}) is enough"
-
-
-def _paths(words: Iterable[str]) -> tuple[Path, ...]:
-    return tuple(Path(word) for word in words if word)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from dibo.errors import UsageError
@@ -83,3 +84,8 @@ def source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
         return int(text)
     seconds = start_of(epoch)
     return seconds if seconds is not None else int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
+
+
+def paths_of(words: Iterable[str]) -> tuple[Path, ...]:
+    """Those that are not empty."""
+    return tuple(Path(word) for word in words if word)
