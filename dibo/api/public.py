@@ -248,6 +248,7 @@ def _build_settings(flavours: Sequence[str], options: BuildOptions, more: Mappin
             "release": options.release,
             "architecture": options.architecture,
             "with_base": options.with_base,
+            "packages": options.packages,
             "flavours_path": _texts(options.flavours_path),
             "cache_dir": _text(options.cache_dir),
             "engine": options.engine,

@@ -29,6 +29,8 @@ class BuildOptions:
     """In Debian's words: `amd64`, `arm64`."""
     with_base: bool = True
     """False leaves the flavour `base` out: --no-base."""
+    packages: tuple[str, ...] = ()
+    """Installed after install.d of elements of diskimage-builder: -p."""
     flavours_path: tuple[StrPath, ...] = ()
     cache_dir: StrPath | None = None
     """Downloads, keys and logs (~/.cache/dibo)."""

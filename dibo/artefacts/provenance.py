@@ -34,7 +34,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvenanceRequest:
-    """That provenance is wanted, and the key that signs it, if any."""
+    """Provenance is written, signed with this key, if any."""
 
     key: PrivateKey | None = None
 
