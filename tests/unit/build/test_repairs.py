@@ -156,7 +156,7 @@ def test_only_what_a_purpose_needs_is_looked_at(
     monkeypatch.setattr("dibo.system.process.find", lambda _: None)
     assert dibo(["doctor", "boot"]) == EngineError.exit_code
     said = capsys.readouterr()
-    assert said.out.splitlines()[0] == "NO  booting images: qemu-system-x86_64"
+    assert said.out.splitlines()[0] == "NO  dibo boot, amd64: qemu-system-x86_64"
     assert "this machine is not ready for boot" in said.err
     assert dibo(["doctor", "convert", "-t", "raw", "--cache-dir", str(tmp_path)]) == 0
     assert "mksquashfs" not in capsys.readouterr().out
