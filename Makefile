@@ -12,9 +12,11 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 DEMO_STEPS := --run 'systemctl is-system-running --wait || true' --run 'id; uname -r; df -h /' \
 	--run 'sudo journalctl -b --no-pager -o cat -t first-boot' --run 'systemctl --failed --no-legend --plain'
+# Wheels whose files tests read. They are not installed: diskimage-builder has a program disk-image-create, too.
+TEST_INPUTS := diskimage-builder==3.43.0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-check setup-test lint format check cover dib-elements test-one test test-long docs demo bench fuzz shake clean
+.PHONY: help setup setup-check setup-test lint format check cover test-one test test-long docs demo bench fuzz shake clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +37,7 @@ setup-test:
 $(READY): pyproject.toml
 	python=$$(tools/python) && umask 022 && "$$python" -m venv --clear .venv
 	umask 022 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest .venv/test-inputs $(TEST_INPUTS)
 	touch $@
 
 lint: setup-check ## formatting, lint and types, of Python and of shell scripts; words that are misspelt or not used
@@ -60,10 +63,6 @@ test: setup-test lint ## every test but long ones: those, then with real parts, 
 
 test-long: setup-test ## the tests that repeat in another way what others show (CI: a file of them a day); T names some
 	$(PYTEST) -m long --dist loadgroup --no-loadscope-reorder $(or $(T),tests/boot tests/integration)
-
-# The wheel cannot be installed beside dibo: both have a program disk-image-create.
-dib-elements: setup ## fetch the elements of diskimage-builder, which tests run: into ~/.cache/dibo-tests
-	$(BIN)/python -m pip download -q --no-deps -d $(or $(DIBO_TEST_CACHE),$(HOME)/.cache/dibo-tests) diskimage-builder==3.43.0
 
 cover: setup-check ## lines and branches that unit tests reach, child processes included; T names other tests
 	rm -f .coverage .coverage.*

@@ -47,6 +47,7 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo promote\b": tested("tests/integration/test_referrers.py::test_promoted_between_registries"),
     r"dibo cache (list|verify)\b": run(),
     r"dibo cache prune .*registry\.example": run(),
+    r"dibo clean --outputs\b": tested("tests/unit/api/projects/test_clean.py::test_what_images_wrote_goes"),
     r"dibo clean\b": run(),
     r"dibo (plan|why) .*--cache(-from)? ": run(),
     r"disk-image-get-kernel\b": run(),

@@ -20,6 +20,8 @@ print("with rich" if "rich" in sys.modules else "without rich", code)
 """
 BUILDAH = """#!/bin/sh
 case "$*" in
+--version) echo 'buildah version 1.28.2 (image-spec 1.0.2-dev, runtime-spec 1.0.2-dev)' ;;
+info*) echo '{"store": {"GraphRoot": "'"$HOME"'/g", "RunRoot": "'"$HOME"'/r", "GraphDriverName": "overlay"}}' ;;
 *images*) echo '[]' ;;
 *) echo "unexpected: buildah $*" >&2; exit 1 ;;
 esac
