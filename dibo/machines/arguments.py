@@ -12,23 +12,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from dibo.machines.boards import FirmwareKind
 from dibo.machines.machine import MAC, FirmwareFiles, MachineDisk, PortForward, VirtualMachine
 from dibo.units import SECTOR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelNumbers:
-    """File descriptors, open in QEMU, of the sockets that lead to it."""
-
-    console: int
-    monitor: int
-
-
-def qemu_arguments(machine: VirtualMachine, channels: ChannelNumbers) -> list[str]:
-    """The program and its arguments."""
+def qemu_arguments(machine: VirtualMachine, *, monitor: int) -> list[str]:
+    """The program and its arguments. `monitor` is the descriptor, open in QEMU, of the socket for QMP. The serial port
+    is its standard input and output."""
     # A program of the network begins with setsid(2), which to QEMU elevates privileges (softmmu/qemu-seccomp.c).
     spawn = "allow" if machine.extras.starts_programs else "deny"
     return [
@@ -37,8 +29,8 @@ def qemu_arguments(machine: VirtualMachine, channels: ChannelNumbers) -> list[st
         *("-sandbox", f"on,obsolete=deny,elevateprivileges={spawn},spawn={spawn},resourcecontrol=deny"),
         *_board(machine),
         *("-display", "none", "-S"),  # `cont` starts the guest, when the channels are connected
-        *("-chardev", f"socket,id=monitor,fd={channels.monitor}", "-mon", "chardev=monitor,mode=control"),
-        *("-chardev", f"socket,id=console,fd={channels.console}"),
+        *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
+        *("-chardev", "stdio,id=console,signal=off"),
         *_console(machine),
         *_screen(machine),
         *firmware_arguments(machine.firmware),

@@ -1,7 +1,7 @@
 """A machine that runs: QEMU as a child, and the channels into it.
 
-    console   the serial port, on a socket pair: what comes is kept, shown and searched; lines can be typed
-    monitor   QMP (dibo.machines.qmp), on another: ports, the power button, the screen
+    console   the serial port, on pipes: what comes is kept, shown and searched; lines can be typed
+    monitor   QMP (dibo.machines.qmp), on a socket pair: ports, the power button, the screen
 
 A machine that dies closes its ends, and one whose kernel dies says so on the console (dibo.machines.console): every
 wait sees both at once. QEMU ends with the context; should dibo be killed, the kernel kills QEMU (PR_SET_PDEATHSIG, by
@@ -19,7 +19,7 @@ from typing import Final
 
 from dibo.errors import CommandFailed, MachineDied, MachineError, MachineTimeout
 from dibo.machines import channels
-from dibo.machines.arguments import ChannelNumbers, disk_name, qemu_arguments
+from dibo.machines.arguments import disk_name, qemu_arguments
 from dibo.machines.console import ConsoleText, CrashDetector
 from dibo.machines.machine import VirtualMachine
 from dibo.machines.qmp import Monitor
@@ -59,8 +59,8 @@ class RunningMachine:
 
     def power_on(self, directory: Path) -> None:
         """Raises MachineError where QEMU does not start, ToolMissing."""
-        with channels.socket_pairs() as ((self._console, monitor), numbers):
-            argv = qemu_arguments(self.machine, ChannelNumbers(console=numbers[0], monitor=numbers[1]))
+        with channels.open_channels() as (self._console, monitor, numbers):
+            argv = qemu_arguments(self.machine, monitor=numbers.monitor)
             if process.find(argv[0]) is not None and process.find("setpriv") is not None:
                 argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
             self._process = self.stack.enter_context(
@@ -69,7 +69,10 @@ class RunningMachine:
                     env={
                         "TMPDIR": str(directory)
                     },  # where QEMU keeps what is written to images that stay as they are
-                    options=process.ProcessOptions(pass_fds=(*numbers, *self.machine.extras.descriptors)),
+                    streams=process.Streams(stdin=numbers.input, stdout=numbers.output),
+                    options=process.ProcessOptions(
+                        pass_fds=(numbers.monitor, *self.machine.extras.descriptors)
+                    ),
                 )
             )
         self.stack.callback(self._console.close)
@@ -103,7 +106,7 @@ class RunningMachine:
         self.check_time("the machine was switched off")
         if self.ended:
             return set()
-        data, ready = channels.receive(self._console, seconds, *others)
+        data, ready = self._console.receive(seconds, *others)
         if data is not None:
             self._take(data)
         return ready
@@ -149,7 +152,7 @@ class RunningMachine:
 
     def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # `look` sees that it has ended
-            self._console.sendall(data)
+            self._console.send(data)
 
     def screenshot(self, path: Path) -> None:
         """Write what the screen shows as PPM. Raises MachineError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dibo.machines.arguments import ChannelNumbers, qemu_arguments
+from dibo.machines.arguments import qemu_arguments
 from dibo.machines.boards import BOARDS, FirmwareKind, board_of
 from dibo.machines.machine import (
     DirectKernel,
@@ -20,7 +20,7 @@ from dibo.machines.machine import (
     parse_port,
 )
 
-CHANNELS = ChannelNumbers(console=5, monitor=6)
+MONITOR = 6
 DISK = MachineDisk(path=Path("/a,b/disk"), format="qcow2", serial="root")
 
 
@@ -55,31 +55,31 @@ def values(argv: list[str], option: str) -> list[str]:
     ],
 )
 def test_each_architecture(architecture: str, program: str, board: str, processor: str, disk: str) -> None:
-    argv = qemu_arguments(machine(architecture), CHANNELS)
+    argv = qemu_arguments(machine(architecture), monitor=MONITOR)
     assert argv[0] == program
     assert values(argv, "-machine") == [board]
     assert values(argv, "-cpu") == [processor]
     assert f"{disk},drive=disk0,serial=root,bootindex=1" in values(argv, "-device")
-    assert {"socket,id=console,fd=5", "socket,id=monitor,fd=6"} == set(values(argv, "-chardev"))
+    assert {"stdio,id=console,signal=off", "socket,id=monitor,fd=6"} == set(values(argv, "-chardev"))
     assert set(BOARDS) >= {architecture}
 
 
 def test_kvm_has_the_processor_of_this_machine() -> None:
-    argv = qemu_arguments(replace(machine(), accelerator="kvm"), CHANNELS)
+    argv = qemu_arguments(replace(machine(), accelerator="kvm"), monitor=MONITOR)
     assert (values(argv, "-accel"), values(argv, "-cpu")) == (["kvm"], ["host"])
 
 
 def test_changes_are_thrown_away_unless_they_are_kept() -> None:
     """A comma in a path is written twice."""
     value = machine()
-    (drive,) = values(qemu_arguments(value, CHANNELS), "-drive")
+    (drive,) = values(qemu_arguments(value, monitor=MONITOR), "-drive")
     assert "snapshot=on" in drive.split(",")
     assert "/a,,b/disk" in drive
     kept = replace(value, disks=(replace(DISK, throw_away=False),))
-    (drive,) = values(qemu_arguments(kept, CHANNELS), "-drive")
+    (drive,) = values(qemu_arguments(kept, monitor=MONITOR), "-drive")
     assert "snapshot=on" not in drive
     seed = replace(value, disks=(replace(DISK, read_only=True),))
-    (drive,) = values(qemu_arguments(seed, CHANNELS), "-drive")
+    (drive,) = values(qemu_arguments(seed, monitor=MONITOR), "-drive")
     assert "readonly=on" in drive.split(",")
 
 
@@ -91,13 +91,13 @@ def test_how_much_a_disk_is_flushed() -> None:
         (replace(DISK, throw_away=False, is_flushed=False), True),
         (replace(DISK, read_only=True), False),
     ):
-        (drive,) = values(qemu_arguments(replace(machine(), disks=(disk,)), CHANNELS), "-drive")
+        (drive,) = values(qemu_arguments(replace(machine(), disks=(disk,)), monitor=MONITOR), "-drive")
         assert ("cache=unsafe" in drive.split(",")) is is_unsafe
 
 
 def test_a_disk_that_firmware_leaves_alone() -> None:
     other = replace(DISK, serial="other", is_started=False, sector=4096)
-    devices = values(qemu_arguments(replace(machine(), disks=(other, DISK)), CHANNELS), "-device")
+    devices = values(qemu_arguments(replace(machine(), disks=(other, DISK)), monitor=MONITOR), "-device")
     assert devices[:2] == [
         "virtio-blk-pci,drive=disk0,serial=other,logical_block_size=4096,physical_block_size=4096",
         "virtio-blk-pci,drive=disk1,serial=root,bootindex=2",
@@ -110,12 +110,15 @@ def test_what_the_description_has_no_words_for() -> None:
         arguments=("-device", "qemu-xhci"), network="tftp=/boot,bootfile=x", starts_programs=True
     )
     value = replace(machine(), extras=extras, starts_from_network=True, network="isolated")
-    argv = qemu_arguments(value, CHANNELS)
+    argv = qemu_arguments(value, monitor=MONITOR)
     assert argv[-2:] == ["-device", "qemu-xhci"]
     assert values(argv, "-netdev") == ["user,id=net,restrict=on,tftp=/boot,bootfile=x"]
     assert "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56,bootindex=0" in values(argv, "-device")
     assert "elevateprivileges=allow,spawn=allow" in values(argv, "-sandbox")[0]
-    assert "elevateprivileges=deny,spawn=deny" in values(qemu_arguments(machine(), CHANNELS), "-sandbox")[0]
+    assert (
+        "elevateprivileges=deny,spawn=deny"
+        in values(qemu_arguments(machine(), monitor=MONITOR), "-sandbox")[0]
+    )
 
 
 def test_secure_boot_is_checked_in_system_management_mode() -> None:
@@ -126,7 +129,7 @@ def test_secure_boot_is_checked_in_system_management_mode() -> None:
         variables=Path("/own/variables"),
         needs_smm=True,
     )
-    argv = qemu_arguments(replace(machine(), firmware=files), CHANNELS)
+    argv = qemu_arguments(replace(machine(), firmware=files), monitor=MONITOR)
     assert values(argv, "-machine") == ["q35,graphics=off,smm=on"]
     assert values(argv, "-drive")[:2] == [
         "if=pflash,unit=0,format=raw,readonly=on,file=/code",
@@ -138,7 +141,7 @@ def test_secure_boot_is_checked_in_system_management_mode() -> None:
 def test_firmware_that_is_loaded_like_a_kernel() -> None:
     for device, option in (("kernel", "-kernel"), ("memory", "-bios")):
         files = FirmwareFiles(kind=FirmwareKind.UBOOT, device=device, code=Path("/u-boot"))
-        argv = qemu_arguments(replace(machine("riscv64"), firmware=files), CHANNELS)
+        argv = qemu_arguments(replace(machine("riscv64"), firmware=files), monitor=MONITOR)
         assert values(argv, option) == ["/u-boot"]
 
 
@@ -148,7 +151,7 @@ def test_a_kernel_from_outside() -> None:
     value = replace(
         machine(kind=FirmwareKind.NONE), machine="microvm", kernel=kernel, ports=(parse_port("80"),)
     )
-    argv = qemu_arguments(value, CHANNELS)
+    argv = qemu_arguments(value, monitor=MONITOR)
     assert (values(argv, "-kernel"), values(argv, "-initrd")) == (["/k"], ["/i"])
     assert values(argv, "-append") == ["console=ttyS0 root=/dev/vda"]
     assert values(argv, "-machine") == ["microvm,rtc=on"]
@@ -160,25 +163,25 @@ def test_a_kernel_from_outside() -> None:
 def test_networks() -> None:
     ports = (parse_port("8080:80"), parse_port("0.0.0.0:53:5353/udp"))
     value = replace(machine(), ports=ports)
-    assert values(qemu_arguments(value, CHANNELS), "-netdev") == [
+    assert values(qemu_arguments(value, monitor=MONITOR), "-netdev") == [
         "user,id=net,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:53-:5353"
     ]
-    isolated = qemu_arguments(replace(value, network="isolated"), CHANNELS)
+    isolated = qemu_arguments(replace(value, network="isolated"), monitor=MONITOR)
     assert values(isolated, "-netdev")[0].startswith("user,id=net,restrict=on,")
-    assert values(qemu_arguments(replace(value, network="none"), CHANNELS), "-netdev") == []
+    assert values(qemu_arguments(replace(value, network="none"), monitor=MONITOR), "-netdev") == []
 
 
 def test_a_screen_is_there_if_it_is_looked_at() -> None:
-    assert "VGA" not in qemu_arguments(machine(), CHANNELS)
-    seen = qemu_arguments(replace(machine(), screen=True), CHANNELS)
+    assert "VGA" not in qemu_arguments(machine(), monitor=MONITOR)
+    seen = qemu_arguments(replace(machine(), screen=True), monitor=MONITOR)
     assert "VGA" in values(seen, "-device")
     assert values(seen, "-machine") == ["q35,graphics=on,smm=off"]
-    assert "virtio-gpu-pci" in qemu_arguments(replace(machine("arm64"), screen=True), CHANNELS)
+    assert "virtio-gpu-pci" in qemu_arguments(replace(machine("arm64"), screen=True), monitor=MONITOR)
 
 
 def test_credentials_where_there_is_smbios() -> None:
     value = replace(machine(), credentials=(("ssh.authorized_keys.root", "ssh-ed25519 AAAA\n"),))
-    (text,) = values(qemu_arguments(value, CHANNELS), "-smbios")
+    (text,) = values(qemu_arguments(value, monitor=MONITOR), "-smbios")
     prefix = "type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root="
     assert base64.b64decode(text.removeprefix(prefix)) == b"ssh-ed25519 AAAA\n"
-    assert "-smbios" not in qemu_arguments(replace(value, machine="microvm"), CHANNELS)
+    assert "-smbios" not in qemu_arguments(replace(value, machine="microvm"), monitor=MONITOR)
