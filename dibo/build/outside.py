@@ -78,13 +78,13 @@ class OutsideSandbox:
         words = ["--ro-bind", "/usr", "/usr", *_links()]
         for name in _OF_ETC:
             words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-        for prefix in dict.fromkeys((sys.base_prefix, sys.prefix)):
-            if not Path(prefix).is_relative_to("/usr"):
-                words += ["--ro-bind", prefix, prefix]
         words += sandbox.system()
         for place in ("/tmp", "/var/tmp"):  # noqa: S108 (inside)
             words += ["--perms", "1777", "--tmpfs", place]
         words += ["--tmpfs", "/root", "--tmpfs", "/run/lock"]
+        for prefix in dict.fromkeys((sys.base_prefix, sys.prefix)):  # which may be below /tmp or /root
+            if not Path(prefix).is_relative_to("/usr"):
+                words += ["--ro-bind", prefix, prefix]
         words += ["--ro-bind", str(self.context), _CONTEXT, "--ro-bind", str(self.context), TREE + _CONTEXT]
         words += ["--proc", f"{TREE}/proc", "--dev", f"{TREE}/dev", "--ro-bind", "/sys", f"{TREE}/sys"]
         environment = {"DIBO_PYTHON": sys.executable, "HOME": "/root", **self.environment}

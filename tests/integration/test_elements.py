@@ -32,8 +32,8 @@ FILES = {
     "ln -sf web-source-install/60-made $TMP_HOOKS_PATH/install.d/\n"
     "echo kept | sudo tee $TMP_MOUNT_PATH/tmp/kept > /dev/null\nsource $_LIB/die\n",
     "os/install.d/10-data": "cat $(dirname $0)/../from-data /tmp/kept > /etc/data\nsudo -E id -u > /etc/id\n"
-    "! echo no > $(dirname $0)/../new\n",
-    "os/post-install.d/10-static": "cp -a /tmp/in_target.d/static/. /\n",
+    "echo of this step alone > $(dirname $0)/../new\n",
+    "os/post-install.d/10-static": "test ! -e /tmp/in_target.d/new\ncp -a /tmp/in_target.d/static/. /\n",
     "os/post-root.d/10-outside": "test -e $TMP_MOUNT_PATH/etc/static\n",
     "os/finalise.d/90-last": "echo $DIB_COLOUR > /etc/colour\n",
     "os/cleanup.d/90-clean": "sudo rm $TARGET_ROOT/etc/root\n",
