@@ -29,7 +29,7 @@ from dibo.build.engines.buildah.lookup import StoreLookup
 from dibo.build.engines.buildah.options import bind_option, label_options
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base, stored_image
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
-from dibo.build.engines.listener import BuildListener
+from dibo.build.engines.listener import MARK, BuildListener
 from dibo.build.engines.step_log import StepLog
 from dibo.build.namespace import enter_namespace
 from dibo.build.outside import OutsideSandbox
@@ -164,7 +164,8 @@ class Buildah:
                     _feed(running, private_input.private_input(step.environment, {}))
                 code = running.wait()
             if code != 0:
-                raise self._failure(step, code, listener, [step.mask(line) for line in running.tail])
+                lines = [step.mask(line) for line in running.tail if not line.startswith(MARK)]
+                raise self._failure(step, code, listener, lines)
         step.log.unlink(missing_ok=True)  # a build of the same step at the same time has the same log
 
     def _failure(self, step: StepRun, code: int, listener: BuildListener, output: Sequence[str]) -> DiboError:

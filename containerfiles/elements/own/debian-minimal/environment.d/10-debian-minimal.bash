@@ -2,6 +2,7 @@ export DISTRO_NAME=debian
 export DIB_RELEASE=${DIB_RELEASE:-stable}
 export DIB_INIT_SYSTEM=systemd
 export EFI_BOOT_DIR=EFI/debian
+export DIB_PYTHON_VERSION=${DIB_PYTHON_VERSION:-3} # the element dib-python would take 2
 export DIB_DISTRIBUTION_MIRROR=${DIB_DEBIAN_DISTRIBUTION_MIRROR:-${DIB_DISTRIBUTION_MIRROR:-http://deb.debian.org/debian}}
 export DIB_DEBIAN_COMPONENTS=${DIB_DEBIAN_COMPONENTS:-main}
 export DIB_DEBIAN_COMPONENTS_WS=${DIB_DEBIAN_COMPONENTS//,/ }
