@@ -79,8 +79,8 @@ def _ask(method: str, url: str, body: bytes, media_type: str) -> str:
 @contextlib.contextmanager
 def registry(directory: Path, *, delete: bool = False, host: str = "") -> Iterator[Registry]:
     """Start docker-registry with its storage in `directory`; it deletes only if it may. `host` is that of one that was
-    there before."""
-    need("docker-registry")
+    there before. It ends with the thread that starts it, should the tests be killed: start it from the main one."""
+    need("docker-registry", "setpriv")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = host or f"127.0.0.1:{free.getsockname()[1]}"
@@ -91,7 +91,8 @@ def registry(directory: Path, *, delete: bool = False, host: str = "") -> Iterat
         f"http: {{addr: '{host}'}}\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
     )
     with (directory / "log").open("wb") as log:
-        server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+        argv = ["setpriv", "--pdeathsig", "TERM", "--", "docker-registry", "serve", str(config)]
+        server = subprocess.Popen(argv, stdout=log, stderr=log)
         process._known.add(server.pid)  # or it is taken for an orphan that a command left
         try:
             _wait(host, server, directory / "log")
