@@ -20,6 +20,18 @@ def worker_of(command: int) -> int:
     raise AssertionError("no worker runs")
 
 
+def await_pending(pid: int, signum: int) -> None:
+    """Wait until a process that is stopped has been sent a signal; proc_pid_status(5), ShdPnd."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        status = Path(f"/proc/{pid}/status").read_text()
+        (pending,) = [line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:")]
+        if int(pending, 16) >> (signum - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"the process was not sent signal {signum}")
+
+
 def _command_line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -31,7 +31,7 @@ from tests.support.servers.fake_registry import FakeRegistry
 PROJECT = Path(__file__).parents[3]
 Out = pytest.CaptureFixture[str]
 Run = Callable[..., tuple[int, dict[str, Any]]]
-ONE_OF_ITSELF = {"shell", "boot-server", "schema", "completion", "sbom"}
+ONE_OF_ITSELF = {"shell", "boot-server", "schema", "completion", "sbom", "provenance"}
 """Commands that answer nothing, or in a form of its own."""
 
 

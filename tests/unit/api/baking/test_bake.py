@@ -19,7 +19,7 @@ import pytest
 from dibo.api.json_schema import JSON_SCHEMA
 from dibo.cli.main import dibo
 from dibo.errors import OutputError, ProjectError, SomeFailed, UsageError
-from tests.support.host.bake_workers import worker_of
+from tests.support.host.bake_workers import await_pending, worker_of
 from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
 from tests.support.timeouts import TIMEOUT
 
@@ -193,10 +193,15 @@ def await_first_task(child: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted(project: Path, signum: int) -> None:
-    """Nothing is left, no process either: what it writes to would stay open."""
-    with start(project, "-j2") as child:
+    """Nothing is left, no process either: what it writes to would stay open. The worker stands still until it is
+    told to end, or it could be done first."""
+    with start(project, "-j1") as child:
         await_first_task(child)
+        worker = worker_of(child.pid)
+        os.kill(worker, signal.SIGSTOP)
         child.send_signal(signum)
+        await_pending(worker, signal.SIGTERM)
+        os.kill(worker, signal.SIGCONT)
         assert child.stderr is not None
         text = child.stderr.read()
         assert "one: raw: interrupted" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 
@@ -36,7 +37,11 @@ def test_within_a_registry_nothing_is_sent(place: Place, signed: str) -> None:
     assert document["reference"].startswith(place.name("images/web:1@sha256:"))
     assert (document["blobs"]["sent"], document["blobs"]["sent_bytes"]) == (0, 0)
     assert document["blobs"]["mounted"] > 4 and document["manifests"] == document["new_manifests"] == 8
-    assert not place.state.requests("GET /v2/staging/web/blobs/sha256:0")
+    layers = [hashlib.sha256(text.encode().ljust(10240, b"\0")).hexdigest() for text in ("amd64", "arm64")]
+    assert all(("staging/web", f"sha256:{layer}") in place.state.blobs for layer in layers)
+    assert not [
+        layer for layer in layers if place.state.requests(f"GET /v2/staging/web/blobs/sha256:{layer}")
+    ]
     puts = [request for request in place.state.requests("PUT ") if "/manifests/" in request]
     assert puts[-1].endswith("/images/web/manifests/1"), "the name comes last"
 
