@@ -7,20 +7,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from dibo.build.engines import choose
-from dibo.projects.model import ProjectImage
-from dibo.projects.settings import settings_of
+from dibo.projects.model import Project, ProjectImage
+from dibo.projects.settings import search_paths, settings_of
 from dibo.settings.settings import Options, Settings, decide
 from dibo.system import resources
 
 
-def current_settings(options: Options, environment: Mapping[str, str]) -> Settings:
-    """The settings of a command. Raises UsageError for invalid ones."""
+def current_settings(
+    options: Options, environment: Mapping[str, str], *, project: Project | None = None
+) -> Settings:
+    """The settings of a command. With a project, what any of its images finds is found. Raises UsageError for invalid
+    ones."""
     decided = decide(
         options,
         environment,
         now=datetime.now(tz=UTC),
         machine=platform.machine(),
         home=resources.home(),
+        project=Options() if project is None else search_paths(project),
     )
     choose.require_known(decided.engine)
     return decided

@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.cli.options import add_flavours, add_flavours_path, options_of, settings_of
+from dibo.cli.options import add_flavours_path, options_of, project_flavours_to_complete
 from dibo.cli.output import add_json, show
+from dibo.cli.parser import complete_with
+from dibo.cli.projects.names import add_search_project_option, search_settings
 from dibo.system.report import Report
 
 SUMMARY: Final = "list flavours, or show the details of some"
@@ -16,14 +18,16 @@ EPILOG: Final = ""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_flavours_path(parser)
+    add_search_project_option(parser)
     add_json(parser)
-    add_flavours(parser, nargs="*")
+    names = parser.add_argument("flavours", nargs="*", metavar="FLAVOUR")
+    complete_with(names, project_flavours_to_complete)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.flavours import describe_flavours, list_flavours
 
-    settings = settings_of(arguments, environment)
+    settings = search_settings(arguments, environment)
     names = options_of(arguments).flavours
     if names:
         show(arguments, describe_flavours(settings, names), fold=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -286,11 +287,32 @@ def flavours_to_complete(arguments: argparse.Namespace) -> list[str]:
     return flavour_names(settings_of(arguments, os.environ))
 
 
+def project_flavours_to_complete(arguments: argparse.Namespace) -> list[str]:
+    """With those that images of the project file find."""
+    from dibo.api.flavours import flavour_names
+
+    return flavour_names(_settings_to_complete(arguments))
+
+
+def _settings_to_complete(arguments: argparse.Namespace) -> Settings:
+    """With the search paths of the project file, for a command that takes one; an error of that file is not shown while
+    a shell completes."""
+    from dibo.api.projects.images import open_project
+    from dibo.api.settings import current_settings
+    from dibo.errors import DiboError
+
+    project = None
+    if "project" in arguments:
+        with contextlib.suppress(DiboError):
+            project = open_project(arguments.project, os.environ)
+    return current_settings(options_of(arguments), os.environ, project=project)
+
+
 def _types(arguments: argparse.Namespace) -> tuple[str, ...]:
     from dibo.artefacts.converter import Converters
     from dibo.system.resources import shared
 
-    return Converters((*settings_of(arguments, os.environ).converters_path, shared("converters"))).types
+    return Converters((*_settings_to_complete(arguments).converters_path, shared("converters"))).types
 
 
 def _bases(_arguments: argparse.Namespace) -> tuple[str, ...]:

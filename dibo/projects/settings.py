@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from dibo.projects.model import ProjectImage
+from dibo.projects.model import Project, ProjectImage
 from dibo.settings.settings import Options, Settings, decide
 
 RAMDISK_BASE: Final = "ramdisk-base"
@@ -44,6 +44,16 @@ def options_of(image: ProjectImage) -> Options:
         with_base=image.with_base,
         provenance=image.provenance,
         base_flavour=RAMDISK_BASE if image.ramdisk else BASE,
+    )
+
+
+def search_paths(project: Project) -> Options:
+    """Where a project file has flavours and converters looked for, for any of its images."""
+    flavours = (path for image in project.images for path in image.flavours_path)
+    converters = (path for image in project.images for path in image.converters_path)
+    return Options(
+        flavours_path=tuple(dict.fromkeys(map(str, flavours))),
+        converters_path=tuple(dict.fromkeys(map(str, converters))),
     )
 
 

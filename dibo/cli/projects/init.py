@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dibo.cli.options import flavours_to_complete
+from dibo.cli.options import flavours_to_complete, project_flavours_to_complete
 from dibo.cli.output import add_json, show
 from dibo.cli.parser import complete_with
 from dibo.errors import UsageError
@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="flavour of the image (vm); may be repeated",
     )
-    complete_with(flavour, flavours_to_complete)
+    complete_with(flavour, _flavours_to_complete)
     parser.add_argument("--base", metavar="BASE", help="root to start from (debian; with --add, the default)")
     parser.add_argument("--release", metavar="NAME", help="release of the base (the newest)")
     parser.add_argument(
@@ -52,6 +52,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--project", metavar="FILE", help="with --add: this file (dibo.yaml here or above in the repository)"
     )
     add_json(parser)
+
+
+def _flavours_to_complete(arguments: argparse.Namespace) -> list[str]:
+    return (flavours_to_complete if arguments.add is None else project_flavours_to_complete)(arguments)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], _report: Report) -> int:

@@ -32,6 +32,25 @@ def add_project_option(parser: argparse.ArgumentParser) -> None:
             complete_with(argument, _names_to_complete)
 
 
+def add_search_project_option(parser: argparse.ArgumentParser) -> None:
+    """To a command that is for no image, but finds what images find."""
+    parser.add_argument(
+        "--project",
+        metavar="FILE",
+        help="project file whose directories are searched, too (dibo.yaml here or above in the repository); "
+        "none for no file",
+    )
+
+
+def search_settings(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """The settings of such a command. Raises ProjectError, UsageError."""
+    from dibo.api.projects.images import open_project
+    from dibo.api.settings import current_settings
+
+    project = open_project(arguments.project, environment)
+    return current_settings(options_of(arguments), environment, project=project)
+
+
 def _names_to_complete(arguments: argparse.Namespace) -> Sequence[str]:
     return (*image_names(arguments), *flavours_to_complete(arguments))
 

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from dibo.cli.options import add_filesystem, add_machine_options, add_types, add_verbose, settings_of
+from dibo.cli.options import add_filesystem, add_machine_options, add_types, add_verbose
 from dibo.cli.output import add_json, show
 from dibo.cli.parser import complete_with
+from dibo.cli.projects.names import add_search_project_option, search_settings
 from dibo.errors import EngineError, UsageError
 from dibo.system.report import Report
 
@@ -29,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_types(parser)
     add_filesystem(parser, "root file system (ext4)")
     parser.add_argument("--fix", action="store_true", help="repair what needs no root, and say what was done")
+    add_search_project_option(parser)
     add_verbose(parser, "show each command that is run")
     add_json(parser)
 
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     for unknown in sorted(set(purposes) - set(PURPOSES)):
         message = f"{unknown!r} is no purpose{nearest(unknown, PURPOSES)}"
         raise UsageError(message, hint=f"dibo doctor takes {', '.join(PURPOSES)}")
-    settings = settings_of(arguments, environment)
+    settings = search_settings(arguments, environment)
     examination = examine(settings, report, purposes=purposes, fix=arguments.fix)
     show(arguments, findings_answer(examination), fold=True)
     try:

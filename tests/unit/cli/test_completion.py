@@ -225,6 +225,21 @@ def test_fish_completes_flavours(programs: Path) -> None:
     assert _shell(programs, "fish", "--no-config", "-c", script).split() == ["devstack-user"]
 
 
+def test_what_the_project_file_finds(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_flavour(tmp_path / "own", "my-web", ["install.d/10-x"])
+    converter = tmp_path / "converters/parcel/converter.yaml"
+    converter.parent.mkdir(parents=True)
+    converter.write_text("takes: root\nsummary: A parcel.\n")
+    (tmp_path / "dibo.yaml").write_text(
+        "images: {web: {flavours: [my-web], flavours-path: [own], converters-path: [converters]}}"
+    )
+    monkeypatch.chdir(tmp_path)
+    lines = ["dibo flavours my-", "dibo init --add db --flavour my-", "dibo doctor -t par"]
+    assert complete_all_in_bash(programs, lines) == [["my-web"], ["my-web"], ["parcel"]]
+    (tmp_path / "dibo.yaml").write_text("images: [")
+    assert complete_all_in_bash(programs, ["dibo flavours mys"]) == [["mysql"]]
+
+
 def test_images_of_the_project_file(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dibo.yaml").write_text(
         "images: {web-shop: {flavours: [vm], architectures: [amd64, arm64]}, vm-like: {flavours: [vm]}}"

@@ -15,6 +15,7 @@ from dibo.cli.main import dibo
 from dibo.cli.projects.build import watched_build
 from dibo.cli.projects.names import image_names
 from dibo.errors import ProjectError
+from tests.support.flavours import write_flavour
 from tests.support.images.image_forms import debian_root, write_tar
 from tests.support.servers.fake_registry import FakeRegistry
 from tests.support.timeouts import TIMEOUT
@@ -110,6 +111,40 @@ def test_images_whose_artefacts_are_read(directory: Path, capsys: pytest.Capture
     assert ended(capsys, "sbom", "--project", "dibo.yaml", "web")[0] == 0
     assert ended(capsys, "report", "web")[1].startswith("web.report.html\n")
     assert (directory / "web.report.html").is_file()
+
+
+def test_flavours_that_the_project_file_finds(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("own", "more", "elsewhere"):
+        write_flavour(directory / place, f"{place}-flavour")
+    (directory / "dibo.yaml").write_text(
+        "defaults: {base: debian, flavours-path: [own]}\n"
+        "images: {web: {flavours: [own-flavour]}, db: {flavours: [vm], flavours-path: [own, more]}}\n"
+    )
+    text = ended(capsys, "flavours")[1]
+    assert f"({directory}/own/own-flavour)" in text
+    assert f"({directory}/more/more-flavour)" in text
+    assert ended(capsys, "flavours", "own-flavour")[0] == 0
+    assert "own-flavour" not in ended(capsys, "flavours", "--project", "none")[1]
+    (directory / "other.yaml").write_text(
+        "defaults: {flavours-path: [elsewhere]}\nimages: {a: {flavours: [vm]}}\n"
+    )
+    text = ended(capsys, "flavours", "--project", "other.yaml")[1]
+    assert ("elsewhere-flavour" in text, "own-flavour" in text) == (True, False)
+    (directory / "dibo.yaml").write_text("images: [")
+    assert ended(capsys, "flavours")[0] == ProjectError.exit_code
+
+
+def test_doctor_knows_converters_of_the_project_file(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "own/parcel").mkdir(parents=True)
+    (directory / "own/parcel/converter.yaml").write_text(
+        "summary: A parcel.\ntakes: root\ntools: [no-such-tool]\ncommand: [no-such-tool]\n"
+    )
+    (directory / "dibo.yaml").write_text("images: {web: {flavours: [vm], converters-path: [own]}}")
+    code, text = ended(capsys, "doctor", "convert", "-t", "parcel")
+    assert "type parcel: no-such-tool" in text
+    assert code != 0
 
 
 def test_references_and_paths_need_no_project_file(
