@@ -86,11 +86,13 @@ class Report:
     def say(self, text: str) -> None:
         self._sink.message(text)
 
-    def warn(self, text: str) -> None:
-        """Once for each text."""
-        if text not in self._warned:
-            self._warned.add(text)
-            self._sink.warning(text)
+    def warn(self, text: str, *, subject: str = "") -> None:
+        """Once for each text, and for each `subject` that it is of: an image, where there are several. What was said of
+        none in particular is not repeated for one."""
+        line = f"{subject}: {text}" if subject else text
+        if not self._warned & {text, line}:
+            self._warned.add(line)
+            self._sink.warning(line)
 
     def error(self, error: DiboError) -> None:
         self._sink.error(error)

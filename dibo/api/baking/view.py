@@ -76,7 +76,7 @@ class TaskView:
                     row.note(message.remark)
                     row.__exit__(_ENDS.get(message.outcome, DiboError), None, None)
             case ReportText(is_warning=True):
-                self._report.warn(message.text if self._is_chain else f"{self._name()}: {message.text}")
+                self._report.warn(message.text, subject="" if self._is_chain else self._name())
             case ReportText():
                 if (row := self._row(None)) is not None:
                     row.line(message.text)

@@ -231,7 +231,7 @@ class _Conversions:
                 layer.size = answer.size or 0
                 self._changed.notify_all()
         elif isinstance(answer, Said) and answer.is_warning:
-            self._report.warn(f"{image.job.request.reference}: {answer.text}")
+            self._report.warn(answer.text, subject=image.job.request.reference)
         elif isinstance(answer, Said):
             task.line(answer.text)
 

@@ -77,6 +77,21 @@ def test_artefacts_of_an_image_are_one_row() -> None:
     assert lines == ["web: raw, qcow2 …", "dibo: warning: web: it is large", "web: raw, qcow2: done"]
 
 
+def test_warnings_of_the_plan_are_not_repeated_for_an_image() -> None:
+    """Workers look at the layers of a plan again, as the process that planned all images did before them."""
+    stream = StringIO()
+    report = Report(stream, environment={})
+    report.warn("layers of this stack do not count")
+    with TaskView(image_task(), report) as view:
+        for text in ("layers of this stack do not count", "it is large", "it is large"):
+            view.hear(ReportText(text=text, is_warning=True))
+    warnings = [line for line in stream.getvalue().splitlines() if "warning" in line]
+    assert warnings == [
+        "dibo: warning: layers of this stack do not count",
+        "dibo: warning: web: it is large",
+    ]
+
+
 def test_what_a_killed_worker_left_open_ends() -> None:
     error = HookFailed("no more")
     assert shown(chain_task("web"), begun(1, "base x"), error=error)[-1] == "base x (web): failed"
