@@ -41,19 +41,18 @@ def parse_gb(text: str, *, name: str) -> int:
     return int(Decimal(text.strip()) * GIB)
 
 
-def parse_gib(text: str) -> int:
-    """Bytes of an IMAGE_SIZE, a number of GiB with or without a fraction. Raises UsageError.
+def parse_gib(text: str, *, name: str) -> int:
+    """Bytes of the value of `name`, an option or a variable that is a number of GiB with or without a fraction, larger
+    than 0. Raises UsageError.
 
     The result is rounded up to whole MiB, so that partitions end on their alignment.
     """
-    if re.fullmatch(r"\d{1,6}(?:\.\d{1,12})?|\.\d{1,12}", text.strip()) is None:
-        raise UsageError(
-            f"{text!r} is not an image size", hint="IMAGE_SIZE is a number of GiB, such as 2 or 1.5"
-        )
-    size = -(-int(Decimal(text.strip()) * GIB) // MIB) * MIB
+    is_number = re.fullmatch(r"\d{1,6}(?:\.\d{1,12})?|\.\d{1,12}", text.strip()) is not None
+    size = -(-int(Decimal(text.strip()) * GIB) // MIB) * MIB if is_number else 0
     if size == 0:
+        expected = "more than 0" if is_number else "a number of"
         raise UsageError(
-            "the image size must be larger than 0", hint="IMAGE_SIZE is a number of GiB, such as 2"
+            f"{name}: expected {expected} GB, got {text!r}", hint="such as 2 or 1.5; a GB is 2^30 bytes"
         )
     return size
 

@@ -63,7 +63,7 @@ from dibo.plan.keys import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LAB
 from dibo.settings.settings import DEFAULT_SIZE_SET_BY, Settings
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
-from dibo.units import GIB, human_size, parse_gib
+from dibo.units import GIB, human_size
 
 _FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
 
@@ -153,15 +153,14 @@ def _full_name(image: Image) -> str:
     return f"{image.name}@{image.manifest_digest}" if known else image.name
 
 
-def limits(*, entries: int | None, size: str | None, ratio: int | None) -> Limits:
-    """What a root may hold at most; None for as much as usual. `size` is in GB. Raises UsageError."""
+def limits(*, entries: int | None, size: int | None, ratio: int | None) -> Limits:
+    """What a root may hold at most; None for as much as usual. `size` is in bytes. Raises UsageError."""
     given = {name: value for name, value in (("entries", entries), ("ratio", ratio)) if value is not None}
     for name, value in given.items():
         if value < 1:
             raise UsageError(f"max_{name}: expected a number from 1 on, got {value}")
     if size is not None:
-        given["image_bytes"] = parse_gib(size)
-        given["layer_bytes"] = given["image_bytes"]
+        given["image_bytes"] = given["layer_bytes"] = size
     return replace(Limits(), **given)
 
 

@@ -32,6 +32,7 @@ from dibo.settings.option_types import check_options, check_type
 from dibo.settings.settings import Options, Settings
 from dibo.system.report import Report
 from dibo.system.resources import processors
+from dibo.units import parse_gib
 
 if TYPE_CHECKING:
     from dibo.api.conversion import ConvertRequest
@@ -161,7 +162,7 @@ def _conversion(conversion: Conversion) -> tuple[Settings, ConvertRequest]:
         loader=options.boot,
         limits=limits(
             entries=options.max_entries,
-            size=None if options.max_size is None else f"{options.max_size:g}",
+            size=None if options.max_size is None else parse_gib(f"{options.max_size:g}", name="max_size"),
             ratio=options.max_ratio,
         ),
     )

@@ -26,8 +26,7 @@ def current_settings(
         home=resources.home(),
         project=Options() if project is None else search_paths(project),
     )
-    choose.require_known(decided.engine)
-    return decided
+    return _with_known_engine(decided, options)
 
 
 def image_settings(image: ProjectImage, options: Options, environment: Mapping[str, str]) -> Settings:
@@ -40,8 +39,13 @@ def image_settings(image: ProjectImage, options: Options, environment: Mapping[s
         machine=platform.machine(),
         home=resources.home(),
     )
-    choose.require_known(decided.engine)
-    return decided
+    return _with_known_engine(decided, options)
+
+
+def _with_known_engine(settings: Settings, options: Options) -> Settings:
+    """Raises UsageError for an engine that is none."""
+    choose.require_known(settings.engine, set_by="DIBO_ENGINE" if options.engine is None else "--engine")
+    return settings
 
 
 def this_architecture() -> str:

@@ -45,7 +45,7 @@ def require_allowed(stack: Stack, policy: str) -> None:
         if flavour.host_phases:
             phases = ", ".join(flavour.host_phases)
             raise UsageError(
-                f"the flavour {flavour.name!r} has hooks that run on this machine ({phases}), and --host-hooks is none",
+                f"the flavour {flavour.name!r} has hooks that run on this machine ({phases}), and these are refused",
                 hint=f"look at them in {flavour.origin}, then allow them: --host-hooks run, or --host-hooks sandbox",
             )
 
@@ -57,14 +57,12 @@ def image_size(stack: Stack, *, size: int, set_by: str, host: HostRun) -> tuple[
         given = {"IMAGE_SIZE": format_gib(size)}
         answer = _ask(_Hook(flavour, Phase.BLOCK_DEVICE_SIZE, name), given, host, None)
         if answer is not None:
+            path = flavour.origin / Phase.BLOCK_DEVICE_SIZE / name
             try:
-                size = parse_gib(answer)
+                size = parse_gib(answer, name=f"{path} printed IMAGE_SIZE={answer}")
                 set_by = f"{flavour.name}'s {Phase.BLOCK_DEVICE_SIZE}/{name}"
             except UsageError as error:
-                path = flavour.origin / Phase.BLOCK_DEVICE_SIZE / name
-                raise HookFailed(
-                    f"{path} printed IMAGE_SIZE={answer}: {error.message}", hint=error.hint
-                ) from error
+                raise HookFailed(error.message, hint=error.hint) from error
     return size, set_by
 
 

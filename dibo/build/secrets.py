@@ -110,17 +110,17 @@ def read_secrets(sources: Iterable[SecretSource], environment: Mapping[str, str]
 def _read(source: SecretSource, environment: Mapping[str, str]) -> bytes:
     if source.file is None:
         if not environment.get(source.variable):
-            raise UsageError(f"--secret {source.name}: the variable {source.variable} is not set, or empty")
+            raise UsageError(f"the secret {source.name}: the variable {source.variable} is not set, or empty")
         return environment[source.variable].encode(errors="surrogateescape")
     try:
         with source.file.open("rb") as file:
             value = file.read(_LARGEST + 1)
     except OSError as error:
-        raise UsageError(f"--secret {source.name}: cannot read {source.file}: {error.strerror}") from error
+        raise UsageError(f"the secret {source.name}: cannot read {source.file}: {error.strerror}") from error
     if len(value) > _LARGEST:
-        raise UsageError(f"--secret {source.name}: {source.file} is larger than {_LARGEST >> 20} MiB")
+        raise UsageError(f"the secret {source.name}: {source.file} is larger than {_LARGEST >> 20} MiB")
     if not value.strip():
-        raise UsageError(f"--secret {source.name}: {source.file} is empty")
+        raise UsageError(f"the secret {source.name}: {source.file} is empty")
     return value
 
 

@@ -169,9 +169,16 @@ def _request_of(arguments: argparse.Namespace, reference: str) -> ConvertRequest
         secure_boot_key=path_of(arguments.secure_boot_key),
         secure_boot_certificate=path_of(arguments.secure_boot_certificate),
         checksums=arguments.checksum,
-        limits=limits(entries=arguments.max_entries, size=arguments.max_size, ratio=arguments.max_ratio),
+        limits=limits(entries=arguments.max_entries, size=_max_size(arguments), ratio=arguments.max_ratio),
         kit=_kit_request(arguments),
     )
+
+
+def _max_size(arguments: argparse.Namespace) -> int | None:
+    """Bytes. Raises UsageError."""
+    from dibo.units import parse_gib
+
+    return None if arguments.max_size is None else parse_gib(arguments.max_size, name="--max-size")
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:

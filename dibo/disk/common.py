@@ -34,7 +34,7 @@ from dibo.images.layers.load import LoadOptions, Tree, load
 from dibo.kits.attach import KEPT_FILES as KIT_FILES
 from dibo.layout.model import Sizing
 from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place
-from dibo.settings.settings import enough_hint
+from dibo.settings.values import enough_hint
 from dibo.system import resources
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted

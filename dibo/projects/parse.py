@@ -301,7 +301,7 @@ def _size(layers: Layers) -> str | None:
         entry.text(expected=expected) if entry.kind is YamlKind.TEXT else entry.number(expected, whole=False)
     )
     try:
-        parse_gib(text)
+        parse_gib(text, name="size")
     except UsageError:
         entry.fail(f"expected {expected}, got {text!r}")
     return text

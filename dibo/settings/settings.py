@@ -5,8 +5,7 @@ Pure: argv and project files are parsed elsewhere, the environment is handed in.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +15,12 @@ from dibo.errors import UsageError
 from dibo.images.reference import ImageName, parse_repository
 from dibo.settings.secrets import SecretSource, parse_secrets
 from dibo.settings.values import (
+    LAYER_COMPRESSIONS,
     architecture_and_variant,
     artefact_types,
-    compression,
     epoch_name,
     one_of,
+    package_names,
     paths_of,
     source_date_epoch,
     store_limit,
@@ -185,7 +185,6 @@ class Settings:
         return {name: value for name, value in self.environment.items() if name.startswith("DIBO_")}
 
 
-_PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+:=~-]*")
 _NOTHING: Final = Options()
 
 
@@ -201,7 +200,7 @@ def decide(
     """Options over variables over what a project file says over defaults. Raises UsageError for invalid values."""
     settings = _decide(options, environment, now=now, machine=machine, home=home, project=project)
     provenance = options.provenance or project.provenance
-    return replace(settings, packages=_packages(options), provenance=provenance)
+    return replace(settings, packages=package_names(options.packages), provenance=provenance)
 
 
 def _decide(
@@ -216,14 +215,14 @@ def _decide(
     origins = _Origins(options=options, environment=environment, project=project)
     given = origins.given
     epoch = epoch_name(given("epoch", "DIBO_EPOCH", f"{now:%Y-%m}"))
-    architecture, variant = architecture_and_variant(origins.architecture(machine))
+    architecture, variant = origins.architecture(machine)
     verify_keys, policy = _signers(options, environment)
     return Settings(
         flavours=_flavours(options, project),
         architecture=architecture,
         variant=variant,
         output=Path(given("name", "IMAGE_NAME", DEFAULT_NAME)),
-        types=artefact_types(given("types", "IMAGE_TYPE", DEFAULT_TYPE)),
+        types=origins.types,
         types_named=origins.types_named,
         base=origins.base,
         release=given("release", "RELEASE", "") or None,
@@ -240,13 +239,13 @@ def _decide(
         mirror=given("mirror", "DIBO_MIRROR", "") or None,
         epoch=epoch,
         engine=given("engine", "DIBO_ENGINE", AUTO),
-        isolation=one_of("--isolation", given("isolation", "DIBO_ISOLATION", BWRAP), ISOLATIONS),
-        network=one_of("--network", given("network", "DIBO_NETWORK", HOST), NETWORKS),
-        host_hooks=one_of("--host-hooks", given("host_hooks", "DIBO_HOST_HOOKS", "run"), HOST_HOOKS),
+        isolation=origins.word("isolation", "DIBO_ISOLATION", ISOLATIONS),
+        network=origins.word("network", "DIBO_NETWORK", NETWORKS),
+        host_hooks=origins.word("host_hooks", "DIBO_HOST_HOOKS", HOST_HOOKS),
         source_date_epoch=source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
         caches_from=origins.caches("caches_from", "DIBO_CACHE_FROM"),
         caches_to=origins.caches("caches_to", "DIBO_CACHE_TO"),
-        layer_compression=compression(given("layer_compression", "DIBO_LAYER_COMPRESSION", "zstd")),
+        layer_compression=origins.word("layer_compression", "DIBO_LAYER_COMPRESSION", LAYER_COMPRESSIONS),
         store_limit=store_limit(environment.get("DIBO_STORE_LIMIT") or DEFAULT_STORE_LIMIT),
         sign_key=_file(given("sign_key", "DIBO_SIGN_KEY", "")),
         verify_keys=verify_keys,
@@ -279,8 +278,27 @@ class _Origins:
             value = self.environment.get(variable) or of_file
         return default if value is None else str(value)
 
-    def architecture(self, machine: str) -> str:
-        return self.given("architecture", "ARCH", _MACHINES.get(machine, machine))
+    def set_by(self, option: str, variable: str, flag: str) -> str:
+        """What a user would look at who wonders about the value: the `flag` of the option where it is a default."""
+        if getattr(self.options, option) is None and self.environment.get(variable):
+            return variable
+        from_project = getattr(self.options, option) is None and getattr(self.project, option) is not None
+        return SET_BY_PROJECT if from_project else flag
+
+    def word(self, option: str, variable: str, words: Sequence[str]) -> str:
+        """One of some words, the first unless something else is said. Raises UsageError."""
+        name = self.set_by(option, variable, f"--{option.replace('_', '-')}")
+        return one_of(name, self.given(option, variable, words[0]), words)
+
+    def architecture(self, machine: str) -> tuple[str, str]:
+        """Debian's word, and the variant. Raises UsageError."""
+        name = self.given("architecture", "ARCH", _MACHINES.get(machine, machine))
+        return architecture_and_variant(name, set_by=self.set_by("architecture", "ARCH", "-a"))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        text = self.given("types", "IMAGE_TYPE", DEFAULT_TYPE)
+        return artefact_types(text, set_by=self.set_by("types", "IMAGE_TYPE", "-t"))
 
     @property
     def base(self) -> str:
@@ -296,7 +314,8 @@ class _Origins:
     @property
     def size(self) -> int:
         default = self.environment.get("DIB_IMAGE_SIZE") or DEFAULT_SIZE
-        return parse_gib(self.given("image_size", "IMAGE_SIZE", default))
+        text = self.given("image_size", "IMAGE_SIZE", default)
+        return parse_gib(text, name=_who_set_size(self.options, self.environment, self.project))
 
     @property
     def types_named(self) -> bool:
@@ -357,17 +376,6 @@ def _flavours(options: Options, project: Options) -> tuple[str, ...]:
     return first + source.flavours
 
 
-def _packages(options: Options) -> tuple[str, ...]:
-    """Raises UsageError for what is no name of a package."""
-    names = tuple(name for text in options.packages for name in text.replace(",", " ").split())
-    for name in names:
-        if _PACKAGE_NAME.fullmatch(name) is None:
-            raise UsageError(
-                f"{name!r} is not the name of a package", hint="-p takes names, separated by commas"
-            )
-    return names
-
-
 def _secrets(options: Options, project: Options) -> tuple[SecretSource, ...]:
     """Those of options in place of those of the project file with the same name."""
     sources = {source.name: source for source in parse_secrets(project.secrets)}
@@ -390,10 +398,3 @@ def _who_set_size(options: Options, environment: Mapping[str, str], project: Opt
     if project.image_size is not None:
         return SET_BY_PROJECT
     return "DIB_IMAGE_SIZE" if environment.get("DIB_IMAGE_SIZE") else DEFAULT_SIZE_SET_BY
-
-
-def enough_hint(set_by: str, size: float) -> str:
-    """For an image that is too small: what set its size, and that `size`, in GiB, is enough."""
-    if set_by in ("--image-size", "IMAGE_SIZE"):
-        return f"{set_by}{'=' if set_by == 'IMAGE_SIZE' else ' '}{size:g} is enough"
-    return f"{set_by} set the size; --image-size {size:g} (or IMAGE_SIZE={size:g}) is enough"

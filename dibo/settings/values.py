@@ -16,16 +16,8 @@ from dibo.images.platforms import split_architecture
 from dibo.units import parse_gib
 
 LAYER_COMPRESSIONS: Final = ("zstd", "gzip", "none")
+_PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+:=~-]*")
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
-
-
-def compression(name: str) -> str:
-    """Raises UsageError."""
-    if name not in LAYER_COMPRESSIONS:
-        raise UsageError(
-            f"{name!r} is no compression of layers", hint=f"use one of {', '.join(LAYER_COMPRESSIONS)}"
-        )
-    return name
 
 
 def store_limit(text: str) -> int | None:
@@ -33,20 +25,19 @@ def store_limit(text: str) -> int | None:
     if text.strip() == "0":
         return None
     try:
-        return parse_gib(text)
+        return parse_gib(text, name="DIBO_STORE_LIMIT")
     except UsageError as error:
-        raise UsageError(
-            f"DIBO_STORE_LIMIT is {text!r}, not a number of GB", hint="such as 20 or 1.5; 0 is no limit"
-        ) from error
+        raise UsageError(error.message, hint="such as 20 or 1.5; 0 is no limit") from error
 
 
-def architecture_and_variant(name: str) -> tuple[str, str]:
-    """Debian's word, and the variant, of `amd64`, `x86_64` or `amd64/v2`. Raises UsageError."""
+def architecture_and_variant(name: str, *, set_by: str = "-a") -> tuple[str, str]:
+    """Debian's word, and the variant, of `amd64`, `x86_64` or `amd64/v2`; `set_by` is the option or variable. Raises
+    UsageError."""
     architecture, variant = split_architecture(name)
     if architecture not in ARCHITECTURES:
         raise UsageError(
             f"{name!r} is no architecture dibo knows{nearest(name, ARCHITECTURES)}",
-            hint=f"-a takes {', '.join(ARCHITECTURES)}, and a variant after a slash: amd64/v2",
+            hint=f"{set_by} takes {', '.join(ARCHITECTURES)}, and a variant after a slash: amd64/v2",
         )
     return architecture, variant
 
@@ -60,19 +51,32 @@ def epoch_name(epoch: str) -> str:
     return epoch
 
 
-def one_of(option: str, value: str, possible: Sequence[str]) -> str:
-    """Raises UsageError, with what `option` takes."""
+def one_of(name: str, value: str, possible: Sequence[str]) -> str:
+    """The value of `name`, an option or a variable. Raises UsageError, with what it takes."""
     if value not in possible:
-        raise UsageError(f"{value!r} is no value of {option}", hint=f"{option} takes {', '.join(possible)}")
+        raise UsageError(f"{value!r} is no value of {name}", hint=f"{name} takes {', '.join(possible)}")
     return value
 
 
-def artefact_types(text: str) -> tuple[str, ...]:
-    """Each once, from words between commas. Raises UsageError."""
+def artefact_types(text: str, *, set_by: str = "-t") -> tuple[str, ...]:
+    """Each once, from words between commas; `set_by` is the option or variable. Raises UsageError."""
     types = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if not types:
-        raise UsageError("no type of artefact is named", hint="-t qcow2, or several: -t raw,qcow2,tar")
+        raise UsageError(
+            f"{set_by} names no type of artefact", hint="such as qcow2, or several: raw,qcow2,tar"
+        )
     return types
+
+
+def package_names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Those of -p: each text has one, or several with commas between. Raises UsageError for what is none."""
+    names = tuple(name for text in texts for name in text.replace(",", " ").split())
+    for name in names:
+        if _PACKAGE_NAME.fullmatch(name) is None:
+            raise UsageError(
+                f"{name!r} is not the name of a package", hint="-p takes names, separated by commas"
+            )
+    return names
 
 
 def source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
@@ -84,6 +88,13 @@ def source_date_epoch(text: str | None, epoch: str, now: datetime) -> int:
         return int(text)
     seconds = start_of(epoch)
     return seconds if seconds is not None else int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
+
+
+def enough_hint(set_by: str, size: float) -> str:
+    """For an image that is too small: what set its size, and that `size`, in GiB, is enough."""
+    if set_by in ("--image-size", "IMAGE_SIZE"):
+        return f"{set_by}{'=' if set_by == 'IMAGE_SIZE' else ' '}{size:g} is enough"
+    return f"{set_by} set the size; --image-size {size:g} (or IMAGE_SIZE={size:g}) is enough"
 
 
 def paths_of(words: Iterable[str]) -> tuple[Path, ...]:

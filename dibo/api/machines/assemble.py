@@ -337,7 +337,7 @@ def _grown_size(request: BootRequest, material: _Material) -> int | None:
     """Raises UsageError for a disk that would shrink."""
     if request.size is None or material.disk is None:
         return None
-    size = parse_gib(request.size)
+    size = parse_gib(request.size, name="--size")
     if size < material.disk.size:
         raise UsageError(
             f"--size {request.size}: the disk has {human_size(material.disk.size)}, and cannot shrink",

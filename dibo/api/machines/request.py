@@ -73,7 +73,7 @@ class BootRequest:
         for port in self.ports:
             parse_port(port)
         if self.size is not None:
-            parse_gib(self.size)
+            parse_gib(self.size, name="--size")
             if self.write:
                 raise UsageError(
                     "--size grows the disk for one boot, and --write keeps its changes",

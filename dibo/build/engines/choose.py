@@ -24,11 +24,11 @@ def names() -> tuple[str, ...]:
     return (*(kind.name for kind in ENGINES), AUTO)
 
 
-def require_known(name: str) -> None:
-    """Raises UsageError for what is no engine's name."""
+def require_known(name: str, *, set_by: str = "--engine") -> None:
+    """Raises UsageError for what is no engine's name; `set_by` is the option or variable."""
     if name not in names():
         message = f"{name!r} is no engine dibo knows{nearest(name, names())}"
-        raise UsageError(message, hint=f"--engine takes {', '.join(names())}")
+        raise UsageError(message, hint=f"{set_by} takes {', '.join(names())}")
 
 
 def sweepers() -> Mapping[str, Sweeper]:

@@ -31,7 +31,6 @@ from dibo.cli.projects.pipeline_options import (
     emit_pipeline,
     require_no_pipeline_options,
 )
-from dibo.errors import UsageError
 from dibo.system.report import Report
 
 if TYPE_CHECKING:
@@ -173,15 +172,7 @@ def _memory(text: str | None) -> int | None:
     """Bytes of --max-memory. Raises UsageError."""
     from dibo.units import parse_gib
 
-    if text is None:
-        return None
-    try:
-        return parse_gib(text)
-    except UsageError:
-        raise UsageError(
-            f"--max-memory: expected a number of GB, got {text!r}",
-            hint="such as 4 or 1.5; a GB is 2^30 bytes",
-        ) from None
+    return None if text is None else parse_gib(text, name="--max-memory")
 
 
 def _tell(chosen: ChosenImages, report: Report) -> None:

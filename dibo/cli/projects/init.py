@@ -88,7 +88,7 @@ def _image(arguments: argparse.Namespace, name: str) -> NewImage:
     if name and IMAGE_NAME.fullmatch(name) is None:
         raise UsageError(f"{name!r} cannot be the name of an image", hint=f"a name has {NAME_TEXT}")
     if arguments.image_size is not None:
-        parse_gib(arguments.image_size)
+        parse_gib(arguments.image_size, name="--image-size")
     return NewImage(
         name=name,
         flavours=tuple(arguments.flavour_names),

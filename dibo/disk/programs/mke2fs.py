@@ -30,7 +30,7 @@ from dibo.formats.ext4.layout import (
     sparse_groups,
 )
 from dibo.layout.identity import Identifiers
-from dibo.settings.settings import enough_hint
+from dibo.settings.values import enough_hint
 from dibo.system import disk_space, process, resources
 from dibo.system.process import OnOutput
 from dibo.tree.node import Node

@@ -63,14 +63,14 @@ def test_the_time_of_an_artefact_comes_from_the_image(
 
 def test_limits() -> None:
     assert command.limits(entries=None, size=None, ratio=None) == Limits()
-    found = command.limits(entries=7, size="1.5", ratio=9)
+    found = command.limits(entries=7, size=3 * GIB // 2, ratio=9)
     assert (found.entries, found.ratio) == (7, 9)
     assert found.image_bytes == found.layer_bytes == 3 * GIB // 2
 
 
 def test_limits_that_make_no_sense() -> None:
-    with pytest.raises(UsageError):
-        command.limits(entries=None, size="much", ratio=None)
+    with pytest.raises(UsageError, match="max_ratio: expected a number from 1 on, got 0"):
+        command.limits(entries=None, size=None, ratio=0)
 
 
 ROOT = "{name: root, type: linux, size: rest, filesystem: ext4, mount: /}"

@@ -69,13 +69,13 @@ def test_a_secret_that_is_given_twice() -> None:
 def test_files_that_are_no_secret(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "key").write_text(content)
-    with pytest.raises(UsageError, match=f"--secret key: .*{message}"):
+    with pytest.raises(UsageError, match=f"the secret key: .*{message}"):
         read_secrets([SecretSource(name="key", file=tmp_path / "key")], {})
 
 
 def test_a_variable_that_is_not_set() -> None:
     for environment in ({}, {"TOKEN": ""}):
-        with pytest.raises(UsageError, match="--secret token: the variable TOKEN is not set, or empty"):
+        with pytest.raises(UsageError, match="the secret token: the variable TOKEN is not set, or empty"):
             read_secrets(parse_secrets(["token=env:TOKEN"]), environment)
 
 

@@ -192,10 +192,26 @@ def test_a_plan_of_nothing_is_none_but_a_layout_needs_no_flavours(tmp_path: Path
     assert (code, out.splitlines()[0]) == (0, "mbr, 3GiB (--image-size), partitions at multiples of 1MiB")
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("boot --size nan x.qcow2", "--size"),
+        ("convert --max-size nan x", "--max-size"),
+        ("convert --image-size nan x", "--image-size"),
+        ("init --image-size 0 new", "--image-size"),
+    ],
+)
+def test_the_option_whose_value_makes_no_sense_is_named(line: str, name: str) -> None:
+    code, _, err = dibo(*line.split(), environment={"DIBO_PROJECT": "none"})
+    assert code == errors.UsageError.exit_code
+    assert f"error: {name}: expected " in err
+    assert "IMAGE_SIZE" not in err
+
+
 def test_a_variable_that_makes_no_sense() -> None:
     code, _, err = dibo("vm", entry="disk_image_create", environment={"IMAGE_SIZE": "abc"})
     assert code == errors.UsageError.exit_code
-    assert "'abc' is not an image size" in err
+    assert "expected a number of GB, got 'abc'" in err
     assert "Traceback" not in err
 
 

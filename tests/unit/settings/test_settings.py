@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dibo.api.settings import current_settings
 from dibo.errors import UsageError
 from dibo.images.reference import ImageName
 from dibo.settings.settings import Options, Settings, decide
@@ -141,7 +143,7 @@ def test_the_limit_of_the_store() -> None:
     assert settings().store_limit == 20 * GIB
     assert settings({"DIBO_STORE_LIMIT": "1.5"}).store_limit == 1.5 * GIB
     assert settings({"DIBO_STORE_LIMIT": "0"}).store_limit is None
-    with pytest.raises(UsageError, match="DIBO_STORE_LIMIT is 'much'"):
+    with pytest.raises(UsageError, match="DIBO_STORE_LIMIT: expected a number of GB, got 'much'"):
         settings({"DIBO_STORE_LIMIT": "much"})
 
 
@@ -155,6 +157,16 @@ def test_keys_to_verify_with_and_a_policy() -> None:
         settings({"DIBO_VERIFY_KEYS": "a.pub", "DIBO_POLICY": "p.yaml"})
     with pytest.raises(UsageError, match="both given"):
         settings(policy="p.yaml", verify_keys=("a.pub",))
+
+
+def test_an_engine_that_is_none_is_named_with_what_chose_it() -> None:
+    for options, environment, name in (
+        (Options(), {"DIBO_ENGINE": "podman"}, "DIBO_ENGINE"),
+        (Options(engine="podman"), {"DIBO_ENGINE": "docker"}, "--engine"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            current_settings(options, environment)
+        assert caught.value.hint.startswith(f"{name} takes ")
 
 
 def test_who_set_the_size() -> None:
@@ -173,30 +185,52 @@ def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
-        ({"ARCH": "sparc"}, "'sparc' is no architecture dibo knows"),
+        ({"ARCH": "sparc"}, "'sparc' is no architecture dibo knows.*ARCH takes amd64"),
         ({"ARCH": "riscv"}, "'riscv' is no architecture dibo knows; did you mean 'riscv64'"),
         ({"ARCH": "arm/v6"}, "'arm/v6' is no architecture dibo knows"),
-        ({"IMAGE_SIZE": "abc"}, "'abc' is not an image size"),
-        ({"IMAGE_SIZE": "0"}, "larger than 0"),
-        ({"DIBO_ISOLATION": "oci"}, "'oci' is no value of --isolation"),
-        ({"DIBO_NETWORK": "bridge"}, "'bridge' is no value of --network"),
-        ({"DIBO_HOST_HOOKS": "no"}, "'no' is no value of --host-hooks"),
-        ({"IMAGE_TYPE": " , "}, "no type of artefact"),
+        ({"IMAGE_SIZE": "abc"}, "IMAGE_SIZE: expected a number of GB, got 'abc'"),
+        ({"IMAGE_SIZE": "0"}, "IMAGE_SIZE: expected more than 0 GB, got '0'"),
+        ({"DIB_IMAGE_SIZE": "abc"}, "DIB_IMAGE_SIZE: expected a number of GB, got 'abc'"),
+        (
+            {"DIBO_ISOLATION": "oci"},
+            "'oci' is no value of DIBO_ISOLATION.*DIBO_ISOLATION takes bwrap, chroot",
+        ),
+        ({"DIBO_NETWORK": "bridge"}, "'bridge' is no value of DIBO_NETWORK"),
+        ({"DIBO_HOST_HOOKS": "no"}, "'no' is no value of DIBO_HOST_HOOKS"),
+        ({"IMAGE_TYPE": " , "}, "IMAGE_TYPE names no type of artefact"),
         ({"DIBO_EPOCH": "a b"}, "'a b' cannot be an epoch"),
         ({"DIBO_EPOCH": "../x"}, "cannot be an epoch"),
         ({"DIBO_CACHE": "cache"}, "does not say which registry"),
         ({"DIBO_CACHE": "ghcr.io/x/cache:latest"}, "expected a repository"),
         ({"DIBO_CACHE": f"ghcr.io/x@sha256:{'0' * 64}"}, "expected a repository"),
         ({"DIBO_CACHE_TO": "ghcr.io/Team/x"}, "is not a path"),
-        ({"DIBO_LAYER_COMPRESSION": "xz"}, "no compression of layers"),
+        ({"DIBO_LAYER_COMPRESSION": "xz"}, "'xz' is no value of DIBO_LAYER_COMPRESSION"),
         ({"SOURCE_DATE_EPOCH": "yesterday"}, "SOURCE_DATE_EPOCH is 'yesterday'"),
         ({"SOURCE_DATE_EPOCH": "²"}, "SOURCE_DATE_EPOCH is '²'"),
         ({"SOURCE_DATE_EPOCH": "-1"}, "SOURCE_DATE_EPOCH is '-1'"),
     ],
 )
 def test_what_makes_no_sense(environment: dict[str, str], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError) as caught:
         settings(environment)
+    assert re.search(says, f"{caught.value.message}\n{caught.value.hint}", re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"image_size": "nan"}, "--image-size: expected a number of GB, got 'nan'"),
+        ({"isolation": "oci"}, "'oci' is no value of --isolation"),
+        ({"layer_compression": "xz"}, "'xz' is no value of --layer-compression"),
+        ({"architecture": "sparc"}, "-a takes amd64"),
+        ({"types": ","}, "-t names no type of artefact"),
+    ],
+)
+def test_options_are_named_where_a_variable_is_set_too(options: dict[str, str], says: str) -> None:
+    environment = {"IMAGE_SIZE": "3", "DIBO_ISOLATION": "chroot", "ARCH": "arm64", "IMAGE_TYPE": "raw"}
+    with pytest.raises(UsageError) as caught:
+        settings(environment, **options)
+    assert says in f"{caught.value.message}\n{caught.value.hint}"
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def require_sandbox(confinement: Confinement) -> None:
         sandbox.require(enter_namespace(), engine_environment())
     elif confinement.network != HOST:
         raise UsageError(
-            f"--network {confinement.network} needs the sandbox",
-            hint="leave out --isolation chroot, or --network",
+            f"the network {confinement.network} needs the sandbox",
+            hint="use it, or the network of this machine: --isolation bwrap, or --network host",
         )
 
 

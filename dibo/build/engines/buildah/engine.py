@@ -227,7 +227,7 @@ class Buildah:
         if self._confinement.isolation == CHROOT:
             raise UsageError(
                 "elements need the sandbox: their scripts outside of the image run in it",
-                hint="leave out --isolation chroot",
+                hint="use it: --isolation bwrap",
             )
         directory = self._run.subdirectory("sandbox")
         OutsideSandbox(

@@ -17,7 +17,7 @@ def bind_option(source: Path, target: str) -> str:
         return f"--mount=type=bind,src={source},dst={target},ro"
     raise UsageError(
         f"buildah cannot mount {source}, which has a colon and a comma in its name",
-        hint="set IMG_PATH or --cache-dir to another directory, or leave out --isolation chroot",
+        hint="set IMG_PATH or --cache-dir to another directory, or use the sandbox: --isolation bwrap",
     )
 
 
