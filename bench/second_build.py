@@ -38,7 +38,7 @@ CASES: Final = (
 @contextlib.contextmanager
 def checked_out(revision: str, top: Path) -> Iterator[Path]:
     """The sources of another revision."""
-    place = top / "before"
+    place = top / "sources"
     git = ["git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT)]
     tar = subprocess.run([*git, "archive", "--format=tar", revision], check=True, capture_output=True).stdout
     place.mkdir()

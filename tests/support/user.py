@@ -6,11 +6,13 @@ stands in for the developer who has no root.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dibo.system import process
@@ -42,6 +44,22 @@ def need_ordinary_user() -> pwd.struct_passwd:
         return ordinary_user()
     except NoOrdinaryUser as error:
         unmet(str(error))
+
+
+@contextlib.contextmanager
+def ordinary_users(number: int) -> Iterator[list[pwd.struct_passwd]]:
+    """So many, with subordinate ids of their own: need_ordinary_user(), and new ones which are removed at the end.
+    Only root can make users: for anybody else all are the same."""
+    first = need_ordinary_user()
+    if os.geteuid() != 0:
+        yield [first] * number
+        return
+    names = [f"dibo-test-{secrets.token_hex(4)}" for _ in range(number - 1)]
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            process.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name])
+            stack.callback(process.run, ["userdel", "--force", name])
+        yield [first, *map(pwd.getpwnam, names)]
 
 
 def as_user(

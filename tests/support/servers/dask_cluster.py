@@ -1,6 +1,7 @@
 """A scheduler of Dask and its workers on loopback: each worker with a home, a store of layers and a cache of its own.
 
-All are processes of one ordinary user: building needs a range of subordinate ids, which only a user of /etc/subuid has.
+Each belongs to an ordinary user of its own where root runs the tests: building needs a range of subordinate ids, which
+only root can give to more than one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dibo.system import process
 from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.host.installed_dibo import installed_dibo
 from tests.support.timeouts import TIMEOUT
-from tests.support.user import need_ordinary_user
+from tests.support.user import ordinary_users
 
 
 @dataclass
@@ -61,7 +62,8 @@ def dask_cluster(logs: Path, number: int, *, slow: Collection[int] = ()) -> Iter
     with contextlib.ExitStack() as stack:
         port = _free_port()
         scheduler = ["scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-        envs = [stack.enter_context(build_env(need_ordinary_user())) for _ in range(number)]
+        users = stack.enter_context(ordinary_users(number))
+        envs = [stack.enter_context(build_env(user)) for user in users]
         stack.enter_context(_started(envs[0], scheduler, logs / "scheduler", {}))
         cluster = DaskCluster(address=f"127.0.0.1:{port}")
         _wait(port)
