@@ -164,7 +164,8 @@ def test_a_worker_is_killed_another_is_slow_and_the_registry_starts_again(
         with registry(tmp_path) as hub:
             running = place.start("dibo", "bake", "--project", project, *on(cluster, hub))
             wait_for(lambda: bool(naps()), "the shared layer is being built")
-            (busy,) = [worker for worker in cluster.workers if worker.pids(TASK)]
+            (nap,) = naps()
+            (busy,) = [worker for worker in cluster.workers if {*worker.pids(TASK)} & ancestors(nap)]
             busy.kill()
             assert running.stderr is not None
             for line in running.stderr:
@@ -189,6 +190,15 @@ def naps() -> list[int]:
             if f"sleep\0{NAP}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
+
+
+def ancestors(pid: int) -> set[int]:
+    """The process that started this one, the one that started that one, and so on."""
+    table, above = process.process_table(), set()
+    while pid in table:
+        pid = table[pid][0]
+        above.add(pid)
+    return above
 
 
 def wait_for(condition: Callable[[], bool], description: str) -> None:
