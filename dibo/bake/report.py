@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,12 +11,13 @@ from dibo.bake.graph import ArtefactTask, BakeTask, Chain, Graph, LayerState, La
 from dibo.bake.schedule import TaskState
 from dibo.errors import DiboError
 from dibo.system.task import BUILT, CACHED, PULLED, SHARED, LayerOutcome
-from dibo.system.terminal import cells, fitted
+from dibo.system.terminal import cells, fitted, wrapped
 from dibo.units import counted, human_size, human_time
 
 PLANNING: Final = "planning"
 """What failed, where an image could not even be planned."""
 _GAP: Final = "  "
+_HEADINGS: Final = ("image", "layers", "artefacts", "tests", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,16 +217,25 @@ def _image_report(
 
 
 def table(report: BakeReport, sizes: Mapping[Path, int], *, columns: int | None) -> str:
-    """A line for each image, and one for all; `sizes` are bytes that artefacts take. At most `columns` wide."""
-    rows = [("image", "layers", "artefacts", "tests", "seconds")]
-    rows += [_row(image, sizes) for image in report.images]
+    """A line for each image, and one for all; `sizes` are bytes that artefacts take. Where a line would take `columns`
+    or more, each image has several lines: nothing is cut, so one word may still take more."""
+    rows = [_HEADINGS, *(_row(image, sizes) for image in report.images)]
     kept = [column for column in range(5) if any(row[column] for row in rows[1:])]
     widths = {column: max(cells(row[column]) for row in rows) for column in kept}
     lines = [_GAP.join(fitted(row[column], widths[column]) for column in kept).rstrip() for row in rows]
-    lines.append(totals(report))
-    if columns is not None:
-        lines = [fitted(line, columns - 1).rstrip() for line in lines]
-    return "\n".join(lines)
+    if columns is None:
+        return "\n".join([*lines, totals(report)])
+    if max(map(cells, lines)) >= columns:
+        lines = [line for row in rows[1:] for line in _block(row, columns)]
+    return "\n".join([*lines, *wrapped(totals(report), columns)])
+
+
+def _block(row: Sequence[str], columns: int) -> Iterator[str]:
+    """A row of the table as lines."""
+    yield row[0]
+    for heading, cell in zip(_HEADINGS[1:], row[1:], strict=True):
+        if cell:
+            yield from wrapped(f"{heading}: {cell}", columns, indent=_GAP)
 
 
 def _row(image: ImageReport, sizes: Mapping[Path, int]) -> tuple[str, str, str, str, str]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dibo.system.report import History
 from dibo.system.task import BUILT, CACHED, DONE, PULLED, SHARED, LayerOutcome, Task
-from dibo.system.terminal import cells, fitted, one_line
+from dibo.system.terminal import cells, fitted, one_line, wrapped
 from dibo.units import counted, human_time
 
 _ORIGINS: Final = {CACHED: "cached", BUILT: "built", SHARED: "from another build"}
@@ -50,10 +50,14 @@ def summary_text(history: History, *, columns: int | None) -> str:
     if not history.layers and not history.tasks:
         return ""
     rows = [*_layer_rows(history), *_step_rows(history)]
-    if history.image:
-        rows.insert(0, ("image", _LONG_DIGEST.sub(r"\1", one_line(history.image)), ""))
     rows.append(("total", _counts(history), human_time(history.seconds)))
-    return "\n".join(_table(rows, columns))
+    name = _LONG_DIGEST.sub(r"\1", one_line(history.image))
+    if not name:
+        return "\n".join(_table(rows, columns))
+    image, *lines = _table([("image", name, ""), *rows], columns)
+    if name not in image:  # cut: it says which image it is, so it gets lines of its own
+        return "\n".join([*wrapped(f"image {name}", columns or 0), *_table(rows, columns)])
+    return "\n".join([image, *lines])
 
 
 def _layer_rows(history: History) -> list[tuple[str, str, str]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,6 +129,18 @@ def cells(text: str) -> int:
         if unicodedata.east_asian_width(char) in "WF"
         else 1
         for char in text
+    )
+
+
+def wrapped(text: str, columns: int, *, indent: str = "") -> list[str]:
+    """Lines of fewer than `columns`, unless a word takes more: none is cut. All but the first are indented further."""
+    return textwrap.wrap(
+        text,
+        max(1, columns - 1),
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

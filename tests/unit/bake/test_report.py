@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -133,6 +134,20 @@ def test_an_image_that_cannot_be_planned() -> None:
 @pytest.mark.parametrize("columns", [40, 80])
 def test_the_table_fits(columns: int) -> None:
     assert all(len(line) < columns for line in table(report(), {}, columns=columns).splitlines())
+
+
+@pytest.mark.parametrize("columns", [5, 20, 45])
+def test_a_narrow_table_cuts_no_name(columns: int) -> None:
+    made = report({"test:a:boots": MachineTimeout("it did not boot")})
+    name = "a-long-name-of-an-image-for-arm64"
+    made = replace(made, images=(replace(made.images[0], name=name), *made.images[1:]))
+    text = table(made, {Path("out/a.raw"): 5 << 20}, columns=columns)
+    assert "…" not in text
+    assert text.splitlines()[0] == name
+    assert "artefacts: a.raw 5 MiB" in " ".join(text.split())
+    assert "tests: 0 of 1 passed; failed: boots" in " ".join(text.split())
+    short = max(columns, 1 + max(map(len, text.split())) + 4)
+    assert all(len(line) < short for line in text.splitlines())
 
 
 def cases(made: BakeReport) -> dict[str, str]:

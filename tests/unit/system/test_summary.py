@@ -77,6 +77,17 @@ def test_the_table_fits_a_terminal(columns: int) -> None:
         assert lines[0].startswith("base debian:trixie  ")
 
 
+@pytest.mark.parametrize("columns", [None, 200, 60, 20, 5])
+def test_the_name_of_an_image_is_never_cut(columns: int | None) -> None:
+    converted = history()
+    converted.image = f"registry.example/team/a-long-name-of-an-image@sha256:{'0' * 64}"
+    name = f"registry.example/team/a-long-name-of-an-image@sha256:{'0' * 12}"
+    assert name in summary_text(converted, columns=columns)
+    rest = summary_text(history(), columns=columns).splitlines()
+    if columns is not None and columns < 200:
+        assert summary_text(converted, columns=columns).splitlines()[-5:] == rest
+
+
 def test_nothing_done_is_nothing_to_say() -> None:
     assert summary_text(History(), columns=80) == ""
 
