@@ -68,6 +68,19 @@ def encoded(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
+def is_as_recorded(path: Path) -> bool:
+    """Whether the record beside a file or directory is the one that dibo writes for it as it is."""
+    if path.is_symlink():
+        return False
+    try:
+        record = checksum_path(path).read_bytes()
+        if path.is_dir():
+            return record == encoded(directory_sums(path, path.name))
+        return record == encoded(f"{sha256_of(path)}  {path.name}\n")
+    except OSError:
+        return False
+
+
 def verified_sha256(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
     """The sha256 of a file, compared with the one recorded beside it, if there is one. Raises VerificationFailed."""
     digest = sha256_of(path, on_bytes)

@@ -1,7 +1,8 @@
 """`dibo clean --outputs`: the artefacts that images of a project file wrote, removed.
 
 dibo names what it wrote in manifests, with size and sha256, so those decide: a file goes if a manifest beside it names
-it and it is as it was written. Other files of the same directory stay.
+it and it is as it was written. An artefact of a type that the image no longer had when that manifest was written goes
+if the checksum that dibo wrote for it is beside it. Other files of the same directory stay.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from typing import Final
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.projects.images import require_project
 from dibo.api.projects.make import artefact_paths, image_build
+from dibo.api.projects.requests import RAMDISK_SUFFIX
+from dibo.api.provenance import check_provenance
 from dibo.api.upkeep.clean import CleanResult
-from dibo.artefacts.checksums import checksum_path, room_of
+from dibo.artefacts.checksums import checksum_path, is_as_recorded, room_of
+from dibo.artefacts.converter import Converters
+from dibo.artefacts.recorded import find
 from dibo.artefacts.written import SUFFIX, artefacts_of, is_unchanged, read_manifest
-from dibo.errors import OutputError
+from dibo.disk.request import ending
+from dibo.errors import DiboError, OutputError
 from dibo.projects.model import Project
-from dibo.settings.settings import Options
+from dibo.settings.settings import Options, Settings
+from dibo.system import resources
 from dibo.system.report import Report
 from dibo.units import human_size
 
@@ -75,11 +82,14 @@ def clean_outputs(
 def _written(project: Project, environment: Mapping[str, str]) -> Iterator[WrittenOutputs]:
     owners: dict[Path, str] = {}
     names: dict[tuple[Path, str], str] = {}
+    of_other_types: dict[str, tuple[Path, ...]] = {}
     for image in project.images:
         output = image.output.absolute()
         names[output.parent, output.name] = image.name
+        names[output.parent, f"{output.name}{RAMDISK_SUFFIX}"] = image.name
         build = image_build(image, Options(), _without_name(environment))
         owners |= {path.absolute(): image.name for path in artefact_paths(build)}
+        of_other_types[image.name] = _all_types(output, build.settings)
     own = {
         image.destination.directory
         for image in project.images
@@ -95,18 +105,31 @@ def _written(project: Project, environment: Mapping[str, str]) -> Iterator[Writt
             named = names.get((directory, path.name.removesuffix(SUFFIX)))
             owner = next((owners[a] for a in artefacts if a in owners), named)
             if owner is not None or directory in own:
-                yield _outputs_of(path, owner or "")
+                former = of_other_types[named] if named is not None else ()
+                yield _outputs_of(path, owner or "", former)
+
+
+def _all_types(output: Path, settings: Settings) -> tuple[Path, ...]:
+    """Where artefacts of every type would be."""
+    converters = Converters((*settings.converters_path, resources.shared("converters")))
+    return tuple(ending(output, converter) for converter in converters)
 
 
 def _without_name(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in ("IMAGE_NAME", "IMAGE_TYPE")}
 
 
-def _outputs_of(manifest: Path, image: str) -> WrittenOutputs:
+def _outputs_of(manifest: Path, image: str, former: Sequence[Path]) -> WrittenOutputs:
+    """`former` are where artefacts of types may be that the manifest does not name."""
     document = read_manifest(manifest)
+    artefacts = artefacts_of(document) if document is not None else []
     files: list[Path] = []
     kept: list[Path] = []
-    for artefact in artefacts_of(document) if document is not None else ():
+    names = {artefact.name for artefact in artefacts}
+    for path in former:
+        if path.name not in names and is_as_recorded(path):
+            files += [path, checksum_path(path)]
+    for artefact in artefacts:
         path = manifest.with_name(artefact.name)
         if not os.path.lexists(path):
             continue
@@ -116,8 +139,18 @@ def _outputs_of(manifest: Path, image: str) -> WrittenOutputs:
         else:
             kept.append(path)
     if not kept:
-        files.append(manifest)
+        files += [*_provenance(manifest), manifest]
     return WrittenOutputs(manifest=manifest, image=image, files=tuple(files), kept=tuple(kept))
+
+
+def _provenance(manifest: Path) -> Iterator[Path]:
+    """What is beside a manifest, and says the same."""
+    try:
+        checked = check_provenance(find(manifest), ())
+    except DiboError:
+        return
+    if checked is not None:
+        yield checked.path
 
 
 def _is_record_of(record: Path, path: Path) -> bool:

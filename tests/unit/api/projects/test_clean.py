@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from dibo.api.projects.clean import clean_outputs
+from dibo.artefacts.checksums import checksum_path, directory_sums
+from dibo.artefacts.provenance import ManifestFile, ProvenanceRequest, provenance_text
 from dibo.cli.main import dibo
 from dibo.system.report import Report
 
@@ -87,6 +89,55 @@ def test_what_was_changed_since_stays_with_its_manifest(directory: Path, *, dige
     os.utime(out / "web.raw", (2e9, 2e9))
     cleaned()
     assert left(out) == {"web.raw", "web.manifest.json", *(["web.raw.sha256"] if digests else [])}
+
+
+def test_types_that_an_image_has_no_more(directory: Path) -> None:
+    """A build of other types leaves what a former one made, with its checksum, and writes its own manifest."""
+    out = directory / "out"
+    write(out, "web.qcow2", "web.tar", "web.raw.zst", "web.vhd", manifest="web")
+    (out / "web.microvm").mkdir()
+    (out / "web.microvm/kernel").write_bytes(b"kernel")
+    checksum_path(out / "web.microvm").write_text(directory_sums(out / "web.microvm", "web.microvm"))
+    write(out, "web.raw", manifest="web")
+    (out / "web.tar.sha256").unlink()
+    (out / "web.raw.zst").write_bytes(b"changed")
+    write(out, "else.tar", manifest="deploy")
+    (out / "deploy.manifest.json").unlink()
+    text = cleaned()
+    assert "out/web.qcow2  (web)" in text
+    assert left(out) == {"web.tar", "web.raw.zst", "web.raw.zst.sha256", "else.tar", "else.tar.sha256"}
+
+
+def test_an_image_that_was_a_ramdisk(directory: Path) -> None:
+    write(directory, "top.ramdisk", "top.kernel", manifest="top.ramdisk")
+    cleaned()
+    assert left(directory) == {"out", "dibo.yaml"}
+
+
+def test_provenance_goes_with_its_manifest(directory: Path) -> None:
+    out = directory / "out"
+    write(out, "web.raw", manifest="web")
+    manifest = out / "web.manifest.json"
+    document = json.loads(manifest.read_text())
+    document |= {
+        "architecture": "amd64",
+        "source-date-epoch": 0,
+        "made-by": {"dibo": "1", "command": "dibo convert"},
+        "layers": [],
+    }
+    document |= {"options": {}, "image": {"name": "registry.example/web:1", "digest": None, "key": None}}
+    manifest.write_text(json.dumps(document))
+    record = ManifestFile.of(manifest.name, manifest.read_bytes())
+    text = provenance_text(document, record, ProvenanceRequest())
+    provenance = out / "web.provenance.json"
+    provenance.write_text(text.replace("web.raw", "web.xyz"))
+    cleaned()
+    assert left(out) == {"web.provenance.json"}, "it is of something else"
+    write(out, "web.raw", manifest="web")
+    manifest.write_text(json.dumps(document))
+    provenance.write_text(text)
+    assert "out/web.provenance.json  (web)" in cleaned()
+    assert left(out) == set()
 
 
 def test_outputs_of_no_image_any_more(directory: Path, tmp_path: Path) -> None:
