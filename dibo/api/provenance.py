@@ -65,7 +65,7 @@ def with_checksums(recorded: RecordedImage) -> Manifest:
     file that is missing."""
     artefacts = []
     for artefact in recorded.manifest["artefacts"]:
-        file = recorded.file(artefact)
+        file = recorded.path.with_name(artefact["name"])
         if artefact["sha256"] is None and not file.exists():
             raise ManifestError(f"{file}, which {recorded.path.name} names, is not there")
         artefacts.append({**artefact, "sha256": artefact["sha256"] or sha256_of(file)})

@@ -82,8 +82,8 @@ def verify(
             return _same(recorded, checked, build=True)
         lines = list(differences)
         for artefact in recorded.artefacts:
-            made_again = directory / str(artefact["name"])
-            lines += look_closer(recorded.file(artefact), made_again, str(artefact["type"]), run, report)
+            made_again = directory / artefact.name
+            lines += look_closer(recorded.file(artefact), made_again, artefact.type, run, report)
     raise _differs(lines, made_again=bool(differences))
 
 
@@ -311,7 +311,7 @@ def _differences(recorded: RecordedImage, made: Manifest, directory: Path) -> It
             break
     yield from _packages(recorded.manifest["packages"] or (), made["packages"] or ())
     for artefact in recorded.artefacts:
-        yield from _difference(recorded.file(artefact), directory / str(artefact["name"]))
+        yield from _difference(recorded.file(artefact), directory / artefact.name)
 
 
 def _difference(expected: Path, actual: Path) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from dibo import __version__
-from dibo.artefacts import written
+from dibo.artefacts import recorded
 from dibo.build.build import Job
 from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import Flavour, FlavourFile
@@ -33,8 +33,8 @@ from dibo.settings.variables import VARIABLES
 from dibo.system import resources
 from dibo.tree.dpkg import Package
 
-FORMAT: Final = 1
-SUFFIX: Final = written.SUFFIX
+FORMAT: Final = recorded.FORMAT
+SUFFIX: Final = recorded.SUFFIX
 _SHAPES: Final = ("DIBO_QCOW2_COMPRESSION",)
 
 Document = dict[str, Any]

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from dibo.artefacts.checksums import checksum_path, directory_sums, encoded, sha256_of, size_of
-from dibo.artefacts.written import is_as_written
+from dibo.artefacts.recorded import is_as_written
 from dibo.errors import OutputError, UsageError
 from dibo.system import disk_space
 from dibo.system.report import Report

@@ -12,14 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
-from dibo.artefacts.written import (
-    SUFFIX,
-    artefacts_of,
-    manifest_beside,
-    misfit,
-    named_in,
-    read_manifest,
-)
+from dibo.artefacts.recorded import SUFFIX, RecordedArtefact, RecordedImage, beside, misfit, read
 from dibo.errors import ImageError, ManifestError
 from dibo.formats import magic
 from dibo.formats.fat.reader import is_fat
@@ -63,10 +56,8 @@ def resolve(name: str, *, scratch: Path) -> ResolvedName:
         for index, prefix in (("index.json", "oci:"), ("manifest.json", "dir:")):
             if (path / index).is_file():
                 return ResolvedName(name=name, form="image", reference=f"{prefix}{name}")
-        return _with_manifest(
-            ResolvedName(name=name, form="directory", path=path), path, manifest_beside(path)
-        )
-    return _with_manifest(_file(name, path, scratch=scratch), path, manifest_beside(path))
+        return _beside_manifest(ResolvedName(name=name, form="directory", path=path), path)
+    return _beside_manifest(_file(name, path, scratch=scratch), path)
 
 
 def _file(name: str, path: Path, *, scratch: Path) -> ResolvedName:
@@ -113,29 +104,24 @@ def _decompressed_head(file: IO[bytes], head: bytes) -> bytes:
 
 def _named_by(path: Path, *, scratch: Path) -> ResolvedName:
     """The first artefact that is there and can be read, disks before others."""
-    manifest = read_manifest(path)
-    if manifest is None:
-        raise ManifestError(
-            f"{path} is no manifest of dibo", hint="name the one that dibo wrote beside an image"
-        )
-    artefacts = artefacts_of(manifest)
+    recorded = read(path)
     known = sorted(
-        (a for a in artefacts if a.type in READABLE and (path.parent / a.name).exists()),
+        (a for a in recorded.artefacts if a.type in READABLE and recorded.file(a).exists()),
         key=lambda a: READABLE.index(a.type),
     )
     if not known:
-        names = ", ".join(artefact.name for artefact in artefacts) or "none"
+        names = ", ".join(artefact.name for artefact in recorded.artefacts) or "none"
         raise ManifestError(
             f"no artefact of {path} that can be read is beside it; it names {names}",
             hint="keep an image and its manifest together",
         )
-    artefact = path.parent / known[0].name
-    return _with_manifest(resolve(str(artefact), scratch=scratch), artefact, path)
+    return _recorded_as(resolve(str(recorded.file(known[0])), scratch=scratch), recorded, known[0])
 
 
-def _with_manifest(named: ResolvedName, path: Path, manifest: Path | None) -> ResolvedName:
-    document = None if manifest is None else read_manifest(manifest)
-    artefact = None if document is None else named_in(document, path.absolute().name)
-    if manifest is None or artefact is None:
-        return named
-    return replace(named, manifest=document, misfit=misfit(path, manifest, artefact))
+def _beside_manifest(named: ResolvedName, path: Path) -> ResolvedName:
+    recorded = beside(path)
+    return named if recorded is None else _recorded_as(named, recorded, recorded.artefacts[0])
+
+
+def _recorded_as(named: ResolvedName, recorded: RecordedImage, artefact: RecordedArtefact) -> ResolvedName:
+    return replace(named, manifest=recorded.manifest, misfit=misfit(recorded, artefact))

@@ -22,10 +22,9 @@ from dibo.api.provenance import check_provenance
 from dibo.api.upkeep.clean import CleanResult
 from dibo.artefacts.checksums import checksum_path, is_as_recorded, room_of
 from dibo.artefacts.converter import Converters
-from dibo.artefacts.recorded import find
-from dibo.artefacts.written import SUFFIX, artefacts_of, is_unchanged, read_manifest
+from dibo.artefacts.recorded import SUFFIX, RecordedImage, is_unchanged, read
 from dibo.disk.request import ending
-from dibo.errors import DiboError, OutputError
+from dibo.errors import DiboError, ManifestError, OutputError
 from dibo.projects.model import Project
 from dibo.settings.settings import Options, Settings
 from dibo.system import resources
@@ -98,15 +97,16 @@ def _written(project: Project, environment: Mapping[str, str]) -> Iterator[Writt
     }
     for directory in dict.fromkeys(place for place, _ in names):
         for path in sorted(directory.glob(f"*{SUFFIX}")):
-            manifest = read_manifest(path)
-            if manifest is None:
+            try:
+                recorded = read(path)
+            except ManifestError:
                 continue
-            artefacts = [directory / artefact.name for artefact in artefacts_of(manifest)]
+            artefacts = [directory / artefact.name for artefact in recorded.artefacts]
             named = names.get((directory, path.name.removesuffix(SUFFIX)))
             owner = next((owners[a] for a in artefacts if a in owners), named)
             if owner is not None or directory in own:
                 former = of_other_types[named] if named is not None else ()
-                yield _outputs_of(path, owner or "", former)
+                yield _outputs_of(recorded, owner or "", former)
 
 
 def _all_types(output: Path, settings: Settings) -> tuple[Path, ...]:
@@ -119,34 +119,32 @@ def _without_name(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in ("IMAGE_NAME", "IMAGE_TYPE")}
 
 
-def _outputs_of(manifest: Path, image: str, former: Sequence[Path]) -> WrittenOutputs:
+def _outputs_of(recorded: RecordedImage, image: str, former: Sequence[Path]) -> WrittenOutputs:
     """`former` are where artefacts of types may be that the manifest does not name."""
-    document = read_manifest(manifest)
-    artefacts = artefacts_of(document) if document is not None else []
     files: list[Path] = []
     kept: list[Path] = []
-    names = {artefact.name for artefact in artefacts}
+    names = {artefact.name for artefact in recorded.artefacts}
     for path in former:
         if path.name not in names and is_as_recorded(path):
             files += [path, checksum_path(path)]
-    for artefact in artefacts:
-        path = manifest.with_name(artefact.name)
+    for artefact in recorded.artefacts:
+        path = recorded.file(artefact)
         if not os.path.lexists(path):
             continue
-        if is_unchanged(path, manifest, artefact):
+        if is_unchanged(recorded, artefact):
             files.append(path)
             files += [record for record in (checksum_path(path),) if _is_record_of(record, path)]
         else:
             kept.append(path)
     if not kept:
-        files += [*_provenance(manifest), manifest]
-    return WrittenOutputs(manifest=manifest, image=image, files=tuple(files), kept=tuple(kept))
+        files += [*_provenance(recorded), recorded.path]
+    return WrittenOutputs(manifest=recorded.path, image=image, files=tuple(files), kept=tuple(kept))
 
 
-def _provenance(manifest: Path) -> Iterator[Path]:
+def _provenance(recorded: RecordedImage) -> Iterator[Path]:
     """What is beside a manifest, and says the same."""
     try:
-        checked = check_provenance(find(manifest), ())
+        checked = check_provenance(recorded, ())
     except DiboError:
         return
     if checked is not None:

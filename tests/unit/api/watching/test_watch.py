@@ -204,7 +204,7 @@ def test_only_disks_of_flavours_are_followed(
     tmp_path: Path, manifest: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "web.raw").touch()
-    described = {"format": FORMAT, "artefacts": [{"name": "web.raw"}], **manifest}
+    described = {"format": FORMAT, "artefacts": [{"type": "raw", "name": "web.raw"}], **manifest}
     (tmp_path / "web.manifest.json").write_text(json.dumps(described))
     cache = str(tmp_path / "cache")
     assert dibo(["boot", "--watch", "--cache-dir", cache, str(tmp_path / "web.raw")]) == 64
