@@ -10,7 +10,7 @@ from pathlib import Path
 from dibo.api.provenance import provenance_request
 from dibo.api.session import Session, new_run, open_session, stack_of
 from dibo.artefacts import manifest
-from dibo.artefacts.checksums import checksum_path
+from dibo.artefacts.checksums import checksum_path, md5_path
 from dibo.artefacts.converter import Converter, Converters
 from dibo.artefacts.provenance import provenance_path
 from dibo.artefacts.standing import StandingArtefacts, name_of_outputs
@@ -32,8 +32,10 @@ from dibo.disk.request import (
     decide_loop,
     needs_directory,
 )
+from dibo.elements.stack import MixedStack
 from dibo.flavours.stack import Stack
 from dibo.plan.plan import Plan
+from dibo.settings.dib_options import mkfs_words, unused_of_elements, wants_md5
 from dibo.settings.settings import Settings
 from dibo.system import resources
 from dibo.system.exclusive import exclusive
@@ -108,12 +110,15 @@ class PlannedDisk:
                 "types": [[kind.type, kind.ending, kind.unit] for kind in request.converters],
                 "limits": str(request.limits),
                 "loader": str(request.loader),
+                "mkfs": [*request.mkfs_options],
+                "bare": [request.bare_label, str(request.bare_headroom)],
                 "signer": _signer(request),
             },
             paths=[
                 *request.paths,
                 request.manifest,
                 *(map(checksum_path, request.paths) if request.checksums else ()),
+                *(map(md5_path, request.paths) if request.md5 else ()),
                 *([provenance_path(request.manifest)] if request.provenance is not None else ()),
             ],
         )
@@ -224,15 +229,23 @@ def _request(
     size, set_by = host_hooks.image_size(
         stack, size=size, set_by=set_by, host=host_run(settings, stack, report)
     )
+    if not isinstance(stack, MixedStack):
+        for warning in unused_of_elements(settings.environment):
+            report.warn(warning)
+    bare = layout_choice.bare_for(stack, set_by=set_by)
     return DiskRequest(
         output=settings.output,
         converters=converters,
         layout=layout_choice.settled(layout, set_by=set_by),
+        bare_label=bare.label,
+        bare_headroom=bare.headroom,
         layout_of_a_file=layout_file is not None,
         filesystem=settings.filesystem,
         size=size,
         size_set_by=set_by,
         architecture=settings.architecture,
+        md5=wants_md5(settings.environment),
+        mkfs_options=mkfs_words(settings.environment),
         options=settings.converter_options,
         loop=settings.loop,
         provenance=provenance_request(settings),

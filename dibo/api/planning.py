@@ -101,14 +101,22 @@ def plan_document(plan: BuildPlan) -> Document:
 
 def draw_layout(settings: Settings, *, layout_file: GivenLayout | None) -> str:
     """The disk of a stack, or of a file, as a table. Nothing is built, no engine is asked, no hook is run."""
+    bare = layout_choice.Bare()
     if layout_file is None:
-        layout = layout_choice.chosen_for(stack_of(settings), None)
+        stack = stack_of(settings)
+        layout = layout_choice.chosen_for(stack, None)
+        bare = layout_choice.bare_for(stack, set_by=settings.size_set_by)
     else:
         layout = layout_choice.chosen(None, layout_file)
     check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)
     size, set_by = layout_choice.start_size(layout, size=settings.image_size, set_by=settings.size_set_by)
+    settled = layout_choice.settled(layout, set_by=set_by)
+    if settled is None:
+        return layout_choice.bare_text(
+            size=size, set_by=set_by, filesystem=settings.filesystem, fits=bare.headroom is not None
+        )
     return layout_choice.table(
-        layout_choice.settled(layout, set_by=set_by),
+        settled,
         size=size,
         set_by=set_by,
         filesystem=settings.filesystem,

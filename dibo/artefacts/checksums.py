@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,16 @@ def checksum_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
+def md5_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.md5")
+
+
+def md5_of(path: Path) -> str:
+    """Hexadecimal, of a file. It tells a broken copy; against malice it is worth nothing."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
 def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
     """Hexadecimal. `on_bytes` gets the number of bytes that were read. Of a directory, that of its checksums."""
     if path.is_dir():
@@ -53,8 +64,15 @@ def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> s
 def directory_sums(path: Path, name: str) -> str:
     """The sha256 of each file in a directory that is called `name`, as sha256sum(1) writes them. Bytes of names that
     are not UTF-8 are surrogates."""
+    return sums_text(path, name, sha256_of)
+
+
+def sums_text(path: Path, name: str, digest_of: Callable[[Path], str]) -> str:
+    """The line of a file that is called `name`; of a directory, one for each file in it."""
+    if not path.is_dir():
+        return _sum_line(digest_of(path), name)
     files = sorted(file.relative_to(path) for file in path.rglob("*") if _is_plain(file))
-    return "".join(_sum_line(sha256_of(path / file), f"{name}/{file}") for file in files)
+    return "".join(_sum_line(digest_of(path / file), f"{name}/{file}") for file in files)
 
 
 def _sum_line(digest: str, name: str) -> str:

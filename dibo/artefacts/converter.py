@@ -21,6 +21,13 @@ _KEYS: Final = ("summary", "takes", "tools", "command", "suffix", "unit", "secto
 _MAKES: Final = ("file", "directory")
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
+_ELSEWHERE: Final = {
+    "aci": "rkt, which ran such images, is gone: -t tar is the same tree",
+    "docker": "`dibo build --tag NAME` makes a container image of the same names, and --push uploads it",
+    "vpc": "-t vhd",
+}
+"""Types of diskimage-builder, and of qemu-img, that have another name or another command here."""
+
 
 class Takes(StrEnum):
     """What a converter is given."""
@@ -83,6 +90,8 @@ class Converters:
 
     def get(self, kind: str) -> Converter:
         """Raises UsageError for an unknown type, ConverterError for an invalid converter.yaml."""
+        if kind not in self._found and kind in _ELSEWHERE:
+            raise UsageError(f"dibo has no type {kind!r}", hint=_ELSEWHERE[kind])
         if kind not in self._found:
             raise UsageError(
                 f"no converter for type {kind!r}{nearest(kind, self._found)}",

@@ -20,7 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dibo.artefacts.checksums import checksum_path, directory_sums, encoded, sha256_of, size_of
+from dibo.artefacts.checksums import (
+    checksum_path,
+    directory_sums,
+    encoded,
+    md5_of,
+    md5_path,
+    sha256_of,
+    size_of,
+    sums_text,
+)
 from dibo.artefacts.recorded import is_as_written
 from dibo.errors import OutputError, UsageError
 from dibo.system import disk_space
@@ -161,6 +170,13 @@ class Outputs:
         self.record(checksum_path(path), f"{digest}  {path.name}\n")
         return digest
 
+    def md5_sums(self, paths: Sequence[Path], report: Report) -> None:
+        """Record the MD5 of each of these artefacts as md5sum(1) does; of a directory, of each file."""
+        for path in paths:
+            with report.task(f"md5 of {path.name}", minor=True):
+                part = self._artefacts[path.absolute()]
+                self.record(md5_path(path), sums_text(part, path.name, md5_of))
+
     def tree_digest(self, path: Path) -> str:
         """What `checksum` returns of the artefact that becomes `path`, with nothing recorded; of a file, nothing."""
         part = self._artefacts[path.absolute()]
@@ -177,7 +193,8 @@ class Outputs:
         files = [path for path in (*self._artefacts, *self._records) if path not in directories]
         with uninterrupted():
             check_output_files(files, directories=directories)
-            for record in {*self._records, *self._dropped, *map(checksum_path, self._artefacts)}:
+            sums = [of(path) for path in self._artefacts for of in (checksum_path, md5_path)]
+            for record in {*self._records, *self._dropped, *sums}:
                 record.unlink(missing_ok=True)
             for path, part in (*self._artefacts.items(), *self._records.items()):
                 if part.is_dir() and path.is_dir() and any(path.iterdir()):

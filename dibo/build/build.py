@@ -97,13 +97,16 @@ def host_environment(settings: Settings, stack: Stack) -> dict[str, str]:
 
 def warn_of_flavours(settings: Settings, stack: Stack, report: Report) -> None:
     """Each warning is reported once. Raises FlavourError for a hook that can never run."""
-    for warning in (*lint(stack, settings.environment.get), *_undeclared(settings, stack)):
+    notes = stack.notes if isinstance(stack, MixedStack) else ()
+    for warning in (*lint(stack, settings.environment.get), *_undeclared(settings, stack), *notes):
         report.warn(warning)
 
 
 def _undeclared(settings: Settings, stack: Stack) -> Iterator[str]:
     """Variables of a project file that reach no hook. Of those that other images inherit, too, only what is nearly the
     name of one that does. Names that begin with DIBO_ may be those of a converter."""
+    if isinstance(stack, MixedStack):
+        return  # whose scripts read any variable
     declared = tuple(stack.environment(settings.environment.get))
     of_dibo = (*VARIABLES, *RAMDISK_VARIABLES)
     for variable in settings.project_variables:

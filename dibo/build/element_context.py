@@ -56,6 +56,8 @@ def describe_element(step: ElementStep) -> Mapping[str, str]:
         "elements": "".join(f"{name}\n" for name in step.elements if step.sources),
         "granted": "".join(f"{number}\t{file.target}\n" for number, file in enumerate(step.granted)),
     }
+    if step.fstab:
+        contents["fstab"] = step.fstab
     return contents | ({"packages": f"{' '.join(step.packages)}\n"} if step.packages else {})
 
 

@@ -13,11 +13,7 @@ from typing import Final
 
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE, NEWEST_UBUNTU_LTS
 from dibo.build.engine import Engine
-from dibo.elements.block_devices.choose import choose_device_text
-from dibo.elements.block_devices.devices import check_devices
-from dibo.elements.block_devices.graph import parse_nodes
-from dibo.elements.block_devices.model import BlockDevices, RootOptions
-from dibo.elements.block_devices.to_layout import to_layout
+from dibo.elements.disk import make_disk, read_devices
 from dibo.elements.granted import Grants
 from dibo.elements.loader import ElementCatalogue
 from dibo.elements.model import OPERATING_SYSTEM, Element
@@ -27,7 +23,7 @@ from dibo.elements.steps import make_steps
 from dibo.errors import EngineError, UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack, make_stack
-from dibo.settings.settings import DEFAULT_BASE, Settings
+from dibo.settings.settings import DEFAULT_BASE, DEFAULT_SIZE_SET_BY, Settings
 from dibo.system import resources
 
 _BLOCK_DEVICE: Final = "block-device-"
@@ -50,11 +46,23 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
     flavours += [name for element in resolved for name in element.flavours]
     stack = make_stack(dict.fromkeys(flavours), catalogue.get, architecture=settings.architecture)
     base, release = _system_of(resolved, settings)
-    devices = _devices_of(resolved, settings)
+    devices = read_devices(
+        resolved,
+        architecture=settings.architecture,
+        filesystem=settings.filesystem,
+        environment=settings.environment,
+    )
+    disk = make_disk(
+        devices,
+        size=None if settings.size_set_by == DEFAULT_SIZE_SET_BY else settings.image_size,
+        bootable=_BOOT_FILES in stack.names,
+        environment=settings.environment,
+    )
     steps = make_steps(
         resolved,
         variables=_variables(settings, release) | devices.variables(),
         packages=settings.packages,
+        fstab=devices.fstab(),
         grants=Grants(resources.home()),
     )
     return MixedStack(
@@ -63,7 +71,7 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
         element_steps=steps,
         base=base,
         release=release,
-        layout=to_layout(devices, size=settings.image_size, bootable=_BOOT_FILES in stack.names).layout,
+        disk_of_elements=disk,
     )
 
 
@@ -127,22 +135,6 @@ def _system_of(elements: tuple[Element, ...], settings: Settings) -> tuple[str, 
     if base and release in (None, "stable"):
         release = _NEWEST[base]
     return base, release
-
-
-def _devices_of(elements: tuple[Element, ...], settings: Settings) -> BlockDevices:
-    """The disk that a variable or an element describes; one file system where none does. Raises LayoutError."""
-    text = choose_device_text(
-        [(element.name, element.directory) for element in elements],
-        architecture=settings.architecture,
-        environment=settings.environment,
-    )
-    root = RootOptions(filesystem=settings.filesystem, label=settings.environment.get("ROOT_LABEL", ""))
-    return check_devices(
-        parse_nodes(text.text, origin=text.origin),
-        origin=text.origin,
-        root=root,
-        environment=settings.environment,
-    )
 
 
 def _variables(settings: Settings, release: str | None) -> dict[str, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final
 
+from dibo.cli.elements.dib_options import add_dib_options, environment_of
 from dibo.cli.options import (
     add_artefact_options,
     add_build_options,
@@ -18,6 +20,7 @@ from dibo.cli.options import (
 )
 from dibo.cli.output import add_json, check_watch, show_build
 from dibo.cli.profile import add_profile
+from dibo.settings.dib_options import QUIET
 from dibo.settings.settings import Settings
 from dibo.settings.variables import VARIABLES
 from dibo.system.report import Report
@@ -42,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_artefact_options(parser)
     add_layout_option(parser, "use the disk layout of this YAML (that of the flavours)")
     add_build_options(parser)
+    add_dib_options(parser)
     add_watch(parser)
     add_profile(parser)
     add_json(parser)
@@ -51,6 +55,9 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: R
     from dibo.api.create import create
     from dibo.api.documents import artefacts
 
+    environment = environment_of(arguments, environment, report)
+    if arguments.logfile:
+        report.log_to(Path(arguments.logfile), quiet=environment.get(QUIET) != "0")
     settings, layout = settings_of(arguments, environment), path_of(arguments.layout)
 
     def build(settings: Settings) -> None:

@@ -102,7 +102,12 @@ class Programs:
             )
         usage = mke2fs.measure(top)
         wish = FileSystemWish(
-            type=plan.root_type, label=part.wish.label, offset=0, size=part.size, ids=part.ids
+            type=plan.root_type,
+            label=part.wish.label,
+            offset=0,
+            size=part.size,
+            ids=part.ids,
+            options=plan.request.mkfs_options,
         )
         check_fits(usage, wish, image_size=plan.size, set_by=plan.size_set_by)
         with file.open("wb") as stream:

@@ -22,7 +22,7 @@ from dibo.disk.built_in.job import find_root_init
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.partitioned import placement as found_placement
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
-from dibo.disk.request import BARE_LABEL, DiskRequest
+from dibo.disk.request import DiskRequest
 from dibo.errors import ImageTooSmall, RootNotBootable
 from dibo.formats.open_target import open_target
 from dibo.formats.target import Target
@@ -46,9 +46,9 @@ from dibo.units import GIB, human_size
 def placement_of(plan: DiskPlan) -> Placement:
     identity = plan.source.identity
     if plan.hooked is not None:
-        return found_placement(plan.hooked.disk, identity=identity, label=BARE_LABEL)
+        return found_placement(plan.hooked.disk, identity=identity, label=plan.request.bare_label)
     if plan.layout is None:
-        return bare_placement(plan.size, identity=identity, label=BARE_LABEL)
+        return bare_placement(plan.size, identity=identity, label=plan.request.bare_label)
     return place(
         plan.layout,
         size=plan.size,

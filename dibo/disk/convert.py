@@ -104,6 +104,8 @@ def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs
         sums = outputs.checksums(request.paths, report)
     else:  # a directory is replaced only if it is as its manifest says
         sums = tuple(outputs.tree_digest(path) for path in request.paths)
+    if request.md5:
+        outputs.md5_sums(request.paths, report)
     if plan.source.manifest is not None:
         facts = Facts(layers=tree.digests, packages=installed(tree.root))
         sizes = [size_of(part) for part in parts.values()]

@@ -44,10 +44,16 @@ ELDERS: Final = ("ext3", "ext2")
 
 
 def choose_way(
-    partition: Partition, *, filesystem: str = "", directory: bool = True, loop: bool = False
+    partition: Partition,
+    *,
+    filesystem: str = "",
+    directory: bool = True,
+    loop: bool = False,
+    options: bool = False,
 ) -> Choice | None:
     """The way for one partition; None where nothing is made. `filesystem` says what FS_TYPE makes of the root's,
-    `directory` whether there can be one with the root in it; `loop` is the user's wish."""
+    `directory` whether there can be one with the root in it; `loop` is the user's wish, and `options` says that there
+    are some for mke2fs, of the root."""
     kind = partition.filesystem
     if loop and kind not in (None, FileSystemType.VFAT, FileSystemType.SWAP):
         return Choice(way=Way.LOOP, reason="--loop asks for it")
@@ -57,6 +63,13 @@ def choose_way(
             program="mke2fs",
             needs_directory=True,
             reason=f"dibo's own writer makes ext4, not {filesystem}; mke2fs makes it from a directory, without root",
+        )
+    if options and filesystem and kind is FileSystemType.EXT4:
+        return Choice(
+            way=Way.PROGRAM,
+            program="mke2fs",
+            needs_directory=True,
+            reason="there are options for mke2fs, which makes it from a directory, without root",
         )
     if kind is None and partition.content is not PartitionContent.GRUB_CORE:
         return None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from dibo.disk.filesystem_strategy import Choice, Way, choose_way
+from dibo.disk.request import BARE_LABEL
 from dibo.elements.stack import MixedStack
 from dibo.flavours.loader import read_layout
 from dibo.flavours.stack import Stack
 from dibo.layout.merge import complete
-from dibo.layout.model import ROOT, Layout, Partition, Sizing
+from dibo.layout.model import ROOT, Headroom, Layout, Partition, Sizing
 from dibo.layout.parse import Statement
 from dibo.layout.placement import place, smallest_disk
 from dibo.layout.table import draw
@@ -61,6 +62,23 @@ def chosen_for(stack: Stack, given: GivenLayout | None) -> Layout | None:
     return chosen(stack.disk, given)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """How a file system is made on a disk without partitions."""
+
+    label: str = BARE_LABEL
+    headroom: Headroom | None = None
+    """What stays free beside its files; None where the size of the disk is set."""
+
+
+def bare_for(stack: Stack, *, set_by: str) -> Bare:
+    """As elements of the stack say. Where nothing set a size, theirs is as small as fits."""
+    if not isinstance(stack, MixedStack) or stack.disk_of_elements is None:
+        return Bare()
+    disk = stack.disk_of_elements
+    return Bare(label=disk.root_label, headroom=disk.headroom if set_by == DEFAULT_SIZE_SET_BY else None)
+
+
 def start_size(layout: Layout | None, *, size: int, set_by: str) -> tuple[int, str]:
     """Bytes of the disk and who said so, before hooks of flavours change it: option and variable come before what the
     layout says, and that before dibo's default."""
@@ -76,15 +94,19 @@ def settled(layout: Layout | None, *, set_by: str) -> Layout | None:
     return replace(layout, size=None)
 
 
+def bare_text(*, size: int, set_by: str, filesystem: str, fits: bool) -> str:
+    """A disk without partitions, in words."""
+    amount = "as small as fits" if fits else f"{exact_size(size)} ({set_by})"
+    return (
+        f"no partitions: a bare file system, {filesystem}, {amount}\n"
+        "The flavour `vm` lays out a disk that boots by itself."
+    )
+
+
 def table(
-    layout: Layout | None, *, size: int, set_by: str, filesystem: str, architecture: str, loop: bool = False
+    layout: Layout, *, size: int, set_by: str, filesystem: str, architecture: str, loop: bool = False
 ) -> str:
     """The layout on a disk of `size` bytes, drawn. Raises LayoutError where it does not fit."""
-    if layout is None:
-        return (
-            f"no partitions: a bare file system, {filesystem}, {exact_size(size)} ({set_by})\n"
-            "The flavour `vm` lays out a disk that boots by itself."
-        )
     fits = layout.size is Sizing.FIT
     at_least = smallest_disk(layout, {}) if fits else size
     placement = place(layout, size=at_least, identity="", architecture=architecture)

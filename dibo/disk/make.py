@@ -47,7 +47,7 @@ def plan_disk(
             fit = fitted(request, source, loop=loop, report=setup.report)
             fitting = dict(fit.partitions)
             if fit.disk is not None:
-                size, set_by = fit.disk, "the layout"
+                size, set_by = fit.disk, "the layout" if request.layout is not None else "what is in it"
             task.note(f"a disk of {human_size(size)}")
     if size % request.unit:
         if hooked is not None:

@@ -12,7 +12,7 @@ from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Root
 from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.filesystem_strategy import Choice
-from dibo.disk.request import BARE_LABEL, DiskRequest, choice_of, root_type
+from dibo.disk.request import DiskRequest, choice_of, root_type
 from dibo.formats.vm_disks.identity import ImageIdentity
 from dibo.kits.attach import Attachment
 from dibo.layout.identity import NAMESPACE, identify
@@ -70,13 +70,13 @@ class DiskPlan:
     @property
     def root_uuid(self) -> UUID:
         """Of the root file system, on a disk with this layout."""
-        root = root_partition(BARE_LABEL) if self.layout is None else self.layout.root
+        root = root_partition(self.request.bare_label) if self.layout is None else self.layout.root
         return identify(self.source.identity, root.name).filesystem_uuid
 
     def choice_of(self, partition: Partition) -> Choice | None:
         """Who makes the file system of a partition; None where nothing is made."""
         directory = self.source.root.directory is not None
-        return choice_of(partition, self.layout, self.request.filesystem, directory=directory, loop=self.loop)
+        return choice_of(partition, self.layout, self.request, directory=directory, loop=self.loop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

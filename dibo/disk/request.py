@@ -19,7 +19,7 @@ from dibo.errors import ConverterError, LayoutError, LoopError, ToolMissing, Usa
 from dibo.formats.open_target import TYPES as DISK_TYPES
 from dibo.formats.open_target import qcow2_compression
 from dibo.images.layers.limits import Limits
-from dibo.layout.model import ROOT, FileSystemType, Layout, Partition, Sizing
+from dibo.layout.model import ROOT, FileSystemType, Headroom, Layout, Partition, Sizing
 from dibo.layout.placement import place, smallest_disk
 from dibo.system import process
 from dibo.system.package_names import how_to_install
@@ -46,6 +46,10 @@ class DiskRequest:
     """Whether the layout is one for this root: from flavours, the image itself, or the user."""
     layout_of_a_file: bool = False
     """Whether a file of the user's said so."""
+    bare_label: str = BARE_LABEL
+    """Of the root file system, where it is bare."""
+    bare_headroom: Headroom | None = None
+    """What a bare file system leaves free beside its files; None where `size` counts."""
     filesystem: str
     """The root's, where it is bare; of an ext4 root in a layout, which of the ext family it is."""
     size: int
@@ -57,6 +61,10 @@ class DiskRequest:
     """What a root may hold at most."""
     checksums: bool = True
     """Whether `NAME.sha256` goes beside each artefact."""
+    md5: bool = False
+    """Whether `NAME.md5` does."""
+    mkfs_options: tuple[str, ...] = ()
+    """Words for mke2fs, which makes the root file system where there are any."""
     loop: bool = False
     """Whether the user requested a loop device."""
     loader: BootLoader = BootLoader.AUTO
@@ -210,17 +218,22 @@ def check_made_before(request: DiskRequest, owner: str, report: Report) -> None:
 def check_disk(request: DiskRequest, layout: Layout | None, *, loop: bool) -> None:
     """Refuse a disk with this layout that cannot be made here. Raises LayoutError, ToolMissing, LoopError."""
     kind = root_type(layout, request.filesystem)
+    if request.mkfs_options and (loop or kind not in TYPES):
+        raise LayoutError(
+            "options for mkfs are for an ext4, ext3 or ext2 root that is made without a loop device",
+            hint="leave out --mkfs-options and --mkfs-journal-size, or --loop and the other file system",
+        )
     if loop:
-        check_loop([kind, *_others(layout)], label="" if layout is not None else BARE_LABEL)
+        check_loop([kind, *_others(layout)], label="" if layout is not None else request.bare_label)
     elif layout is None or layout.root.filesystem is FileSystemType.EXT4:
-        _check_ext(kind)
+        _check_ext(kind, options=bool(request.mkfs_options))
     if layout is None:
         return
     _check_sector(request, layout)
     size = smallest_disk(layout, {}) if layout.size is Sizing.FIT else request.size
     place(layout, size=size, identity="", architecture=request.architecture)
     for partition in layout.partitions:
-        choice = choice_of(partition, layout, request.filesystem, loop=loop)
+        choice = choice_of(partition, layout, request, loop=loop)
         if choice is not None and choice.way is Way.PROGRAM and process.find(choice.program) is None:
             raise ToolMissing(
                 f"{choice.program} is not installed, and the partition {partition.name} needs it",
@@ -238,7 +251,7 @@ def _check_sector(request: DiskRequest, layout: Layout) -> None:
             )
 
 
-def _check_ext(kind: str) -> None:
+def _check_ext(kind: str, *, options: bool) -> None:
     if kind not in TYPES:
         hint = f"use one of {', '.join(TYPES)}"
         if kind in LOOP_TYPES:
@@ -247,8 +260,9 @@ def _check_ext(kind: str) -> None:
                 hint=f"{hint}; or --loop, as root, which makes it on a loop device",
             )
         raise LayoutError(f"dibo cannot make the file system {kind!r}", hint=hint)
-    if kind != "ext4" and process.find("mke2fs") is None:
-        raise ToolMissing(f"mke2fs is not installed, and {kind} needs it", hint=how_to_install("mke2fs"))
+    if (kind != "ext4" or options) and process.find("mke2fs") is None:
+        reason = "options for mkfs need" if options else f"{kind} needs"
+        raise ToolMissing(f"mke2fs is not installed, and {reason} it", hint=how_to_install("mke2fs"))
 
 
 def _others(layout: Layout | None) -> list[str]:
@@ -264,7 +278,7 @@ def _others(layout: Layout | None) -> list[str]:
 def choice_of(
     partition: Partition,
     layout: Layout | None,
-    filesystem: str,
+    request: DiskRequest,
     *,
     directory: bool = True,
     loop: bool = False,
@@ -272,8 +286,9 @@ def choice_of(
     """Who makes the file system of a partition; None where nothing is made. `directory` says whether the root is to be
     had in one."""
     is_root = layout is None or partition is layout.root
-    kind = root_type(layout, filesystem) if is_root else ""
-    return choose_way(partition, filesystem=kind, directory=directory, loop=loop)
+    kind = root_type(layout, request.filesystem) if is_root else ""
+    options = bool(request.mkfs_options)
+    return choose_way(partition, filesystem=kind, directory=directory, loop=loop, options=options)
 
 
 def needs_directory(request: DiskRequest, *, loop: bool) -> bool:
@@ -281,10 +296,9 @@ def needs_directory(request: DiskRequest, *, loop: bool) -> bool:
     if not request.has_disk:
         return False
     if request.layout is None:
-        return request.root_type != "ext4" and not loop
+        return (request.root_type != "ext4" or bool(request.mkfs_options)) and not loop
     choices = [
-        choice_of(partition, request.layout, request.filesystem, loop=loop)
-        for partition in request.layout.partitions
+        choice_of(partition, request.layout, request, loop=loop) for partition in request.layout.partitions
     ]
     return any(choice is not None and choice.needs_directory for choice in choices)
 
@@ -295,13 +309,14 @@ def decide_loop(request: DiskRequest, *, directory: bool, report: Report) -> boo
     for a root that neither way makes, ToolMissing."""
     if request.loop or not request.has_disk:
         return request.loop
-    if not directory and request.root_type in ELDERS:
+    if not directory and (request.root_type in ELDERS or request.mkfs_options):
+        options = " with options for mkfs" if request.mkfs_options else ""
         raise LayoutError(
-            f"{request.root_type} is made from a directory, and the root is not in one",
+            f"{request.root_type}{options} is made from a directory, and the root is not in one",
             hint="use ext4, or build with the engine buildah on this machine",
         )
     for partition in request.layout.partitions if request.layout is not None else ():
-        choice = choice_of(partition, request.layout, request.filesystem, directory=directory)
+        choice = choice_of(partition, request.layout, request, directory=directory)
         if choice is not None and choice.way is Way.LOOP:
             require_loop(request, f"{partition.name}: {choice.reason}", report)
             return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
@@ -16,7 +16,7 @@ from dibo.disk.request import DiskRequest, choice_of
 from dibo.disk.streamed import FileSystems
 from dibo.formats.ext4.layout import BLOCK
 from dibo.layout.model import DEFAULT_HEADROOM, ROOT, FileSystemType, Layout, Partition, Sizing
-from dibo.layout.placement import PlacedPartition, place, smallest_disk
+from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place, smallest_disk
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
@@ -51,25 +51,20 @@ def _fits(wish: Partition, layout: Layout) -> bool:
 
 def fits_something(request: DiskRequest) -> bool:
     layout = request.layout
-    return layout is not None and any(_fits(wish, layout) for wish in layout.partitions)
+    if layout is None:
+        return request.bare_headroom is not None
+    return any(_fits(wish, layout) for wish in layout.partitions)
 
 
 def fitted(request: DiskRequest, source: DiskSource, *, loop: bool, report: Report) -> Fit:
     """What the parts of a disk must have at least for that root."""
     layout = request.layout
-    assert layout is not None
-    placement = place(
-        layout,
-        size=smallest_disk(layout, {}) + 64 * MIB * len(layout.partitions),
-        identity=source.identity,
-        architecture=request.architecture,
-        fitting={wish.name: 32 * MIB for wish in layout.partitions},
-    )
+    placement = _roomy_placement(request, source)
     directory = source.root.directory is not None
     others: dict[str, Contents] = {
         part.wish.name: Nowhere()
         for part in placement.partitions
-        if not _is_own(choice_of(part.wish, layout, request.filesystem, directory=directory, loop=loop))
+        if not _is_own(choice_of(part.wish, layout, request, directory=directory, loop=loop))
     }
     systems = FileSystems(_Void(), placement, epoch=source.epoch, others=others)
     tree = load_root(source, request.limits, systems.places(None), report)
@@ -81,10 +76,29 @@ def fitted(request: DiskRequest, source: DiskSource, *, loop: bool, report: Repo
             if part.wish.name not in others
             else _estimate(part, mounted, request.root_type)
             for part in placement.partitions
-            if _fits(part.wish, layout)
+            if layout is None or _fits(part.wish, layout)
         }
+    if layout is None:
+        return Fit(partitions={}, disk=-(-sum(fitting.values()) // MIB) * MIB)
     disk = smallest_disk(layout, fitting) if layout.size is Sizing.FIT else None
     return Fit(partitions=fitting, disk=disk)
+
+
+def _roomy_placement(request: DiskRequest, source: DiskSource) -> Placement:
+    """Places for what is measured, whatever their sizes."""
+    layout = request.layout
+    if layout is None:
+        bare = bare_placement(64 * MIB, identity=source.identity, label=request.bare_label)
+        (root,) = bare.partitions
+        wish = replace(root.wish, headroom=request.bare_headroom)
+        return replace(bare, partitions=(replace(root, wish=wish),))
+    return place(
+        layout,
+        size=smallest_disk(layout, {}) + 64 * MIB * len(layout.partitions),
+        identity=source.identity,
+        architecture=request.architecture,
+        fitting={wish.name: 32 * MIB for wish in layout.partitions},
+    )
 
 
 def _is_own(choice: Choice | None) -> bool:

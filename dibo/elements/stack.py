@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from dibo.elements.disk import ElementDisk
 from dibo.elements.model import Element
 from dibo.elements.steps import ElementStep
 from dibo.flavours.stack import Stack
@@ -73,8 +74,18 @@ class MixedStack(Stack):
     base: str = ""
     """The base that its operating system stands for, if that comes with dibo."""
     release: str | None = None
-    layout: Layout | None = None
-    """Of the disk, where an element or DIB_BLOCK_DEVICE_CONFIG describes its partitions."""
+    disk_of_elements: ElementDisk | None = None
+    """As an element, or DIB_BLOCK_DEVICE_CONFIG, describes it."""
+
+    @property
+    def layout(self) -> Layout | None:
+        """Of that disk; None for one without partitions."""
+        return self.disk_of_elements.layout if self.disk_of_elements is not None else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Warnings."""
+        return self.disk_of_elements.notes if self.disk_of_elements is not None else ()
 
     @property
     def all_names(self) -> tuple[str, ...]:
@@ -88,3 +99,9 @@ def users_variables(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if _OF_USERS.fullmatch(name) and name not in _NEVER and not name.startswith(("LC_", "XDG_", "SSH_"))
     }
+
+
+def without_users_variables(environment: Mapping[str, str], *, kept: Collection[str]) -> dict[str, str]:
+    """The environment without what scripts of elements would see of it, but for names in `kept`."""
+    hidden = users_variables(environment).keys() - set(kept)
+    return {name: value for name, value in environment.items() if name not in hidden}

@@ -21,6 +21,8 @@ from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import FlavourFile
 
 _SHOWN: Final = 4  # scripts in a title
+_ON_DISK: Final = (ElementPhase.PRE_FINALISE, ElementPhase.FINALISE, ElementPhase.CLEANUP)
+"""Phases that diskimage-builder runs once the file systems of the disk are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class ElementStep:
     """The last script of this step; empty where it runs to the end of the phase."""
     packages: tuple[str, ...] = ()
     """Installed by install-packages, in place of scripts."""
+    fstab: str = ""
+    """What /etc/fstab has from this step on; empty where it is not touched."""
     elements: tuple[str, ...] = ()
     """All of the stack, in order."""
     hooks: tuple[HookFile, ...] = ()
@@ -52,7 +56,7 @@ class ElementStep:
         """For people: `elements install.d: 10-cloud-init, 50-web`."""
         if self.packages:
             return f"elements {self.phase}: packages {', '.join(self.packages)}"
-        shown = ", ".join(self.scripts[:_SHOWN])
+        shown = ", ".join(self.scripts[:_SHOWN]) or "fstab"
         return f"elements {self.phase}: {shown}" + (", …" if len(self.scripts) > _SHOWN else "")
 
 
@@ -61,10 +65,11 @@ def make_steps(
     *,
     variables: Mapping[str, str],
     packages: Iterable[str] = (),
+    fstab: str = "",
     grants: Grants,
 ) -> tuple[ElementStep, ...]:
-    """The steps of `elements`, in order. `variables` are those that a script may see, `packages` those of `-p`. Raises
-    StackError, FlavourError."""
+    """The steps of `elements`, in order. `variables` are those that a script may see, `packages` those of `-p`,
+    `fstab` that of the disk, which scripts see from pre-finalise.d on. Raises StackError, FlavourError."""
     hooks = merge_hooks(elements)
     sights = Sights(elements, hooks)
     common = ElementStep(phase=ElementPhase.ROOT, elements=tuple(element.name for element in elements))
@@ -79,7 +84,17 @@ def make_steps(
         bare += _steps_of_phase(common, phase, scripts)
         if phase is ElementPhase.INSTALL and packages:
             bare.append(replace(common, phase=phase, packages=tuple(sorted(set(packages)))))
-    return tuple(_with_sight(step, sights, variables, grants) for step in bare)
+    return tuple(_with_sight(step, sights, variables, grants) for step in _with_fstab(bare, fstab, common))
+
+
+def _with_fstab(steps: list[ElementStep], fstab: str, common: ElementStep) -> list[ElementStep]:
+    """The steps, of which the first from pre-finalise.d on writes the file; a new one, where there is none."""
+    if not fstab:
+        return steps
+    for index, step in enumerate(steps):
+        if step.phase in _ON_DISK:
+            return [*steps[:index], replace(step, fstab=fstab), *steps[index + 1 :]]
+    return [*steps, replace(common, phase=ElementPhase.FINALISE, fstab=fstab)]
 
 
 def _steps_of_phase(

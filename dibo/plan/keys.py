@@ -131,6 +131,7 @@ def _element_ingredients(step: ElementStep, inputs: KeyInputs, *, local: bool) -
         "scripts": list(step.scripts),
         "between": [step.after, step.until],
         "packages": list(step.packages),
+        "fstab": step.fstab,
         "elements": list(step.elements) if step.sources else [],
         "hooks": [_file(hook.file) for hook in step.hooks],
         "sources": {name: [_file(file) for file in files] for name, files in step.sources},

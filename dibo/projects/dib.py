@@ -14,11 +14,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from dibo.errors import UsageError
 from dibo.flavours.located_yaml import LocatedValue, YamlKind
 from dibo.flavours.schema import nearest
 from dibo.images.platforms import split_architecture
 from dibo.projects.entry import ProjectEntry
 from dibo.projects.keys import IMAGE_NAME, NAME_TEXT
+from dibo.settings.dib_options import (
+    CHECKSUM,
+    INSTALL_TYPE,
+    INSTALL_TYPES,
+    OFFLINE,
+    VARIABLES_OF_OPTIONS,
+    qemu_img_variables,
+)
 
 _DEFAULT_NAME: Final = "image"
 _BASES: Final = {
@@ -29,27 +38,24 @@ _BASES: Final = {
 }
 """Elements that make a root, and the base in their place."""
 _TYPES: Final = {name: name for name in ("qcow2", "raw", "tar", "squashfs", "vmdk", "vdi", "vhdx")} | {
+    "tgz": "tgz",
     "vhd": "vhd",
     "vpc": "vhd",
 }
 """Types of diskimage-builder, or of qemu-img, and those of dibo."""
-_PASSED_OVER: Final = ("debug-trace", "clear", "logfile", "no-tmpfs", "min-tmpfs", "max-online-resize")
+_PASSED_OVER: Final = (
+    *("debug-trace", "clear", "logfile", "no-tmpfs", "min-tmpfs", "max-online-resize"),
+    *("docker-target", "ramdisk-element"),
+)
 """They say how diskimage-builder runs, or what dibo does always: hooks see a clean environment, file systems can
-grow."""
+grow. `diskimage-builder FILE` writes the log file, and hides variables."""
 _REFUSED: Final = {
-    "image-cache": "--cache-dir or IMG_PATH names the directory for downloads",
-    "offline": "the option --offline is for each command",
     "image-extra-size": "a layout with `size: fit` and `headroom` adds free space",
-    "mkfs-options": "the key layout says what file systems are like",
-    "mkfs-journal-size": "the key layout says what file systems are like",
-    "qemu-img-options": "variables such as DIBO_QCOW2_COMPRESSION are for converters",
     "root-label": "the key layout has labels of file systems",
-    "ramdisk-element": "flavours of ramdisks are in the list of flavours",
     "install-type": "a flavour chooses where it installs from, by a variable that it declares",
-    "docker-target": "`dibo build --push HOST/PATH:TAG` uploads the container image",
     "packages": "a flavour lists packages: `packages:` in its flavour.yaml",
 }
-"""Keys without a counterpart, and what there is instead."""
+"""Keys without a counterpart for flavours, and what there is instead."""
 _MAPPED: Final = (
     "imagename",
     "arch",
@@ -61,12 +67,15 @@ _MAPPED: Final = (
     "image-size",
     "skip-base",
     "elements",
+    "image-cache",
+    "offline",
+    "mkfs-options",
+    "mkfs-journal-size",
+    "qemu-img-options",
 )
 _KNOWN: Final = (*_MAPPED, *_PASSED_OVER, *_REFUSED)
 _NO_ELEMENT: Final = re.compile(r"block-device-.*|bootloader|grub2")  # codespell:ignore bootloader
 ELEMENTS_PATH: Final = "ELEMENTS_PATH"
-_OF_ELEMENTS: Final = ("packages", "install-type")
-"""Keys that have a counterpart for elements; `packages` is the option -p."""
 _FIRST_FLAVOUR: Final = "base"
 """Which every stack begins with, there and here."""
 _RELEASE: Final = "DIB_RELEASE"
@@ -132,7 +141,7 @@ def _merged(below: Mapping[str, ProjectEntry], above: Mapping[str, ProjectEntry]
 def _converted(image: DibImage, *, elements: bool) -> ProjectEntry:
     keys: dict[str, LocatedValue] = {}
     for key, entry in image.keys.items():
-        if key in _REFUSED and not (elements and key in _OF_ELEMENTS):
+        if key in _REFUSED and not elements:
             entry.fail(f"dibo has no counterpart of {key}", hint=_REFUSED[key])
         if elements and key in _WITH_ELEMENTS:
             _WITH_ELEMENTS[key](entry, keys)
@@ -187,17 +196,46 @@ def _add_variables(keys: dict[str, LocatedValue], line: int, variables: dict[str
     keys["variables"] = LocatedValue(kind=YamlKind.MAPPING, line=line, mapping={**before, **variables})
 
 
+def _set_variable(keys: dict[str, LocatedValue], entry: ProjectEntry, name: str, text: str) -> None:
+    value = LocatedValue(kind=YamlKind.TEXT, line=entry.value.line, text=text)
+    _add_variables(keys, entry.value.line, {name: value})
+
+
 def _uncompressed(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
     if entry.flag():
-        text = LocatedValue(kind=YamlKind.TEXT, line=entry.value.line, text="none")
-        _add_variables(keys, entry.value.line, {"DIBO_QCOW2_COMPRESSION": text})
+        _set_variable(keys, entry, "DIBO_QCOW2_COMPRESSION", "none")
 
 
-def _checksum(entry: ProjectEntry, _keys: dict[str, LocatedValue]) -> None:
-    if entry.kind is YamlKind.BOOLEAN:
-        return  # both digests there, and a sha256 beside each artefact here
-    if entry.word(("sha256", "md5")) == "md5":
-        entry.fail("dibo computes no md5", hint="the manifest beside each image has its sha256")
+def _offline(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    if entry.flag():
+        _set_variable(keys, entry, OFFLINE, "1")
+
+
+def _qemu_img_options(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    words = ",".join(f"{name}={item.value.text}" for name, item in entry.mapping().items())
+    try:
+        variables = qemu_img_variables(words)
+    except UsageError as error:
+        entry.fail(error.message, hint=error.hint)
+    for name, value in variables.items():
+        _set_variable(keys, entry, name, value)
+
+
+def _variable(name: str) -> Callable[[ProjectEntry, dict[str, LocatedValue]], None]:
+    """Of a key whose value is that of a variable."""
+
+    def convert(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+        if entry.kind in (YamlKind.LIST, YamlKind.MAPPING, YamlKind.NULL, YamlKind.BOOLEAN):
+            entry.fail_kind("text")
+        _set_variable(keys, entry, name, entry.value.text)
+
+    return convert
+
+
+def _checksum(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
+    """Both digests for `true`; here, a sha256 is beside each artefact always."""
+    if entry.flag() if entry.kind is YamlKind.BOOLEAN else entry.word(("sha256", "md5")) == "md5":
+        _set_variable(keys, entry, CHECKSUM, "1")
 
 
 def _elements(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
@@ -224,8 +262,7 @@ def _names_of_elements(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> No
 
 
 def _install_type(entry: ProjectEntry, keys: dict[str, LocatedValue]) -> None:
-    value = replace(entry.value, text=entry.word(("source", "package")))
-    _add_variables(keys, entry.value.line, {"DIB_DEFAULT_INSTALLTYPE": value})
+    _set_variable(keys, entry, INSTALL_TYPE, entry.word(INSTALL_TYPES))
 
 
 def _same(key: str) -> Callable[[ProjectEntry, dict[str, LocatedValue]], None]:
@@ -245,10 +282,18 @@ _CONVERT: Final[Mapping[str, Callable[[ProjectEntry, dict[str, LocatedValue]], N
     "image-size": _same("size"),
     "skip-base": _same("no-base"),
     "elements": _elements,
+    "image-cache": _variable("IMG_PATH"),
+    "offline": _offline,
+    "mkfs-options": _variable(VARIABLES_OF_OPTIONS["mkfs-options"]),
+    "mkfs-journal-size": _variable(VARIABLES_OF_OPTIONS["mkfs-journal-size"]),
+    "qemu-img-options": _qemu_img_options,
 }
 _WITH_ELEMENTS: Final[Mapping[str, Callable[[ProjectEntry, dict[str, LocatedValue]], None]]] = {
     "environment": partial(_environment, elements=True),
     "elements": _names_of_elements,
     "install-type": _install_type,
+    "packages": _same("packages"),
+    "root-label": _variable(VARIABLES_OF_OPTIONS["root-label"]),
+    "image-extra-size": _variable(VARIABLES_OF_OPTIONS["image-extra-size"]),
 }
 """The same where names are those of elements."""

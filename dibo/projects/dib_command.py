@@ -22,8 +22,9 @@ class DibCommand:
     program: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
-    packages: tuple[str, ...] = ()
-    """Of the option -p."""
+    logfile: str = ""
+    clear: bool = False
+    """Whether scripts see no variable of the user's."""
 
     def __str__(self) -> str:
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
@@ -115,5 +116,6 @@ def command_of(image: DibImage) -> DibCommand:
         program=_RAMDISK_PROGRAM if is_ramdisk else _PROGRAM,
         arguments=tuple(arguments),
         environment=environment,
-        packages=tuple(_words(image.keys["packages"], "")) if "packages" in image.keys else (),
+        logfile=image.keys["logfile"].value.text if "logfile" in image.keys else "",
+        clear="clear" in image.keys and image.keys["clear"].flag(),
     )

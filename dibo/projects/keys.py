@@ -45,6 +45,7 @@ INHERITED_KEYS: Final = (
     "layout",
     "size",
     "fs-type",
+    "packages",
     "variables",
     "secrets",
     "kit",

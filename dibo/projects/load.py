@@ -29,10 +29,11 @@ _DEEPEST: Final = 64
 _SAME_REPOSITORY: Final = "include files of the same repository, by relative paths"
 
 
-def load_project(path: Path) -> Project:
-    """The project in a file, dibo.yaml or the images.yaml of diskimage-builder. Raises ProjectError."""
+def load_project(path: Path, environment: Mapping[str, str] | None = None) -> Project:
+    """The project in a file, dibo.yaml or the images.yaml of diskimage-builder, where names are those of elements if
+    ELEMENTS_PATH is set, in `environment` or by the file. Raises ProjectError."""
     file = ProjectFile(path=path.absolute(), top=repository_of(path.absolute()))
-    reader = _Reader()
+    reader = _Reader(elements=_is_of_elements(environment or {}))
     reader.read(file, included_by=(), defaults=())
     return Project(
         file=file.path,
@@ -44,8 +45,7 @@ def load_project(path: Path) -> Project:
 def load_dib_lists(paths: Sequence[Path], *, directory: Path, environment: Mapping[str, str]) -> DibLists:
     """The images of files of diskimage-builder, which are one list; artefacts go to `directory`. Names are those of
     elements where ELEMENTS_PATH is set. Raises ProjectError."""
-    is_set = bool(environment.get(dib.ELEMENTS_PATH))
-    reader = _Reader(elements=lambda image: is_set or image.has_elements_path)
+    reader = _Reader(elements=_is_of_elements(environment))
     roots = []
     for path in paths:
         file = ProjectFile(path=path.absolute(), top=repository_of(path.absolute()))
@@ -61,6 +61,11 @@ def load_dib_lists(paths: Sequence[Path], *, directory: Path, environment: Mappi
         return reader.images(directory)
 
     return DibLists(commands=commands, images=images)
+
+
+def _is_of_elements(environment: Mapping[str, str]) -> Callable[[DibImage], bool]:
+    is_set = bool(environment.get(dib.ELEMENTS_PATH))
+    return lambda image: is_set or image.has_elements_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

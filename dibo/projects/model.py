@@ -115,6 +115,8 @@ class ProjectImage:
     types: tuple[str, ...] = ()
     layout: Path | Statement | None = None
     """A layout.yaml, or what the project file has in its place."""
+    packages: tuple[str, ...] = ()
+    """Installed after install.d of elements of diskimage-builder."""
     size: str | None = None
     """GiB, fractions allowed."""
     filesystem: str | None = None

@@ -114,6 +114,7 @@ def _fields(layers: Layers) -> dict[str, Any]:
         "release": _text(layers, "release"),
         "types": _texts(layers, "types"),
         "layout": _layout(layers),
+        "packages": _texts(layers, "packages"),
         "size": _size(layers),
         "filesystem": _text(layers, "fs-type"),
         "variables": _variables(layers),

@@ -172,6 +172,7 @@ _INHERITED: Final[dict[str, Schema]] = {
     },
     "types": {**_texts("Artefacts: qcow2, raw, tar, …"), "minItems": 1},
     "layout": _LAYOUT,
+    "packages": _texts("Packages to install after install.d of elements of diskimage-builder."),
     "size": _SIZE,
     "variables": _VARIABLES,
     "secrets": _SECRETS,

@@ -40,6 +40,7 @@ def options_of(image: ProjectImage) -> Options:
         caches_from=image.caches_from,
         caches_to=image.caches_to,
         secrets=image.secret_sources,
+        packages=image.packages,
         sha256=image.sha256,
         with_base=image.with_base,
         provenance=image.provenance,

@@ -199,8 +199,8 @@ def decide(
 ) -> Settings:
     """Options over variables over what a project file says over defaults. Raises UsageError for invalid values."""
     settings = _decide(options, environment, now=now, machine=machine, home=home, project=project)
-    provenance = options.provenance or project.provenance
-    return replace(settings, packages=package_names(options.packages), provenance=provenance)
+    packages = package_names(options.packages or project.packages)
+    return replace(settings, packages=packages, provenance=options.provenance or project.provenance)
 
 
 def _decide(
@@ -255,7 +255,7 @@ def _decide(
         keyring=_file(given("keyring", "DIBO_UBUNTU_KEYRING", "")),
         keyserver=given("keyserver", "DIBO_KEYSERVER", "") or None,
         fingerprint=environment.get("DIBO_UBUNTU_FINGERPRINT") or None,
-        offline=options.offline,
+        offline=options.offline or environment.get("DIB_OFFLINE", "0") not in ("", "0"),
         refresh=options.refresh,
         verbose=options.verbose,
         loop=options.loop,

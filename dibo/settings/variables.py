@@ -28,6 +28,7 @@ VARIABLES: Final = {
     "IMAGE_NAME": "name of the artefact (image)",
     "IMAGE_SIZE": "size of the disk in GB, that is 2^30 bytes; fractions allowed (2)",
     "DIB_IMAGE_SIZE": "the same, as diskimage-builder calls it, where nothing else says a size",
+    "DIB_OFFLINE": "1 for the option --offline",
     "IMG_PATH": "directory for downloads and runs (~/.cache/dibo)",
     "FLAVOURS_DIR": "directory of flavours, searched before the built-in ones",
     "ELEMENTS_PATH": "directories of elements of diskimage-builder, separated by colons",

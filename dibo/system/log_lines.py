@@ -8,7 +8,7 @@ import threading
 from typing import IO, Final
 
 from dibo.errors import DiboError
-from dibo.system.task import LayerOutcome, Notice, Task
+from dibo.system.task import LayerOutcome, Notice, Sink, Task
 from dibo.system.terminal import Look, encodable, one_line, shortened, without_controls
 from dibo.units import MIB, human_size, human_time
 
@@ -85,6 +85,59 @@ class LogLines:
             if self._stream is sys.stderr:  # or Python would fail at its end, to write what is left
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             self._stream = open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+
+class Logged:
+    """A Sink: what goes to `shown` also goes to `log`, whole. With `quiet`, `shown` gets only warnings and errors, and
+    what is for programs."""
+
+    def __init__(self, shown: Sink, log: IO[str], *, quiet: bool) -> None:
+        self._shown, self._quiet = shown, quiet
+        self._log = LogLines(log, Look(live=False, colour=False), verbose=True, quiet=False)
+
+    def started(self, task: Task) -> None:
+        self._log.started(task)
+        if not self._quiet:
+            self._shown.started(task)
+
+    def progressed(self, task: Task) -> None:
+        if not self._quiet:
+            self._shown.progressed(task)
+
+    def output(self, task: Task | None, text: str) -> None:
+        self._log.output(task, text)
+        if not self._quiet:
+            self._shown.output(task, text)
+
+    def ended(self, task: Task) -> None:
+        self._log.ended(task)
+        if not self._quiet:
+            self._shown.ended(task)
+
+    def layer(self, layer: LayerOutcome) -> None:
+        self._shown.layer(layer)
+
+    def notice(self, notice: Notice) -> None:
+        self._shown.notice(notice)
+
+    def message(self, text: str) -> None:
+        self._log.message(text)
+        if not self._quiet:
+            self._shown.message(text)
+
+    def warning(self, text: str) -> None:
+        self._log.warning(text)
+        self._shown.warning(text)
+
+    def error(self, error: DiboError) -> None:
+        self._log.error(error)
+        self._shown.error(error)
+
+    def log_error(self, error: DiboError) -> None:
+        self._log.error(error)
+
+    def close(self) -> None:
+        self._shown.close()
 
 
 def _shown(text: str) -> str:

@@ -14,11 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Final
 
-from dibo.errors import DiboError
+from dibo.errors import DiboError, OutputError
 from dibo.system.live_rows import LiveRows
-from dibo.system.log_lines import LogLines
+from dibo.system.log_lines import Logged, LogLines
 from dibo.system.task import LayerOutcome, Notice, Sink, Task
 from dibo.system.terminal import encodable, is_terminal, look_of, size_of, without_controls
 
@@ -69,6 +70,8 @@ class Report:
         self.columns = size_of(stream, environment)[0] if is_terminal(stream) else None
         """Width of the terminal; None where there is none."""
         self._sink = sink or sink_of(stream, environment, verbose=verbose, quiet=quiet)
+        self._without_log = self._sink
+        self._log: Logged | None = None
         self._warned: set[str] = set()
         self._numbers = itertools.count(1)
         self._open: list[Task] = []
@@ -77,6 +80,26 @@ class Report:
         self.history = History()
         self.check_cancelled: Callable[[], None] = lambda: None
         """Called by the main thread before each task; may raise, to end what the report is of."""
+
+    def log_to(self, path: Path, *, quiet: bool) -> None:
+        """Write everything to a file from now on. With `quiet`, only warnings and errors are shown besides. Raises
+        OutputError."""
+        try:
+            stream = path.open("w", encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the log {path}: {error.strerror}", hint="choose another with --logfile"
+            ) from error
+        self._sink = self._log = Logged(self._without_log, stream, quiet=quiet)
+
+    def log_error(self, error: DiboError) -> None:
+        """Write an error to that file alone."""
+        if self._log is not None:
+            self._log.log_error(error)
+
+    def end_log(self) -> None:
+        """Write no file any more."""
+        self._sink, self._log = self._without_log, None
 
     def restart(self) -> None:
         """What is told from now on is of the next of several runs: a warning counts as a new one."""

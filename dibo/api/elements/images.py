@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dibo.api.projects.make import image_build, make_artefacts
+from dibo.elements.stack import without_users_variables
 from dibo.errors import DiboError, SomeFailed
+from dibo.projects.dib_command import DibCommand
 from dibo.projects.load import load_dib_lists
+from dibo.settings.dib_options import QUIET
 from dibo.settings.settings import Options
+from dibo.settings.variables import VARIABLES
 from dibo.system.report import Report
 
 
@@ -26,8 +31,9 @@ def build_images(
     several images were to be built."""
     lists = load_dib_lists(files, directory=Path.cwd(), environment=environment)
     images = lists.images()
+    cleared = without_users_variables(environment, kept=VARIABLES)
     builds = [
-        image_build(image, Options(packages=command.packages), environment)
+        image_build(image, Options(), cleared if command.clear else environment)
         for command, image in zip(lists.commands, images, strict=True)
     ]
     paths: list[Path] = []
@@ -35,7 +41,8 @@ def build_images(
     for command, build in zip(lists.commands, builds, strict=True):
         report.say(str(command))
         try:
-            paths += make_artefacts(build, report)
+            with _logging(command, environment, report):
+                paths += make_artefacts(build, report)
         except DiboError as error:
             if len(builds) == 1:
                 raise
@@ -46,3 +53,17 @@ def build_images(
     if errors:
         raise SomeFailed.of(errors, len(builds), failure="could not be built")
     return tuple(paths)
+
+
+@contextmanager
+def _logging(command: DibCommand, environment: Mapping[str, str], report: Report) -> Iterator[None]:
+    """Write what is said to the image's log file, where it has one. Raises OutputError."""
+    if command.logfile:
+        report.log_to(Path(command.logfile), quiet=environment.get(QUIET) != "0")
+    try:
+        yield
+    except DiboError as error:
+        report.log_error(error)
+        raise
+    finally:
+        report.end_log()

@@ -27,7 +27,7 @@ def open_project(named: str | None, environment: Mapping[str, str]) -> Project |
         return None
     from dibo.projects.load import load_project
 
-    return load_project(path)
+    return load_project(path, environment)
 
 
 def require_project(named: str | None, environment: Mapping[str, str]) -> Project:

@@ -75,6 +75,8 @@ class FileSystemWish:
     offset: int
     size: int
     ids: Identifiers
+    options: tuple[str, ...] = ()
+    """The user's, for mke2fs."""
 
 
 def overhead(size: int, *, inodes: int, type: str = "ext4") -> int:
@@ -147,8 +149,15 @@ def make_filesystem(
     on_output: OnOutput,
 ) -> None:
     """Write the file system into `target`, which exists. Raises ConverterError, OutputError, ImageTooSmall."""
-    inodes = inode_count(wish.size, usage)
-    extended = [f"hash_seed={wish.ids.hash_seed}", "root_owner=0:0", f"offset={wish.offset}", "nodiscard"]
+    options, of_user = _split_extended(wish.options)
+    inodes = ["-N", str(inode_count(wish.size, usage))] if not _sets_inodes(options) else []
+    extended = [
+        f"hash_seed={wish.ids.hash_seed}",
+        "root_owner=0:0",
+        f"offset={wish.offset}",
+        "nodiscard",
+        *of_user,
+    ]
     argv = [
         "env",
         f"MKE2FS_CONFIG={resources.shared('converters') / 'raw' / 'mke2fs.conf'}",
@@ -156,8 +165,8 @@ def make_filesystem(
         f"SOURCE_DATE_EPOCH={epoch}",
         *("sh", "-c", 'exec "$@" -d "$ROOT" "$FILE" "$BLOCKS"', "sh"),
         *(process.find("mke2fs") or "mke2fs", "-q", "-F", "-t", wish.type, "-b", str(BLOCK)),
-        *("-N", str(inodes), "-L", wish.label, "-U", str(wish.ids.filesystem_uuid)),
-        *("-E", ",".join(extended)),
+        *(*inodes, "-L", wish.label, "-U", str(wish.ids.filesystem_uuid)),
+        *("-E", ",".join(extended), *options),
     ]
     argv[4:4] = [f"FILE={target}", f"BLOCKS={wish.size // BLOCK}"]
     with directory.process(argv, on_output=on_output) as mke2fs:
@@ -174,4 +183,21 @@ def make_filesystem(
             f"the root file system does not fit {human_size(wish.size)}",
             hint=f"use a larger --image-size\n| {text}",
         )
-    raise ConverterError(f"mke2fs {process.describe_exit(code)}: {text}", hint="`dibo doctor` tries mke2fs")
+    hint = f"its options are {' '.join(wish.options)}" if wish.options else "`dibo doctor` tries mke2fs"
+    raise ConverterError(f"mke2fs {process.describe_exit(code)}: {text}", hint=hint)
+
+
+def _split_extended(options: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """(other words, values of -E): mke2fs takes one -E."""
+    words, extended = list(options), []
+    while (
+        at := next((index for index, word in enumerate(words) if word.startswith("-E")), None)
+    ) is not None:
+        value = words[at][2:] or "".join(words[at + 1 : at + 2])
+        del words[at : at + (1 if words[at][2:] else 2)]
+        extended.append(value)
+    return words, extended
+
+
+def _sets_inodes(options: list[str]) -> bool:
+    return any(word.startswith(("-i", "-N", "-T")) for word in options)

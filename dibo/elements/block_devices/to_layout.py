@@ -20,6 +20,7 @@ from dibo.layout.merge import complete
 from dibo.layout.model import (
     FileSystemType,
     Flag,
+    Headroom,
     Layout,
     PartitionContent,
     PartitionType,
@@ -58,6 +59,8 @@ _LARGE_SECTOR: Final = 4096
 _GPT_RESERVE: Final = 2 * MIB
 """What the shares of partitions in a GPT leave for both copies of the table."""
 _NAME: Final = re.compile(r"[^a-z0-9._-]+")
+DEVICE_HEADROOM: Final = Headroom(percent=Decimal(67))
+"""Where nothing says how large a disk is, 60 % of it are full, as in diskimage-builder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +74,19 @@ class DeviceLayout:
     """Warnings."""
 
 
-def to_layout(devices: BlockDevices, *, size: int | None, bootable: bool) -> DeviceLayout:
-    """The layout of a disk of `size` bytes, if that is known; the file may have one of its own. `bootable` says
-    whether boot loaders go into the partitions that are for them. Raises LayoutError."""
+def to_layout(
+    devices: BlockDevices, *, size: int | None, bootable: bool, headroom: Headroom = DEVICE_HEADROOM
+) -> DeviceLayout:
+    """The layout of a disk of `size` bytes, if that is known; the file may have one of its own. Where neither is, the
+    disk fits what is on it, with `headroom` in its root. `bootable` says whether boot loaders go into the partitions
+    that are for them. Raises LayoutError."""
     if devices.disk.size is not None:
         size = devices.disk.size
     notes = [*devices.notes, *_notes(devices)]
     if not devices.table:
         layout = None
     else:
-        layout = complete(_Converter(devices, size, bootable=bootable).statement())
+        layout = complete(_Converter(devices, size, headroom, bootable=bootable).statement())
         notes += _numbers(devices)
     return DeviceLayout(
         layout=layout,
@@ -124,9 +130,12 @@ def _numbers(devices: BlockDevices) -> Iterator[str]:
 
 
 class _Converter:
-    def __init__(self, devices: BlockDevices, size: int | None, *, bootable: bool) -> None:
+    def __init__(
+        self, devices: BlockDevices, size: int | None, headroom: Headroom, *, bootable: bool
+    ) -> None:
         self._devices = devices
         self._size = size
+        self._headroom = headroom
         self._bootable = bootable
         self._is_gpt = devices.table == TableType.GPT.value
         self._free = None if size is None else size - (_GPT_RESERVE if self._is_gpt else devices.alignment)
@@ -142,8 +151,7 @@ class _Converter:
                     f"{devices.origin}: align: expected a power of two from 4KiB, as KiB or MiB"
                 )
             values.append(("alignment", devices.alignment))
-        if self._size is not None:
-            values.append(("size", self._size))
+        values.append(("size", Sizing.FIT if self._size is None else self._size))
         if devices.disk.sector != SECTOR:
             values.append(("sector", devices.disk.sector))
         return Statement(
@@ -156,6 +164,8 @@ class _Converter:
         filesystem = next((one for one in self._devices.filesystems if one.base == partition.name), None)
         type_ = self._type(partition)
         values: dict[str, Any] = {"type": type_, "size": self._bytes(partition)}
+        if self._size is None and isinstance(values["size"], Sizing):
+            values["headroom"] = self._headroom
         if filesystem is not None:
             values |= self._contents(filesystem)
         if self._bootable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import time
@@ -33,6 +34,7 @@ def test_those_that_come_with_dibo() -> None:
         "raw.zst",
         "squashfs",
         "tar",
+        "tgz",
         "uki",
         "vdi",
         "vhd",
@@ -146,3 +148,22 @@ def test_a_squashfs_by_whichever_mksquashfs_is_here(tmp_path: Path) -> None:
     assert made[0] == made[1]
     listed = subprocess.run(["unsquashfs", "-l", str(tmp_path / "one")], capture_output=True, text=True)
     assert "squashfs-root/file" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("docker", "dibo build --tag"), ("aci", "-t tar is the same"), ("vpc", "-t vhd")]
+)
+def test_types_that_have_another_name_here(kind: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=f"dibo has no type '{kind}'") as caught:
+        Converters([resources.shared("converters")]).get(kind)
+    assert hint in caught.value.hint
+
+
+def test_a_tar_is_compressed_to_the_same_bytes_twice(tmp_path: Path) -> None:
+    program = resources.shared("converters") / "tgz" / "convert"
+    made = []
+    for name in ("a", "b"):
+        subprocess.run([program, tmp_path / name], input=b"tar", check=True)
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    assert gzip.decompress(made[0]) == b"tar"

@@ -100,7 +100,7 @@ def test_the_menu_is_the_one_of_the_flavour(made: PreparedRoot) -> None:
         "$1": "6.1.0-13-amd64",
         "$2": "/boot/vmlinuz-6.1.0-13-amd64",
         "$PRETTY_NAME": "Debians own",
-        "$GRUB_CMDLINE_LINUX": "console=tty0 console=ttyS0,115200",
+        "$arguments": "console=tty0 console=ttyS0,115200",
         "$GRUB_TIMEOUT": "1",
         "$GRUB_SERIAL_COMMAND": "serial --unit=0 --speed=115200",
     }

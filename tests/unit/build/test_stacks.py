@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -11,13 +12,15 @@ import pytest
 
 from dibo.build import stacks
 from dibo.build.engine import Engine
-from dibo.disk.layout_choice import chosen_for
+from dibo.disk.layout_choice import Bare, bare_for, chosen_for
 from dibo.elements.stack import MixedStack
 from dibo.errors import EngineError, UnknownFlavour, UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack
-from dibo.settings.settings import Settings
+from dibo.layout.model import Flag, Headroom, PartitionContent, Sizing, TableType
+from dibo.settings.settings import DEFAULT_SIZE_SET_BY, Settings
 from dibo.system import resources
+from dibo.units import GIB, MIB
 from tests.support.flavours import write_flavour
 from tests.unit.elements.test_loader import write
 from tests.unit.settings.test_settings import settings
@@ -82,14 +85,96 @@ def test_the_operating_system_decides_the_base(flavours: Path, elements: Path) -
     assert stacks.settings_of(wish, stack_of(wish, flavours)).base == "docker://debian:12"
 
 
-def test_vm_is_a_matter_of_dibo(flavours: Path, elements: Path) -> None:
-    stack = stack_of(wanted("debian-minimal", "vm", ELEMENTS_PATH=str(elements)), flavours)
+@pytest.fixture
+def disks(elements: Path) -> Path:
+    """Elements that describe disks, as those of diskimage-builder do."""
+    write(elements, "vm", element_deps="block-device\nbootloader\n")
+    for name, text in (("mbr", MBR), ("gpt", GPT)):
+        write(elements, f"block-device-{name}", element_provides="block-device\n")
+        (elements / f"block-device-{name}/block-device-default.yaml").write_text(text)
+    return elements
+
+
+def mixed(wish: Settings, flavours: Path) -> MixedStack:
+    stack = stack_of(wish, flavours)
     assert isinstance(stack, MixedStack)
+    return stack
+
+
+def test_vm_is_of_diskimage_builder_and_its_boot_loader_of_dibo(flavours: Path, disks: Path) -> None:
+    stack = mixed(wanted("debian-minimal", "vm", ELEMENTS_PATH=str(disks)), flavours)
     assert {"vm", "bootloader", "block-device-mbr"} <= {element.name for element in stack.elements}
-    assert stack.names == ("base", "boot-files", "vm")
-    assert stack.disk is not None
+    assert stack.names == ("boot-files",)
+    assert stack.layout is not None
+    (root,) = stack.layout.partitions
+    assert (stack.layout.table, root.flags) == (TableType.MBR, frozenset({Flag.BOOTABLE}))
 
 
+def test_each_description_of_a_disk_gives_its_own_table(flavours: Path, disks: Path) -> None:
+    stack = mixed(wanted("debian-minimal", "vm", "block-device-gpt", ELEMENTS_PATH=str(disks)), flavours)
+    assert stack.layout is not None
+    assert [(part.name, part.content) for part in stack.layout.partitions] == [
+        ("bsp", PartitionContent.GRUB_CORE),
+        ("root", None),
+    ]
+
+
+def test_a_disk_without_a_size_fits_what_is_on_it(flavours: Path, disks: Path) -> None:
+    def layout(**variables: str) -> tuple[object, object]:
+        stack = mixed(wanted("debian-minimal", "vm", ELEMENTS_PATH=str(disks), **variables), flavours)
+        assert stack.layout is not None
+        return stack.layout.size, stack.layout.root.headroom
+
+    assert layout() == (Sizing.FIT, Headroom(percent=Decimal(67)))
+    assert layout(DIB_IMAGE_EXTRA_SIZE="500") == (Sizing.FIT, Headroom(size=500 * MIB))
+    assert layout(DIB_IMAGE_SIZE="3") == (3 * GIB, None)
+    with pytest.raises(UsageError, match=r"--image-extra-size \(DIB_IMAGE_EXTRA_SIZE\) is '1G'"):
+        layout(DIB_IMAGE_EXTRA_SIZE="1G")
+    both = wanted("debian-minimal", ELEMENTS_PATH=str(disks), DIB_IMAGE_EXTRA_SIZE="1", DIB_IMAGE_SIZE="3")
+    assert "has no effect: the size of the disk is set otherwise" in "".join(mixed(both, flavours).notes)
+
+
+def test_a_disk_without_partitions_fits_too_and_has_the_label_that_was_asked_for(
+    flavours: Path, elements: Path
+) -> None:
+    stack = mixed(wanted("debian-minimal", ELEMENTS_PATH=str(elements), ROOT_LABEL="mine"), flavours)
+    assert stack.layout is None
+    bare = bare_for(stack, set_by=DEFAULT_SIZE_SET_BY)
+    assert (bare.label, bare.headroom) == ("mine", Headroom(percent=Decimal(67)))
+    assert bare_for(stack, set_by="--image-size").headroom is None
+    assert bare_for(stack_of(wanted("web"), flavours), set_by=DEFAULT_SIZE_SET_BY) == Bare()
+
+
+def test_scripts_see_the_fstab_of_the_disk_from_pre_finalise_on(flavours: Path, elements: Path) -> None:
+    stack = mixed(wanted("debian-minimal", ELEMENTS_PATH=str(elements), ROOT_LABEL="mine"), flavours)
+    texts = {step.title: step.fstab for step in stack.element_steps if step.fstab}
+    assert [*texts.values()] == ["LABEL=mine / ext4 defaults 0 1\n"]
+    assert next(iter(texts)).startswith("elements cleanup.d:")  # of debootstrap; there is no finalise.d here
+    write(elements, "last", finalise_d_50_x="#!/bin/bash\n")
+    stack = mixed(wanted("debian-minimal", "last", ELEMENTS_PATH=str(elements)), flavours)
+    assert [step.phase for step in stack.element_steps if step.fstab] == ["finalise.d"]
+
+
+MBR = """\
+- local_loop: {name: image0}
+- partitioning:
+    base: image0
+    label: mbr
+    partitions:
+      - name: root
+        flags: [boot, primary]
+        size: 100%
+        mkfs: {mount: {mount_point: /, fstab: {options: defaults, fsck-passno: 1}}}
+"""
+GPT = """\
+- local_loop: {name: image0}
+- partitioning:
+    base: image0
+    label: gpt
+    partitions:
+      - {name: BSP, type: EF02, size: 8MiB}
+      - {name: root, flags: [boot], size: 100%, mkfs: {type: ext4, mount: {mount_point: /}}}
+"""
 LAYOUT = """\
 - local_loop: {name: image0}
 - partitioning:

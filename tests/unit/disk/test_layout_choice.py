@@ -26,7 +26,7 @@ def layout(text: str) -> Layout:
     return parse_layout(yaml.safe_load(text), origin="test")
 
 
-def draw(wish: Layout | None) -> list[str]:
+def draw(wish: Layout) -> list[str]:
     drawn = layout_choice.table(wish, size=GIB, set_by="IMAGE_SIZE", filesystem="ext4", architecture="amd64")
     return drawn.splitlines()
 
@@ -54,7 +54,10 @@ def test_what_follows_from_what_is_stored_is_said_so_and_why_it_is_made_that_way
 
 
 def test_no_layout() -> None:
-    assert draw(None)[0] == "no partitions: a bare file system, ext4, 1GiB (IMAGE_SIZE)"
+    text = layout_choice.bare_text(size=GIB, set_by="IMAGE_SIZE", filesystem="ext4", fits=False)
+    assert text.splitlines()[0] == "no partitions: a bare file system, ext4, 1GiB (IMAGE_SIZE)"
+    text = layout_choice.bare_text(size=GIB, set_by="dibo's default", filesystem="ext4", fits=True)
+    assert text.splitlines()[0] == "no partitions: a bare file system, ext4, as small as fits"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from dibo.images.image import Layer
 from dibo.images.layers.load import Tree
 from dibo.images.layers.spool import Spool
 from dibo.layout.merge import parse_layout
+from dibo.layout.model import Headroom
 from dibo.layout.placement import Placement, place
 from dibo.system import process
 from dibo.system.report import Report
@@ -387,3 +388,21 @@ def test_a_foreign_root_keeps_its_fstab_unless_somebody_laid_out_its_disk(
     text = make(tmp_path, built=False, given=given).text("root", "/etc/fstab")
     assert ("/dev/sda1 / ext3" in text) == kept
     assert ("LABEL=boot /boot" in text) != kept
+
+
+def test_a_file_system_without_partitions_as_small_as_fits(tmp_path: Path) -> None:
+    asked = replace(
+        request_of(tmp_path / "bare", LAYOUT, size=GIB),
+        layout=None,
+        bare_label="mine",
+        bare_headroom=Headroom(size=5 * MIB),
+    )
+    path = tmp_path / "bare.raw"
+    with Workspace(tmp_path / "cache").run() as run:
+        setup = Setup(run=run, report=Report(io.StringIO()))
+        write_disk(Root(name="made up", layers=LAYERS, built=True), asked, path, setup)
+    dump = output_of("dumpe2fs", "-h", path)
+    found = dict(line.split(":", 1) for line in dump.splitlines() if ":" in line)
+    assert found["Filesystem volume name"].strip() == "mine"
+    assert 5 * MIB <= int(found["Free blocks"]) * 4096 < 8 * MIB
+    assert path.stat().st_size < 32 * MIB

@@ -15,6 +15,7 @@ from dibo.disk.request import (
     DiskRequest,
     check_filesystem,
     check_request,
+    choice_of,
     decide_loop,
     needs_directory,
     output_path,
@@ -24,6 +25,7 @@ from dibo.errors import ConverterError, LayoutError, LoopError, OutputError, Too
 from dibo.layout.model import ROOT, FileSystemType, Layout, Partition, PartitionType, Size, Sizing, TableType
 from dibo.system.report import Report
 from dibo.units import GIB, MIB
+from tests.support.requirements import need
 
 
 def converter(kind: str, *, takes: Takes = Takes.DISK, tools: tuple[str, ...] = ()) -> Converter:
@@ -283,3 +285,19 @@ def test_a_converter_without_a_command_that_dibo_does_not_know(wish: DiskRequest
     with pytest.raises(ConverterError, match="the converter img has no command") as caught:
         check_request(replace(wish, converters=(unknown,)))
     assert "/nowhere/img/converter.yaml" in caught.value.hint
+
+
+def test_options_for_mkfs_make_an_ext4_root_by_mke2fs(wish: DiskRequest) -> None:
+    need("mke2fs")
+    asked = replace(wish, layout=layout(), mkfs_options=("-i", "16384"))
+    assert asked.layout is not None
+    check_request(asked)
+    root, other = asked.layout.root, part(FileSystemType.EXT4)
+    assert str(choice_of(root, asked.layout, asked)) == "mke2fs"
+    assert str(choice_of(other, asked.layout, asked)) == "dibo"
+    assert needs_directory(asked, loop=False)
+    assert needs_directory(replace(asked, layout=None), loop=False)
+    with pytest.raises(LayoutError, match="with options for mkfs is made from a directory"):
+        decide_loop(asked, directory=False, report=Report())
+    with pytest.raises(LayoutError, match="options for mkfs are for an ext4, ext3 or ext2 root"):
+        check_request(replace(asked, layout=layout(filesystem=FileSystemType.BTRFS)))

@@ -213,7 +213,7 @@ def test_elements_for_power_and_lvm() -> None:
 def test_a_tree_becomes_a_layout() -> None:
     found = layout(TREE)
     esp, bsp, root = found.partitions
-    assert (found.table, found.size, found.sector) == (TableType.GPT, None, 512)
+    assert (found.table, found.size, found.sector) == (TableType.GPT, Sizing.FIT, 512)
     assert (esp.mount, esp.label, esp.options) == (PurePosixPath("/boot/efi"), "MKFS_ESP", ("umask=0077",))
     assert (esp.content, bsp.content) == (PartitionContent.ESP, PartitionContent.GRUB_CORE)
     assert (root.size, root.label, root.flags) == (Sizing.REST, "cloudimg-rootfs", frozenset({Flag.BOOTABLE}))

@@ -122,12 +122,12 @@ def test_images_are_those_of_a_project_file(tmp_path: Path) -> None:
     ]
     assert images[0].destination.directory == tmp_path / "out"
     refused = load_dib_lists(
-        [write(tmp_path, "[{elements: [debian], docker-target: a}]", "b.yaml")],
+        [write(tmp_path, "[{elements: [debian], install-type: source}]", "b.yaml")],
         directory=tmp_path,
         environment={},
     )
-    assert refused.commands[0].arguments == ("--docker-target", "a", "debian")
-    with pytest.raises(ProjectError, match="no counterpart of docker-target"):
+    assert refused.commands[0].arguments == ("--install-type", "source", "debian")
+    with pytest.raises(ProjectError, match="no counterpart of install-type"):
         refused.images()
 
 
@@ -146,7 +146,7 @@ def test_with_a_path_of_elements_names_stay(tmp_path: Path, place: str) -> None:
     assert (image.base, image.release, image.with_base) == (None, None, False)
     assert dict(image.variables)["DIB_RELEASE"] == "trixie"
     assert dict(image.variables)["DIB_DEFAULT_INSTALLTYPE"] == "package"
-    assert command.packages == ("vim", "git")
+    assert image.packages == ("vim", "git") and "vim,git" in command.arguments
     with pytest.raises(ProjectError, match="no counterpart"):
         load_dib_lists(
             [write(tmp_path, text.replace(", ELEMENTS_PATH: /x", ""), "b.yaml")],

@@ -23,6 +23,7 @@ def test_every_key_of_an_image(tmp_path: Path) -> None:
             arch: arm64/v8
             types: [qcow2, raw]
             layout: layouts/web.yaml
+            packages: [vim]
             size: 1.5
             fs-type: xfs
             variables: {PORT: 8080, GREETING: "no"}
@@ -51,6 +52,7 @@ def test_every_key_of_an_image(tmp_path: Path) -> None:
     assert (web.name, web.entry, web.position.line) == ("web", "web", 2)
     assert (web.flavours, web.base, web.release) == (("vm", "web-server"), "debian", "trixie")
     assert (web.architecture, web.types, web.size) == ("arm64/v8", ("qcow2", "raw"), "1.5")
+    assert web.packages == ("vim",)
     assert (web.layout, web.filesystem) == (tmp_path / "layouts/web.yaml", "xfs")
     assert web.variables == (("GREETING", "no"), ("PORT", "8080"))
     assert web.secrets == ("token", "key")

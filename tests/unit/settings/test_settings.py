@@ -119,7 +119,7 @@ def test_every_variable_is_tested_and_documented() -> None:
         "DIBO_KIT",
     }
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}
-    tested |= {"ELEMENTS_PATH", "DIB_IMAGE_SIZE"}
+    tested |= {"ELEMENTS_PATH", "DIB_IMAGE_SIZE", "DIB_OFFLINE"}
     # the converter's, that of the door to registries, and that of signing
     assert tested | {
         "DIBO_QCOW2_COMPRESSION",
@@ -263,3 +263,20 @@ def test_without_the_flavour_base() -> None:
 def test_names_of_architectures(words: str, architecture: str, platform: str) -> None:
     decided = settings(environment={"ARCH": words})
     assert (decided.architecture, decided.platform) == (architecture, platform)
+
+
+def test_offline() -> None:
+    assert settings(offline=True).offline
+    assert settings({"DIB_OFFLINE": "1"}).offline
+    assert not settings({"DIB_OFFLINE": "0"}).offline
+
+
+def test_packages_of_a_project_file_are_those_of_its_command_line() -> None:
+    project = Options(packages=("vim",))
+    assert decide(
+        Options(), {}, now=NOW, machine="x86_64", home=Path("/home/me"), project=project
+    ).packages == ("vim",)
+    given = decide(
+        Options(packages=("git,htop",)), {}, now=NOW, machine="x86_64", home=Path("/home/me"), project=project
+    )
+    assert given.packages == ("git", "htop")

@@ -69,10 +69,10 @@ def test_one_image_fails_with_its_own_error(path: Path, monkeypatch: pytest.Monk
 def test_nothing_is_built_if_one_image_has_no_counterpart(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path.write_text(f"{IMAGES}- {{imagename: fourth, elements: [debian], docker-target: x}}\n")
+    path.write_text(f"{IMAGES}- {{imagename: fourth, elements: [debian], root-label: x}}\n")
     builds = Builds()
     monkeypatch.setattr(images, "make_artefacts", builds)
-    with pytest.raises(ProjectError, match="docker-target"):
+    with pytest.raises(ProjectError, match="root-label"):
         images.build_images([path], {}, Report(), stop_on_failure=False)
     assert builds.names == []
 
@@ -87,3 +87,46 @@ def test_a_dry_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "ramdisk-image-create -o third debian vm",
     ]
     assert main.diskimage_builder(["--dry-run", "--json", str(path)]) == 2
+
+
+def test_what_is_said_of_an_image_goes_to_its_log_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(
+        "[{imagename: a, elements: [debian], logfile: a.log}, {imagename: b, elements: [debian]}]"
+    )
+
+    def make(build: ImageBuild, report: Report) -> tuple[Path, ...]:
+        with report.task(f"task of {build.image.name}"):
+            report.line(f"line of {build.image.name}")
+        report.warn(f"warning of {build.image.name}")
+        raise EngineError(f"no engine for {build.image.name}")
+
+    monkeypatch.setattr(images, "make_artefacts", make)
+    with pytest.raises(SomeFailed):
+        images.build_images([path], {}, Report(), stop_on_failure=False)
+    log, shown = (path.parent / "a.log").read_text(), capsys.readouterr().err
+    for words in ("task of a", "line of a", "warning of a", "no engine for a"):
+        assert words in log
+    assert " of b" not in log
+    assert "task of b" in shown and "warning of a" in shown
+    assert "task of a" not in shown
+    with pytest.raises(SomeFailed):
+        images.build_images([path], {"DIB_QUIET": "0"}, Report(), stop_on_failure=False)
+    assert "task of a" in capsys.readouterr().err
+
+
+def test_an_image_that_is_built_with_a_clear_environment_sees_no_variable_of_the_user(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("[{imagename: a, elements: [debian], clear: true}, {imagename: b, elements: [debian]}]")
+    seen = {}
+
+    def make(build: ImageBuild, report: Report) -> tuple[Path, ...]:
+        seen[build.image.name] = sorted(build.settings.environment)
+        return ()
+
+    monkeypatch.setattr(images, "make_artefacts", make)
+    variables = {"DIB_COLOUR": "red", "DIBO_EPOCH": "2026-11", "IMAGE_SIZE": "3"}
+    images.build_images([path], variables, Report(), stop_on_failure=False)
+    assert seen == {"a": ["DIBO_EPOCH", "IMAGE_SIZE"], "b": ["DIBO_EPOCH", "DIB_COLOUR", "IMAGE_SIZE"]}

@@ -15,7 +15,10 @@ from tests.unit.elements.checks.test_check import GOOD, write
 
 @pytest.fixture
 def elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write(tmp_path / "a/web", {"element-deps": "vm\nos\nlost\n", "install.d/50-web": GOOD, "pkg-map": "{}"})
+    write(
+        tmp_path / "a/web",
+        {"element-deps": "bootloader\nos\nlost\n", "install.d/50-web": GOOD, "pkg-map": "{}"},
+    )
     write(tmp_path / "a/disk", {"block-device-default.yaml": "- lvm: {name: x, base: y}\n"})
     write(tmp_path / "b/web", {"install.d/60-web": GOOD})
     write(tmp_path / "b/debian", {"element-provides": "operating-system\nos\n"})
@@ -44,7 +47,7 @@ def test_list(elements: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer["document"] == "elements"
     web = answer["elements"][2]
     assert (web["needs"], web["scripts"], web["data"]) == (
-        ["vm", "os", "lost"],
+        ["bootloader", "os", "lost"],
         {"install.d": ["50-web"]},
         ["pkg-map"],
     )
@@ -56,7 +59,7 @@ def test_show(elements: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "web",
         f"  path      {elements}/a/web",
         f"  shadows   {elements}/b/web",
-        "  needs     vm, os, lost",
+        "  needs     bootloader, os, lost",
         "  missing   lost",
         "  install.d: 50-web",
         "  data      pkg-map",

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from dibo.disk.programs.mke2fs import FileSystemWish, Usage, check_fits, holds, overhead, smallest
+from dibo.build.engine import BuildDirectory
+from dibo.disk.programs.mke2fs import (
+    FileSystemWish,
+    Usage,
+    check_fits,
+    holds,
+    make_filesystem,
+    overhead,
+    smallest,
+)
 from dibo.disk.request import TYPES
-from dibo.errors import ImageTooSmall
+from dibo.errors import ConverterError, ImageTooSmall
 from dibo.formats.ext4.layout import BLOCK
 from dibo.layout.identity import identify
 from dibo.system import process, resources
@@ -107,3 +119,51 @@ def test_names_of_types_are_those_of_mke2fs_conf() -> None:
         "big",
         "huge",
     }
+
+
+def test_options_of_the_user_take_the_place_of_those_of_dibo(tmp_path: Path) -> None:
+    """The real mke2fs, on an empty directory: its journal, its inodes, and extended options beside dibo's."""
+    need("mke2fs", "dumpe2fs")
+    (tmp_path / "root").mkdir()
+    here = cast("BuildDirectory", Here(tmp_path / "root"))
+    image = tmp_path / "image"
+    image.touch()
+    os.truncate(image, 128 * MIB)
+    options = ("-J", "size=8", "-i", "65536", "-E", "resize=1000000", "-O", "^metadata_csum")
+    made = replace(wish(128 * MIB), options=options)
+    make_filesystem(
+        here,
+        image,
+        wish=made,
+        usage=Usage(inodes=1, blocks=1),
+        epoch=0,
+        on_output=lambda _: None,
+    )
+    said = process.run(["dumpe2fs", "-h", str(image)], capture=True).stdout
+    assert re.search(r"^Total journal size: +8M$", said, re.MULTILINE)
+    assert re.search(r"^Inode count: +2048$", said, re.MULTILINE)
+    assert re.search(r"^Filesystem volume name: +x$", said, re.MULTILINE)
+    assert "metadata_csum" not in said
+    with pytest.raises(ConverterError, match="mke2fs ended with exit code 1") as caught:
+        bad = replace(made, options=("-O", "no_such_feature"))
+        make_filesystem(
+            here,
+            image,
+            wish=bad,
+            usage=Usage(inodes=1, blocks=1),
+            epoch=0,
+            on_output=lambda _: None,
+        )
+    assert caught.value.hint == "its options are -O no_such_feature"
+
+
+class Here:
+    """A directory of this machine, as an engine gives one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def process(self, argv: Sequence[str], *, on_output: process.OnOutput) -> process.Process:
+        return process.Process(
+            argv, env={"ROOT": str(self._path)}, streams=process.Streams(on_output=on_output)
+        )

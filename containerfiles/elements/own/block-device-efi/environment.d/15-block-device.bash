@@ -1,1 +1,0 @@
-export DIB_BLOCK_DEVICE=efi
