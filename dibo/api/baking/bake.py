@@ -29,7 +29,8 @@ from dibo.bake import events
 from dibo.bake.drawing import draw
 from dibo.bake.graph import make_graph, shared_layers, tasks_of
 from dibo.bake.junit import junit
-from dibo.bake.report import BakeReport, ImageReport, LayerReport, make_report, table
+from dibo.bake.report import BakeReport, ImageReport, LayerReport, TaskResult, make_report, table
+from dibo.bake.schedule import TaskState
 from dibo.errors import DiboError, OutputError, SomeFailed
 from dibo.system import disk_space
 from dibo.system.report import Report
@@ -88,6 +89,7 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
             planned = replace(planned, graph=shared_layers(planned.graph, [spec.name for spec in specs]))
         results = bake_here(planned, report, limits) if fleet is None else fleet.bake(planned)
         remember(keys, results)
+        results = tuple(map(_as_it_is_now, results))
         return make_report(
             planned.graph,
             results,
@@ -95,6 +97,17 @@ def bake(specs: Sequence[ImageSpec], report: Report, options: BakeOptions) -> Ba
             seconds=time.monotonic() - began,
             jobs=limits.jobs if fleet is None else fleet.slots,
         )
+
+
+def _as_it_is_now(result: TaskResult) -> TaskResult:
+    """How a task ended; as failed where an artefact that it made was removed before the others were done."""
+    gone = next((path for path in result.artefacts if not path.exists()), None)
+    if gone is None:
+        return result
+    error = OutputError(
+        f"{gone} was made, and is gone: something else removed it during the bake", hint="bake again"
+    )
+    return replace(result, state=TaskState.FAILED, artefacts=(), error=error)
 
 
 def _limits(options: BakeOptions) -> BakeLimits:

@@ -2,7 +2,8 @@
 
 dibo names what it wrote in manifests, with size and sha256, so those decide: a file goes if a manifest beside it names
 it and it is as it was written. An artefact of a type that the image no longer had when that manifest was written goes
-if the checksum that dibo wrote for it is beside it. Other files of the same directory stay.
+if the checksum that dibo wrote for it is beside it. Other files of the same directory stay. Builds need what they made
+for their tests and reports: nothing goes while one runs, and what was written since it was looked at stays.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +21,7 @@ from dibo.api.projects.images import require_project
 from dibo.api.projects.make import artefact_paths, image_build
 from dibo.api.projects.requests import RAMDISK_SUFFIX
 from dibo.api.provenance import check_provenance
-from dibo.api.upkeep.clean import CleanResult
+from dibo.api.upkeep.clean import CleanResult, is_alone
 from dibo.artefacts.checksums import checksum_path, is_as_recorded, room_of
 from dibo.artefacts.converter import Converters
 from dibo.artefacts.recorded import SUFFIX, RecordedImage, is_unchanged, read
@@ -33,6 +35,9 @@ from dibo.units import human_size
 
 _KIND: Final = "outputs"
 _CHANGED: Final = "it is not as dibo wrote it"
+_WRITTEN_SINCE: Final = "it was written while dibo looked at it"
+_Look = tuple[int, ...]
+"""What tells a file from another one that takes its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,8 @@ class WrittenOutputs:
     image: str
     files: tuple[Path, ...]
     """Artefacts and records of them that are as dibo wrote them; with the manifest, if that is all that it names."""
+    looks: Mapping[Path, _Look]
+    """Of what was in that directory before any of it was read."""
     kept: tuple[Path, ...] = ()
     """Artefacts that are something else now."""
 
@@ -58,24 +65,38 @@ def clean_outputs(
     project_file: str | None, environment: Mapping[str, str], report: Report, *, dry_run: bool
 ) -> CleanResult:
     """Remove the artefacts of all images of the project file, and in directories below it that are destinations, those
-    of images that it has no more. Raises ProjectError."""
+    of images that it has no more. Raises ProjectError, and OutputError while builds run."""
     project = require_project(project_file, environment)
     with report.task("look at artefacts"):
         written = tuple(_written(project, environment))
     outcome = _Outcome()
-    for outputs in written:
-        for path in outputs.kept:
-            report.warn(f"{path} stays: {_CHANGED}")
-        before = len(outcome.failed)
-        for path in outputs.files:
-            if path != outputs.manifest or len(outcome.failed) == before:  # it names what is still there
-                _remove(path, outcome, dry_run=dry_run)
+    with ExitStack() as stack:
+        if not dry_run:
+            _require_no_build(project, environment, stack)
+        for outputs in written:
+            for path in outputs.kept:
+                report.warn(f"{path} stays: {_CHANGED}")
+            before = len(outcome.failed)
+            for path in outputs.files:
+                if path != outputs.manifest or len(outcome.failed) == before:  # it names what is still there
+                    _remove(path, outputs.looks.get(path), outcome, dry_run=dry_run)
     for name, reason in outcome.failed:
         report.warn(f"{name} cannot be removed: {reason}")
     return CleanResult(
         answer=_answer(written, outcome, dry_run=dry_run),
         exit_code=OutputError.exit_code if outcome.failed else 0,
     )
+
+
+def _require_no_build(project: Project, environment: Mapping[str, str], stack: ExitStack) -> None:
+    """See to it that no build uses the cache directory of an image; none begins until the stack is closed. Raises
+    OutputError."""
+    builds = [image_build(image, Options(), _without_name(environment)) for image in project.images]
+    for cache in sorted({build.settings.cache for build in builds}):
+        if not is_alone(cache, stack):
+            raise OutputError(
+                "another dibo builds now, and may need what it made", hint="try again when it has ended"
+            )
 
 
 def _written(project: Project, environment: Mapping[str, str]) -> Iterator[WrittenOutputs]:
@@ -96,6 +117,7 @@ def _written(project: Project, environment: Mapping[str, str]) -> Iterator[Writt
         and image.destination.directory.is_relative_to(project.directory)
     }
     for directory in dict.fromkeys(place for place, _ in names):
+        looks = {path: look for path in directory.glob("*") if (look := _look(path)) is not None}
         for path in sorted(directory.glob(f"*{SUFFIX}")):
             try:
                 recorded = read(path)
@@ -106,7 +128,8 @@ def _written(project: Project, environment: Mapping[str, str]) -> Iterator[Writt
             owner = next((owners[a] for a in artefacts if a in owners), named)
             if owner is not None or directory in own:
                 former = of_other_types[named] if named is not None else ()
-                yield _outputs_of(recorded, owner or "", former)
+                files, kept = _files_of(recorded, former)
+                yield WrittenOutputs(manifest=path, image=owner or "", files=files, kept=kept, looks=looks)
 
 
 def _all_types(output: Path, settings: Settings) -> tuple[Path, ...]:
@@ -119,8 +142,17 @@ def _without_name(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in ("IMAGE_NAME", "IMAGE_TYPE")}
 
 
-def _outputs_of(recorded: RecordedImage, image: str, former: Sequence[Path]) -> WrittenOutputs:
-    """`former` are where artefacts of types may be that the manifest does not name."""
+def _look(path: Path) -> _Look | None:
+    """None of what is not there."""
+    with suppress(OSError):
+        status = path.lstat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return None
+
+
+def _files_of(recorded: RecordedImage, former: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Of a manifest: the files that may go, and those that stay. `former` are where artefacts of types may be that it
+    does not name."""
     files: list[Path] = []
     kept: list[Path] = []
     names = {artefact.name for artefact in recorded.artefacts}
@@ -138,7 +170,7 @@ def _outputs_of(recorded: RecordedImage, image: str, former: Sequence[Path]) -> 
             kept.append(path)
     if not kept:
         files += [*_provenance(recorded), recorded.path]
-    return WrittenOutputs(manifest=recorded.path, image=image, files=tuple(files), kept=tuple(kept))
+    return tuple(files), tuple(kept)
 
 
 def _provenance(recorded: RecordedImage) -> Iterator[Path]:
@@ -161,9 +193,16 @@ def _is_record_of(record: Path, path: Path) -> bool:
     return record.is_file() and all(name.partition("/")[0] == path.name for name in names)
 
 
-def _remove(path: Path, outcome: _Outcome, *, dry_run: bool) -> None:
-    size = room_of(path)
+def _remove(path: Path, look: _Look | None, outcome: _Outcome, *, dry_run: bool) -> None:
+    """Unless it looks otherwise by now; what is gone already counts as removed by others."""
+    now = _look(path)
+    if now is None:
+        return
+    if now != look:
+        outcome.failed.append((str(path), _WRITTEN_SINCE))
+        return
     try:
+        size = room_of(path)
         if not dry_run and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif not dry_run:

@@ -91,20 +91,20 @@ def clean(settings: Settings, report: Report, request: CleanRequest) -> CleanRes
     outcome, now = _Outcome(), time.time()
     has_cache = cache_directory.check_directory(settings.cache)
     with ExitStack() as stack:
-        is_alone = not has_cache or _is_alone(settings.cache, stack)
+        no_build = not has_cache or is_alone(settings.cache, stack)
         items = _items(settings.cache) if has_cache else ()
         run = stack.enter_context(_run(settings, report, keep=not has_cache or request.dry_run))
-        engines = _engines(settings, run, report, stack, outcome) if is_alone else {}
-        stores = _stores(engines, settings, outcome, complete=is_alone)
+        engines = _engines(settings, run, report, stack, outcome) if no_build else {}
+        stores = _stores(engines, settings, outcome, complete=no_build)
         rules = CleanRules(
             now=now,
             epoch=settings.epoch,
             everything=request.everything,
             used_before=None if request.older_than is None else now - request.older_than * _DAY,
             most=None if request.keep_size is None else parse_gb(request.keep_size, name=_KEEP_SIZE),
-            shared=not is_alone,
+            shared=not no_build,
         )
-        if not is_alone:
+        if not no_build:
             _stays(outcome, report, "layers, keys and downloads", _IN_USE)
         selection = cleaning.select(items, stores, rules)
         _tell_named(stores, request, report)
@@ -113,7 +113,7 @@ def clean(settings: Settings, report: Report, request: CleanRequest) -> CleanRes
     return CleanResult(answer=_answer(selection, stores, request, outcome), exit_code=outcome.code)
 
 
-def _is_alone(cache: Path, stack: ExitStack) -> bool:
+def is_alone(cache: Path, stack: ExitStack) -> bool:
     """Whether no build uses the cache directory; none begins until the stack is closed."""
     try:
         return stack.enter_context(alone(cache / "store.lock"))

@@ -16,9 +16,14 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from dibo.api.baking import bake
+from dibo.api.baking.local import BakeLimits, bake_here
+from dibo.api.baking.planning import PlannedBake
 from dibo.api.json_schema import JSON_SCHEMA
+from dibo.bake.report import TaskResult
 from dibo.cli.main import dibo
 from dibo.errors import OutputError, ProjectError, SomeFailed, UsageError
+from dibo.system.report import Report
 from tests.support.host.bake_workers import await_pending, worker_of
 from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
 from tests.support.timeouts import TIMEOUT
@@ -103,6 +108,26 @@ def test_one_that_fails_stops_no_other(project: Path, capsys: pytest.CaptureFixt
     assert events[-1]["error"]["message"] == "1 of 4 images could not be made"
     suites = {suite.get("name"): suite for suite in ElementTree.parse(project / "bake.xml").getroot()}
     assert [suites[name].get("failures") for name in (*NAMES, "none")] == ["0", "0", "0", "1"]
+
+
+def test_an_artefact_that_is_removed_before_the_end(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another program, while other images are made. Theirs are reported all the same."""
+
+    def bake_and_remove(planned: PlannedBake, report: Report, limits: BakeLimits) -> tuple[TaskResult, ...]:
+        results = bake_here(planned, report, limits)
+        (project / "out" / "two.raw").unlink()
+        return results
+
+    monkeypatch.setattr(bake, "bake_here", bake_and_remove)
+    assert dibo(["bake", "-j1", "--junit", "bake.xml"]) == SomeFailed.exit_code
+    answer = capsys.readouterr()
+    assert [Path(line.split()[0]).name for line in answer.out.splitlines()] == ["one.raw", "three.raw"]
+    assert "3 images: 2 done, 1 failed" in answer.err
+    assert f"{project / 'out' / 'two.raw'} was made, and is gone" in answer.err
+    suites = {suite.get("name"): suite for suite in ElementTree.parse(project / "bake.xml").getroot()}
+    assert [suites[name].get("failures") for name in NAMES] == ["0", "1", "0"]
 
 
 def test_nothing_begins_after_a_failure_that_stops(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

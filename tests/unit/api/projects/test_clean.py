@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from dibo.api.projects import clean
 from dibo.api.projects.clean import clean_outputs
 from dibo.artefacts.checksums import checksum_path, directory_sums
 from dibo.artefacts.provenance import ManifestFile, ProvenanceRequest, provenance_text
+from dibo.artefacts.recorded import RecordedArtefact, RecordedImage, is_unchanged
 from dibo.cli.main import dibo
+from dibo.errors import OutputError
+from dibo.system.exclusive import shared
 from dibo.system.report import Report
+from dibo.system.workspace import Workspace
 
 PROJECT = """\
 defaults: {flavours: [vm], types: [raw]}
@@ -172,3 +177,39 @@ def test_options_of_the_cache(directory: Path, option: list[str], capsys: pytest
     assert dibo(["clean", "--project", "dibo.yaml", "--dry-run"]) == 2
     assert dibo(["clean", "--outputs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["document"] == "clean"
+
+
+def test_nothing_goes_while_a_build_runs(directory: Path, tmp_path: Path) -> None:
+    """What it made is to be tested, pushed and reported."""
+    workspace = Workspace(tmp_path / "cache")
+    environment = {"IMG_PATH": str(tmp_path / "cache")}
+    write(directory / "out", "web.raw", manifest="web")
+    with shared(workspace.store_lock):
+        with pytest.raises(OutputError, match="another dibo builds now"):
+            clean_outputs(None, environment, Report(quiet=True), dry_run=False)
+        assert clean_outputs(None, environment, Report(quiet=True), dry_run=True).exit_code == 0
+    assert left(directory / "out") == {"web.raw", "web.raw.sha256", "web.manifest.json"}
+    assert clean_outputs(None, environment, Report(quiet=True), dry_run=False).exit_code == 0
+    assert left(directory / "out") == set()
+
+
+def test_what_is_written_meanwhile_stays(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = directory / "out"
+    write(out, "web.raw", manifest="web")
+    write(out, "deploy.kernel", manifest="deploy.ramdisk")
+
+    def read(recorded: RecordedImage, artefact: RecordedArtefact) -> bool:
+        unchanged = is_unchanged(recorded, artefact)
+        if artefact.name == "web.raw":
+            for name in ("web.raw", "web.raw.sha256", "web.manifest.json"):
+                (out / "part").write_bytes((out / name).read_bytes())
+                (out / "part").replace(out / name)
+        else:
+            (out / artefact.name).unlink()
+        return unchanged
+
+    monkeypatch.setattr(clean, "is_unchanged", read)
+    result = clean_outputs(None, {}, Report(quiet=True), dry_run=False)
+    assert result.exit_code == OutputError.exit_code
+    assert result.answer.document["failed"][0]["why"] == "it was written while dibo looked at it"
+    assert left(out) == {"web.raw", "web.raw.sha256", "web.manifest.json"}
