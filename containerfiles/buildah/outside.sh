@@ -22,7 +22,7 @@ shift
 buildah from --pull-never --name "$container" "$parent" > /dev/null
 buildah config "${labels[@]}" "$container"
 mount_root "$container"
-place=/build/mnt
+place=/build.dib/mnt
 require_mount_points || exit 101
 put_resolv_conf
 run_in_sandbox "$@" || exit 101

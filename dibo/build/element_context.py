@@ -1,8 +1,8 @@
 """What a step of elements sees: the directory that is mounted read-only at /run/dibo while it runs.
 
 hooks/                     of the merged tree, what the step sees; scripts see it, with what earlier steps added, at
-                           /tmp/in_target.d, outside of the image at /build/hooks
-elements/NAME/…            files of single elements, for scripts outside: at /build/elements/NAME
+                           /tmp/in_target.d, outside of the image at /build.dib/hooks
+elements/NAME/…            files of single elements, for scripts outside: at /build.dib/elements/NAME
 granted/N                  files of the user's
 .elements/…                the scripts that run elements (containerfiles/elements/runner)
 .dibo/…                    those that run flavours, and .dibo/step: what this step is

@@ -1,9 +1,9 @@
 """The sandbox of scripts of elements that run outside of the image, on its tree.
 
 They see the programs of this machine (/usr, and of /etc what these need), dibo's own Python, the step's context at
-/run/dibo, and the tree at /build/mnt, with /proc, /dev and /sys in it for those that change their root there. They do
-not see the user's files, nor sockets of services. They are root of the engine's user namespace, without the right to
-mount.
+/run/dibo, and the tree at /build.dib/mnt, with /proc, /dev and /sys in it for those that change their root there. They
+do not see the user's files, nor sockets of services. They are root of the engine's user namespace, without the right
+to mount.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from dibo.build import sandbox
 
-TREE: Final = "/build/mnt"
+TREE: Final = "/build.dib/mnt"
 _CONTEXT: Final = "/run/dibo"
 _LINKS: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _OF_ETC: Final = (

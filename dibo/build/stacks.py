@@ -13,10 +13,12 @@ from typing import Final
 
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE, NEWEST_UBUNTU_LTS
 from dibo.build.engine import Engine
+from dibo.elements.checks.files import file_findings
+from dibo.elements.checks.findings import Severity
 from dibo.elements.disk import make_disk, read_devices
 from dibo.elements.granted import Grants
 from dibo.elements.loader import ElementCatalogue
-from dibo.elements.model import OPERATING_SYSTEM, Element
+from dibo.elements.model import OPERATING_SYSTEM, Element, ElementPhase
 from dibo.elements.resolve import resolve
 from dibo.elements.stack import MixedStack, users_variables
 from dibo.elements.steps import make_steps
@@ -29,6 +31,8 @@ from dibo.system import resources
 _BLOCK_DEVICE: Final = "block-device-"
 _NEWEST: Final = {"debian": NEWEST_DEBIAN_STABLE, "ubuntu": NEWEST_UBUNTU_LTS}
 _BOOT_FILES: Final = "boot-files"
+_EMPTY: Final = "empty"
+"""The base of elements whose scripts in root.d make the root."""
 
 
 def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | None = None) -> Stack:
@@ -121,20 +125,37 @@ def _with_default_disk(names: tuple[str, ...], architecture: str) -> tuple[str, 
 
 
 def _system_of(elements: tuple[Element, ...], settings: Settings) -> tuple[str, str | None]:
-    """(base, release) of the operating system; an empty base where no element of dibo's own stands for one. Raises
-    UsageError where none was named then."""
+    """(base, release) of the operating system: of dibo's own, or no files where scripts of elements make the root; no
+    base where one was named. Raises UsageError where nothing makes a root."""
     base = next((element.base for element in elements if element.base), "")
     release = settings.release or settings.environment.get("DIB_RELEASE") or None
     if not base and settings.base == DEFAULT_BASE:
-        system = next(element.name for element in elements if OPERATING_SYSTEM in element.provides)
-        raise UsageError(
-            f"the element {system!r} makes a root by itself, which dibo does not run",
-            hint="name the root that it starts from with --base, or use debian, debian-minimal, ubuntu or "
-            "ubuntu-minimal",
-        )
-    if base and release in (None, "stable"):
+        system = next(element for element in elements if OPERATING_SYSTEM in element.provides)
+        if not any(element.scripts_of(ElementPhase.ROOT) for element in elements):
+            raise UsageError(
+                f"the element {system.name!r} makes no root: no element of the stack has scripts in root.d",
+                hint="name the root that it starts from with --base, or use debian, debian-minimal, ubuntu or "
+                "ubuntu-minimal",
+            )
+        _require_makeable(elements)
+        base = _EMPTY
+    if base in _NEWEST and release in (None, "stable"):
         release = _NEWEST[base]
     return base, release
+
+
+def _require_makeable(elements: tuple[Element, ...]) -> None:
+    """Raises UsageError where scripts that make the root do what only root or a daemon may do."""
+    for element in elements:
+        if not element.scripts_of(ElementPhase.ROOT):
+            continue
+        for finding in file_findings(element.directory):
+            if finding.severity is Severity.OBSTACLE and finding.path.startswith(f"{ElementPhase.ROOT}/"):
+                raise UsageError(
+                    f"the element {element.name!r} makes a root in a way that dibo does not run: {finding.place}: "
+                    f"{finding.message}",
+                    hint=f"{finding.advice}\nor name the root that it starts from with --base",
+                )
 
 
 def _variables(settings: Settings, release: str | None) -> dict[str, str]:

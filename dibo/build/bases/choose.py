@@ -12,6 +12,7 @@ from typing import Final
 
 from dibo.build.bases import releases
 from dibo.build.bases.debian import Debian
+from dibo.build.bases.empty import Empty
 from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.tarball import LocalFile, remote_file
 from dibo.build.bases.ubuntu import Ubuntu
@@ -72,6 +73,10 @@ def _debian(request: Request) -> Base:
     return Debian(request.release(releases.NEWEST_DEBIAN_STABLE), settings=request.settings)
 
 
+def _empty(request: Request) -> Base:
+    return Empty(request.settings)
+
+
 def _address(request: Request) -> Base:
     return remote_file(
         request.spec, settings=request.settings, workspace=request.workspace, report=request.report
@@ -101,6 +106,12 @@ def _file(request: Request) -> Base:
 BASES: Final = (
     BaseKind(written="ubuntu, ubuntu:RELEASE", claims=_is_distribution("ubuntu"), make=_ubuntu),
     BaseKind(written="debian, debian:RELEASE", claims=_is_distribution("debian"), make=_debian),
+    BaseKind(
+        written="empty",
+        means="no files, for elements that make a root",
+        claims=lambda spec: spec == "empty",
+        make=_empty,
+    ),
     BaseKind(
         written="https://…#sha256=HEX",
         means="a tar or squashfs",

@@ -68,3 +68,8 @@ def test_variables_of_the_run_are_in_a_file_that_only_its_owner_reads(tmp_path: 
     words = arguments(tmp_path, http_proxy="http://user:password@proxy")
     assert words[words.index("http_proxy") + 1] == "http://user:password@proxy"
     assert (tmp_path / "arguments").stat().st_mode & 0o077 == 0
+
+
+def test_scripts_tell_builds_apart_by_what_comes_after_the_dot() -> None:
+    """source-repositories makes the name of a file of it: `$(dirname ${TMP_MOUNT_PATH##*.})`."""
+    assert "/" not in str(Path(TREE.rpartition(".")[2]).parent)

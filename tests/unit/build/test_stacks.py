@@ -203,12 +203,27 @@ def test_an_element_describes_the_disk(flavours: Path, elements: Path) -> None:
     assert chosen_for(stack_of(wish, flavours), given) != chosen_for(stack_of(wish, flavours), None)
 
 
-def test_a_system_of_others_needs_a_base(flavours: Path, elements: Path) -> None:
+def test_a_system_of_others_makes_its_root_or_needs_a_base(flavours: Path, elements: Path) -> None:
     write(elements, "gentoo", element_provides="operating-system", root_d_50_x="#!/bin/bash")
-    with pytest.raises(UsageError, match="'gentoo' makes a root by itself"):
-        stack_of(wanted("gentoo", ELEMENTS_PATH=str(elements)), flavours)
-    stack = stack_of(wanted("gentoo", ELEMENTS_PATH=str(elements), DIBO_BASE="/stage3.tar"), flavours)
+    wish = wanted("gentoo", ELEMENTS_PATH=str(elements))
+    stack = stack_of(wish, flavours)
     assert stack.all_names == ("gentoo",)
+    assert stacks.settings_of(wish, stack).base == "empty"
+    named = wanted("gentoo", ELEMENTS_PATH=str(elements), DIBO_BASE="/stage3.tar")
+    assert stacks.settings_of(named, stack_of(named, flavours)).base == "/stage3.tar"
+    write(elements, "os", element_provides="operating-system")
+    write(
+        elements, "boxed", element_provides="operating-system", root_d_50_x="#!/bin/bash\ndocker export x\n"
+    )
+    with pytest.raises(
+        UsageError, match=r"'boxed' makes a root in a way that dibo does not run: root\.d/50-x:2: "
+    ) as caught:
+        stack_of(wanted("boxed", ELEMENTS_PATH=str(elements)), flavours)
+    assert "--base" in (caught.value.hint or "")
+    with pytest.raises(
+        UsageError, match=r"'os' makes no root: no element of the stack has scripts in root\.d"
+    ):
+        stack_of(wanted("os", ELEMENTS_PATH=str(elements)), flavours)
 
 
 def test_an_element_in_a_directory_of_flavours_is_found_without_a_path(

@@ -88,6 +88,7 @@ def test_a_script_with_nested_run_parts_runs_all_of_the_other_directory(phase: P
         (("-H", "-n", "-u", "root", "NAME=x", "sh", "-c", "echo $NAME"), "x"),
         (("mount", "--bind", "/nowhere", "/nowhere"), ""),
         (("umount", "-f", "/nowhere"), ""),
+        (("mknod", "/dev/null", "c", "1", "3"), ""),
         (("-E", "python3", "-c", "print(6)"), "6"),
     ],
 )
@@ -150,3 +151,27 @@ def test_die_says_why_and_fails() -> None:
         "bash", "-c", '. "$LIB/die"; true; bash -c "die no hook path"', LIB=str(RUNNER / "lib"), check=False
     )
     assert (done.returncode, done.stderr) == (1, "no hook path\n")
+
+
+def test_rm_inside_leaves_what_dibo_mounts(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    (tmp_path / "rm").write_text('#!/bin/sh\necho "$@"\nexec /bin/rm "$@"\n')
+    (tmp_path / "rm").chmod(0o755)
+    words = ("rm", "-Rf", "/var/run/dibo", str(tmp_path / "lock"), "/run/dibo", "/run/dibo.pid")
+    done = run(*words, PATH=f"{RUNNER}/inside-bin:{tmp_path}:/usr/bin:/bin")
+    assert done.stdout.split() == ["-Rf", str(tmp_path / "lock"), "/run/dibo.pid"]
+    assert not (tmp_path / "lock").exists()
+
+
+def test_functions_for_scripts_that_mount() -> None:
+    script = '. "$_LIB/common-functions"; mount_proc_dev_sys; mount_dev_pts_options'
+    assert run("bash", "-euc", script, _LIB=str(RUNNER / "lib")).stdout.startswith("-o ")
+
+
+def test_hashes_of_programs_of_elements_have_one_order(tmp_path: Path) -> None:
+    """Programs go through sets of packages, inside of the image and outside."""
+    (tmp_path / "phase").write_text("install.d\n")
+    (tmp_path / "environment").touch()
+    script = 'step=$STEP; . "$RUNNER/common" 2> /dev/null; step=$STEP; set_environment; echo $PYTHONHASHSEED'
+    done = run("bash", "-c", script, RUNNER=str(RUNNER), STEP=str(tmp_path), context=str(tmp_path))
+    assert done.stdout == "0\n"
