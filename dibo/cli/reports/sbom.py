@@ -33,9 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_project_option(parser)
     parser.add_argument(
         "--format",
+        metavar="NAME",
         choices=("cyclonedx", "spdx"),
         default="cyclonedx",
-        help="CycloneDX 1.6 or SPDX 2.3, as JSON (cyclonedx)",
+        help="format: cyclonedx (CycloneDX 1.6) or spdx (SPDX 2.3), both as JSON (cyclonedx)",
     )
     parser.add_argument("--no-files", action="store_true", help="leave out files that belong to no package")
     parser.add_argument("-o", "--output", metavar="FILE", help="write it to this file (standard output)")

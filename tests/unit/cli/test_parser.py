@@ -34,6 +34,13 @@ def test_each_short_option_has_a_long_form(parser: argparse.ArgumentParser) -> N
     ]
 
 
+@pytest.mark.parametrize("parser", list(parsers()), ids=lambda parser: parser.prog)
+def test_each_value_of_an_option_has_a_name(parser: argparse.ArgumentParser) -> None:
+    """Help makes one up where there is none; the reference and man pages take it as it is."""
+    options = [action for action in parser._actions if action.option_strings and action.nargs != 0]
+    assert [option.option_strings for option in options if not option.metavar] == []
+
+
 @pytest.mark.parametrize(
     ("program", "short", "long"),
     [
