@@ -7,13 +7,13 @@ import pwd
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
 import pytest
 
 from dibo import errors
 from tests.integration.test_cache import SH, good, who
 from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.schemas import validate
 
 pytestmark = pytest.mark.integration
 __all__ = ["who"]
@@ -39,7 +39,7 @@ def schema(place: BuildEnv) -> dict[str, Any]:
 def document(schema: dict[str, Any], result: CommandResult, name: str) -> dict[str, Any]:
     """The one document on standard output."""
     answer: dict[str, Any] = json.loads(result.out)
-    jsonschema.validate(answer, schema)
+    validate(answer, schema)
     assert answer["document"] == name, result.err
     return answer
 
@@ -89,7 +89,7 @@ def test_a_hook_that_fails(place: BuildEnv, schema: dict[str, Any]) -> None:
     assert result.code == errors.HookFailed.exit_code
     events = [json.loads(line) for line in result.err.splitlines()]
     for event in events:
-        jsonschema.validate(event, schema)
+        validate(event, schema)
     assert events[-1] == answer_of(result), "the error is the last event, too"
     ended = [event["outcome"] for event in events if event["document"] == "step-ended"]
     assert ended[-1] == "failed"

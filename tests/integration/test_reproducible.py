@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from dibo import errors
@@ -22,6 +21,7 @@ from tests.support.flavours import write_flavour
 from tests.support.host.build_env import BuildEnv, CommandResult
 from tests.support.host.docker_build_env import docker_build_env, ok
 from tests.support.requirements import need
+from tests.support.schemas import validate
 
 pytestmark = pytest.mark.integration
 
@@ -105,7 +105,7 @@ def test_a_layer_is_no_younger_than_its_epoch_and_has_no_traces_of_its_step(
 
 def test_the_manifest_says_what_is_in_it_and_nothing_of_this_machine(place: BuildEnv, built: Path) -> None:
     manifest = manifest_of(built)
-    jsonschema.validate(manifest, MANIFEST_SCHEMA)
+    validate(manifest, MANIFEST_SCHEMA)
     text = (built / "x.manifest.json").read_text()
     for word in (str(place.directory), place.user.pw_name, "buildah", "docker"):
         assert word not in text, word

@@ -26,6 +26,7 @@ from tests.golden.test_plans import plan_of
 from tests.support.disks.boot_disks import ext4, save
 from tests.support.flavours import write_flavour
 from tests.support.images.oci_layouts import LayerTar, OciLayout
+from tests.support.schemas import validate
 from tests.support.servers.fake_registry import FakeRegistry
 
 PROJECT = Path(__file__).parents[3]
@@ -38,8 +39,8 @@ ONE_OF_ITSELF = {"shell", "boot-server", "schema", "completion", "sbom", "proven
 def checked(text: str) -> dict[str, Any]:
     """The one document in `text`, which is one of the schema."""
     document: dict[str, Any] = json.loads(text)
-    jsonschema.validate(document, JSON_SCHEMA)
-    jsonschema.validate(document, DOCUMENTS[document["document"]])
+    validate(document, JSON_SCHEMA)
+    validate(document, DOCUMENTS[document["document"]])
     return document
 
 
@@ -69,7 +70,7 @@ def test_the_schema_refuses_what_is_none() -> None:
         {"document": "error", "version": 1, "error": {}},
     ):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(document, JSON_SCHEMA)
+            validate(document, JSON_SCHEMA)
 
 
 @pytest.mark.parametrize("command", [*PROGRAMS, *(name for name in COMMANDS if name not in ONE_OF_ITSELF)])

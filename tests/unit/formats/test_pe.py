@@ -123,13 +123,13 @@ def test_headers_without_room(stub: bytes) -> None:
         unified_image(tight, architecture="amd64", parts=PARTS)
 
 
-@pytest.mark.parametrize("size", range(0, 700, 7))
-def test_a_head_that_is_cut_short(stub: bytes, size: int) -> None:
-    try:
-        headers = read_headers(stub[:size])
-    except LayoutError:
-        return
-    assert headers is None or size >= headers.table_at
+def test_a_head_that_is_cut_short(stub: bytes) -> None:
+    for size in range(700):
+        try:
+            headers = read_headers(stub[:size])
+        except LayoutError:
+            continue
+        assert headers is None or size >= headers.table_at
 
 
 def test_what_is_no_image() -> None:

@@ -42,30 +42,43 @@ def _ids(command: DocCommand) -> str:
 
 
 @cache
+def _parser(program: str) -> argparse.ArgumentParser:
+    """One for all commands: those of `dibo` take longer to make than to use."""
+    return parser_of(program)
+
+
+@cache
 def _parsed(command: DocCommand) -> argparse.Namespace | None:
     """None for one in the text that only names a command and options of it. Raises UsageError."""
     if command.words[1:] == ("--version",):
         return None
     try:
-        return parser_of(command.program).parse_args(list(command.words[1:]))
+        return _parser(command.program).parse_args(list(command.words[1:]))
     except UsageError as error:
         if command.inline and any(words in error.message for words in _INCOMPLETE):
             return None
         raise
 
 
-@pytest.mark.parametrize("command", OF_DIBO, ids=_ids)
-def test_options_and_values_are_those_of_the_command(command: DocCommand) -> None:
+def test_options_and_values_are_those_of_the_command() -> None:
+    refused = [
+        f"{_ids(command)}: {command.text}: {error}" for command in OF_DIBO if (error := _error(command))
+    ]
+    assert refused == []
+
+
+def _error(command: DocCommand) -> UsageError | None:
+    """Why dibo refuses it."""
     try:
         arguments = _parsed(command)
         if arguments is not None and not any(re.fullmatch(r"[A-Z]+", word) for word in command.words):
-            for architecture in (getattr(arguments, "architecture", None) or "").split(
-                ","
-            ):  # of dibo build, several
+            architectures = getattr(arguments, "architecture", None) or ""  # of dibo build, several
+            for architecture in architectures.split(","):
                 one = argparse.Namespace(**{**vars(arguments), "architecture": architecture or None})
                 settings_of(one, dict(command.variables))
     except UsageError as error:
-        pytest.fail(f"{command.page}:{command.line}: {command.text}: {error}", pytrace=False)
+        return error
+    return None
 
 
 def _flavours(arguments: argparse.Namespace) -> Iterator[str]:
@@ -74,28 +87,32 @@ def _flavours(arguments: argparse.Namespace) -> Iterator[str]:
         yield from names if isinstance(names, list | tuple) else str(names).split(",")
 
 
-@pytest.mark.parametrize("page", doc_pages(), ids=name_of)
-def test_flavours_that_are_named_exist(page: Path) -> None:
+def test_flavours_that_are_named_exist() -> None:
     """They are dibo's, or stand for the reader's own; or are made on the page, or are an example that it links."""
-    text = page.read_text()
-    unknown = set()
-    for command in OF_DIBO:
-        if command.page == name_of(page) and (arguments := _parsed(command)) is not None:
-            unknown |= {name for name in _flavours(arguments) if not re.fullmatch(r"[A-Z]+", name)}
-    unknown -= BUILT_IN | STAND_INS
-    unmade = {name for name in unknown if not re.search(rf"(/|    |`){name}\b", text)}
+    texts = {name_of(page): page.read_text() for page in doc_pages()}
+    named = {
+        (command.page, name)
+        for command in OF_DIBO
+        if (arguments := _parsed(command)) is not None
+        for name in _flavours(arguments)
+        if not re.fullmatch(r"[A-Z]+", name) and name not in BUILT_IN | STAND_INS
+    }
+    unmade = {(page, name) for page, name in named if not re.search(rf"(/|    |`){name}\b", texts[page])}
     assert unmade == set(), "make it on the page, link to it, or use one that exists"
 
 
-@pytest.mark.parametrize("command", OF_DIBO, ids=_ids)
-def test_directories_of_the_project_hold_the_flavours(command: DocCommand) -> None:
+def test_directories_of_the_project_hold_the_flavours() -> None:
     """A path of dibo's own, as in the image for CI jobs, has what the command names."""
-    arguments = _parsed(command)
-    for path in getattr(arguments, "flavours_path", None) or ():
-        place = PROJECT / path.removeprefix("/src/") if path.startswith("/src/") else PROJECT / path
-        if path.startswith("/src/") or path == "examples":
-            here = {entry.name for entry in Catalogue([place])} | BUILT_IN
-            assert set(_flavours(arguments or argparse.Namespace())) <= here
+    missing = set()
+    for command in OF_DIBO:
+        arguments = _parsed(command)
+        for path in getattr(arguments, "flavours_path", None) or ():
+            place = PROJECT / path.removeprefix("/src/") if path.startswith("/src/") else PROJECT / path
+            if path.startswith("/src/") or path == "examples":
+                here = {entry.name for entry in Catalogue([place])} | BUILT_IN
+                names = set(_flavours(arguments or argparse.Namespace()))
+                missing |= {(_ids(command), name) for name in names - here}
+    assert missing == set()
 
 
 def _trial(command: DocCommand) -> Trial | None:

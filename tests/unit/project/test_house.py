@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.support.tools import load_tool
+from tests.support.tools import load_tool, modules
 
 PROJECT = Path(__file__).parents[3]
 
@@ -54,15 +54,14 @@ WITHOUT_A_MODULE = frozenset(
 
 
 HOUSE = load_tool("measure-house")
-MODULES = HOUSE.read_modules(PROJECT)
 
 
 def test_few_files_at_the_top() -> None:
-    assert HOUSE.files_by_folder(MODULES)["."] <= FILES_AT_THE_TOP
+    assert HOUSE.files_by_folder(modules())["."] <= FILES_AT_THE_TOP
 
 
 def test_no_folder_is_too_large() -> None:
-    large = {name: n for name, n in HOUSE.files_by_folder(MODULES).items() if n > FILES_IN_A_FOLDER}
+    large = {name: n for name, n in HOUSE.files_by_folder(modules()).items() if n > FILES_IN_A_FOLDER}
     assert not large
 
 
@@ -70,21 +69,21 @@ def test_each_folder_says_what_it_is_for() -> None:
     """What is in it, and what others may use: at the top in several lines, below in at least one."""
     texts = {
         module.path.parent: ast.get_docstring(module.tree) or ""
-        for module in MODULES
+        for module in modules()
         if module.path.name == "__init__.py"
     }
     assert [str(path) for path, text in texts.items() if not text] == []
     assert [str(path) for path, text in texts.items() if len(path.parts) == 1 and text.count("\n") < 3] == []
-    assert {module.path.parent for module in MODULES} == texts.keys()
+    assert {module.path.parent for module in modules()} == texts.keys()
 
 
 def test_no_file_is_too_long() -> None:
-    long = {str(module.path) for module in MODULES if module.lines > HOUSE.LONG_FILE}
+    long = {str(module.path) for module in modules() if module.lines > HOUSE.LONG_FILE}
     assert not long, "a file this long usually does two things"
 
 
 def test_no_function_is_too_long() -> None:
-    long = {name for name, lines in HOUSE.function_lines(MODULES).items() if lines > HOUSE.LONG_FUNCTION}
+    long = {name for name, lines in HOUSE.function_lines(modules()).items() if lines > HOUSE.LONG_FUNCTION}
     assert not long
 
 
@@ -92,7 +91,7 @@ def test_what_a_command_does_reads_as_a_table_of_contents() -> None:
     """`run` of each command; the table of its options stands beside it."""
     functions = {
         module.path.name: node
-        for module in MODULES
+        for module in modules()
         if module.path.parts[0] == "cli"
         for node in module.tree.body
         if isinstance(node, ast.FunctionDef) and node.name == "run"
@@ -102,32 +101,34 @@ def test_what_a_command_does_reads_as_a_table_of_contents() -> None:
 
 
 def test_one_class_name_for_one_thing() -> None:
-    new = {name: paths for name, paths in HOUSE.homonyms(MODULES).items() if name not in OPEN_HOMONYMS}
+    new = {name: paths for name, paths in HOUSE.homonyms(modules()).items() if name not in OPEN_HOMONYMS}
     assert not new, "choose another name, or start it with an underscore where it is private"
 
 
 def test_no_long_parameter_list() -> None:
-    assert not HOUSE.long_parameter_lists(MODULES), "pass a value that has a name"
+    assert not HOUSE.long_parameter_lists(modules()), "pass a value that has a name"
 
 
 def test_no_new_boolean_by_position() -> None:
-    entries = HOUSE.boolean_positional_parameters(MODULES)
+    entries = HOUSE.boolean_positional_parameters(modules())
     assert not {entry for entry in entries if entry.split()[1].partition("(")[0] not in OPEN_BOOLEANS}
 
 
 def test_identifiers_say_what_they_hold() -> None:
-    pronouns = HOUSE.pronoun_identifiers(MODULES)
+    pronouns = HOUSE.pronoun_identifiers(modules())
     assert pronouns.total() <= PRONOUNS_AS_IDENTIFIERS, pronouns
 
 
 def test_no_open_name_is_stale() -> None:
     """A name that is mended leaves its list, or the list would hide the next one."""
-    booleans = {entry.split()[1].partition("(")[0] for entry in HOUSE.boolean_positional_parameters(MODULES)}
+    booleans = {
+        entry.split()[1].partition("(")[0] for entry in HOUSE.boolean_positional_parameters(modules())
+    }
     tests = {
         str(path.relative_to(PROJECT / "tests/unit")) for path in (PROJECT / "tests/unit").rglob("test_*.py")
     }
     stale = (
-        OPEN_HOMONYMS - set(HOUSE.homonyms(MODULES)),
+        OPEN_HOMONYMS - set(HOUSE.homonyms(modules())),
         OPEN_BOOLEANS - booleans,
         WITHOUT_A_MODULE - tests,
     )

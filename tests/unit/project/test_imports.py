@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.support.tools import modules
 
 PROJECT = Path(__file__).parents[3]
 PACKAGE = PROJECT / "dibo"
@@ -61,10 +64,14 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "dibo"
 
 
-MODULES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+@cache
+def trees() -> dict[str, ast.Module]:
+    """By the name of the module."""
+    return {name_of(PACKAGE / module.path): module.tree for module in modules()}
 
 
-def imports(tree: ast.AST) -> set[str]:
+@cache
+def imports(tree: ast.AST) -> frozenset[str]:
     """Full names of modules that are imported anywhere in `tree`, also inside functions."""
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -74,13 +81,13 @@ def imports(tree: ast.AST) -> set[str]:
             assert node.level == 0, "relative imports hide where a module is"
             assert node.module is not None
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
 def own(tree: ast.AST) -> set[str]:
     """Modules of dibo that are imported, named as in the table."""
     found = {name.removeprefix("dibo.") for name in imports(tree) if name.split(".")[0] == "dibo"}
-    return found & set(MODULES)
+    return found & set(trees())
 
 
 def folder(module: str) -> str:
@@ -88,20 +95,23 @@ def folder(module: str) -> str:
 
 
 def test_the_table_lists_every_folder_and_only_those() -> None:
-    there = {folder(module) for module in MODULES} - {"dibo", "__main__"}
+    there = {folder(module) for module in trees()} - {"dibo", "__main__"}
     assert sorted(ORDER) == sorted(there)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"dibo", "__main__"}))
-def test_a_folder_imports_only_folders_above_it(module: str) -> None:
-    place = ORDER.index(folder(module))
-    wrong = {other for other in own(MODULES[module]) - {"dibo"} if ORDER.index(folder(other)) > place}
-    assert not wrong, f"{module} imports {sorted(wrong)}, which the table lists further down"
+def test_a_folder_imports_only_folders_above_it() -> None:
+    wrong = [
+        f"{module} imports {other}"
+        for module in sorted(trees().keys() - {"dibo", "__main__"})
+        for other in sorted(own(trees()[module]) - {"dibo"})
+        if ORDER.index(folder(other)) > ORDER.index(folder(module))
+    ]
+    assert not wrong, "the table lists what they import further down"
 
 
 def test_no_circles() -> None:
     """Within a layer too: modules can be put in a row in which each imports only earlier ones."""
-    left = {module: own(tree) - {module, "dibo"} for module, tree in MODULES.items()}
+    left = {module: own(tree) - {module, "dibo"} for module, tree in trees().items()}
     while left:
         free = {module for module, others in left.items() if not others & left.keys()}
         assert free, f"these import each other in a circle: {sorted(left)}"
@@ -112,7 +122,7 @@ def test_no_circles() -> None:
 def test_a_door_is_one_file_or_folder(door: str) -> None:
     users = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in trees().items()
         if any(name == door or name.startswith(f"{door}.") for name in imports(tree))
     }
     assert {folder(user) if folder(user) in DOORS[door] else user for user in users} == DOORS[door]
@@ -125,7 +135,7 @@ def calls(tree: ast.AST, *names: str) -> set[str]:
 
 
 def test_only_the_report_prints() -> None:
-    assert {module for module, tree in MODULES.items() if calls(tree, "print", "sys.stdout.write")} == {
+    assert {module for module, tree in trees().items() if calls(tree, "print", "sys.stdout.write")} == {
         "system.report"
     }
 
@@ -141,11 +151,12 @@ def test_nobody_starts_processes_in_other_ways() -> None:
         "os.spawnv",
         "pty.spawn",
     )
-    users = {module for module, tree in MODULES.items() if calls(tree, *ways)}
+    users = {module for module, tree in trees().items() if calls(tree, *ways)}
     assert users == {"images.sources.tarsplit"}  # a program of its own
 
 
-@pytest.mark.parametrize("module", sorted(module for module in MODULES if folder(module) in PURE))
-def test_pure_folders_know_no_clock_no_environment_and_no_disk(module: str) -> None:
+def test_pure_folders_know_no_clock_no_environment_and_no_disk() -> None:
     impure = {"os", "time", "subprocess", "socket", "shutil", "tempfile", "random", "secrets"}
-    assert not imports(MODULES[module]) & impure
+    pure = {module: tree for module, tree in trees().items() if folder(module) in PURE}
+    assert pure
+    assert {module: used for module, tree in pure.items() if (used := imports(tree) & impure)} == {}

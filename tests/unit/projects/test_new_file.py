@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 
 from dibo.errors import ProjectError
 from dibo.projects.new_file import NewImage, name_for, new_project, with_image
 from dibo.projects.schema import PROJECT_SCHEMA
+from tests.support.schemas import validate
 from tests.unit.projects.project_files import images
 
 DB = NewImage(name="db", flavours=("vm", "mysql"), release="3.10", types=("raw",), size="1.5")
@@ -43,7 +43,7 @@ def test_a_new_file_says_what_it_was_asked_for(tmp_path: Path) -> None:
             tmp_path / "out",
         )
         assert image.flavours_path == ((tmp_path / "flavours",) if own else ())
-        jsonschema.validate(yaml.safe_load(text), PROJECT_SCHEMA)
+        validate(yaml.safe_load(text), PROJECT_SCHEMA)
 
 
 def test_what_its_comments_show_is_right(tmp_path: Path) -> None:

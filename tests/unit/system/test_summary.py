@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from dibo.api.documents import JsonEvents, artefacts
@@ -18,6 +17,7 @@ from dibo.system.report import History, Report
 from dibo.system.summary import summary_fields, summary_text
 from dibo.system.task import BUILT, CACHED, PULLED, LayerOutcome, Task
 from dibo.system.terminal import cells
+from tests.support.schemas import validate
 
 KEYS = [f"{number:064x}" for number in range(3)]
 REGISTRY = "registry.example/team/cache"
@@ -99,8 +99,8 @@ def test_the_values_are_those_of_the_schema(tmp_path: Path) -> None:
     (tmp_path / "web.raw").write_bytes(b"")
     made = artefacts([path, tmp_path / "web.raw"], history())
     for document in (made.document, image_answer("localhost/web", history()).document):
-        jsonschema.validate(document, JSON_SCHEMA)
-        jsonschema.validate(document, DOCUMENTS[document["document"]])
+        validate(document, JSON_SCHEMA)
+        validate(document, DOCUMENTS[document["document"]])
     assert [file["sha256"] for file in made.document["artefacts"]] == ["ab" * 32, None]
     first, second = made.text.splitlines()
     assert first.startswith(f"{path}  (")
@@ -133,8 +133,8 @@ def events(*, verbose: bool = False, quiet: bool = False, error: bool = True) ->
         report.error(HookFailed("a hook failed", hint="| out of luck"))
     documents = [json.loads(line) for line in stream.getvalue().splitlines()]
     for document in documents:
-        jsonschema.validate(document, JSON_SCHEMA)
-        jsonschema.validate(document, (DOCUMENTS | EVENTS)[document["document"]])
+        validate(document, JSON_SCHEMA)
+        validate(document, (DOCUMENTS | EVENTS)[document["document"]])
     return documents
 
 
@@ -175,7 +175,7 @@ def test_bytes_are_events_that_do_not_crowd(monkeypatch: pytest.MonkeyPatch) -> 
     assert progress[-1]["total"] == 1000 << 20
     assert progress[-1]["rate"] in range(99 << 20, 102 << 20)
     for document in documents:
-        jsonschema.validate(document, JSON_SCHEMA)
+        validate(document, JSON_SCHEMA)
 
 
 def test_quiet_is_quiet() -> None:

@@ -14,6 +14,7 @@ from dibo.images.reference import ImageName, parse_image_name, parse_repository
 from dibo.trust import attached, keys
 from dibo.trust.keys import PrivateKey
 from dibo.trust.policy import POLICY_SCHEMA, Policy, Rule, Trust, read_policy
+from tests.support.schemas import validate
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 
 pytestmark = pytest.mark.usefixtures("pauses")
@@ -207,7 +208,7 @@ default: {accept: unsigned}
 
 
 def test_the_schema_says_the_same(tmp_path: Path, team: Path) -> None:
-    jsonschema.validate(yaml.safe_load(GOOD), POLICY_SCHEMA)
+    validate(yaml.safe_load(GOOD), POLICY_SCHEMA)
     policy_of(tmp_path, GOOD)
     for text, _ in WRONG:
         if any(
@@ -217,4 +218,4 @@ def test_the_schema_says_the_same(tmp_path: Path, team: Path) -> None:
         if text == "repositories: {" or "signed-as: x" in text:
             continue
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(yaml.safe_load(text), POLICY_SCHEMA)
+            validate(yaml.safe_load(text), POLICY_SCHEMA)

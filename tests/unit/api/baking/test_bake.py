@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-import jsonschema
 import pytest
 
 from dibo.api.baking import bake
@@ -26,6 +25,7 @@ from dibo.errors import OutputError, ProjectError, SomeFailed, UsageError
 from dibo.system.report import Report
 from tests.support.host.bake_workers import await_pending, worker_of
 from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
+from tests.support.schemas import validate
 from tests.support.timeouts import TIMEOUT
 
 NAMES = ("one", "two", "three")
@@ -96,7 +96,7 @@ def test_one_that_fails_stops_no_other(project: Path, capsys: pytest.CaptureFixt
     document = json.loads(answer.out)
     events = [json.loads(line) for line in answer.err.splitlines()]
     for each in (document, *events):
-        jsonschema.validate(each, JSON_SCHEMA)
+        validate(each, JSON_SCHEMA)
     assert {image["name"]: image["outcome"] for image in document["images"]} == {
         **dict.fromkeys(NAMES, "done"),
         "none": "failed",

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from dibo.api.contents.diff import SAME, parse_sections
@@ -16,6 +15,7 @@ from dibo.api.json_schema import JSON_SCHEMA
 from dibo.cli.main import dibo
 from dibo.errors import UsageError
 from tests.support.images.image_forms import FORMS, STATUS, Member, debian_root, write_form
+from tests.support.schemas import validate
 
 
 @pytest.fixture(autouse=True)
@@ -97,14 +97,14 @@ def test_documents_fit_the_schema(tmp_path: Path, capsys: pytest.CaptureFixture[
     a, b = _pair(tmp_path, ("layout", form))
     assert dibo(["diff", "--json", "--all", a, b]) == 65
     document = json.loads(capsys.readouterr().out)
-    jsonschema.validate(document, JSON_SCHEMA)
+    validate(document, JSON_SCHEMA)
     assert (document["document"], document["same"]) == ("diff", False)
     (su,) = (file for file in document["files"] if file["path"] == "/usr/bin/su")
     assert (su["aspects"], su["before"]["mode"], su["after"]["mode"]) == (["mode"], "4755", "0755")
     for options in ([], ["--files"]):
         assert dibo(["inspect", "--json", *options, b]) == 0
         document = json.loads(capsys.readouterr().out)
-        jsonschema.validate(document, JSON_SCHEMA)
+        validate(document, JSON_SCHEMA)
         assert [package["name"] for package in document["packages"]] == ["bash", "dpkg"]
         files = {file["path"]: file for file in document["files"] or ()}
         assert bool(files) == bool(options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from dibo.api.contents.report import page_name
@@ -14,6 +13,7 @@ from dibo.build.step_times import LayerTime, StepTimes
 from dibo.cli.main import dibo
 from dibo.plan.keys import KEY_LABEL
 from tests.support.images.image_forms import FORMS, debian_root, write_disk, write_form, write_layout
+from tests.support.schemas import validate
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_a_document(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = write_form("disk", place, debian_root())
     assert dibo(["report", "--json", image]) == 0
     document = json.loads(capsys.readouterr().out)
-    jsonschema.validate(document, JSON_SCHEMA)
+    validate(document, JSON_SCHEMA)
     assert document["document"] == "report"
     assert document["page"] is None
     assert {file["path"]: file["size"] for file in document["files"]}["/usr/bin/bash"] == 7000

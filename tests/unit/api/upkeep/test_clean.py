@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from dibo.api.json_schema import JSON_SCHEMA
@@ -20,6 +19,7 @@ from dibo.cli.main import dibo
 from dibo.system.exclusive import shared
 from dibo.system.workspace import Workspace
 from tests.support.host.installed_dibo import installed_dibo
+from tests.support.schemas import validate
 from tests.support.timeouts import TIMEOUT
 
 
@@ -49,7 +49,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def document(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, dict[str, int]]:
     assert dibo(["clean", "--json", *words]) == code
     answer = json.loads(capsys.readouterr().out)
-    jsonschema.validate(answer, JSON_SCHEMA)
+    validate(answer, JSON_SCHEMA)
     assert answer["document"] == "clean"
     return {row["kind"]: row for row in answer["kinds"]} | {"": answer}
 

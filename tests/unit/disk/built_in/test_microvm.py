@@ -14,7 +14,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import zstandard
 
@@ -29,6 +28,7 @@ from tests.support.kernel_images import IMAGE, VMLINUX, bzimage
 from tests.support.node_trees import Content, Program
 from tests.support.readers.erofs_reader import ErofsReader
 from tests.support.requirements import need
+from tests.support.schemas import validate
 from tests.support.spooled_trees import spooled
 
 FSTAB = b"LABEL=root / ext4 defaults 0 1\n/dev/disk/by-label/UEFI /boot/efi vfat\n# note\ntmpfs /tmp tmpfs\n"
@@ -150,8 +150,8 @@ def test_the_configurations(tmp_path: Path) -> None:
     directory, _ = made(tmp_path / "vm", ROOT, options=options)
     firecracker = configuration(directory, "firecracker.json")
     hypervisor = configuration(directory, "cloud-hypervisor.json")
-    jsonschema.validate(firecracker, FIRECRACKER)
-    jsonschema.validate(hypervisor, CLOUD_HYPERVISOR)
+    validate(firecracker, FIRECRACKER)
+    validate(hypervisor, CLOUD_HYPERVISOR)
     assert firecracker["machine-config"] == {"vcpu_count": 2, "mem_size_mib": 128}
     assert hypervisor["memory"] == {"size": 128 * MIB}
     assert "root=" not in firecracker["boot-source"]["boot_args"], "Firecracker adds it for the root device"
@@ -217,8 +217,8 @@ def test_a_root_that_is_only_read(tmp_path: Path) -> None:
     assert (directory / "initrd").read_bytes() != b"an initramfs", "that of the root mounts no overlay"
     firecracker = configuration(directory, "firecracker.json")
     hypervisor = configuration(directory, "cloud-hypervisor.json")
-    jsonschema.validate(firecracker, FIRECRACKER)
-    jsonschema.validate(hypervisor, CLOUD_HYPERVISOR)
+    validate(firecracker, FIRECRACKER)
+    validate(hypervisor, CLOUD_HYPERVISOR)
     assert (
         firecracker["drives"][0] | {"path_on_host": "root.erofs", "is_read_only": True}
         == firecracker["drives"][0]
