@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
+
+_LOOK_SECONDS: Final = 0.5
+"""Python runs the handler of a signal in the main thread, and only once that is out of what it waits in. A signal that
+comes as the wait begins, or that the kernel gives to another thread, ends no wait: so none is long."""
 
 
 def in_threads(work: Sequence[Callable[[], None]]) -> None:
@@ -20,6 +25,7 @@ def in_threads(work: Sequence[Callable[[], None]]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            thread.join(_LOOK_SECONDS)
     if faults:
         raise faults[0]
