@@ -118,9 +118,9 @@ def load_image(places: WorkerPlaces, name: str, environment: Mapping[str, str]) 
     with (places.files / "images" / name).open("rb") as stream:
         image = _Unpickler(stream, places).load()
     assert isinstance(image, BundledImage)
-    return replace(
-        image, spec=replace(image.spec, settings=_settled(image.spec.settings, places, environment))
-    )
+    settings = _settled(image.spec.settings, places, environment)
+    tests = tuple(replace(test, request=_settled_boot(test.request, places)) for test in image.spec.tests)
+    return replace(image, spec=replace(image.spec, settings=settings, tests=tests))
 
 
 def worker_settings(settings: Settings, environment: Mapping[str, str]) -> Settings:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from dibo.api.baking.planning import PlannedImage
-from dibo.api.baking.spec import ImageSpec, TaskKind
+from dibo.api.baking.spec import ImageSpec, ImageTest, TaskKind
 from dibo.api.conversion import ConvertRequest
 from dibo.api.fleet.bundle import WorkerPlaces, bundle_images, load_image, require_portable
 from dibo.api.fleet.execute import require_small
 from dibo.api.fleet.orders import LARGEST, FleetOrder, ParcelName
+from dibo.api.machines.request import BootRequest
 from dibo.api.settings import current_settings
 from dibo.errors import Defect, UsageError
 from dibo.images.layers.limits import Limits
@@ -69,6 +70,19 @@ def test_paths_are_found_again_on_a_worker(tmp_path: Path) -> None:
     assert settings.environment["DB_PASSWORD"] == "of the worker"
     assert settings.environment["DIBO_MIRROR"] == "http://m/"
     assert "OTHER" not in settings.environment
+
+
+def test_what_a_test_boots_is_found_on_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "converters").mkdir()
+    test = ImageTest(name="boot", request=BootRequest(image=str(tmp_path / "out" / "web.raw")))
+    image = PlannedImage(spec=replace(spec_of(tmp_path), tests=(test,)), decided=None)
+    contents = bundle_images([image], tmp_path / "bundle")
+    files = tmp_path / "worker"
+    (files / "images").mkdir(parents=True)
+    (files / "images" / "web").write_bytes(contents["images/web"].read_bytes())
+    places = WorkerPlaces(files=files, output=Path("/worker/out"), cache=Path("/worker/cache"))
+    (there,) = load_image(places, "web", {}).spec.tests
+    assert there.request.image == "/worker/out/web.raw"
 
 
 def test_no_value_of_a_secret_is_in_it(tmp_path: Path) -> None:
