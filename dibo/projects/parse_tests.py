@@ -12,6 +12,7 @@ from dibo.projects.entry import ProjectEntry
 from dibo.projects.model import BootOptions, ProjectTest, TestStep
 
 _LAST_PORT = 65535
+_MOST = 10**9
 DEFAULT_TEST = "boot"
 """The name of the test whose steps stand directly under `tests`."""
 
@@ -41,8 +42,8 @@ def _changed(boot: BootOptions, given: Mapping[str, ProjectEntry]) -> BootOption
 
 def _count(entry: ProjectEntry) -> int:
     number = int(entry.number("a whole number of 1 or more"))
-    if not 1 <= number <= 10**9:
-        entry.fail(f"expected a whole number of 1 or more, got {number}")
+    if not 1 <= number <= _MOST:
+        entry.fail(f"expected a whole number from 1 to {_MOST}, got {number}")
     return number
 
 
@@ -102,6 +103,8 @@ def _step(entry: ProjectEntry) -> TestStep:
         text = value.number("a number of seconds", whole=False)
         if float(text) > 86400:
             value.fail(f"expected at most 86400 seconds, got {text}")
+    elif kind == "screenshot" and value.text().strip():
+        text = str(value.local_path())
     else:
         text = value.text()
     if kind == "expect":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -19,6 +19,7 @@ from dibo.api.baking.planning import PlannedImage, output_paths
 from dibo.api.baking.spec import Decided, ImageSpec
 from dibo.api.machines.request import BootRequest
 from dibo.errors import LocalLayers, UsageError
+from dibo.machines.steps import StepKind
 from dibo.settings.settings import Settings
 from dibo.settings.variables import VARIABLES
 from dibo.system import resources
@@ -142,13 +143,23 @@ def _portable(spec: ImageSpec, files: _Files) -> ImageSpec:
 
 
 def _portable_boot(request: BootRequest, files: _Files) -> BootRequest:
-    """What is booted is an artefact, which is named by a text."""
+    """What is booted is an artefact, which is named by a text. Pictures are written beside it there."""
+    request = _with_pictures(request, lambda path: Path(path.name))
     if request.image is None or Path(request.image) not in files.outputs:
         return request
     return replace(request, image=f"{_BASE}{Path(request.image).name}")
 
 
+def _with_pictures(request: BootRequest, place: Callable[[Path], Path]) -> BootRequest:
+    steps = tuple(
+        replace(step, value=str(place(Path(step.value)))) if step.kind is StepKind.SCREENSHOT else step
+        for step in request.steps
+    )
+    return replace(request, steps=steps)
+
+
 def _settled_boot(request: BootRequest, places: WorkerPlaces) -> BootRequest:
+    request = _with_pictures(request, lambda path: places.output / path)  # an absolute one stays
     if request.image is None or not request.image.startswith(_BASE):
         return request
     return replace(request, image=str(places.output / request.image.removeprefix(_BASE)))

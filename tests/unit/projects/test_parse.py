@@ -61,6 +61,7 @@ def test_every_key_of_an_image(tmp_path: Path) -> None:
         memory=2048, cpus=2, firmware="uefi", ports=("80", "8443:443/tcp"), timeout=300
     )
     boot, bios = web.tests
+    assert [step.value for step in bios.steps] == [str(tmp_path / "bios.png")]
     assert [(step.kind, step.value) for step in boot.steps] == [
         ("expect", "login:"),
         ("run", "systemctl is-system-running"),
@@ -198,6 +199,8 @@ def image(keys: str) -> str:
         ),
         ("tests: [{runn: a}]", "web.tests[0].runn: unknown key; did you mean 'run'"),
         ("tests: [{name: a}]", "web.tests[0]: the key steps is missing"),
+        ("tests: [{screenshot: ../a.png}]", "web.tests[0].screenshot: the path ../a.png leads out of"),
+        ("boot: {memory: 99999999999}", "web.boot.memory: expected a whole number from 1 to 1000000000, got"),
         ("tests: [{wait: 1e9}]", "web.tests[0].wait: expected a number of seconds, got '1e9'"),
         ("destination: out/{relase}", "web.destination: nothing is called {relase} here"),
         ("destination: 'docker://A'", "web.destination: "),

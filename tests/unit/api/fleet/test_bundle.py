@@ -18,6 +18,7 @@ from dibo.api.machines.request import BootRequest
 from dibo.api.settings import current_settings
 from dibo.errors import Defect, UsageError
 from dibo.images.layers.limits import Limits
+from dibo.machines.steps import parse_steps
 from dibo.settings.settings import Options, Settings
 
 VALUE = "the-value-of-a-secret"
@@ -72,9 +73,10 @@ def test_paths_are_found_again_on_a_worker(tmp_path: Path) -> None:
     assert "OTHER" not in settings.environment
 
 
-def test_what_a_test_boots_is_found_on_a_worker(tmp_path: Path) -> None:
+def test_what_a_test_boots_and_its_pictures_are_beside_artefacts_on_a_worker(tmp_path: Path) -> None:
     (tmp_path / "converters").mkdir()
-    test = ImageTest(name="boot", request=BootRequest(image=str(tmp_path / "out" / "web.raw")))
+    steps = parse_steps([{"screenshot": str(tmp_path / "pictures" / "login.png")}, {"wait": 1}])
+    test = ImageTest(name="boot", request=BootRequest(image=str(tmp_path / "out" / "web.raw"), steps=steps))
     image = PlannedImage(spec=replace(spec_of(tmp_path), tests=(test,)), decided=None)
     contents = bundle_images([image], tmp_path / "bundle")
     files = tmp_path / "worker"
@@ -83,6 +85,7 @@ def test_what_a_test_boots_is_found_on_a_worker(tmp_path: Path) -> None:
     places = WorkerPlaces(files=files, output=Path("/worker/out"), cache=Path("/worker/cache"))
     (there,) = load_image(places, "web", {}).spec.tests
     assert there.request.image == "/worker/out/web.raw"
+    assert [step.value for step in there.request.steps] == ["/worker/out/login.png", "1"]
 
 
 def test_no_value_of_a_secret_is_in_it(tmp_path: Path) -> None:
