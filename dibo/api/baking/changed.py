@@ -124,13 +124,17 @@ class _Comparison:
             yield from self._flavours[flavour.origin]
 
     def _flavour(self, flavour: Flavour) -> Iterator[str]:
-        if not self._differs(flavour.origin):
+        origin = flavour.origin.resolve()
+        name = self._name(origin)
+        if self._name(flavour.origin) != name and self._differs(flavour.origin):
+            yield f"{self._name(flavour.origin)} is another link"
+            return
+        if not self._differs(origin):
             return
         directory = self._directory()
         copy = directory / flavour.name
         copy.mkdir()
-        name = self._name(flavour.origin)
-        if not self._repository.extract_tree(self._commit, flavour.origin, copy):
+        if not self._repository.extract_tree(self._commit, origin, copy):
             yield f"{name} is new"
             return
         try:
@@ -169,10 +173,10 @@ class _Comparison:
                     yield f"{self._name(path.absolute())} changed"
 
     def _differs(self, path: Path) -> bool:
-        """Whether the file, or one below the directory, is in the repository and differs."""
+        """Whether the file, one below the directory, or a repository around it, is in this repository and differs."""
         relative = self._repository.relative_or_none(path)
         return relative is not None and any(
-            file == relative or file.is_relative_to(relative) for file in self._changed
+            file.is_relative_to(relative) or relative.is_relative_to(file) for file in self._changed
         )
 
     def _name(self, path: Path) -> str:

@@ -1,4 +1,7 @@
-"""A git repository, read by git: what differs from a commit, and how files were there. Nothing in it is changed."""
+"""A git repository, read by git: what differs from a commit, and how files were there. Nothing in it is changed.
+
+A submodule is a repository of its own, of which the one around it has a commit: what is below it is asked of it.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,45 @@ class Repository:
 
     def changed(self, commit: str) -> tuple[Path, ...]:
         """Files that differ from those of a commit: changed, new, removed, and those that git does not know and does
-        not ignore. Relative to the top."""
-        differing = self._git("diff", "--name-only", "--no-renames", "-z", commit, "--").stdout
+        not ignore. Relative to the top. A repository in this one is named itself where git cannot compare it: one that
+        is new, or that lacks the commit."""
+        differing = self._git(
+            "diff", "--name-only", "--no-renames", "--ignore-submodules=none", "-z", commit, "--"
+        ).stdout
         unknown = self._git("ls-files", "-z", "--others", "--exclude-standard", "--full-name").stdout
-        return tuple(Path(name) for name in f"{differing}\0{unknown}".split("\0") if name)
+        files: list[Path] = []
+        submodules = self._submodules(commit)
+        for path in (Path(name) for name in f"{differing}\0{unknown}".split("\0") if name):
+            inner = submodules.get(path)
+            files += [path] if inner is None else self._changed_within(path, inner)
+        return tuple(files)
+
+    def _changed_within(self, path: Path, commit: str) -> list[Path]:
+        """Files of a submodule that differ from those of its commit; relative to the top."""
+        nested = Repository(top=self.top / path)
+        if not (nested.top / ".git").exists() or not nested.has(commit):
+            return [path]
+        return [path / file for file in nested.changed(commit)]
+
+    def has(self, commit: str) -> bool:
+        return self._git("cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0
+
+    def _submodules(self, commit: str) -> dict[Path, str]:
+        """Where they are, from the top, and their commits; of git-ls-tree(1): `MODE TYPE OBJECT<TAB>PATH`."""
+        listed = self._git("ls-tree", "-r", "-z", "--full-tree", commit).stdout
+        entries = (entry.partition("\t") for entry in listed.split("\0"))
+        return {
+            Path(name): about.split()[2] for about, _, name in entries if about.split()[1:2] == ["commit"]
+        }
+
+    def _holder(self, commit: str, path: Path) -> tuple[Repository, str, Path]:
+        """The repository that had a path in it, this one or a submodule; its commit; and the path from its top."""
+        relative = self.relative(path)
+        for place, inner in self._submodules(commit).items():
+            nested = Repository(top=self.top / place)
+            if relative.is_relative_to(place) and relative != place and (nested.top / ".git").exists():
+                return nested._holder(inner, nested.top / relative.relative_to(place))
+        return self, commit, relative
 
     def relative_or_none(self, path: Path) -> Path | None:
         """The path from the top; None where it is not below."""
@@ -66,14 +104,16 @@ class Repository:
 
     def content(self, commit: str, path: Path) -> bytes | None:
         """A file as it was; None where it was not there."""
-        argv = ["git", "-C", str(self.top), "cat-file", "blob", f"{commit}:{self.relative(path)}"]
+        holder, inner, relative = self._holder(commit, path)
+        argv = ["git", "-C", str(holder.top), "cat-file", "blob", f"{inner}:{relative}"]
         with Process(argv, streams=Streams(stdout=process.PIPE)) as running:
             content = running.stdout.read()
             return content if running.wait() == 0 else None
 
     def extract_tree(self, commit: str, path: Path, target: Path) -> bool:
         """Write a directory as it was to `target`, which is empty; whether it was there."""
-        return self._archive([f"{commit}:{self.relative(path)}"], target)
+        holder, inner, relative = self._holder(commit, path)
+        return holder._archive([f"{inner}:{relative}"], target)
 
     def extract(self, commit: str, patterns: Sequence[str], target: Path) -> bool:
         """Write the files that match pathspecs as they were below `target`; whether there were any."""

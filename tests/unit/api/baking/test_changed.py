@@ -79,6 +79,47 @@ def test_what_git_does_not_know_yet(project: Path) -> None:
     assert chosen.reasons["other"] == ("flavours/common/files/a is gone",)
 
 
+def test_flavours_of_a_submodule(project: Path, tmp_path: Path) -> None:
+    """Changed in the working tree, new there, committed there, committed here. The flavour is found through a link."""
+    shared = tmp_path / "shared"
+    write_flavour(shared, "db", {"install.d/20-db": "#!/bin/sh\n", "files/a": "a"})
+    git(tmp_path, "init", "shared")
+    git(shared, "add", ".")
+    git(shared, "commit", "-m", "all")
+    git(project, "rm", "-rq", "flavours/db")
+    git(project, "-c", "protocol.file.allow=always", "submodule", "add", str(shared), "shared")
+    (project / "flavours/db").symlink_to("../shared/db")
+    git(project, "add", ".")
+    git(project, "commit", "-m", "with a submodule")
+    assert choose(project).unchanged == ("web", "db", "other")
+    hook, new = (project / "shared/db" / name for name in ("install.d/20-db", "files/b"))
+    hook.write_text("#!/bin/sh\ntrue\n")
+    assert choose(project).reasons == {"db": ("shared/db/install.d/20-db changed",)}
+    git(project / "shared", "checkout", ".")
+    new.write_text("b")
+    is_new = {"db": ("shared/db/files/b is new",)}
+    assert choose(project).reasons == is_new
+    git(project / "shared", "add", ".")
+    git(project / "shared", "commit", "-m", "more")
+    assert choose(project).reasons == is_new
+    git(project, "commit", "-am", "moved on")
+    assert choose(project).unchanged == ("web", "db", "other")
+    assert choose(project, "HEAD~1").reasons == is_new
+    assert choose(project, "HEAD~2").reasons["db"][-1] == "flavours/db is another link"
+
+
+def test_a_link_that_leads_elsewhere(project: Path) -> None:
+    (project / "flavours/db").rename(project / "first")
+    write_flavour(project, "second", {"install.d/20-db": "#!/bin/sh\n"})
+    (project / "flavours/db").symlink_to("../first")
+    git(project, "add", ".")
+    git(project, "commit", "-m", "links")
+    assert choose(project).unchanged == ("web", "db", "other")
+    (project / "flavours/db").unlink()
+    (project / "flavours/db").symlink_to("../second")
+    assert choose(project).reasons == {"db": ("flavours/db is another link",)}
+
+
 def test_a_mode_is_a_change(project: Path) -> None:
     (project / "flavours/common/files/a").chmod(0o755)
     assert choose(project).reasons["other"] == ("flavours/common/files/a changed",)
