@@ -37,7 +37,8 @@ def test_eight_images_of_two_bases(lab: ExampleLab, tmp_path: Path) -> None:
     assert set(baked.cases.values()) == {"passed"}
     titles = Counter(baked.built)
     assert titles["base debian:bookworm"] == titles["base debian:trixie"] == 1
-    assert titles["base pre-install.d: 90-kernel"] == len(RELEASES), "once a release"
+    kernels = [title for title in baked.built if title.startswith("base pre-install.d: 90-kernel")]
+    assert len(kernels) == len(RELEASES), "once a release"
     assert titles["finalise"] == len(names)
     for role, expected in PACKAGES.items():
         for release in RELEASES:
