@@ -22,6 +22,7 @@ from dibo.errors import BootServerError, DiboError, ToolMissing
 from dibo.flavours import strict_yaml
 from dibo.ramdisk.make import kernel_path
 from dibo.system.report import Report
+from dibo.system.resources import read_whole
 
 _FORMAT: Final = "docs/reference/boot-server.md of the source shows a machines file"
 
@@ -87,7 +88,7 @@ class MachinesFile:
             if stamp == self._stamp:
                 return
             self._stamp = stamp
-            data = strict_yaml.load_texts(self._path.read_text())
+            data = strict_yaml.load_texts(read_whole(self._path).decode())
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise BootServerError(f"cannot read {self._path}: {reason}", hint=_FORMAT) from error
@@ -149,7 +150,7 @@ def _token(path: Path) -> str:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(f"{secrets.token_hex(32)}\n")
-        token = path.read_text().strip()
+        token = read_whole(path).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BootServerError(f"cannot read or make {path}: {error}", hint="--token-file") from error
     if re.fullmatch(r"[!-~]{16,}", token) is None:

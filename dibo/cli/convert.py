@@ -235,8 +235,10 @@ def _images(arguments: argparse.Namespace) -> list[NamedImage]:
 
 
 def _text_of(name: str) -> str:
+    from dibo.system.resources import read_whole
+
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text()
+        return sys.stdin.read() if name == "-" else read_whole(Path(name)).decode()
     except OSError as error:
         raise UsageError(f"cannot read the list {name}: {error.strerror}") from error
     except UnicodeDecodeError as error:

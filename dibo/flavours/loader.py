@@ -31,6 +31,7 @@ from dibo.flavours.model import (
 from dibo.flavours.ramdisk_requests import RamdiskRequests, is_ramdisk_file, parse_wishes
 from dibo.flavours.schema import nearest, parse_manifest
 from dibo.layout.parse import Statement, parse_statement
+from dibo.system.resources import read_whole
 
 _MANIFEST = "flavour.yaml"
 _LAYOUT = "layout.yaml"
@@ -178,7 +179,7 @@ def _disk(directory: Path, under_disk: Statement | None, data: object) -> Statem
 def read_layout(path: Path) -> Statement:
     """The layout in a file of the user's, with or without `disk:` around it. Raises LayoutError."""
     try:
-        data = strict_yaml.load(path.read_bytes())
+        data = strict_yaml.load(read_whole(path))
     except OSError as error:
         raise LayoutError(f"cannot read the layout {path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

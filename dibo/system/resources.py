@@ -8,10 +8,15 @@ of the project, beside the package.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
+from typing import Final
 
 from dibo.errors import UsageError
+
+_LARGEST: Final = 16 << 20
+"""Bytes of a file that is written by hand."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -40,6 +45,16 @@ def expanded(path: str | Path) -> Path:
             f"the path {path} begins at the home directory of a user that is not known here",
             hint=f"write ./{path} for a file of that name",
         ) from None
+
+
+def read_whole(path: Path) -> bytes:
+    """A file that a user wrote, or a pipe with one: a list, a layout, a policy. What is larger, or has no end as
+    /dev/zero, is OSError (EFBIG). Raises OSError."""
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise OSError(errno.EFBIG, f"it has more than {_LARGEST >> 20} MiB", str(path))
+    return content
 
 
 def processors() -> int:

@@ -29,6 +29,7 @@ from dibo.images.manifest import digest_of
 from dibo.images.reference import DOCKER_HUB, ImageName, parse_repository
 from dibo.images.registry.referrers import subject_of
 from dibo.settings.settings import Settings
+from dibo.system.resources import read_whole
 from dibo.trust import attached
 from dibo.trust.claims import Claims
 from dibo.trust.keys import PASSWORD_VARIABLES, PrivateKey, PublicKey, read_private_key, read_public_key
@@ -193,7 +194,7 @@ def password_of(settings: Settings) -> bytes | None:
 def read_policy(path: Path) -> Policy:
     """The policy in a file. Raises UsageError, which names the value that is wrong."""
     try:
-        document = strict_yaml.load(path.read_bytes())
+        document = strict_yaml.load(read_whole(path))
     except OSError as error:
         raise UsageError(f"cannot read the policy {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -61,7 +61,7 @@ def _begins_with(*prefixes: str) -> Callable[[str], bool]:
 
 def _is_path(spec: str) -> bool:
     path = expanded(spec)
-    return not spec or spec.startswith(("/", "./", "../", "~")) or path.is_file() or path.is_dir()
+    return not spec or spec.startswith(("/", "./", "../", "~")) or path.exists()
 
 
 def _ubuntu(request: Request) -> Base:
@@ -99,8 +99,14 @@ def _file(request: Request) -> Base:
     path = expanded(request.spec)
     if request.spec and path.is_file():
         return LocalFile(path, settings=request.settings, workspace=request.workspace)
-    problem = "is a directory" if request.spec and path.is_dir() else "is not there"
-    raise UsageError(f"{request.spec!r} cannot be a base: it {problem}", hint=possible())
+    hint = possible()
+    if not request.spec or not path.exists():
+        problem = "is not there"
+    elif path.is_dir():
+        problem = "is a directory"
+    else:
+        problem, hint = "is no file", "a base is read more than once: write it to a file first"
+    raise UsageError(f"{request.spec!r} cannot be a base: it {problem}", hint=hint)
 
 
 BASES: Final = (

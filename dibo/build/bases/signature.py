@@ -21,6 +21,7 @@ from typing import Final
 from dibo.build.bases.openpgp import without_armour
 from dibo.errors import BaseError, UsageError, VerificationFailed
 from dibo.system import process
+from dibo.system.resources import read_whole
 
 _STATUS: Final = "[GNUPG:] "
 
@@ -69,7 +70,7 @@ def verify(
 
 def _read_keyring(keyring: Path) -> bytes:
     try:
-        return without_armour(keyring.read_bytes())
+        return without_armour(read_whole(keyring))
     except OSError as error:
         raise BaseError(f"cannot read the keyring {keyring}: {error.strerror}") from error
     except VerificationFailed as error:

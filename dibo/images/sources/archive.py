@@ -36,9 +36,12 @@ def open_archive(
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb", buffering=0))
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            mode = os.fstat(file.fileno()).st_mode
         except OSError as error:
             raise ImageError(f"cannot read {path}: {error.strerror}") from error
+        regular = stat.S_ISREG(mode)
+        if stat.S_ISCHR(mode):  # a terminal, or what has no end as /dev/zero
+            raise ImageError(f"{path} is a device, and no archive", hint="name a file, or a pipe")
         start = os.pread(file.fileno(), 6, 0) if regular else b""
         opener = decompressing_opener(start)
         if opener is None and regular:

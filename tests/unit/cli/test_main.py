@@ -208,6 +208,26 @@ def test_the_option_whose_value_makes_no_sense_is_named(line: str, name: str) ->
     assert "IMAGE_SIZE" not in err
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("plan --layout --layout-file /dev/zero", 50, "cannot read the layout /dev/zero: it has more than"),
+        (
+            "plan --cache r.example/c --policy /dev/zero vm",
+            2,
+            "cannot read the policy /dev/zero: it has more",
+        ),
+        ("convert --images-from /dev/zero", 2, "cannot read the list /dev/zero: it has more than"),
+        ("convert oci-archive:/dev/zero", 33, "/dev/zero is a device, and no archive"),
+        ("plan --base /dev/zero vm", 2, "'/dev/zero' cannot be a base: it is no file"),
+    ],
+)
+def test_a_file_without_an_end(tmp_path: Path, line: str, code: int, message: str) -> None:
+    words = [*line.split(), *(["--cache-dir", str(tmp_path)] if "--layout" not in line else [])]
+    ended, _, err = dibo(*words, environment={"DIBO_PROJECT": "none", "HOME": str(tmp_path)})
+    assert (ended, message in err) == (code, True), err
+
+
 def test_a_variable_that_makes_no_sense() -> None:
     code, _, err = dibo("vm", entry="disk_image_create", environment={"IMAGE_SIZE": "abc"})
     assert code == errors.UsageError.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ def test_what_could_be_anything_is_refused(
         choose_base(spec, settings=settings, workspace=workspace, report=report)
     assert possible() in caught.value.hint
     assert all(kind.written in caught.value.hint for kind in BASES)
+
+
+def test_what_is_no_file_is_no_base(
+    settings: BaseSettings, workspace: Workspace, report: Report, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    problems = {str(tmp_path / "pipe"): "no file", "/dev/zero": "no file", str(tmp_path): "a directory"}
+    for spec, problem in problems.items():
+        with pytest.raises(UsageError, match=f"cannot be a base: it is {problem}"):
+            choose_base(spec, settings=settings, workspace=workspace, report=report)
+    with pytest.raises(UsageError, match="cannot be a base: it is not there"):
+        choose_base(str(tmp_path / "gone.tar"), settings=settings, workspace=workspace, report=report)
 
 
 def test_variables() -> None:
