@@ -26,6 +26,14 @@ _COMPUTED: Final = re.compile(r"dirname[^\n]*dirname|__file__|\.parent")
 _SINGLE: Final = re.compile(r"get_image_element_array|IMAGE_ELEMENT|ELEMENTS_PATH")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ALL: Final = "*"
+_ASSIGNMENT: Final = re.compile(
+    r"\s*(?:export\s+)?(?P<name>DIB_\w+)=(?P<value>(?:(?!\$\()[^`;&|])*?)(?:\s#[^'\"]*)?", re.ASCII
+)
+"""Of a variable that scripts of elements alone read: what it is made of matters where a step speaks of it. What runs
+a command matters always."""
+_GUARDED: Final = re.compile(r"\$\{([A-Za-z_]\w*):?-", re.ASCII)
+"""Variables that a value may do without. One that it may not do without is needed wherever the file is sourced."""
+_ALWAYS_SET: Final = re.compile(r"IMAGE_NAME")
 _EVERY_VARIABLE: Final = frozenset({"DIB_ENV", "DIB_ARGS"})
 """A script that speaks of one of these reads all variables of diskimage-builder."""
 PREFIX: Final = "DIB_"
@@ -73,19 +81,37 @@ class Sights:
             for hook in self._hooks
             if hook in running or hook in settings or _is_seen(hook, phase, names)
         ]
-        words = {word for text in texts for word in _WORD.findall(text)}
-        words |= {word for hook in (*programs, *seen) for word in _WORD.findall(self._text(hook))}
+        read = (*running, *programs, *(hook for hook in seen if hook not in settings))
+        words = {word for hook in read for word in _WORD.findall(self._text(hook))}
+        assignments = [self._assignments(hook) for hook in settings]
+        words |= {word for always, _ in assignments for word in always}
         single = everything or any(_SINGLE.search(text) for text in texts)
         sources = self._sources() if single else {}
         for name, files in sources.items():
             for file in files:
+                if file.path.startswith(f"{ENVIRONMENT}/"):
+                    continue
                 words |= {*_WORD.findall(self._text(HookFile(element=name, file=file)))}
         return ElementSight(
             hooks=tuple(seen),
             sources=sources,
-            words=frozenset(words),
+            words=frozenset(_with_assigned(words, [one for _, some in assignments for one in some])),
             keys_of_user=any(".ssh" in self._text(hook) for hook in running),
         )
+
+    def _assignments(self, hook: HookFile) -> tuple[set[str], list[tuple[str, set[str]]]]:
+        """(words that count, [(variable, words that count where the variable does)]) of a file in environment.d."""
+        always: set[str] = set()
+        conditional: list[tuple[str, set[str]]] = []
+        for line in self._text(hook).splitlines():
+            match = _ASSIGNMENT.fullmatch(line)
+            if match is None:
+                always.update(_WORD.findall(line))
+                continue
+            free = {*_GUARDED.findall(match["value"]), *_ALWAYS_SET.findall(match["value"])}
+            always |= {*_WORD.findall(match["value"])} - free - {match["name"]}
+            conditional.append((match["name"], free))
+        return always, conditional
 
     def _runs(self, hook: HookFile, phase: ElementPhase, scripts: Collection[str]) -> bool:
         """Whether a file is a script of the step, or anything else in the directory of its phase."""
@@ -115,6 +141,15 @@ class Sights:
                 content = stream.read(_TEXT_LIMIT)
             self._texts[file.digest] = "" if b"\0" in content else content.decode(errors="replace")
         return self._texts[file.digest]
+
+
+def _with_assigned(words: set[str], assignments: list[tuple[str, set[str]]]) -> set[str]:
+    """With what the variables among them are made of."""
+    while True:
+        more = {word for name, of in assignments if name in words for word in of} - words
+        if not more:
+            return words
+        words = words | more
 
 
 def _is_seen(hook: HookFile, phase: ElementPhase, names: Collection[str]) -> bool:

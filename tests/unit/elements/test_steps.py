@@ -117,11 +117,36 @@ def test_a_changed_script_builds_its_step_and_those_above_again(theirs: Path, ou
 def test_a_variable_is_seen_where_a_script_speaks_of_it(theirs: Path, ours: Path) -> None:
     variables = {"DIB_COLOUR": "red", "DIB_OTHER": "1", "DIB_RELEASE": "y"}
     seen = {step.title: dict(step.variables) for step in steps_of(ours, theirs, variables=variables)}
-    assert seen["elements install.d: 99-os"] == {"DIB_COLOUR": "red", "DIB_RELEASE": "y"}
-    assert seen["elements install.d: 50-web"] == {"DIB_RELEASE": "y"}
+    assert seen["elements install.d: 99-os"] == {"DIB_COLOUR": "red"}
+    assert seen["elements install.d: 50-web"] == {}
     before, after = (keys_of(ours, theirs, variables={"DIB_COLOUR": colour}) for colour in ("red", "green"))
     changed = (title for title in before if before[title] != after[title])
     assert next(changed) == "elements install.d: 99-os"
+
+
+def test_what_a_setting_is_made_of_matters_where_a_step_speaks_of_it(tmp_path: Path) -> None:
+    settings = """\
+export DIB_MANIFESTS=${DIB_MANIFESTS:-$DIB_ROOT/${IMAGE_NAME}.d} # where
+DIB_ROOT=${DIB_PLACE-/srv}
+export DIB_TIME=$(date $DIB_FORMAT)
+export DIB_NEEDED=$DIB_OTHER
+export PIP_INDEX=${DIB_MIRROR:-none}
+"""
+    write(
+        tmp_path,
+        "os",
+        element_provides="operating-system",
+        environment_d_10_os=settings,
+        install_d_10_x=f"{SCRIPT}echo x\n",
+        cleanup_d_10_x=f"{SCRIPT}echo $DIB_MANIFESTS\n",
+    )
+    names = ("MANIFESTS", "ROOT", "PLACE", "TIME", "FORMAT", "NEEDED", "OTHER", "MIRROR")
+    variables = {**{f"DIB_{name}": "x" for name in names}, "IMAGE_NAME": "web"}
+    install, cleanup = steps_of(tmp_path, asked=("os",), variables=variables)
+    always = {"DIB_FORMAT", "DIB_OTHER", "DIB_TIME", "DIB_MIRROR", "DIB_ROOT", "DIB_PLACE"}
+    assert {name for name, _ in install.variables} == always
+    more = {"DIB_MANIFESTS", "IMAGE_NAME"}
+    assert {name for name, _ in cleanup.variables} == always | more
 
 
 def test_a_word_that_begins_many_names_stands_for_all_of_them(tmp_path: Path) -> None:
