@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dibo.api.provenance import provenance_request
 from dibo.api.session import Session, new_run, open_session, stack_of
-from dibo.artefacts import manifest
+from dibo.artefacts import manifest, recorded
 from dibo.artefacts.checksums import checksum_path, md5_path
 from dibo.artefacts.converter import Converter, Converters
 from dibo.artefacts.provenance import provenance_path
@@ -32,7 +32,8 @@ from dibo.disk.request import (
     decide_loop,
     needs_directory,
 )
-from dibo.elements.stack import MixedStack
+from dibo.elements.stack import NO_FINAL_IMAGE, MixedStack
+from dibo.errors import ManifestError
 from dibo.flavours.stack import Stack
 from dibo.plan.plan import Plan
 from dibo.settings.dib_options import mkfs_words, unused_of_elements, wants_md5
@@ -63,7 +64,7 @@ class PlannedDisk:
         paths."""
         with exclusive(
             self.session.workspace.locks,
-            f"outputs-{name_of_outputs(self.request.paths)}",
+            f"outputs-{name_of_outputs((*self.request.paths, self.request.manifest))}",
             on_wait=self._waits,
         ):
             return self._made()
@@ -76,13 +77,22 @@ class PlannedDisk:
             report_cached(self.job.plan, self.session.report)
             with self.session.report.task("artefacts") as task:
                 task.note("as they were made")
-            return self.request.paths
+            return (*self.request.paths, *self._beside())
         paths = self.session.with_root(
             self.job, self._make, needs_directory=needs_directory(self.request, loop=self.loop)
         )
         if (standing := self._standing()) is not None:
             standing.save()
         return paths
+
+    def _beside(self) -> tuple[Path, ...]:
+        """Files that steps left, as the manifest says."""
+        try:
+            manifest = recorded.read(self.request.manifest).manifest
+        except ManifestError:
+            return ()
+        directory = self.request.output.absolute().parent
+        return tuple(directory / str(entry["name"]) for entry in manifest.get("beside", ()))
 
     @property
     def stands(self) -> bool:
@@ -117,6 +127,7 @@ class PlannedDisk:
             paths=[
                 *request.paths,
                 request.manifest,
+                *self._beside(),
                 *(map(checksum_path, request.paths) if request.checksums else ()),
                 *(map(md5_path, request.paths) if request.md5 else ()),
                 *([provenance_path(request.manifest)] if request.provenance is not None else ()),
@@ -233,6 +244,8 @@ def _request(
         for warning in unused_of_elements(settings.environment):
             report.warn(warning)
     bare = layout_choice.bare_for(stack, set_by=set_by)
+    if isinstance(stack, MixedStack) and NO_FINAL_IMAGE in stack.all_names:
+        converters = tuple(converter for converter in converters if not converter.has_disk)
     return DiskRequest(
         output=settings.output,
         converters=converters,

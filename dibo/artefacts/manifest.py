@@ -10,6 +10,7 @@ secret, the name alone. docs/reference/manifest.md says what each part means; SC
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from dibo.plan import keys
 from dibo.settings.variables import VARIABLES
 from dibo.system import resources
 from dibo.tree.dpkg import Package
+from dibo.tree.node import Buffer
 
 FORMAT: Final = recorded.FORMAT
 SUFFIX: Final = recorded.SUFFIX
@@ -148,6 +150,14 @@ def artefacts(
     return [
         {"type": kind, "name": path.name, "size": size, "sha256": digest or None}
         for kind, path, size, digest in zip_longest(kinds, paths, sizes, sums)
+    ]
+
+
+def beside(files: Mapping[str, Buffer]) -> list[Document]:
+    """Files that steps left for the directory of the image, by path."""
+    return [
+        {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in files.items()
     ]
 
 

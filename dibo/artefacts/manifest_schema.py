@@ -91,6 +91,11 @@ MANIFEST_SCHEMA: Final[dict[str, Any]] = {
         },
         {
             "epoch": _TEXT,
+            "beside": {
+                "type": "array",
+                "items": _object({"name": _TEXT, "size": {"type": "integer"}, "sha256": _TEXT}),
+                "description": "files that elements left beside the image",
+            },
             "base": _BASE,
             "image": _object({"name": _TEXT, "digest": _TEXT, "key": _MAYBE}),
             "kit": _object({"name": _TEXT, "digest": _TEXT}, {"kernel": _TEXT, "program": _TEXT}),

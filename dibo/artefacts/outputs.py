@@ -36,6 +36,7 @@ from dibo.system import disk_space
 from dibo.system.report import Report
 from dibo.system.signals import uninterrupted
 from dibo.system.workspace import Run
+from dibo.tree.node import Buffer
 
 LONGEST_NAME = 190
 """Bytes of a name; file systems have 255, of which types, records and files that are not finished take the rest."""
@@ -148,6 +149,16 @@ class Outputs:
         """Write what becomes `path`: a checksum, a manifest. Raises OutputError."""
         self._records[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
         part.write_bytes(encoded(text))
+
+    def beside(self, path: Path, data: Buffer) -> None:
+        """Write what becomes `path`, a file that belongs to the artefacts; its directory is made. Raises
+        OutputError."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the directory {path.parent}: {error.strerror}") from error
+        self._records[path.absolute()] = part = self._stack.enter_context(self._run.beside(path))
+        part.write_bytes(data)
 
     def checksums(self, paths: Sequence[Path], report: Report) -> tuple[str, ...]:
         """Record the sha256 of each of these artefacts; their sha256."""

@@ -23,6 +23,7 @@ from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.partitioned import placement as found_placement
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
 from dibo.disk.request import DiskRequest
+from dibo.disk.step_outputs import LIMIT, PLACE, take_outputs
 from dibo.errors import ImageTooSmall, RootNotBootable
 from dibo.formats.open_target import open_target
 from dibo.formats.target import Target
@@ -85,8 +86,8 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
         root.layers,
         places,
         LoadOptions(
-            limits=limits,
-            keep=lambda path: is_text(path) or path.startswith((*GRUB_FILES, *KIT_FILES)),
+            limits=replace(limits, kept_bytes=max(limits.kept_bytes, LIMIT)) if root.built else limits,
+            keep=lambda path: is_text(path) or path.startswith((*GRUB_FILES, *KIT_FILES, PLACE + b"/")),
             clamp=source.epoch if source.clamp else None,
             progress=lambda done: report.progress(done, total),
             ledger=ledger,
@@ -95,7 +96,9 @@ def load_root(source: DiskSource, limits: Limits, places: Contents, report: Repo
     for warning in tree.warnings:
         report.warn(warning)
     if root.built:
-        for content in tidy(tree.root):
+        beside = take_outputs(tree.root)
+        tree = replace(tree, beside=beside.files)
+        for content in (*tidy(tree.root), *beside.contents):
             places.release(content)
     return tree if ledger is None else replace(tree, digests=tuple(ledger.digests))
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from dibo.artefacts.checksums import room_of, size_of
 from dibo.artefacts.converter import Converter, Takes
-from dibo.artefacts.manifest import Facts, artefacts, complete, manifest_text
+from dibo.artefacts.manifest import Facts, artefacts, beside, complete, manifest_text
 from dibo.artefacts.outputs import Outputs
 from dibo.artefacts.provenance import ManifestFile, provenance_path, provenance_text
 from dibo.boot.boot_files import BootFiles
@@ -66,12 +66,15 @@ def convert(plan: DiskPlan, setup: Setup) -> tuple[Path, ...]:
             _settle(tree.root, plan, targets.others)
         making = _Making(plan=plan, setup=setup, disks=disks, contents=contents, tree=tree)
         _check_root(tree.root, plan.request)
+        files = {request.output.absolute().parent / name: data for name, data in tree.beside.items()}
+        for path, data in files.items():
+            outputs.beside(path, data)
         for converter in commands:
             _run_converter(converter, parts[converter.type], making, setup.report)
         with profiling.span("checksums and manifest"):
             _record(plan, making.tree, parts, outputs, setup.report)
         outputs.publish()
-    return request.paths
+    return (*request.paths, *files)
 
 
 def _check_root(root: Node, request: DiskRequest) -> None:
@@ -113,6 +116,8 @@ def _record(plan: DiskPlan, tree: Tree, parts: dict[str, Path], outputs: Outputs
         about = dict(plan.source.manifest)
         if plan.source.attachment is not None:
             about["kit"] = {**about["kit"], **plan.source.attachment.facts(tree.root)}
+        if tree.beside:
+            about["beside"] = beside(tree.beside)
         manifest = complete(about, facts, made)
         text = manifest_text(manifest)
         outputs.record(request.manifest, text)

@@ -65,6 +65,10 @@ _NEVER: Final = frozenset(
 """What dibo itself says, or what is of the user's session; proxies are given to every step, and in no key."""
 
 
+NO_FINAL_IMAGE: Final = "no-final-image"
+"""The element with which no disk is made: another one leaves what is wanted beside it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedStack(Stack):
     """Flavours in order, and elements with their steps."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 import contextlib
 import stat
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from dibo.errors import LayerError
@@ -33,7 +33,7 @@ from dibo.images.layers.tar_header import Malformed
 from dibo.images.layers.tree_stats import Survey
 from dibo.images.layers.unpacked import LayerArchive, LayerStream, archive_of, open_layer
 from dibo.system.profiling import trace as profiling
-from dibo.tree.node import Contents, Node
+from dibo.tree.node import Buffer, Contents, Node
 
 _TYPES: Final = {
     b"0": stat.S_IFREG,
@@ -63,9 +63,10 @@ class Tree:
     """Of all files, with their holes, hard links counted once."""
     warnings: tuple[str, ...]
     """Warnings for the user, each once."""
-    digests: tuple[
-        str, ...
-    ] = ()  # of what each layer changes, the lowest first (dibo.images.layers.change_digest)
+    digests: tuple[str, ...] = ()
+    """Of what each layer changes, the lowest first (dibo.images.layers.change_digest)."""
+    beside: Mapping[str, Buffer] = field(default_factory=dict)
+    """Files that steps left for the directory of the image; the tree has them no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,3 +92,13 @@ def test_what_boot_files_are_made_of_is_kept(built: bool) -> None:
     tree = load_root(source, Limits(), Nowhere(), Report(io.StringIO()))
     module = find(tree.root, "/usr/lib/grub/i386-pc/normal.mod")
     assert module is not None and module.data == b"module"
+
+
+def test_what_steps_left_beside_the_image_is_no_part_of_it() -> None:
+    files = [file(b"var/lib/dibo-outputs/web.d/a", b"1"), file(b"var/lib/dibo-outputs/web.vmlinuz", b"22")]
+    root = Root(name="made up", layers=(layer(*files, file(b"etc/web", b"3")),), built=True)
+    source = DiskSource(root=root, identity="made up", epoch=0, manifest=None)
+    tree = load_root(source, Limits(kept_bytes=1), Nowhere(), Report(io.StringIO()))
+    assert tree.beside == {"web.d/a": b"1", "web.vmlinuz": b"22"}
+    assert find(tree.root, "/var/lib/dibo-outputs") is None
+    assert find(tree.root, "/etc/web") is not None
