@@ -66,7 +66,7 @@ _NEVER: Final = frozenset(
 
 
 NO_FINAL_IMAGE: Final = "no-final-image"
-"""The element with which no disk is made: another one leaves what is wanted beside it."""
+"""The element with which no disk is made: another one leaves its files beside the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
