@@ -71,10 +71,24 @@ class Cluster:
     """Why workers are not used, by address."""
     names: dict[str, str] = field(default_factory=dict)
     """Of workers that can be used, by address."""
+    last_seen: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the scheduler last said of its workers, by address."""
 
     def addresses(self) -> dict[str, Mapping[str, Any]]:
-        """What the scheduler says of its workers."""
-        return dict(self.client.scheduler_info(n_workers=-1)["workers"])
+        """What the scheduler says of its workers; while it cannot be asked, what it last said.
+
+        `Client.scheduler_info` would not do: it returns what Dask itself asks for now and then, too, and that may have
+        come last, with no workers in it.
+        """
+        with contextlib.suppress(OSError):
+            identity = self.client.sync(self._identity)
+            if identity is not None:
+                self.last_seen = dict(identity["workers"])
+        return self.last_seen
+
+    async def _identity(self) -> Any:
+        scheduler = self.client.scheduler  # None while the client is closed
+        return None if scheduler is None else await scheduler.identity(n_workers=-1)
 
     def examined(self, addresses: Sequence[str]) -> list[FleetWorker]:
         """Those of the workers that can be used, after a look at what they have."""

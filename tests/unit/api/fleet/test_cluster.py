@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dibo import __version__
 from dibo.api.fleet import cluster
-from dibo.api.fleet.cluster import ClusterAddress, connected, parse_cluster, version_problem
+from dibo.api.fleet.cluster import Cluster, ClusterAddress, connected, parse_cluster, version_problem
 from dibo.api.fleet.orders import FactsOrder
 from dibo.build.sandbox import Confinement
 from dibo.errors import Unreachable, UsageError
@@ -53,12 +56,53 @@ def test_a_worker_with_other_versions_cannot(versions: dict[str, object] | None,
     assert problem in version_problem(versions, CLIENT)
 
 
+class Scheduler:
+    """Of Dask, as its clients see it."""
+
+    def __init__(self) -> None:
+        self.responds = True
+
+    async def identity(self, n_workers: int) -> dict[str, Any]:
+        if not self.responds:
+            raise OSError("the connection is closed")
+        return {"workers": {"tcp://a:1": {"name": "a"}} if n_workers == -1 else {}}
+
+
+class Client:
+    """That of Dask, which asks for no workers now and then, and returns what it got last."""
+
+    def __init__(self) -> None:
+        self.scheduler = Scheduler()
+
+    def sync(self, function: Callable[[], Awaitable[Any]]) -> Any:
+        async def call() -> Any:
+            return await function()
+
+        return asyncio.run(call())
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        return {"workers": {}}
+
+
+def order() -> FactsOrder:
+    confinement = Confinement(isolation="bwrap", network="host")
+    return FactsOrder(engine="auto", confinement=confinement, architectures=(), repository=None)
+
+
+def test_no_worker_is_missed_that_the_scheduler_has() -> None:
+    client = Client()
+    one = Cluster(
+        client=client, address=parse_cluster("dask"), report=Report(quiet=True), facts_order=order()
+    )
+    assert one.addresses() == {"tcp://a:1": {"name": "a"}}
+    client.scheduler.responds = False
+    assert one.addresses() == {"tcp://a:1": {"name": "a"}}
+
+
 def test_a_scheduler_that_does_not_respond(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.5)
-    confinement = Confinement(isolation="bwrap", network="host")
-    order = FactsOrder(engine="auto", confinement=confinement, architectures=(), repository=None)
     with (
         pytest.raises(Unreachable, match=r"the scheduler .* does not respond"),
-        connected(parse_cluster("dask://127.0.0.1:1"), order, Report(quiet=True), workers=1),
+        connected(parse_cluster("dask://127.0.0.1:1"), order(), Report(quiet=True), workers=1),
     ):
         pass
