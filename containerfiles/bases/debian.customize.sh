@@ -21,5 +21,16 @@ find "$root/var/log" -type f -size +0 -exec truncate -s 0 {} +
 rm -f "$root"/etc/ssh/ssh_host_*_key "$root"/etc/ssh/ssh_host_*_key.pub
 rm -f "$root/var/lib/systemd/random-seed" "$root/var/lib/systemd/credential.secret"
 
+# Packages that were chosen before came from an archive of their own; steps find the sources and no lists. The clock is
+# what times in later layers are clamped to, unless these are of a later epoch.
+if [ -n "${DIBO_ARCHIVE:-}" ]; then
+    rm "$root/etc/apt/sources.list"
+    cp -R "$root/etc/apt/sources.later/." "$root/etc/apt/"
+    rm -r "$root/etc/apt/sources.later"
+    find "$root/var/lib/apt/lists" -type f -delete
+    mkdir -p "$root/var/lib/dibo"
+    printf '%s\n' "$SOURCE_DATE_EPOCH" > "$root/var/lib/dibo/clock"
+fi
+
 # netplan writes networkd's files; Debian's preset leaves networkd itself off, its cloud images switch it on.
 chroot "$root" systemctl enable --quiet systemd-networkd.service

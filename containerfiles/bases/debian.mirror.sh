@@ -13,6 +13,8 @@ find "$root/etc/apt/sources.list.d" -type f -exec mv {} "$kept/sources.list.d/" 
 # mmdebstrap names a keyring where this machine's apt does not know the keys of the release; so do these lines.
 own=$(find "$kept" -type f -exec cat {} +)
 signed=$(printf '%s\n' "$own" | sed -n 's/^deb .*\[.*\(signed-by=[^] ]*\).*/\1 /p' | head -n 1)
+# Keys of an archive of the user's own were put into the root before.
+[ ! -e "$root/etc/apt/trusted.gpg.d/dibo-archive.gpg" ] || signed="signed-by=/etc/apt/trusted.gpg.d/dibo-archive.gpg "
 {
     printf '%s\n' "$LINES" | sed "s|^deb \[|deb [$signed|"
     [ -z "${SECURITY:-}" ] || printf '%s\n' "$own" | grep "^deb .* $SUITE-security " || true
@@ -22,6 +24,7 @@ cat > "$root/usr/lib/dibo/finalise.d/00-sources" << 'END'
 #!/bin/sh
 set -e
 rm /etc/apt/sources.list
+rm -f /etc/apt/trusted.gpg.d/dibo-archive.gpg
 cp -R /etc/apt/sources.distribution/. /etc/apt/
 rm -r /etc/apt/sources.distribution
 END

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from dibo.api.documents import CommandAnswer, Document, new_document
@@ -14,7 +14,7 @@ from dibo.api.settings import current_settings
 from dibo.build import build as spine
 from dibo.build import store_pruning
 from dibo.build.engine import Setup
-from dibo.cache import maintenance
+from dibo.cache import maintenance, resolutions
 from dibo.cache.verify import verify as verify_cache
 from dibo.errors import EngineError, UsageError, VerificationFailed
 from dibo.images.reference import parse_repository
@@ -95,6 +95,8 @@ def prune(
         report.say("nothing was removed; --yes removes what is listed")
         return
     maintenance.remove(repository, doomed, removed=lambda entry: report.say(f"removed {entry.key[:12]}"))
+    if wish.older_than is not None:
+        resolutions.remove_old(repository, before=now - timedelta(days=wish.older_than))
     report.say("the registry frees the space when it collects garbage")
 
 

@@ -23,6 +23,7 @@ from dibo.api.json_types import one_of as _one_of
 from dibo.api.json_types import seconds as _seconds
 from dibo.api.json_types import text as _text
 from dibo.api.json_types import texts as _texts
+from dibo.api.projects.schema import PLANS
 from dibo.api.registry.schema import REGISTRY
 from dibo.system.task import BUILT, CACHED, DONE, FAILED, INTERRUPTED, PULLED, SHARED
 
@@ -37,15 +38,6 @@ _ERROR: Final = {
     "hint": _text("what to do, in lines; may be empty"),
     "details": _texts("single findings, such as the files that differ"),
     "exit_code": _count("exit code of the command"),
-}
-_PLAN_LAYER: Final = {
-    "key": _KEY,
-    "held": _flag("whether the engine's store has the layer"),
-    "cache": _maybe("registry that has the layer, where the engine has not"),
-    "refused": _maybe("why the layer of a registry is not used"),
-    "local": _flag("whether it has data of this user or machine"),
-    "title": _TITLE,
-    "ingredients": {"type": "object", "description": "all that the key is made of"},
 }
 _PLANNED_IMAGE: Final = {
     "name": _text("its name"),
@@ -239,14 +231,7 @@ DOCUMENTS: Final[dict[str, Schema]] = {
     schema["properties"]["document"]["const"]: schema
     for schema in (
         _document("error", "any command that failed", error=_object(_ERROR) | {"description": "the error"}),
-        _document(
-            "plan",
-            "`dibo plan`",
-            stack=_texts("flavours in their order"),
-            epoch=_text("epoch of the layers"),
-            layers=_list("base and steps, the lowest first", _PLAN_LAYER),
-            warnings=_texts("what an author of flavours probably did not mean"),
-        ),
+        *PLANS,
         _document(
             "plans",
             "`dibo plan` without a name, of a project file",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from dibo.api.documents import CommandAnswer, Document, new_document
 from dibo.api.session import Session, new_session, stack_of
@@ -19,15 +21,23 @@ from dibo.plan.plan import Plan, describe
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
 
+_DAY: Final = 24 * 3600
+
 
 def show_plan(settings: Settings, report: Report, *, containerfile: Path | None) -> CommandAnswer:
     """The plan. With `containerfile`, a directory, also as a Containerfile there."""
     with new_session(settings, report) as session:
         job = session.job(stack_of(settings, session.run))
         if containerfile is not None:
-            rendering.write(job, session.held, target=containerfile, report=report)
-        text = describe(job.plan, session.notes(job), session.refused(job))
+            rendering.write(job, session.held, target=containerfile, run=session.run, report=report)
+        text = describe(job.plan, session.notes(job), session.refused(job), _ages(session, job))
         return CommandAnswer(text=text, document=plan_document(build_plan(session, job)))
+
+
+def _ages(session: Session, job: Job) -> dict[str, int]:
+    """How many days ago each layer in the engine's store was made."""
+    now = time.time()
+    return {key: max(0, int(now - session.held[key]) // _DAY) for key in job.plan.keys if key in session.held}
 
 
 def make_build_plan(settings: Settings, report: Report) -> BuildPlan:
@@ -48,6 +58,7 @@ def layer_plans(
     """The layers of a plan. `places` and `refused` are of layers in registries, by key."""
 
     def layer(key: str, title: str, ingredients: str, *, held: bool, local: bool) -> LayerPlan:
+        document = json.loads(ingredients)
         return LayerPlan(
             key=key,
             title=title,
@@ -55,7 +66,8 @@ def layer_plans(
             cache=places.get(key),
             refused=refused.get(key),
             local=local,
-            ingredients=json.loads(ingredients),
+            epoch=document.get("epoch"),
+            ingredients=document,
         )
 
     base = layer(
@@ -89,6 +101,7 @@ def plan_document(plan: BuildPlan) -> Document:
             "cache": layer.cache,
             "refused": layer.refused,
             "local": layer.local,
+            "epoch": layer.epoch,
             "title": layer.title,
             "ingredients": layer.ingredients,
         }

@@ -258,6 +258,7 @@ def _build_settings(flavours: Sequence[str], options: BuildOptions, more: Mappin
             "host_hooks": options.host_hooks,
             "mirror": options.mirror,
             "epoch": options.epoch,
+            "lock": _text(options.lock),
             "sha256": options.sha256,
             "keyring": _text(options.keyring),
             "keyserver": options.keyserver,

@@ -25,7 +25,7 @@ from dibo.errors import (
     VerificationFailed,
 )
 from dibo.flavours.stack import Stack
-from dibo.plan.base import Base
+from dibo.plan.base import Base, NoStore, ResolutionStore
 from dibo.plan.plan import Plan
 from dibo.settings.settings import Settings
 from dibo.system.exclusive import shared
@@ -62,7 +62,7 @@ class Session:
 
     @property
     def setup(self) -> Setup:
-        return Setup(run=self.run, report=self.report)
+        return Setup(run=self.run, report=self.report, resolutions=self._resolutions())
 
     def job(self, stack: Stack, *, base: Base | None = None) -> spine.Job:
         """The plan of the layers of `stack`, with what the engine and caches hold of it. `base` is that of the
@@ -85,6 +85,14 @@ class Session:
                 held=self.held,
             )
         )
+
+    def _resolutions(self) -> ResolutionStore:
+        """Where packages may have been chosen before."""
+        if self.caches is None:
+            return NoStore()
+        from dibo.cache.resolutions import RegistryResolutions
+
+        return RegistryResolutions(remotes=self.caches.remotes)
 
     def _consulted(self, job: spine.Job) -> spine.Job:
         """The job, with what counts of the engine's store and of caches."""

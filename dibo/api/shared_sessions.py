@@ -12,6 +12,7 @@ from typing import Final
 from dibo.api.session import Session, new_run, open_session
 from dibo.build import build as spine
 from dibo.build import host_hooks, stacks
+from dibo.build.bases.settings import base_settings
 from dibo.build.engine import Setup
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack
@@ -66,7 +67,7 @@ class SharedSessions:
     def job(self, session: Session, stack: Stack) -> spine.Job:
         """The plan of the layers of `stack`, with the settings of the session. Raises DiboError."""
         settings = stacks.settings_of(session.settings, stack)
-        kind = (settings.base, spine.base_settings(settings))
+        kind = (settings.base, base_settings(settings))
         if kind not in self._bases:
             self._bases[kind] = spine.base_of(settings, workspace=self.workspace, report=self._report)
         return session.job(stack, base=self._bases[kind])

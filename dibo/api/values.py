@@ -41,6 +41,8 @@ class BuildOptions:
     host_hooks: str | None = None
     mirror: str | None = None
     epoch: str | None = None
+    lock: StrPath | None = None
+    """A file that `dibo lock` wrote, whose packages are installed."""
     sha256: str | None = None
     keyring: StrPath | None = None
     keyserver: str | None = None
@@ -146,6 +148,8 @@ class LayerPlan:
     """Why one that exists is not used."""
     local: bool
     """Whether it contains data of this user or machine, and is never uploaded."""
+    epoch: str | None
+    """Of what it fetched that no ingredient names; None where there is nothing of that."""
     ingredients: Mapping[str, Any] = field(repr=False)
 
 

@@ -124,7 +124,7 @@ class _Build:
         self, recorded: RecordedImage, options: Options, environment: Mapping[str, str], *, cached: bool
     ) -> None:
         self._manifest, self._name = recorded.manifest, output_name(recorded)
-        again_options, self._environment = again(recorded.manifest, options, environment)
+        again_options, self._environment = again(recorded.manifest, recorded.path, options, environment)
         self._options = replace(again_options, refresh=not cached)
 
     def settings(self, directory: Path | None = None) -> Settings:
@@ -171,9 +171,11 @@ def _first_run(
     return _Build(recorded, options, environment, cached=cached)
 
 
-def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple[Options, dict[str, str]]:
-    """The options and variables that build it again; what `options` says of this machine stays, and so do
-    those of the user's `own` variables that do not shape what is built. Raises ManifestError."""
+def again(
+    manifest: Manifest, path: Path, options: Options, own: Mapping[str, str]
+) -> tuple[Options, dict[str, str]]:
+    """The options and variables that build it again, of the manifest at `path`; what `options` says of this machine
+    stays, and so do those of the user's `own` variables that do not shape what is built. Raises ManifestError."""
     if "image" in manifest:
         raise ManifestError(
             f"this was made of the image {manifest['image']['name']} by `dibo convert`, not built",
@@ -203,6 +205,7 @@ def again(manifest: Manifest, options: Options, own: Mapping[str, str]) -> tuple
             release=base["release"],
             mirror=options.mirror or base["mirror"],
             epoch=manifest["epoch"],
+            lock=str(path) if "lock" in manifest else None,
             types=",".join(artefact["type"] for artefact in manifest["artefacts"])
             if disk is not None
             else None,

@@ -30,6 +30,8 @@ from dibo.images.image import Image
 from dibo.layout.merge import document
 from dibo.layout.model import Layout
 from dibo.plan import keys
+from dibo.plan.lock import lock_document
+from dibo.plan.plan import Plan
 from dibo.settings.variables import VARIABLES
 from dibo.system import resources
 from dibo.tree.dpkg import Package
@@ -62,6 +64,7 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
     return {
         **_head(command, architecture=settings.architecture, time=settings.source_date_epoch),
         "epoch": settings.epoch,
+        **_lock(plan),
         "base": {
             "name": plan.base_name,
             "wanted": _wanted(settings.base),
@@ -86,6 +89,12 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
             for title, key, is_local, flavour in zip(titles, layer_keys, local, origins, strict=True)
         ],
     }
+
+
+def _lock(plan: Plan) -> Document:
+    """The packages that were chosen before the build, if any were."""
+    answers = plan.resolution.answers
+    return {"lock": lock_document(answers, epoch=plan.epoch)} if answers else {}
 
 
 def of_image(

@@ -72,6 +72,36 @@ _ARTEFACT: Final = _object(
     }
 )
 
+_LOCK: Final = _object(
+    {
+        "format": {"const": 1},
+        "epoch": _TEXT,
+        "chosen": {
+            "type": "object",
+            "additionalProperties": _object(
+                {
+                    "words": {"type": "array", "items": _TEXT},
+                    "packages": {
+                        "type": "array",
+                        "items": _object(
+                            {
+                                "name": _TEXT,
+                                "version": _TEXT,
+                                "architecture": _TEXT,
+                                "sha256": _DIGEST,
+                                "size": {"type": "integer"},
+                                "path": _TEXT,
+                                "security": _FLAG,
+                            }
+                        ),
+                    },
+                    "removed": {"type": "array", "items": _TEXT},
+                }
+            ),
+        },
+    }
+)
+
 MANIFEST_SCHEMA: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "The manifest beside an image",
@@ -96,6 +126,7 @@ MANIFEST_SCHEMA: Final[dict[str, Any]] = {
                 "items": _object({"name": _TEXT, "size": {"type": "integer"}, "sha256": _TEXT}),
                 "description": "files that elements left beside the image",
             },
+            "lock": _LOCK,
             "base": _BASE,
             "image": _object({"name": _TEXT, "digest": _TEXT, "key": _MAYBE}),
             "kit": _object({"name": _TEXT, "digest": _TEXT}, {"kernel": _TEXT, "program": _TEXT}),

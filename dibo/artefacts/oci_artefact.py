@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dibo.formats import magic
-from dibo.images.manifest import OCI_MANIFEST, digest_of
+from dibo.images.manifest import OCI_EMPTY, OCI_MANIFEST, digest_of
 
 DISK: Final = "application/vnd.dibo.disk.v1"
 RAMDISK: Final = "application/vnd.dibo.ramdisk.v1"
@@ -27,7 +27,6 @@ PREDICATE: Final = "dev.sigstore.bundle.predicateType"
 IN_TOTO_PREDICATE: Final = "in-toto.io/predicate-type"
 """The annotations that say what a statement is about."""
 EMPTY: Final = b"{}"
-EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 TITLE: Final = "org.opencontainers.image.title"
 HEAD: Final = magic.HEAD
 """How much of a file `format_of` looks at."""
@@ -72,7 +71,7 @@ def compose(
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": kind,
-        "config": {"mediaType": EMPTY_TYPE, "digest": digest_of(EMPTY), "size": len(EMPTY)},
+        "config": {"mediaType": OCI_EMPTY, "digest": digest_of(EMPTY), "size": len(EMPTY)},
         "layers": [
             {
                 "mediaType": file.media_type,

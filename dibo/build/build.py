@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dibo.build import context, host_hooks, stacks
+from dibo.build import host_hooks, stacks
+from dibo.build.archives.locked import require_base
 from dibo.build.bases.choose import choose_base
-from dibo.build.bases.settings import CLOUD_IMAGES, KEYSERVER, BaseSettings
+from dibo.build.bases.settings import base_settings
 from dibo.build.context import ElementRunner, ExtraFiles, Runner
 from dibo.build.engine import Engine, Setup, StepRun
 from dibo.build.host_hooks import HostRun
 from dibo.build.layer_origins import LayerOrigins
+from dibo.build.package_choice import choose_packages, stage_step
 from dibo.build.sandbox import Confinement
 from dibo.build.secrets import SecretValues, read_secrets
 from dibo.build.step_times import HookClock, LayerTime, StepTimes
@@ -31,7 +33,7 @@ from dibo.plan import keys
 from dibo.plan.base import Base
 from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, PlannedStep, make_plan, with_held
-from dibo.plan.recipe import Recipe, make_recipe
+from dibo.plan.recipe import Recipe, Step, make_recipe
 from dibo.settings.settings import Settings
 from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 from dibo.system import process, resources
@@ -72,6 +74,11 @@ class Job:
     def time(self) -> int | None:
         """The latest that anything in a layer may have, in seconds since 1970."""
         return start_of(self.plan.epoch)
+
+    def stage(self, step: Step, target: Path) -> None:
+        """Fill `target`, an empty directory, with what a step sees. Raises FlavourError, BaseError, Unreachable."""
+        files = self.runner, self.extra
+        stage_step(step, self.recipe, self.base, files=files, time=self.time, target=target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +139,7 @@ def prepare(
     workspace: Workspace,
     held: Mapping[str, float],
 ) -> Job:
-    """Everything up to the plan: host hooks run, base identified, keys made."""
+    """Everything up to the plan: host hooks run, base identified, packages chosen, keys made."""
     run, report = setup.run, setup.report
     secrets = read_secrets(settings.secrets, settings.environment)
     warn_of_flavours(settings, stack, report)
@@ -150,10 +157,15 @@ def prepare(
         host=host_run(settings, stack, report),
     )
     runner = Runner()
+    base_ingredients = base.ingredients()
+    if settings.lock is not None:
+        require_base(settings.lock, f"{base.name} {base.architecture}", dict(base_ingredients))
+    recipe, resolution = choose_packages(recipe, base, setup.resolutions)
     plan = make_plan(
         recipe,
         base_name=base.name,
-        base_ingredients=base.ingredients(),
+        base_ingredients=base_ingredients,
+        resolution=resolution,
         inputs=KeyInputs(
             runner=runner.digest,
             element_runner=ElementRunner().digest if isinstance(stack, MixedStack) else "",
@@ -186,10 +198,12 @@ def taken_over(
 ) -> Job:
     """The job of a plan that another process of the same run made: no hook runs, no key is made again. `extra` is what
     hooks on the host made there."""
+    base = base_of(stacks.settings_of(settings, plan.recipe.stack), workspace=workspace, report=report)
+    base.adopt(plan.resolution.base)
     return Job(
         settings=settings,
         plan=with_held(plan, lambda key: not settings.refresh and key in held),
-        base=base_of(stacks.settings_of(settings, plan.recipe.stack), workspace=workspace, report=report),
+        base=base,
         extra=extra,
         runner=Runner(),
         origins=LayerOrigins(workspace.keys),
@@ -208,24 +222,6 @@ def host_run(settings: Settings, stack: Stack, report: Report) -> HostRun:
 def confinement_of(settings: Settings) -> Confinement:
     """How far the settings confine steps."""
     return Confinement(isolation=settings.isolation, network=settings.network)
-
-
-def base_settings(settings: Settings) -> BaseSettings:
-    return BaseSettings(
-        architecture=settings.architecture,
-        variant=settings.variant,
-        release=settings.release,
-        cloud_images=settings.cloud_images or CLOUD_IMAGES,
-        base_image_file=settings.base_image_file,
-        mirror=settings.mirror,
-        sha256=settings.sha256,
-        keyring=settings.keyring,
-        keyserver=settings.keyserver or KEYSERVER,
-        fingerprint=settings.fingerprint,
-        signatures=settings.policy,
-        epoch=settings.epoch,
-        offline=settings.offline,
-    )
 
 
 def build(
@@ -281,7 +277,9 @@ def build(
 
 def _require_same_base(job: Job) -> None:
     """Raises BaseError where a server has another base now than when the key was made."""
-    document = keys.base_document(job.base.ingredients(), architecture=job.plan.recipe.architecture)
+    document = keys.base_document(
+        job.base.ingredients(), architecture=job.recipe.architecture, resolved=job.plan.resolution.base
+    )
     if keys.key_of(document) != job.plan.base_key:
         raise BaseError(
             f"the base {job.plan.base_name} is another one now than when its layer was planned",
@@ -339,9 +337,7 @@ def _run_step(
     """Make the layer of one step; `parent_made` is when the layer below was made, in seconds since 1970."""
     engine, run, report = build_run.engine, build_run.run, build_run.report
     directory = run.subdirectory("context")
-    context.stage(
-        planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=directory
-    )
+    job.stage(planned.step, directory)
     fresh = {"DIBO_FRESH": "1"} if time.time() - parent_made < _FRESH_SECONDS else {}
     failed = f"failed-{planned.key}"
     clock = HookClock()
@@ -353,7 +349,9 @@ def _run_step(
     with report.task(title) as task, job.secrets.files(planned.step.secrets, run) as secrets:
         step = StepRun(
             planned=planned,
-            labels=keys.labels_of_layer(planned.key, epoch=job.plan.epoch, local=planned.step.local),
+            labels=keys.labels_of_layer(
+                planned.key, epoch=job.plan.epoch if planned.step.dated else "", local=planned.step.local
+            ),
             parent=parent,
             context=directory,
             environment={**process.proxies(), **fresh},
@@ -384,7 +382,8 @@ def _keep_only(engine: Engine, failed: str) -> None:
 def shell_command(job: Job, planned: PlannedStep) -> str:
     """What to type to stand in the state that a failed step left."""
     settings = job.settings
-    options = ["-a", settings.architecture, "--base", settings.base, "--epoch", settings.epoch]
+    options = ["-a", settings.architecture, "--base", settings.base]
+    options += ["--epoch", settings.epoch] if settings.epoch_named else []
     for option, value in (
         ("--release", settings.release),
         ("--sha256", settings.sha256),

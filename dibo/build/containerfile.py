@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dibo.build import context
 from dibo.build.build import Job
+from dibo.build.engines.base_layer import prepared
 from dibo.build.engines.image_names import LAYERS
 from dibo.errors import OutputError, UsageError
 from dibo.flavours.loader import CatalogueEntry
@@ -18,9 +19,10 @@ from dibo.images.sources.containers_storage import as_typed
 from dibo.plan.base import OciImage, SquashFs, TarCommand, TarFile
 from dibo.system import process, resources
 from dibo.system.report import Report
+from dibo.system.workspace import Run
 
 
-def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) -> None:
+def write(job: Job, held: Mapping[str, float], *, target: Path, run: Run, report: Report) -> None:
     """Write `target`/Containerfile and beside it what it copies. Raises OutputError, BaseError.
 
     The base is taken from the store when it is there; else it is fetched or built into a tar in `target`.
@@ -38,13 +40,11 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
     except OSError as error:
         raise OutputError(f"cannot make {target}: {error.strerror}") from error
     template = (resources.shared("containerfiles") / "step.containerfile").read_text()
-    parts = [_base(job, held, target=target, report=report)]
+    parts = [_base(job, held, target=target, run=run, report=report)]
     for number, planned in enumerate(job.plan.steps, start=1):
         name = f"step-{number:02}"
         (target / name).mkdir()
-        context.stage(
-            planned.step, job.recipe, runner=job.runner, extra=job.extra, time=job.time, target=target / name
-        )
+        job.stage(planned.step, target / name)
         parts.append(
             template.format(
                 title=planned.step.title,
@@ -61,22 +61,23 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, report: Report) 
     report.say(f"wrote {target}/Containerfile; build it with: {command}")
 
 
-def _base(job: Job, held: Mapping[str, float], *, target: Path, report: Report) -> str:
+def _base(job: Job, held: Mapping[str, float], *, target: Path, run: Run, report: Report) -> str:
     comment = f"# base {job.plan.base_name}\n"
     if job.plan.base_key in held:
         return f"{comment}FROM {LAYERS}:k-{job.plan.base_key}\n"
     template = (resources.shared("containerfiles") / "base-tar.containerfile").read_text()
-    match job.base.source():
+    source = job.base.source()
+    match source:
         case OciImage(reference=reference):
             return f"{comment}FROM {reference.removeprefix('docker://')}\n"
         case TarFile(path=path):
             shutil.copyfile(path, target / path.name)
             return comment + template.format(tar=path.name)
-        case TarCommand(argv=argv, environment=environment):
-            with (target / "base.tar").open("wb") as tar:
+        case TarCommand():
+            with (target / "base.tar").open("wb") as tar, run.scratch() as scratch:
                 process.run(
-                    argv,
-                    env={**process.proxies(), **dict(environment)},
+                    source.argv,
+                    env={**process.proxies(), **prepared(source, scratch)},
                     streams=process.Streams(stdout=tar, on_output=report.line),
                 )
             return comment + template.format(tar="base.tar")

@@ -15,7 +15,7 @@ from dibo.build.finding import Finding
 from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError
 from dibo.images.image import Image, Layer
-from dibo.plan.base import Source
+from dibo.plan.base import NoStore, ResolutionStore, Source
 from dibo.plan.plan import PlannedStep
 from dibo.system.process import OnOutput, Process
 from dibo.system.report import Report
@@ -177,6 +177,8 @@ class Setup:
     report: Report
     confinement: Confinement = field(default_factory=Confinement)
     """How far steps are shut off from the machine."""
+    resolutions: ResolutionStore = field(default_factory=NoStore)
+    """Where packages may have been chosen before."""
 
 
 class EngineKind(Protocol):

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from dibo.cache import entry
+from dibo.cache import entry, resolutions
 from dibo.errors import DiboError, RegistryError, VerificationFailed
 from dibo.images import documents
 from dibo.images.manifest import checked
@@ -136,8 +136,10 @@ def _time(manifest: Mapping[str, Any]) -> datetime | None:
 
 
 def _is_ours(tag: str) -> bool:
-    """Whether it is an entry's, a mark of use, or that of signatures."""
-    return bool(entry.key_in(tag) or entry.mark_in(tag) or attached.digest_in(tag))
+    """Whether it is an entry's, a mark of use, or that of signatures or of chosen packages."""
+    return bool(
+        entry.key_in(tag) or entry.mark_in(tag) or attached.digest_in(tag) or resolutions.is_resolution(tag)
+    )
 
 
 def _head(repository: ImageName, tag: str) -> str:

@@ -15,6 +15,7 @@ from dibo.build.layer_origins import Taken
 from dibo.cache.entry import CREATED, SECONDS
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
+from dibo.cache.resolutions import RegistryResolutions
 from dibo.cache.upload import BlobOrigin, UploadOptions
 from dibo.errors import DiboError, EngineError, OutputError, ToolMissing
 from dibo.images.byte_count import ByteCount, total_size
@@ -132,6 +133,7 @@ def exchange(
                 publisher.add(_timed(pending[key], job))
 
         yield job, on_layer
+    RegistryResolutions(remotes=caches.remotes).save(job.plan.resolution.answers)
 
 
 def _timed(item: PendingLayer, job: Job) -> PendingLayer:

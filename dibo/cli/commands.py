@@ -27,7 +27,7 @@ from dibo.cli import (
 from dibo.cli.elements import diskimage_builder, elements
 from dibo.cli.machines import boot, ssh
 from dibo.cli.parser import Parser
-from dibo.cli.projects import bake, init
+from dibo.cli.projects import bake, init, lock
 from dibo.cli.registry import promote, push, tree
 from dibo.cli.reports import diff, inspect, provenance, report, sbom
 from dibo.cli.upkeep import clean, doctor
@@ -63,6 +63,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "promote": promote,
     "verify": verify,
     "why": why,
+    "lock": lock,
     "inspect": inspect,
     "diff": diff,
     "report": report,

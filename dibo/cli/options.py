@@ -183,9 +183,7 @@ def _add_stack_options(parser: argparse.ArgumentParser, *, nargs: str, base: str
     """Of what decides layers."""
     add_machine_options(parser)
     add_host_hooks(parser)
-    parser.add_argument(
-        "--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)"
-    )
+    add_epoch_options(parser)
     add_secret_option(parser)
     parser.add_argument(
         "-n",
@@ -204,6 +202,19 @@ def _add_stack_options(parser: argparse.ArgumentParser, *, nargs: str, base: str
     )
     add_flavours_path(parser)
     add_flavours(parser, nargs=nargs)
+
+
+def add_epoch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)"
+    )
+    parser.add_argument(
+        "--locked",
+        dest="lock",
+        action="store_const",
+        const="dibo.lock",
+        help="build what dibo.lock here says, as `dibo lock` writes it",
+    )
 
 
 def add_secret_option(parser: argparse.ArgumentParser) -> None:
@@ -359,6 +370,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         cache_dir=text("cache_dir"),
         mirror=text("mirror"),
         epoch=text("epoch"),
+        lock=text("lock"),
         engine=text("engine"),
         isolation=text("isolation"),
         network=text("network"),

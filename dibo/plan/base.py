@@ -7,9 +7,12 @@ downloads or builds a root file system.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from dibo.plan.packages import Packages, Resolution
 
 Ingredients = tuple[tuple[str, str], ...]
 
@@ -34,6 +37,9 @@ class TarCommand:
 
     argv: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
+    prepare: Callable[[Path], Mapping[str, str]] | None = None
+    """Called before: gets an empty directory that processes of other ids may enter, and gives more variables. Raises
+    what fetching packages raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,20 @@ class OciImage:
 
 
 Source = TarFile | SquashFs | TarCommand | OciImage
+
+
+class ResolutionStore(Protocol):
+    """Where answers to what apt would install are, beside this machine, by their names."""
+
+    def load(self, name: str) -> str | None:
+        """The answer, None where there is none."""
+
+
+class NoStore:
+    """No such place."""
+
+    def load(self, _name: str) -> str | None:
+        return None
 
 
 class Base(Protocol):
@@ -68,3 +88,22 @@ class Base(Protocol):
 
     def source(self) -> Source:
         """The root itself. May take minutes. Raises BaseError, VerificationFailed, ToolMissing."""
+
+    @property
+    def package_names(self) -> tuple[str, ...]:
+        """The names under which flavours list packages for it, the first that has a list counts. None for a base whose
+        packages are not chosen before a build."""
+
+    def resolve(self, lists: Sequence[tuple[str, ...]], store: ResolutionStore) -> Resolution:
+        """What apt would install for it, and for lists of packages on it, in their order. Nothing where `package_names`
+        is empty. Raises BaseError, Unreachable, ToolMissing, VerificationFailed."""
+
+    def snapshots(self) -> tuple[str, ...]:
+        """Addresses where files of its packages stay. Raises Unreachable, BaseError."""
+
+    def adopt(self, packages: Packages) -> None:
+        """Be made of these packages, chosen before."""
+
+    def write_archive(self, packages: Packages, target: Path) -> int:
+        """Have the files of packages in `target`, a directory that is made, as an archive. The time of the newest, in
+        seconds since 1970. Raises BaseError, Unreachable, VerificationFailed."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dibo.plan.keys import Document, difference
+from dibo.plan.packages import security_of
 from dibo.plan.plan import Plan, said_once
 from dibo.units import counted
 
@@ -38,15 +39,20 @@ def explain(plan: Plan, kept: Mapping[str, Document]) -> tuple[Reason, ...]:
     by_kind: dict[object, list[tuple[str, Document]]] = {}
     for key, document in kept.items():
         by_kind.setdefault(_kind(document), []).append((key, document))
-    return tuple(_reason(key, title, json.loads(text), by_kind) for key, title, text in missing)
+    security = security_of(plan.packages)
+    return tuple(_reason(key, title, json.loads(text), by_kind, security) for key, title, text in missing)
 
 
 def _reason(
-    key: str, title: str, missing: Document, by_kind: Mapping[object, list[tuple[str, Document]]]
+    key: str,
+    title: str,
+    missing: Document,
+    by_kind: Mapping[object, list[tuple[str, Document]]],
+    security: frozenset[tuple[str, str]],
 ) -> Reason:
     best: tuple[str, tuple[str, ...], bool] | None = None
     for other_key, document in by_kind.get(_kind(missing), ()):
-        lines = difference(_own(missing), _own(document))
+        lines = difference(_own(missing), _own(document), security=security)
         below = missing.get("parent") != document.get("parent")
         if other_key != key and (best is None or (len(lines), below) < (len(best[1]), best[2])):
             best = (other_key, lines, below)

@@ -20,9 +20,10 @@ from typing import Final
 from dibo.elements.steps import ElementStep
 from dibo.flavours.model import FlavourFile, Phase, is_seen
 from dibo.plan.base import Ingredients
+from dibo.plan.packages import Packages, identities, package_changes
 from dibo.plan.recipe import Recipe, Step
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 KEY_LABEL: Final = "io.dibo.key"
 EPOCH_LABEL: Final = "io.dibo.epoch"
 INGREDIENTS_LABEL: Final = "io.dibo.ingredients"
@@ -71,9 +72,10 @@ def key_of(document: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 
-def base_document(ingredients: Ingredients, *, architecture: str) -> Document:
-    """The ingredients of the first layer."""
-    return {"format": FORMAT, "architecture": architecture, "base": dict(ingredients)}
+def base_document(ingredients: Ingredients, *, architecture: str, resolved: Packages = ()) -> Document:
+    """The ingredients of the first layer; `resolved` are its packages, where dibo chooses them."""
+    document: Document = {"format": FORMAT, "architecture": architecture, "base": dict(ingredients)}
+    return document | ({"resolved": identities(resolved)} if resolved else {})
 
 
 def step_documents(recipe: Recipe, *, base_key: str, inputs: KeyInputs) -> tuple[tuple[str, Document], ...]:
@@ -94,8 +96,11 @@ def _document(step: Step, recipe: Recipe, *, parent: str, inputs: KeyInputs) -> 
         "architecture": recipe.architecture,
         "runner": inputs.runner,
         "phase": step.phase,
-        "epoch": inputs.epoch,
     }
+    if step.dated:
+        document["epoch"] = inputs.epoch
+    if step.resolved is not None:
+        document["resolved"] = identities(step.resolved)
     if step.element is not None:
         return document | _element_ingredients(step.element, inputs, local=step.local)
     if not step.flavour:
@@ -151,14 +156,22 @@ def _file(file: FlavourFile) -> list[object]:
     return [file.path, file.kind.value, file.executable, file.digest, *private]
 
 
-def difference(expected_document: Document, actual_document: Document) -> tuple[str, ...]:
-    """What differs between two documents, one line each, by the names of the ingredients."""
+def difference(
+    expected_document: Document,
+    actual_document: Document,
+    *,
+    security: frozenset[tuple[str, str]] = frozenset(),
+) -> tuple[str, ...]:
+    """What differs between two documents, one line each, by the names of the ingredients. `security` names packages, by
+    name and version, that security updates bring."""
     lines = []
     for name in sorted(expected_document.keys() | actual_document.keys()):
         expected, actual = expected_document.get(name), actual_document.get(name)
         if expected == actual:
             continue
-        if name in _NAMED and isinstance(expected, dict) and isinstance(actual, dict):
+        if name == "resolved":
+            lines += package_changes(_entries(expected), _entries(actual), security)
+        elif name in _NAMED and isinstance(expected, dict) and isinstance(actual, dict):
             lines += _named_difference(_NAMED[name], expected, actual)
         elif isinstance(expected, dict) and isinstance(actual, dict):
             lines += [f"{name}.{line}" for line in difference(expected, actual)]
@@ -194,6 +207,10 @@ def _list_difference(name: str, expected: list[object], actual: list[object]) ->
     if not (added or removed or changed):
         return [f"{name}: another order"]
     return added + removed + changed
+
+
+def _entries(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _short(value: object) -> str:

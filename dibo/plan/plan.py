@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from dibo.plan.base import Ingredients
 from dibo.plan.keys import Document, KeyInputs, base_document, canonical, key_of, step_documents
+from dibo.plan.packages import NOTHING, ArchivePackage, Resolution
 from dibo.plan.recipe import Recipe, Step
 from dibo.units import counted
 
@@ -37,6 +38,18 @@ class Plan:
     base_held: bool
     resume: int
     epoch: str
+    resolution: Resolution = NOTHING
+    """The packages that were chosen before the build."""
+
+    @property
+    def chooses_packages(self) -> bool:
+        """Whether packages are chosen before the build, so that not every layer is one of an epoch."""
+        return bool(self.resolution.base)
+
+    @property
+    def packages(self) -> tuple[ArchivePackage, ...]:
+        """All that were chosen before the build, those of the base first."""
+        return (*self.resolution.base, *(p for planned in self.steps for p in planned.step.resolved or ()))
 
     @property
     def image_key(self) -> str:
@@ -70,9 +83,12 @@ def make_plan(
     base_ingredients: Ingredients,
     inputs: KeyInputs,
     held: Callable[[str], bool],
+    resolution: Resolution = NOTHING,
 ) -> Plan:
     """The recipe with its keys, and with what `held` says is there."""
-    base: Document = base_document(base_ingredients, architecture=recipe.architecture)
+    base: Document = base_document(
+        base_ingredients, architecture=recipe.architecture, resolved=resolution.base
+    )
     base_key = key_of(base)
     documents = step_documents(recipe, base_key=base_key, inputs=inputs)
     plan = Plan(
@@ -87,6 +103,7 @@ def make_plan(
         base_held=False,
         resume=0,
         epoch=inputs.epoch,
+        resolution=resolution,
     )
     return with_held(plan, held)
 
@@ -98,21 +115,30 @@ def with_held(plan: Plan, held: Callable[[str], bool]) -> Plan:
     return replace(plan, resume=resume, base_held=resume > 0 or held(plan.base_key))
 
 
+def _age(days: int | None) -> str:
+    if days is None:
+        return ""
+    return f", made {counted(days, 'day')} ago" if days else ", made today"
+
+
 def said_once(reason: str, lines: Sequence[str]) -> str:
     """`reason`, or, where one of `lines` has said it, that it holds here as well."""
     return "not used either, for the same reason" if any(line.endswith(reason) for line in lines) else reason
 
 
 def describe(
-    plan: Plan, notes: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
+    plan: Plan,
+    notes: Mapping[str, str] | None = None,
+    refused: Mapping[str, str] | None = None,
+    ages: Mapping[str, int] | None = None,
 ) -> str:
     """The plan as a table for people: one line a layer, `cached` or `build`. `notes` say where a cached
-    layer is, by key, `refused` why a layer that a registry has is not used."""
+    layer is, by key, `refused` why a layer that a registry has is not used, `ages` how many days ago one was made."""
     lines = [
         f"stack         {' '.join(plan.recipe.stack.all_names)}",
         f"architecture  {plan.recipe.architecture}",
     ]
-    lines.append(f"epoch         {plan.epoch}")
+    lines.append(f"epoch         {plan.epoch}{', of dated layers' if plan.chooses_packages else ''}")
     on_host = [flavour for flavour in plan.recipe.stack.flavours if flavour.host_phases]
     for title, flavour in zip(["host hooks", *[""] * len(on_host)], on_host, strict=False):
         lines.append(f"{title:12}  {flavour.name}: {', '.join(flavour.host_phases)}, on this machine")
@@ -121,7 +147,10 @@ def describe(
     for number, planned in enumerate(plan.steps):
         state = "cached" if number < plan.resume else "build"
         local = "  (local)" if planned.step.local else ""
-        rows.append((planned.key, state, planned.step.title + local))
+        dated = ""
+        if planned.step.dated and plan.chooses_packages:
+            dated = f"  (dated{_age((ages or {}).get(planned.key)) if state == 'cached' else ''})"
+        rows.append((planned.key, state, planned.step.title + local + dated))
     for key, state, title in rows:
         note = (notes or {}).get(key) if state == "cached" else None
         lines.append(f"{key[:12]}  {state:6}  {title}" + (f"  ({note})" if note else ""))

@@ -12,7 +12,7 @@ both, a phase runs its elements first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
@@ -22,6 +22,7 @@ from dibo.elements.stack import MixedStack
 from dibo.elements.steps import ElementStep
 from dibo.flavours.model import Phase, Secret
 from dibo.flavours.stack import Stack
+from dibo.plan.packages import Packages
 
 FINALISE: Final = "finalise"
 
@@ -48,6 +49,10 @@ class Step:
     """Whether this layer, or one below it, can hold data of this user or machine."""
     element: ElementStep | None = None
     """Of a step of elements: what it runs and sees, in place of a flavour."""
+    resolved: Packages | None = None
+    """Of a step that installs packages: which these are. None where only the archive knows, when the step runs."""
+    dated: bool = True
+    """Whether the step may fetch what no ingredient names, so that its layer is one of an epoch."""
 
     @property
     def is_outside(self) -> bool:
@@ -106,6 +111,21 @@ def make_recipe(stack: Stack, *, architecture: str, environment: Mapping[str, st
         below_is_local = bool(steps) and steps[-1].local
         steps.append(_with_sight(step, stack, environment, below_is_local=below_is_local))
     return Recipe(stack=stack, architecture=architecture, steps=tuple(steps))
+
+
+def with_packages(recipe: Recipe, resolved: Sequence[Packages | None]) -> Recipe:
+    """The recipe with the packages that its steps install, in the order of these steps; None where only the archive
+    knows. Steps whose packages are known fetch nothing else, nor do those that only copy: none of them is dated."""
+    packages = iter(resolved)
+    steps = []
+    for step in recipe.steps:
+        if step.packages:
+            chosen = next(packages)
+            step = replace(step, resolved=chosen, dated=chosen is None)
+        elif step.phase == Phase.FIRST_BOOT:
+            step = replace(step, dated=False)
+        steps.append(step)
+    return replace(recipe, steps=tuple(steps))
 
 
 def _of_elements(stack: Stack) -> Callable[..., list[Step]]:

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from dibo.errors import UsageError
 from dibo.images.reference import ImageName, parse_repository
 from dibo.settings.secrets import SecretSource, parse_secrets
 from dibo.settings.values import (
@@ -22,6 +21,7 @@ from dibo.settings.values import (
     one_of,
     package_names,
     paths_of,
+    signers,
     source_date_epoch,
     store_limit,
 )
@@ -75,6 +75,7 @@ class Options:
     cache_dir: str | None = None
     mirror: str | None = None
     epoch: str | None = None
+    lock: str | None = None
     engine: str | None = None
     isolation: str | None = None
     network: str | None = None
@@ -111,7 +112,7 @@ class Settings:
     output: Path
     types: tuple[str, ...]
     types_named: bool
-    """Whether the user said which; if not, the ending of the output's name may."""
+    """Whether the user said which; if not, the output's ending may."""
     base: str
     release: str | None
     base_image_file: str | None
@@ -125,7 +126,7 @@ class Settings:
     converters_path: tuple[Path, ...]
     cache: Path
     cache_named: bool
-    """Whether the user said where the cache is."""
+    """Whether the user said where it is."""
     mirror: str | None
     epoch: str
     engine: str
@@ -164,6 +165,12 @@ class Settings:
     project_variables: tuple[ProjectVariable, ...] = field(default=(), compare=False)
     """Those of `environment` that a project file sets, or would set."""
     provenance: bool = False
+    epoch_named: bool = False
+    """Whether the user named the epoch; if not, packages are chosen by the state of their archive."""
+    lock: Path | None = None
+    """What says which packages are chosen, in place of their archive."""
+    archive_keyring: Path | None = None
+    """Keys of a Debian archive other than Debian's."""
     packages: tuple[str, ...] = ()
     """Of -p: installed after install.d of elements."""
     variant: str = ""
@@ -199,8 +206,14 @@ def decide(
 ) -> Settings:
     """Options over variables over what a project file says over defaults. Raises UsageError for invalid values."""
     settings = _decide(options, environment, now=now, machine=machine, home=home, project=project)
-    packages = package_names(options.packages or project.packages)
-    return replace(settings, packages=packages, provenance=options.provenance or project.provenance)
+    return replace(
+        settings,
+        packages=package_names(options.packages or project.packages),
+        provenance=options.provenance or project.provenance,
+        epoch_named=bool(options.epoch or environment.get("DIBO_EPOCH") or project.epoch),
+        lock=Path(options.lock) if options.lock else None,
+        archive_keyring=_file(environment.get("DIBO_ARCHIVE_KEYRING") or ""),
+    )
 
 
 def _decide(
@@ -216,7 +229,7 @@ def _decide(
     given = origins.given
     epoch = epoch_name(given("epoch", "DIBO_EPOCH", f"{now:%Y-%m}"))
     architecture, variant = origins.architecture(machine)
-    verify_keys, policy = _signers(options, environment)
+    verify_keys, policy = signers(options.policy, options.verify_keys, environment)
     return Settings(
         flavours=_flavours(options, project),
         architecture=architecture,
@@ -349,23 +362,6 @@ class _Origins:
 
 def _file(name: str) -> Path | None:
     return expanded(name) if name else None
-
-
-def _signers(options: Options, environment: Mapping[str, str]) -> tuple[tuple[Path, ...], Path | None]:
-    """The public keys that count, or the policy that says which. An option of either kind overrides the variables of
-    both. Raises UsageError where both are given."""
-    policy: str | None = options.policy
-    if options.policy is None and not options.verify_keys:
-        policy = environment.get("DIBO_POLICY") or None
-        keys = paths_of(environment.get("DIBO_VERIFY_KEYS", "").split(":"))
-    else:
-        keys = paths_of(options.verify_keys)
-    if keys and policy is not None:
-        raise UsageError(
-            "keys to verify with and a policy are both given",
-            hint="name the keys in the policy, or leave the policy out",
-        )
-    return keys, expanded(policy) if policy else None
 
 
 def _flavours(options: Options, project: Options) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from dibo.flavours.epoch import start_of
 from dibo.flavours.model import ARCHITECTURES
 from dibo.flavours.schema import nearest
 from dibo.images.platforms import split_architecture
+from dibo.system.resources import expanded
 from dibo.units import parse_gib
 
 LAYER_COMPRESSIONS: Final = ("zstd", "gzip", "none")
@@ -100,3 +101,22 @@ def enough_hint(set_by: str, size: float) -> str:
 def paths_of(words: Iterable[str]) -> tuple[Path, ...]:
     """Those that are not empty."""
     return tuple(Path(word) for word in words if word)
+
+
+def signers(
+    named: str | None, keys_named: Sequence[str], environment: Mapping[str, str]
+) -> tuple[tuple[Path, ...], Path | None]:
+    """The public keys that count, or the policy that says which. `named` and `keys_named` are of options; one of either
+    kind overrides the variables of both. Raises UsageError where both are given."""
+    policy = named
+    if named is None and not keys_named:
+        policy = environment.get("DIBO_POLICY") or None
+        keys = paths_of(environment.get("DIBO_VERIFY_KEYS", "").split(":"))
+    else:
+        keys = paths_of(keys_named)
+    if keys and policy is not None:
+        raise UsageError(
+            "keys to verify with and a policy are both given",
+            hint="name the keys in the policy, or leave the policy out",
+        )
+    return keys, expanded(policy) if policy else None

@@ -28,6 +28,10 @@ _DOWNLOAD: Final = re.compile(r"sha256-[0-9a-f]{64}-(?P<name>.+)")
 """A base as dibo.build.bases.tarball keeps it."""
 
 
+_NOTES: Final = ("lists", "hashes", "keys")
+_OF_ARCHIVES: Final = ("last", "lists", "locks", "resolved", "states")
+
+
 class CacheKind(Enum):
     """Kinds of things in a cache directory."""
 
@@ -91,15 +95,16 @@ def survey(root: Path) -> tuple[CacheItem, ...]:
         (CacheKind.LOGS, "logs"),
         (CacheKind.KEYS, "keys"),
         (CacheKind.DOWNLOADS, "bases"),
+        (CacheKind.DOWNLOADS, "archives/packages"),
         (CacheKind.RUNS, "runs"),
         (CacheKind.ARTEFACTS, "artefacts"),
     ):
         items += (_item(kind, path) for path in _entries(root / directory))
-    for directory in ("lists", "hashes", "keys"):
-        items += (_item(CacheKind.NOTES, path) for path in _entries(root / "bases" / directory))
+    for directory in (*(f"bases/{name}" for name in _NOTES), *(f"archives/{name}" for name in _OF_ARCHIVES)):
+        items += (_item(CacheKind.NOTES, path) for path in _entries(root / directory))
     items += (_item(CacheKind.NOTES, path) for path in (root / "kvm.json",) if path.is_file())
     items += (_item(CacheKind.KITS, path) for path in (root / "kit",) if _is_real_directory(path))
-    notes = {root / "bases" / name for name in ("lists", "hashes", "keys")}
+    notes = {root / "bases" / name for name in _NOTES}
     return tuple(sorted((item for item in items if item.path not in notes), key=lambda item: item.path))
 
 

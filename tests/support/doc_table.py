@@ -104,6 +104,7 @@ TRIALS: Mapping[str, Trial] = {
     r"dibo bake\b": tested("tests/integration/test_bake.py::test_images_that_share_layers"),
     # What builds, boots, or reads the store of an engine.
     r"dibo cache prune --local": tested("tests/integration/test_store_limit.py"),
+    r"dibo lock\b": tested("tests/unit/build/archives/test_locked.py"),
     r"dibo (plan|why)\b": tested("tests/integration/test_cache_commands.py::test_why_nothing_is_missing"),
     r"ramdisk-image-create\b": tested("tests/boot/test_deployment.py"),
     r"(dibo build|disk-image-create) .*--watch\b": tested(

@@ -32,8 +32,8 @@ _DAY: Final = 24 * 3600
 _TEXTS: Final = {
     CacheKind.RUNS: "left by processes that were killed",
     CacheKind.LOCKS: "held by no process",
-    CacheKind.DOWNLOADS: "bases",
-    CacheKind.NOTES: "lists and keys of bases, and what was tried of this machine",
+    CacheKind.DOWNLOADS: "bases and packages",
+    CacheKind.NOTES: "lists and keys of bases and archives, and what was tried of this machine",
     CacheKind.LOGS: "of failed steps, and of defects",
     CacheKind.KEYS: "of layers that no engine has",
     CacheKind.ARTEFACTS: "records of artefacts that are gone or were changed",

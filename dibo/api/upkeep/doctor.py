@@ -24,7 +24,8 @@ from dibo.build import repairs
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.debian import Debian
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE
-from dibo.build.build import base_settings, confinement_of
+from dibo.build.bases.settings import base_settings
+from dibo.build.build import confinement_of
 from dibo.build.engines import choose
 from dibo.build.finding import Finding, try_check
 from dibo.deploy.iscsi import driver_problem

@@ -64,7 +64,9 @@ def watch_boot(
             f"{request.image} is no disk that disk-image-create built of flavours",
             hint="--watch follows the flavours that the manifest beside the disk names",
         )
-    build_options, variables = again(recorded.manifest, options, environment)
+    build_options, variables = again(recorded.manifest, recorded.path, options, environment)
+    if build_options.lock is not None:  # the packages of flavours may change meanwhile
+        build_options = replace(build_options, lock=None, epoch=None)
     output = recorded.path.parent / output_name(recorded)
     settings = current_settings(replace(build_options, name=str(output)), variables)
     with Workspace(settings.cache).run() as run:

@@ -70,7 +70,8 @@ def _ubuntu(request: Request) -> Base:
 
 
 def _debian(request: Request) -> Base:
-    return Debian(request.release(releases.NEWEST_DEBIAN_STABLE), settings=request.settings)
+    release = request.release(releases.NEWEST_DEBIAN_STABLE)
+    return Debian(release, settings=request.settings, workspace=request.workspace, report=request.report)
 
 
 def _empty(request: Request) -> Base:

@@ -3,9 +3,14 @@
 Why not a download, as with Ubuntu: Debian publishes no root file system of its cloud images that is signed.
 
 The packages are a list in containerfiles/bases/debian.packages; what is done to the root at the end is
-containerfiles/bases/debian.customize.sh. Both, and RECIPE, are ingredients; the mirror is not, and neither
-is the state of the archive: the epoch names that. Where the epoch is a date, it is also SOURCE_DATE_EPOCH,
-and the tar is the same, bit by bit, as long as the archive is (mmdebstrap(1), SOURCE_DATE_EPOCH).
+containerfiles/bases/debian.customize.sh. Both, and RECIPE, are ingredients; the mirror is not.
+
+Which packages the archive has for that list is chosen before the build (dibo.build.archives), and is an ingredient:
+mmdebstrap gets an archive of these alone. SOURCE_DATE_EPOCH is the time of the newest of them.
+
+Where the user names an epoch, that is the ingredient in their place, and mmdebstrap installs from the mirror. If the
+epoch is a date, it is also SOURCE_DATE_EPOCH, and the tar is the same, bit by bit, as long as the archive is
+(mmdebstrap(1), SOURCE_DATE_EPOCH).
 
 The default release is the newest stable one, whatever the host is: mmdebstrap 1.3 of Debian 12 builds
 Debian 13, since the keyring of both has the keys of both (tried in November 2026). A host whose keyring is
@@ -18,34 +23,55 @@ import hashlib
 import os
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from dibo.build import foreign
+from dibo.build.archives.apt import Wish
+from dibo.build.archives.archive import PackageArchive, addresses
+from dibo.build.archives.locked import locked, read_lock
+from dibo.build.archives.package_files import PackageFiles
+from dibo.build.archives.resolver import Resolver
+from dibo.build.archives.snapshots import snapshot_addresses
+from dibo.build.archives.states import ArchiveStates
 from dibo.build.bases import releases
-from dibo.build.bases.mirror import Sources, sources
+from dibo.build.bases.mirror import MIRROR, Sources, archives_of, sources
 from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.build.namespace import enter_namespace
 from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
 from dibo.images.sources.buildah_environment import engine_environment
-from dibo.plan.base import Ingredients, TarCommand
+from dibo.plan.base import Ingredients, NoStore, ResolutionStore, TarCommand
+from dibo.plan.packages import Packages, Resolution
 from dibo.system import http, process
 from dibo.system.package_names import how_to_install
+from dibo.system.report import Report
 from dibo.system.resources import shared
+from dibo.system.workspace import Workspace
 
-RECIPE: Final = "2"  # raised when the arguments of mmdebstrap below change what comes out
+RECIPE: Final = "3"  # raised when the arguments of mmdebstrap below change what comes out
 VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages
-_MIRROR: Final = "http://deb.debian.org/debian"  # mmdebstrap(1), where no mirror is named
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class Debian(ConfiguredBase):
     """A release of Debian."""
 
-    def __init__(self, release: str, *, settings: BaseSettings) -> None:
+    def __init__(
+        self,
+        release: str,
+        *,
+        settings: BaseSettings,
+        workspace: Workspace | None = None,
+        report: Report | None = None,
+    ) -> None:
+        """Where packages are chosen, `workspace` keeps what that takes."""
         self._suite = suite_name(release)
         self._has_release = False
+        self._workspace = workspace
+        self._report = report or Report()
+        self._packages: Packages = ()
         super().__init__(settings)
 
     @property
@@ -70,8 +96,89 @@ class Debian(ConfiguredBase):
             ("packages", _digest("\n".join(packages()))),
             ("customize", _digest(_script("customize"))),
             ("recipe", RECIPE),
-            ("epoch", self._settings.epoch),
+            *(() if self._settings.resolves else (("epoch", self._settings.epoch),)),
         )
+
+    @property
+    def package_names(self) -> tuple[str, ...]:
+        return (f"debian-{self._suite}", "debian", "default") if self._settings.resolves else ()
+
+    def resolve(self, lists: Sequence[tuple[str, ...]], store: ResolutionStore) -> Resolution:
+        if not self._settings.resolves:
+            return super().resolve(lists, store)
+        wishes = [self._wish(), *(Wish(words=words) for words in lists)]
+        if self._settings.lock is not None:
+            links = locked(self._settings.lock, wishes, architecture=self.architecture)
+        else:
+            self._require_release()
+            links = self._resolver().resolve(wishes, store)
+        self._packages, *steps = (link.transaction.packages for link in links)
+        answers = tuple(link.answer for link in links)
+        return Resolution(base=self._packages, steps=tuple(steps), answers=answers)
+
+    def snapshots(self) -> tuple[str, ...]:
+        return snapshot_addresses(self._archives(), self._settings.policy) if self._settings.resolves else ()
+
+    def adopt(self, packages: Packages) -> None:
+        self._packages = packages
+
+    def write_archive(self, packages: Packages, target: Path) -> int:
+        return self._files().write_archive(packages, target, suite=self._suite)
+
+    def _wish(self) -> Wish:
+        """What mmdebstrap installs for this variant (mmdebstrap, run_download and run_install)."""
+        suite = f"?or(?archive(^{self._suite}$),?codename(^{self._suite}$))"
+        of_suite = f"?narrow({suite},?architecture({self.architecture}),"
+        return Wish(
+            words=(
+                f"{of_suite}?essential)",
+                f"{of_suite}?and(?priority(required),?not(?essential)))",
+                *packages(),
+            ),
+            recommends=False,
+        )
+
+    def _archives(self) -> tuple[PackageArchive, ...]:
+        return archives_of(self._suite, sources(self._suite, mirror=self._settings.mirror))
+
+    def _resolver(self) -> Resolver:
+        states = ArchiveStates(
+            directory=self._directory() / "states",
+            policy=self._settings.policy,
+            offline=self._settings.offline,
+            report=self._report,
+        )
+        return Resolver(
+            archives=self._archives(),
+            architecture=self.architecture,
+            keyring=self._keyring(),
+            default_keyring=KEYRING,
+            directory=self._directory(),
+            states=states,
+            report=self._report,
+            offline=self._settings.offline,
+        )
+
+    def _files(self) -> PackageFiles:
+        return PackageFiles(
+            directory=self._directory() / "packages",
+            addresses=(*addresses(self._archives()), *self._locked_snapshots()),
+            policy=self._settings.policy,
+            offline=self._settings.offline,
+            report=self._report,
+        )
+
+    def _locked_snapshots(self) -> tuple[str, ...]:
+        """None on a worker, which gets a plan and not the lock that it was made by."""
+        lock = self._settings.lock
+        return read_lock(lock).snapshots if lock is not None and lock.exists() else ()
+
+    def _directory(self) -> Path:
+        assert self._workspace is not None
+        return self._workspace.root / "archives"
+
+    def _keyring(self) -> Path:
+        return self._settings.archive_keyring or KEYRING
 
     def _require_release(self) -> None:
         """Raise BaseError where the mirror has no release of that name. One that dibo knows is not asked for, and a
@@ -79,7 +186,7 @@ class Debian(ConfiguredBase):
         if self._suite in (*releases.DEBIAN.values(), "sid") or self._settings.offline or self._has_release:
             return
         apt_sources = sources(self._suite, mirror=self._settings.mirror)
-        mirror = apt_sources.entries[0][0].rstrip("/") if apt_sources else _MIRROR
+        mirror = apt_sources.entries[0][0].rstrip("/") if apt_sources else MIRROR
         try:
             http.get(f"{mirror}/dists/{self._suite}/Release", policy=self._settings.policy)
         except BaseError as error:
@@ -98,11 +205,20 @@ class Debian(ConfiguredBase):
         if prefix:
             environment |= engine_environment()
         seconds = start_of(self._settings.epoch)
-        if seconds is not None:
+        if seconds is not None and not self._settings.resolves:
             environment["SOURCE_DATE_EPOCH"] = str(seconds)
         return TarCommand(
-            argv=(*prefix, *self._argv(root=bool(prefix))), environment=tuple(sorted(environment.items()))
+            argv=(*prefix, *self._argv(root=bool(prefix))),
+            environment=tuple(sorted(environment.items())),
+            prepare=self._prepare if self._settings.resolves else None,
         )
+
+    def _prepare(self, directory: Path) -> Mapping[str, str]:
+        """The archive of the packages that were chosen, and how old they are."""
+        if not self._packages:
+            self.resolve((), NoStore())
+        seconds = self.write_archive(self._packages, directory / "archive")
+        return {"DIBO_ARCHIVE": str(directory / "archive"), "SOURCE_DATE_EPOCH": str(seconds)}
 
     def _emulator(self) -> tuple[str, ...]:
         """What runs mmdebstrap where programs of the architecture need a namespace with an emulator. Raises
@@ -117,9 +233,9 @@ class Debian(ConfiguredBase):
                 raise ToolMissing(
                     f"{tool} is not installed; the base debian needs it", hint=how_to_install(tool)
                 )
-        if not KEYRING.exists():
+        if not self._keyring().exists():
             raise BaseError(
-                f"no keyring to check Debian's signatures with: {KEYRING} is missing",
+                f"no keyring to check Debian's signatures with: {self._keyring()} is missing",
                 hint="install it: sudo apt-get install debian-archive-keyring",
             )
 
@@ -137,15 +253,25 @@ class Debian(ConfiguredBase):
             "--dpkgopt=force-unsafe-io",
             '--aptopt=Acquire::Languages "none"',
             "--skip=cleanup/apt/lists",
-            *(
-                (f"--setup-hook={_setup_hook(apt_sources, self._suite, self.architecture)}",)
-                if apt_sources
-                else ()
-            ),
+            *((f"--keyring={self._keyring()}",) if self._settings.archive_keyring is not None else ()),
+            *self._setup_hooks(apt_sources),
             f"--customize-hook={_script('customize')}",
             self._suite,
             "-",
         )
+
+    def _setup_hooks(self, apt_sources: Sources | None) -> tuple[str, ...]:
+        hooks = []
+        if self._settings.archive_keyring is not None:
+            hooks.append('mkdir -p "$1/etc/apt/trusted.gpg.d"')
+            hooks.append(
+                f"upload {shlex.quote(str(self._keyring()))} /etc/apt/trusted.gpg.d/dibo-archive.gpg"
+            )
+        if apt_sources:
+            hooks.append(_setup_hook(apt_sources, self._suite, self.architecture))
+        if self._settings.resolves:
+            hooks.append(_script("archive"))
+        return tuple(f"--setup-hook={hook}" for hook in hooks)
 
 
 def packages() -> tuple[str, ...]:

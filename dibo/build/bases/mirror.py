@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.build.archives.archive import PackageArchive
 from dibo.errors import UsageError
 
+MIRROR: Final = "http://deb.debian.org/debian"
+"""Where no mirror is named (mmdebstrap(1))."""
+_SECURITY: Final = "http://security.debian.org/debian-security"
 _ONE_LINE: Final = re.compile(
     r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)"
 )
@@ -45,6 +49,17 @@ def sources(suite: str, *, mirror: str | None, host: Path = Path("/")) -> Source
     if mirror:
         return _of_mirror(suite, mirror)
     return _of_host(suite, host)
+
+
+def archives_of(suite: str, listed: Sources | None) -> tuple[PackageArchive, ...]:
+    """The same as archives; without sources, the distribution's own."""
+    if listed is None:
+        entries = [(MIRROR, name) for name in (_suites(suite)[:2] if _updates(suite) else (suite,))]
+        return archives_of(suite, Sources(entries=tuple(entries), own_security=_updates(suite)))
+    archives = [PackageArchive(address=address, suite=name) for address, name in listed.entries]
+    if listed.own_security:
+        archives.append(PackageArchive(address=_SECURITY, suite=f"{suite}-security"))
+    return tuple(archives)
 
 
 def _of_mirror(suite: str, mirror: str) -> Sources:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.errors import BaseError
+from dibo.plan.base import ResolutionStore
+from dibo.plan.packages import Packages, Resolution
+from dibo.settings.settings import Settings
 from dibo.system.http import DOWNLOADS
 from dibo.system.resources import expanded
 from dibo.system.retry import RetryPolicy
@@ -20,8 +24,9 @@ class BaseSettings:
     """`architecture` is Debian's word. `sha256` is hex, for a tarball or an address. `mirror` is one or two
     addresses of a Debian archive with a blank between: packages, security updates. `fingerprint` is that of
     the key that signs lists of Ubuntu images, in place of Ubuntu's own; `keyserver` has these keys, or is `none`.
-    `signatures` is the file of the policy that
-    images in registries are held to."""
+    `signatures` is the file of the policy that images in registries are held to. `archive_keyring` has the keys of a
+    Debian archive, in place of Debian's own. With `resolves`, packages are chosen before a build; with
+    `lock`, a file that says them."""
 
     architecture: str
     variant: str = ""
@@ -34,7 +39,10 @@ class BaseSettings:
     keyserver: str = KEYSERVER
     fingerprint: str | None = None
     signatures: Path | None = None
+    archive_keyring: Path | None = None
     epoch: str = ""
+    resolves: bool = False
+    lock: Path | None = None
     offline: bool = False
     policy: RetryPolicy = DOWNLOADS
 
@@ -63,6 +71,28 @@ def settings_from(environment: Mapping[str, str], *, architecture: str) -> BaseS
     )
 
 
+def base_settings(settings: Settings) -> BaseSettings:
+    """What the settings of a command say about bases."""
+    return BaseSettings(
+        architecture=settings.architecture,
+        variant=settings.variant,
+        release=settings.release,
+        cloud_images=settings.cloud_images or CLOUD_IMAGES,
+        base_image_file=settings.base_image_file,
+        mirror=settings.mirror,
+        sha256=settings.sha256,
+        keyring=settings.keyring,
+        keyserver=settings.keyserver or KEYSERVER,
+        fingerprint=settings.fingerprint,
+        signatures=settings.policy,
+        archive_keyring=settings.archive_keyring,
+        epoch=settings.epoch,
+        resolves=settings.lock is not None or not settings.epoch_named,
+        lock=settings.lock,
+        offline=settings.offline,
+    )
+
+
 class ConfiguredBase:
     """What bases have in common: the architecture is that of the settings, and no program is needed."""
 
@@ -76,3 +106,19 @@ class ConfiguredBase:
     @property
     def tools(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def package_names(self) -> tuple[str, ...]:
+        return ()
+
+    def resolve(self, _lists: Sequence[tuple[str, ...]], _store: ResolutionStore) -> Resolution:
+        return Resolution()
+
+    def snapshots(self) -> tuple[str, ...]:
+        return ()
+
+    def adopt(self, packages: Packages) -> None:
+        pass
+
+    def write_archive(self, _packages: Packages, _target: Path) -> int:
+        raise BaseError("packages are not chosen before a build on this base")

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from dibo.errors import BaseError
@@ -65,7 +66,7 @@ def _write_of_command(source: TarCommand, file: IO[bytes], run: Run, on_output: 
         run.scratch() as scratch,
         Process(
             source.argv,
-            env={"TMPDIR": str(scratch), **process.proxies(), **dict(source.environment)},
+            env={"TMPDIR": str(scratch), **process.proxies(), **prepared(source, scratch)},
             streams=Streams(stdout=process.PIPE, on_output=on_output),
         ) as maker,
     ):
@@ -77,6 +78,12 @@ def _write_of_command(source: TarCommand, file: IO[bytes], run: Run, on_output: 
             raise
         _require_success(maker)
         return written
+
+
+def prepared(source: TarCommand, scratch: Path) -> dict[str, str]:
+    """The variables of a command, once what it needs is in `scratch`, which processes of other ids may enter."""
+    more = source.prepare(scratch) if source.prepare is not None else {}
+    return {**dict(source.environment), **more}
 
 
 def _require_success(maker: Process) -> None:

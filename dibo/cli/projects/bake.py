@@ -14,6 +14,7 @@ from dibo.cli.options import (
     add_cache_options,
     add_converters_path,
     add_engine,
+    add_epoch_options,
     add_flavours_path,
     add_host_hooks,
     add_secret_option,
@@ -103,9 +104,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     """What holds for all images, whatever the project file says."""
     add_engine(parser)
     add_host_hooks(parser)
-    parser.add_argument(
-        "--epoch", metavar="NAME", help="name of the state of package archives to build from (this month)"
-    )
+    add_epoch_options(parser)
     add_base_source(parser)
     add_secret_option(parser)
     add_flavours_path(parser)

@@ -231,13 +231,37 @@ def test_a_full_store_fails_the_step_instead_of_making_another_layer(
     fake(tmp_path, "find", f'[ -z "{message}" ] || {{ echo "{message}" >&2; exit 1; }}')
     fake(tmp_path, "touch", "exit 0")
     clock = tmp_path / "time"
-    clock.touch()
+    clock.write_text("1\n")
     environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-    script = f"clock={clock}; context=/nowhere\n{function}\nturn_back_time"
+    script = f"seconds=1; clock={clock}; context=/nowhere\n{function}\nturn_back_time"
     done = subprocess.run([shell, "-c", script], capture_output=True, text=True, env=environment)
     assert done.returncode == code
     assert ("the times of files cannot be set" in done.stderr) == bool(code)
     assert not code or message in done.stderr
+
+
+@in_each_shell
+@pytest.mark.parametrize(
+    ("step", "below", "answer"),
+    [
+        ("200\n", None, "200"),
+        ("200\n", "100\n", "200"),
+        ("200\n", "300\n", "300"),
+        (None, "300\n", "300"),
+        (None, None, ""),
+    ],
+)
+def test_a_layer_is_no_older_than_those_below(
+    shell: str, step: str | None, below: str | None, answer: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dibo/step").mkdir(parents=True)
+    (tmp_path / "root/var/lib/dibo").mkdir(parents=True)
+    script = shutil.copy(RUNNER / "clock", tmp_path / "dibo")
+    for text, path in ((step, "dibo/step/time"), (below, "root/var/lib/dibo/clock")):
+        if text is not None:
+            (tmp_path / path).write_text(text)
+    done = subprocess.run([shell, script, tmp_path / "root"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{answer}\n"
 
 
 @in_each_shell

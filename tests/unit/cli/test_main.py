@@ -31,6 +31,7 @@ COMMANDS = (
     "promote",
     "verify",
     "why",
+    "lock",
     "inspect",
     "diff",
     "report",

@@ -220,6 +220,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "DIBO_SIGN_PASSWORD": "secret",
         "DIBO_FLAVOURS_PATH": str(work / "our-flavours"),
         "ARCH": "amd64",
+        "DIBO_EPOCH": "2026-11",  # no archive of packages is asked
     }
     for name in ("DOCKER_HOST", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "IMG_PATH"):
         monkeypatch.delenv(name, raising=False)

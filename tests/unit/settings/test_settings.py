@@ -103,6 +103,14 @@ def test_variables_without_an_option(variable: str, field: str) -> None:
     assert getattr(settings({variable: "x"}), field) == "x"
 
 
+def test_packages_are_chosen_unless_the_user_names_an_epoch() -> None:
+    assert settings({"DIBO_ARCHIVE_KEYRING": "a.gpg"}).archive_keyring == Path("a.gpg")
+    assert not settings().epoch_named
+    assert settings({"DIBO_EPOCH": "2026-11"}).epoch_named
+    assert settings(epoch="2026-11").epoch_named
+    assert not settings({"SOURCE_DATE_EPOCH": "1"}).epoch_named
+
+
 def test_the_search_path_of_flavours() -> None:
     environment = {"FLAVOURS_DIR": "c", "DIBO_FLAVOURS_PATH": "/d::e"}
     found = settings(environment, flavours_path=("/a", "b"))
@@ -116,6 +124,7 @@ def test_every_variable_is_tested_and_documented() -> None:
         "BASE_IMAGE_FILE",
         "CLOUD_IMAGES",
         "DIBO_UBUNTU_FINGERPRINT",
+        "DIBO_ARCHIVE_KEYRING",
         "DIBO_KIT",
     }
     tested |= {"FLAVOURS_DIR", "DIBO_FLAVOURS_PATH", "DIBO_CONVERTERS_PATH", "SOURCE_DATE_EPOCH"}

@@ -1,0 +1,79 @@
+"""What images are made of at this moment, in a file: packages, bases, snapshots of archives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from dibo.api.documents import CommandAnswer, new_document
+from dibo.api.session import new_session, stack_of
+from dibo.build.archives.locked import read_lock
+from dibo.errors import OutputError, UsageError
+from dibo.plan.lock import LockedBase, lock_changes, lock_document, parse_lock
+from dibo.plan.packages import ChosenPackages
+from dibo.settings.settings import Settings
+from dibo.system.report import Report
+from dibo.units import counted
+
+LOCK_FILE: Final = "dibo.lock"
+
+
+def lock(images: Sequence[Settings], report: Report, *, path: Path, diff: bool) -> CommandAnswer:
+    """Write the lock of some images, or with `diff` say what moved since it was written. Raises UsageError where an
+    epoch is named, ManifestError for a file that is no lock."""
+    document = _document_of(images, report)
+    now = parse_lock(document)
+    before = read_lock(path) if diff or path.exists() else None
+    changes = lock_changes(now, before) if before is not None else ()
+    if not diff:
+        _write(path, document)
+    listed = [f"{title}\n" + "\n".join(f"    {line}" for line in lines) for title, lines in changes]
+    packages = counted(len({p.identity for answer in now.packages.values() for p in answer}), "package")
+    written = f"{path}: {packages}, {counted(len(now.bases), 'base')}"
+    text = "\n".join([*listed, *([] if diff else [written])]) or f"{path}: nothing moved"
+    return CommandAnswer(
+        text=text,
+        document=new_document(
+            "lock",
+            file=str(path),
+            written=not diff,
+            moved=[{"title": title, "changes": list(lines)} for title, lines in changes],
+        ),
+    )
+
+
+def _document_of(images: Sequence[Settings], report: Report) -> dict[str, object]:
+    answers: dict[str, ChosenPackages] = {}
+    bases: dict[str, LockedBase] = {}
+    snapshots: dict[str, None] = {}
+    epochs = {settings.epoch for settings in images}
+    if len(epochs) != 1 or any(settings.epoch_named for settings in images):
+        raise UsageError(
+            "a lock is of packages that are chosen, and with an epoch that is named none are",
+            hint="leave out --epoch, DIBO_EPOCH and `epoch` of the project file",
+        )
+    for settings in images:
+        with new_session(replace(settings, lock=None), report) as session:
+            job = session.job(stack_of(settings, session.run))
+            plan = job.plan
+            name = f"{plan.base_name} {plan.recipe.architecture}"
+            bases[name] = LockedBase(name=name, ingredients=json.loads(plan.base_ingredients)["base"])
+            answers |= {answer.wish: answer for answer in plan.resolution.answers}
+            snapshots |= dict.fromkeys(job.base.snapshots())
+    return lock_document(
+        answers.values(), epoch=epochs.pop(), bases=tuple(bases.values()), snapshots=tuple(snapshots)
+    )
+
+
+def _write(path: Path, document: Mapping[str, object]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error

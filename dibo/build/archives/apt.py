@@ -1,0 +1,232 @@
+"""apt of this machine, asked what it would install in a root that is not there.
+
+It gets a directory of its own: nothing of this machine's settings, sources, keys or installed packages counts
+(apt.conf(5), Dir). It verifies the signed state of the archives with the keyring that it is given, and fetches what it
+has not. Its lists stay, so that the next time only changes are fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from dibo.build.archives.archive import PackageArchive
+from dibo.errors import BaseError, CommandFailed, ToolMissing
+from dibo.plan.packages import ArchivePackage, Packages
+from dibo.system import process
+from dibo.system.package_names import how_to_install
+
+_INSTALL: Final = re.compile(r"Inst (\S+) (?:\[[^]]*\] )?\((\S+) (.*)\[([a-z0-9-]+)\]\)")
+_REMOVE: Final = re.compile(r"Remv (\S+)")
+_FILE: Final = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
+_FIELDS: Final = (
+    *(
+        "Package",
+        "Architecture",
+        "Version",
+        "Multi-Arch",
+        "Priority",
+        "Section",
+        "Source",
+        "Essential",
+    ),
+    *("Protected", "Important", "Provides", "Depends", "Pre-Depends", "Recommends", "Suggests", "Breaks"),
+    *("Conflicts", "Replaces", "Enhances", "Maintainer", "Description"),
+)
+_CONFIG: Final = """\
+Dir "{directory}";
+Dir::State "state";
+Dir::State::lists "{lists}";
+Dir::State::status "{directory}/status";
+Dir::State::extended_states "{directory}/extended_states";
+Dir::Cache "cache";
+Dir::Log "log";
+Dir::Etc::sourcelist "{directory}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::trusted "/dev/null";
+Dir::Etc::trustedparts "/dev/null";
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::Bin::methods "/usr/lib/apt/methods";
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Sandbox::User "root";
+APT::Solver "internal";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Debug::NoLocking "true";
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Packages that are to be installed together, as apt-get(8) takes them."""
+
+    words: tuple[str, ...]
+    recommends: bool = True
+    """Whether what they recommend is installed, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """What apt would do for a wish: packages that it would install, and names of those that it would remove."""
+
+    packages: Packages
+    removed: tuple[str, ...] = ()
+
+
+class Apt:
+    """apt with a directory of its own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        archives: Sequence[PackageArchive],
+        *,
+        lists: Path,
+        architecture: str,
+        keyring: Path,
+    ) -> None:
+        """`directory` is empty, `lists` has those of the last time. Raises ToolMissing, BaseError."""
+        if process.find("apt-get") is None:
+            raise ToolMissing(
+                "apt-get is not installed, and dibo asks it which packages a build would install",
+                hint=f"{how_to_install('apt-get')}\nor name the state of the archive with --epoch: then packages "
+                "are part of no key",
+            )
+        if not keyring.exists():
+            raise BaseError(
+                f"no keyring to check the archive's signatures with: {keyring} is missing",
+                hint="install it: sudo apt-get install debian-archive-keyring",
+            )
+        self._directory = directory
+        self._archives = tuple(archives)
+        self._lists = lists
+        for path in (directory / "state", directory / "cache/archives/partial", lists / "partial"):
+            path.mkdir(parents=True, exist_ok=True)
+        config = directory / "apt.conf"
+        config.write_text(_CONFIG.format(directory=directory, lists=lists, architecture=architecture))
+        lines = [archive.line(architecture=architecture, keyring=keyring) for archive in archives]
+        (directory / "sources.list").write_text("\n".join(lines) + "\n")
+        (directory / "status").touch()
+        self._environment = {**process.proxies(), "APT_CONFIG": str(config)}
+
+    def update(self) -> tuple[bytes, ...]:
+        """Fetch and verify the state of the archives: the signed file of each. Raises BaseError."""
+        try:
+            process.run(["apt-get", "-q", "--error-on=any", "update"], env=self._environment)
+        except CommandFailed as error:
+            raise BaseError(
+                f"the state of the package archives cannot be read: {_reason(error)}",
+                hint="check the mirror and its keys: `dibo doctor`; or name the state of the archive with --epoch",
+            ) from error
+        return tuple((self._lists / _list_name(archive)).read_bytes() for archive in self._archives)
+
+    def resolve(self, wish: Wish, installed: Sequence[Mapping[str, str]]) -> Transaction:
+        """What apt would do where the packages of the stanzas `installed` are. Raises BaseError."""
+        (self._directory / "status").write_text("".join(map(_as_installed, installed)))
+        recommends = "--install-recommends" if wish.recommends else "--no-install-recommends"
+        words = ["-q", "-y", recommends, "install", *wish.words]
+        files = self._files(self._run("apt-get", "-oAcquire::ForceHash=SHA256", "--print-uris", *words))
+        packages, removed = [], []
+        for line in self._run("apt-get", "--simulate", *words).splitlines():
+            if match := _INSTALL.match(line):
+                name, version, origins, architecture = match.groups()
+                file = files[name.partition(":")[0], version]
+                packages.append(
+                    ArchivePackage(
+                        name=name.partition(":")[0],
+                        version=version,
+                        architecture=architecture,
+                        sha256=file.sha256,
+                        size=file.size,
+                        path=file.path,
+                        is_security="-security" in origins.lower(),
+                    )
+                )
+            elif match := _REMOVE.match(line):
+                removed.append(match[1].partition(":")[0])
+        return Transaction(packages=tuple(sorted(packages, key=lambda p: p.identity)), removed=tuple(removed))
+
+    def stanzas(self, packages: Sequence[ArchivePackage]) -> list[dict[str, str]]:
+        """What the archives say of packages, in their order. Raises BaseError for one that they do not have."""
+        if not packages:
+            return []
+        listed: dict[str, dict[str, str]] = {}
+        names = [f"{package.name}={package.version}" for package in packages]
+        for text in self._run("apt-cache", "show", *names).split("\n\n"):
+            fields = _fields(text)
+            listed[fields.get("SHA256", "")] = fields
+        try:
+            return [listed[package.sha256] for package in packages]
+        except KeyError as error:
+            raise BaseError(f"the archive does not describe the package with the sha256 {error}") from error
+
+    def _files(self, text: str) -> dict[tuple[str, str], ArchivePackage]:
+        """What apt would fetch, by name and version."""
+        files = {}
+        for match in map(_FILE.match, text.splitlines()):
+            if match is None:
+                continue
+            name, version, architecture = unquote(match[2]).removesuffix(".deb").split("_")
+            files[name, version] = ArchivePackage(
+                name=name,
+                version=version,
+                architecture=architecture,
+                sha256=match[4],
+                size=int(match[3]),
+                path=self._path(match[1]),
+            )
+        return files
+
+    def _path(self, address: str) -> str:
+        """The path in its archive of the file at an address."""
+        for archive in self._archives:
+            prefix = f"{archive.address.rstrip('/')}/"
+            if address.startswith(prefix):
+                return unquote(address.removeprefix(prefix))
+        raise BaseError(f"apt names {address}, which is in none of the archives")
+
+    def _run(self, *argv: str) -> str:
+        try:
+            return process.run(argv, env=self._environment, capture=True).stdout
+        except CommandFailed as error:
+            raise BaseError(
+                f"apt cannot choose packages: {_reason(error)}", hint="check the names of the packages"
+            ) from error
+
+
+def _reason(error: CommandFailed) -> str:
+    lines = [line.removeprefix("E: ") for line in error.tail if line.startswith("E: ")]
+    return "; ".join(lines) or error.message
+
+
+def _list_name(archive: PackageArchive) -> str:
+    """How apt calls the signed file of an archive in its lists (URItoFileName of apt)."""
+    address = re.sub(r"^[a-z]+://(?:[^/@]*@)?", "", archive.release_address)
+    quoted = re.sub(r"[\\|{}\[\]<>\"^~_=!@#$%&*]", lambda match: f"%{ord(match[0]):02x}", address)
+    return quoted.replace("/", "_")
+
+
+def _fields(stanza: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    name = ""
+    for line in stanza.splitlines():
+        if line[:1] in (" ", "\t"):
+            fields[name] = f"{fields.get(name, '')}\n{line}"
+        else:
+            name, _, value = line.partition(":")
+            fields[name] = value.strip()
+    return fields
+
+
+def _as_installed(stanza: Mapping[str, str]) -> str:
+    """As /var/lib/dpkg/status has it."""
+    lines = [f"{name}: {stanza[name]}" for name in _FIELDS if name in stanza]
+    return "\n".join([lines[0], "Status: install ok installed", *lines[1:]]) + "\n\n"

@@ -1,0 +1,166 @@
+"""Files of packages: fetched by their digests, kept, and laid out as an archive that has nothing else.
+
+    archives/packages/sha256-HEX-NAME_VERSION_ARCH.deb
+
+A root installs from such an archive, so it gets the packages of its key or none. Its time is that of the newest
+package: what a package holds is never younger than the package (deb(5): the time of its first member), so a layer of
+packages is as old as these, whenever it is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import quote
+
+from dibo.build.archives.archive import file_digest
+from dibo.build.engines.base_layer import decompressed
+from dibo.errors import BaseError, Unreachable, VerificationFailed
+from dibo.plan.packages import ArchivePackage, Packages
+from dibo.system import http
+from dibo.system.report import Report
+from dibo.system.retry import RetryPolicy
+from dibo.units import human_size
+
+_TOGETHER: Final = 4
+_MAGIC: Final = b"!<arch>\n"
+_HEADER: Final = 60
+_LARGEST_CONTROL: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFiles:
+    """Fetches files of packages from `addresses`, in their order, and keeps them in `directory`."""
+
+    directory: Path
+    addresses: tuple[str, ...]
+    policy: RetryPolicy
+    offline: bool
+    report: Report
+
+    def fetch(self, packages: Packages) -> tuple[Path, ...]:
+        """The file of each package, checked now. Raises Unreachable, BaseError for one that is nowhere,
+        VerificationFailed."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        missing = [package for package in packages if not self._is_here(package)]
+        if missing:
+            size = sum(package.size for package in missing)
+            with self.report.task("downloading packages") as task, ThreadPoolExecutor(_TOGETHER) as pool:
+                done = 0
+                for package in pool.map(self._download, missing):
+                    done += package.size
+                    task.progress(done, size)
+                task.note(human_size(size))
+        return tuple(self._path(package) for package in packages)
+
+    def write_archive(self, packages: Packages, target: Path, *, suite: str) -> int:
+        """Have in `target`, a directory that is made, an archive of these packages, which every user can read. The time
+        of the newest, in seconds since 1970. Raises as `fetch`."""
+        target.mkdir()
+        target.chmod(0o755)
+        stanzas, times = [], [0]
+        for package, path in zip(packages, self.fetch(packages), strict=True):
+            name = f"{quote(package.name)}_{package.sha256[:16]}_{package.architecture}.deb"
+            _link(path, target / name)
+            with path.open("rb") as file:
+                time, control = read_control(file, name=path.name)
+            times.append(time)
+            stanzas.append(f"{control}\nFilename: {name}\nSize: {package.size}\nSHA256: {package.sha256}\n")
+        text = "\n".join(stanzas).encode()
+        _write(target / "Packages", text)
+        release = f"Suite: {suite}\nCodename: {suite}\nComponents: main\nSHA256:\n {hashlib.sha256(text).hexdigest()} "
+        _write(target / "Release", f"{release}{len(text)} Packages\n".encode())
+        return max(times)
+
+    def _path(self, package: ArchivePackage) -> Path:
+        file_name = f"{package.name}_{package.version.replace(':', '%3a')}_{package.architecture}.deb"
+        return self.directory / f"sha256-{package.sha256}-{file_name}"
+
+    def _is_here(self, package: ArchivePackage) -> bool:
+        path = self._path(package)
+        with suppress(OSError):
+            if file_digest(path) == package.sha256:
+                os.utime(path)  # used now
+                return True
+        return False
+
+    def _download(self, package: ArchivePackage) -> ArchivePackage:
+        if self.offline:
+            raise Unreachable(
+                f"the package {package.name} {package.version} is not here yet, and dibo is told to stay offline",
+                hint="run once without --offline",
+            )
+        path, refusals = self._path(package), []
+        for address in self.addresses:
+            try:
+                url = f"{address}/{quote(package.path)}"
+                http.download(url, path, sha256=package.sha256, policy=self.policy)
+                path.chmod(0o644)
+            except VerificationFailed as error:
+                raise VerificationFailed(
+                    f"the archive has another file as {package.name} {package.version} than its signed index says: "
+                    f"{error.message}",
+                    hint="the mirror is damaged, or the package was changed there: take another mirror",
+                ) from error
+            except BaseError as error:
+                if error.status not in (404, 410):
+                    raise
+                refusals.append(error.message)
+            else:
+                return package
+        raise BaseError(
+            f"the package {package.name} {package.version} ({package.architecture}) is gone: "
+            f"{'; '.join(refusals)}",
+            hint="the archive moved on: start again",
+        )
+
+
+def read_control(file: IO[bytes], *, name: str) -> tuple[int, str]:
+    """The time of a package's file, in seconds since 1970, and its control stanza without an end of line. Raises
+    BaseError for what is no package."""
+    try:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise ValueError("it is no archive of ar")
+        time: int | None = None
+        while len(header := file.read(_HEADER)) == _HEADER:
+            member, size = header[:16].decode("ascii").strip().rstrip("/"), int(header[48:58])
+            time = int(header[16:28]) if time is None else time
+            if not member.startswith("control.tar"):
+                file.seek(size + size % 2, os.SEEK_CUR)
+                continue
+            if size > _LARGEST_CONTROL:
+                raise ValueError("its control archive is too large")
+            return time, _control(file.read(size))
+        raise ValueError("it has no control archive")
+    except (ValueError, UnicodeDecodeError, KeyError, EOFError, OSError, tarfile.TarError) as error:
+        raise BaseError(f"{name} is no package of Debian: {error}") from error
+
+
+def _control(data: bytes) -> str:
+    with tarfile.open(fileobj=decompressed(io.BufferedReader(io.BytesIO(data))), mode="r|") as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == "control":
+                content = tar.extractfile(member)
+                return content.read().decode("utf-8", "replace").strip() if content is not None else ""
+    raise KeyError("control")
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:  # another file system
+        shutil.copyfile(path, target)
+        target.chmod(0o644)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    path.chmod(0o644)

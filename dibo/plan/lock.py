@@ -1,0 +1,128 @@
+"""What a lock holds: bases, the packages that were chosen for each wish, and the epoch of what hooks fetch.
+
+A lock is of one image, where it is in a manifest, or of several. With it, a build installs these packages, whatever the
+archive has meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dibo.plan.keys import canonical, difference
+from dibo.plan.packages import (
+    ArchivePackage,
+    ChosenPackages,
+    identities,
+    package_changes,
+    parse_package,
+    security_of,
+)
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedBase:
+    """A base by its name and architecture, and what tells it from every other."""
+
+    name: str
+    ingredients: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """`answers` are texts of `ChosenPackages`, and `titles` the last words of what was asked, by the names of wishes.
+    `snapshots` are addresses where the files of packages stay."""
+
+    epoch: str
+    answers: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Ingredients, by name and architecture."""
+    snapshots: tuple[str, ...] = ()
+
+    @property
+    def packages(self) -> dict[str, tuple[ArchivePackage, ...]]:
+        """Of each wish. Raises ValueError for a damaged lock."""
+        return {
+            wish: tuple(map(parse_package, json.loads(text)["packages"] or ()))
+            for wish, text in self.answers.items()
+        }
+
+
+def lock_document(
+    answers: Iterable[ChosenPackages],
+    *,
+    epoch: str,
+    bases: Sequence[LockedBase] = (),
+    snapshots: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A lock as JSON has it. In a manifest, bases and snapshots are missing."""
+    chosen = {
+        answer.wish: {"words": list(answer.words), **json.loads(answer.text)}
+        for answer in sorted(answers, key=lambda answer: answer.wish)
+    }
+    document: dict[str, Any] = {"format": FORMAT, "epoch": epoch, "chosen": chosen}
+    if bases:
+        document["bases"] = {base.name: dict(base.ingredients) for base in bases}
+    return document | ({"snapshots": list(snapshots)} if snapshots else {})
+
+
+def parse_lock(document: object) -> Lock:
+    """Raises ValueError for what is no lock."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f"expected a lock of format {FORMAT}")
+    epoch, snapshots = document.get("epoch"), document.get("snapshots", [])
+    chosen, bases = _mappings(document.get("chosen")), _mappings(document.get("bases", {}))
+    if not (isinstance(epoch, str) and isinstance(snapshots, list)):
+        raise ValueError("expected a lock with an epoch, and a list of snapshots")  # noqa: TRY004 (of a document)
+    names = ("packages", "removed")
+    return Lock(
+        epoch=epoch,
+        answers={
+            wish: canonical({name: answer.get(name) for name in names}) for wish, answer in chosen.items()
+        },
+        titles={wish: _title(answer.get("words")) for wish, answer in chosen.items()},
+        bases={name: {key: str(value) for key, value in base.items()} for name, base in bases.items()},
+        snapshots=tuple(map(str, snapshots)),
+    )
+
+
+def _mappings(value: object) -> dict[str, dict[str, Any]]:
+    """Raises ValueError for anything but a mapping of mappings."""
+    if isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values()):
+        return {str(name): entry for name, entry in value.items()}
+    raise ValueError("expected a lock with a mapping for each wish and each base")
+
+
+def _title(words: object) -> str:
+    """What a wish is called, for people; that of a base has patterns of apt in it."""
+    texts = [str(word) for word in words] if isinstance(words, list) else []
+    return "the base" if any(word.startswith("?") for word in texts) else " ".join(texts)
+
+
+def lock_changes(now: Lock, before: Lock) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(title, lines) of all that differs. Raises ValueError for a damaged lock."""
+    changes: list[tuple[str, tuple[str, ...]]] = []
+    if now.epoch != before.epoch:
+        changes.append(("epoch", (f"{before.epoch} → {now.epoch}",)))
+    for name in sorted(now.bases.keys() | before.bases.keys()):
+        if name not in before.bases or name not in now.bases:
+            changes.append((f"base {name}", ("is new" if name in now.bases else "is gone",)))
+        elif lines := difference(dict(now.bases[name]), dict(before.bases[name])):
+            changes.append((f"base {name}", lines))
+    packages, old = now.packages, before.packages
+    titles = {**before.titles, **now.titles}
+    for wish in sorted(
+        packages.keys() | old.keys(), key=lambda wish: (titles[wish] != "the base", titles[wish], wish)
+    ):
+        security = security_of(packages.get(wish, ()))
+        new, known = identities(packages.get(wish, ())), identities(old.get(wish, ()))
+        if wish not in old or wish not in packages:
+            changes.append((titles[wish], ("is new" if wish in packages else "is gone",)))
+        elif lines := tuple(package_changes(new, known, security)):
+            changes.append((titles[wish], lines))
+    return tuple(changes)
