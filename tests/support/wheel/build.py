@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def image_of_group(place: BuildEnv) -> WheelImage:
     raw = place.temporary / "one.raw"
     image = read_image(place.temporary / "one.tar", raw if raw.exists() else None)
     for path in place.temporary.glob("one.*"):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return image
 
 
