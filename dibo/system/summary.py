@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dibo.system.report import History
 from dibo.system.task import BUILT, CACHED, DONE, PULLED, SHARED, LayerOutcome, Task
-from dibo.system.terminal import cells, fitted, one_line, wrapped
+from dibo.system.terminal import cells, fitted, one_line
 from dibo.units import counted, human_time
 
 _ORIGINS: Final = {CACHED: "cached", BUILT: "built", SHARED: "from another build"}
@@ -55,8 +55,8 @@ def summary_text(history: History, *, columns: int | None) -> str:
     if not name:
         return "\n".join(_table(rows, columns))
     image, *lines = _table([("image", name, ""), *rows], columns)
-    if name not in image:  # cut: it says which image it is, so it gets lines of its own
-        return "\n".join([*wrapped(f"image {name}", columns or 0), *_table(rows, columns)])
+    if name not in image:  # cut: it says which image it is, so it is whole on a line of its own
+        return "\n".join([f"image{_GAP}{name}", *_table(rows, columns)])
     return "\n".join([image, *lines])
 
 
