@@ -33,6 +33,7 @@ class WheelImage:
     texts: dict[str, str]
     links: dict[str, str] = field(default_factory=dict)
     partitions: tuple[str, ...] = ()
+    has_disk: bool = False
 
     def problem(self, trace: str) -> str:
         """Why a trace is not there, or nothing."""
@@ -47,6 +48,8 @@ class WheelImage:
             return "" if self.links.get(path) == target else f"{path} leads to {self.links.get(path)}"
         if trace.startswith("no call "):
             return "" if self.problem(rest) else f"there is a {rest}"
+        if trace == "no disk":
+            return "a disk was made" if self.has_disk else ""
         if word == "no":
             return f"{rest} is there" if rest in self.texts else ""
         if word == "partition":
@@ -91,7 +94,12 @@ def read_image(tar: Path, raw: Path | None = None) -> WheelImage:
             if member.issym():
                 links[name] = member.linkname
             texts[name] = content.read().decode(errors="replace") if content is not None else ""
-    return WheelImage(texts=texts, links=links, partitions=_partitions(raw) if raw is not None else ())
+    return WheelImage(
+        texts=texts,
+        links=links,
+        partitions=_partitions(raw) if raw is not None else (),
+        has_disk=raw is not None,
+    )
 
 
 def _partitions(raw: Path) -> tuple[str, ...]:
