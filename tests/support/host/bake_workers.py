@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -20,13 +22,18 @@ def worker_of(command: int) -> int:
     raise AssertionError("no worker runs")
 
 
-def await_pending(pid: int, signum: int) -> None:
-    """Wait until a process that is stopped has been sent a signal; proc_pid_status(5), ShdPnd."""
+def continue_when_sent(pid: int, signum: int) -> None:
+    """Let a process that is stopped go on when it has been sent a signal; proc_pid_status(5), ShdPnd. It is gone where
+    whoever sent it let it go on as well."""
     end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
-        status = Path(f"/proc/{pid}/status").read_text()
-        (pending,) = [line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:")]
-        if int(pending, 16) >> (signum - 1) & 1:
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            (pending,) = [line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:")]
+            if int(pending, 16) >> (signum - 1) & 1:
+                os.kill(pid, signal.SIGCONT)
+                return
+        except (FileNotFoundError, ProcessLookupError):
             return
         time.sleep(0.01)
     raise AssertionError(f"the process was not sent signal {signum}")

@@ -23,7 +23,7 @@ from dibo.bake.report import TaskResult
 from dibo.cli.main import dibo
 from dibo.errors import OutputError, ProjectError, SomeFailed, UsageError
 from dibo.system.report import Report
-from tests.support.host.bake_workers import await_pending, worker_of
+from tests.support.host.bake_workers import continue_when_sent, worker_of
 from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
 from tests.support.schemas import validate
 from tests.support.timeouts import TIMEOUT
@@ -225,8 +225,7 @@ def test_interrupted(project: Path, signum: int) -> None:
         worker = worker_of(child.pid)
         os.kill(worker, signal.SIGSTOP)
         child.send_signal(signum)
-        await_pending(worker, signal.SIGTERM)
-        os.kill(worker, signal.SIGCONT)
+        continue_when_sent(worker, signal.SIGTERM)
         assert child.stderr is not None
         text = child.stderr.read()
         assert "one: raw: interrupted" in text
