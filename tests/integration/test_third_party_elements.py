@@ -26,7 +26,7 @@ from tests.support.wheel.traces import problems
 pytestmark = [pytest.mark.integration, dib.needs_wheel]
 
 SHOULD_FAIL = WheelGroup(
-    system=("stand-in", "os"),
+    system=("stand-in", "os", "apt-sources"),
     base="empty",
     files={**stand_ins("stage"), "os/root.d/05-root": '"$TMP_HOOKS_PATH/stand-ins/stage" install\n'},
     traces={"test-sources": ()},
