@@ -56,6 +56,13 @@ def _loop_mount(command: ShellCommand, _phase: str) -> bool:
     return bool(options or devices)
 
 
+def _container_engine(command: ShellCommand, _phase: str) -> bool:
+    """A program by its name, or by the variable of diskimage-builder's element containerfile, after sudo or without."""
+    return command.program in ("docker", "podman", "nerdctl") or any(
+        re.fullmatch(r"\$\{?DIB_CONTAINERFILE_RUNTIME\}?", word) for word in command.words[:2]
+    )
+
+
 def _device_node(command: ShellCommand, _phase: str) -> bool:
     return command.program == "mknod" and any(word in ("b", "c", "u") for word in command.words[2:])
 
@@ -172,17 +179,16 @@ RULES: Final = (
     CommandRule(
         code="docker-socket",
         severity=Severity.OBSTACLE,
-        applies=_named("docker", "podman", "nerdctl"),
+        applies=_container_engine,
         message="{command} needs a container engine, which hooks do not reach",
-        advice="use the element containerfile, whose file dibo builds with its own engine, or --base IMAGE",
+        advice="build the container image before, and begin with it: --base IMAGE",
     ),
     CommandRule(
         code="disk-image",
         severity=Severity.OBSTACLE,
         applies=_named("extract-image"),
         message="{command} takes the root out of a disk image by loop devices",
-        advice="begin with a container image or an archive of the distribution: --base IMAGE, or the element"
-        " of its kin with -container in its name",
+        advice="begin with a container image or an archive of the distribution: --base IMAGE",
     ),
     CommandRule(
         code="python2",

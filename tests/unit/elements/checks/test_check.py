@@ -78,6 +78,7 @@ def test_an_element_that_runs(tmp_path: Path) -> None:
         ("cleanup.d/50-x", "sudo mknod dev/random c 1 8", "!device-node"),
         ("cleanup.d/50-x", "mknod fifo p", ""),
         ("root.d/50-x", "docker run x", "!docker-socket"),
+        ("root.d/50-x", "$_sudo ${DIB_CONTAINERFILE_RUNTIME} build x", "!docker-socket"),
         ("root.d/50-x", "$TMP_HOOKS_PATH/bin/extract-image a b", "!disk-image"),
         ("install.d/50-x", "python2.7 x", "python2"),
         ("finalise.d/50-x", "grub-install $IMAGE_BLOCK_DEVICE", "!image-device"),
@@ -206,23 +207,21 @@ def test_elements_of_the_wheel() -> None:
         name: set(codes(verdict)) for name, verdict in verdicts.items() if verdict.verdict is Verdict.REFUSED
     }
     assert sorted(refused) == [
-        *("block-device-efi-lvm", "centos", "deploy-baremetal", "deploy-kexec", "docker", "dracut-ramdisk"),
+        *("almalinux-container", "block-device-efi-lvm", "centos", "containerfile", "deploy-baremetal"),
         *(
+            "deploy-kexec",
+            "docker",
+            "dracut-ramdisk",
             "fedora",
+            "fedora-container",
             "hwburnin",
             "hwdiscovery",
-            "iso",
-            "lvm",
-            "opensuse",
-            "ramdisk",
-            "rax-nova-agent",
-            "rhel",
-            "zipl",
         ),
+        *("iso", "lvm", "opensuse", "ramdisk", "rax-nova-agent", "rhel", "rocky-container", "zipl"),
     ]
     assert "!loop-device" in refused["iso"] & refused["rax-nova-agent"]
     assert "!disk-image" in refused["fedora"] & refused["rhel"] & refused["centos"] & refused["opensuse"]
-    assert "!docker-socket" in refused["docker"]
+    assert "!docker-socket" in refused["docker"] & refused["containerfile"]
     replaced = sorted(name for name, verdict in verdicts.items() if verdict.verdict is Verdict.REPLACED)
     assert replaced == sorted(OWN) and len(OWN) > 4
     warned = {name: set(codes(verdict)) for name, verdict in verdicts.items()}
