@@ -113,12 +113,13 @@ class ModuleTree:
                 continue
             done.add(name)
             waiting += self.needs[name]
-            waiting += self._soft.get(name, ())
+            for word in self._soft.get(name, ()):
+                waiting += (word,) if word in self.paths else self._aliased(word)[0]
         return tuple(sorted(done))
 
 
 def _soft(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """`softdep NAME pre: a b post: c` and `weakdep NAME a b`."""
+    """`softdep NAME pre: a b post: c` and `weakdep NAME a b`: modules or aliases (modprobe.d(5))."""
     matches: dict[str, tuple[str, ...]] = {}
     for file in ("modules.softdep", "modules.weakdep"):
         for line in texts.get(file, "").splitlines():

@@ -50,6 +50,16 @@ def modules(entries: dict[str, Content | Node] = ENTRIES) -> ModuleTree:
     return ModuleTree(tree(entries), "6.1", read)
 
 
+@pytest.mark.parametrize("name", ["soft", "fs-soft"])
+def test_what_a_module_asks_for_is_named_or_an_alias(name: str) -> None:
+    """As in Linux 6.12.118: `softdep ext4 pre: crypto-crc32c`."""
+    softdep = f"softdep sum-lib pre: {name} post: gone\n".encode()
+    assert modules({**ENTRIES, f"{PLACE}/modules.softdep": softdep}).closure(["sum_lib"]) == (
+        "soft",
+        "sum_lib",
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
