@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,8 +12,13 @@ _LOOK_SECONDS: Final = 0.5
 comes as the wait begins, or that the kernel gives to another thread, ends no wait: so none is long."""
 
 
-def in_threads(work: Sequence[Callable[[], None]]) -> None:
-    """Do all of it, each in a thread, and wait for all. Raises what the first raised that failed."""
+_END_SECONDS: Final = 10.0
+"""How long threads have to end after `stop`, together."""
+
+
+def in_threads(work: Sequence[Callable[[], None]], *, stop: Callable[[], None] | None = None) -> None:
+    """Do all of it, each in a thread, and wait for all. Raises what the first raised that failed. Where a signal ends
+    the wait, `stop` is called, which has the threads end, so that they say what becomes of their work."""
     faults: list[BaseException] = []
 
     def run(one: Callable[[], None]) -> None:
@@ -22,10 +28,19 @@ def in_threads(work: Sequence[Callable[[], None]]) -> None:
             faults.append(fault)
 
     threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(_LOOK_SECONDS)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_LOOK_SECONDS)
+    except BaseException:
+        if stop is not None:
+            stop()
+            end = time.monotonic() + _END_SECONDS
+            for thread in threads:
+                if thread.ident is not None:  # it was started
+                    thread.join(max(0.0, end - time.monotonic()))
+        raise
     if faults:
         raise faults[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -82,16 +83,19 @@ class _LocalBake:
                 stack.enter_context(worker)
             try:
                 work = [partial(self._work, worker, n) for n, worker in enumerate(workers, start=1)]
-                in_threads(work or [partial(self._work, None, 1)])
+                in_threads(work or [partial(self._work, None, 1)], stop=partial(self._stop, workers))
             except BaseException:
-                with self._changed:
-                    self._interrupted = True
-                    self._schedule.stop()
-                    self._changed.notify_all()
-                for worker in workers:
-                    worker.end()
+                self._stop(workers)
                 raise
         return self._progress.results
+
+    def _stop(self, workers: Sequence[_Worker]) -> None:
+        with self._changed:
+            self._interrupted = True
+            self._schedule.stop()
+            self._changed.notify_all()
+        for worker in workers:
+            worker.end()
 
     def _work(self, worker: _Worker | None, number: int) -> None:
         """What a thread does: task after task, in one worker."""

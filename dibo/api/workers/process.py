@@ -67,9 +67,9 @@ class WorkerProcess(Generic[_Message, _Answer]):
     def end(self) -> None:
         """Have it begin to end, as SIGTERM ends a command; leaving waits for that. From any thread."""
         with self._starting:
-            self._ends = True
-            if self._process is not None:
+            if self._process is not None and not self._ends:
                 self._process.terminate()
+            self._ends = True
 
     def _started(self) -> Connection[Any, Any]:
         """The pipe to the process, which is started if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -46,3 +47,17 @@ def test_a_signal_that_another_thread_gets() -> None:
     while not seen:
         time.sleep(0.01)
     assert seen == [True]
+
+
+def test_what_ends_says_so_before_the_signal_does() -> None:
+    told = threading.Event()
+    said: list[str] = []
+
+    def work() -> None:
+        told.wait(TIMEOUT)
+        time.sleep(0.1)  # as cleaning up takes
+        said.append("interrupted")
+
+    with pytest.raises(Interrupted), interruptible():
+        in_threads([work, work, lambda: os.kill(os.getpid(), signal.SIGTERM)], stop=told.set)
+    assert said == ["interrupted"] * 2
