@@ -72,13 +72,20 @@ is_within() {
     within "${parent#"$root"}" && [ "$REPLY" = "$parent" ] && [ -d "$parent" ]
 }
 
-# What was made to mount over goes again, unless the command put something there.
+# What was made to mount over goes again, unless the command put something there. Directories stay as old as they were,
+# and what bwrap made to mount over becomes as old as the directory that it is in: the time of the step is in no layer.
 remove_made() {
     local path
     for path in "${made[@]}"; do
         if [ -L "$path" ] || ! is_within "$path"; then continue; fi
+        touch -r "${path%/*}" "$directory/above"
         if [ -d "$path" ]; then rmdir "$path" 2> /dev/null || true; elif [ ! -s "$path" ]; then rm -f "$path"; fi
+        touch -r "$directory/above" "${path%/*}"
     done
+    while read -r path; do
+        path=$root$path
+        if [ -d "$path" ] && [ ! -L "$path" ] && is_within "$path"; then touch -r "${path%/*}" "$path"; fi
+    done < "$directory/mount-points"
 }
 
 # What a command wrote to /etc/resolv.conf stays, also when it wrote through the link; what dibo put there does not.
