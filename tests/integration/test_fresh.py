@@ -1,0 +1,170 @@
+"""Packages chosen before a build, on a Debian root from an archive on loopback, in which a fix is published.
+
+The archive has the packages of Debian's own that the base wants, fetched once, and a library with a program on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dibo.build.bases.debian import Debian
+from dibo.build.bases.settings import BaseSettings
+from dibo.plan.base import NoStore
+from dibo.system.report import Report
+from dibo.system.workspace import Workspace
+from tests.support import user
+from tests.support.flavours import write_flavour
+from tests.support.gpg_keys import two_keys
+from tests.support.host.build_env import BuildEnv, build_env
+from tests.support.host.docker_build_env import ok
+from tests.support.requirements import need
+from tests.support.servers.debian_archive import RELEASE, DebianArchive, debian_archive
+
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.xdist_group("fresh")]
+
+SECURITY = f"{RELEASE}-security"
+
+
+def of_debian(archive: DebianArchive, directory: Path) -> None:
+    """Put into the archive what the base wants of Debian's."""
+    settings = BaseSettings(architecture="amd64", resolves=True)
+    base = Debian(
+        RELEASE, settings=settings, workspace=Workspace(directory / "cache"), report=Report(quiet=True)
+    )
+    base.write_archive(base.resolve((), NoStore()).base, directory / "packages")
+    for stanza in (directory / "packages/Packages").read_text().split("\n\n"):
+        lines = stanza.strip().splitlines()
+        fields: dict[str, str] = {}
+        for line in lines:
+            if line.startswith(" "):
+                fields[list(fields)[-1]] += f"\n{line}"
+            else:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+        deb = (directory / "packages" / fields.pop("Filename")).read_bytes()
+        archive.add(deb, {name: value for name, value in fields.items() if name not in ("Size", "SHA256")})
+
+
+def publish_library(archive: DebianArchive, version: str, *, suite: str = RELEASE, text: str = "") -> None:
+    archive.publish("library", version, suite=suite, files={"usr/share/library": text or version})
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebianArchive]:
+    need("apt-get", "gpg", "mmdebstrap")
+    directory = tmp_path_factory.mktemp("archive")
+    with two_keys() as keys, debian_archive(keys.pinned, directory) as archive:
+        of_debian(archive, directory)
+        publish_library(archive, "1.0-1")
+        archive.publish("tool", "1.0-1", depends="library", files={"usr/share/tool": "tool"})
+        archive.publish("other", "1.0-1", files={"usr/share/other": "other"})
+        archive.sign()
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def place(archive: DebianArchive) -> Iterator[BuildEnv]:
+    with build_env(user.need_ordinary_user()) as place:
+        write_flavour(place.flavours, "with-tool", ["install.d/50-hook"], yaml="packages: [tool]\n")
+        write_flavour(place.flavours, "with-other", yaml="packages: [other]\n")
+        keyring = place.directory / "archive.gpg"
+        keyring.write_bytes(archive.keyring.read_bytes())
+        keyring.chmod(0o644)
+        place.environment |= {
+            "DIBO_BASE": f"debian:{RELEASE}",
+            "DIBO_EPOCH": "",
+            "DIBO_MIRROR": archive.mirror,
+            "DIBO_ARCHIVE_KEYRING": str(keyring),
+        }
+        yield place
+
+
+def forget_states(place: BuildEnv) -> None:
+    """Let the next command ask the archive."""
+    for path in (place.cache / "archives/states").iterdir():
+        os.utime(path, (0, 0))
+
+
+def plan(place: BuildEnv, *names: str) -> list[dict[str, Any]]:
+    forget_states(place)
+    document = json.loads(ok(place.run("dibo", "plan", "--json", "--no-base", *names)))
+    layers: list[dict[str, Any]] = document["layers"]
+    return layers
+
+
+def to_build(layers: list[dict[str, Any]]) -> list[str]:
+    return [layer["title"] for layer in layers if not layer["held"]]
+
+
+def content(artefact: Path, path: str) -> str:
+    with tarfile.open(artefact) as tar:
+        file = tar.extractfile(f"./{path}")
+        assert file is not None
+        return file.read().decode()
+
+
+def test_a_fix_is_to_be_built_at_once_and_nothing_else(archive: DebianArchive, place: BuildEnv) -> None:
+    artefact = place.directory / "tmp" / "image.tar"
+    create = ("disk-image-create", "--no-base", "-t", "tar", "-o", str(artefact.with_suffix("")), "with-tool")
+    ok(place.run(*create))
+    assert content(artefact, "usr/share/library") == "1.0-1"
+    assert SECURITY in content(artefact, "etc/apt/sources.list")
+    with tarfile.open(artefact) as tar:
+        newest = max(member.mtime for member in tar)
+        left = [name for name in tar.getnames() if "dibo" in name and "apt" in name.split("/")]
+        assert not [*left, *(name for name in tar.getnames() if name.endswith("_Packages"))]
+    ok(place.run("dibo", "build", "--no-base", "with-other"))
+    assert newest < min(layer.stat().st_mtime for layer in (place.cache / "keys").glob("*.json"))
+
+    publish_library(archive, "1.0-1+deb13u1", suite=SECURITY)
+    archive.publish("unrelated", "1.0-1")
+    archive.withdraw("library", "1.0-1")
+    archive.sign()
+    assert to_build(plan(place, "with-other")) == []
+    assert to_build(plan(place, "with-tool")) == [
+        "with-tool install.d: packages",
+        "with-tool install.d: 50-hook",
+        "finalise",
+    ]
+    reasons = ok(place.run("dibo", "why", "--no-base", "with-tool"))
+    assert "library 1.0-1 → 1.0-1+deb13u1 (security)" in reasons
+
+
+def test_a_lock(archive: DebianArchive, place: BuildEnv) -> None:
+    here = ["env", f"--chdir={place.temporary}"]
+    forget_states(place)
+    ok(place.run("dibo", "build", "--no-base", "with-tool"))
+    ok(place.run("dibo", "lock", "--no-base", "with-tool", around=here))
+    written = (place.temporary / "dibo.lock").read_bytes()
+    assert ok(place.run("dibo", "lock", "--diff", "--no-base", "with-tool", around=here)).endswith(
+        "nothing moved"
+    )
+    publish_library(archive, "1.0-1+deb13u2", suite=SECURITY)
+    archive.sign()
+    forget_states(place)
+    moved = ok(place.run("dibo", "lock", "--diff", "--no-base", "with-tool", around=here))
+    assert moved == "tool\n    library 1.0-1+deb13u1 → 1.0-1+deb13u2 (security)"
+    assert (place.temporary / "dibo.lock").read_bytes() == written
+    assert "1 cached, 3 to build" in ok(place.run("dibo", "plan", "--no-base", "with-tool"))
+    archive.site.asked.clear()
+    locked = place.run("dibo", "plan", "--locked", "--no-base", "with-tool", around=here)
+    assert "4 cached, 0 to build" in ok(locked)
+    assert not archive.site.asked
+    other = place.run("dibo", "plan", "--locked", "--no-base", "with-other", around=here)
+    assert "has no packages for 'other'" in other.error
+
+
+def test_another_file_under_an_old_version_is_refused(archive: DebianArchive, place: BuildEnv) -> None:
+    archive.publish("other", "1.0-1", files={"usr/share/other": "poison"})
+    archive.sign()
+    forget_states(place)
+    refused = place.run("dibo", "plan", "--no-base", "with-other")
+    assert refused.code == 31
+    assert "other files than before under the same versions: other 1.0-1 (all)" in refused.error
