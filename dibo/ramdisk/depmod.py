@@ -140,15 +140,19 @@ def depmod(texts: Mapping[str, str], keep: Collection[str], *, paths: Mapping[st
     return files
 
 
-def _pairs(text: str, keep: Collection[str]) -> list[tuple[str, str]]:
+def aliases_of(text: str) -> list[tuple[str, str]]:
     """(alias, module) of the lines `alias ALIAS MODULE`; an alias may hold blanks."""
     pairs = []
     for line in text.splitlines():
         if line.startswith("alias "):
             alias, _, name = line[len("alias ") :].rpartition(" ")
-            if name in keep:
-                pairs.append((alias, name))
+            pairs.append((alias, name))
     return pairs
+
+
+def _pairs(text: str, keep: Collection[str]) -> list[tuple[str, str]]:
+    """Those of the modules that stay."""
+    return [(alias, name) for alias, name in aliases_of(text) if name in keep]
 
 
 def _text(pairs: list[tuple[str, str]]) -> bytes:

@@ -13,12 +13,13 @@ import posixpath
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Self
 
 from dibo.errors import RamdiskError
 from dibo.flavours.ramdisk_requests import RequestedName
 from dibo.flavours.schema import nearest
-from dibo.ramdisk.depmod import COPIED, depmod, module_name, normal
+from dibo.ramdisk.depmod import COPIED, aliases_of, depmod, module_name, normal
 from dibo.ramdisk.elf import modinfo
 from dibo.ramdisk.selection import Read, Selection, children, files_below, resolve
 from dibo.tree.node import Node
@@ -95,13 +96,16 @@ class ModuleTree:
     def _aliased(self, alias: str) -> tuple[tuple[str, ...], bool]:
         pattern_text = normal(alias)
         matches: dict[str, None] = {}
-        for line in self.texts["modules.alias"].splitlines():
-            if line.startswith("alias "):
-                pattern, _, name = line[6:].rpartition(" ")
-                pattern = normal(pattern)
-                if pattern == pattern_text or fnmatch.fnmatchcase(pattern_text, pattern):
-                    matches[name] = None
+        for pattern, name in self._aliases:
+            if pattern == pattern_text or fnmatch.fnmatchcase(pattern_text, pattern):
+                matches[name] = None
         return tuple(name for name in matches if name in self.paths), bool(matches)
+
+    @cached_property
+    def _aliases(self) -> list[tuple[str, str]]:
+        """(alias, module), aliases as the index has them: some 20,000, read once for all that is looked for."""
+        pairs = aliases_of(self.texts["modules.alias"])
+        return [(normal(alias), name) for alias, name in pairs]
 
     def closure(self, names: Iterable[str]) -> tuple[str, ...]:
         """`names` and all that they need or ask for, sorted."""
