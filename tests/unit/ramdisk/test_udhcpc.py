@@ -137,7 +137,7 @@ def test_an_address_of_dhcpv6(tmp_path: Path) -> None:
 
 def test_an_address_of_the_router_and_the_rest_of_dhcpv6(tmp_path: Path) -> None:
     """A client that asks for an address and gets none goes on asking, until it is ended."""
-    client = f'case "$*" in *" -l "*) {SERVER} ;; *) echo $$ > pid; exec /bin/sleep 60 ;; esac'
+    client = f'case "$*" in *" -l "*) {SERVER} ;; *) echo $$ > pid.part; mv pid.part pid; exec /bin/sleep 60 ;; esac'
     assert use_ipv6(tmp_path, address="fd00::7", client=client) == ["fd00::7,fd00::9"]
     pid = tmp_path / "pid"
     assert not pid.exists() or ends(int(pid.read_text()))
