@@ -21,7 +21,7 @@ require_mount_points() {
             fi
             part=${part%/*}
         done
-        case $path in /run/*) note_missing "$root$path" ;; esac
+        make_mount_point "$root$path"
     done < "$directory/mount-points"
     if [ -e "$directory/resolv.conf" ] && within /etc/resolv.conf && [ -d "$REPLY" ]; then
         echo "/etc/resolv.conf of the root is a directory" >&2
@@ -29,15 +29,20 @@ require_mount_points() {
     fi
 }
 
-# PATH, below $root and without links, is about to be made to mount over. bwrap would make the directories above it for
-# root alone, and apt asks for names as somebody else.
-note_missing() {
-    local part=$1
+# Have PATH, below $root and without links, to mount over: a directory, or with FILE a file. bwrap would make the
+# directories above it for root alone, and apt asks for names as somebody else; and it would leave the time of the step
+# on what they are in. What is below /run goes again.
+make_mount_point() {
+    local path=$1 file=${2:-} part=$1 missing=()
     while [ ! -e "$part" ]; do
-        made+=("$part")
+        missing+=("$part")
         part=${part%/*}
     done
-    (umask 022 && mkdir -p "${1%/*}")
+    [ ${#missing[@]} != 0 ] || return 0
+    touch -r "${part:-/}" "$directory/above"
+    (umask 022 && if [ -n "$file" ]; then mkdir -p "${path%/*}" && : > "$path"; else mkdir -p "$path"; fi)
+    touch -r "$directory/above" "${missing[@]}" "${part:-/}"
+    case $path in "$root"/run/*) made+=("${missing[@]}") ;; esac
 }
 
 # Give the command a resolv.conf, in a way that leaves /etc/resolv.conf a name like others: a command may replace it.
@@ -49,7 +54,7 @@ put_resolv_conf() {
     within /etc/resolv.conf || return 0
     if [ -L "$etc/resolv.conf" ] && [ "${REPLY#"$root"/run/}" != "$REPLY" ]; then
         resolv_link=$(readlink -- "$etc/resolv.conf")
-        note_missing "$REPLY"
+        make_mount_point "$REPLY" file
         mounts+=(--bind "$directory/resolv.conf" "${place%/}${REPLY#"$root"}")
         return
     fi
@@ -72,8 +77,8 @@ is_within() {
     within "${parent#"$root"}" && [ "$REPLY" = "$parent" ] && [ -d "$parent" ]
 }
 
-# What was made to mount over goes again, unless the command put something there. Directories stay as old as they were,
-# and what bwrap made to mount over becomes as old as the directory that it is in: the time of the step is in no layer.
+# What was made to mount over goes again, unless the command put something there. The directory that it was in stays as
+# old as it is.
 remove_made() {
     local path
     for path in "${made[@]}"; do
@@ -82,10 +87,6 @@ remove_made() {
         if [ -d "$path" ]; then rmdir "$path" 2> /dev/null || true; elif [ ! -s "$path" ]; then rm -f "$path"; fi
         touch -r "$directory/above" "${path%/*}"
     done
-    while read -r path; do
-        path=$root$path
-        if [ -d "$path" ] && [ ! -L "$path" ] && is_within "$path"; then touch -r "${path%/*}" "$path"; fi
-    done < "$directory/mount-points"
 }
 
 # What a command wrote to /etc/resolv.conf stays, also when it wrote through the link; what dibo put there does not.

@@ -17,7 +17,8 @@ from tests.support.requirements import need
 from tests.support.servers.dockerd import Docker, dockerd
 
 LAYER = "localhost/dibo/layer"
-_TOUCHED = (b"etc", b"run")  # where buildah makes files to mount over, and dibo takes them away again
+_TOUCHED = (b"etc", b"run", b"tmp", b"tmp/in_target.d")
+"""What is made to mount over, and what that is in: with buildah this leaves no time, with docker that of the step."""
 
 
 @contextlib.contextmanager
