@@ -18,7 +18,7 @@ from typing import Final
 
 from dibo.elements.model import Element
 from dibo.elements.stack import MixedStack
-from dibo.elements.steps import ElementStep
+from dibo.elements.steps import TRACE, ElementStep
 from dibo.errors import FlavourError
 from dibo.flavours.files import clone_files, copy_files
 from dibo.flavours.model import FlavourFile
@@ -45,7 +45,9 @@ def stage_element(step: Step, recipe: Recipe, target: Path) -> None:
 
 def describe_element(step: ElementStep) -> Mapping[str, str]:
     """What the runner is told, by the names of files."""
-    exports = {"IMAGE_NAME": UNSEEN_NAME, **dict(step.variables)}
+    exports = {"IMAGE_NAME": UNSEEN_NAME, **dict(step.variables)} | (
+        {TRACE: step.trace} if step.trace else {}
+    )
     contents = {
         "phase": f"{step.phase}\n",
         "after": f"{step.after}\n" if step.after else "",

@@ -21,7 +21,7 @@ from dibo.elements.loader import ElementCatalogue
 from dibo.elements.model import OPERATING_SYSTEM, Element, ElementPhase
 from dibo.elements.resolve import resolve
 from dibo.elements.stack import MixedStack, users_variables
-from dibo.elements.steps import make_steps
+from dibo.elements.steps import TRACE, make_steps
 from dibo.errors import EngineError, UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack, make_stack
@@ -169,7 +169,9 @@ def _variables(settings: Settings, release: str | None) -> dict[str, str]:
         "IMAGE_BLOCK_DEVICES": "",
         "DIB_ARGS": " ".join(settings.flavours),
         "DIB_ENV": "\n".join(
-            f"{name}={value}" for name, value in sorted(users.items()) if name.startswith("DIB_")
+            f"{name}={value}"
+            for name, value in sorted(users.items())
+            if name.startswith("DIB_") and name != TRACE
         ),
     }
     return users | own | ({"DIB_RELEASE": release} if release else {})

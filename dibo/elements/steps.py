@@ -8,7 +8,7 @@ which change more often, have theirs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Final
 
@@ -21,6 +21,8 @@ from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import FlavourFile
 
 _SHOWN: Final = 4  # scripts in a title
+TRACE: Final = "DIB_DEBUG_TRACE"
+"""The variable by which scripts of diskimage-builder show each of their commands."""
 _ON_DISK: Final = (ElementPhase.PRE_FINALISE, ElementPhase.FINALISE, ElementPhase.CLEANUP)
 """Phases that diskimage-builder runs once the file systems of the disk are there."""
 
@@ -46,6 +48,8 @@ class ElementStep:
     sources: tuple[tuple[str, tuple[FlavourFile, ...]], ...] = ()
     """(element, files of it that the step sees where the element is)."""
     variables: tuple[tuple[str, str], ...] = ()
+    trace: str = field(default="", compare=False)
+    """The value of TRACE. It changes what scripts print, so it is in no key."""
     granted: tuple[GrantedFile, ...] = ()
     """Files of the user's that it sees."""
     local: bool = False
@@ -123,13 +127,14 @@ def _with_sight(
     step: ElementStep, sights: Sights, variables: Mapping[str, str], grants: Grants
 ) -> ElementStep:
     sight = sights.of(step.phase, step.scripts)
-    seen = {name: value for name, value in variables.items() if sight.sees_variable(name)}
+    seen = {name: value for name, value in variables.items() if name != TRACE and sight.sees_variable(name)}
     granted = grants.of(seen, home=sight.keys_of_user) if step.phase.is_outside else ()
     return replace(
         step,
         hooks=sight.hooks,
         sources=tuple(sight.sources.items()),
         variables=tuple(sorted(seen.items())),
+        trace=variables.get(TRACE, ""),
         granted=granted,
         local=any(file.local for file in granted)
         or any(value and SPEAKS_OF_SECRET.search(name) for name, value in seen.items()),

@@ -63,8 +63,15 @@ def _container_engine(command: ShellCommand, _phase: str) -> bool:
     )
 
 
-def _device_node(command: ShellCommand, _phase: str) -> bool:
-    return command.program == "mknod" and any(word in ("b", "c", "u") for word in command.words[2:])
+def _device_node(command: ShellCommand, phase: str) -> bool:
+    if command.program != "mknod":
+        return False
+    kinds = [place for place, word in enumerate(command.words) if place > 1 and word in ("b", "c", "u")]
+    return bool(kinds) and not (_OF_EVERY_ROOT.fullmatch(command.words[kinds[0] - 1]) and is_outside(phase))
+
+
+_OF_EVERY_ROOT: Final = re.compile(r"(.*/)?dev/(null|zero|full|random|urandom|tty)")
+"""Outside of the image these are in the tree already, and `mknod` leaves them as they are."""
 
 
 def _immutable(command: ShellCommand, _phase: str) -> bool:

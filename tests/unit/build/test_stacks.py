@@ -145,6 +145,17 @@ def test_a_disk_without_partitions_fits_too_and_has_the_label_that_was_asked_for
     assert bare_for(stack_of(wanted("web"), flavours), set_by=DEFAULT_SIZE_SET_BY) == Bare()
 
 
+def test_a_dump_of_all_variables_is_the_same_whether_scripts_trace_or_not(
+    flavours: Path, elements: Path
+) -> None:
+    write(elements, "last", finalise_d_50_x="#!/bin/bash\necho $DIB_ENV\n")
+    wish = wanted(
+        "debian-minimal", "last", ELEMENTS_PATH=str(elements), DIB_DEBUG_TRACE="1", DIB_COLOUR="red"
+    )
+    seen = {step.phase.value: dict(step.variables) for step in mixed(wish, flavours).element_steps}
+    assert seen["finalise.d"]["DIB_ENV"] == "DIB_COLOUR=red"
+
+
 def test_scripts_see_the_fstab_of_the_disk_from_pre_finalise_on(flavours: Path, elements: Path) -> None:
     stack = mixed(wanted("debian-minimal", ELEMENTS_PATH=str(elements), ROOT_LABEL="mine"), flavours)
     texts = {step.title: step.fstab for step in stack.element_steps if step.fstab}

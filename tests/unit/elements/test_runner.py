@@ -89,11 +89,19 @@ def test_a_script_with_nested_run_parts_runs_all_of_the_other_directory(phase: P
         (("mount", "--bind", "/nowhere", "/nowhere"), ""),
         (("umount", "-f", "/nowhere"), ""),
         (("mknod", "/dev/null", "c", "1", "3"), ""),
+        (("/bin/mknod", "-m", "666", "/dev/null", "c", "1", "3"), ""),
         (("-E", "python3", "-c", "print(6)"), "6"),
     ],
 )
 def test_sudo_outside(words: tuple[str, ...], output: str) -> None:
     assert run("sudo", *words, KEPT="1").stdout.strip() == output
+
+
+def test_mknod_outside_leaves_a_device_that_is_there(tmp_path: Path) -> None:
+    path = f"{RUNNER}/outside-bin:/usr/bin:/bin"
+    assert run(f"{RUNNER}/outside-bin/mknod", "/dev/zero", "c", "1", "5", PATH=path).stdout == ""
+    run(f"{RUNNER}/outside-bin/mknod", tmp_path / "pipe", "p", PATH=path)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_sudo_outside_takes_the_dot_between_owner_and_group(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dibo.build.element_context import describe_element
 from dibo.elements.granted import Grants
 from dibo.elements.loader import ElementCatalogue
 from dibo.elements.resolve import resolve
@@ -100,6 +101,16 @@ def test_a_step_sees_what_its_scripts_speak_of(theirs: Path, ours: Path) -> None
     assert seen["elements install.d: 50-web"] == {settings, "install.d/50-web"}
     assert "package-installs" in seen["elements extra-data.d: 20-os"]
     assert not [path for path in seen["elements extra-data.d: 20-os"] if path.startswith("install.d")]
+
+
+def test_tracing_reaches_scripts_and_no_key(theirs: Path) -> None:
+    (theirs / "os/install.d/99-os").write_text(
+        f'{SCRIPT}[ "$DIB_DEBUG_TRACE" = 0 ] || set -x\necho $DIB_ENV\n'
+    )
+    asked, traced = ("os",), {"DIB_DEBUG_TRACE": "1"}
+    assert keys_of(theirs, asked=asked, variables=traced) == keys_of(theirs, asked=asked)
+    for step in steps_of(theirs, asked=asked, variables=traced):
+        assert "export DIB_DEBUG_TRACE=1\n" in describe_element(step)["environment"]
 
 
 def test_a_changed_script_builds_its_step_and_those_above_again(theirs: Path, ours: Path) -> None:
