@@ -107,3 +107,7 @@ class Base(Protocol):
     def write_archive(self, packages: Packages, target: Path) -> int:
         """Have the files of packages in `target`, a directory that is made, as an archive. The time of the newest, in
         seconds since 1970. Raises BaseError, Unreachable, VerificationFailed."""
+
+    def write_lists(self, target: Path) -> None:
+        """Have the lists of its archives in `target`, a directory that is made, as apt has them. No such directory
+        where `package_names` is empty, or the archives cannot be read now."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,12 @@ from tests.support.requirements import need
 from tests.support.servers.debian_archive import RELEASE, DebianArchive, debian_archive
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.xdist_group("fresh")]
+
+HOOK = """#!/bin/sh -e
+apt-cache policy other | grep -q 'Candidate: 1.0-1'
+test -L /var/lib/apt/lists/*_trixie_InRelease # dibo's
+apt-get update
+"""
 
 SECURITY = f"{RELEASE}-security"
 
@@ -72,7 +79,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebianArchive]
 @pytest.fixture(scope="module")
 def place(archive: DebianArchive) -> Iterator[BuildEnv]:
     with build_env(user.need_ordinary_user()) as place:
-        write_flavour(place.flavours, "with-tool", ["install.d/50-hook"], yaml="packages: [tool]\n")
+        write_flavour(place.flavours, "with-tool", {"install.d/50-hook": HOOK}, yaml="packages: [tool]\n")
         write_flavour(place.flavours, "with-other", yaml="packages: [other]\n")
         keyring = place.directory / "archive.gpg"
         keyring.write_bytes(archive.keyring.read_bytes())
@@ -159,6 +166,48 @@ def test_a_lock(archive: DebianArchive, place: BuildEnv) -> None:
     assert not archive.site.asked
     other = place.run("dibo", "plan", "--locked", "--no-base", "with-other", around=here)
     assert "has no packages for 'other'" in other.error
+
+
+def test_a_lock_gives_the_same_bytes_after_the_archive_moved_on(
+    archive: DebianArchive, place: BuildEnv
+) -> None:
+    here = ["env", f"--chdir={place.temporary}"]
+    create = ["disk-image-create", "--no-base", "--locked", "-t", "tar", "-o"]
+    ok(place.run("dibo", "lock", "--no-base", "with-tool", around=here))
+    ok(place.run(*create, str(place.directory / "tmp/first"), "with-tool", around=here))
+    publish_library(archive, "1.0-1+deb13u3", suite=SECURITY)
+    archive.publish("tool", "1.0-2", depends="library", files={"usr/share/tool": "newer"})
+    archive.sign()
+    with build_env(place.user) as fresh:
+        fresh.environment |= {
+            name: value for name, value in place.environment.items() if name.startswith(("DIBO_", "FLAVOURS"))
+        }
+        there = ["env", f"--chdir={fresh.temporary}"]
+        shutil.copy(place.temporary / "dibo.lock", fresh.temporary)
+        ok(fresh.run(*create, str(fresh.directory / "tmp/second"), "with-tool", around=there))
+        first, second = place.directory / "tmp/first.tar", fresh.directory / "tmp/second.tar"
+        assert content(second, "usr/share/library") == "1.0-1+deb13u2"
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_image_is_verified_after_the_archive_moved_on(archive: DebianArchive, place: BuildEnv) -> None:
+    image = place.directory / "tmp/verified.tar"
+    forget_states(place)
+    ok(
+        place.run(
+            "disk-image-create", "--no-base", "-t", "tar", "-o", str(image.with_suffix("")), "with-tool"
+        )
+    )
+    hook = next(layer for layer in plan(place, "with-tool") if layer["title"].endswith("50-hook"))
+    with tarfile.open(place.tree(f"localhost/dibo/layer:k-{hook['key']}")) as tar:
+        assert not [name for name in tar.getnames() if name.endswith(("_InRelease", "_Packages"))]
+    assert to_build(plan(place, "with-tool")) == []
+    publish_library(archive, "1.0-1+deb13u4", suite=SECURITY)
+    archive.sign()
+    forget_states(place)
+    ok(place.run("dibo", "verify", str(image)))
+    ok(place.run("dibo", "verify", "--cached", str(image)))
+    assert "library 1.0-1+deb13u3 → 1.0-1+deb13u4" in ok(place.run("dibo", "why", "--no-base", "with-tool"))
 
 
 def test_another_file_under_an_old_version_is_refused(archive: DebianArchive, place: BuildEnv) -> None:

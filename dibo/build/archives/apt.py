@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from dibo.build.archives.archive import PackageArchive
+from dibo.build.archives.archive import PackageArchive, digest
 from dibo.errors import BaseError, CommandFailed, ToolMissing
 from dibo.plan.packages import ArchivePackage, Packages
 from dibo.system import process
@@ -127,6 +127,16 @@ class Apt:
                 hint="check the mirror and its keys: `dibo doctor`; or name the state of the archive with --epoch",
             ) from error
         return tuple((self._lists / _list_name(archive)).read_bytes() for archive in self._archives)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of the signed file of each archive, as they were read last; empty for one that never was."""
+        paths = [self._lists / _list_name(archive) for archive in self._archives]
+        return tuple(digest(path.read_bytes()) if path.exists() else "" for path in paths)
+
+    def list_files(self) -> list[Path]:
+        """The lists, as apt keeps them."""
+        return sorted(path for path in self._lists.iterdir() if path.is_file() and path.name != "lock")
 
     def resolve(self, wish: Wish, installed: Sequence[Mapping[str, str]]) -> Transaction:
         """What apt would do where the packages of the stanzas `installed` are. Raises BaseError."""

@@ -69,7 +69,7 @@ class PackageFiles:
         stanzas, times = [], [0]
         for package, path in zip(packages, self.fetch(packages), strict=True):
             name = f"{quote(package.name)}_{package.sha256[:16]}_{package.architecture}.deb"
-            _link(path, target / name)
+            link_or_copy(path, target / name)
             with path.open("rb") as file:
                 time, control = read_control(file, name=path.name)
             times.append(time)
@@ -153,7 +153,8 @@ def _control(data: bytes) -> str:
     raise KeyError("control")
 
 
-def _link(path: Path, target: Path) -> None:
+def link_or_copy(path: Path, target: Path) -> None:
+    """Have a file at `target`, too, which is not there."""
     try:
         os.link(path, target)
     except OSError:  # another file system

@@ -5,6 +5,7 @@ archives and by all wishes up to its own, and so is its answer, which is kept:
 
     archives/resolved/ID.json      the link's packages, and what it removes
     archives/last/ID.json          the same of the last state of the archives, by the wishes alone
+    archives/lists/ID/…            apt's lists of the archives, which it has verified
 
 Only what is not kept is asked of apt. What hooks install between two lists is not known here, and need not be: a list
 that is resolved without it names more packages than are missing, never fewer.
@@ -24,8 +25,9 @@ from typing import Final
 
 from dibo.build.archives.apt import Apt, Transaction, Wish
 from dibo.build.archives.archive import ArchiveState, PackageArchive, digest
+from dibo.build.archives.package_files import link_or_copy
 from dibo.build.archives.states import ArchiveStates
-from dibo.errors import VerificationFailed
+from dibo.errors import BaseError, ToolMissing, Unreachable, VerificationFailed
 from dibo.plan.base import ResolutionStore
 from dibo.plan.keys import canonical
 from dibo.plan.packages import ChosenPackages, parse_package, same_versions_differ
@@ -86,6 +88,20 @@ class Resolver:
         with exclusive(self.directory / "locks", "apt", on_wait=self._tell):
             return self._ask(wishes, store)
 
+    def write_lists(self, target: Path) -> None:
+        """Have apt's lists of now in `target`, which is made; nothing where the archives cannot be read."""
+        with (
+            exclusive(self.directory / "locks", "apt", on_wait=self._tell),
+            tempfile.TemporaryDirectory(prefix="dibo-apt-") as scratch,
+            contextlib.suppress(BaseError, ToolMissing, Unreachable),
+        ):
+            apt = self._apt(scratch)
+            if self.states.current(self.archives).digests != apt.digests:
+                self._update(apt)
+            target.mkdir()
+            for path in apt.list_files():
+                link_or_copy(path, target / path.name)
+
     def _tell(self, holder: str) -> None:
         self.report.say(f"choosing packages: waiting for {holder}")
 
@@ -111,19 +127,8 @@ class Resolver:
             tempfile.TemporaryDirectory(prefix="dibo-apt-") as scratch,
             self.report.task("choosing packages"),
         ):
-            apt = self.make_apt(
-                Path(scratch),
-                self.archives,
-                lists=self.directory / "lists" / digest(canonical(self._place()).encode())[:16],
-                architecture=self.architecture,
-                keyring=self.keyring,
-            )
-            if self.offline:
-                state = self.states.current(self.archives)
-            else:
-                signed = apt.update()
-                digests = map(self.states.note, self.archives, signed)
-                state = ArchiveState(archives=self.archives, digests=tuple(digests))
+            apt = self._apt(scratch)
+            state = self.states.current(self.archives) if self.offline else self._update(apt)
             names = self._names(state, wishes)
             links = list(self._known(names, wishes, store))
             installed: list[dict[str, str]] = []
@@ -141,6 +146,20 @@ class Resolver:
             self._save("resolved", link.name, link.text)
             self._save("last", link.wish, link.text)
         return tuple(links)
+
+    def _apt(self, scratch: str) -> Apt:
+        return self.make_apt(
+            Path(scratch),
+            self.archives,
+            lists=self.directory / "lists" / digest(canonical(self._place()).encode())[:16],
+            architecture=self.architecture,
+            keyring=self.keyring,
+        )
+
+    def _update(self, apt: Apt) -> ArchiveState:
+        """Have the lists of now. Raises BaseError."""
+        digests = map(self.states.note, self.archives, apt.update())
+        return ArchiveState(archives=self.archives, digests=tuple(digests))
 
     def _require_same_files(self, links: Sequence[ChainLink]) -> None:
         """Raises VerificationFailed where a package that was chosen before is another file now."""

@@ -125,6 +125,10 @@ class Debian(ConfiguredBase):
     def write_archive(self, packages: Packages, target: Path) -> int:
         return self._files().write_archive(packages, target, suite=self._suite)
 
+    def write_lists(self, target: Path) -> None:
+        if self._settings.resolves:
+            self._resolver().write_lists(target)
+
     def _wish(self) -> Wish:
         """What mmdebstrap installs for this variant (mmdebstrap, run_download and run_install)."""
         suite = f"?or(?archive(^{self._suite}$),?codename(^{self._suite}$))"

@@ -122,3 +122,6 @@ class ConfiguredBase:
 
     def write_archive(self, _packages: Packages, _target: Path) -> int:
         raise BaseError("packages are not chosen before a build on this base")
+
+    def write_lists(self, _target: Path) -> None:
+        pass

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dibo.build.bases.debian import Debian
 from dibo.build.package_choice import choose_packages
 from dibo.errors import BaseError, Unreachable, VerificationFailed
 from dibo.plan import explain
@@ -209,6 +210,36 @@ def test_an_answer_counts_for_a_while(archive: DebianArchive, make_base: MakeBas
 def test_offline_and_nothing_known(make_base: MakeBase) -> None:
     with pytest.raises(Unreachable, match="never read, and dibo is told to stay offline"):
         make_base(offline=True).resolve([], NoStore())
+
+
+def test_lists_are_those_of_the_archive_now(
+    archive: DebianArchive, make_base: MakeBase, tmp_path: Path
+) -> None:
+    def lists(base: Debian, name: str) -> dict[str, bytes]:
+        base.write_lists(tmp_path / name)
+        return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+    base = make_base()
+    base.resolve([], NoStore())
+    archive.site.asked.clear()
+    first = lists(base, "first")
+    assert len(first) == len(archive.suites) + 1, (
+        "the signed file of each suite, and packages where it has some"
+    )
+    assert not archive.site.asked, "those that packages were chosen by"
+    archive.publish("tool-a", "9")
+    archive.sign()
+    assert lists(make_base(offline=True), "offline") == first
+    (changed,) = (name for name, data in lists(make_base(), "second").items() if b"Version: 9" in data)
+    assert changed.endswith("_debian_dists_trixie_main_binary-amd64_Packages")
+
+
+def test_no_lists_where_the_archive_cannot_be_read(
+    archive: DebianArchive, make_base: MakeBase, tmp_path: Path
+) -> None:
+    archive.site.files.clear()
+    make_base().write_lists(tmp_path / "lists")
+    assert not (tmp_path / "lists").exists()
 
 
 def test_an_archive_that_is_down_leaves_the_last_state(archive: DebianArchive, make_base: MakeBase) -> None:
