@@ -16,6 +16,7 @@ from dibo.api.baking.planning import planned_bake
 from dibo.api.baking.project import ChosenImages
 from dibo.api.baking.spec import ImageSpec
 from dibo.api.documents import CommandAnswer, new_document
+from dibo.api.projects.lock import LOCK_FILE
 from dibo.bake.graph import Graph
 from dibo.bake.pipelines.github import github_workflow
 from dibo.bake.pipelines.gitlab import gitlab_pipeline
@@ -133,6 +134,7 @@ def _pipeline(chosen: ChosenImages, report: Report, request: EmitRequest) -> tup
             for spec in chosen.specs
         },
         has_epoch=any(image.epoch is not None for image in images),
+        has_lock=(top / LOCK_FILE).exists(),
     )
     return request.file or top / service.file, service.write(pipeline)
 

@@ -1,8 +1,8 @@
 """A child pipeline of GitLab CI.
 
 Layers are built on runners that allow user namespaces, one job for each chain; artefacts are made on any runner, from
-the layers in the registry. `needs` makes a job start when the one below it is done. Keywords: GitLab's CI/CD YAML
-syntax reference.
+the layers in the registry. What all of them are made of is decided once, by the first job, in a lock. `needs` makes a
+job start when the one below it is done. Keywords: GitLab's CI/CD YAML syntax reference.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _LOGIN: Final = (
     """printf '{"auths":{"%s":{"auth":"%s"}}}' "$CI_REGISTRY" """
     """"$(printf '%s:%s' "$CI_REGISTRY_USER" "$CI_REGISTRY_PASSWORD" | base64 -w 0)" > "$REGISTRY_AUTH_FILE\""""
 )
-_EPOCH: Final = """export DIBO_EPOCH="${DIBO_EPOCH:-$(printf %.7s "$CI_PIPELINE_CREATED_AT")}\""""
-"""The month in which the pipeline was made: the epoch does not change before its last job."""
+_LOCK_JOB: Final = "lock"
+_LOCK_FILE: Final = "dibo.lock"
 _BUILDING: Final = {
     "DIBO_ISOLATION": "chroot",
     "XDG_DATA_HOME": "$CI_PROJECT_DIR/.layers",
@@ -30,11 +30,12 @@ _BUILDING: Final = {
 def gitlab_pipeline(pipeline: Pipeline) -> str:
     """The text of the file."""
     jobs = pipeline.jobs
+    first = [] if pipeline.has_epoch or pipeline.has_lock else [_LOCK_JOB]
     document: dict[str, Any] = {
-        "stages": Words(["layers", "images"]),
+        "stages": Words([*first, "layers", "images"]),
         "default": {
             "image": pipeline.dibo or IMAGE,
-            "before_script": [_LOGIN, *([] if pipeline.has_epoch else [_EPOCH])],
+            "before_script": [_LOGIN],
         },
         "variables": {
             "DIBO_CACHE": pipeline.cache or CACHE,
@@ -42,6 +43,13 @@ def gitlab_pipeline(pipeline: Pipeline) -> str:
             "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR": "true",
         },
     }
+    if first:
+        document[_LOCK_JOB] = {
+            "stage": _LOCK_JOB,
+            "needs": Words([]),
+            "script": [pipeline.write_lock()],
+            "artifacts": {"paths": Words([_LOCK_FILE])},
+        }
     several = len(jobs.architectures) > 1
     for architecture in jobs.architectures:
         document[_template(architecture, several=several)] = {
@@ -52,11 +60,11 @@ def gitlab_pipeline(pipeline: Pipeline) -> str:
     for job in jobs.layers:
         document[job.name] = {
             "extends": _template(job.architecture, several=several),
-            "needs": Words([job.below] if job.below else []),
-            "script": [pipeline.bake_layers(job)],
+            "needs": Words([*first, *([job.below] if job.below else [])]),
+            "script": [pipeline.bake_layers(job, is_locked=bool(first))],
         }
     for image in jobs.images:
-        document[f"image-{image.image}"] = _image(pipeline, image, several=several)
+        document[f"image-{image.image}"] = _image(pipeline, image, first, several=several)
     return written(pipeline, document)
 
 
@@ -65,12 +73,12 @@ def _template(architecture: str, *, several: bool) -> str:
     return f".layers-{architecture}" if several else ".layers"
 
 
-def _image(pipeline: Pipeline, image: ImageJob, *, several: bool) -> dict[str, Any]:
+def _image(pipeline: Pipeline, image: ImageJob, first: list[str], *, several: bool) -> dict[str, Any]:
     building = {"extends": _template(image.architecture, several=several)} if image.builds else {}
     return {
         **building,
         "stage": "images",
-        "needs": Words([image.layers] if image.layers else []),
-        "script": [pipeline.bake_image(image)],
+        "needs": Words([*first, *([image.layers] if image.layers else [])]),
+        "script": [pipeline.bake_image(image, is_locked=bool(first))],
         "artifacts": {"paths": Words([image.files])},
     }

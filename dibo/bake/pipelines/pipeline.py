@@ -34,13 +34,23 @@ class Pipeline:
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Variables that have the values of secrets, by image."""
     has_epoch: bool = False
-    """Whether the project says its epoch, so that it does not change within a pipeline."""
+    """Whether the project says its epoch: then packages are not chosen, and nothing is to be locked."""
+    has_lock: bool = False
+    """Whether the repository has a dibo.lock at its top, where jobs run."""
 
-    def bake_layers(self, job: LayerJob) -> str:
-        return shlex.join(["dibo", "bake", *self.options, "--layers", *job.images])
+    def bake_layers(self, job: LayerJob, *, is_locked: bool = False) -> str:
+        return shlex.join(
+            ["dibo", "bake", *self.options, *self._locked(is_locked=is_locked), "--layers", *job.images]
+        )
 
-    def bake_image(self, job: ImageJob) -> str:
-        return shlex.join(["dibo", "bake", *self.options, job.image])
+    def bake_image(self, job: ImageJob, *, is_locked: bool = False) -> str:
+        return shlex.join(["dibo", "bake", *self.options, *self._locked(is_locked=is_locked), job.image])
+
+    def write_lock(self) -> str:
+        return shlex.join(["dibo", "lock", *self.options])
+
+    def _locked(self, *, is_locked: bool) -> list[str]:
+        return ["--locked"] if is_locked or self.has_lock else []
 
     def variables_of(self, images: Iterable[str]) -> tuple[str, ...]:
         """The variables with secrets that any of these images needs."""

@@ -74,7 +74,8 @@ def _error(command: DocCommand) -> UsageError | None:
         if arguments is not None and not any(re.fullmatch(r"[A-Z]+", word) for word in command.words):
             architectures = getattr(arguments, "architecture", None) or ""  # of dibo build, several
             for architecture in architectures.split(","):
-                one = argparse.Namespace(**{**vars(arguments), "architecture": architecture or None})
+                changed = {"architecture": architecture or None, "lock": None}  # which is not here
+                one = argparse.Namespace(**{**vars(arguments), **changed})
                 settings_of(one, dict(command.variables))
     except UsageError as error:
         return error

@@ -80,15 +80,16 @@ def test_a_job_of_gitlab_begins_when_what_it_needs_is_done() -> None:
     jobs = document(gitlab_pipeline)
     needs = {name: job["needs"] for name, job in jobs.items() if isinstance(job, dict) and "script" in job}
     assert needs == {
-        "layers-vm": [],
-        "layers-web": ["layers-vm"],
-        "layers-db": ["layers-vm"],
-        "image-web": ["layers-web"],
-        "image-db": ["layers-db"],
-        "image-plain": ["layers-vm"],
+        "lock": [],
+        "layers-vm": ["lock"],
+        "layers-web": ["lock", "layers-vm"],
+        "layers-db": ["lock", "layers-vm"],
+        "image-web": ["lock", "layers-web"],
+        "image-db": ["lock", "layers-db"],
+        "image-plain": ["lock", "layers-vm"],
     }
-    assert jobs["layers-vm"]["script"] == ["dibo bake --layers web db plain"]
-    assert jobs["image-db"]["script"] == ["dibo bake db"]
+    assert jobs["layers-vm"]["script"] == ["dibo bake --locked --layers web db plain"]
+    assert jobs["image-db"]["script"] == ["dibo bake --locked db"]
     assert jobs["image-db"]["artifacts"]["paths"] == ["out/db.*"]
 
 
@@ -105,9 +106,25 @@ def test_only_layers_are_built_where_gitlab_allows_user_namespaces() -> None:
     }
 
 
-def test_a_pipeline_of_gitlab_keeps_its_epoch_unless_the_project_says_one() -> None:
-    assert "DIBO_EPOCH" in gitlab_pipeline(PIPELINE)
-    assert "DIBO_EPOCH" not in gitlab_pipeline(replace(PIPELINE, has_epoch=True))
+def test_one_job_of_gitlab_decides_what_all_are_made_of() -> None:
+    text = gitlab_pipeline(replace(PIPELINE, options=("--project", "images/dibo.yaml")))
+    jobs = yaml.safe_load(text)
+    assert jobs["stages"] == ["lock", "layers", "images"]
+    assert jobs["lock"]["script"] == ["dibo lock --project images/dibo.yaml"]
+    assert jobs["lock"]["artifacts"]["paths"] == ["dibo.lock"]
+    assert "EPOCH" not in text
+
+
+@BOTH
+def test_a_lock_of_the_repository_counts(write: Write) -> None:
+    text = write(replace(PIPELINE, has_lock=True))
+    assert "dibo lock" not in text
+    assert text.count("dibo bake") - 1 == text.count("dibo bake --locked")
+
+
+@BOTH
+def test_a_project_with_an_epoch_has_no_lock(write: Write) -> None:
+    assert "lock" not in write(replace(PIPELINE, has_epoch=True))
 
 
 def test_images_that_go_on_from_the_same_layers_are_a_matrix_of_github() -> None:
