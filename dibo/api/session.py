@@ -15,6 +15,7 @@ from dibo.build.context import ExtraFiles
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
 from dibo.build.layer_origins import LayerOrigins
+from dibo.build.package_choice import fetching_ahead
 from dibo.errors import (
     CommandFailed,
     EngineError,
@@ -117,7 +118,8 @@ class Session:
             build_run = spine.BuildRun(
                 engine=self.engine, workspace=self.workspace, run=self.run, report=self.report
             )
-            spine.build(brought, build_run, held=self.held, on_layer=on_layer)
+            with fetching_ahead(brought.base, [planned.step for planned in brought.plan.to_run]):
+                spine.build(brought, build_run, held=self.held, on_layer=on_layer)
         job.times.save_build(job.plan, self.report.history, since=before)
 
     def with_root(self, job: spine.Job, make: Make, *, needs_directory: bool = False) -> tuple[Path, ...]:

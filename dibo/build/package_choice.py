@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,8 @@ from dibo.plan.base import Base, NoStore, ResolutionStore
 from dibo.plan.packages import Resolution
 from dibo.plan.recipe import Recipe, Step, with_packages
 
+_AHEAD: Final = 2
+"""Downloads for later steps at once, beside those of the step at hand."""
 _CHANGES_APT: Final = re.compile(rb"/etc/apt/|add-apt-repository|apt-key\b|extrepo\b")
 _OF_A_RELEASE: Final = re.compile(r"[^/]+/[^/]+")
 """A word of apt-get(8) that takes a package from a release, which an archive of chosen packages has not."""
@@ -67,6 +71,29 @@ def _words(step: Step, recipe: Recipe, names: tuple[str, ...]) -> tuple[str, ...
     variables = {"ARCH": recipe.architecture, **dict(step.environment)}
     words = tuple(context.substitute(template, variables))
     return None if any(_OF_A_RELEASE.fullmatch(word) for word in words) else words
+
+
+@contextlib.contextmanager
+def fetching_ahead(base: Base, steps: Iterable[Step]) -> Iterator[None]:
+    """Meanwhile, have the packages of steps that are to run fetched, in the order of these. At the end, what is being
+    fetched is not waited for."""
+    packages = iter([package for step in steps for package in step.resolved or ()])
+    turn, ended = threading.Lock(), threading.Event()
+
+    def fetch() -> None:
+        while not ended.is_set():
+            with turn:
+                package = next(packages, None)
+            if package is None:
+                return
+            base.fetch_ahead(package)
+
+    for _ in range(_AHEAD):
+        threading.Thread(target=fetch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def stage_step(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dibo.plan.packages import Packages, Resolution
+from dibo.plan.packages import ArchivePackage, Packages, Resolution
 
 Ingredients = tuple[tuple[str, str], ...]
 
@@ -107,6 +107,9 @@ class Base(Protocol):
     def write_archive(self, packages: Packages, target: Path) -> int:
         """Have the files of packages in `target`, a directory that is made, as an archive. The time of the newest, in
         seconds since 1970. Raises BaseError, Unreachable, VerificationFailed."""
+
+    def fetch_ahead(self, package: ArchivePackage) -> None:
+        """Fetch the file of a package that `write_archive` will ask for. Raises nothing: that says what is wrong."""
 
     def write_lists(self, target: Path) -> None:
         """Have the lists of its archives in `target`, a directory that is made, as apt has them. No such directory

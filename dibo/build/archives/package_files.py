@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from dibo.build.archives.archive import file_digest
 from dibo.build.engines.base_layer import decompressed
-from dibo.errors import BaseError, Unreachable, VerificationFailed
+from dibo.errors import BaseError, DiboError, Unreachable, VerificationFailed
 from dibo.plan.packages import ArchivePackage, Packages
 from dibo.system import http
 from dibo.system.report import Report
@@ -60,6 +60,13 @@ class PackageFiles:
                     task.progress(done, size)
                 task.note(human_size(size))
         return tuple(self._path(package) for package in packages)
+
+    def fetch_ahead(self, package: ArchivePackage) -> None:
+        """Fetch the file of a package, which is checked when it is used. Raises nothing: what is wrong is said then."""
+        if not self.offline and not self._path(package).exists():
+            with suppress(DiboError, OSError):
+                self.directory.mkdir(parents=True, exist_ok=True)
+                self._download(package)
 
     def write_archive(self, packages: Packages, target: Path, *, suite: str) -> int:
         """Have in `target`, a directory that is made, an archive of these packages, which every user can read. The time

@@ -43,7 +43,7 @@ from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.plan.base import Ingredients, NoStore, ResolutionStore, TarCommand
-from dibo.plan.packages import Packages, Resolution
+from dibo.plan.packages import ArchivePackage, Packages, Resolution
 from dibo.system import http, process
 from dibo.system.package_names import how_to_install
 from dibo.system.report import Report
@@ -124,6 +124,9 @@ class Debian(ConfiguredBase):
 
     def write_archive(self, packages: Packages, target: Path) -> int:
         return self._files().write_archive(packages, target, suite=self._suite)
+
+    def fetch_ahead(self, package: ArchivePackage) -> None:
+        self._files().fetch_ahead(package)
 
     def write_lists(self, target: Path) -> None:
         if self._settings.resolves:

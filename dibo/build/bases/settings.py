@@ -9,7 +9,7 @@ from typing import Final
 
 from dibo.errors import BaseError
 from dibo.plan.base import ResolutionStore
-from dibo.plan.packages import Packages, Resolution
+from dibo.plan.packages import ArchivePackage, Packages, Resolution
 from dibo.settings.settings import Settings
 from dibo.system.http import DOWNLOADS
 from dibo.system.resources import expanded
@@ -122,6 +122,9 @@ class ConfiguredBase:
 
     def write_archive(self, _packages: Packages, _target: Path) -> int:
         raise BaseError("packages are not chosen before a build on this base")
+
+    def fetch_ahead(self, _package: ArchivePackage) -> None:
+        pass
 
     def write_lists(self, _target: Path) -> None:
         pass

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dibo.build.bases.debian import Debian
-from dibo.build.package_choice import choose_packages
+from dibo.build.package_choice import choose_packages, fetching_ahead
 from dibo.errors import BaseError, Unreachable, VerificationFailed
 from dibo.plan import explain
 from dibo.plan.base import NoStore
@@ -16,6 +16,7 @@ from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, describe, make_plan, with_held
 from tests.support.flavours import read_recipe, write_flavour
 from tests.support.servers.debian_archive import RELEASE, DebianArchive
+from tests.support.timeouts import wait_until
 from tests.unit.build.archives.conftest import MakeBase
 
 SECURITY = f"{RELEASE}-security"
@@ -210,6 +211,32 @@ def test_an_answer_counts_for_a_while(archive: DebianArchive, make_base: MakeBas
 def test_offline_and_nothing_known(make_base: MakeBase) -> None:
     with pytest.raises(Unreachable, match="never read, and dibo is told to stay offline"):
         make_base(offline=True).resolve([], NoStore())
+
+
+def test_packages_of_later_steps_are_fetched_meanwhile(
+    archive: DebianArchive, make_base: MakeBase, flavours: Path, tmp_path: Path
+) -> None:
+    base = make_base()
+    recipe, _ = choose_packages(read_recipe(flavours, "a", "b", "c"), base)
+    with fetching_ahead(base, recipe.steps):
+        wait_until(lambda: len(list(tmp_path.rglob("sha256-*.deb"))) == 4, "packages are here")
+    archive.site.files.clear()
+    for number, step in enumerate(step for step in recipe.steps if step.resolved):
+        base.write_archive(step.resolved or (), tmp_path / str(number))
+
+
+def test_what_cannot_be_fetched_ahead_is_said_by_the_step_that_needs_it(
+    archive: DebianArchive, make_base: MakeBase, flavours: Path, tmp_path: Path
+) -> None:
+    base = make_base()
+    recipe, _ = choose_packages(read_recipe(flavours, "c"), base)
+    archive.site.files.clear()
+    archive.site.asked.clear()
+    with fetching_ahead(base, recipe.steps):
+        wait_until(lambda: archive.site.asked, "it is asked for")
+    packages = next(step.resolved for step in recipe.steps if step.resolved)
+    with pytest.raises(BaseError, match=r"the package tool-c 1-1 \(all\) is gone"):
+        base.write_archive(packages, tmp_path / "archive")
 
 
 def test_lists_are_those_of_the_archive_now(
