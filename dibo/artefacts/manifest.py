@@ -256,7 +256,7 @@ def _wanted(base: str) -> str | None:
     """A base as it was asked for; None for what only its maker has: a file, a directory."""
     if base.startswith(("http://", "https://")):
         return without_login(base)
-    is_local = base.startswith(("oci:", "/", ".", "~")) or Path(base).is_file()
+    is_local = base.startswith(("oci:", "containerfile:", "/", ".", "~")) or Path(base).is_file()
     return None if is_local else base
 
 

@@ -382,7 +382,7 @@ def _keep_only(engine: Engine, failed: str) -> None:
 def shell_command(job: Job, planned: PlannedStep) -> str:
     """What to type to stand in the state that a failed step left."""
     settings = job.settings
-    options = ["-a", settings.architecture, "--base", settings.base]
+    options = ["-a", settings.architecture, *(() if settings.container_build else ("--base", settings.base))]
     options += ["--epoch", settings.epoch] if settings.epoch_named else []
     for option, value in (
         ("--release", settings.release),

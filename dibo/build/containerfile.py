@@ -16,7 +16,7 @@ from dibo.errors import OutputError, UsageError
 from dibo.flavours.loader import CatalogueEntry
 from dibo.flavours.model import Flavour
 from dibo.images.sources.containers_storage import as_typed
-from dibo.plan.base import OciImage, SquashFs, TarCommand, TarFile
+from dibo.plan.base import ContainerBuild, OciImage, SquashFs, TarCommand, TarFile
 from dibo.system import process, resources
 from dibo.system.report import Report
 from dibo.system.workspace import Run
@@ -81,9 +81,10 @@ def _base(job: Job, held: Mapping[str, float], *, target: Path, run: Run, report
                     streams=process.Streams(stdout=tar, on_output=report.line),
                 )
             return comment + template.format(tar="base.tar")
-        case SquashFs():
+        case SquashFs() | ContainerBuild():
+            kind = "a squashfs image" if isinstance(source, SquashFs) else "built from another Containerfile"
             raise OutputError(
-                f"the base {job.plan.base_name} is a squashfs image, which no Containerfile can add",
+                f"the base {job.plan.base_name} is {kind}, which no Containerfile can add",
                 hint="build it once with `dibo build`; the Containerfile then begins with the layer in the store",
             )
 

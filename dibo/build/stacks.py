@@ -13,6 +13,7 @@ from typing import Final
 
 from dibo.build.bases.releases import NEWEST_DEBIAN_STABLE, NEWEST_UBUNTU_LTS
 from dibo.build.engine import Engine
+from dibo.elements import container as container_base
 from dibo.elements.checks.files import file_findings
 from dibo.elements.checks.findings import Severity
 from dibo.elements.disk import make_disk, read_devices
@@ -50,6 +51,10 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
     flavours += [name for element in resolved for name in element.flavours]
     stack = make_stack(dict.fromkeys(flavours), catalogue.get, architecture=settings.architecture)
     base, release = _system_of(resolved, settings)
+    container = None
+    if base == container_base.BASE and settings.base == DEFAULT_BASE:
+        container = container_base.read_container(resolved, _variables(settings, release))
+        base, release = f"{base}:{container.path}", container.release or release
     devices = read_devices(
         resolved,
         architecture=settings.architecture,
@@ -75,6 +80,7 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
         element_steps=steps,
         base=base,
         release=release,
+        container_build=container.options if container is not None else (),
         disk_of_elements=disk,
     )
 
@@ -100,7 +106,7 @@ def settings_of(settings: Settings, stack: Stack) -> Settings:
     """The settings, with the base that the operating system of the stack stands for, unless another was named."""
     if not isinstance(stack, MixedStack) or not stack.base or settings.base != DEFAULT_BASE:
         return settings
-    return replace(settings, base=stack.base, release=stack.release)
+    return replace(settings, base=stack.base, release=stack.release, container_build=stack.container_build)
 
 
 def _elements_catalogue(settings: Settings, copies: Path | None) -> ElementCatalogue | None:

@@ -78,6 +78,8 @@ class MixedStack(Stack):
     base: str = ""
     """The base that its operating system stands for, if that comes with dibo."""
     release: str | None = None
+    container_build: tuple[tuple[str, str], ...] = ()
+    """How a base is built that is a Containerfile: variables with their values."""
     disk_of_elements: ElementDisk | None = None
     """As an element, or DIB_BLOCK_DEVICE_CONFIG, describes it."""
 

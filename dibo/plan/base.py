@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dibo.flavours.model import FlavourFile
 from dibo.plan.packages import ArchivePackage, Packages, Resolution
 
 Ingredients = tuple[tuple[str, str], ...]
@@ -51,7 +52,25 @@ class OciImage:
     """Whether its registry speaks HTTP without TLS, as those on the loopback interface may."""
 
 
-Source = TarFile | SquashFs | TarCommand | OciImage
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerBuild:
+    """A Containerfile that buildah builds."""
+
+    text: str
+    """The Containerfile, in which images are named by their digests."""
+    images: tuple[OciImage, ...]
+    """Those images."""
+    context: Path | None
+    """The directory that it copies from; None for an empty one."""
+    files: tuple[FlavourFile, ...] = ()
+    """What is in the context."""
+    options: tuple[str, ...] = ()
+    """Further options of `buildah build`."""
+    network: str = "host"
+    """Of its commands, in the words of `buildah build --network`."""
+
+
+Source = TarFile | SquashFs | TarCommand | OciImage | ContainerBuild
 
 
 class ResolutionStore(Protocol):

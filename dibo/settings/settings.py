@@ -175,6 +175,8 @@ class Settings:
     """Of -p: installed after install.d of elements."""
     variant: str = ""
     """Of the architecture, such as `v2`: which image of several is taken."""
+    container_build: tuple[tuple[str, str], ...] = ()
+    """Variables of the element containerfile, with their values, where the base is a Containerfile."""
 
     @property
     def elements_path(self) -> tuple[Path, ...]:

@@ -13,6 +13,7 @@ PACKAGES: Final = {
     "buildah": "buildah",
     "newuidmap": "uidmap",
     "bwrap": "bubblewrap",
+    "crun": "crun",
     "arch-test": "arch-test",
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",

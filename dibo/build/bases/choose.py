@@ -43,7 +43,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseKind:
-    """One kind of base: how it is written, which texts mean it, and how it is made."""
+    """One kind of base: how it is written, which texts mean it, and how it is made. Without `written`, users do not
+    write it."""
 
     written: str
     means: str = ""
@@ -90,6 +91,13 @@ def _layout(request: Request) -> Base:
     return OciLayout(request.spec, settings=request.settings)
 
 
+def _containerfile(request: Request) -> Base:
+    from dibo.build.bases.containerfile import Containerfile  # as above
+
+    context = request.workspace.root / "containerfile"
+    return Containerfile(request.spec, settings=request.settings, default_context=context)
+
+
 def _image(request: Request) -> Base:
     from dibo.build.bases.image import RegistryImage  # as above
 
@@ -132,6 +140,11 @@ BASES: Final = (
         make=_layout,
     ),
     BaseKind(
+        written="",  # the element containerfile asks for it
+        claims=_begins_with("containerfile:"),
+        make=_containerfile,
+    ),
+    BaseKind(
         written="docker://NAME", means="an image in a registry", claims=_begins_with("docker://"), make=_image
     ),
     BaseKind(written="./FILE", means="a tar or squashfs", claims=_is_path, make=_file),
@@ -142,7 +155,8 @@ BASES: Final = (
 
 def possible() -> str:
     """What a user may write, for hints."""
-    return "\n".join(["a base is one of", *(f"  {kind.written:30} {kind.means}".rstrip() for kind in BASES)])
+    kinds = (f"  {kind.written:30} {kind.means}".rstrip() for kind in BASES if kind.written)
+    return "\n".join(["a base is one of", *kinds])
 
 
 def choose_base(spec: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> Base:

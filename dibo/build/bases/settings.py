@@ -26,7 +26,8 @@ class BaseSettings:
     the key that signs lists of Ubuntu images, in place of Ubuntu's own; `keyserver` has these keys, or is `none`.
     `signatures` is the file of the policy that images in registries are held to. `archive_keyring` has the keys of a
     Debian archive, in place of Debian's own. With `resolves`, packages are chosen before a build; with
-    `lock`, a file that says them."""
+    `lock`, a file that says them. `network` is that of steps; `container_build` has variables of the element
+    containerfile, with their values."""
 
     architecture: str
     variant: str = ""
@@ -43,6 +44,8 @@ class BaseSettings:
     epoch: str = ""
     resolves: bool = False
     lock: Path | None = None
+    network: str = "host"
+    container_build: tuple[tuple[str, str], ...] = ()
     offline: bool = False
     policy: RetryPolicy = DOWNLOADS
 
@@ -89,6 +92,8 @@ def base_settings(settings: Settings) -> BaseSettings:
         epoch=settings.epoch,
         resolves=settings.lock is not None or not settings.epoch_named,
         lock=settings.lock,
+        network=settings.network,
+        container_build=settings.container_build,
         offline=settings.offline,
     )
 

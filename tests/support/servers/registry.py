@@ -51,15 +51,15 @@ class Registry:
         ) as answer:
             return sorted(json.load(answer)["tags"] or ())
 
-    def push_image(self, repository: str, tag: str, *, comment: str = "") -> str:
-        """Put a small image; its digest."""
-        tar = bytes(10240)  # an archive with nothing in it
+    def push_image(self, repository: str, tag: str, *, comment: str = "", tar: bytes = bytes(10240)) -> str:
+        """Put an image with the layer `tar`, by default an archive with nothing in it; its digest."""
         layer = self.push_blob(repository, tar) | {"mediaType": "application/vnd.oci.image.layer.v1.tar"}
         about = {
             "comment": comment,
             "os": "linux",
             "architecture": "amd64",
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+            "history": [{"created_by": "a test"}],
         }
         config = self.push_blob(repository, json.dumps(about).encode())
         config["mediaType"] = "application/vnd.oci.image.config.v1+json"

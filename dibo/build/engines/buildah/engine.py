@@ -24,8 +24,10 @@ from dibo.build.engine import SECRETS, Root, Setup, StepRun, StoredImage
 from dibo.build.engines import image_names, private_input
 from dibo.build.engines.base_layer import base_layer
 from dibo.build.engines.buildah import checks
+from dibo.build.engines.buildah.container_build import build_container
 from dibo.build.engines.buildah.image_config import ImageConfig
 from dibo.build.engines.buildah.lookup import StoreLookup
+from dibo.build.engines.buildah.named_layout import named_by_buildah
 from dibo.build.engines.buildah.options import bind_option, label_options
 from dibo.build.engines.buildah.store import BuildahStore, image_of_base, stored_image
 from dibo.build.engines.image_names import LAYERS, image_of, name_of
@@ -42,7 +44,7 @@ from dibo.images.sources.containers_storage import (
     where_to_find,
 )
 from dibo.images.sources.layer_reader import LayerReader
-from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.plan.base import ContainerBuild, OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.settings.settings import CHROOT
 from dibo.system import disk_space, process, resources
 from dibo.system.process import OnOutput, Process, ProcessOptions, Streams
@@ -125,29 +127,19 @@ class Buildah:
                 ),
             ) from error
 
-    def _import(self, source: SquashFs | OciImage, arguments: list[str]) -> None:
+    def _import(self, source: SquashFs | OciImage | ContainerBuild, arguments: list[str]) -> None:
+        if isinstance(source, ContainerBuild):
+            directory = self._run.subdirectory("containerfile")
+            source = build_container(
+                source, directory, environment=self._environment, on_output=self._report.line
+            )
         match source:
             case SquashFs(path=path):
                 self._inside("import-squashfs", [*arguments[:2], str(path), *arguments[2:]])
             case OciImage(reference=reference, plain_http=plain):
                 verify = f"--tls-verify={'false' if plain else 'true'}"
-                with self._named_by_buildah(reference) as named:
+                with named_by_buildah(reference, self._run, self._forget) as named:
                     self._inside("import-image", [*arguments[:2], named, verify, *arguments[2:]])
-
-    @contextlib.contextmanager
-    def _named_by_buildah(self, reference: str) -> Iterator[str]:
-        """buildah calls what it takes from a directory by the path, and refuses paths that cannot be names of images,
-        with capitals or hidden directories. So it gets another path, and the name goes again."""
-        transport, _, path = reference.partition(":")
-        if transport != "oci":
-            yield reference
-            return
-        directory, _, tag = path.partition(":")
-        with self._run.scratch() as scratch:
-            (scratch / "image").symlink_to(directory)
-            place = f"{scratch / 'image'}:{tag}" if tag else str(scratch / "image")
-            yield f"oci:{place}"
-            self._forget(f"localhost{place}")
 
     def run_step(self, step: StepRun) -> None:
         listener = BuildListener(step, noise=_OF_BUILDAH)

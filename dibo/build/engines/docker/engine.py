@@ -35,7 +35,7 @@ from dibo.build.sandbox import HOST_NAME
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
 from dibo.images.platforms import PLATFORMS, Platform
-from dibo.plan.base import OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.plan.base import ContainerBuild, OciImage, Source, SquashFs, TarCommand, TarFile
 from dibo.system import process
 from dibo.system.docker_api import Daemon, connected
 from dibo.system.docker_container import ContainerRequest
@@ -86,6 +86,10 @@ class Docker:
                 case SquashFs(path=path):
                     command = TarCommand(argv=("sqfs2tar", str(path)))
                     self._import_tar(command, key, labels, architecture)
+                case ContainerBuild():
+                    raise BaseError(
+                        "the engine docker does not build Containerfiles", hint="use --engine buildah"
+                    )
                 case OciImage():
                     self._import_image(source, key, labels, architecture)
         except (CommandFailed, EngineError) as error:
