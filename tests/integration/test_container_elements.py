@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -104,6 +105,9 @@ def lab(place: BuildEnv, hub: Registry) -> Iterator[Lab]:
 def test_the_root_is_what_the_containerfile_makes(lab: Lab) -> None:
     first = lab.build("web-container")
     assert first.code == 0, first.err
+    manifest = (lab.place.temporary / "one.manifest.json").read_text()
+    assert json.loads(manifest)["base"]["name"] == "containerfile:9"
+    assert str(lab.directory) not in manifest
     tree = lab.tree()
     assert tree["etc/seen"] == (0, "page\n9\n")
     assert tree["etc/made"] == (7, "page\n")

@@ -7,7 +7,6 @@ What they need of diskimage-builder comes from its wheel; without it these tests
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,12 @@ import pytest
 
 from dibo.errors import HookFailed
 from tests.support import dib, user
-from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.requirements import need
 from tests.support.wheel import third_parties
-from tests.support.wheel.build import build_group, image_of_group, steps_built, write_files
+from tests.support.wheel.build import build_group
+from tests.support.wheel.lab import WheelLab, wheel_lab
 from tests.support.wheel.model import WheelGroup
 from tests.support.wheel.stand_ins import stand_ins
-from tests.support.wheel.traces import problems
 
 pytestmark = [pytest.mark.integration, dib.needs_wheel]
 
@@ -35,41 +33,21 @@ SHOULD_FAIL = WheelGroup(
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[BuildEnv]:
+def lab() -> Iterator[WheelLab]:
     need("buildah", "bwrap", "busybox", "bash", "cpio", "git", "rsync")
-    with build_env(user.need_ordinary_user()) as made:
+    with wheel_lab(user.need_ordinary_user()) as made:
         yield made
 
 
-@pytest.fixture(scope="module")
-def theirs(place: BuildEnv) -> Path:
-    return dib.unpack(place.directory / "dib")
-
-
-@pytest.fixture
-def directory(place: BuildEnv) -> Iterator[Path]:
-    path = place.directory / "group"
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
-
-
 @pytest.mark.parametrize("group", third_parties.GROUPS.values(), ids=third_parties.GROUPS)
-def test_shapes_of_third_parties(group: WheelGroup, place: BuildEnv, theirs: Path, directory: Path) -> None:
-    write_files(group, directory)
-    done = build_group(group, place, directory, theirs)
-    assert done.code == 0, done.err[-6000:]
-    assert not problems(group, image_of_group(place))
-    again = build_group(group, place, directory, theirs)
-    assert again.code == 0
-    assert steps_built(again) == []
-    image_of_group(place)
-    assert place.left() == []
+def test_shapes_of_third_parties(group: WheelGroup, lab: WheelLab) -> None:
+    lab.check(group)
 
 
-def test_a_test_of_diskimage_builder_that_should_fail(place: BuildEnv, theirs: Path, directory: Path) -> None:
-    write_files(SHOULD_FAIL, directory)
-    done = build_group(SHOULD_FAIL, place, directory, f"{theirs}:{theirs}/apt-sources/test-elements")
+def test_a_test_of_diskimage_builder_that_should_fail(lab: WheelLab) -> None:
+    with lab.files(SHOULD_FAIL) as directory:
+        theirs = f"{lab.elements}:{lab.elements}/apt-sources/test-elements"
+        done = build_group(SHOULD_FAIL, lab.place, directory, theirs)
     assert done.code == HookFailed.exit_code, done.err[-6000:]
     assert "the script 00-test-apt-sources in pre-install.d of elements ended with exit code 1" in done.err
     log = re.search(r"log: (\S+)", done.err)

@@ -115,6 +115,55 @@ UBUNTU_MINIMAL: Final = WheelGroup(
     traces={"ubuntu-minimal": ("package busybox", "etc/hostname ~ ubuntu")},
 )
 
+_MAKE_ARCHIVE: Final = """
+apt-get update
+DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends busybox gnupg python3 sudo
+mkdir -p /opt/archive /etc/cloud/cloud.cfg.d
+
+put_package() { # NAME FILE
+    local tree=/opt/archive/$1
+    mkdir -p "$tree/DEBIAN" "$tree/boot"
+    echo "$1" > "$tree/boot/$2"
+    printf 'Package: %s\\nVersion: 6.8.0.1\\nArchitecture: all\\n' "$1" > "$tree/DEBIAN/control"
+    printf 'Maintainer: Otter <otter@example.org>\\nDescription: a stand-in\\n' >> "$tree/DEBIAN/control"
+    dpkg-deb --build "$tree" "$tree.deb"
+    cat "$tree/DEBIAN/control"
+    printf 'Filename: ./%s.deb\\nSize: %s\\n' "$1" "$(stat -c %s "$tree.deb")"
+    printf 'SHA256: %s\\n\\n' "$(sha256sum < "$tree.deb" | cut -d ' ' -f 1)"
+}
+
+{
+    put_package linux-image-generic vmlinuz-6.8.0-1-generic
+    put_package linux-signed-image-generic vmlinuz-6.8.0-1-generic.efi.signed
+} | grep -v ^dpkg-deb > /opt/archive/Packages
+echo 'deb [trusted=yes] file:/opt/archive ./' > /etc/apt/sources.list.d/archive.list
+apt-get update
+"""
+"""Debian for Ubuntu's cloud image, and an archive in the image with packages that only Ubuntu has."""
+
+UBUNTU: Final = WheelGroup(
+    system=("archive",),
+    base=f"debian:{RELEASE}",
+    files={"archive/pre-install.d/00-archive": _MAKE_ARCHIVE},
+    variables={"DIB_RELEASE": "noble", "DIB_MODPROBE_BLACKLIST": "floppy pcspkr"},
+    traces={
+        "ubuntu": (
+            "package linux-image-generic",
+            "package dkms",
+            "etc/cloud/cloud.cfg.d/91-dib-cloud-init-datasources.cfg ~ Ec2",
+        ),
+        "modprobe-blacklist": (
+            "etc/modprobe.d/blacklist.conf ~ ^blacklist floppy$",
+            "etc/modprobe.d/blacklist.conf ~ ^blacklist pcspkr$",
+        ),
+        "ubuntu-common": ("etc/sysctl.d/99-cloudimg-ipv6.conf ~ use_tempaddr=0",),
+        "ubuntu-signed": (
+            "package linux-signed-image-generic",
+            "dib-signed-kernel-version ~ =6.8.0-1-generic.efi.signed$",
+        ),
+    },
+)
+
 UBUNTU_CONTAINER: Final = WheelGroup(
     system=("apt", "stand-in"),
     base="empty",
@@ -129,12 +178,44 @@ UBUNTU_CONTAINER: Final = WheelGroup(
     },
 )
 
+_CONTAINER: Final = {"DIB_CONTAINERFILE_BUILDOPTS": "--from {registry}/rpm:1"}
+
+
+def _enterprise(name: str) -> WheelGroup:
+    """Of the elements for containers of the family of RHEL."""
+    return WheelGroup(
+        system=(),
+        variables=_CONTAINER,
+        traces={
+            name: (
+                "call ^dnf group install -y Minimal Install --allowerasing$",
+                "call ^systemctl unmask console-getty.service",
+                "call ^systemd-machine-id-setup",
+                "call ^dnf .*install .*grubby",
+            ),
+        },
+    )
+
+
+FEDORA_CONTAINER: Final = WheelGroup(
+    system=(),
+    variables=_CONTAINER,
+    traces={
+        "containerfile": ("call ^dnf install -y findutils$",),
+        "fedora-container": ("call ^dnf .*install .*redhat-lsb-core",),
+    },
+)
+
 GROUPS: Final = {
+    "almalinux-container": _enterprise("almalinux-container"),
+    "rocky-container": _enterprise("rocky-container"),
+    "fedora-container": FEDORA_CONTAINER,
     "fedora": FEDORA,
     "centos": CENTOS,
     "openeuler": OPENEULER,
     "opensuse": OPENSUSE,
     "gentoo": GENTOO,
+    "ubuntu": UBUNTU,
     "ubuntu-minimal": UBUNTU_MINIMAL,
     "ubuntu-container": UBUNTU_CONTAINER,
 }

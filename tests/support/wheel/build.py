@@ -42,20 +42,26 @@ def _commit(repository: Path) -> None:
         subprocess.run(["git", "-C", repository, *words], check=True, stdin=subprocess.DEVNULL)
 
 
-def variables_of(group: WheelGroup, directory: Path, theirs: Path | str) -> dict[str, str]:
+def variables_of(
+    group: WheelGroup, directory: Path, theirs: Path | str, *, registry: str = ""
+) -> dict[str, str]:
     """The variables of the group's build, where `write_files` wrote to `directory` and `theirs` has the wheel's."""
-    inputs = str(directory / "inputs")
-    given = {name: value.replace("{inputs}", inputs) for name, value in group.variables.items()}
+    places = {"{inputs}": str(directory / "inputs"), "{registry}": registry}
+    given = dict(group.variables)
+    for name, place in places.items():
+        given = {variable: value.replace(name, place) for variable, value in given.items()}
     return {"ELEMENTS_PATH": f"{directory / 'elements'}:{theirs}", **given}
 
 
-def build_group(group: WheelGroup, place: BuildEnv, directory: Path, theirs: Path | str) -> CommandResult:
+def build_group(
+    group: WheelGroup, place: BuildEnv, directory: Path, theirs: Path | str, *, registry: str = ""
+) -> CommandResult:
     """Build the group below the temporary directory of `place`; `image_of_group` reads what was made."""
     base = str(place.directory / "base.tar") if group.base == "tiny" else group.base
     return place.run(
         "disk-image-create",
         *("-n", "-t", group.types, "-o", str(place.temporary / "one"), *group.elements),
-        environment={**variables_of(group, directory, theirs), "DIBO_BASE": base},
+        environment={**variables_of(group, directory, theirs, registry=registry), "DIBO_BASE": base},
     )
 
 

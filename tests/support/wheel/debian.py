@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from tests.support.wheel.model import WheelGroup
@@ -153,4 +154,82 @@ SYSTEM: Final = WheelGroup(
     },
 )
 """What dibo has of its own for elements that make a root, a disk or a boot loader by means of root."""
-GROUPS: Final = {"machine": MACHINE, "system": SYSTEM}
+
+
+def _certificates() -> dict[str, str]:
+    """Have pip in the image trust what this machine trusts, which may be a proxy that opens connections to PyPI."""
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    if not bundle.is_file():
+        return {}
+    return {
+        "fixture/static/etc/pip.conf": "[global]\ncert = /etc/pip.certificates\n",
+        "fixture/static/etc/pip.certificates": bundle.read_text(),
+    }
+
+
+TOOLS: Final = WheelGroup(
+    system=("debian-minimal", "fixture"),
+    variables={
+        "DIB_RELEASE": RELEASE,
+        "DIB_DRACUT_ENABLED_MODULES": "[{name: crypt, packages: [cryptsetup]}]",
+        "DIB_PYTHON_VERSIONS": "3.9",
+        "DIB_REPOLOCATION_pyenv": "{inputs}/pyenv",
+    },
+    inputs={
+        "pyenv/plugins/python-build/install.sh": "#!/bin/sh\nset -e\n"
+        "cp /pyenv/plugins/python-build/bin/python-build /usr/local/bin/\n",
+        "pyenv/plugins/python-build/bin/python-build": "#!/bin/sh\nset -e\n"
+        'if [ "$1" = --definitions ]; then printf "  %s\\n" 2.7.18 3.9.2 3.9.20 3.13.1 miniconda; exit; fi\n'
+        'make --version; gcc --version; mkdir -p "$2/bin"; echo "$1" > "$2/bin/python"\n',
+    },
+    repositories=("pyenv",),
+    files={
+        "fixture/package-installs.yaml": "dracut-core: {phase: pre-install.d}\n",
+        "fixture/element-deps": "package-installs\n",
+    },
+    traces={
+        "dracut-regenerate": ("package cryptsetup", "package dracut-core", "boot/initrd.img-"),
+        "posix": ("package mailutils", "package cssc", "package gawk", "package bison"),
+        "python-stow-versions": (
+            "package stow",
+            "usr/local/stow/python-3.9.20/bin/python ~ ^3.9.20$",
+            "no usr/local/stow/python-3.9.2",
+            "no usr/local/stow/python-3.13.1",
+            "no usr/local/bin/pyenv-install",
+            "package curl",
+        ),
+    },
+)
+"""Tools that images are made with."""
+
+PYTHON: Final = WheelGroup(
+    system=("debian-minimal", "fixture"),
+    variables={
+        "DIB_RELEASE": RELEASE,
+        "DIB_INSTALLTYPE_glean": "repo",
+        "DIB_INSTALLTYPE_pip_and_virtualenv": "package",
+    },
+    files={
+        "fixture/package-installs.yaml": "gcc:\nlibc6-dev:\nvirtualenv:\n",
+        "fixture/element-deps": "install-static\npackage-installs\n",
+        **_certificates(),
+    },
+    traces={
+        "python-brickclient": (
+            "usr/share/python-brickclient/venv/bin/python3",
+            "link usr/local/bin/python-brickclient /usr/share/python-brickclient/venv/bin/python-brickclient",
+            "package libffi-dev",
+        ),
+        "simple-init": (
+            "link usr/local/bin/glean /usr/glean/bin/glean",
+            "usr/glean/bin/glean",
+            "etc/modules ~ ^8021q$",
+            "package net-tools",
+            "package ifupdown",
+            "no usr/bin/cloud-init",
+        ),
+    },
+)
+"""What is installed from PyPI."""
+
+GROUPS: Final = {"machine": MACHINE, "system": SYSTEM, "tools": TOOLS, "python": PYTHON}

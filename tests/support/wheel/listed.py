@@ -7,23 +7,18 @@ from typing import Final
 _IMAGE: Final = (
     "takes the root out of a disk image by loop devices; --base begins with a container image instead"
 )
-_CONTAINER: Final = "builds its root by podman or docker"
 _DEAD: Final = "a ramdisk of diskimage-builder, which fails there, too: it sources files that are gone"
-_PLANNED: Final = "is planned; no test builds it yet"
 _SOURCES: Final = "builds from repositories that are on the internet alone"
 
 LISTED: Final = {
-    "almalinux-container": _CONTAINER,
     "block-device-efi-lvm": "logical volumes need the device mapper, and with it root",
     "centos": _IMAGE,
-    "containerfile": _CONTAINER,
     "debian-upstart": "changes files of upstart, which Debian no longer has; it fails in diskimage-builder, too",
     "deploy-kexec": "needs the element deploy, which there is not",
     "docker": "takes its root from a docker daemon as root",
     "dracut-network": "has nothing but a README",
     "dracut-ramdisk": _DEAD,
     "fedora": _IMAGE,
-    "fedora-container": _CONTAINER,
     "hpdsa": "is for Ubuntu 14.04 alone, and says so",
     "hwburnin": "has nothing for an image, only parts of a ramdisk",
     "iso": "mounts a file system by a loop device; `-t iso` of dibo makes one without",
@@ -37,16 +32,6 @@ LISTED: Final = {
     "replace-partition": "reads an image by guestfish, in a virtual machine",
     "replace-partition-redhat": "needs replace-partition",
     "rhel": _IMAGE,
-    "rocky-container": _CONTAINER,
     "tpm-emulator": _SOURCES,
     "zipl": "writes the boot loader of s390x, which runs there alone",
-    "dracut-regenerate": _PLANNED,
-    "modprobe-blacklist": _PLANNED,
-    "posix": _PLANNED,
-    "python-brickclient": _PLANNED,
-    "python-stow-versions": _PLANNED,
-    "simple-init": _PLANNED,
-    "ubuntu": _PLANNED,
-    "ubuntu-common": _PLANNED,
-    "ubuntu-signed": _PLANNED,
 }

@@ -23,7 +23,8 @@ class WheelGroup:
     files: Mapping[str, str] = field(default_factory=dict)
     """Elements that are written for the group: texts by path. Those below a phase are scripts."""
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """Files of the user's, by path; `{inputs}` in a variable is their directory. Programs begin with `#!`."""
+    """Files of the user's, by path; `{inputs}` in a variable is their directory, `{registry}` a registry with the image
+    `rpm:1` of stand-ins. Programs begin with `#!`."""
     repositories: tuple[str, ...] = ()
     """Directories of `inputs` that are repositories of git."""
 

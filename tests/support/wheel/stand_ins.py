@@ -3,10 +3,15 @@ package manager would unpack a root, puts programs of this machine there."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 from typing import Final
 
 PROGRAM: Final = r"""
-root=
+root=${STAND_IN_ROOT:-}
 [ ! -d /build.dib/mnt ] || root=/build.dib/mnt
 name=${0##*/}
 mkdir -p "$root/var/lib"
@@ -40,6 +45,7 @@ make_root() {
     cp /usr/bin/busybox "$root/usr/bin/busybox"
     for applet in $(busybox --list); do [ -e "$root/usr/bin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"; done
     for applet in dnf yum rpm zypper visudo systemctl fips-mode-setup subscription-manager mkinitrd emerge eselect \
+        systemd-machine-id-setup \
         emerge-webrsync etc-update emaint portageq locale-gen rc-update apt-get dpkg dpkg-query dpkg-divert sysctl \
         useradd usermod chpasswd start-stop-daemon dpkg-reconfigure debconf-set-selections swapoff ctr; do
         rm -f "$root/usr/bin/$applet"
@@ -80,6 +86,26 @@ def stand_ins(*names: str) -> dict[str, str]:
     """An element `stand-in` with a program by each of these names, for scripts outside of the image."""
     programs = {f"stand-in/stand-ins/{name}": PROGRAM for name in names}
     return {"stand-in/environment.d/00-stand-in": _ON_PATH, **programs}
+
+
+def write_root(tar: Path, scratch: Path) -> None:
+    """Write the archive of a root in which all package managers are stand-ins. `scratch` is an empty directory."""
+    program = scratch / "stage"
+    program.write_text(f"#!/bin/bash\nset -eu -o pipefail\n{PROGRAM}")
+    program.chmod(0o755)
+    root = scratch / "root"
+    root.mkdir(mode=0o755)
+    environment = {**os.environ, "STAND_IN_ROOT": str(root), "DIBO_PYTHON": sys.executable}
+    subprocess.run([program, "install"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    (root / "var/lib/calls").unlink()
+
+    def of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = "root"
+        return member
+
+    with tarfile.open(tar, "w") as archive:
+        archive.add(root, ".", filter=of_root)
 
 
 APT_OS: Final = {
