@@ -12,7 +12,8 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 TESTS := $(wildcard $(addprefix tests/,unit properties golden))
 DEMO_STEPS := --run 'systemctl is-system-running --wait || true' --run 'id; uname -r; df -h /' \
 	--run 'sudo journalctl -b --no-pager -o cat -t first-boot' --run 'systemctl --failed --no-legend --plain'
-# Wheels whose files tests read. They are not installed: diskimage-builder has a program disk-image-create, too.
+# Wheels whose files tests read, and their source archives, which have tests of their own. They are not installed:
+# diskimage-builder has a program disk-image-create, too.
 TEST_INPUTS := diskimage-builder==3.43.0
 # Compiled modules, of tests too, stay out of the tree: compiling dibo takes twice the time of a short command.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.make/pycache
@@ -38,7 +39,8 @@ setup-test:
 $(READY): pyproject.toml
 	python=$$(tools/python) && umask 022 && "$$python" -m venv --clear .venv
 	umask 022 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest .venv/test-inputs $(TEST_INPUTS)
+	for form in only no; do $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+		--$$form-binary diskimage-builder --dest .venv/test-inputs $(TEST_INPUTS); done
 	touch $@
 
 lint: setup-check ## formatting, lint and types, of Python and of shell scripts; words that are misspelt or not used

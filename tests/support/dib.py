@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import tarfile
 import tempfile
 import zipfile
 from functools import cache
@@ -21,6 +22,8 @@ from typing import Final
 import pytest
 
 WHEEL: Final = "diskimage_builder-3.43.0-py3-none-any.whl"
+SDIST: Final = "diskimage_builder-3.43.0.tar.gz"
+_OF_TESTS: Final = "diskimage_builder-3.43.0/tests/elements/"
 
 
 def wheel() -> Path | None:
@@ -29,10 +32,39 @@ def wheel() -> Path | None:
     return path if path.is_file() else None
 
 
+def sdist() -> Path | None:
+    """The source archive, where there is one."""
+    path = Path(sys.prefix) / "test-inputs" / SDIST
+    return path if path.is_file() else None
+
+
 needs_wheel = pytest.mark.skipif(
     wheel() is None and os.environ.get("CI") != "true",
     reason=f"{WHEEL} is missing: remove .venv and run `make setup`; NOTHING of it was tested",
 )
+
+
+needs_sdist = pytest.mark.skipif(
+    sdist() is None and os.environ.get("CI") != "true",
+    reason=f"{SDIST} is missing: remove .venv and run `make setup`; NOTHING of it was tested",
+)
+
+
+def unpack_test_elements(target: Path) -> Path:
+    """The directory of the elements that tests of diskimage-builder build, below `target` for everybody to read."""
+    path = sdist()
+    assert path is not None
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if not member.isfile() or not member.name.startswith(_OF_TESTS):
+                continue
+            written = target / member.name.removeprefix(_OF_TESTS)
+            written.parent.mkdir(parents=True, exist_ok=True)
+            content = archive.extractfile(member)
+            assert content is not None
+            written.write_bytes(content.read())
+            written.chmod(0o755 if member.mode & 0o111 else 0o644)
+    return target
 
 
 def unpack(target: Path) -> Path:
