@@ -10,6 +10,10 @@ from dibo import errors
 from dibo.cli.main import dibo
 from dibo.images.reference import parse_image_name
 from dibo.images.registry import api
+from tests.support import user
+from tests.support.flavours import write_flavour
+from tests.support.host.build_env import build_env
+from tests.support.host.docker_build_env import ok
 from tests.support.servers import registry_clients
 from tests.support.servers.registry import registry
 
@@ -62,3 +66,42 @@ def test_what_was_converted(
         for options in ([], ["--no-build"]):
             code, said = verified(tmp_path / "x.tar", *options)
             assert code == errors.ManifestError.exit_code and "is another image now" in said
+
+
+def test_what_was_built() -> None:
+    """From the disk to its root, each layer, the files of flavours and the base; verified with building again and
+    without, and refused once a flavour, the key or the statement is another."""
+    registry_clients.install()
+    with build_env(user.need_ordinary_user()) as place:
+        write_flavour(place.flavours, "web", {"install.d/50-web": "#!/bin/sh\necho web > /srv-web\n"})
+        write_flavour(place.flavours, "more", {"install.d/60-more": "#!/bin/sh\necho more > /srv-more\n"})
+        place.environment["DIBO_SIGN_PASSWORD"] = ""
+        image, key = place.temporary / "x.tar", place.temporary / "team"
+        for name in (key, place.temporary / "stranger"):
+            ok(place.run("dibo", "key", "generate", name))
+        create = ["--no-base", "-t", "tar", "-o", str(image.with_suffix("")), "--provenance"]
+        ok(place.run("disk-image-create", *create, "--sign-key", f"{key}.key", "web", "more"))
+
+        path = place.temporary / "x.provenance.json"
+        statement = registry_clients.verified_statement(path, Path(f"{key}.pub"))
+        assert [one["name"] for one in statement["subject"]] == ["x.tar"]
+        materials = {one["name"] for one in statement["predicate"]["buildDefinition"]["resolvedDependencies"]}
+        assert {"flavours/web", "flavours/more", "root"} <= materials
+        assert len([name for name in materials if name.startswith("layers/")]) == 4, materials
+        assert any(name.startswith("base") for name in materials), materials
+
+        def verified(*options: str | Path, name: str = "team") -> str:
+            said = place.run(
+                "dibo", "verify", *options, "--verify-key", place.temporary / f"{name}.pub", image
+            )
+            return said.out if said.code == 0 else said.error
+
+        assert "signed by team.pub" in verified()
+        assert "signed by team.pub" in verified("--no-build")
+        assert "signed by no key of stranger.pub" in verified("--no-build", name="stranger")
+        (place.flavours / "more/install.d/60-more").write_text("#!/bin/sh\necho evil > /srv-more\n")
+        changed = verified("--no-build")
+        assert "more" in changed and "signed by" not in changed
+        document = path.read_bytes()
+        path.write_bytes(document.replace(b'"signatures":[{', b'"signatures":[{"x":1,'))
+        assert "signed by team.pub" not in verified("--no-build")
