@@ -8,7 +8,8 @@ cd "$root" # find(1) goes back to where it was called, which may be a home that 
 
 # Of this machine: mmdebstrap lends the root its hostname and resolv.conf; systemd-resolved keeps a copy of the latter.
 rm -f "$root/etc/hostname" "$root/etc/.resolv.conf.systemd-resolved.bak"
-ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+rm -f "$root/etc/resolv.conf"
+[ ! -e "$root/lib/systemd/systemd-resolved" ] || ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 
 # Of this build: settings for apt and dpkg, logs, backups, caches that programs write again.
 rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
@@ -33,4 +34,4 @@ if [ -n "${DIBO_ARCHIVE:-}" ]; then
 fi
 
 # netplan writes networkd's files; Debian's preset leaves networkd itself off, its cloud images switch it on.
-chroot "$root" systemctl enable --quiet systemd-networkd.service
+[ ! -e "$root/usr/sbin/netplan" ] || chroot "$root" systemctl enable --quiet systemd-networkd.service

@@ -181,6 +181,12 @@ def again(
             f"this was made of the image {manifest['image']['name']} by `dibo convert`, not built",
             hint="convert that image again",
         )
+    if "elements" in manifest:
+        raise ManifestError(
+            "this was built of elements of diskimage-builder, and no manifest has all variables and files that their "
+            "scripts saw",
+            hint="run the same command again in an empty directory; `dibo diff` says how both differ",
+        )
     base = manifest["base"]
     base_name = options.base or base["wanted"] or own.get("DIBO_BASE")
     if base_name is None:

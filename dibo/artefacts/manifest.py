@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 from dibo import __version__
 from dibo.artefacts import recorded
 from dibo.build.build import Job
+from dibo.elements.stack import MixedStack
 from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import Flavour, FlavourFile
 from dibo.flavours.stack import Stack
@@ -82,6 +83,7 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
             }
             for flavour in job.stack.flavours
         ],
+        **_elements(job.stack, asked),
         "environment": told(job.stack, settings.environment.get),
         "options": shaping(options),
         "layers": [
@@ -89,6 +91,14 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
             for title, key, is_local, flavour in zip(titles, layer_keys, local, origins, strict=True)
         ],
     }
+
+
+def _elements(stack: Stack, asked: Collection[str]) -> Document:
+    """The elements of diskimage-builder, if there are any."""
+    if not isinstance(stack, MixedStack):
+        return {}
+    elements = [{"name": element.name, "asked": element.name in asked} for element in stack.elements]
+    return {"elements": elements}
 
 
 def _lock(plan: Plan) -> Document:

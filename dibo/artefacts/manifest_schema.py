@@ -131,6 +131,11 @@ MANIFEST_SCHEMA: Final[dict[str, Any]] = {
             "image": _object({"name": _TEXT, "digest": _TEXT, "key": _MAYBE}),
             "kit": _object({"name": _TEXT, "digest": _TEXT}, {"kernel": _TEXT, "program": _TEXT}),
             "flavours": {"type": "array", "items": _FLAVOUR},
+            "elements": {
+                "type": "array",
+                "items": _object({"name": _TEXT, "asked": _FLAG}),
+                "description": "elements of diskimage-builder, in their order",
+            },
             "environment": {"type": "object", "additionalProperties": _MAYBE},
             "disk": _DISK,
             "ramdisk": _RAMDISK,

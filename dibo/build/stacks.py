@@ -30,7 +30,11 @@ from dibo.settings.settings import DEFAULT_BASE, DEFAULT_SIZE_SET_BY, Settings
 from dibo.system import resources
 
 _BLOCK_DEVICE: Final = "block-device-"
-_NEWEST: Final = {"debian": NEWEST_DEBIAN_STABLE, "ubuntu": NEWEST_UBUNTU_LTS}
+_NEWEST: Final = {
+    "debian": NEWEST_DEBIAN_STABLE,
+    "debian-minimal": NEWEST_DEBIAN_STABLE,
+    "ubuntu": NEWEST_UBUNTU_LTS,
+}
 _BOOT_FILES: Final = "boot-files"
 _EMPTY: Final = "empty"
 """The base of elements whose scripts in root.d make the root."""
@@ -131,9 +135,10 @@ def _with_default_disk(names: tuple[str, ...], architecture: str) -> tuple[str, 
 
 
 def _system_of(elements: tuple[Element, ...], settings: Settings) -> tuple[str, str | None]:
-    """(base, release) of the operating system: of dibo's own, or no files where scripts of elements make the root; no
-    base where one was named. Raises UsageError where nothing makes a root."""
-    base = next((element.base for element in elements if element.base), "")
+    """(base, release) of the operating system: of dibo's own, where one needs another that of the one that needs it;
+    or no files where scripts of elements make the root; no base where one was named. Raises UsageError where nothing
+    makes a root."""
+    base = next((element.base for element in reversed(elements) if element.base), "")
     release = settings.release or settings.environment.get("DIB_RELEASE") or None
     if not base and settings.base == DEFAULT_BASE:
         system = next(element for element in elements if OPERATING_SYSTEM in element.provides)

@@ -329,10 +329,9 @@ def _types(arguments: argparse.Namespace) -> tuple[str, ...]:
 def _bases(_arguments: argparse.Namespace) -> tuple[str, ...]:
     from dibo.build.bases.releases import DEBIAN, UBUNTU
 
-    named = [
-        (name, release) for name, of in (("ubuntu", UBUNTU), ("debian", DEBIAN)) for release in of.values()
-    ]
-    return ("ubuntu", "debian", *(f"{name}:{release}" for name, release in named), "oci:", "docker://")
+    names = {"ubuntu": UBUNTU, "debian": DEBIAN, "debian-minimal": DEBIAN}
+    named = [f"{name}:{release}" for name, of in names.items() for release in of.values()]
+    return (*names, *named, "oci:", "docker://")
 
 
 def variables_text(variables: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ itself, from its wheel, and is skipped loudly without it.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tarfile
@@ -35,7 +36,7 @@ FILES = {
     "echo of this step alone > $(dirname $0)/../new\n",
     "os/post-install.d/10-static": "test ! -e /tmp/in_target.d/new\ncp -a /tmp/in_target.d/static/. /\n",
     "os/post-root.d/10-outside": "test -e $TMP_MOUNT_PATH/etc/static\n",
-    "os/finalise.d/90-last": "echo $DIB_COLOUR > /etc/colour\n",
+    "os/finalise.d/90-last": "echo $DIB_COLOUR > /etc/colour\necho uninitialized > /etc/machine-id\n",
     "os/cleanup.d/90-clean": "sudo rm $TARGET_ROOT/etc/root\n",
     "web/list": "from web\n",
     "web/static/etc/static": "static\n",
@@ -117,6 +118,8 @@ def tree_of(place: BuildEnv) -> dict[str, str]:
 def test_every_phase_of_elements_leaves_what_it_made(place: BuildEnv, elements: Path) -> None:
     first = build(place, elements, "os", "web")
     assert first.code == 0, first.err
+    manifest = json.loads((place.temporary / "one.manifest.json").read_text())
+    assert manifest["elements"] == [{"name": "os", "asked": True}, {"name": "web", "asked": True}]
     tree = tree_of(place)
     expected = {
         "etc/data": "from web\nkept\n",
@@ -125,6 +128,7 @@ def test_every_phase_of_elements_leaves_what_it_made(place: BuildEnv, elements: 
         "etc/web": "1\n",
         "etc/static": "static\n",
         "etc/colour": "red\n",
+        "etc/machine-id": "uninitialized\n",
     }
     assert {name: tree.get(name) for name in expected} == expected
     assert "etc/root" not in tree  # cleanup.d removed it
@@ -193,7 +197,7 @@ def test_everyday_elements_of_diskimage_builder_build_on_debian(place: BuildEnv)
     assert first.code == 0, first.err
     tree = tree_of(place)
     assert "debian-minimal" in tree["etc/dib-manifests/dib-element-manifest"].split()
-    assert tree["etc/machine-id"] in ("", "uninitialized\n")
+    assert tree["etc/machine-id"] == "uninitialized\n"
     assert {
         "usr/share/pkg-map/base",
         "usr/local/sbin/dhcp-all-interfaces.sh",

@@ -1,4 +1,4 @@
-"""Build again whenever a flavour of the stack changes, or a file that the build reads besides.
+"""Build again whenever a flavour or an element of the stack changes, or a file that the build reads besides.
 
 A notification only says where to look. Whether something has changed is decided by reading it (`snapshot`): what no key
 covers, such as an editor's swap file, or a file that is written anew with the same bytes, builds nothing.
@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from dibo.api.session import stack_of
+from dibo.elements.model import Element
+from dibo.elements.stack import MixedStack
+from dibo.elements.steps import ElementStep
 from dibo.errors import DiboError, ToolMissing, UsageError
 from dibo.flavours.model import Flavour
 from dibo.flavours.stack import Stack
@@ -56,27 +59,31 @@ class Snapshot:
     settings: Settings | None
     stack: Stack | None
     files: tuple[tuple[Path, bytes | None], ...]
+    elements: tuple[Element, ...] = ()
+    steps: tuple[ElementStep, ...] = ()
+    """Of elements, with all that they see: the user's variables and files, too."""
     problem: str = ""
 
 
 def snapshot(settings: Settings, files: Sequence[Path]) -> Snapshot:
-    """Read the flavours of the stack, and `files`."""
+    """Read the flavours and the elements of the stack, and `files`."""
     contents = tuple((path, _content(path)) for path in files)
     settings = replace(settings, refresh=False)
     try:
-        flavours = tuple(
-            # What of flavour.yaml counts are the values that it declares, not its text.
-            replace(flavour, declarations=(), summary="")
-            for flavour in stack_of(settings).flavours
-        )
-        return Snapshot(settings=settings, stack=Stack(flavours=flavours), files=contents)
+        stack = stack_of(settings)
     except (DiboError, OSError) as error:
         return Snapshot(settings=settings, stack=None, files=contents, problem=str(error))
+    # What of flavour.yaml counts are the values that it declares, not its text.
+    flavours = tuple(replace(flavour, declarations=(), summary="") for flavour in stack.flavours)
+    result = Snapshot(settings=settings, stack=Stack(flavours=flavours), files=contents)
+    if not isinstance(stack, MixedStack):
+        return result
+    return replace(result, elements=stack.elements, steps=stack.element_steps)
 
 
 def trees_of(settings: Settings) -> tuple[Path, ...]:
-    """The directories in which flavours are looked for."""
-    places = (*settings.flavours_path, resources.shared("flavours"))
+    """The directories in which flavours and elements are looked for."""
+    places = (*settings.flavours_path, *settings.elements_path, resources.shared("flavours"))
     return tuple(path for path in places if path.is_dir())
 
 
@@ -155,25 +162,32 @@ def _build(settings: Settings, report: Report, build: Build, is_outdated: Callab
 
 
 def changes(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """For people: which files of which flavours are others, or what else is."""
+    """For people: which files of which flavours and elements are others, or what else is."""
     old_files, new_files = dict(before.files), dict(after.files)
     names = [path.name for path in {**old_files, **new_files} if old_files.get(path) != new_files.get(path)]
     if before.stack is None or after.stack is None:
         is_same = before.stack == after.stack and before.problem == after.problem
         return tuple(names) or (() if is_same else ("flavours",)) or ("settings",)
-    old = {flavour.name: flavour for flavour in before.stack.flavours}
-    new = {flavour.name: flavour for flavour in after.stack.flavours}
+    old, new = _parts(before.stack, before.elements), _parts(after.stack, after.elements)
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):
             names += _changes_of(name, old.get(name), new.get(name))
     return tuple(names) or ("the order of flavours, or settings",)
 
 
-def _changes_of(name: str, old: Flavour | None, new: Flavour | None) -> list[str]:
+def _parts(stack: Stack, elements: tuple[Element, ...]) -> dict[str, Flavour | Element]:
+    return {flavour.name: flavour for flavour in stack.flavours} | {
+        element.name: element for element in elements
+    }
+
+
+def _changes_of(name: str, old: Flavour | Element | None, new: Flavour | Element | None) -> list[str]:
     if old is None or new is None:
         return [name]
     paths = sorted({file.path for file in {*old.files} ^ {*new.files}})
-    return [f"{name}/{path}" for path in paths] or [f"{name}/flavour.yaml"]
+    return [f"{name}/{path}" for path in paths] or [
+        name if isinstance(new, Element) else f"{name}/flavour.yaml"
+    ]
 
 
 def _content(path: Path) -> bytes | None:

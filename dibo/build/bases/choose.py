@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.build.bases import releases
-from dibo.build.bases.debian import Debian
+from dibo.build.bases.debian import CLOUD_ROOT, MINIMAL_ROOT, Debian
 from dibo.build.bases.empty import Empty
 from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.tarball import LocalFile, remote_file
@@ -70,9 +70,18 @@ def _ubuntu(request: Request) -> Base:
     return Ubuntu(release, settings=request.settings, workspace=request.workspace, report=request.report)
 
 
-def _debian(request: Request) -> Base:
-    release = request.release(releases.NEWEST_DEBIAN_STABLE)
-    return Debian(release, settings=request.settings, workspace=request.workspace, report=request.report)
+def _debian(request: Request, *, packages_of: str = CLOUD_ROOT) -> Base:
+    return Debian(
+        request.release(releases.NEWEST_DEBIAN_STABLE),
+        settings=request.settings,
+        packages_of=packages_of,
+        workspace=request.workspace,
+        report=request.report,
+    )
+
+
+def _debian_minimal(request: Request) -> Base:
+    return _debian(request, packages_of=MINIMAL_ROOT)
 
 
 def _empty(request: Request) -> Base:
@@ -122,6 +131,12 @@ BASES: Final = (
     BaseKind(written="ubuntu, ubuntu:RELEASE", claims=_is_distribution("ubuntu"), make=_ubuntu),
     BaseKind(written="debian, debian:RELEASE", claims=_is_distribution("debian"), make=_debian),
     BaseKind(
+        written="debian-minimal, debian-minimal:RELEASE",
+        means="what elements start from",
+        claims=_is_distribution("debian-minimal"),
+        make=_debian_minimal,
+    ),
+    BaseKind(
         written="empty",
         means="no files, for elements that make a root",
         claims=lambda spec: spec == "empty",
@@ -155,7 +170,7 @@ BASES: Final = (
 
 def possible() -> str:
     """What a user may write, for hints."""
-    kinds = (f"  {kind.written:30} {kind.means}".rstrip() for kind in BASES if kind.written)
+    kinds = (f"  {kind.written:38} {kind.means}".rstrip() for kind in BASES if kind.written)
     return "\n".join(["a base is one of", *kinds])
 
 

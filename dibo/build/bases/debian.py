@@ -1,8 +1,8 @@
-"""The base `debian`: built by mmdebstrap, as an ordinary user in a user namespace, or as root.
+"""The bases `debian` and `debian-minimal`: built by mmdebstrap, as an ordinary user in a user namespace, or as root.
 
 Why not a download, as with Ubuntu: Debian publishes no root file system of its cloud images that is signed.
 
-The packages are a list in containerfiles/bases/debian.packages; what is done to the root at the end is
+The packages are a list in containerfiles/bases, NAME.packages; what is done to the root at the end is
 containerfiles/bases/debian.customize.sh. Both, and RECIPE, are ingredients; the mirror is not.
 
 Which packages the archive has for that list is chosen before the build (dibo.build.archives), and is an ingredient:
@@ -52,21 +52,27 @@ from dibo.system.workspace import Workspace
 
 RECIPE: Final = "3"  # raised when the arguments of mmdebstrap below change what comes out
 VARIANT: Final = "minbase"  # what is essential, and apt; all else is in the list of packages
+CLOUD_ROOT: Final = "debian"
+"""The base that is a cloud image."""
+MINIMAL_ROOT: Final = "debian-minimal"
+"""The base that elements of diskimage-builder start from."""
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class Debian(ConfiguredBase):
-    """A release of Debian."""
+    """A release of Debian, with the packages of a list."""
 
     def __init__(
         self,
         release: str,
         *,
         settings: BaseSettings,
+        packages_of: str = CLOUD_ROOT,
         workspace: Workspace | None = None,
         report: Report | None = None,
     ) -> None:
-        """Where packages are chosen, `workspace` keeps what that takes."""
+        """Where packages are chosen, `workspace` keeps what that takes. `packages_of` is CLOUD_ROOT or MINIMAL_ROOT."""
+        self._list = packages_of
         self._suite = suite_name(release)
         self._has_release = False
         self._workspace = workspace
@@ -76,7 +82,7 @@ class Debian(ConfiguredBase):
 
     @property
     def name(self) -> str:
-        return f"debian:{self._suite}"
+        return f"{self._list}:{self._suite}"
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -93,7 +99,7 @@ class Debian(ConfiguredBase):
             ("kind", "debian"),
             ("suite", self._suite),
             ("variant", VARIANT),
-            ("packages", _digest("\n".join(packages()))),
+            ("packages", _digest("\n".join(packages(self._list)))),
             ("customize", _digest(_script("customize"))),
             ("recipe", RECIPE),
             *(() if self._settings.resolves else (("epoch", self._settings.epoch),)),
@@ -140,7 +146,7 @@ class Debian(ConfiguredBase):
             words=(
                 f"{of_suite}?essential)",
                 f"{of_suite}?and(?priority(required),?not(?essential)))",
-                *packages(),
+                *packages(self._list),
             ),
             recommends=False,
         )
@@ -256,7 +262,7 @@ class Debian(ConfiguredBase):
             f"--variant={VARIANT}",
             "--format=tar",
             f"--architectures={self.architecture}",
-            f"--include={','.join(packages())}",
+            f"--include={','.join(packages(self._list))}",
             "--dpkgopt=force-unsafe-io",
             '--aptopt=Acquire::Languages "none"',
             "--skip=cleanup/apt/lists",
@@ -281,9 +287,9 @@ class Debian(ConfiguredBase):
         return tuple(f"--setup-hook={hook}" for hook in hooks)
 
 
-def packages() -> tuple[str, ...]:
-    """The packages of the base, sorted."""
-    lines = (shared("containerfiles") / "bases/debian.packages").read_text().splitlines()
+def packages(base: str = CLOUD_ROOT) -> tuple[str, ...]:
+    """The packages of a base, sorted."""
+    lines = (shared("containerfiles") / "bases" / f"{base}.packages").read_text().splitlines()
     return tuple(sorted(name for line in lines if (name := line.partition("#")[0].strip())))
 
 

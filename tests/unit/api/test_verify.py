@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,20 @@ from dibo.errors import ManifestError
 from dibo.settings.settings import Options
 
 ARTEFACT = {"name": "web.raw", "type": "raw", "sha256": None}
+
+
+def test_an_image_of_elements_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "web.raw").write_bytes(b"")
+    manifest = {
+        "format": FORMAT,
+        "artefacts": [ARTEFACT],
+        "elements": [{"name": "debian-minimal", "asked": True}],
+    }
+    path = tmp_path / "web.manifest.json"
+    path.write_text(json.dumps(manifest))
+    report = cast(Any, SimpleNamespace(warn=lambda _: None))
+    with pytest.raises(ManifestError, match="built of elements of diskimage-builder"):
+        verify(Options(), {}, report, path=path, cached=False)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,15 @@ def flavours(tmp_path: Path) -> Path:
 @pytest.fixture
 def elements(tmp_path: Path) -> Path:
     directory = tmp_path / "elements"
-    for name in ("dpkg", "modprobe", "pkg-map", "sysprep", "package-installs", "ubuntu-common"):
+    for name in (
+        "dpkg",
+        "modprobe",
+        "pkg-map",
+        "sysprep",
+        "package-installs",
+        "ubuntu-common",
+        "openssh-server",
+    ):
         write(directory, name, install_d_50=f"#!/bin/sh {name}")
         (directory / name / "install.d/50").rename(directory / name / f"install.d/50-{name}")
     write(directory, "debian-minimal", element_provides="operating-system", root_d_50_theirs="#!/bin/sh")
@@ -72,7 +80,8 @@ def test_elements_come_before_flavours_and_those_of_dibo_before_others(
 
 def test_the_operating_system_decides_the_base(flavours: Path, elements: Path) -> None:
     for name, base, release in (
-        ("debian-minimal", "debian", "trixie"),
+        ("debian-minimal", "debian-minimal", "trixie"),
+        ("debian", "debian", "trixie"),
         ("ubuntu-minimal", "ubuntu", "resolute"),
     ):
         wish = wanted(name, ELEMENTS_PATH=str(elements))

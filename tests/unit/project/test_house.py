@@ -27,7 +27,9 @@ OPEN_BOOLEANS = frozenset({"construct_mapping"})
 WITHOUT_A_MODULE = frozenset(
     {
         "boot/test_find_root.py",  # converters/initramfs/find-root
+        "elements/test_beside_dib.py",  # tests/support/beside_dib
         "elements/test_bootloader.py",  # containerfiles/elements/own
+        "elements/test_debian_minimal.py",  # containerfiles/elements/own
         "elements/test_dib_dependencies.py",  # of resolve
         "elements/test_dib_elements.py",
         "elements/test_runner.py",  # containerfiles/elements/runner

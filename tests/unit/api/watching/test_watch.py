@@ -20,6 +20,7 @@ from dibo.errors import HookFailed, ToolMissing, UsageError
 from dibo.settings.settings import Options, Settings
 from dibo.system.report import Report
 from tests.support.flavours import write_flavour
+from tests.unit.elements.test_loader import write as write_element
 
 SH = "#!/bin/sh\n"
 PAUSE = 0.5
@@ -88,6 +89,17 @@ def test_a_changed_hook_builds_again_and_what_is_in_no_key_does_not(tmp_path: Pa
     said = builds.watch(refresh=True)
     assert said.splitlines() == ["watching for changes; ^C ends it", "", "changed: web/install.d/10-web"]
     assert builds.refreshed == [True, False], "every layer is built anew once"
+
+
+def test_a_changed_script_of_an_element_builds_again(tmp_path: Path) -> None:
+    write_element(tmp_path / "elements", "os", element_provides="operating-system", root_d_10_os=SH)
+    options = Options(flavours=("os",), with_base=False)
+    settings = current_settings(options, {"ELEMENTS_PATH": str(tmp_path / "elements")})
+    script = tmp_path / "elements/os/root.d/10-os"
+    builds = Builds(tmp_path, lambda: later(lambda: script.write_text(f"{SH}true\n")))
+    with pytest.raises(Enough):
+        watch(settings, builds.report, builds)
+    assert "changed: os/root.d/10-os" in builds.stream.getvalue()
 
 
 def test_errors_are_shown_and_watching_goes_on(tmp_path: Path, hook: Path) -> None:

@@ -29,6 +29,8 @@ SHA = "ab" * 32
         ("ubuntu:22.04", Ubuntu, "ubuntu:jammy"),
         ("debian", Debian, f"debian:{NEWEST_DEBIAN_STABLE}"),
         ("debian:bookworm", Debian, "debian:bookworm"),
+        ("debian-minimal", Debian, f"debian-minimal:{NEWEST_DEBIAN_STABLE}"),
+        ("debian-minimal:bookworm", Debian, "debian-minimal:bookworm"),
         ("docker://debian:bookworm", RegistryImage, "docker.io/library/debian:bookworm"),
         ("localhost:5000/debian", RegistryImage, "localhost:5000/debian:latest"),
         ("ghcr.io/x/y@sha256:" + SHA, RegistryImage, f"ghcr.io/x/y@sha256:{SHA}"),

@@ -163,6 +163,15 @@ def test_the_list_of_packages() -> None:
     assert all(name == name.strip() and "#" not in name and name for name in found)
 
 
+def test_the_base_of_elements_has_neither_cloud_init_nor_a_network(
+    settings: BaseSettings, here: None
+) -> None:
+    base = Debian("trixie", settings=settings, packages_of=debian.MINIMAL_ROOT)
+    assert base.name == "debian-minimal:trixie"
+    assert base.ingredients() != Debian("trixie", settings=settings).ingredients()
+    assert "--include=tzdata" in base.source().argv
+
+
 def test_what_is_missing(
     settings: BaseSettings, monkeypatch: pytest.MonkeyPatch, here: None, tmp_path: Path
 ) -> None:

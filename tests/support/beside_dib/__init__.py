@@ -1,0 +1,1 @@
+"""diskimage-builder itself, beside dibo: what both make of the same elements."""
