@@ -169,12 +169,18 @@ def _require_makeable(elements: tuple[Element, ...]) -> None:
                 )
 
 
+def _image_name(settings: Settings) -> str:
+    """The name of the output; where one type is made, without that as its ending, as diskimage-builder has it."""
+    name = settings.output.name
+    return (name.removesuffix(f".{settings.types[0]}") if len(settings.types) == 1 else name) or name
+
+
 def _variables(settings: Settings, release: str | None) -> dict[str, str]:
     """What scripts may see: the user's variables, and what the engine of diskimage-builder sets."""
     users = users_variables(settings.environment)
     own = {
         "ARCH": settings.architecture,
-        "IMAGE_NAME": settings.output.name,
+        "IMAGE_NAME": _image_name(settings),
         "FS_TYPE": settings.filesystem,
         "IMAGE_BLOCK_DEVICE": "",
         "IMAGE_BLOCK_DEVICES": "",

@@ -1,5 +1,5 @@
-"""A disk of elements of diskimage-builder: built by an ordinary user, it boots to its login with the command line that
-DIB_BOOTLOADER_* ask for."""
+"""A disk of elements of diskimage-builder, with the element `base`: built by an ordinary user, it boots to its login with
+the command line that DIB_BOOTLOADER_* ask for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.requirements import need
 
 pytestmark = [pytest.mark.boot, pytest.mark.long]
 
-NAMES = ("-n", "vm", "debian-minimal")
+NAMES = ("vm", "debian-minimal")
 PATIENCE = "systemd.default_device_timeout_sec=900"
 """For the serial port, on an emulated machine beside others."""
 

@@ -154,6 +154,25 @@ def test_a_disk_without_partitions_fits_too_and_has_the_label_that_was_asked_for
     assert bare_for(stack_of(wanted("web"), flavours), set_by=DEFAULT_SIZE_SET_BY) == Bare()
 
 
+@pytest.mark.parametrize(
+    ("output", "types", "name"),
+    [
+        ("out/web.qcow2", ("qcow2",), "web"),
+        ("web.raw", ("qcow2",), "web.raw"),
+        ("w.tar", ("tar", "raw"), "w.tar"),
+    ],
+)
+def test_the_name_of_the_image_has_no_ending_of_its_type(
+    output: str, types: tuple[str, ...], name: str, flavours: Path, elements: Path
+) -> None:
+    write(elements, "last", finalise_d_50_x="#!/bin/bash\necho $IMAGE_NAME\n")
+    wish = wanted("debian-minimal", "last", ELEMENTS_PATH=str(elements))
+    stack = mixed(replace(wish, output=Path(output), types=types), flavours)
+    assert {step.phase.value: dict(step.variables) for step in stack.element_steps}["finalise.d"] == {
+        "IMAGE_NAME": name
+    }
+
+
 def test_a_dump_of_all_variables_is_the_same_whether_scripts_trace_or_not(
     flavours: Path, elements: Path
 ) -> None:
