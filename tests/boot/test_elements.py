@@ -1,5 +1,5 @@
-"""A disk of elements of diskimage-builder, with the element `base`: built by an ordinary user, it boots to its login with
-the command line that DIB_BOOTLOADER_* ask for."""
+"""A disk of elements of diskimage-builder, `base` among them: built by an ordinary user, it boots to its login with the
+command line that DIB_BOOTLOADER_* ask for."""
 
 from __future__ import annotations
 
