@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from dibo.flavours.model import FlavourFile
 from dibo.plan.packages import ArchivePackage, Packages, Resolution
@@ -50,6 +50,10 @@ class OciImage:
     reference: str
     plain_http: bool = False
     """Whether its registry speaks HTTP without TLS, as those on the loopback interface may."""
+
+
+PRIVATE: Final = "private"
+"""A network of its own, which reaches others through a program of this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ PACKAGES: Final = {
     "newuidmap": "uidmap",
     "bwrap": "bubblewrap",
     "crun": "crun",
+    "slirp4netns": "slirp4netns",
     "arch-test": "arch-test",
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",

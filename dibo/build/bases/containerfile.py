@@ -25,14 +25,14 @@ from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.errors import BaseError, UsageError
 from dibo.flavours.files import read_files
 from dibo.flavours.model import FlavourFile
-from dibo.plan.base import ContainerBuild, Ingredients, OciImage
+from dibo.plan.base import PRIVATE, ContainerBuild, Ingredients, OciImage
 from dibo.system.resources import expanded
 
 PREFIX: Final = "containerfile:"
 CONTEXT: Final = "DIB_CONTAINER_CONTEXT"
 NETWORK: Final = "DIB_CONTAINERFILE_NETWORK_DRIVER"
 OPTIONS: Final = "DIB_CONTAINERFILE_BUILDOPTS"
-_NETWORKS: Final = ("host", "none", "private", "slirp4netns")
+_NETWORKS: Final = ("host", "none", PRIVATE)
 _OF_BRIDGE: Final = "bridge"
 _SIZE_LIMIT: Final = 1 << 20  # bytes of a Containerfile
 
@@ -165,7 +165,7 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
 
 def network_of(driver: str, *, steps: str) -> str:
     """The network of a Containerfile's commands: `driver`, or that of steps, which may be none. Raises UsageError."""
-    driver = "private" if driver == _OF_BRIDGE else driver
+    driver = PRIVATE if driver == _OF_BRIDGE else driver
     if driver and driver not in _NETWORKS:
         raise UsageError(
             f"{NETWORK} is {driver!r}, which buildah does not have for an ordinary user",

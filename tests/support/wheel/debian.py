@@ -216,7 +216,7 @@ PYTHON: Final = WheelGroup(
     },
     traces={
         "python-brickclient": (
-            "usr/share/python-brickclient/venv/bin/python3",
+            "usr/share/python-brickclient/venv/lib/python3.11/site-packages/brick_cinderclient_ext",
             "link usr/local/bin/python-brickclient /usr/share/python-brickclient/venv/bin/python-brickclient",
             "package libffi-dev",
         ),

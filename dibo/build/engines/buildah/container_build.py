@@ -13,13 +13,14 @@ from typing import Final
 
 from dibo.errors import ToolMissing
 from dibo.flavours.files import copy_files
-from dibo.plan.base import ContainerBuild, OciImage
+from dibo.plan.base import PRIVATE, ContainerBuild, OciImage
 from dibo.system import process
 from dibo.system.package_names import how_to_install
 from dibo.system.process import OnOutput, Streams
 
 _ISOLATION: Final = "BUILDAH_ISOLATION"
 _RUNTIMES: Final = ("crun", "runc")
+_NETWORK_PROGRAMS: Final = ("slirp4netns", "pasta")
 
 
 def build_container(
@@ -28,6 +29,7 @@ def build_container(
     """The image that `source` describes, below `directory`, which is empty and goes with the run. `environment` is that
     of buildah. Raises ToolMissing, CommandFailed, FlavourError."""
     isolation = _isolation()
+    _require_network(source.network)
     context = directory / "context"
     context.mkdir()
     if source.context is not None:
@@ -52,13 +54,22 @@ def build_container(
     return OciImage(reference=f"oci:{directory / 'image'}")
 
 
+def _require_network(network: str) -> None:
+    """Raises ToolMissing for a private network that nothing connects."""
+    if network == PRIVATE and os.geteuid() != 0 and not any(map(process.find, _NETWORK_PROGRAMS)):
+        raise ToolMissing(
+            "neither slirp4netns nor pasta is installed; buildah needs one for a private network",
+            hint=how_to_install(_NETWORK_PROGRAMS[0]),
+        )
+
+
 def _isolation() -> str:
     """In buildah's words. Raises ToolMissing where none that separates processes works."""
     if named := os.environ.get(_ISOLATION):
         return named
-    if not any(process.find(runtime) for runtime in _RUNTIMES):
+    if not any(map(process.find, _RUNTIMES)):
         raise ToolMissing(
             "neither crun nor runc is installed; buildah needs one to build a Containerfile",
-            hint=f"{how_to_install('crun')}\n{_ISOLATION}=chroot does without, and shuts less off",
+            hint=f"{how_to_install(_RUNTIMES[0])}\n{_ISOLATION}=chroot does without, and shuts less off",
         )
     return "oci" if os.geteuid() == 0 else "rootless"
