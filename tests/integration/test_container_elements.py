@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import signal
+import subprocess
 import tarfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +19,10 @@ from dibo.errors import UsageError
 from dibo.system import process
 from tests.integration.test_elements import add_bash
 from tests.support import dib, user
-from tests.support.host.build_env import BuildEnv, CommandResult, build_env
+from tests.support.host.build_env import BuildEnv, CommandResult, build_env, program
 from tests.support.requirements import need
 from tests.support.servers.registry import Registry, registry
+from tests.support.timeouts import TIMEOUT
 from tests.support.wheel.build import steps_built
 
 pytestmark = pytest.mark.integration
@@ -160,6 +165,39 @@ def test_a_command_that_fails_leaves_nothing(lab: Lab) -> None:
     assert made.code != 0
     assert "| " in made.err and "sorry" in made.err
     assert lab.place.left() == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_signal_ends_is_gone_with_the_next_run(lab: Lab, signum: signal.Signals) -> None:
+    file = lab.directory / "web-container/containerfiles/9"
+    file.write_text(f"FROM {lab.hub.host}/tiny:1\nRUN sleep 4711{signum.value}\n")
+    environment = {"DIBO_BASE": "", "ELEMENTS_PATH": str(lab.directory)}
+    words = [program("disk-image-create"), "-n", "-o", str(lab.place.temporary / "one"), "web-container"]
+    with subprocess.Popen(lab.place.argv(words, environment), cwd="/", stderr=subprocess.DEVNULL) as started:
+        wait_until(lambda: sleeps(signum))
+        started.send_signal(signum)
+        started.wait(TIMEOUT)
+    planned = lab.place.run("dibo", "plan", "-n", "web-container", environment=environment)
+    assert planned.code == 0, planned.err
+    assert not sleeps(signum)
+    assert lab.place.left() == []
+
+
+def sleeps(signum: signal.Signals) -> bool:
+    """Whether the command of the Containerfile runs."""
+    command = b"sleep\0" + f"4711{signum.value}".encode() + b"\0"
+    for pid in process.process_table():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(command):
+                return True
+    return False
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
