@@ -15,9 +15,10 @@ from dibo.artefacts.converter import Converter, Converters
 from dibo.artefacts.provenance import provenance_path
 from dibo.artefacts.standing import StandingArtefacts, name_of_outputs
 from dibo.build import host_hooks
-from dibo.build.build import Job, host_run, report_cached, warn_of_flavours
+from dibo.build.build import Job, host_run, report_cached
 from dibo.build.context import ExtraFiles
 from dibo.build.engine import Root, Setup
+from dibo.build.flavour_warnings import warn_of_flavours
 from dibo.disk import layout_choice
 from dibo.disk.convert import convert
 from dibo.disk.device_hooks import HookedDisk, hooked_disk

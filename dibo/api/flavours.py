@@ -10,7 +10,7 @@ from dibo.build import build as spine
 from dibo.build import containerfile as rendering
 from dibo.errors import DiboError
 from dibo.flavours.loader import CatalogueEntry
-from dibo.flavours.model import NAME_FORM, Flavour
+from dibo.flavours.model import NAME_FORM, NETWORK_PHASES, Flavour
 from dibo.settings.settings import Settings
 from dibo.system import resources
 from dibo.system.report import Report
@@ -84,6 +84,16 @@ def _document(
             "architectures": list(flavour.architectures),
             "packages": {distribution: list(words) for distribution, words in flavour.packages},
             "environment": dict(flavour.environment),
+            "fetch": [
+                {
+                    "name": file.name,
+                    "sha256": file.sha256,
+                    "urls": list(file.urls),
+                    "architectures": list(file.architectures),
+                }
+                for file in flavour.fetch
+            ],
+            "network": [phase for phase in NETWORK_PHASES if flavour.may_use_network(phase)],
             "secrets": [secret.name for secret in flavour.secrets],
             "local": flavour.local,
             "hooks": [hook.path for hook in flavour.hooks],

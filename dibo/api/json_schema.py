@@ -67,6 +67,16 @@ _FLAVOUR: Final = {
     "architectures": _texts("what it is for; empty for all"),
     "packages": _map("packages by distribution", {"type": "array", "items": {"type": "string"}}),
     "environment": _map("declared variables with their defaults", {"type": "string"}),
+    "fetch": _list(
+        "files that are fetched for its hooks",
+        {
+            "name": _text("what hooks find it as"),
+            "sha256": _text("its sha256, hexadecimal"),
+            "urls": _texts("where it is"),
+            "architectures": _texts("what it is for; empty for all"),
+        },
+    ),
+    "network": _texts("phases in which its steps may use the network"),
     "secrets": _texts("names of declared secrets"),
     "local": _flag("whether its layers hold data of this user or machine"),
     "hooks": _texts("its hooks, PHASE/NAME"),

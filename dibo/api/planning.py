@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -30,14 +31,14 @@ def show_plan(settings: Settings, report: Report, *, containerfile: Path | None)
         job = session.job(stack_of(settings, session.run))
         if containerfile is not None:
             rendering.write(job, session.held, target=containerfile, run=session.run, report=report)
-        text = describe(job.plan, session.notes(job), session.refused(job), _ages(session, job))
+        text = describe(job.plan, session.notes(job), session.refused(job), _ages(session, job.plan))
         return CommandAnswer(text=text, document=plan_document(build_plan(session, job)))
 
 
-def _ages(session: Session, job: Job) -> dict[str, int]:
+def _ages(session: Session, plan: Plan) -> dict[str, int]:
     """How many days ago each layer in the engine's store was made."""
     now = time.time()
-    return {key: max(0, int(now - session.held[key]) // _DAY) for key in job.plan.keys if key in session.held}
+    return {key: max(0, int(now - session.held[key]) // _DAY) for key in plan.keys if key in session.held}
 
 
 def make_build_plan(settings: Settings, report: Report) -> BuildPlan:
@@ -49,7 +50,9 @@ def make_build_plan(settings: Settings, report: Report) -> BuildPlan:
 def build_plan(session: Session, job: Job) -> BuildPlan:
     """What a session knows of the layers of a job."""
     warnings = lint(job.plan.recipe.stack, session.settings.environment.get)
-    return layer_plans(job.plan, session.places(job), session.refused(job), warnings)
+    plan = layer_plans(job.plan, session.places(job), session.refused(job), warnings)
+    ages = _ages(session, job.plan)
+    return replace(plan, layers=tuple(replace(layer, age=ages.get(layer.key)) for layer in plan.layers))
 
 
 def layer_plans(
@@ -57,7 +60,9 @@ def layer_plans(
 ) -> BuildPlan:
     """The layers of a plan. `places` and `refused` are of layers in registries, by key."""
 
-    def layer(key: str, title: str, ingredients: str, *, held: bool, local: bool) -> LayerPlan:
+    def layer(
+        key: str, title: str, ingredients: str, *, held: bool, local: bool, dated: str = ""
+    ) -> LayerPlan:
         document = json.loads(ingredients)
         return LayerPlan(
             key=key,
@@ -67,6 +72,7 @@ def layer_plans(
             refused=refused.get(key),
             local=local,
             epoch=document.get("epoch"),
+            dated=dated or None,
             ingredients=document,
         )
 
@@ -80,6 +86,7 @@ def layer_plans(
             planned.ingredients,
             held=number < plan.resume,
             local=planned.step.local,
+            dated=plan.why_dated(planned),
         )
         for number, planned in enumerate(plan.steps)
     )
@@ -102,6 +109,8 @@ def plan_document(plan: BuildPlan) -> Document:
             "refused": layer.refused,
             "local": layer.local,
             "epoch": layer.epoch,
+            "dated": layer.dated,
+            "age": layer.age,
             "title": layer.title,
             "ingredients": layer.ingredients,
         }

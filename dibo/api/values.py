@@ -151,6 +151,10 @@ class LayerPlan:
     epoch: str | None
     """Of what it fetched that no ingredient names; None where there is nothing of that."""
     ingredients: Mapping[str, Any] = field(repr=False)
+    dated: str | None = None
+    """Why its key has an epoch: what may fetch; None where it has none."""
+    age: int | None = None
+    """How many days ago it was made, if the engine's store has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

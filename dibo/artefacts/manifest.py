@@ -79,7 +79,7 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
                 "digest": flavour_digest(flavour),
                 "from": "dibo" if _is_built_in(flavour) else "elsewhere",
                 "asked": flavour.name in asked,
-                **({} if flavour.local else {"files": flavour_files(flavour)}),
+                **({} if flavour.local else _outside(flavour, settings.architecture)),
             }
             for flavour in job.stack.flavours
         ],
@@ -210,6 +210,15 @@ def flavour_digest(flavour: Flavour) -> str:
 def flavour_files(flavour: Flavour) -> dict[str, str]:
     """The sha256 of each of these files by its path; of a symbolic link, that of its target."""
     return {file.path: f"sha256:{file.digest}" for file in _files_of(flavour)}
+
+
+def _outside(flavour: Flavour, architecture: str) -> Document:
+    """The files of a flavour, and those that were fetched for it."""
+    fetched = [
+        {"name": file.name, "sha256": file.sha256, "urls": list(file.urls)}
+        for file in flavour.fetched_for(architecture)
+    ]
+    return {"files": flavour_files(flavour), **({"fetched": fetched} if fetched else {})}
 
 
 def _files_of(flavour: Flavour) -> list[FlavourFile]:

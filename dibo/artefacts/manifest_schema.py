@@ -42,7 +42,20 @@ _BASE: Final = _object(
 )
 _FLAVOUR: Final = _object(
     {"name": _TEXT, "digest": _DIGEST, "from": {"enum": ["dibo", "elsewhere"]}, "asked": _FLAG},
-    {"files": {"type": "object", "additionalProperties": _DIGEST, "description": "digests of its files"}},
+    {
+        "files": {"type": "object", "additionalProperties": _DIGEST, "description": "digests of its files"},
+        "fetched": {
+            "type": "array",
+            "items": _object(
+                {
+                    "name": _TEXT,
+                    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                    "urls": {"type": "array", "items": _TEXT},
+                }
+            ),
+            "description": "files that were fetched for it",
+        },
+    },
 )
 _DISK: Final = _object(
     {

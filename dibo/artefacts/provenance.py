@@ -111,7 +111,8 @@ def _parameters(manifest: Mapping[str, Any]) -> Document:
 
 
 def _dependencies(manifest: Mapping[str, Any]) -> Iterator[Document]:
-    """Resource descriptors of the base or the image, of flavours with their files, of each layer and of the root."""
+    """Resource descriptors of the base or the image, of flavours with their files and those that were fetched, of each
+    layer and of the root."""
     if "base" in manifest:
         yield _base(manifest["base"])
     for part in ("image", "kit"):
@@ -122,6 +123,8 @@ def _dependencies(manifest: Mapping[str, Any]) -> Iterator[Document]:
         yield _resource(name, flavour["digest"], {"from": flavour["from"]})
         for path, digest in flavour.get("files", {}).items():
             yield _resource(f"{name}/{path}", digest, {})
+        for file in flavour.get("fetched", ()):
+            yield {**_resource(f"{name}/fetched/{file['name']}", file["sha256"], {}), "uri": file["urls"][0]}
     for number, layer in enumerate(manifest["layers"]):
         keys = ("title", "key", "flavour", "diff-id")
         yield _resource(

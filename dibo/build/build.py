@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dibo.build import host_hooks, stacks
-from dibo.build.archives.locked import require_base
+from dibo.build.archives.locked import require_base, require_files
 from dibo.build.bases.choose import choose_base
 from dibo.build.bases.settings import base_settings
 from dibo.build.context import ElementRunner, ExtraFiles, Runner
 from dibo.build.engine import Engine, Setup, StepRun
+from dibo.build.fetched_files import FetchedFiles, fetched_files, requests_of_steps
+from dibo.build.flavour_warnings import warn_of_flavours
 from dibo.build.host_hooks import HostRun
 from dibo.build.layer_origins import LayerOrigins
 from dibo.build.package_choice import choose_packages, stage_step
@@ -25,9 +26,7 @@ from dibo.build.step_times import HookClock, LayerTime, StepTimes
 from dibo.elements.stack import MixedStack
 from dibo.errors import BaseError, HookFailed
 from dibo.flavours.epoch import start_of
-from dibo.flavours.lint import lint
 from dibo.flavours.loader import Catalogue
-from dibo.flavours.schema import nearest
 from dibo.flavours.stack import Stack
 from dibo.plan import keys
 from dibo.plan.base import Base
@@ -35,7 +34,6 @@ from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, PlannedStep, make_plan, with_held
 from dibo.plan.recipe import Recipe, Step, make_recipe
 from dibo.settings.settings import Settings
-from dibo.settings.variables import RAMDISK_VARIABLES, VARIABLES
 from dibo.system import process, resources
 from dibo.system.exclusive import exclusive
 from dibo.system.report import Report
@@ -60,6 +58,7 @@ class Job:
     runner: Runner
     origins: LayerOrigins
     times: StepTimes
+    fetched: FetchedFiles
     secrets: SecretValues = field(default_factory=SecretValues)
 
     @property
@@ -76,9 +75,11 @@ class Job:
         return start_of(self.plan.epoch)
 
     def stage(self, step: Step, target: Path) -> None:
-        """Fill `target`, an empty directory, with what a step sees. Raises FlavourError, BaseError, Unreachable."""
+        """Fill `target`, an empty directory, with what a step sees. Raises FlavourError, BaseError, Unreachable,
+        VerificationFailed, OutputError."""
         files = self.runner, self.extra
         stage_step(step, self.recipe, self.base, files=files, time=self.time, target=target)
+        self.fetched.place(step, target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,29 +101,6 @@ def catalogue(settings: Settings, *, copies: Path | None = None) -> Catalogue:
 def host_environment(settings: Settings, stack: Stack) -> dict[str, str]:
     """What hooks on the host get beside what their phase gives them."""
     return {**stack.environment(settings.environment.get), "ARCH": settings.architecture}
-
-
-def warn_of_flavours(settings: Settings, stack: Stack, report: Report) -> None:
-    """Each warning is reported once. Raises FlavourError for a hook that can never run."""
-    notes = stack.notes if isinstance(stack, MixedStack) else ()
-    for warning in (*lint(stack, settings.environment.get), *_undeclared(settings, stack), *notes):
-        report.warn(warning)
-
-
-def _undeclared(settings: Settings, stack: Stack) -> Iterator[str]:
-    """Variables of a project file that reach no hook. Of those that other images inherit, too, only what is nearly the
-    name of one that does. Names that begin with DIBO_ may be those of a converter."""
-    if isinstance(stack, MixedStack):
-        return  # whose scripts read any variable
-    declared = tuple(stack.environment(settings.environment.get))
-    of_dibo = (*VARIABLES, *RAMDISK_VARIABLES)
-    for variable in settings.project_variables:
-        name, is_unsure = variable.name, variable.inherited or variable.name.startswith("DIBO_")
-        if name in declared or name in of_dibo:
-            continue
-        known = of_dibo if name.startswith("DIBO_") else declared
-        if not is_unsure or difflib.get_close_matches(name, known, cutoff=0.85):
-            yield f"{variable.place}: no flavour of the image declares it{nearest(name, known)}"
 
 
 def base_of(settings: Settings, *, workspace: Workspace, report: Report) -> Base:
@@ -160,6 +138,7 @@ def prepare(
     base_ingredients = base.ingredients()
     if settings.lock is not None:
         require_base(settings.lock, f"{base.name} {base.architecture}", dict(base_ingredients))
+        require_files(settings.lock, stack, settings.architecture)
     recipe, resolution = choose_packages(recipe, base, setup.resolutions)
     plan = make_plan(
         recipe,
@@ -183,6 +162,7 @@ def prepare(
         runner=runner,
         origins=LayerOrigins(workspace.keys),
         times=StepTimes(workspace.keys),
+        fetched=fetched_files(settings, workspace, report),
         secrets=secrets,
     )
 
@@ -208,6 +188,7 @@ def taken_over(
         runner=Runner(),
         origins=LayerOrigins(workspace.keys),
         times=StepTimes(workspace.keys),
+        fetched=fetched_files(settings, workspace, report),
         secrets=read_secrets(settings.secrets, settings.environment),
     )
 
@@ -232,12 +213,20 @@ def build(
     on_layer: OnLayer = lambda _: None,
 ) -> None:
     """Make the layers that are not there yet; `on_layer` gets the key of each. Raises HookFailed, EngineError,
-    BaseError, and UsageError for a secret that is missing."""
+    BaseError, FlavourError, and UsageError for a secret that is missing."""
     plan = job.plan
     job.secrets.require_for(planned.step for planned in plan.to_run)
     if any(planned.step.is_outside for planned in plan.to_run):
         stacks.require_outside(build_run.engine)
+    requests = requests_of_steps(planned.step for planned in plan.to_run)
+    job.fetched.require(requests)
     report_cached(plan, build_run.report)
+    with job.fetched.ahead(requests):
+        _make_layers(job, build_run, held=held, on_layer=on_layer)
+
+
+def _make_layers(job: Job, build_run: BuildRun, *, held: Mapping[str, float], on_layer: OnLayer) -> None:
+    plan = job.plan
     made = dict(held)
     if not plan.base_held:
         title = f"base {plan.base_name}"
@@ -261,6 +250,7 @@ def build(
     made.setdefault(parent, time.time())
     for number, planned in enumerate(plan.to_run, start=plan.resume + 1):
         title = f"[{number}/{len(plan.steps)}] {planned.step.title}"
+        job.fetched.raise_failures()
         with _alone(job, planned.key, title, build_run, held=held) as made_by_another:
             if not made_by_another:
                 task = _run_step(
@@ -354,7 +344,7 @@ def _run_step(
             ),
             parent=parent,
             context=directory,
-            environment={**process.proxies(), **fresh},
+            environment={**(process.proxies() if planned.step.network else {}), **fresh},
             secrets=secrets,
             mask=job.secrets.mask,
             log=build_run.workspace.logs / f"{planned.key}.log",

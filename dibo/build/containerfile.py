@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from dibo.build import context
 from dibo.build.build import Job
@@ -20,6 +21,10 @@ from dibo.plan.base import ContainerBuild, OciImage, SquashFs, TarCommand, TarFi
 from dibo.system import process, resources
 from dibo.system.report import Report
 from dibo.system.workspace import Run
+
+_WITHOUT_NETWORK: Final = (
+    " (dibo runs it without network; buildah build --network none does so with all steps)"
+)
 
 
 def write(job: Job, held: Mapping[str, float], *, target: Path, run: Run, report: Report) -> None:
@@ -51,6 +56,7 @@ def write(job: Job, held: Mapping[str, float], *, target: Path, run: Run, report
                 key=planned.key,
                 source=name,
                 target=context.mount_point(planned.step),
+                network="" if planned.step.network else _WITHOUT_NETWORK,
                 secrets="".join(f"--mount=type=secret,id={s.name},mode=0400 " for s in planned.step.secrets),
                 command=" ".join(context.command(planned.step)),
             )
@@ -110,6 +116,11 @@ def describe_flavour(flavour: Flavour, entry: CatalogueEntry) -> str:
             subsequent_indent=" " * 14,
         )
     lines += [f"  variable  {name}={value}" for name, value in flavour.environment]
+    for file in flavour.fetch:
+        architectures = f", for {', '.join(file.architectures)}" if file.architectures else ""
+        lines.append(f"  fetch     {file.name} from {file.urls[0]}{architectures}")
+    if flavour.network is not None:
+        lines.append(f"  network   {', '.join(flavour.network) or 'none'}")
     lines += [
         f"  secret    {secret.name}" + (", builds again when it changes" if secret.rebuild else "")
         for secret in flavour.secrets

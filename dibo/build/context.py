@@ -2,6 +2,7 @@
 
     install.d/10-web  files/…      the step's own flavour
     flavours/NAME/…                each flavour that it needs
+    fetched/…                      what was fetched for the flavour; for others, flavours/NAME/fetched/…
     ssh-authorized-keys            what extra-data.d hooks of all of these made
     .dibo/run .dibo/bin/…          the scripts that run hooks (containerfiles/runner)
     .dibo/step/…                   what this step is: phase, hooks, packages, environment, time
@@ -23,7 +24,7 @@ from dibo.build.element_context import ELEMENT_MOUNT, describe_element, stage_el
 from dibo.errors import FlavourError
 from dibo.flavours.files import clone_files, copy_files, read_tree
 from dibo.flavours.lint import VARIABLE
-from dibo.flavours.model import FlavourFile, Phase, is_seen
+from dibo.flavours.model import FETCHED, FlavourFile, Phase, is_seen
 from dibo.plan import keys
 from dibo.plan.recipe import FINALISE, Recipe, Step
 from dibo.system import resources
@@ -118,7 +119,8 @@ def _refuse_reserved(step: Step, recipe: Recipe, extra: ExtraFiles) -> None:
     made = [file for name in step.seen for file in extra.seen_in(phase, name)]
     for file in (*own, *made):
         top = file.path.partition("/")[0]
-        if top == ".dibo" or (top == "flavours" and step.visible):
+        is_fetched = top == FETCHED and step.flavour in dict(step.fetched)
+        if top == ".dibo" or (top == "flavours" and step.visible) or is_fetched:
             raise FlavourError(
                 f"{file.path} of the flavour {step.flavour!r} cannot be seen by its hooks: {MOUNT}/{top} is dibo's",
                 hint="give it another name",
@@ -175,6 +177,8 @@ def _describe(step: Step, recipe: Recipe, time: int | None, directory: Path) -> 
 def _description(step: Step, recipe: Recipe) -> dict[str, str]:
     """What the runner is told, by the names of files."""
     variables = {"ARCH": recipe.architecture, **dict(step.environment)}
+    if step.flavour in dict(step.fetched):
+        variables["DIBO_FETCHED"] = f"{MOUNT}/{FETCHED}"
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
     contents = {
         "phase": f"{step.phase}\n",
@@ -182,6 +186,8 @@ def _description(step: Step, recipe: Recipe) -> dict[str, str]:
         "hooks": "".join(f"{name}\n" for name in step.hooks),
         "environment": "".join(lines),
     }
+    if not step.network:
+        contents["network"] = "none\n"
     if step.phase == Phase.FIRST_BOOT:
         contents["place"] = f"{step.place:03}\n"
     if step.packages:

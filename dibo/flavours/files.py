@@ -77,6 +77,17 @@ def clone_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> Non
             raise _not_copied(source, target, error) from error
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """The same for one file that dibo keeps, under another name. Raises OutputError, FlavourError."""
+    try:
+        with target.open("xb") as stream:
+            if not _clone(source, stream):
+                _copy_digest(source, stream)
+        os.utime(target, (COPY_TIME, COPY_TIME))
+    except OSError as error:
+        raise _not_copied(source, target, error) from error
+
+
 def _not_copied(source: Path, target: Path, error: OSError) -> DiboError:
     """The error for a copy that cannot be written. A full place is no fault of the flavour's."""
     message = f"cannot copy {source} to {target}: {disk_space.reason(error, target)}"

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from dibo.errors import FlavourError
+from dibo.flavours.hook_network import network_warnings
 from dibo.flavours.model import HOST_PHASES, Flavour, Hook, Phase
 from dibo.formats import magic
 
@@ -27,7 +28,7 @@ _SCRIPTS: Final = 256
 _CLOSE: Final = 0.8
 _SHELLS: Final = ("sh", "bash", "dash")
 _OWN_PREFIX: Final = "DIBO_"
-_SET_BY_DIBO: Final = frozenset({"DIBO_RUN", "DIBO_FRESH"})
+_SET_BY_DIBO: Final = frozenset({"DIBO_RUN", "DIBO_FRESH", "DIBO_FETCHED"})
 _KNOWN: Final = frozenset(
     (
         *("ARCH", "DISTRIBUTION", "RELEASE", "LIKE", "SOURCE_DATE_EPOCH", "TMP_HOOKS_PATH", "IMAGE_SIZE"),
@@ -90,6 +91,8 @@ def hook_warnings(flavour: Flavour, sight_of: Callable[[Phase], Sight]) -> Itera
             if _shell(interpreter):
                 text = data.decode(errors="replace")
                 yield from _variables(text, place, hook, sight_of(hook.phase))
+                commands = _code(text.replace("$(", "$(;"), [], documents=False)
+                yield from network_warnings(commands, place, hook, flavour)
 
 
 def _line_endings(data: bytes, place: str, hook: Hook) -> Iterator[str]:
@@ -218,15 +221,16 @@ def _doubt(name: str, hook: Hook, sight: Sight) -> str:
     return ""
 
 
-def _code(text: str, quotes: list[str]) -> Iterator[str]:
+def _code(text: str, quotes: list[str], *, documents: bool = True) -> Iterator[str]:
     """The lines of a shell script without what expands no variables: comments, single quotes, escaped characters and
-    quoted here-documents. `quotes` gets what is open at the end, which is nothing if the script was understood."""
+    quoted here-documents; others stay only with `documents`. `quotes` gets what is open at the end, which is nothing if
+    the script was understood."""
     end, quoted = "", False
     for line in text.split("\n"):
         if end:
             if line.strip() == end:
                 end = ""
-            yield "" if quoted or not end else re.sub(r"\\.", "", line)
+            yield "" if quoted or not end or not documents else re.sub(r"\\.", "", line)
             continue
         yield _without_quotes(line, quotes)
         if (not quotes or quotes[-1] == "$(") and (here := _HERE.search(line)):

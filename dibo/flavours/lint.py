@@ -5,6 +5,7 @@
 - a default with a `$NAME` in it, which is not replaced
 - a variable whose name speaks of a secret, and that is set
 - hooks with CRLF, without an interpreter, or with variables that nothing sets (dibo.flavours.hook_lint)
+- hooks that fetch what no key covers, or without a network to do so (dibo.flavours.hook_network)
 
 A package name with `$NAME` that no flavour declares is an error, since such a step can never run.
 """
@@ -29,7 +30,7 @@ OF_OTHER_BUILDERS: Final = {
     "element-provides": "nothing takes its place",
     "pkg-map": "list packages by distribution under `packages` in flavour.yaml",
     "svc-map": "nothing takes its place",
-    "source-repository-*": "fetch it in an install.d hook",
+    "source-repository-*": "list an archive of it under `fetch` in flavour.yaml",
     "static": "have an install.d hook copy files from /tmp/in_target.d/files",
     "mkosi.conf": "dibo reads no settings of mkosi",
     "mkosi.extra": "have an install.d hook copy files from /tmp/in_target.d/files",

@@ -19,6 +19,7 @@ from dibo.flavours import strict_yaml
 from dibo.flavours.files import read_files
 from dibo.flavours.ignore import Ignore
 from dibo.flavours.model import (
+    FETCHED,
     FLAVOUR_NAME,
     HOOK_NAME,
     NAME_FORM,
@@ -137,6 +138,8 @@ def load_flavour(directory: Path, *, copy: Path | None = None) -> Flavour:
     files = read_files(directory, ignored=ignored, copy=copy)
     _refuse_misspelt_phases(directory, ignored)
     hooks, data = _sort_out(directory, files)
+    if manifest.fetch:
+        _refuse_fetched(directory, files)
     ramdisk = tuple(file for file in files if is_ramdisk_file(file.path))
     if not (hooks or manifest.packages or ramdisk or disk or (directory / "README.md").exists()):
         raise FlavourError(
@@ -160,6 +163,8 @@ def load_flavour(directory: Path, *, copy: Path | None = None) -> Flavour:
         secrets=manifest.secrets,
         local=manifest.local,
         architectures=manifest.architectures,
+        fetch=manifest.fetch,
+        network=manifest.network,
         disk=disk,
     )
 
@@ -226,6 +231,14 @@ def _refuse_misspelt_phases(directory: Path, ignored: Ignore) -> None:
             )
         if path.name in phases and (path.is_symlink() or not path.is_dir()):
             raise FlavourError(f"the phase {path} is not a directory", hint="make it one; put hooks into it")
+
+
+def _refuse_fetched(directory: Path, files: tuple[FlavourFile, ...]) -> None:
+    if any(file.path.partition("/")[0] == FETCHED for file in files):
+        raise FlavourError(
+            f"{directory / FETCHED} cannot be seen by hooks: what is under `fetch` in {_MANIFEST} is there",
+            hint="give it another name",
+        )
 
 
 def _sort_out(directory: Path, files: tuple[FlavourFile, ...]) -> tuple[tuple[Hook, ...], tuple[str, ...]]:

@@ -47,6 +47,10 @@ HOST_PHASES: Final = (Phase.BLOCK_DEVICE_SIZE, Phase.BLOCK_DEVICE, Phase.EXTRA_D
 LAYER_PHASES: Final = (Phase.PRE_INSTALL, Phase.INSTALL, Phase.FIRST_BOOT)
 _IN_ROOT: Final = (Phase.PRE_INSTALL, Phase.INSTALL)
 _PHASES: Final = frozenset(phase.value for phase in Phase)
+NETWORK_PHASES: Final = (*(phase.value for phase in _IN_ROOT), "finalise")
+"""Of steps that run in the root what flavours bring, and so may use the network."""
+FETCHED: Final = "fetched"
+"""The directory, beside a flavour's files, in which hooks see what was fetched for it."""
 
 
 class FlavourKind(StrEnum):
@@ -96,6 +100,26 @@ class Secret:
     """Whether layers are built again when the value changes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class FetchedFile:
+    """A file that dibo fetches before the steps that see it, known by its sha256 in hexadecimal."""
+
+    name: str
+    sha256: str
+    executable: bool = False
+    urls: tuple[str, ...] = field(compare=False)
+    """Where it is, the first that has it counts."""
+    architectures: tuple[str, ...] = ()
+    """Those that it is for; none for all."""
+    phases: tuple[str, ...] = ()
+    """Those whose hooks see it; none for all that run in the root."""
+
+    @property
+    def mode(self) -> int:
+        """What a step sees."""
+        return 0o755 if self.executable else 0o644
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
     """One script of a phase."""
@@ -137,6 +161,10 @@ class Flavour:
     """Sorted by name."""
     local: bool = False
     architectures: tuple[str, ...] = ()
+    fetch: tuple[FetchedFile, ...] = ()
+    """What dibo fetches for its hooks, and for those of flavours that need it."""
+    network: tuple[str, ...] | None = None
+    """The phases in which its steps may use the network; None, where it does not say, for all."""
     disk: Statement | None = None
     """What it says about the disk: under `disk`, or in layout.yaml."""
 
@@ -153,6 +181,24 @@ class Flavour:
     def directory(self) -> Path:
         """Where its files are read from."""
         return self.copy or self.origin
+
+    def may_use_network(self, phase: str) -> bool:
+        """Whether its steps of a phase may; `finalise` runs what it left to be done there."""
+        return self.network is None or phase in self.network
+
+    def fetched_for(self, architecture: str) -> tuple[FetchedFile, ...]:
+        """What is fetched in builds for an architecture."""
+        return tuple(
+            file for file in self.fetch if not file.architectures or architecture in file.architectures
+        )
+
+    def fetched_in(self, phase: Phase, architecture: str) -> tuple[FetchedFile, ...]:
+        """What of that a step of `phase` sees."""
+        return tuple(
+            file
+            for file in self.fetched_for(architecture)
+            if phase in _IN_ROOT and (not file.phases or phase in file.phases)
+        )
 
     def seen_in(self, phase: Phase) -> tuple[FlavourFile, ...]:
         """The files that a step of `phase` sees: those that are for it, and what links among them lead to."""

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibo.errors import FlavourError
-from dibo.flavours.model import ARCHITECTURES, FLAVOUR_NAME, NAME_FORM, SECRET_NAME, Secret
+from dibo.flavours.fetch import FETCH_SCHEMA, parse_fetch
+from dibo.flavours.model import (
+    ARCHITECTURES,
+    FLAVOUR_NAME,
+    NAME_FORM,
+    NETWORK_PHASES,
+    SECRET_NAME,
+    FetchedFile,
+    Secret,
+)
 from dibo.layout.parse import Statement, parse_statement
 from dibo.layout.schema import LAYOUT_SCHEMA
 
@@ -87,6 +96,15 @@ SCHEMA: Final[dict[str, object]] = {
             "minItems": 1,
             "description": "What it can be built for; without it everything.",
         },
+        "fetch": FETCH_SCHEMA,
+        "network": {
+            "description": "Whether its steps may use the network, or the phases in which they may. Layers of steps "
+            "without network are of no epoch.",
+            "oneOf": [
+                {"type": "boolean"},
+                {"type": "array", "items": {"enum": list(NETWORK_PHASES)}, "uniqueItems": True},
+            ],
+        },
         "disk": {
             **LAYOUT_SCHEMA,
             "description": "The disk; or in a layout.yaml beside.",
@@ -108,6 +126,8 @@ class FlavourManifest:
     secrets: tuple[Secret, ...] = ()
     local: bool = False
     architectures: tuple[str, ...] = ()
+    fetch: tuple[FetchedFile, ...] = ()
+    network: tuple[str, ...] | None = None
     disk: Statement | None = None
 
 
@@ -138,6 +158,8 @@ def parse_manifest(data: object, *, origin: str) -> FlavourManifest:
         secrets=_secrets(data.get("secrets", []), f"{origin}: secrets"),
         local=_flag(data.get("local", False), f"{origin}: local"),
         architectures=_architectures(data["architectures"], origin) if "architectures" in data else (),
+        fetch=parse_fetch(data.get("fetch", []), place=f"{origin}: fetch"),
+        network=_network(data["network"], f"{origin}: network") if "network" in data else None,
         disk=parse_statement(data["disk"], origin=origin, path="disk") if "disk" in data else None,
     )
 
@@ -234,3 +256,14 @@ def _architectures(value: object, origin: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or any(item not in ARCHITECTURES for item in value):
         raise FlavourError(f"{origin}: architectures is a list of {', '.join(ARCHITECTURES)}, not {value!r}")
     return tuple(dict.fromkeys(value))
+
+
+def _network(value: object, place: str) -> tuple[str, ...]:
+    """The phases with a network."""
+    if isinstance(value, bool):
+        return NETWORK_PHASES if value else ()
+    if not isinstance(value, list) or any(phase not in NETWORK_PHASES for phase in value):
+        raise FlavourError(
+            f"{place}: expected true, false or a list of {', '.join(NETWORK_PHASES)}, got {value!r}"
+        )
+    return tuple(phase for phase in NETWORK_PHASES if phase in value)

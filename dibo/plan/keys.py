@@ -99,6 +99,8 @@ def _document(step: Step, recipe: Recipe, *, parent: str, inputs: KeyInputs) -> 
     }
     if step.dated:
         document["epoch"] = inputs.epoch
+    if not step.network:
+        document["network"] = False
     if step.resolved is not None:
         document["resolved"] = identities(step.resolved)
     if step.element is not None:
@@ -125,6 +127,11 @@ def _document(step: Step, recipe: Recipe, *, parent: str, inputs: KeyInputs) -> 
         },
         "local": step.local,
     }
+    if step.fetched:
+        document["fetched"] = {
+            name: [[file.name, file.executable, file.sha256] for file in files]
+            for name, files in step.fetched
+        }
     if phase is Phase.FIRST_BOOT:
         document["place"] = step.place
     return document

@@ -1,4 +1,5 @@
-"""What a lock holds: bases, the packages that were chosen for each wish, and the epoch of what hooks fetch.
+"""What a lock holds: bases, the packages that were chosen for each wish, the files that flavours have fetched, and the
+epoch of what hooks fetch by themselves.
 
 A lock is of one image, where it is in a manifest, or of several. With it, a build installs these packages, whatever the
 archive has meanwhile.
@@ -33,6 +34,15 @@ class LockedBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedFile:
+    """A file that a flavour has fetched. `sha256` is hexadecimal, `size` in bytes, 0 if unknown."""
+
+    sha256: str
+    urls: tuple[str, ...]
+    size: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """`answers` are texts of `ChosenPackages`, and `titles` the last words of what was asked, by the names of wishes.
     `snapshots` are addresses where the files of packages stay."""
@@ -43,6 +53,8 @@ class Lock:
     bases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Ingredients, by name and architecture."""
     snapshots: tuple[str, ...] = ()
+    fetched: Mapping[str, LockedFile] | None = None
+    """By `file_name`; None in a manifest, and in locks of earlier versions."""
 
     @property
     def packages(self) -> dict[str, tuple[ArchivePackage, ...]]:
@@ -53,14 +65,20 @@ class Lock:
         }
 
 
+def file_name(flavour: str, name: str, architecture: str) -> str:
+    """What a lock calls a file that is fetched."""
+    return f"{flavour}/{name} {architecture}"
+
+
 def lock_document(
     answers: Iterable[ChosenPackages],
     *,
     epoch: str,
     bases: Sequence[LockedBase] = (),
     snapshots: Sequence[str] = (),
+    fetched: Mapping[str, LockedFile] | None = None,
 ) -> dict[str, Any]:
-    """A lock as JSON has it. In a manifest, bases and snapshots are missing."""
+    """A lock as JSON has it. In a manifest, bases, snapshots and files are missing."""
     chosen = {
         answer.wish: {"words": list(answer.words), **json.loads(answer.text)}
         for answer in sorted(answers, key=lambda answer: answer.wish)
@@ -68,6 +86,11 @@ def lock_document(
     document: dict[str, Any] = {"format": FORMAT, "epoch": epoch, "chosen": chosen}
     if bases:
         document["bases"] = {base.name: dict(base.ingredients) for base in bases}
+    if fetched is not None:
+        document["fetched"] = {
+            name: {"sha256": file.sha256, "size": file.size, "urls": list(file.urls)}
+            for name, file in fetched.items()
+        }
     return document | ({"snapshots": list(snapshots)} if snapshots else {})
 
 
@@ -88,7 +111,34 @@ def parse_lock(document: object) -> Lock:
         titles={wish: _title(answer.get("words")) for wish, answer in chosen.items()},
         bases={name: {key: str(value) for key, value in base.items()} for name, base in bases.items()},
         snapshots=tuple(map(str, snapshots)),
+        fetched=_files(document["fetched"]) if "fetched" in document else None,
     )
+
+
+def _files(value: object) -> dict[str, LockedFile]:
+    files = {}
+    for name, entry in _mappings(value).items():
+        sha256, urls, size = (entry.get(key) for key in ("sha256", "urls", "size"))
+        if not (isinstance(sha256, str) and isinstance(urls, list) and isinstance(size, int)):
+            raise ValueError("expected fetched files with sha256, urls and size")  # noqa: TRY004 (of a document)
+        files[name] = LockedFile(sha256=sha256, urls=tuple(map(str, urls)), size=size)
+    return files
+
+
+def file_changes(
+    now: Mapping[str, LockedFile], before: Mapping[str, LockedFile]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(name, lines) of all files that differ."""
+    changes: list[tuple[str, tuple[str, ...]]] = []
+    for name in sorted(now.keys() | before.keys()):
+        new, old = now.get(name), before.get(name)
+        if new is None or old is None:
+            changes.append((name, ("is new" if old is None else "is gone",)))
+        elif new != old:
+            columns = (("sha256", old.sha256, new.sha256), ("url", " ".join(old.urls), " ".join(new.urls)))
+            lines = tuple(f"{title} {was} → {becomes}" for title, was, becomes in columns if was != becomes)
+            changes.append((name, lines))
+    return tuple(changes)
 
 
 def _mappings(value: object) -> dict[str, dict[str, Any]]:
@@ -114,6 +164,9 @@ def lock_changes(now: Lock, before: Lock) -> tuple[tuple[str, tuple[str, ...]], 
             changes.append((f"base {name}", ("is new" if name in now.bases else "is gone",)))
         elif lines := difference(dict(now.bases[name]), dict(before.bases[name])):
             changes.append((f"base {name}", lines))
+    changes += [
+        (f"fetched {name}", lines) for name, lines in file_changes(now.fetched or {}, before.fetched or {})
+    ]
     packages, old = now.packages, before.packages
     titles = {**before.titles, **now.titles}
     for wish in sorted(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dibo.plan.base import Ingredients
+from dibo.plan.dated import dated_note, why_dated
 from dibo.plan.keys import Document, KeyInputs, base_document, canonical, key_of, step_documents
 from dibo.plan.packages import NOTHING, ArchivePackage, Resolution
 from dibo.plan.recipe import Recipe, Step
@@ -45,6 +46,10 @@ class Plan:
     def chooses_packages(self) -> bool:
         """Whether packages are chosen before the build, so that not every layer is one of an epoch."""
         return bool(self.resolution.base)
+
+    def why_dated(self, planned: PlannedStep) -> str:
+        """Why the layer of a step is one of an epoch, or nothing."""
+        return why_dated(planned.step, self.recipe, chooses_packages=self.chooses_packages)
 
     @property
     def packages(self) -> tuple[ArchivePackage, ...]:
@@ -115,12 +120,6 @@ def with_held(plan: Plan, held: Callable[[str], bool]) -> Plan:
     return replace(plan, resume=resume, base_held=resume > 0 or held(plan.base_key))
 
 
-def _age(days: int | None) -> str:
-    if days is None:
-        return ""
-    return f", made {counted(days, 'day')} ago" if days else ", made today"
-
-
 def said_once(reason: str, lines: Sequence[str]) -> str:
     """`reason`, or, where one of `lines` has said it, that it holds here as well."""
     return "not used either, for the same reason" if any(line.endswith(reason) for line in lines) else reason
@@ -148,8 +147,9 @@ def describe(
         state = "cached" if number < plan.resume else "build"
         local = "  (local)" if planned.step.local else ""
         dated = ""
-        if planned.step.dated and plan.chooses_packages:
-            dated = f"  (dated{_age((ages or {}).get(planned.key)) if state == 'cached' else ''})"
+        if plan.chooses_packages and (reason := plan.why_dated(planned)):
+            days = (ages or {}).get(planned.key) if state == "cached" else None
+            dated = f"  ({dated_note(reason, days)})"
         rows.append((planned.key, state, planned.step.title + local + dated))
     for key, state, title in rows:
         note = (notes or {}).get(key) if state == "cached" else None

@@ -20,7 +20,7 @@ from typing import Final
 from dibo.elements.model import ElementPhase
 from dibo.elements.stack import MixedStack
 from dibo.elements.steps import ElementStep
-from dibo.flavours.model import Phase, Secret
+from dibo.flavours.model import FetchedFile, Phase, Secret
 from dibo.flavours.stack import Stack
 from dibo.plan.packages import Packages
 
@@ -51,6 +51,10 @@ class Step:
     """Of a step of elements: what it runs and sees, in place of a flavour."""
     resolved: Packages | None = None
     """Of a step that installs packages: which these are. None where only the archive knows, when the step runs."""
+    network: bool = True
+    """Whether the step has the network that the settings give."""
+    fetched: tuple[tuple[str, tuple[FetchedFile, ...]], ...] = ()
+    """What was fetched for the flavours that it sees, by their names, of those for which anything was."""
     dated: bool = True
     """Whether the step may fetch what no ingredient names, so that its layer is one of an epoch."""
 
@@ -109,23 +113,38 @@ def make_recipe(stack: Stack, *, architecture: str, environment: Mapping[str, st
     steps: list[Step] = []
     for step in bare:
         below_is_local = bool(steps) and steps[-1].local
-        steps.append(_with_sight(step, stack, environment, below_is_local=below_is_local))
+        step = _with_sight(step, stack, environment, below_is_local=below_is_local)
+        steps.append(_with_outside(step, stack, architecture))
     return Recipe(stack=stack, architecture=architecture, steps=tuple(steps))
 
 
 def with_packages(recipe: Recipe, resolved: Sequence[Packages | None]) -> Recipe:
     """The recipe with the packages that its steps install, in the order of these steps; None where only the archive
-    knows. Steps whose packages are known fetch nothing else, nor do those that only copy: none of them is dated."""
+    knows. Steps whose packages are known fetch nothing else, nor do those without network or that only copy: none of
+    them is dated."""
     packages = iter(resolved)
     steps = []
     for step in recipe.steps:
         if step.packages:
             chosen = next(packages)
-            step = replace(step, resolved=chosen, dated=chosen is None)
-        elif step.phase == Phase.FIRST_BOOT:
+            network = chosen is None or recipe.stack.get(step.flavour).may_use_network(step.phase)
+            step = replace(step, resolved=chosen, dated=chosen is None, network=network)
+        elif step.phase == Phase.FIRST_BOOT or not step.network:
             step = replace(step, dated=False)
         steps.append(step)
     return replace(recipe, steps=tuple(steps))
+
+
+def what_may_fetch_at_the_end(stack: Stack) -> tuple[str, ...]:
+    """The flavours whose hooks may leave what uses the network in `finalise`; elements count as one."""
+    elements = ("elements",) if isinstance(stack, MixedStack) and stack.element_steps else ()
+    flavours = (
+        flavour.name
+        for flavour in stack.flavours
+        if flavour.may_use_network(FINALISE)
+        and (flavour.hooks_of(Phase.PRE_INSTALL) or flavour.hooks_of(Phase.INSTALL))
+    )
+    return (*elements, *flavours)
 
 
 def _of_elements(stack: Stack) -> Callable[..., list[Step]]:
@@ -166,6 +185,21 @@ def _first_boot(stack: Stack) -> list[Step]:
         if hooks:
             steps.append(Step(phase=Phase.FIRST_BOOT.value, flavour=flavour.name, place=place, hooks=hooks))
     return steps
+
+
+def _with_outside(step: Step, stack: Stack, architecture: str) -> Step:
+    """The step with what it has from outside of the root: the network, and files that are fetched. Packages need the
+    network unless they are chosen before (`with_packages`)."""
+    if step.phase == FINALISE:
+        return replace(step, network=bool(what_may_fetch_at_the_end(stack)))
+    if not step.hooks or step.phase == Phase.FIRST_BOOT:
+        return step
+    fetched = ((name, stack.get(name).fetched_in(Phase(step.phase), architecture)) for name in step.seen)
+    return replace(
+        step,
+        network=stack.get(step.flavour).may_use_network(step.phase),
+        fetched=tuple((name, files) for name, files in fetched if files),
+    )
 
 
 def _with_sight(step: Step, stack: Stack, environment: Mapping[str, str], *, below_is_local: bool) -> Step:

@@ -96,6 +96,7 @@ def survey(root: Path) -> tuple[CacheItem, ...]:
         (CacheKind.KEYS, "keys"),
         (CacheKind.DOWNLOADS, "bases"),
         (CacheKind.DOWNLOADS, "archives/packages"),
+        (CacheKind.DOWNLOADS, "fetched"),
         (CacheKind.RUNS, "runs"),
         (CacheKind.ARTEFACTS, "artefacts"),
     ):

@@ -83,7 +83,7 @@ def get(
                 return None
             body = _read_whole(_Body(url, response, policy), limit + 1)
             if len(body) > limit:
-                raise BaseError(f"{url} is larger than {human_size(limit)}", hint="check the address")
+                raise _too_large(url, limit)
             return Text(body=body, validators=_validators(response.headers))
 
     return with_retries(once, policy)
@@ -96,8 +96,10 @@ def download(
     sha256: str,
     policy: RetryPolicy = DOWNLOADS,
     progress: Progress | None = None,
+    limit: int = LARGEST_DOWNLOAD,
 ) -> None:
-    """Make `target` the file at `url`, whose sha256 (hex) is known. A right `target` is left as it is.
+    """Make `target` the file at `url`, whose sha256 (hex) is known, and which has at most `limit` bytes. A right
+    `target` is left as it is.
 
     Raises Unreachable, VerificationFailed, BaseError, OutputError.
     """
@@ -106,7 +108,7 @@ def download(
             if digest_of(target) == sha256:
                 return
             target.unlink()
-        part = _Part(target.with_name(f"{target.name}.part"))
+        part = _Part(target.with_name(f"{target.name}.part"), limit)
         try:
             resumed = part.size() > 0
             actual = with_retries(lambda: part.fetch(url, policy, progress), policy)
@@ -142,8 +144,9 @@ def _digest_so_far(file: IO[bytes]) -> hashlib._Hash:
 class _Part:
     """A download under way: the bytes so far, and beside them which version of the file they are of."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limit: int) -> None:
         self.path = path
+        self._limit = limit
         self._version = path.with_name(f"{path.name}.json")
 
     def size(self) -> int:
@@ -169,7 +172,9 @@ class _Part:
                 digest = _digest_so_far(file) if start else hashlib.sha256()
                 self._remember(url, response.headers)
                 file.seek(start)
-                _copy(_Body(url, response, policy), file, digest.update, progress)
+                for size in _copy(_Body(url, response, policy), file, digest.update, progress):
+                    if size > self._limit:
+                        raise _too_large(url, self._limit)
         return digest.hexdigest()
 
     def _known(self, url: str) -> str:
@@ -211,16 +216,21 @@ class _Body:
         return data
 
 
-def _copy(body: _Body, file: IO[bytes], update: Callable[[bytes], None], progress: Progress | None) -> None:
-    """Append the body to `file`, which stands where it begins. Raises EOFError for a body that ends early."""
+def _too_large(url: str, limit: int) -> BaseError:
+    return BaseError(f"{url} is larger than {human_size(limit)}", hint="check the address")
+
+
+def _copy(
+    body: _Body, file: IO[bytes], update: Callable[[bytes], None], progress: Progress | None
+) -> Iterator[int]:
+    """Append the body to `file`, which stands where it begins, a piece at a time; before each how many bytes that
+    makes, at first those that the server promises. Raises EOFError for a body that ends early."""
     done = file.tell()
     total = None if body.length is None else done + body.length
+    yield total or done
     while chunk := body.read(_CHUNK):
         done += len(chunk)
-        if done > LARGEST_DOWNLOAD:
-            raise BaseError(
-                f"the file is larger than {human_size(LARGEST_DOWNLOAD)}", hint="check the address"
-            )
+        yield done
         file.write(chunk)
         update(chunk)
         if progress is not None:
@@ -283,11 +293,17 @@ class _Proxies(urllib.request.BaseHandler):
             return
         parts = urlsplit(proxy)
         if parts.username:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            request.add_header("Proxy-Authorization", f"Basic {base64.b64encode(login).decode()}")
+            login = base64.b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode())
+            # Not for a server that another leads to, and that is asked without the proxy.
+            request.add_unredirected_header("Proxy-Authorization", f"Basic {login.decode()}")
         request.set_proxy(parts.netloc.rpartition("@")[2], "http")
 
     https_open = http_open
+
+    def ftp_open(self, request: urllib.request.Request) -> None:
+        raise BaseError(
+            f"a server leads to {request.full_url}, which is neither an http nor an https address"
+        )
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The door to dibo's own directories: the cache, and one directory for each run.
 
     ~/.cache/dibo/            IMG_PATH; tagged with CACHEDIR.TAG (https://bford.info/cachedir/)
-        bases/                what bases were downloaded, by digest
+        bases/                what bases were downloaded, by digest; beside it, fetched/: what was for hooks
         logs/                 the log of each failed step
         keys/                 ingredients of layers, by key; beside it, archives/: of packages (dibo.build.archives)
         runs/ID/              everything temporary of one run
@@ -64,7 +64,7 @@ class Workspace:
             root.parent.mkdir(parents=True, exist_ok=True)
             _make_private(root)
             require_trusted(root, owners=(os.geteuid(), 0))
-            for name in ("bases", "logs", "runs", "keys", "archives"):
+            for name in ("bases", "logs", "runs", "keys", "archives", "fetched"):
                 _make_private(root / name)
                 require_trusted(root / name, owners=(os.geteuid(),))
             tag = root / TAG

@@ -25,6 +25,7 @@ EXTRA = {
     "keys": (FlavourFile(path="authorized-keys", kind=FlavourKind.FILE, executable=False, digest="ab" * 32),)
 }
 STACKS = {
+    "agent": ("agent",),
     "net": ("net",),
     "web": ("web",),
     "web-keys": ("web", "keys"),

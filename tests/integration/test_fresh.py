@@ -144,6 +144,29 @@ def test_a_fix_is_to_be_built_at_once_and_nothing_else(archive: DebianArchive, p
     assert "library 1.0-1 → 1.0-1+deb13u1 (security)" in reasons
 
 
+def test_a_flavour_without_network(archive: DebianArchive, place: BuildEnv) -> None:
+    hook = """#!/bin/sh
+set -eu
+dpkg --verify tool
+[ "$(ls /sys/class/net 2> /dev/null | wc -l)" = 0 ] || [ "$(wc -l < /proc/net/dev)" -le 3 ]
+for list in /var/lib/apt/lists/*_Packages; do [ ! -e "$list" ]; done
+"""
+    write_flavour(
+        place.flavours, "shut", {"install.d/50-hook": hook}, yaml="packages: [tool]\nnetwork: false\n"
+    )
+    forget_states(place)
+    done = place.run("dibo", "build", "--no-base", "-x", "shut")
+    ok(done)
+    assert "fetching package lists" not in done.err
+    layers = plan(place, "shut")
+    assert [(layer["epoch"], layer["dated"]) for layer in layers] == [(None, None)] * 4
+    assert {layer["age"] for layer in layers} == {0}
+    assert [layer["dated"] for layer in plan(place, "with-tool")][2:] == [
+        "50-hook may fetch",
+        "what hooks of with-tool left to be done may fetch",
+    ]
+
+
 def test_a_lock(archive: DebianArchive, place: BuildEnv) -> None:
     here = ["env", f"--chdir={place.temporary}"]
     forget_states(place)

@@ -146,7 +146,7 @@ OTHER_PROGRAMS: Mapping[str, str] = {
     **dict.fromkeys(("check-jsonschema",), "tests/unit/api/test_schema.py"),
     **dict.fromkeys(("dask",), "tests/support/servers/dask_cluster.py"),
     **dict.fromkeys(
-        ("mkdir", "cd", "echo", "cat", "chmod", "cp", "rm", "printf", "test", "sed", "set", "ls"), ""
+        ("mkdir", "cd", "echo", "cat", "chmod", "cp", "rm", "printf", "test", "sed", "set", "ls", "tar"), ""
     ),
     **dict.fromkeys(("export", "eval", "source"), "builtins of a shell; variables are checked"),
     **dict.fromkeys(

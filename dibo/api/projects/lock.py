@@ -1,4 +1,4 @@
-"""What images are made of at this moment, in a file: packages, bases, snapshots of archives."""
+"""What images are made of at this moment, in a file: packages, bases, fetched files, snapshots of archives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Final
 
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
-from dibo.build.archives.locked import read_lock
+from dibo.build.archives.locked import locked_files, read_lock
+from dibo.build.build import Job
+from dibo.build.fetched_files import requests_of_stack
 from dibo.errors import OutputError, UsageError
-from dibo.plan.lock import LockedBase, lock_changes, lock_document, parse_lock
+from dibo.plan.lock import LockedBase, LockedFile, lock_changes, lock_document, parse_lock
 from dibo.plan.packages import ChosenPackages
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
@@ -24,8 +26,8 @@ LOCK_FILE: Final = "dibo.lock"
 
 def lock(images: Sequence[Settings], report: Report, *, path: Path, diff: bool) -> CommandAnswer:
     """Write the lock of some images, or with `diff` say what moved since it was written. Raises UsageError where an
-    epoch is named, ManifestError for a file that is no lock."""
-    document = _document_of(images, report)
+    epoch is named, ManifestError for a file that is no lock, and what `FetchedFiles.bring` raises."""
+    document = _document_of(images, report, fetches=not diff)
     now = parse_lock(document)
     before = read_lock(path) if diff or path.exists() else None
     changes = lock_changes(now, before) if before is not None else ()
@@ -33,7 +35,8 @@ def lock(images: Sequence[Settings], report: Report, *, path: Path, diff: bool) 
         _write(path, document)
     listed = [f"{title}\n" + "\n".join(f"    {line}" for line in lines) for title, lines in changes]
     packages = counted(len({p.identity for answer in now.packages.values() for p in answer}), "package")
-    written = f"{path}: {packages}, {counted(len(now.bases), 'base')}"
+    files = f", {counted(len(now.fetched), 'fetched file')}" if now.fetched else ""
+    written = f"{path}: {packages}, {counted(len(now.bases), 'base')}{files}"
     text = "\n".join([*listed, *([] if diff else [written])]) or f"{path}: nothing moved"
     return CommandAnswer(
         text=text,
@@ -46,7 +49,9 @@ def lock(images: Sequence[Settings], report: Report, *, path: Path, diff: bool) 
     )
 
 
-def _document_of(images: Sequence[Settings], report: Report) -> dict[str, object]:
+def _document_of(images: Sequence[Settings], report: Report, *, fetches: bool) -> dict[str, object]:
+    """With `fetches`, files are fetched, so that the lock is of files that are there."""
+    fetched: dict[str, LockedFile] = {}
     answers: dict[str, ChosenPackages] = {}
     bases: dict[str, LockedBase] = {}
     snapshots: dict[str, None] = {}
@@ -64,9 +69,22 @@ def _document_of(images: Sequence[Settings], report: Report) -> dict[str, object
             bases[name] = LockedBase(name=name, ingredients=json.loads(plan.base_ingredients)["base"])
             answers |= {answer.wish: answer for answer in plan.resolution.answers}
             snapshots |= dict.fromkeys(job.base.snapshots())
+            files = locked_files(job.stack, plan.recipe.architecture)
+            fetched |= _with_sizes(job, files) if fetches else files
     return lock_document(
-        answers.values(), epoch=epochs.pop(), bases=tuple(bases.values()), snapshots=tuple(snapshots)
+        answers.values(),
+        epoch=epochs.pop(),
+        bases=tuple(bases.values()),
+        snapshots=tuple(snapshots),
+        fetched=fetched,
     )
+
+
+def _with_sizes(job: Job, files: Mapping[str, LockedFile]) -> dict[str, LockedFile]:
+    requests = requests_of_stack(job.stack, job.recipe.architecture)
+    with job.fetched.ahead(requests):
+        sizes = {entry.file.sha256: job.fetched.bring(entry).stat().st_size for entry in requests}
+    return {name: replace(file, size=sizes[file.sha256]) for name, file in files.items()}
 
 
 def _write(path: Path, document: Mapping[str, object]) -> None:

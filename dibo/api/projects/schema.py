@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dibo.api.json_types import document, flag, list_of, maybe, text, texts
+from dibo.api.json_types import document, flag, list_of, maybe, maybe_count, text, texts
 
 _PLAN_LAYER: Final = {
     "key": text("key of the layer", pattern="^[0-9a-f]{64}$"),
@@ -13,6 +13,8 @@ _PLAN_LAYER: Final = {
     "refused": maybe("why the layer of a registry is not used"),
     "local": flag("whether it has data of this user or machine"),
     "epoch": maybe("epoch of what it fetches that no ingredient names"),
+    "dated": maybe("why it has an epoch: what may fetch"),
+    "age": maybe_count("days since it was made, if the engine's store has it"),
     "title": text("what the layer is made by"),
     "ingredients": {"type": "object", "description": "all that the key is made of"},
 }
@@ -33,7 +35,10 @@ PLANS: Final = (
         written=flag("whether it was written"),
         moved=list_of(
             "what differs from the lock that was there",
-            {"title": text("base, list of packages or epoch"), "changes": texts("what moved of it")},
+            {
+                "title": text("base, list of packages, fetched file or epoch"),
+                "changes": texts("what moved of it"),
+            },
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Packages that a lock says, in place of an archive."""
+"""What a lock says: packages in place of an archive, bases, files that flavours have fetched."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from dibo.build.archives.apt import Wish
 from dibo.build.archives.resolver import ChainLink, parse_transaction, wish_names
 from dibo.errors import ManifestError
+from dibo.flavours.stack import Stack
 from dibo.plan.keys import difference
-from dibo.plan.lock import Lock, parse_lock
+from dibo.plan.lock import Lock, LockedFile, file_changes, file_name, parse_lock
 
 
 def read_lock(path: Path) -> Lock:
@@ -36,6 +37,40 @@ def require_base(path: Path, name: str, ingredients: Mapping[str, object]) -> No
         raise ManifestError(
             f"the base {name} of {path} is gone: {'; '.join(lines)}",
             hint="name that base by its digest or its file, or write the lock anew: `dibo lock`",
+        )
+
+
+def locked_files(stack: Stack, architecture: str) -> dict[str, LockedFile]:
+    """The files that the flavours of a stack list for an architecture, as a lock has them."""
+    return {
+        file_name(flavour.name, file.name, architecture): LockedFile(sha256=file.sha256, urls=file.urls)
+        for flavour in stack.flavours
+        for file in flavour.fetched_for(architecture)
+    }
+
+
+def require_files(path: Path, stack: Stack, architecture: str) -> None:
+    """Raises ManifestError where the flavours of a stack list other files than a lock has of them. Where they are does
+    not matter."""
+    lock = read_lock(path)
+    if lock.fetched is None:
+        return
+    listed = locked_files(stack, architecture)
+    known = {
+        name: file
+        for name, file in lock.fetched.items()
+        if name.endswith(f" {architecture}") and name.partition("/")[0] in stack.names
+    }
+    same = {name for name in listed.keys() & known.keys() if listed[name].sha256 == known[name].sha256}
+    changes = file_changes(
+        {name: file for name, file in listed.items() if name not in same},
+        {name: file for name, file in known.items() if name not in same},
+    )
+    if changes:
+        moved = "; ".join(f"{name} {', '.join(lines)}" for name, lines in changes)
+        raise ManifestError(
+            f"{path} has other files than the flavours have fetched: {moved}",
+            hint="`dibo lock` writes it anew",
         )
 
 

@@ -98,3 +98,16 @@ def test_signed_and_unsigned_say_the_same() -> None:
     read = parse_statement(signed, description="web")
     assert read.payload == bare and read.signer([key.public()]) is not None
     assert read.digests == {HEX}
+
+
+def test_files_that_were_fetched() -> None:
+    fetched = [
+        {"name": "tool", "sha256": HEX, "urls": ["https://example.org/tool-1", "https://mirror.example/x"]}
+    ]
+    web, base = BUILT["flavours"]
+    statement = statement_of({**BUILT, "flavours": [{**web, "fetched": fetched}, base]}, FILE)
+    assert {
+        "name": "flavours/web/fetched/tool",
+        "uri": "https://example.org/tool-1",
+        "digest": {"sha256": HEX},
+    } in statement["predicate"]["buildDefinition"]["resolvedDependencies"]

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from dibo.api.settings import image_settings
-from dibo.build.build import _alone, catalogue, warn_of_flavours
+from dibo.build.build import _alone, catalogue
+from dibo.build.flavour_warnings import warn_of_flavours
 from dibo.flavours.stack import make_stack
 from dibo.projects.load import load_project
 from dibo.settings.settings import Options

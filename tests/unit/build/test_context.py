@@ -246,3 +246,12 @@ def test_variables_in_names_of_packages(words: tuple[str, ...], result: list[str
 def test_a_variable_that_nobody_declares() -> None:
     with pytest.raises(FlavourError, match=r"packages: \$\{X\} is no variable"):
         substitute(("${X}",), {})
+
+
+def test_the_runner_is_told_of_steps_without_network(flavours: Path, target: Path) -> None:
+    write_flavour(flavours, "shut", ["install.d/10-x"], yaml="network: false\n")
+    assert ".dibo/step/network" in staged(read_recipe(flavours, "shut"), "shut install.d", target)
+    (target / "other").mkdir()
+    assert ".dibo/step/network" not in staged(
+        read_recipe(flavours, "web"), "web install.d: 20", target / "other"
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from dibo.plan.lock import LockedBase, lock_changes, lock_document, parse_lock
+import pytest
+
+from dibo.plan.lock import LockedBase, LockedFile, lock_changes, lock_document, parse_lock
 from dibo.plan.packages import ArchivePackage, ChosenPackages
 
 
@@ -69,3 +71,42 @@ def test_what_moved() -> None:
         ("jq yq", ("is new",)),
         ("nginx", ("new 2 is new", "nginx 1 → 1+deb13u1 (security)", "old 1 is gone")),
     )
+
+
+def with_files(**sums: str) -> dict[str, object]:
+    files = {
+        f"web/{name} amd64": LockedFile(
+            sha256=digit * 64, urls=(f"https://example.org/{name}-{digit}",), size=int(digit, 16)
+        )
+        for name, digit in sums.items()
+    }
+    return lock_document([], epoch="2026-11", fetched=files)
+
+
+def test_files_that_moved() -> None:
+    now, before = (
+        parse_lock(with_files(tool="a", new="1", same="2")),
+        parse_lock(with_files(tool="b", old="1", same="2")),
+    )
+    assert lock_changes(now, before) == (
+        ("fetched web/new amd64", ("is new",)),
+        ("fetched web/old amd64", ("is gone",)),
+        (
+            "fetched web/tool amd64",
+            (
+                f"sha256 {'b' * 64} → {'a' * 64}",
+                "url https://example.org/tool-b → https://example.org/tool-a",
+            ),
+        ),
+    )
+    assert now.fetched is not None
+    assert now.fetched["web/tool amd64"].size == 10
+    assert OLD.fetched is None
+    assert parse_lock(with_files()).fetched == {}
+
+
+def test_files_that_are_none() -> None:
+    document = with_files(tool="a")
+    document["fetched"] = {"web/tool amd64": {"sha256": "a" * 64}}
+    with pytest.raises(ValueError, match="expected fetched files with sha256, urls and size"):
+        parse_lock(document)

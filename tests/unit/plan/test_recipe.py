@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dibo.flavours.model import Flavour, Hook, Phase
 from dibo.flavours.stack import make_stack
-from dibo.plan.recipe import FINALISE, Recipe, make_recipe
+from dibo.plan.recipe import FINALISE, Recipe, make_recipe, with_packages
 from tests.support.flavours import flavour, read_recipe, titles, write_flavour
 
 
@@ -162,3 +162,32 @@ def test_every_hook_runs_once_in_order(flavours: tuple[Flavour, ...]) -> None:
 def test_no_two_neighbours_could_be_one_layer(flavours: tuple[Flavour, ...]) -> None:
     for below, above in pairwise(recipe_of(flavours).steps):
         assert below.packages or (below.phase, below.place) != (above.phase, above.place)
+
+
+def test_steps_have_the_network_unless_their_flavour_says_otherwise(tmp_path: Path) -> None:
+    hooks = ["pre-install.d/10-x", "install.d/20-x", "first-boot.d/30-x"]
+    write_flavour(tmp_path, "silent", hooks)
+    write_flavour(tmp_path, "never", hooks, yaml="packages: [x]\nnetwork: false\n")
+    write_flavour(tmp_path, "early", hooks, yaml="network: [pre-install.d]\n")
+    write_flavour(tmp_path, "late", hooks, yaml="network: [finalise]\n")
+
+    def without_network(*names: str) -> list[str]:
+        return [step.title for step in read_recipe(tmp_path, *names).steps if not step.network]
+
+    assert without_network("silent", "never") == ["never pre-install.d: 10-x", "never install.d: 20-x"]
+    assert without_network("early") == ["early install.d: 20-x", FINALISE]
+    assert without_network("never", "early")[-1] == FINALISE
+    assert FINALISE not in without_network("early", "late")
+
+
+def test_packages_that_are_chosen_need_no_network(tmp_path: Path) -> None:
+    write_flavour(tmp_path, "never", ["install.d/20-x"], yaml="packages: [x]\nnetwork: false\n")
+    write_flavour(tmp_path, "silent", yaml="packages: [y]\n")
+    recipe = read_recipe(tmp_path, "never", "silent")
+
+    def of_packages(*resolved: tuple[()] | None) -> list[tuple[bool, bool]]:
+        steps = with_packages(recipe, resolved).steps
+        return [(step.network, step.dated) for step in steps if step.packages]
+
+    assert of_packages((), ()) == [(False, False), (True, False)]
+    assert of_packages(None, None) == [(True, True), (True, True)]

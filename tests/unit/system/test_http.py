@@ -175,12 +175,6 @@ def test_a_server_that_trickles_is_given_up(web: FakeWebServer, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == [".f.lock"]
 
 
-def test_a_file_without_end(web: FakeWebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "LARGEST_DOWNLOAD", 1000)
-    with pytest.raises(BaseError, match="larger than 1000 B"):
-        fetch.download(f"{web.url}/file", tmp_path / "f", sha256=SHA)
-
-
 def test_loopback_is_not_proxied(web: FakeWebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -237,3 +231,30 @@ def test_two_processes_want_the_same_file(web: FakeWebServer, tmp_path: Path) ->
     assert [each.exitcode for each in both] == [0, 0]
     assert (tmp_path / "f").read_bytes() == BODY
     assert len(web.site.paths()) == 3, "one of them downloaded, the other one waited"
+
+
+def test_more_than_the_limit_is_refused(web: FakeWebServer, tmp_path: Path, policy: RetryPolicy) -> None:
+    for web.site.lengths in (True, False):
+        with pytest.raises(BaseError, match=r"/file is larger than 1024 KiB"):
+            fetch.download(
+                f"{web.url}/file", tmp_path / "file", sha256=SHA, policy=policy, limit=len(BODY) - 1
+            )
+        assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+    fetch.download(f"{web.url}/file", tmp_path / "file", sha256=SHA, policy=policy, limit=len(BODY))
+
+
+def test_a_redirect_to_ftp_is_not_followed(web: FakeWebServer, tmp_path: Path, policy: RetryPolicy) -> None:
+    web.site.redirects["/moved"] = "ftp://127.0.0.1/file"
+    with pytest.raises(BaseError, match=r"a server leads to ftp://127.0.0.1/file, which is neither"):
+        fetch.download(f"{web.url}/moved", tmp_path / "file", sha256=SHA, policy=policy)
+
+
+def test_a_proxys_login_goes_to_no_other_server(
+    web: FakeWebServer, tmp_path: Path, policy: RetryPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeWebServer() as proxy:
+        proxy.site.redirects["http://example.org/file"] = f"{web.url}/file"
+        monkeypatch.setenv("http_proxy", proxy.url.replace("http://", "http://user:word@"))
+        fetch.download("http://example.org/file", tmp_path / "file", sha256=SHA, policy=policy)
+        assert "Proxy-Authorization" in proxy.site.asked[0][1]
+    assert [headers.get("Proxy-Authorization") for _, headers in web.site.asked] == [None]

@@ -38,14 +38,10 @@ from dibo.build.outside import OutsideSandbox
 from dibo.build.sandbox import Mount, Sandbox
 from dibo.errors import BaseError, CommandFailed, DiboError, EngineError, ToolMissing, UsageError
 from dibo.images.sources.buildah_environment import engine_environment
-from dibo.images.sources.containers_storage import (
-    directories,
-    store_image,
-    where_to_find,
-)
+from dibo.images.sources.containers_storage import directories, store_image, where_to_find
 from dibo.images.sources.layer_reader import LayerReader
 from dibo.plan.base import ContainerBuild, OciImage, Source, SquashFs, TarCommand, TarFile
-from dibo.settings.settings import CHROOT
+from dibo.settings.settings import CHROOT, NONE
 from dibo.system import disk_space, process, resources
 from dibo.system.process import OnOutput, Process, ProcessOptions, Streams
 
@@ -206,13 +202,16 @@ class Buildah:
             options = [bind_option(step.context, target)]
             options += [bind_option(path.parent, SECRETS) for path in list(step.secrets.values())[:1]]
             argv = (*private_input.READER, *command(planned.step))
-            arguments += [*options, "--", *labels, "--", *argv]
+            arguments += [self._network_of(step), *options, "--", *labels, "--", *argv]
             return self._emulated_argv("step-chroot", arguments, config.debian)
         mounts = [Mount(source=step.context, target=target)]
         mounts += [Mount(source=path.parent, target=SECRETS) for path in list(step.secrets.values())[:1]]
-        directory = self._sandbox(config, step.environment, mounts)
+        directory = self._sandbox(config, step.environment, mounts, self._network_of(step))
         arguments += [str(directory), *labels, "--", *command(planned.step)]
         return self._emulated_argv("step", arguments, config.debian)
+
+    def _network_of(self, step: StepRun) -> str:
+        return self._confinement.network if step.planned.step.network else NONE
 
     def _outside_argv(self, step: StepRun, words: Sequence[str], config: ImageConfig) -> list[str]:
         """The command that runs a step of elements outside of the image. Raises UsageError."""
@@ -228,11 +227,13 @@ class Buildah:
         arguments = [*words[:4], str(directory), *words[4:], "--", *command(step.planned.step)]
         return self._emulated_argv("outside", arguments, config.debian)
 
-    def _sandbox(self, config: ImageConfig, environment: Mapping[str, str], mounts: Sequence[Mount]) -> Path:
+    def _sandbox(
+        self, config: ImageConfig, environment: Mapping[str, str], mounts: Sequence[Mount], network: str
+    ) -> Path:
         """A directory that describes a sandbox to the scripts."""
         directory = self._run.subdirectory("sandbox")
         Sandbox(
-            network=self._confinement.network,
+            network=network,
             mounts=mounts,
             environment={**config.variables, **environment},
             architecture=config.architecture,
@@ -307,7 +308,7 @@ class Buildah:
                 checks.require_sandbox(self._confinement)
                 environment = {"TERM": os.environ.get("TERM", "dumb")}
                 mounts = [Mount(source=context, target=mount_point)] if context else []
-                directory = self._sandbox(config, environment, mounts)
+                directory = self._sandbox(config, environment, mounts, self._confinement.network)
                 script, arguments = "shell", [container, image, str(directory), *argv]
             argv = self._emulated_argv(script, arguments, config.debian)
             return process.run_in_terminal(argv, env=self._environment)

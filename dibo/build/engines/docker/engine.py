@@ -36,6 +36,7 @@ from dibo.errors import BaseError, CommandFailed, DiboError, EngineError
 from dibo.images.image import Image
 from dibo.images.platforms import PLATFORMS, Platform
 from dibo.plan.base import ContainerBuild, OciImage, Source, SquashFs, TarCommand, TarFile
+from dibo.settings.settings import NONE
 from dibo.system import process
 from dibo.system.docker_api import Daemon, connected
 from dibo.system.docker_container import ContainerRequest
@@ -170,7 +171,7 @@ class Docker:
                 image=parent,
                 argv=argv,
                 volume=volume,
-                network=self._network,
+                network=self._network if planned.step.network else NONE,
                 hostname=HOST_NAME,
             )
             with self._made(request, step):

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from dibo.api.settings import current_settings
-from dibo.build.archives.locked import read_lock, require_base
+from dibo.build.archives.locked import locked_files, read_lock, require_base, require_files
 from dibo.build.bases.settings import base_settings
 from dibo.errors import BaseError, ManifestError, UsageError
 from dibo.plan.base import NoStore
 from dibo.plan.lock import LockedBase, lock_document
 from dibo.settings.settings import Options
+from tests.support.flavours import read_stack, write_flavour
 from tests.support.servers.debian_archive import DebianArchive
 from tests.unit.build.archives.conftest import MakeBase
 
@@ -125,3 +126,29 @@ def test_a_lock_names_the_epoch(tmp_path: Path) -> None:
     assert current_settings(Options(lock=str(path), epoch="2026-10"), {}).epoch == "2026-10"
     with pytest.raises(UsageError, match="contradict each other"):
         current_settings(Options(lock=str(path), epoch="2026-11"), {})
+
+
+def test_files_that_flavours_have_fetched(tmp_path: Path) -> None:
+    def write(name: str, digit: str, *, url: str = "https://example.org/tool") -> None:
+        write_flavour(tmp_path, name, yaml=f"fetch: [{{url: '{url}', sha256: {digit * 64}}}]\n")
+
+    write("web", "a")
+    write("other", "b")
+    path = tmp_path / "dibo.lock"
+    both = locked_files(read_stack(tmp_path, "web", "other"), "amd64")
+    path.write_text(json.dumps(lock_document([], epoch="2026-11", fetched=both)))
+    require_files(path, read_stack(tmp_path, "web"), "amd64")
+    write("web", "a", url="https://mirror.example/tool")  # where it is does not matter
+    require_files(path, read_stack(tmp_path, "web"), "amd64")
+    with pytest.raises(ManifestError, match="web/tool arm64 is new"):
+        require_files(path, read_stack(tmp_path, "web"), "arm64")
+    write("web", "c")
+    with pytest.raises(
+        ManifestError, match=rf"other files .*: web/tool amd64 sha256 {'a' * 64} → {'c' * 64}"
+    ):
+        require_files(path, read_stack(tmp_path, "web", "other"), "amd64")
+    (tmp_path / "web" / "flavour.yaml").unlink()
+    with pytest.raises(ManifestError, match="web/tool amd64 is gone"):
+        require_files(path, read_stack(tmp_path, "web"), "amd64")
+    path.write_text(json.dumps(lock_document([], epoch="2026-11")))  # of an earlier version
+    require_files(path, read_stack(tmp_path, "other"), "amd64")

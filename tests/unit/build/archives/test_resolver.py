@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dibo.build.bases.debian import Debian
-from dibo.build.package_choice import choose_packages, fetching_ahead
+from dibo.build.context import ExtraFiles, Runner
+from dibo.build.package_choice import choose_packages, fetching_ahead, stage_step
 from dibo.errors import BaseError, Unreachable, VerificationFailed
 from dibo.plan import explain
 from dibo.plan.base import NoStore
@@ -130,6 +131,14 @@ def test_a_month_is_in_the_keys_of_hooks_and_what_lies_on_them_alone(
         False,
         False,
     ]
+
+
+def test_no_month_is_in_the_keys_of_hooks_without_network(make_base: MakeBase, flavours: Path) -> None:
+    write_flavour(flavours, "shut", ["install.d/50-hook"], yaml="packages: [tool-a]\nnetwork: false\n")
+    november = plan_of(make_base, flavours, "shut")
+    december = plan_of(make_base, flavours, "shut", epoch="2026-12")
+    assert november.keys == december.keys
+    assert [(planned.step.network, planned.step.dated) for planned in november.steps] == [(False, False)] * 3
 
 
 def test_an_epoch_that_is_named_is_in_every_key_and_the_archive_is_not_asked(
@@ -261,6 +270,20 @@ def test_lists_are_those_of_the_archive_now(
     assert changed.endswith("_debian_dists_trixie_main_binary-amd64_Packages")
 
 
+def test_hooks_without_network_get_no_lists_of_packages(
+    make_base: MakeBase, flavours: Path, tmp_path: Path
+) -> None:
+    write_flavour(flavours, "shut", ["install.d/60-hook"], yaml="network: false\n")
+    base = make_base()
+    recipe, _ = choose_packages(read_recipe(flavours, "none", "shut"), base)
+    for step in recipe.steps[:2]:
+        target = tmp_path / step.flavour
+        target.mkdir()
+        stage_step(step, recipe, base, files=(Runner(), ExtraFiles()), time=None, target=target)
+    assert (tmp_path / "none/.dibo/step/lists").is_dir()
+    assert not (tmp_path / "shut/.dibo/step/lists").exists()
+
+
 def test_no_lists_where_the_archive_cannot_be_read(
     archive: DebianArchive, make_base: MakeBase, tmp_path: Path
 ) -> None:
@@ -308,10 +331,15 @@ def test_a_plan_marks_dated_layers_and_says_how_old_they_are(make_base: MakeBase
     plan = plan_of(make_base, flavours, "a")
     lines = describe(plan).splitlines()
     assert "epoch         2026-11, of dated layers" in lines
-    assert [line.endswith("(dated)") for line in lines if "  build " in line] == [False, False, True, True]
+    assert [line.partition("  (dated: ")[2] for line in lines if "  build " in line] == [
+        "",
+        "",
+        "50-hook may fetch)",
+        "what hooks of a left to be done may fetch)",
+    ]
     held = with_held(plan, lambda _: True)
     ages = dict.fromkeys(plan.keys, 12) | {plan.image_key: 0}
     text = describe(held, ages=ages)
     assert "a install.d: packages\n" in text
-    assert "a install.d: 50-hook  (dated, made 12 days ago)\n" in text
-    assert "finalise  (dated, made today)\n" in text
+    assert "a install.d: 50-hook  (dated: 50-hook may fetch; made 12 days ago)\n" in text
+    assert "left to be done may fetch; made today)\n" in text
