@@ -26,6 +26,7 @@ from dibo.settings.values import (
     store_limit,
 )
 from dibo.settings.variables import ProjectVariable
+from dibo.system.profiling.trace import PARTS
 from dibo.system.resources import expanded
 from dibo.units import parse_gib
 
@@ -191,7 +192,8 @@ class Settings:
     @property
     def converter_options(self) -> dict[str, str]:
         """Variables for converters."""
-        return {name: value for name, value in self.environment.items() if name.startswith("DIBO_")}
+        names = [name for name in self.environment if name.startswith("DIBO_") and name != PARTS]
+        return {name: self.environment[name] for name in names}
 
 
 _NOTHING: Final = Options()

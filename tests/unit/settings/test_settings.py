@@ -103,6 +103,11 @@ def test_variables_without_an_option(variable: str, field: str) -> None:
     assert getattr(settings({variable: "x"}), field) == "x"
 
 
+def test_converters_do_not_see_where_a_profile_is_kept() -> None:
+    environment = {"DIBO_QCOW2_COMPRESSION": "zstd", "DIBO_PROFILE_PARTS": "/tmp/x", "PATH": "/bin"}
+    assert settings(environment).converter_options == {"DIBO_QCOW2_COMPRESSION": "zstd"}
+
+
 def test_packages_are_chosen_unless_the_user_names_an_epoch() -> None:
     assert settings({"DIBO_ARCHIVE_KEYRING": "a.gpg"}).archive_keyring == Path("a.gpg")
     assert not settings().epoch_named
