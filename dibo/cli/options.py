@@ -121,7 +121,7 @@ def add_base_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mirror", metavar="URL", help="Debian mirror to install from")
     parser.add_argument("--keyring", metavar="FILE", help="keyring with the key of the Ubuntu images")
     parser.add_argument("--keyserver", metavar="URL", help="keyserver that has this key, or none (Ubuntu's)")
-    parser.add_argument("--offline", action="store_true", help="use only cached downloads: bases, packages, files for hooks")
+    parser.add_argument("--offline", action="store_true", help="use only cached downloads")
 
 
 def add_engine_choice(
