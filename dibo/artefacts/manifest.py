@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -77,7 +77,7 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
             {
                 "name": flavour.name,
                 "digest": flavour_digest(flavour),
-                "from": "dibo" if _is_built_in(flavour) else "elsewhere",
+                "from": "dibo" if _comes_with(flavour.origin, "flavours") else "elsewhere",
                 "asked": flavour.name in asked,
                 **({} if flavour.local else _outside(flavour, settings.architecture)),
             }
@@ -97,7 +97,16 @@ def _elements(stack: Stack, asked: Collection[str]) -> Document:
     """The elements of diskimage-builder, if there are any."""
     if not isinstance(stack, MixedStack):
         return {}
-    elements = [{"name": element.name, "asked": element.name in asked} for element in stack.elements]
+    elements = [
+        {
+            "name": element.name,
+            "digest": _files_digest(element.files),
+            "from": "dibo" if _comes_with(element.origin, "containerfiles") else "elsewhere",
+            "asked": element.name in asked,
+            "files": _digests(element.files),
+        }
+        for element in stack.elements
+    ]
     return {"elements": elements}
 
 
@@ -203,13 +212,12 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 def flavour_digest(flavour: Flavour) -> str:
     """Of every file of a flavour that can change an image: path, kind, mode, bytes."""
-    files = [[file.path, file.kind.value, file.executable, file.digest] for file in _files_of(flavour)]
-    return f"sha256:{keys.key_of({'files': files})}"
+    return _files_digest(_files_of(flavour))
 
 
 def flavour_files(flavour: Flavour) -> dict[str, str]:
     """The sha256 of each of these files by its path; of a symbolic link, that of its target."""
-    return {file.path: f"sha256:{file.digest}" for file in _files_of(flavour)}
+    return _digests(_files_of(flavour))
 
 
 def _outside(flavour: Flavour, architecture: str) -> Document:
@@ -223,6 +231,15 @@ def _outside(flavour: Flavour, architecture: str) -> Document:
 
 def _files_of(flavour: Flavour) -> list[FlavourFile]:
     return sorted((*flavour.files, *flavour.ramdisk, *flavour.declarations))
+
+
+def _files_digest(files: Iterable[FlavourFile]) -> str:
+    rows = [[file.path, file.kind.value, file.executable, file.digest] for file in sorted(files)]
+    return f"sha256:{keys.key_of({'files': rows})}"
+
+
+def _digests(files: Iterable[FlavourFile]) -> dict[str, str]:
+    return {file.path: f"sha256:{file.digest}" for file in files}
 
 
 def shaping(options: Mapping[str, str]) -> dict[str, str]:
@@ -289,5 +306,6 @@ def told(stack: Stack, chosen: Callable[[str], str | None]) -> dict[str, str | N
     return values
 
 
-def _is_built_in(flavour: Flavour) -> bool:
-    return flavour.origin.resolve().is_relative_to(resources.shared("flavours").resolve())
+def _comes_with(origin: Path, part: str) -> bool:
+    """Whether a directory is below one of dibo's own."""
+    return origin.resolve().is_relative_to(resources.shared(part).resolve())

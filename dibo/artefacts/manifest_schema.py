@@ -146,7 +146,7 @@ MANIFEST_SCHEMA: Final[dict[str, Any]] = {
             "flavours": {"type": "array", "items": _FLAVOUR},
             "elements": {
                 "type": "array",
-                "items": _object({"name": _TEXT, "asked": _FLAG}),
+                "items": _FLAVOUR,
                 "description": "elements of diskimage-builder, in their order",
             },
             "environment": {"type": "object", "additionalProperties": _MAYBE},

@@ -102,8 +102,9 @@ def _parameters(manifest: Mapping[str, Any]) -> Document:
     if "base" in manifest:
         base = manifest["base"]
         parameters["base"] = {key: base[key] for key in ("name", "wanted", "release", "mirror")}
-    if "flavours" in manifest:
-        parameters["flavours"] = [flavour["name"] for flavour in manifest["flavours"] if flavour["asked"]]
+    for kind in ("flavours", "elements"):
+        if kind in manifest:
+            parameters[kind] = [part["name"] for part in manifest[kind] if part["asked"]]
     for part in ("image", "kit"):
         if part in manifest:
             parameters[part] = manifest[part]["name"]
@@ -118,13 +119,15 @@ def _dependencies(manifest: Mapping[str, Any]) -> Iterator[Document]:
     for part in ("image", "kit"):
         if part in manifest:
             yield _resource(part, manifest[part]["digest"], {"name": manifest[part]["name"]})
-    for flavour in manifest.get("flavours", ()):
-        name = f"flavours/{flavour['name']}"
-        yield _resource(name, flavour["digest"], {"from": flavour["from"]})
-        for path, digest in flavour.get("files", {}).items():
-            yield _resource(f"{name}/{path}", digest, {})
-        for file in flavour.get("fetched", ()):
-            yield {**_resource(f"{name}/fetched/{file['name']}", file["sha256"], {}), "uri": file["urls"][0]}
+    for kind in ("flavours", "elements"):
+        for part in manifest.get(kind, ()):
+            name = f"{kind}/{part['name']}"
+            yield _resource(name, part["digest"], {"from": part["from"]})
+            for path, digest in part.get("files", {}).items():
+                yield _resource(f"{name}/{path}", digest, {})
+            for file in part.get("fetched", ()):
+                uri = {"uri": file["urls"][0]}
+                yield {**_resource(f"{name}/fetched/{file['name']}", file["sha256"], {}), **uri}
     for number, layer in enumerate(manifest["layers"]):
         keys = ("title", "key", "flavour", "diff-id")
         yield _resource(

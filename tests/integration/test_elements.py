@@ -6,6 +6,7 @@ itself, from its wheel, and is skipped loudly without it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -111,7 +112,10 @@ def tree_of(place: BuildEnv) -> dict[str, str]:
             content = tar.extractfile(member) if member.isfile() and name.startswith("etc/") else None
             texts[name] = content.read().decode(errors="replace") if content is not None else ""
     for path in place.temporary.glob("one.*"):
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     return texts
 
 
@@ -119,7 +123,12 @@ def test_every_phase_of_elements_leaves_what_it_made(place: BuildEnv, elements: 
     first = build(place, elements, "os", "web")
     assert first.code == 0, first.err
     manifest = json.loads((place.temporary / "one.manifest.json").read_text())
-    assert manifest["elements"] == [{"name": "os", "asked": True}, {"name": "web", "asked": True}]
+    assert [(element["name"], element["asked"], element["from"]) for element in manifest["elements"]] == [
+        ("os", True, "elsewhere"),
+        ("web", True, "elsewhere"),
+    ]
+    for path, digest in manifest["elements"][1]["files"].items():
+        assert digest == f"sha256:{hashlib.sha256((elements / 'web' / path).read_bytes()).hexdigest()}"
     tree = tree_of(place)
     expected = {
         "etc/data": "from web\nkept\n",

@@ -76,6 +76,13 @@ def test_of_a_build() -> None:
     assert run["byproducts"] == [{"name": FILE.name, "digest": {"sha256": hashlib.sha256(b"{}").hexdigest()}}]
 
 
+def test_of_elements() -> None:
+    element = {**BUILT["flavours"][0], "name": "os"}
+    statement = statement_of({**BUILT, "flavours": [], "elements": [element]}, FILE)
+    assert names(statement) == ["base", "elements/os", "elements/os/a", "layers/0", "layers/1", "root"]
+    assert statement["predicate"]["buildDefinition"]["externalParameters"]["elements"] == ["os"]
+
+
 def test_a_base_with_a_digest() -> None:
     base = {**BUILT["base"], "ingredients": {"image": f"sha256:{HEX}"}}
     statement = statement_of({**BUILT, "base": base}, FILE)
