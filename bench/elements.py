@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.support import dib, user
 from tests.support.beside_dib.engine import dib_engine, mirrors
 from tests.support.host.build_env import BuildEnv, build_env
+from tests.support.host.installed_dibo import installed_dibo
 
 RELEASE = "bookworm"
 ELEMENTS = (
@@ -68,6 +69,7 @@ def show(name: str, theirs: float, ours: float) -> None:
 def main() -> None:
     if os.geteuid() != 0:
         sys.exit("it needs root: for diskimage-builder")
+    installed_dibo()  # takes time where this state of it was not installed yet
     with dib_engine() as engine, build_env(user.need_ordinary_user()) as place:
         elements = place.directory / "elements"
         write_web(elements, "first")
