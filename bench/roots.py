@@ -66,7 +66,7 @@ def debian(compression: str = "zstd") -> Root:
         with making("debian") as part:
             tars = _split(_mmdebstrap(part / "root.tar"), part)
             for each in ("zstd", "gzip"):
-                _write_layout(part / each, tars, each)
+                write_layout(part / each, tars, each)
             _remove(part, "*.tar")
     return _load(TOP / "debian" / compression)
 
@@ -81,8 +81,8 @@ def large() -> Root:
                     subprocess.run(["zstd", "-dcq", blob], stdout=tar, check=True)
             size, count = (LARGE - lower.bytes) / LAYERS, (LARGE_FILES - lower.files) // LAYERS
             for number in range(LAYERS):
-                _synthetic(part / f"{len(lower.layers) + number}.tar", number, int(size / count), count)
-            _write_layout(part / "zstd", sorted(part.glob("*.tar")), "zstd")
+                synthetic(part / f"{len(lower.layers) + number}.tar", number, int(size / count), count)
+            write_layout(part / "zstd", sorted(part.glob("*.tar")), "zstd")
             _remove(part, "*.tar")
     return _load(TOP / "large" / "zstd")
 
@@ -160,7 +160,7 @@ def _change(lower: tarfile.TarFile, layer: tarfile.TarFile, names: dict[str, int
         layer.addfile(tarfile.TarInfo(f"{parent}/.wh.{base}"))
 
 
-def _synthetic(path: Path, seed: int, size: int, count: int) -> None:
+def synthetic(path: Path, seed: int, size: int, count: int) -> None:
     """`count` files of about `size` bytes: a third is noise, the rest words; most are small, a few are large."""
     chance = random.Random(seed)
     words = [
@@ -183,7 +183,7 @@ def _synthetic(path: Path, seed: int, size: int, count: int) -> None:
             layer.addfile(entry, io.BytesIO(data))
 
 
-def _write_layout(directory: Path, tars: list[Path], compression: str) -> None:
+def write_layout(directory: Path, tars: list[Path], compression: str) -> None:
     """The image specification's image-layout.md."""
     manifest = write_image(directory, tars, TAG, compression)
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
