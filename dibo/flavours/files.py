@@ -40,8 +40,8 @@ def read_files(
 
 
 def read_tree(directory: Path) -> tuple[FlavourFile, ...]:
-    """The files below any directory, as values."""
-    return read_files(directory)
+    """The files below any directory of dibo's own, as values. Bytecode, which installing makes, is passed over."""
+    return read_files(directory, ignored=lambda path: f"/{path}".endswith("/__pycache__/"))
 
 
 def copy_files(origin: Path, files: Iterable[FlavourFile], target: Path) -> None:

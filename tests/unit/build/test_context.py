@@ -91,6 +91,18 @@ def test_the_tree_is_what_the_key_covers(recipe: Recipe, target: Path, tmp_path:
         assert [files[path].kind.value, files[path].executable, files[path].digest] == rest, path
 
 
+def test_bytecode_that_installing_made_is_in_no_key(tmp_path: Path) -> None:
+    modules = tmp_path / "runner" / "lib"
+    modules.mkdir(parents=True)
+    (modules / "module.py").touch()
+    before = Runner(tmp_path / "runner")
+    for directory in (modules, tmp_path / "runner"):
+        (directory / "__pycache__").mkdir()
+        (directory / "__pycache__" / "module.cpython-311.pyc").touch()
+    after = Runner(tmp_path / "runner")
+    assert (after.digest, after.files) == (before.digest, before.files)
+
+
 def test_what_describes_the_step(recipe: Recipe, target: Path) -> None:
     staged(recipe, "web install.d: packages", target)
     step = target / ".dibo" / "step"
