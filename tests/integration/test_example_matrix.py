@@ -11,7 +11,7 @@ import pytest
 from dibo.system import process
 from tests.support.host.example_lab import ExampleLab, check_file_systems, example_lab, manifest_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.xdist_group("example-matrix")]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 PACKAGES: dict[str, set[str]] = {
     "plain": set(),

@@ -23,7 +23,7 @@ from tests.support.host.example_lab import (
 )
 from tests.support.timeouts import TIMEOUT
 
-pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.xdist_group("examples")]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 BASE = "localhost/busybox"
 

@@ -19,7 +19,7 @@ from tests.support.host.docker_build_env import docker_build_env, ok
 from tests.support.requirements import unmet
 from tests.support.servers.fake_web_server import FakeWebServer
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("fetch")]
+pytestmark = pytest.mark.integration
 
 ASK = """#!/bin/sh
 echo "networks: $(sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev | grep -v ^lo | wc -l)"

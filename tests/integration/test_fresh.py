@@ -28,7 +28,7 @@ from tests.support.host.docker_build_env import ok
 from tests.support.requirements import need
 from tests.support.servers.debian_archive import RELEASE, DebianArchive, debian_archive
 
-pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.xdist_group("fresh")]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 HOOK = """#!/bin/sh -e
 apt-cache policy other | grep -q 'Candidate: 1.0-1'
