@@ -185,7 +185,7 @@ def test_a_cable_that_is_pulled_half_way(ramdisk: Path, disk: Path, tmp_path: Pa
         web.site.files["/web.raw"] = image
         web.site.inject("/web.raw", "hang:9000000", *["hang:0"] * 9)
         digest = f"sha256:{hashlib.sha256(image).hexdigest()}"
-        wanted = f"image=http://{SERVER}:8000/web.raw image_digest={digest} image_timeout=1 image_tries=2"
+        wanted = f"image=http://{SERVER}:8000/web.raw image_digest={digest} image_timeout=8 image_tries=2"
         with DirectMachine(
             kernel_path(ramdisk),
             ramdisk,

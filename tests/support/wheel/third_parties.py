@@ -78,7 +78,7 @@ RAMDISK: Final = WheelGroup(
         "rm -f boot/initrd*\nsudo find . -xdev \\( -path ./proc -o -path ./sys \\) -prune -o -print "
         '| sudo cpio -o -H newc --quiet | gzip -1 > "$here/$IMAGE_NAME.initramfs"\n'
         'sudo cp boot/vmlinuz* "$here/$IMAGE_NAME.kernel"\n'
-        'gzip -dc "$here/$IMAGE_NAME.initramfs" | cpio -t --quiet | sort | head -n 20 > etc/in-ramdisk\n',
+        'gzip -dc "$here/$IMAGE_NAME.initramfs" | cpio -t --quiet | sort | sed -n 1,20p > etc/in-ramdisk\n',
     },
     inputs={"cert.pem": "certificate\n"},
     variables={"DIB_AGENT_CERT": "{inputs}/cert.pem"},
