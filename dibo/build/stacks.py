@@ -23,7 +23,7 @@ from dibo.elements.model import OPERATING_SYSTEM, Element, ElementPhase
 from dibo.elements.resolve import resolve
 from dibo.elements.stack import MixedStack, users_variables
 from dibo.elements.steps import TRACE, make_steps
-from dibo.errors import EngineError, UsageError
+from dibo.errors import EngineError, UnknownFlavour, UsageError
 from dibo.flavours.loader import Catalogue
 from dibo.flavours.stack import Stack, make_stack
 from dibo.settings.settings import DEFAULT_BASE, DEFAULT_SIZE_SET_BY, Settings
@@ -53,7 +53,11 @@ def make_any_stack(settings: Settings, catalogue: Catalogue, *, copies: Path | N
     )
     flavours = [name for name in settings.flavours if name not in elements]
     flavours += [name for element in resolved for name in element.flavours]
-    stack = make_stack(dict.fromkeys(flavours), catalogue.get, architecture=settings.architecture)
+    try:
+        stack = make_stack(dict.fromkeys(flavours), catalogue.get, architecture=settings.architecture)
+    except UnknownFlavour as error:
+        error.hint = f"{error.hint}\nelements: looked in {', '.join(map(str, settings.elements_path))}"
+        raise
     base, release = _system_of(resolved, settings)
     container = None
     if base == container_base.BASE and settings.base == DEFAULT_BASE:

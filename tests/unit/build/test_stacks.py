@@ -78,6 +78,12 @@ def test_elements_come_before_flavours_and_those_of_dibo_before_others(
     assert "root.d" not in {step.phase for step in stack.element_steps}
 
 
+def test_a_name_that_is_nothing_is_looked_for_among_elements_too(flavours: Path, elements: Path) -> None:
+    with pytest.raises(UnknownFlavour) as raised:
+        stack_of(wanted("debian-minimal", "nosuch", ELEMENTS_PATH=str(elements)), flavours)
+    assert f"elements: looked in {elements}" in raised.value.hint
+
+
 def test_the_operating_system_decides_the_base(flavours: Path, elements: Path) -> None:
     for name, base, release in (
         ("debian-minimal", "debian-minimal", "trixie"),
