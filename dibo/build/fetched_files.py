@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Final
 
 from dibo.errors import BaseError, FlavourError, Unreachable, VerificationFailed
@@ -27,6 +26,7 @@ from dibo.settings.settings import Settings
 from dibo.system import http
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
+from dibo.system.threads import beside
 from dibo.system.workspace import Workspace
 from dibo.units import human_size
 
@@ -103,34 +103,25 @@ class FetchedFiles:
     @contextlib.contextmanager
     def ahead(self, requests: Iterable[FileRequest]) -> Iterator[None]:
         """Fetch files while the body runs; at its end, what is not complete is given up."""
-        queue: SimpleQueue[tuple[FileRequest, Future[Path]]] = SimpleQueue()
         self._ahead.ended = False
+        work = []
         for entry in requests:
             future = self._ahead.futures[entry.file.sha256] = Future[Path]()
-            queue.put((entry, future))
-        count = min(_TOGETHER, queue.qsize())
-        threads = [threading.Thread(target=self._work, args=(queue,), daemon=True) for _ in range(count)]
+            work.append(partial(self._settle, entry, future))
         try:
-            for thread in threads:
-                thread.start()
-            yield
+            with beside(work, threads=_TOGETHER, stop=self._give_up):
+                yield
         finally:
-            self._ahead.ended = True
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(_LOOK_SECONDS)
             self._ahead.futures.clear()
 
-    def _work(self, queue: SimpleQueue[tuple[FileRequest, Future[Path]]]) -> None:
-        while not self._ahead.ended:
-            try:
-                entry, future = queue.get_nowait()
-            except Empty:
-                return
-            try:
-                future.set_result(self._bring(entry))
-            except BaseException as error:
-                future.set_exception(error)
+    def _settle(self, entry: FileRequest, future: Future[Path]) -> None:
+        try:
+            future.set_result(self._bring(entry))
+        except BaseException as error:
+            future.set_exception(error)
+
+    def _give_up(self) -> None:
+        self._ahead.ended = True
 
     def raise_failures(self) -> None:
         """Raises what `bring` would of a file that could not be fetched ahead."""

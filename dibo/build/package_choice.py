@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from dibo.flavours.stack import Stack
 from dibo.plan.base import Base, NoStore, ResolutionStore
 from dibo.plan.packages import Resolution
 from dibo.plan.recipe import Recipe, Step, with_packages
+from dibo.system.threads import beside
 
 _AHEAD: Final = 2
 """Downloads for later steps at once, beside those of the step at hand."""
@@ -77,23 +78,9 @@ def _words(step: Step, recipe: Recipe, names: tuple[str, ...]) -> tuple[str, ...
 def fetching_ahead(base: Base, steps: Iterable[Step]) -> Iterator[None]:
     """Meanwhile, have the packages of steps that are to run fetched, in the order of these. At the end, what is being
     fetched is not waited for."""
-    packages = iter([package for step in steps for package in step.resolved or ()])
-    turn, ended = threading.Lock(), threading.Event()
-
-    def fetch() -> None:
-        while not ended.is_set():
-            with turn:
-                package = next(packages, None)
-            if package is None:
-                return
-            base.fetch_ahead(package)
-
-    for _ in range(_AHEAD):
-        threading.Thread(target=fetch, daemon=True).start()
-    try:
+    packages = [package for step in steps for package in step.resolved or ()]
+    with beside([partial(base.fetch_ahead, package) for package in packages], threads=_AHEAD):
         yield
-    finally:
-        ended.set()
 
 
 def stage_step(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 _LOOK_SECONDS: Final = 0.5
@@ -44,3 +45,34 @@ def in_threads(work: Sequence[Callable[[], None]], *, stop: Callable[[], None] |
         raise
     if faults:
         raise faults[0]
+
+
+@contextlib.contextmanager
+def beside(
+    work: Sequence[Callable[[], None]], *, threads: int, stop: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Do `work`, which raises nothing, in its order, in some threads, while the body runs. At its end nothing more is
+    begun. With `stop`, that is called then, and what was begun is waited for; else it ends with the process."""
+    turn, ended = threading.Lock(), threading.Event()
+    rest = iter(work)
+
+    def run() -> None:
+        while not ended.is_set():
+            with turn:
+                one = next(rest, None)
+            if one is None:
+                return
+            one()
+
+    started = [threading.Thread(target=run, daemon=True) for _ in range(min(threads, len(work)))]
+    try:
+        for thread in started:
+            thread.start()
+        yield
+    finally:
+        ended.set()
+        if stop is not None:
+            stop()
+            for thread in started:
+                while thread.is_alive():
+                    thread.join(_LOOK_SECONDS)

@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from dibo.errors import Interrupted
 from dibo.system.signals import interruptible
-from dibo.system.threads import in_threads
+from dibo.system.threads import beside, in_threads
 from tests.support.timeouts import TIMEOUT
 
 
@@ -61,3 +62,19 @@ def test_what_ends_says_so_before_the_signal_does() -> None:
     with pytest.raises(Interrupted), interruptible():
         in_threads([work, work, lambda: os.kill(os.getpid(), signal.SIGTERM)], stop=told.set)
     assert said == ["interrupted"] * 2
+
+
+def test_what_goes_on_beside_other_work_begins_nothing_more_at_the_end() -> None:
+    begun, goes_on = threading.Semaphore(0), threading.Event()
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        begun.release()
+        goes_on.wait()
+        done.append(number)
+
+    with beside([partial(work, number) for number in range(9)], threads=2, stop=goes_on.set):
+        begun.acquire()
+        begun.acquire()
+        assert done == []
+    assert sorted(done) == [0, 1], "both that were begun were waited for"
