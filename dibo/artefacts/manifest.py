@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 from dibo import __version__
 from dibo.artefacts import recorded
 from dibo.build.build import Job
+from dibo.elements.model import Element
 from dibo.elements.stack import MixedStack
 from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import Flavour, FlavourFile
@@ -75,10 +76,7 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
         },
         "flavours": [
             {
-                "name": flavour.name,
-                "digest": flavour_digest(flavour),
-                "from": "dibo" if _comes_with(flavour.origin, "flavours") else "elsewhere",
-                "asked": flavour.name in asked,
+                **_part(flavour, _files_of(flavour), "flavours", asked),
                 **({} if flavour.local else _outside(flavour, settings.architecture)),
             }
             for flavour in job.stack.flavours
@@ -93,16 +91,26 @@ def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
     }
 
 
+def _part(
+    part: Flavour | Element, files: Iterable[FlavourFile], own: str, asked: Collection[str]
+) -> Document:
+    """What is said of a flavour and of an element alike. `own` is the directory of those that come with dibo."""
+    comes_with_dibo = part.origin.resolve().is_relative_to(resources.shared(own).resolve())
+    return {
+        "name": part.name,
+        "digest": _files_digest(files),
+        "from": "dibo" if comes_with_dibo else "elsewhere",
+        "asked": part.name in asked,
+    }
+
+
 def _elements(stack: Stack, asked: Collection[str]) -> Document:
     """The elements of diskimage-builder, if there are any."""
     if not isinstance(stack, MixedStack):
         return {}
     elements = [
         {
-            "name": element.name,
-            "digest": _files_digest(element.files),
-            "from": "dibo" if _comes_with(element.origin, "containerfiles") else "elsewhere",
-            "asked": element.name in asked,
+            **_part(element, element.files, "containerfiles", asked),
             "files": _digests(element.files),
         }
         for element in stack.elements
@@ -304,8 +312,3 @@ def told(stack: Stack, chosen: Callable[[str], str | None]) -> dict[str, str | N
             if values[name] not in (None, "", default) and (flavour.local or SPEAKS_OF_SECRET.search(name)):
                 values[name] = None
     return values
-
-
-def _comes_with(origin: Path, part: str) -> bool:
-    """Whether a directory is below one of dibo's own."""
-    return origin.resolve().is_relative_to(resources.shared(part).resolve())

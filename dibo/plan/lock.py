@@ -23,6 +23,8 @@ from dibo.plan.packages import (
 )
 
 FORMAT: Final = 1
+LOCK_FILE: Final = "dibo.lock"
+"""Where locks are, in the current directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

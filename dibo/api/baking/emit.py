@@ -16,13 +16,13 @@ from dibo.api.baking.planning import planned_bake
 from dibo.api.baking.project import ChosenImages
 from dibo.api.baking.spec import ImageSpec
 from dibo.api.documents import CommandAnswer, new_document
-from dibo.api.projects.lock import LOCK_FILE
 from dibo.bake.graph import Graph
 from dibo.bake.pipelines.github import github_workflow
 from dibo.bake.pipelines.gitlab import gitlab_pipeline
 from dibo.bake.pipelines.jobs import jobs_of
 from dibo.bake.pipelines.pipeline import FIRST_LINE, Pipeline
 from dibo.errors import DiboError, Differs, OutputError, SomeFailed, UsageError
+from dibo.plan.lock import LOCK_FILE
 from dibo.projects.model import Project
 from dibo.system import disk_space
 from dibo.system.report import Report

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from dibo.api.documents import CommandAnswer, new_document
 from dibo.api.session import new_session, stack_of
@@ -20,8 +19,6 @@ from dibo.plan.packages import ChosenPackages
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
 from dibo.units import counted
-
-LOCK_FILE: Final = "dibo.lock"
 
 
 def lock(images: Sequence[Settings], report: Report, *, path: Path, diff: bool) -> CommandAnswer:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dibo.bake.pipelines.jobs import ImageJob
 from dibo.bake.pipelines.pipeline import Pipeline, Words, written
+from dibo.plan.lock import LOCK_FILE
 
 CACHE: Final = "$CI_REGISTRY_IMAGE/cache"
 IMAGE: Final = "$CI_REGISTRY_IMAGE/ci-dibo:1"
@@ -19,7 +20,6 @@ _LOGIN: Final = (
     """"$(printf '%s:%s' "$CI_REGISTRY_USER" "$CI_REGISTRY_PASSWORD" | base64 -w 0)" > "$REGISTRY_AUTH_FILE\""""
 )
 _LOCK_JOB: Final = "lock"
-_LOCK_FILE: Final = "dibo.lock"
 _BUILDING: Final = {
     "DIBO_ISOLATION": "chroot",
     "XDG_DATA_HOME": "$CI_PROJECT_DIR/.layers",
@@ -48,7 +48,7 @@ def gitlab_pipeline(pipeline: Pipeline) -> str:
             "stage": _LOCK_JOB,
             "needs": Words([]),
             "script": [pipeline.write_lock()],
-            "artifacts": {"paths": Words([_LOCK_FILE])},
+            "artifacts": {"paths": Words([LOCK_FILE])},
         }
     several = len(jobs.architectures) > 1
     for architecture in jobs.architectures:

@@ -25,8 +25,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], report: Report) -> int:
     from dibo.api.projects.images import open_project
-    from dibo.api.projects.lock import LOCK_FILE, lock
+    from dibo.api.projects.lock import lock
     from dibo.api.settings import image_settings
+    from dibo.plan.lock import LOCK_FILE
 
     project = open_project(arguments.project, environment)
     if arguments.flavours:
