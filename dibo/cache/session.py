@@ -13,6 +13,7 @@ from dibo.build.build import Job, OnLayer, report_layer
 from dibo.build.engine import Engine
 from dibo.build.layer_origins import Taken
 from dibo.cache.entry import CREATED, SECONDS
+from dibo.cache.input_files import RegistryInputs
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
 from dibo.cache.resolutions import RegistryResolutions
@@ -53,6 +54,9 @@ def caches_of(settings: Settings, report: Report, trust: Trust) -> Caches:
 
 def consult(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
     """The job, planned again with what the caches hold."""
+    inputs = RegistryInputs(caches.remotes)
+    job.base.read_inputs_from(inputs)
+    job = replace(job, fetched=replace(job.fetched, store=inputs))
     caches.expect({key: pending.titles[1:] for key, pending in items(job.plan).items()})
     caches.look(job.plan.keys)
     return _planned_again(job, caches, held)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dibo.flavours.model import FlavourFile
+from dibo.plan.input_files import InputStore
 from dibo.plan.packages import ArchivePackage, Packages, Resolution
 
 Ingredients = tuple[tuple[str, str], ...]
@@ -126,6 +127,12 @@ class Base(Protocol):
 
     def adopt(self, packages: Packages) -> None:
         """Be made of these packages, chosen before."""
+
+    def read_inputs_from(self, store: InputStore) -> None:
+        """Ask `store` for files of packages before any archive."""
+
+    def find_package(self, package: ArchivePackage) -> Path | None:
+        """The file of a package, not checked; None where it is not on this machine."""
 
     def write_archive(self, packages: Packages, target: Path) -> int:
         """Have the files of packages in `target`, a directory that is made, as an archive. The time of the newest, in

@@ -43,6 +43,7 @@ from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.plan.base import Ingredients, NoStore, ResolutionStore, TarCommand
+from dibo.plan.input_files import InputStore, NoInputs
 from dibo.plan.packages import ArchivePackage, Packages, Resolution
 from dibo.system import http, process
 from dibo.system.package_names import how_to_install
@@ -78,6 +79,7 @@ class Debian(ConfiguredBase):
         self._workspace = workspace
         self._report = report or Report()
         self._packages: Packages = ()
+        self._inputs: InputStore = NoInputs()
         super().__init__(settings)
 
     @property
@@ -127,6 +129,12 @@ class Debian(ConfiguredBase):
 
     def adopt(self, packages: Packages) -> None:
         self._packages = packages
+
+    def read_inputs_from(self, store: InputStore) -> None:
+        self._inputs = store
+
+    def find_package(self, package: ArchivePackage) -> Path | None:
+        return self._files().find(package) if self._settings.resolves else None
 
     def write_archive(self, packages: Packages, target: Path) -> int:
         return self._files().write_archive(packages, target, suite=self._suite)
@@ -179,6 +187,7 @@ class Debian(ConfiguredBase):
             policy=self._settings.policy,
             offline=self._settings.offline,
             report=self._report,
+            store=self._inputs,
         )
 
     def _locked_snapshots(self) -> tuple[str, ...]:
