@@ -22,7 +22,7 @@ from dibo.images.image import Image, Layer
 from dibo.images.manifest import OCI_MANIFEST
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
-from dibo.plan.keys import KEY_LABEL
+from dibo.plan.labels import KEY_LABEL
 from dibo.system.report import Report
 from dibo.trust.policy import Trust
 

@@ -23,8 +23,8 @@ from dibo.images.byte_count import ByteCount, total_size
 from dibo.images.image import Image
 from dibo.images.manifest import checked
 from dibo.images.registry.api import read_manifest
-from dibo.plan import keys
 from dibo.plan.base import Base
+from dibo.plan.labels import INGREDIENTS_LABEL
 from dibo.plan.plan import Plan, with_held
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
@@ -195,7 +195,7 @@ def _counted(image: Image, plan: Plan, held: Mapping[str, float], task: Task) ->
 def _without_ingredients(image: Image) -> Image:
     """The image without the label that has no bound: buildah takes configs of at most 4 MiB."""
     run = dict(image.config.get("config") or {})
-    run["Labels"] = {k: v for k, v in (run.get("Labels") or {}).items() if k != keys.INGREDIENTS_LABEL}
+    run["Labels"] = {k: v for k, v in (run.get("Labels") or {}).items() if k != INGREDIENTS_LABEL}
     return replace(image, config={**image.config, "config": run})
 
 
