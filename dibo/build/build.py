@@ -78,7 +78,8 @@ class Job:
         """Fill `target`, an empty directory, with what a step sees. Raises FlavourError, BaseError, Unreachable,
         VerificationFailed, OutputError."""
         files = self.runner, self.extra
-        stage_step(step, self.recipe, self.base, files=files, time=self.time, target=target)
+        times = self.time, self.plan.resolution.clock
+        stage_step(step, self.recipe, self.base, files=files, times=times, target=target)
         self.fetched.place(step, target)
 
 
@@ -179,7 +180,7 @@ def taken_over(
     """The job of a plan that another process of the same run made: no hook runs, no key is made again. `extra` is what
     hooks on the host made there."""
     base = base_of(stacks.settings_of(settings, plan.recipe.stack), workspace=workspace, report=report)
-    base.adopt(plan.resolution.base)
+    base.adopt(plan.resolution)
     return Job(
         settings=settings,
         plan=with_held(plan, lambda key: not settings.refresh and key in held),

@@ -165,6 +165,8 @@ def _describe(step: Step, recipe: Recipe, time: int | None, directory: Path) -> 
     contents = _description(step, recipe) if step.flavour else {}
     if step.element is not None:
         contents = dict(describe_element(step.element))
+    if recipe.chosen:
+        contents["chosen"] = ""
     if time is not None:
         contents["time"] = f"{time}\n"
     for name, text in contents.items():

@@ -35,12 +35,14 @@ def choose_packages(
 ) -> tuple[Recipe, Resolution]:
     """The recipe with the packages of its steps, and what was chosen; nothing for a base whose packages are not chosen
     before a build. Raises what `Base.resolve` raises, FlavourError."""
-    if not base.package_names:
-        return recipe, Resolution()
+    store = store or NoStore()
     steps = [step for step in recipe.steps if step.packages]
     free = changes_apt(recipe.stack)
-    lists = [None if free else _words(step, recipe, base.package_names) for step in steps]
-    resolution = base.resolve([words for words in lists if words is not None], store or NoStore())
+    chosen_names = base.package_names(store, listed=bool(steps))
+    if not chosen_names.names:
+        return recipe, Resolution(obstacle=chosen_names.obstacle)
+    lists = [None if free else _words(step, recipe, chosen_names.names) for step in steps]
+    resolution = base.resolve([words for words in lists if words is not None], store)
     chosen = iter(resolution.steps)
     resolved = [None if words is None else next(chosen) for words in lists]
     return with_packages(recipe, resolved), resolution
@@ -89,15 +91,19 @@ def stage_step(
     base: Base,
     *,
     files: tuple[Runner, ExtraFiles],
-    time: int | None,
+    times: tuple[int | None, int],
     target: Path,
 ) -> None:
     """Fill `target`, an empty directory, with what a step sees (dibo.build.context), the files of its packages among
-    it. `time` is the start of the epoch, where that is a date. Raises what that raises, and `Base.write_archive`."""
+    it. `times` are the start of the epoch, where that is a date, and when packages of the base changed last, or 0.
+    Raises what that raises, and `Base.write_archive`."""
     runner, extra = files
     place = target.with_name(f"{target.name}-packages")
     newest = base.write_archive(step.resolved, place) if step.resolved else None
-    time = newest if newest is not None else time if step.dated else None
+    epoch, clock = times
+    time = newest if newest is not None else epoch if step.dated else None
+    if clock and (time is not None or not step.dated):
+        time = max(time or 0, clock)
     context.stage(step, recipe, runner=runner, extra=extra, time=time, target=target)
     if newest is not None:
         place.rename(target / ".dibo" / "step" / "archive")

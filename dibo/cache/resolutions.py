@@ -2,7 +2,8 @@
 lists of packages plans with a question or two.
 
     r-NAME            a manifest with one layer, the answer (dibo.build.archives.resolver). NAME is the digest of the
-                      state of the archives and of all that was wished for
+                      state of the archives and of all that was wished for; or, of a base that is a root, what it says
+                      to apt (dibo.build.archives.root_packages), and NAME the digest of that base
       annotations     io.dibo.resolution: NAME; org.opencontainers.image.created
 
 Where entries must be signed, so must be these. A registry that cannot be read, or an answer that cannot be used, leaves
@@ -26,7 +27,7 @@ from dibo.errors import DiboError
 from dibo.images.manifest import OCI_EMPTY, OCI_MANIFEST, checked, digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
-from dibo.plan.packages import ChosenPackages
+from dibo.plan.packages import ChosenPackages, KeptText
 from dibo.trust import attached
 
 RESOLUTION: Final = "io.dibo.resolution"
@@ -74,7 +75,7 @@ class RegistryResolutions:
         self.known.add((str(remote.name), name))
         return text
 
-    def save(self, answers: Iterable[ChosenPackages]) -> None:
+    def save(self, answers: Iterable[ChosenPackages | KeptText]) -> None:
         """Have answers where layers are stored. What goes wrong costs another machine a question."""
         for answer in answers:
             for remote in self.remotes:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dibo.flavours.model import FlavourFile
-from dibo.plan.input_files import InputStore
-from dibo.plan.packages import ArchivePackage, Packages, Resolution
+from dibo.plan.packages import ArchivePackage, PackageNames, Packages, Resolution
 
 Ingredients = tuple[tuple[str, str], ...]
 
@@ -113,26 +112,19 @@ class Base(Protocol):
     def source(self) -> Source:
         """The root itself. May take minutes. Raises BaseError, VerificationFailed, ToolMissing."""
 
-    @property
-    def package_names(self) -> tuple[str, ...]:
-        """The names under which flavours list packages for it, the first that has a list counts. None for a base whose
-        packages are not chosen before a build."""
+    def package_names(self, store: ResolutionStore, *, listed: bool) -> PackageNames:
+        """How flavours list packages for it, where these are chosen before a build. `listed`: whether any does, so that
+        a root is not read for nothing. Raises what `source` raises, and ImageError, LayerError."""
 
     def resolve(self, lists: Sequence[tuple[str, ...]], store: ResolutionStore) -> Resolution:
-        """What apt would install for it, and for lists of packages on it, in their order. Nothing where `package_names`
-        is empty. Raises BaseError, Unreachable, ToolMissing, VerificationFailed."""
+        """What apt would install for it, and for lists of packages on it, in their order, where `package_names` has
+        any. Raises BaseError, Unreachable, ToolMissing, VerificationFailed."""
 
     def snapshots(self) -> tuple[str, ...]:
         """Addresses where files of its packages stay. Raises Unreachable, BaseError."""
 
-    def adopt(self, packages: Packages) -> None:
-        """Be made of these packages, chosen before."""
-
-    def read_inputs_from(self, store: InputStore) -> None:
-        """Ask `store` for files of packages before any archive."""
-
-    def find_package(self, package: ArchivePackage) -> Path | None:
-        """The file of a package, not checked; None where it is not on this machine."""
+    def adopt(self, resolution: Resolution) -> None:
+        """Be made of packages that were chosen before."""
 
     def write_archive(self, packages: Packages, target: Path) -> int:
         """Have the files of packages in `target`, a directory that is made, as an archive. The time of the newest, in
@@ -143,4 +135,4 @@ class Base(Protocol):
 
     def write_lists(self, target: Path) -> None:
         """Have the lists of its archives in `target`, a directory that is made, as apt has them. No such directory
-        where `package_names` is empty, or the archives cannot be read now."""
+        where packages are not chosen before a build, or the archives cannot be read now."""

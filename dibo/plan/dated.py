@@ -6,12 +6,12 @@ from dibo.plan.recipe import FINALISE, Recipe, Step, what_may_fetch_at_the_end
 from dibo.units import counted
 
 
-def why_dated(step: Step, recipe: Recipe, *, chooses_packages: bool) -> str:
-    """Why the layer of a step is dated, or nothing. `chooses_packages`: whether packages are chosen before a build."""
+def why_dated(step: Step, recipe: Recipe, *, obstacle: str) -> str:
+    """Why the layer of a step is dated, or nothing. `obstacle`: why no packages are chosen before the build, if so."""
     if not step.dated:
         return ""
-    if not chooses_packages:
-        return "no packages are chosen before the build: the epoch is named, or the base has no archive that dibo knows"
+    if not recipe.chosen:
+        return f"no packages are chosen before the build: {obstacle}"
     if step.element is not None:
         return "scripts of elements may fetch"
     if step.packages:

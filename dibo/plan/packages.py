@@ -62,15 +62,43 @@ class ChosenPackages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackageNames:
+    """The names under which flavours list packages for a base, the first that has a list counts; none, and why, where
+    packages are not chosen before a build."""
+
+    names: tuple[str, ...] = ()
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptText:
+    """What was read once of a base, for those who would read the same; `name` has 64 hexadecimal digits."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
     """What apt would install for the base and for each list of packages of a stack, each given those before it."""
 
     base: Packages = ()
     steps: tuple[Packages, ...] = ()
     answers: tuple[ChosenPackages, ...] = field(default=(), compare=False, repr=False)
+    obstacle: str = ""
+    """Why nothing was chosen; empty where it was."""
+    clock: int = 0
+    """When the packages of a base that is there changed last, in seconds since 1970; 0 for one that is built."""
+    root: KeptText | None = field(default=None, compare=False, repr=False)
+    """What a base that is there says to apt."""
+
+    @property
+    def kept(self) -> tuple[ChosenPackages | KeptText, ...]:
+        """All that other machines would ask for."""
+        return (*([self.root] if self.root is not None else []), *self.answers)
 
 
-NOTHING: Final = Resolution()
+NOTHING: Final = Resolution(obstacle="none were asked for")
 """Nothing was chosen."""
 
 

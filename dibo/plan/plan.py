@@ -45,11 +45,11 @@ class Plan:
     @property
     def chooses_packages(self) -> bool:
         """Whether packages are chosen before the build, so that not every layer is one of an epoch."""
-        return bool(self.resolution.base)
+        return self.recipe.chosen
 
     def why_dated(self, planned: PlannedStep) -> str:
         """Why the layer of a step is one of an epoch, or nothing."""
-        return why_dated(planned.step, self.recipe, chooses_packages=self.chooses_packages)
+        return why_dated(planned.step, self.recipe, obstacle=self.resolution.obstacle)
 
     @property
     def packages(self) -> tuple[ArchivePackage, ...]:

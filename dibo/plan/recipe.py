@@ -90,6 +90,8 @@ class Recipe:
     stack: Stack
     architecture: str
     steps: tuple[Step, ...]
+    chosen: bool = False
+    """Whether packages are chosen before the build: then no layer holds lists of packages, and all have times."""
 
     @property
     def local(self) -> bool:
@@ -132,7 +134,7 @@ def with_packages(recipe: Recipe, resolved: Sequence[Packages | None]) -> Recipe
         elif step.phase == Phase.FIRST_BOOT or not step.network:
             step = replace(step, dated=False)
         steps.append(step)
-    return replace(recipe, steps=tuple(steps))
+    return replace(recipe, steps=tuple(steps), chosen=True)
 
 
 def what_may_fetch_at_the_end(stack: Stack) -> tuple[str, ...]:

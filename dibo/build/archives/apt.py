@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from dibo.build.archives.archive import PackageArchive, digest
+from dibo.build.archives.root_packages import FIELDS, RootPackages
 from dibo.errors import BaseError, CommandFailed, ToolMissing
 from dibo.plan.packages import ArchivePackage, Packages
 from dibo.system import process
@@ -23,20 +24,6 @@ from dibo.system.package_names import how_to_install
 _INSTALL: Final = re.compile(r"Inst (\S+) (?:\[[^]]*\] )?\((\S+) (.*)\[([a-z0-9-]+)\]\)")
 _REMOVE: Final = re.compile(r"Remv (\S+)")
 _FILE: Final = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
-_FIELDS: Final = (
-    *(
-        "Package",
-        "Architecture",
-        "Version",
-        "Multi-Arch",
-        "Priority",
-        "Section",
-        "Source",
-        "Essential",
-    ),
-    *("Protected", "Important", "Provides", "Depends", "Pre-Depends", "Recommends", "Suggests", "Breaks"),
-    *("Conflicts", "Replaces", "Enhances", "Maintainer", "Description"),
-)
 _CONFIG: Final = """\
 Dir "{directory}";
 Dir::State "state";
@@ -51,13 +38,15 @@ Dir::Etc::trusted "/dev/null";
 Dir::Etc::trustedparts "/dev/null";
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
-Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferences "{preferences}";
 Dir::Etc::preferencesparts "/dev/null";
 Dir::Bin::methods "/usr/lib/apt/methods";
 APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
 APT::Sandbox::User "root";
 APT::Solver "internal";
+APT::Install-Suggests "{suggests}";
+APT::Get::Always-Include-Phased-Updates "true";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Debug::NoLocking "true";
@@ -92,15 +81,17 @@ class Apt:
         lists: Path,
         architecture: str,
         keyring: Path,
+        root: RootPackages | None = None,
     ) -> None:
-        """`directory` is empty, `lists` has those of the last time. Raises ToolMissing, BaseError."""
+        """`directory` is empty, `lists` has those of the last time. `keyring` has the keys of archives that name none,
+        the others name those of `root`. Raises ToolMissing, BaseError."""
         if process.find("apt-get") is None:
             raise ToolMissing(
                 "apt-get is not installed, and dibo asks it which packages a build would install",
                 hint=f"{how_to_install('apt-get')}\nor name the state of the archive with --epoch: then packages "
                 "are part of no key",
             )
-        if not keyring.exists():
+        if root is None and not keyring.exists():
             raise BaseError(
                 f"no keyring to check the archive's signatures with: {keyring} is missing",
                 hint="install it: sudo apt-get install debian-archive-keyring",
@@ -111,8 +102,21 @@ class Apt:
         for path in (directory / "state", directory / "cache/archives/partial", lists / "partial"):
             path.mkdir(parents=True, exist_ok=True)
         config = directory / "apt.conf"
-        config.write_text(_CONFIG.format(directory=directory, lists=lists, architecture=architecture))
-        lines = [archive.line(architecture=architecture, keyring=keyring) for archive in archives]
+        config.write_text(
+            _CONFIG.format(
+                directory=directory,
+                lists=lists,
+                architecture=architecture,
+                preferences=_write_preferences(directory, root),
+                suggests=str(root is not None and root.suggests).lower(),
+            )
+        )
+        for name, key in root.keyrings.items() if root is not None else ():
+            (directory / name).write_bytes(key)
+        lines = []
+        for archive in archives:
+            keys = [str(directory / name) for name in archive.keyrings] or [str(keyring)]
+            lines.append(archive.line(architecture=architecture, keyring=",".join(keys)))
         (directory / "sources.list").write_text("\n".join(lines) + "\n")
         (directory / "status").touch()
         self._environment = {**process.proxies(), "APT_CONFIG": str(config)}
@@ -212,6 +216,15 @@ class Apt:
             ) from error
 
 
+def _write_preferences(directory: Path, root: RootPackages | None) -> str:
+    """The name of a file with the preferences of a root."""
+    if root is None or not root.preferences:
+        return "/dev/null"
+    path = directory / "preferences"
+    path.write_text(root.preferences)
+    return str(path)
+
+
 def _reason(error: CommandFailed) -> str:
     lines = [line.removeprefix("E: ") for line in error.tail if line.startswith("E: ")]
     return "; ".join(lines) or error.message
@@ -238,5 +251,6 @@ def _fields(stanza: str) -> dict[str, str]:
 
 def _as_installed(stanza: Mapping[str, str]) -> str:
     """As /var/lib/dpkg/status has it."""
-    lines = [f"{name}: {stanza[name]}" for name in _FIELDS if name in stanza]
-    return "\n".join([lines[0], "Status: install ok installed", *lines[1:]]) + "\n\n"
+    lines = [f"{name}: {stanza[name]}" for name in FIELDS if name in stanza]
+    status = stanza.get("Status", "install ok installed")
+    return "\n".join([lines[0], f"Status: {status}", "Maintainer: -", "Description: -", *lines[1:]]) + "\n\n"

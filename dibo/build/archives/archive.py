@@ -14,10 +14,14 @@ _SNAPSHOT: Final = re.compile(r"/\d{8}T\d{6}Z(/|$)")  # how snapshot archives na
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageArchive:
-    """A suite of an archive. Of its components, `main` counts."""
+    """A suite of an archive. `keyrings` are names of those of a root that sign it (dibo.build.archives.root_packages);
+    none where that of the settings does. With `is_old`, it may be past the date that it says of itself."""
 
     address: str
     suite: str
+    components: tuple[str, ...] = ("main",)
+    keyrings: tuple[str, ...] = ()
+    is_old: bool = False
 
     @property
     def release_address(self) -> str:
@@ -28,10 +32,12 @@ class PackageArchive:
     def is_security(self) -> bool:
         return self.suite.endswith("-security")
 
-    def line(self, *, architecture: str, keyring: Path) -> str:
-        """As sources.list(5) has it. A snapshot is past its date on purpose."""
-        old = " check-valid-until=no" if _SNAPSHOT.search(self.address) else ""
-        return f"deb [arch={architecture} signed-by={keyring}{old}] {self.address} {self.suite} main"
+    def line(self, *, architecture: str, keyring: str) -> str:
+        """As sources.list(5) has it; `keyring` is a file, or several with commas between. A snapshot is past its date
+        on purpose."""
+        old = " check-valid-until=no" if self.is_old or _SNAPSHOT.search(self.address) else ""
+        options = f"arch={architecture} signed-by={keyring}{old}"
+        return f"deb [{options}] {self.address} {self.suite} {' '.join(self.components)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,11 +74,14 @@ def require_files(path: Path, stack: Stack, architecture: str) -> None:
         )
 
 
-def locked(path: Path, wishes: Sequence[Wish], *, architecture: str) -> tuple[ChainLink, ...]:
-    """What a lock says for each wish. Raises ManifestError where it has none of that wish."""
+def locked(
+    path: Path, wishes: Sequence[Wish], *, architecture: str, root_name: str = ""
+) -> tuple[ChainLink, ...]:
+    """What a lock says for each wish, on a base that is built, or on the root of that name. Raises ManifestError where
+    it has none of that wish."""
     lock = read_lock(path)
     links = []
-    for name, wish in zip(wish_names(architecture, wishes), wishes, strict=True):
+    for name, wish in zip(wish_names(architecture, wishes, root_name=root_name), wishes, strict=True):
         if name not in lock.answers:
             words = " ".join(wish.words[-5:])
             raise ManifestError(

@@ -26,6 +26,7 @@ from typing import Final
 from dibo.build.archives.apt import Apt, Transaction, Wish
 from dibo.build.archives.archive import ArchiveState, PackageArchive, digest
 from dibo.build.archives.package_files import link_or_copy
+from dibo.build.archives.root_packages import RootPackages
 from dibo.build.archives.states import ArchiveStates
 from dibo.errors import BaseError, ToolMissing, Unreachable, VerificationFailed
 from dibo.plan.base import ResolutionStore
@@ -66,7 +67,8 @@ class ChainLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """Resolves wishes by the state of `archives`. `directory` is that of archives in the cache."""
+    """Resolves wishes by the state of `archives`. `directory` is that of archives in the cache. Where the base is a
+    root that is there, `root` is what it says to apt, and `root_name` is the digest of the base."""
 
     archives: tuple[PackageArchive, ...]
     architecture: str
@@ -76,6 +78,8 @@ class Resolver:
     states: ArchiveStates
     report: Report
     offline: bool = False
+    root: RootPackages | None = None
+    root_name: str = ""
     make_apt: Callable[..., Apt] = field(default=Apt)
 
     def resolve(self, wishes: Sequence[Wish], store: ResolutionStore) -> tuple[ChainLink, ...]:
@@ -110,7 +114,7 @@ class Resolver:
     ) -> tuple[ChainLink, ...]:
         """The links from the first on that are known."""
         links = []
-        of_wishes = wish_names(self.architecture, wishes)
+        of_wishes = self._wish_names(wishes)
         for name, wish_name, wish in zip(names, of_wishes, wishes, strict=True):
             transaction = self._load("resolved", name)
             if transaction is None and (text := store.load(name)) is not None:
@@ -131,10 +135,10 @@ class Resolver:
             state = self.states.current(self.archives) if self.offline else self._update(apt)
             names = self._names(state, wishes)
             links = list(self._known(names, wishes, store))
-            installed: list[dict[str, str]] = []
+            installed = [dict(stanza) for stanza in self.root.installed] if self.root is not None else []
             for link in links:
                 installed = _after(installed, link.transaction, apt)
-            missing = list(zip(names, wish_names(self.architecture, wishes), wishes, strict=True))
+            missing = list(zip(names, self._wish_names(wishes), wishes, strict=True))
             for name, wish_name, wish in missing[len(links) :]:
                 transaction = apt.resolve(wish, installed)
                 link = ChainLink(name=name, wish=wish_name, words=wish.words, transaction=transaction)
@@ -154,6 +158,7 @@ class Resolver:
             lists=self.directory / "lists" / digest(canonical(self._place()).encode())[:16],
             architecture=self.architecture,
             keyring=self.keyring,
+            root=self.root,
         )
 
     def _update(self, apt: Apt) -> ArchiveState:
@@ -177,14 +182,21 @@ class Resolver:
         """What lists of apt are fetched for."""
         return {
             "architecture": self.architecture,
-            "archives": [[archive.address, archive.suite] for archive in self.archives],
+            "archives": [
+                [archive.address, archive.suite, *archive.components, *archive.keyrings]
+                for archive in self.archives
+            ],
         }
+
+    def _wish_names(self, wishes: Sequence[Wish]) -> tuple[str, ...]:
+        return wish_names(self.architecture, wishes, root_name=self.root_name)
 
     def _names(self, state: ArchiveState, wishes: Sequence[Wish]) -> tuple[str, ...]:
         """The name of each link."""
-        keyring = "" if self.keyring == self.default_keyring else digest(self.keyring.read_bytes())
+        own = self.root is not None or self.keyring == self.default_keyring
+        keyring = "" if own else digest(self.keyring.read_bytes())
         document = {"archives": state.document(), "keyring": keyring}
-        return _chained({**_of_all(self.architecture), **document}, wishes)
+        return _chained({**_of_all(self.architecture, self.root_name), **document}, wishes)
 
     def _forget_old(self) -> None:
         """Remove answers for states of the archives that were not asked for in a month."""
@@ -214,13 +226,13 @@ class Resolver:
             part.replace(path)
 
 
-def wish_names(architecture: str, wishes: Sequence[Wish]) -> tuple[str, ...]:
+def wish_names(architecture: str, wishes: Sequence[Wish], *, root_name: str = "") -> tuple[str, ...]:
     """The name of each wish of a chain, whatever the state of archives: 64 hexadecimal digits."""
-    return _chained(_of_all(architecture), wishes)
+    return _chained(_of_all(architecture, root_name), wishes)
 
 
-def _of_all(architecture: str) -> dict[str, object]:
-    return {"format": _FORMAT, "architecture": architecture}
+def _of_all(architecture: str, root_name: str) -> dict[str, object]:
+    return {"format": _FORMAT, "architecture": architecture, **({"root": root_name} if root_name else {})}
 
 
 def _chained(document: Mapping[str, object], wishes: Sequence[Wish]) -> tuple[str, ...]:

@@ -97,7 +97,9 @@ def _address(request: Request) -> Base:
 def _layout(request: Request) -> Base:
     from dibo.build.bases.image import OciLayout  # brings oras along, which takes longer than a plan
 
-    return OciLayout(request.spec, settings=request.settings)
+    return OciLayout(
+        request.spec, settings=request.settings, workspace=request.workspace, report=request.report
+    )
 
 
 def _containerfile(request: Request) -> Base:
@@ -110,13 +112,15 @@ def _containerfile(request: Request) -> Base:
 def _image(request: Request) -> Base:
     from dibo.build.bases.image import RegistryImage  # as above
 
-    return RegistryImage(request.spec, settings=request.settings)
+    return RegistryImage(
+        request.spec, settings=request.settings, workspace=request.workspace, report=request.report
+    )
 
 
 def _file(request: Request) -> Base:
     path = expanded(request.spec)
     if request.spec and path.is_file():
-        return LocalFile(path, settings=request.settings, workspace=request.workspace)
+        return LocalFile(path, settings=request.settings, workspace=request.workspace, report=request.report)
     hint = possible()
     if not request.spec or not path.exists():
         problem = "is not there"

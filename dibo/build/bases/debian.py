@@ -29,22 +29,18 @@ from typing import Final
 
 from dibo.build import foreign
 from dibo.build.archives.apt import Wish
-from dibo.build.archives.archive import PackageArchive, addresses
-from dibo.build.archives.locked import locked, read_lock
-from dibo.build.archives.package_files import PackageFiles
+from dibo.build.archives.archive import PackageArchive
 from dibo.build.archives.resolver import Resolver
-from dibo.build.archives.snapshots import snapshot_addresses
-from dibo.build.archives.states import ArchiveStates
 from dibo.build.bases import releases
+from dibo.build.bases.archive_base import ArchiveBase
 from dibo.build.bases.mirror import MIRROR, Sources, archives_of, sources
-from dibo.build.bases.settings import BaseSettings, ConfiguredBase
+from dibo.build.bases.settings import BaseSettings
 from dibo.build.namespace import enter_namespace
 from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.plan.base import Ingredients, NoStore, ResolutionStore, TarCommand
-from dibo.plan.input_files import InputStore, NoInputs
-from dibo.plan.packages import ArchivePackage, Packages, Resolution
+from dibo.plan.packages import PackageNames, Packages, Resolution
 from dibo.system import http, process
 from dibo.system.package_names import how_to_install
 from dibo.system.report import Report
@@ -60,7 +56,7 @@ MINIMAL_ROOT: Final = "debian-minimal"
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-class Debian(ConfiguredBase):
+class Debian(ArchiveBase):
     """A release of Debian, with the packages of a list."""
 
     def __init__(
@@ -73,14 +69,11 @@ class Debian(ConfiguredBase):
         report: Report | None = None,
     ) -> None:
         """Where packages are chosen, `workspace` keeps what that takes. `packages_of` is CLOUD_ROOT or MINIMAL_ROOT."""
+        super().__init__(settings=settings, workspace=workspace, report=report or Report())
         self._list = packages_of
-        self._suite = suite_name(release)
+        self._release = suite_name(release)
         self._has_release = False
-        self._workspace = workspace
-        self._report = report or Report()
         self._packages: Packages = ()
-        self._inputs: InputStore = NoInputs()
-        super().__init__(settings)
 
     @property
     def name(self) -> str:
@@ -108,43 +101,27 @@ class Debian(ConfiguredBase):
         )
 
     @property
-    def package_names(self) -> tuple[str, ...]:
-        return (f"debian-{self._suite}", "debian", "default") if self._settings.resolves else ()
+    def _suite(self) -> str:
+        return self._release
+
+    def package_names(self, _store: ResolutionStore, *, listed: bool) -> PackageNames:  # noqa: ARG002
+        if not self._settings.resolves:
+            return PackageNames(obstacle="the epoch is named")
+        return PackageNames(names=(f"debian-{self._suite}", "debian", "default"))
 
     def resolve(self, lists: Sequence[tuple[str, ...]], store: ResolutionStore) -> Resolution:
         if not self._settings.resolves:
             return super().resolve(lists, store)
         wishes = [self._wish(), *(Wish(words=words) for words in lists)]
-        if self._settings.lock is not None:
-            links = locked(self._settings.lock, wishes, architecture=self.architecture)
-        else:
+        if self._settings.lock is None:
             self._require_release()
-            links = self._resolver().resolve(wishes, store)
+        links = self._links(wishes, store)
         self._packages, *steps = (link.transaction.packages for link in links)
         answers = tuple(link.answer for link in links)
         return Resolution(base=self._packages, steps=tuple(steps), answers=answers)
 
-    def snapshots(self) -> tuple[str, ...]:
-        return snapshot_addresses(self._archives(), self._settings.policy) if self._settings.resolves else ()
-
-    def adopt(self, packages: Packages) -> None:
-        self._packages = packages
-
-    def read_inputs_from(self, store: InputStore) -> None:
-        self._inputs = store
-
-    def find_package(self, package: ArchivePackage) -> Path | None:
-        return self._files().find(package) if self._settings.resolves else None
-
-    def write_archive(self, packages: Packages, target: Path) -> int:
-        return self._files().write_archive(packages, target, suite=self._suite)
-
-    def fetch_ahead(self, package: ArchivePackage) -> None:
-        self._files().fetch_ahead(package)
-
-    def write_lists(self, target: Path) -> None:
-        if self._settings.resolves:
-            self._resolver().write_lists(target)
+    def adopt(self, resolution: Resolution) -> None:
+        self._packages = resolution.base
 
     def _wish(self) -> Wish:
         """What mmdebstrap installs for this variant (mmdebstrap, run_download and run_install)."""
@@ -163,41 +140,16 @@ class Debian(ConfiguredBase):
         return archives_of(self._suite, sources(self._suite, mirror=self._settings.mirror))
 
     def _resolver(self) -> Resolver:
-        states = ArchiveStates(
-            directory=self._directory() / "states",
-            policy=self._settings.policy,
-            offline=self._settings.offline,
-            report=self._report,
-        )
         return Resolver(
             archives=self._archives(),
             architecture=self.architecture,
             keyring=self._keyring(),
             default_keyring=KEYRING,
-            directory=self._directory(),
-            states=states,
+            directory=self._directory,
+            states=self._states(),
             report=self._report,
             offline=self._settings.offline,
         )
-
-    def _files(self) -> PackageFiles:
-        return PackageFiles(
-            directory=self._directory() / "packages",
-            addresses=(*addresses(self._archives()), *self._locked_snapshots()),
-            policy=self._settings.policy,
-            offline=self._settings.offline,
-            report=self._report,
-            store=self._inputs,
-        )
-
-    def _locked_snapshots(self) -> tuple[str, ...]:
-        """None on a worker, which gets a plan and not the lock that it was made by."""
-        lock = self._settings.lock
-        return read_lock(lock).snapshots if lock is not None and lock.exists() else ()
-
-    def _directory(self) -> Path:
-        assert self._workspace is not None
-        return self._workspace.root / "archives"
 
     def _keyring(self) -> Path:
         return self._settings.archive_keyring or KEYRING

@@ -9,23 +9,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dibo.build.bases.settings import BaseSettings, ConfiguredBase
+from dibo.build.bases.root_base import RootBase
+from dibo.build.bases.settings import BaseSettings
 from dibo.errors import Unreachable, UsageError
 from dibo.images.reference import ImageName, parse_image_name
 from dibo.images.sources.files import DirectoryFiles
 from dibo.images.sources.layout import LayoutImages
 from dibo.images.sources.registry import resolve
 from dibo.plan.base import Ingredients, OciImage
+from dibo.system.report import Report
+from dibo.system.workspace import Workspace
 from dibo.trust.images import verify_image
 from dibo.trust.policy import Trust, read_policy
 
 
-class RegistryImage(ConfiguredBase):
+class RegistryImage(RootBase):
     """An image in a registry."""
 
-    def __init__(self, reference: str, *, settings: BaseSettings) -> None:
+    def __init__(
+        self,
+        reference: str,
+        *,
+        settings: BaseSettings,
+        workspace: Workspace | None = None,
+        report: Report | None = None,
+    ) -> None:
         self._image = parse_image_name(reference)
-        super().__init__(settings)
+        super().__init__(settings=settings, workspace=workspace, report=report or Report())
         self._located: ImageName | None = None
 
     @property
@@ -75,15 +85,22 @@ class RegistryImage(ConfiguredBase):
         return resolve(self._image, architecture=self._settings.platform, verify=verify)
 
 
-class OciLayout(ConfiguredBase):
+class OciLayout(RootBase):
     """An image in a directory: `oci:DIR[:TAG]`."""
 
-    def __init__(self, spec: str, *, settings: BaseSettings) -> None:
+    def __init__(
+        self,
+        spec: str,
+        *,
+        settings: BaseSettings,
+        workspace: Workspace | None = None,
+        report: Report | None = None,
+    ) -> None:
         directory, _, tag = spec.removeprefix("oci:").partition(":")
-        self._directory = Path(directory).absolute()
+        self._layout = Path(directory).absolute()
         self._tag = tag
-        super().__init__(settings)
-        if not directory or ":" in str(self._directory):
+        super().__init__(settings=settings, workspace=workspace, report=report or Report())
+        if not directory or ":" in str(self._layout):
             raise UsageError(
                 f"{spec!r} names no directory",
                 hint="write oci:DIR or oci:DIR:TAG; DIR cannot have a colon in it",
@@ -91,17 +108,17 @@ class OciLayout(ConfiguredBase):
 
     @property
     def name(self) -> str:
-        return f"oci:{self._directory.name}{self._suffix}"
+        return f"oci:{self._layout.name}{self._suffix}"
 
     def ingredients(self) -> Ingredients:
         layout = LayoutImages(
-            DirectoryFiles(self._directory), name=f"oci:{self._directory}{self._suffix}", reference=self._tag
+            DirectoryFiles(self._layout), name=f"oci:{self._layout}{self._suffix}", reference=self._tag
         )
         return (("kind", "image"), ("digest", layout.digest(architecture=self._settings.platform)))
 
     def source(self) -> OciImage:
         self.ingredients()
-        return OciImage(reference=f"oci:{self._directory}{self._suffix}")
+        return OciImage(reference=f"oci:{self._layout}{self._suffix}")
 
     @property
     def _suffix(self) -> str:

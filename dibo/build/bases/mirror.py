@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dibo.build.archives.apt_sources import apt_sources
 from dibo.build.archives.archive import PackageArchive
 from dibo.errors import UsageError
 
 MIRROR: Final = "http://deb.debian.org/debian"
 """Where no mirror is named (mmdebstrap(1))."""
 _SECURITY: Final = "http://security.debian.org/debian-security"
-_ONE_LINE: Final = re.compile(
-    r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)"
-)
 _SNAPSHOT: Final = re.compile(r"/\d{8}T\d{6}Z(/|$)")  # how snapshot archives name a moment
 
 
@@ -108,32 +106,6 @@ def _entries(directory: Path) -> Iterator[tuple[str, str]]:
             text = path.read_text(errors="replace")
         except OSError:
             continue
-        read = {".list": one_line, ".sources": deb822}.get(path.suffix)
-        for uri, suite, components in read(text) if read else ():
-            if "main" in components and uri.startswith(("http://", "https://")):
-                yield uri, suite
-
-
-def one_line(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """(address, suite, components) of the `deb` lines of a sources.list."""
-    for line in text.splitlines():
-        match = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
-        if match is not None:
-            yield match["uri"], match["suite"], tuple(match["components"].split())
-
-
-def deb822(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """(address, suite, components) of the enabled `deb` stanzas of a .sources file."""
-    kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    for stanza in re.split(r"\n\s*\n", kept):
-        unfolded = re.sub(r"\n[ \t]+", " ", stanza)
-        fields = {
-            name.strip().lower(): value.split()
-            for name, colon, value in (line.partition(":") for line in unfolded.splitlines())
-            if colon
-        }
-        if "deb" not in fields.get("types", ()) or fields.get("enabled", ["yes"]) == ["no"]:
-            continue
-        for uri in fields.get("uris", ()):
-            for suite in fields.get("suites", ()):
-                yield uri, suite, tuple(fields.get("components", ()))
+        for source in apt_sources(path.name, text):
+            if "main" in source.components and source.address.startswith(("http://", "https://")):
+                yield source.address, source.suite

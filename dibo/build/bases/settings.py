@@ -9,8 +9,7 @@ from typing import Final
 
 from dibo.errors import BaseError
 from dibo.plan.base import ResolutionStore
-from dibo.plan.input_files import InputStore
-from dibo.plan.packages import ArchivePackage, Packages, Resolution
+from dibo.plan.packages import NOTHING, ArchivePackage, PackageNames, Packages, Resolution
 from dibo.settings.settings import Settings
 from dibo.system.http import DOWNLOADS
 from dibo.system.resources import expanded
@@ -113,24 +112,17 @@ class ConfiguredBase:
     def tools(self) -> tuple[str, ...]:
         return ()
 
-    @property
-    def package_names(self) -> tuple[str, ...]:
-        return ()
+    def package_names(self, _store: ResolutionStore, *, listed: bool) -> PackageNames:  # noqa: ARG002
+        return PackageNames(obstacle="the base has no archive that dibo knows")
 
     def resolve(self, _lists: Sequence[tuple[str, ...]], _store: ResolutionStore) -> Resolution:
-        return Resolution()
+        return NOTHING
 
     def snapshots(self) -> tuple[str, ...]:
         return ()
 
-    def adopt(self, packages: Packages) -> None:
+    def adopt(self, resolution: Resolution) -> None:
         pass
-
-    def read_inputs_from(self, _store: InputStore) -> None:
-        pass
-
-    def find_package(self, _package: ArchivePackage) -> Path | None:
-        return None
 
     def write_archive(self, _packages: Packages, _target: Path) -> int:
         raise BaseError("packages are not chosen before a build on this base")

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from dibo.build.bases.settings import BaseSettings, ConfiguredBase
+from dibo.build.bases.root_base import RootBase
+from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
 from dibo.formats import magic
 from dibo.plan.base import Ingredients, SquashFs, TarFile
@@ -27,18 +28,20 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _COMPRESSIONS: Final = ("gzip", "xz", "bzip2", "zstd")
 
 
-class LocalFile(ConfiguredBase):
+class LocalFile(RootBase):
     """A tar or squashfs on this machine."""
 
-    def __init__(self, path: Path, *, settings: BaseSettings, workspace: Workspace) -> None:
-        self._path = path.absolute()
-        super().__init__(settings)
+    def __init__(
+        self, path: Path, *, settings: BaseSettings, workspace: Workspace, report: Report | None = None
+    ) -> None:
+        super().__init__(settings=settings, workspace=workspace, report=report or Report())
+        self._file = path.absolute()
         self._notes = workspace.bases / "hashes"
         self._sha256: str | None = None
 
     @property
     def name(self) -> str:
-        return self._path.name
+        return self._file.name
 
     def ingredients(self) -> Ingredients:
         if self._sha256 is None:
@@ -47,19 +50,19 @@ class LocalFile(ConfiguredBase):
 
     def source(self) -> TarFile | SquashFs:
         self.ingredients()
-        digest = http.digest_of(self._path)
+        digest = http.digest_of(self._file)
         if digest != self._sha256:
             raise VerificationFailed(
-                f"{self._path} changed while dibo worked", hint="let nothing write to it, and try again"
+                f"{self._file} changed while dibo worked", hint="let nothing write to it, and try again"
             )
-        return root_file(self._path)
+        return root_file(self._file)
 
     def _hash(self) -> str:
-        digest = http.digest_of(self._path)
+        digest = http.digest_of(self._file)
         option_digest = checked_sha256(self._settings.sha256)
         if option_digest not in (None, digest):
             raise VerificationFailed(
-                f"{self._path} has the sha256 {digest}, wanted {option_digest}", hint=_OTHER_FILE
+                f"{self._file} has the sha256 {digest}, wanted {option_digest}", hint=_OTHER_FILE
             )
         self._notes.mkdir(exist_ok=True)
         self._note().write_text(json.dumps({"state": self._state(), "sha256": digest}))
@@ -74,14 +77,14 @@ class LocalFile(ConfiguredBase):
         return noted if checked_sha256(self._settings.sha256) in (None, noted) else None
 
     def _note(self) -> Path:
-        return self._notes / hashlib.sha256(str(self._path).encode()).hexdigest()
+        return self._notes / hashlib.sha256(str(self._file).encode()).hexdigest()
 
     def _state(self) -> list[int]:
-        state = self._path.stat()
+        state = self._file.stat()
         return [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
-class RemoteFile(ConfiguredBase):
+class RemoteFile(RootBase):
     """A tar or squashfs at an address; its sha256 must be known beforehand."""
 
     def __init__(
@@ -89,9 +92,8 @@ class RemoteFile(ConfiguredBase):
     ) -> None:
         self._url = url
         self._sha256 = sha256
-        super().__init__(settings)
-        self._workspace = workspace
-        self._report = report
+        super().__init__(settings=settings, workspace=workspace, report=report)
+        self._bases = workspace.bases
 
     @property
     def name(self) -> str:
@@ -101,7 +103,7 @@ class RemoteFile(ConfiguredBase):
         return (("kind", "file"), ("sha256", self._sha256))
 
     def source(self) -> TarFile | SquashFs:
-        target = kept_file(self._workspace, self._sha256, self.name)
+        target = kept_file(self._bases, self._sha256, self.name)
         return root_file(bring(self._url, target, self._sha256, settings=self._settings, report=self._report))
 
 
@@ -133,9 +135,9 @@ def checked_sha256(text: str | None) -> str | None:
     return digest
 
 
-def kept_file(workspace: Workspace, sha256: str, name: str) -> Path:
+def kept_file(bases: Path, sha256: str, name: str) -> Path:
     """Where a downloaded base is kept: by digest, its name behind it for people."""
-    return workspace.bases / f"sha256-{sha256}-{name}"
+    return bases / f"sha256-{sha256}-{name}"
 
 
 def bring(url: str, target: Path, sha256: str, *, settings: BaseSettings, report: Report) -> Path:

@@ -15,7 +15,8 @@ import re
 from typing import Final
 
 from dibo.build.bases import releases
-from dibo.build.bases.settings import BaseSettings, ConfiguredBase
+from dibo.build.bases.root_base import RootBase
+from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.signedlist import SignedList
 from dibo.build.bases.tarball import bring, kept_file, root_file
 from dibo.build.bases.ubuntu_keys import UbuntuKeys
@@ -29,14 +30,15 @@ FORMS: Final = ("-root.tar.xz", "-root.tar.gz", ".squashfs")  # the first that t
 _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._+-]*)")  # sha256sum(1)
 
 
-class Ubuntu(ConfiguredBase):
+class Ubuntu(RootBase):
     """A release of Ubuntu."""
+
+    _is_signed = True
 
     def __init__(self, release: str, *, settings: BaseSettings, workspace: Workspace, report: Report) -> None:
         self._release = release_name(release)
-        super().__init__(settings)
-        self._workspace = workspace
-        self._report = report
+        super().__init__(settings=settings, workspace=workspace, report=report)
+        self._bases = workspace.bases
         self._keys = UbuntuKeys(settings, workspace, report)
         self._chosen: tuple[str, str] | None = None
 
@@ -54,8 +56,8 @@ class Ubuntu(ConfiguredBase):
 
     def source(self) -> TarFile | SquashFs:
         file, sha256 = self._choose()
-        target = kept_file(self._workspace, sha256, file)
-        url = f"{self._directory()}/{file}"
+        target = kept_file(self._bases, sha256, file)
+        url = f"{self._location}/{file}"
         return root_file(bring(url, target, sha256, settings=self._settings, report=self._report))
 
     def _choose(self) -> tuple[str, str]:
@@ -66,7 +68,7 @@ class Ubuntu(ConfiguredBase):
                 release=self._release,
                 architecture=self.architecture,
                 file_name=self._settings.base_image_file,
-                location=self._directory(),
+                location=self._location,
             )
         return self._chosen
 
@@ -78,16 +80,17 @@ class Ubuntu(ConfiguredBase):
                 error.hint = f"{error.hint}\nor build Debian: --base debian"
             raise
 
-    def _directory(self) -> str:
+    @property
+    def _location(self) -> str:
         return f"{self._settings.cloud_images.rstrip('/')}/{self._release}/current"
 
     def _list(self) -> SignedList:
-        url = f"{self._directory()}/SHA256SUMS"
+        url = f"{self._location}/SHA256SUMS"
 
         def check(text: bytes, signature: bytes) -> None:
             self._keys.verify(text, signature, description=url)
 
-        lists = self._workspace.bases / "lists"
+        lists = self._bases / "lists"
         return SignedList(
             url=url, directory=lists, check=check, policy=self._settings.policy, report=self._report
         )

@@ -279,7 +279,7 @@ def test_hooks_without_network_get_no_lists_of_packages(
     for step in recipe.steps[:2]:
         target = tmp_path / step.flavour
         target.mkdir()
-        stage_step(step, recipe, base, files=(Runner(), ExtraFiles()), time=None, target=target)
+        stage_step(step, recipe, base, files=(Runner(), ExtraFiles()), times=(None, 0), target=target)
     assert (tmp_path / "none/.dibo/step/lists").is_dir()
     assert not (tmp_path / "shut/.dibo/step/lists").exists()
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dibo.build.archives.apt_sources import apt_sources
 from dibo.build.bases import debian, releases
 from dibo.build.bases.debian import Debian, suite_name
-from dibo.build.bases.mirror import Sources, deb822, one_line, sources
+from dibo.build.bases.mirror import Sources, sources
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, ToolMissing, UsageError
 from tests.support.servers.fake_web_server import FakeWebServer
@@ -106,9 +107,12 @@ def test_sources_of_other_hosts_do_not_count(tmp_path: Path) -> None:
 
 
 def test_formats() -> None:
-    assert [uri for uri, *_ in one_line(ONE_LINE)].count(MIRROR) == 2
-    assert list(deb822("")) == []
-    assert {uri for uri, *_ in deb822(DEB822)} == {MIRROR, "http://security.example/debian-security"}
+    assert [source.address for source in apt_sources("a.list", ONE_LINE)].count(MIRROR) == 2
+    assert list(apt_sources("a.sources", "")) == []
+    assert {source.address for source in apt_sources("a.sources", DEB822)} == {
+        MIRROR,
+        "http://security.example/debian-security",
+    }
 
 
 def test_a_mirror_by_name() -> None:

@@ -1,0 +1,330 @@
+"""What a root says to apt: its packages, sources, keys and preferences, as far as it decides what apt would install.
+
+It is read out of a root that others made, and given to apt of this machine. So it is values only: no program of the
+root runs, no setting of it counts but those named here, no source but of http and https. Where a root says more than
+that, it has an obstacle, and packages are chosen by apt in the root, when a step runs. sources.list(5),
+apt.conf(5), apt_preferences(5), dpkg(1).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from dibo.build.archives.apt_sources import AptSource, apt_sources, says_no
+from dibo.build.archives.archive import PackageArchive, digest
+from dibo.plan.keys import canonical
+from dibo.tree import dpkg
+from dibo.tree.node import Node
+from dibo.tree.query import find, names_in, os_release
+
+FORMAT: Final = 1
+KEPT: Final = (
+    *(b"etc/os-release", b"usr/lib/os-release", b"var/lib/dpkg/status", b"var/lib/dpkg/arch"),
+    *(b"etc/apt/", b"usr/share/keyrings/", b"usr/local/share/keyrings/"),
+)
+"""Files that are read: prefixes of their paths without the first slash."""
+FIELDS: Final = (
+    *("Package", "Architecture", "Version", "Multi-Arch", "Priority", "Section", "Source", "Essential"),
+    *("Protected", "Important", "Provides", "Depends", "Pre-Depends", "Recommends", "Suggests", "Breaks"),
+    *("Conflicts", "Replaces", "Enhances"),
+)
+"""Fields of a package that decide what apt would install (deb-control(5))."""
+_HELD: Final = "hold ok installed"
+_LATEST: Final = (1 << 32) - 1
+_LARGEST_KEYRING: Final = 4 << 20
+_MOST_ARCHIVES: Final = 64
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]*")
+_VERSION: Final = re.compile(r"[A-Za-z0-9.+:~-]+")
+_WORD: Final = re.compile(r"[a-z0-9][a-z0-9._+-]*", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%+,=\-\[\]]+")
+_SUITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~/-]*[A-Za-z0-9]")
+_COMPONENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
+_KEYRING: Final = re.compile(r"[0-9a-f]{32}\.(gpg|asc)")
+_COMMENT: Final = re.compile(r"/\*.*?\*/|(?://|#)[^\n]*", re.DOTALL)
+_SETTING: Final = re.compile(
+    r"(?:^|[\s{;:])(Install-Recommends|Install-Suggests|Default-Release|Check-Valid-Until)\s+\"([^\"]*)\"\s*;"
+)
+_OPTIONS: Final = frozenset(
+    ("arch", "signed-by", "check-valid-until", "lang", "pdiffs", "by-hash", "target", "description")
+)
+"""Of sources: those that are understood here, and those that do not decide which packages there are."""
+_ARMOUR: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+class _Obstacle(Exception):
+    """Why packages cannot be chosen before a build."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootPackages:
+    """With an `obstacle`, nothing else counts."""
+
+    names: tuple[str, ...] = ()
+    """Under which flavours list packages for it, the first that has a list counts."""
+    installed: tuple[Mapping[str, str], ...] = ()
+    """FIELDS of each package, and `Status` of one that is held."""
+    archives: tuple[PackageArchive, ...] = ()
+    keyrings: Mapping[str, bytes] = field(default_factory=dict)
+    """By the names that archives have for them, which end as apt tells their form."""
+    preferences: str = ""
+    recommends: bool = True
+    """Whether what packages recommend is installed, too."""
+    suggests: bool = False
+    clock: int = 0
+    """When its packages changed last, in seconds since 1970."""
+    obstacle: str = ""
+    """Why packages cannot be chosen before a build."""
+
+    @property
+    def text(self) -> str:
+        """As it is kept."""
+        archives = [
+            [archive.address, archive.suite, list(archive.components), list(archive.keyrings), archive.is_old]
+            for archive in self.archives
+        ]
+        return canonical(
+            {
+                "format": FORMAT,
+                "names": list(self.names),
+                "installed": [dict(stanza) for stanza in self.installed],
+                "archives": archives,
+                "keyrings": {name: base64.b64encode(key).decode() for name, key in self.keyrings.items()},
+                "preferences": self.preferences,
+                "recommends": self.recommends,
+                "suggests": self.suggests,
+                "clock": self.clock,
+                "obstacle": self.obstacle,
+            }
+        )
+
+
+def parse_root_packages(text: str) -> RootPackages:
+    """What `RootPackages.text` says. Raises ValueError for anything else."""
+    try:
+        document: dict[str, Any] = json.loads(text)
+        if document["format"] != FORMAT:
+            raise ValueError(f"expected packages of a root of format {FORMAT}")
+        root = RootPackages(
+            names=tuple(map(str, document["names"])),
+            installed=tuple(_checked_stanza(stanza) for stanza in document["installed"]),
+            archives=tuple(
+                _checked(
+                    PackageArchive(
+                        address=str(address),
+                        suite=str(suite),
+                        components=tuple(map(str, components)),
+                        keyrings=tuple(map(str, keyrings)),
+                        is_old=is_old is True,
+                    )
+                )
+                for address, suite, components, keyrings, is_old in document["archives"]
+            ),
+            keyrings={
+                str(name): base64.b64decode(key, validate=True) for name, key in document["keyrings"].items()
+            },
+            preferences=str(document["preferences"]),
+            recommends=document["recommends"] is True,
+            suggests=document["suggests"] is True,
+            clock=min(max(0, int(document["clock"])), _LATEST),
+            obstacle=str(document["obstacle"]),
+        )
+    except (KeyError, TypeError, AttributeError, _Obstacle) as error:
+        raise ValueError(f"expected packages of a root: {error}") from error
+    if any(_KEYRING.fullmatch(name) is None for name in root.keyrings):
+        raise ValueError("expected keyrings by their digests")
+    if any(name not in root.keyrings for archive in root.archives for name in archive.keyrings):
+        raise ValueError("expected the keyring of each archive")
+    return root
+
+
+def read_root_packages(root: Node, architecture: str) -> RootPackages:
+    """What a root says, whose files KEPT are in memory (Node.data). `architecture` is Debian's word."""
+    try:
+        return _read(root, architecture)
+    except _Obstacle as error:
+        return RootPackages(obstacle=str(error))
+
+
+def _read(root: Node, architecture: str) -> RootPackages:
+    status = find(root, "/var/lib/dpkg/status")
+    if status is None or status.data is None:
+        raise _Obstacle("the base has no packages of dpkg")
+    installed = tuple(map(_checked_stanza, dpkg.installed_paragraphs(_text(status))))
+    if not any(stanza["Package"] == "apt" for stanza in installed):
+        raise _Obstacle("the base has no apt")
+    _require_one_architecture(root, installed, architecture)
+    settings = dict(_settings(root))
+    if settings.get("Default-Release"):
+        raise _Obstacle("the base prefers a release (APT::Default-Release)")
+    keyrings: dict[str, bytes] = {}
+    archives = _archives(root, architecture, keyrings)
+    if says_no(settings.get("Check-Valid-Until")):
+        archives = [replace(archive, is_old=True) for archive in archives]
+    return RootPackages(
+        names=_names(root),
+        installed=installed,
+        archives=tuple(archives),
+        keyrings=keyrings,
+        preferences="\n\n".join(_preferences(root)),
+        recommends=not says_no(settings.get("Install-Recommends")),
+        suggests=not says_no(settings.get("Install-Suggests", "no")),
+        clock=min(max(0, status.mtime // 1_000_000_000), _LATEST),
+    )
+
+
+def _text(node: Node) -> str:
+    return bytes(node.data or b"").decode("utf-8", "replace")
+
+
+def _files(root: Node, directory: str) -> Iterator[tuple[str, Node]]:
+    """(name, file) of those in memory, sorted, symbolic links followed."""
+    for name in names_in(root, directory):
+        text = name.decode("utf-8", "replace")
+        node = find(root, f"{directory}/{text}")
+        if node is not None and node.data is not None:
+            yield text, node
+
+
+def _names(root: Node) -> tuple[str, ...]:
+    """As steps take a flavour's list (the script `run` of steps): by os-release(5)."""
+    release = os_release(root)
+    name = release.get("ID", "unknown")
+    version = release.get("VERSION_CODENAME") or release.get("VERSION_ID") or "unknown"
+    return (f"{name}-{version}", name, *release.get("ID_LIKE", "").split(), "default")
+
+
+def _checked_stanza(fields: Mapping[str, str]) -> dict[str, str]:
+    """What counts of a package. Raises _Obstacle for what dpkg does not write."""
+    stanza = {name: fields[name] for name in FIELDS if fields.get(name)}
+    well_formed = (
+        _NAME.fullmatch(stanza.get("Package", ""))
+        and _VERSION.fullmatch(stanza.get("Version", ""))
+        and _WORD.fullmatch(stanza.get("Architecture", ""))
+    )
+    if not well_formed or any("\n" in value or "\r" in value for value in stanza.values()):
+        raise _Obstacle("the package database of the base is damaged")
+    if fields.get("Status") == _HELD:
+        stanza["Status"] = _HELD
+    return stanza
+
+
+def _require_one_architecture(
+    root: Node, installed: tuple[Mapping[str, str], ...], architecture: str
+) -> None:
+    """Raises _Obstacle for a root with packages of several architectures, or of another one."""
+    listed = find(root, "/var/lib/dpkg/arch")
+    named = set(_text(listed).split()) if listed is not None else set()
+    if (named | {stanza["Architecture"] for stanza in installed}) - {architecture, "all"}:
+        raise _Obstacle(f"the base takes packages of other architectures than {architecture}")
+
+
+def _settings(root: Node) -> Iterator[tuple[str, str]]:
+    """Settings that decide what apt would install, a later one counts more (apt.conf(5))."""
+    texts = [text for name, text in _parts(root, "apt.conf") if PurePosixPath(name).suffix in ("", ".conf")]
+    for text in texts:
+        for match in _SETTING.finditer(_COMMENT.sub(" ", text)):
+            yield match[1], match[2]
+
+
+def _preferences(root: Node) -> Iterator[str]:
+    for name, text in _parts(root, "preferences"):
+        if PurePosixPath(name).suffix in ("", ".pref") and text.strip():
+            yield text.strip() + "\n"
+
+
+def _parts(root: Node, name: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of a file in /etc/apt and of those in the directory of its name, as apt reads them."""
+    parts = list(_files(root, f"/etc/apt/{name}.d"))
+    file = find(root, f"/etc/apt/{name}")
+    if file is not None and file.data is not None:
+        # apt reads settings of the directory first, and all others after the file.
+        parts.insert(len(parts) if name == "apt.conf" else 0, ("", file))
+    for part, node in parts:
+        yield part, _text(node)
+
+
+def _archives(root: Node, architecture: str, keyrings: dict[str, bytes]) -> list[PackageArchive]:
+    """Those that count for an architecture, each once. Their keys are put into `keyrings`."""
+    archives: dict[tuple[str, str], PackageArchive] = {}
+    main = find(root, "/etc/apt/sources.list")
+    files = [("sources.list", main)] if main is not None and main.data is not None else []
+    for name, node in [*files, *_files(root, "/etc/apt/sources.list.d")]:
+        for source in apt_sources(name, _text(node)):
+            listed = re.split(r"[\s,]+", source.options["arch"]) if source.options.get("arch") else None
+            if listed is not None and architecture not in listed:
+                continue
+            archive = replace(_archive(source), keyrings=_keys_of(source, root, keyrings))
+            known = archives.get((archive.address, archive.suite), archive)
+            archives[archive.address, archive.suite] = replace(
+                known, components=tuple(dict.fromkeys((*known.components, *archive.components)))
+            )
+    if not archives:
+        raise _Obstacle("the base names no source of packages")
+    if len(archives) > _MOST_ARCHIVES:
+        raise _Obstacle(f"the base names more than {_MOST_ARCHIVES} sources of packages")
+    return list(archives.values())
+
+
+def _archive(source: AptSource) -> PackageArchive:
+    """Without its keys. Raises _Obstacle."""
+    if unknown := sorted(name for name in set(source.options) - _OPTIONS if not name.startswith("x-")):
+        raise _Obstacle(f"a source of packages of the base says {unknown[0]}")
+    return _checked(
+        PackageArchive(
+            address=source.address.rstrip("/"),
+            suite=source.suite,
+            components=source.components,
+            is_old=says_no(source.options.get("check-valid-until")),
+        )
+    )
+
+
+def _checked(archive: PackageArchive) -> PackageArchive:
+    """The archive. Raises _Obstacle for one that dibo does not read."""
+    if _ADDRESS.fullmatch(archive.address) is None:
+        raise _Obstacle(f"the base has packages of {archive.address[:80]!r}, which is no address of http")
+    components = archive.components
+    if (
+        _SUITE.fullmatch(archive.suite) is None
+        or ".." in archive.suite
+        or not components
+        or not all(_COMPONENT.fullmatch(name) and ".." not in name for name in components)
+    ):
+        raise _Obstacle(f"the base has a source of packages without suite and components: {archive.address}")
+    return archive
+
+
+def _keys_of(source: AptSource, root: Node, keyrings: dict[str, bytes]) -> tuple[str, ...]:
+    """The names of the keyrings that sign a source, which are put into `keyrings`. Raises _Obstacle."""
+    named = source.options.get("signed-by", "")
+    if named.startswith(_ARMOUR.decode()):
+        keys = [named.encode() + b"\n"]
+    elif named:
+        keys = [_keyring(root, path) for path in re.split(r"[\s,]+", named) if path]
+    else:
+        files = _files(root, "/etc/apt/trusted.gpg.d")
+        nodes = [node for name, node in files if name.endswith((".gpg", ".asc"))]
+        main = find(root, "/etc/apt/trusted.gpg")
+        keys = [bytes(node.data or b"") for node in (*nodes, *([main] if main is not None else []))]
+    names = []
+    for key in keys:
+        if not key or len(key) > _LARGEST_KEYRING:
+            raise _Obstacle(f"the base has no keys for its packages of {source.address[:80]}")
+        name = f"{digest(key)[:32]}.{'asc' if key.lstrip().startswith(_ARMOUR) else 'gpg'}"
+        keyrings[name] = key
+        names.append(name)
+    if not names:
+        raise _Obstacle(f"the base has no keys for its packages of {source.address[:80]}")
+    return tuple(dict.fromkeys(names))
+
+
+def _keyring(root: Node, path: str) -> bytes:
+    """The bytes of a keyring; none where there is no such file."""
+    node = find(root, path) if path.startswith("/") else None
+    return bytes(node.data) if node is not None and node.data is not None else b""

@@ -1,0 +1,179 @@
+"""What a root says to apt, read out of its files, and why packages of some cannot be chosen before a build."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from dibo.build.archives.root_packages import (
+    KEPT,
+    RootPackages,
+    parse_root_packages,
+    read_root_packages,
+)
+from dibo.images.layers.load import LoadOptions, load_tar
+from dibo.tree.sinks import Nowhere
+from tests.support.images.apt_roots import APT, CHANGED, KEYRING, apt_root, sources, stanza
+
+ADDRESS = "http://archive.example/ubuntu/"
+ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+KEY = b"\x99key"
+LISTED = sources(ADDRESS, "noble", "noble-security")
+USUAL: dict[str, str | bytes] = {
+    "etc/apt/sources.list.d/ubuntu.sources": LISTED,
+    KEYRING: KEY,
+}
+
+
+def read(files: Mapping[str, str | bytes], links: Mapping[str, str] | None = None) -> RootPackages:
+    tar = io.BytesIO(apt_root(files, links=links))
+    return read_root_packages(load_tar(tar, Nowhere(), LoadOptions(keep=KEPT)).root, "amd64")
+
+
+def archives(root: RootPackages) -> list[tuple[str, str, tuple[str, ...], int]]:
+    return [(a.address, a.suite, a.components, len(a.keyrings)) for a in root.archives]
+
+
+def test_a_usual_root() -> None:
+    root = read(USUAL)
+    assert root.obstacle == ""
+    assert root.names == ("ubuntu-noble", "ubuntu", "debian", "default")
+    assert [(fields["Package"], fields["Version"]) for fields in root.installed] == [
+        ("apt", "2.7.14"),
+        ("libc", "2.39-1"),
+    ]
+    address = ADDRESS.rstrip("/")
+    assert archives(root) == [(address, "noble", ("main",), 1), (address, "noble-security", ("main",), 1)]
+    assert list(root.keyrings.values()) == [KEY]
+    assert (root.recommends, root.suggests, root.clock, root.preferences) == (True, False, CHANGED, "")
+    assert parse_root_packages(root.text) == root
+
+
+def test_sources_of_one_line_and_keys_that_all_sources_have() -> None:
+    root = read(
+        {
+            "etc/apt/sources.list": (
+                f"deb {ADDRESS} noble main universe # all\n"
+                f"deb-src {ADDRESS} noble main\n"
+                f"deb [arch=arm64] {ADDRESS} other main\n"
+                f"deb [arch=amd64,arm64 signed-by=/etc/apt/keyrings/own.asc] https://own.example/x noble main\n"
+            ),
+            "etc/apt/sources.list.d/more.list": f"deb {ADDRESS} noble multiverse\n",
+            "etc/apt/sources.list.d/ignored.save": "deb nonsense\n",
+            "etc/apt/trusted.gpg.d/a.gpg": b"\x99a",
+            "etc/apt/trusted.gpg.d/b.asc": f"{ARMOUR}\nb\n",
+            "etc/apt/keyrings/own.asc": f"{ARMOUR}\nown\n",
+        }
+    )
+    assert root.obstacle == ""
+    assert archives(root) == [
+        (ADDRESS.rstrip("/"), "noble", ("main", "universe", "multiverse"), 2),
+        ("https://own.example/x", "noble", ("main",), 1),
+    ]
+    assert sorted(name.rpartition(".")[2] for name in root.keyrings) == ["asc", "asc", "gpg"]
+
+
+def test_a_key_within_the_source_and_one_behind_a_link() -> None:
+    within = f"\n {ARMOUR}\n .\n abc\n -----END PGP PUBLIC KEY BLOCK-----"
+    root = read(
+        {
+            "etc/apt/sources.list.d/a.sources": sources(ADDRESS, "noble", signed_by=within),
+            "etc/apt/sources.list.d/b.sources": sources("http://b.example", "noble"),
+            "usr/share/keyrings/archive.pgp": KEY,
+        },
+        links={KEYRING: "archive.pgp"},
+    )
+    assert sorted(root.keyrings.values()) == [
+        f"{ARMOUR}\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n".encode(),
+        KEY,
+    ]
+
+
+def test_settings_and_preferences_that_decide() -> None:
+    root = read(
+        {
+            **USUAL,
+            "etc/apt/apt.conf.d/10-small": (
+                '// APT::Install-Suggests "1";\nAPT { Install-Recommends "true"; };\n'
+                'Acquire::Check-Valid-Until "false";\nDPkg::Pre-Invoke { "rm -rf /"; };\n'
+            ),
+            "etc/apt/apt.conf": 'APT::Install-Recommends "0";\n',
+            "etc/apt/preferences.d/pin": "Package: *\nPin: origin own.example\nPin-Priority: 10\n",
+            "etc/apt/preferences.d/pin.dpkg-old": "Package: nothing\n",
+        }
+    )
+    assert (root.recommends, root.suggests) == (False, False)
+    assert all(archive.is_old for archive in root.archives)
+    assert root.preferences == "Package: *\nPin: origin own.example\nPin-Priority: 10\n"
+    assert parse_root_packages(root.text) == root
+
+
+def test_packages_that_are_held_and_others_that_are_gone() -> None:
+    status = (
+        APT + stanza("held", "1", status="hold") + stanza("gone", "1").replace(" installed", " config-files")
+    )
+    root = read({**USUAL, "var/lib/dpkg/status": status})
+    assert [(fields["Package"], fields.get("Status")) for fields in root.installed] == [
+        ("apt", None),
+        ("libc", None),
+        ("held", "hold ok installed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "obstacle"),
+    [
+        ({"var/lib/dpkg/status": ""}, "has no apt"),
+        ({"var/lib/dpkg/status": APT + stanza("bad name", "1")}, "is damaged"),
+        ({"var/lib/dpkg/status": APT + stanza("bad", "1; rm")}, "is damaged"),
+        (
+            {"var/lib/dpkg/status": APT + stanza("x", "1", architecture="i386")},
+            "other architectures than amd64",
+        ),
+        ({"var/lib/dpkg/arch": "amd64\ni386\n"}, "other architectures than amd64"),
+        ({"etc/apt/apt.conf": 'APT::Default-Release "noble";'}, "prefers a release"),
+        ({"etc/apt/sources.list": "deb file:///media noble main\n"}, "no address of http"),
+        ({"etc/apt/sources.list": "deb mirror+file:/etc/apt/mirrors noble main\n"}, "no address of http"),
+        ({"etc/apt/sources.list": f"deb [trusted=yes] {ADDRESS} noble main\n"}, "says trusted"),
+        ({"etc/apt/sources.list": f"deb {ADDRESS} ./\n"}, "without suite and components"),
+        ({"etc/apt/sources.list": f"deb {ADDRESS} ../../x main\n"}, "without suite and components"),
+        ({"etc/apt/sources.list": f"deb {ADDRESS} noble main\n"}, "no keys"),
+        ({"etc/apt/sources.list": f"deb [signed-by=/no] {ADDRESS} noble main\n"}, "no keys"),
+        ({"etc/apt/sources.list": f"deb [signed-by=ABCD] {ADDRESS} noble main\n"}, "no keys"),
+        (
+            {"etc/apt/sources.list.d/ubuntu.sources": LISTED.replace("Types", "Enabled: no\nTypes")},
+            "no source",
+        ),
+    ],
+)
+def test_why_packages_are_not_chosen(files: Mapping[str, str], obstacle: str) -> None:
+    assert obstacle in read({**USUAL, **files}).obstacle
+
+
+def test_roots_without_packages_of_dpkg() -> None:
+    tree = load_tar(io.BytesIO(bytes(10240)), Nowhere(), LoadOptions(keep=KEPT)).root
+    root = read_root_packages(tree, "amd64")
+    assert root == RootPackages(obstacle="the base has no packages of dpkg")
+    assert parse_root_packages(root.text) == root
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", 0),
+        ("installed", [{"Package": "a\nb", "Version": "1", "Architecture": "all"}]),
+        ("archives", [["file:///x", "noble", ["main"], [], False]]),
+        ("archives", [["http://x", "noble", ["main"], ["ab"], False]]),
+        ("archives", [["http://x"]]),
+        ("keyrings", {"../../etc/passwd": ""}),
+        ("keyrings", {"ab": "?"}),
+        ("keyrings", []),
+    ],
+)
+def test_what_is_kept_is_checked_again(name: str, value: object) -> None:
+    document = {**json.loads(read(USUAL).text), name: value}
+    with pytest.raises(ValueError, match=r"expected|base64"):
+        parse_root_packages(json.dumps(document))
