@@ -24,7 +24,7 @@ from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
 from dibo.system.workspace import Workspace
 from tests.support.flavours import read_recipe, write_flavour
-from tests.support.gpg_keys import Key
+from tests.support.gpg_keys import Keys
 from tests.support.images.apt_roots import APT, CHANGED, KEYRING, apt_root, sources, stanza
 from tests.support.images.oci_layouts import LayerTar, simple
 from tests.support.requirements import need
@@ -41,11 +41,11 @@ class Memory(dict[str, str]):
 
 
 @pytest.fixture
-def archive(archive_key: Key, tmp_path: Path) -> Iterator[DebianArchive]:
+def archive(keys: Keys, tmp_path: Path) -> Iterator[DebianArchive]:
     """The root has `libc` and an old `library`. `tool-a` needs a new one, `tool-b` any, `tool-c` recommends
     `extra`."""
     need("apt-get")
-    with debian_archive(archive_key, tmp_path) as archive:
+    with debian_archive(keys.pinned, tmp_path) as archive:
         archive.publish("libc", "2.39-1", Essential="yes")
         archive.publish("library", "3.0.17-1", depends="libc")
         archive.publish("tool-a", "1-1", depends="library (>= 3)", time=NEWER)
