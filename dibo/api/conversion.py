@@ -16,17 +16,13 @@ from datetime import datetime
 from pathlib import Path
 
 from dibo.api.conversions.opened import conversion_workspace, open_kit, open_trusted
-from dibo.api.create import converters_of
-from dibo.api.image import build_missing_kit
-from dibo.api.provenance import provenance_request
-from dibo.api.session import open_session, stack_of
 from dibo.artefacts import manifest
 from dibo.artefacts.checksums import sha256_of
-from dibo.artefacts.converter import Converter
+from dibo.artefacts.converter import Converter, converters_of
+from dibo.artefacts.provenance import provenance_request
 from dibo.boot.options import loader_of, signer_of
-from dibo.build import build as spine
 from dibo.build.engine import Root, Setup
-from dibo.build.engines.choose import sweepers
+from dibo.build.engines.sweeping import sweepers
 from dibo.disk import layout_choice
 from dibo.disk.common import needs_boot_files
 from dibo.disk.convert import convert as make_artefacts
@@ -41,28 +37,24 @@ from dibo.disk.request import (
     check_request,
     require_kit_type,
 )
-from dibo.disk.survey import with_boot_files
 from dibo.errors import (
-    EngineError,
     ImageTooSmall,
     LayoutError,
     RootNotBootable,
-    ToolMissing,
     UsageError,
 )
 from dibo.flavours.epoch import start_of
 from dibo.images.image import Image
 from dibo.images.layers.limits import Limits
-from dibo.images.layout_writer import save_layout
 from dibo.kits.attach import Attachment, attach, is_kit
 from dibo.kits.choose import KIT_FLAVOUR, KitRequest, choose_kit, with_state
 from dibo.kits.summary import summary
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.model import Layout
-from dibo.plan.keys import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
+from dibo.plan.labels import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LAYOUT_LABEL
 from dibo.settings.settings import DEFAULT_SIZE_SET_BY, Settings
+from dibo.system import resources
 from dibo.system.report import Report
-from dibo.system.workspace import Workspace
 from dibo.units import GIB, human_size
 
 _FLAVOUR = "vm"  # whose layout a root gets that nobody gave one
@@ -120,11 +112,14 @@ def convert(settings: Settings, conversion: ConvertRequest, report: Report) -> t
             return _make(request, source, setup)
         except RootNotBootable as error:
             if conversion.prepare and error.preparable:
+                from dibo.api.conversions.prepare import Preparation, prepared_source
+
                 preparation = Preparation(image=image, reason=error, settings=settings)
-                return _prepare_and_make(preparation, request, source, setup, workspace)
+                with prepared_source(preparation, request, source, setup, workspace) as prepared:
+                    return _make(request, prepared, setup)
             if not error.lacks_kernel:
                 raise
-            choose = build_missing_kit if conversion.prepare else choose_kit
+            choose = _build_missing_kit if conversion.prepare else choose_kit
             chosen = choose(settings, conversion.kit, error, report)
             return _with_kit(settings, replace(conversion, kit=chosen), image, setup)
 
@@ -145,6 +140,14 @@ def _with_kit(settings: Settings, conversion: ConvertRequest, image: Image, setu
             task.note(summary(attachment, request.limits))
         source = _source(settings, conversion, request, image, attachment)
         return _make_planned(request, source, setup)
+
+
+def _build_missing_kit(
+    settings: Settings, request: KitRequest, error: RootNotBootable, report: Report
+) -> KitRequest:
+    from dibo.api.image import build_missing_kit
+
+    return build_missing_kit(settings, request, error, report)
 
 
 def _full_name(image: Image) -> str:
@@ -268,7 +271,9 @@ def _layout(
                 f"the layout that {image.name} brings along is not JSON: {error}",
                 hint="say how the disk is laid out: --layout FILE",
             ) from error
-    statement = spine.catalogue(settings).get(fallback).disk
+    from dibo.flavours.loader import Catalogue
+
+    statement = Catalogue((*settings.flavours_path, resources.shared("flavours"))).get(fallback).disk
     assert statement is not None
     return complete(statement), False
 
@@ -315,6 +320,8 @@ def _make(request: DiskRequest, source: DiskSource, setup: Setup) -> tuple[Path,
     """Make the artefacts, and before that boot files, where the root lacks them."""
     if not needs_boot_files(request):
         return _make_planned(request, source, setup)
+    from dibo.disk.survey import with_boot_files
+
     if not source.root.built or not request.may_end_early:
         request, source = with_boot_files(request, source, setup.report, early=True)
     if source.prepared is not None:
@@ -343,48 +350,3 @@ def _make_planned(request: DiskRequest, source: DiskSource, setup: Setup) -> tup
         size = math.ceil(error.enough / GIB) * GIB
         setup.report.say(f"{human_size(plan.size)} are not enough; again with {human_size(size)}")
         return make_artefacts(replace(plan, size=size), setup)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
-    """An image that lacks boot files, and why it needs them."""
-
-    image: Image
-    reason: RootNotBootable
-    settings: Settings
-
-
-def _prepare_and_make(
-    preparation: Preparation, request: DiskRequest, source: DiskSource, setup: Setup, workspace: Workspace
-) -> tuple[Path, ...]:
-    """One more layer with the boot files, made by an engine, and artefacts of that."""
-    reason = preparation.reason
-    setup.report.say(f"{reason.message}; making them in a step on top")
-    layout = setup.run.subdirectory("image")
-    save_layout(preparation.image, layout)
-    settings = replace(
-        preparation.settings,
-        base=f"oci:{layout}",
-        flavours=("boot-files",),
-        architecture=request.architecture,
-    )
-    with contextlib.ExitStack() as stack:
-        try:
-            session = stack.enter_context(open_session(settings, setup, workspace=workspace))
-            session.engine.check()
-            job = session.job(stack_of(settings, setup.run))
-            session.build(job)
-        except (ToolMissing, EngineError) as missing:
-            raise RootNotBootable(
-                reason.message, hint=f"no engine can prepare them here: {missing.message}\n{reason.hint}"
-            ) from missing
-        root = stack.enter_context(session.engine.root(job.plan.image_key, architecture=request.architecture))
-        assert source.manifest is not None
-        prepared = DiskSource(
-            root=root,
-            identity=source.identity,
-            epoch=source.epoch,
-            clamp=source.clamp,
-            manifest=manifest.of_prepared(source.manifest, job),
-        )
-        return _make(request, prepared, setup)

@@ -7,19 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.api.provenance import provenance_request
 from dibo.api.session import Session, new_run, open_session, stack_of
-from dibo.artefacts import manifest, recorded
+from dibo.artefacts import build_manifest, manifest, recorded
 from dibo.artefacts.checksums import checksum_path, md5_path
-from dibo.artefacts.converter import Converter, Converters
-from dibo.artefacts.provenance import provenance_path
+from dibo.artefacts.converter import Converter, converters_of
+from dibo.artefacts.provenance import provenance_path, provenance_request
 from dibo.artefacts.standing import StandingArtefacts, name_of_outputs
 from dibo.build import host_hooks
 from dibo.build.build import Job, host_run, report_cached
 from dibo.build.context import ExtraFiles
 from dibo.build.engine import Root, Setup
 from dibo.build.flavour_warnings import warn_of_flavours
-from dibo.disk import layout_choice
+from dibo.disk import layout_choice, layout_of_stack
 from dibo.disk.convert import convert
 from dibo.disk.device_hooks import HookedDisk, hooked_disk
 from dibo.disk.layout_choice import GivenLayout
@@ -148,7 +147,7 @@ class PlannedDisk:
 
     def _manifest(self) -> manifest.Document:
         request = self.request
-        build = manifest.of_build(self.job, command="disk-image-create", options=request.options)
+        build = build_manifest.of_build(self.job, command="disk-image-create", options=request.options)
         return build | manifest.of_disk(
             size=request.size,
             size_set_by=request.size_set_by,
@@ -189,15 +188,6 @@ def _signer(request: DiskRequest) -> str | None:
     return key.public().fingerprint() if key is not None else None
 
 
-def converters_of(settings: Settings) -> tuple[Converter, ...]:
-    """The converters of the requested types; if none were requested, of the type that the output's name ends in, if it
-    does. Raises UsageError, ConverterError."""
-    converters = Converters((*settings.converters_path, resources.shared("converters")))
-    if not settings.types_named and (named := converters.of_name(settings.output.name)) is not None:
-        return (named,)
-    return tuple(converters.get(kind) for kind in settings.types)
-
-
 @contextmanager
 def taken_over_disk(
     settings: Settings, report: Report, *, plan: Plan, extra: ExtraFiles, request: DiskRequest
@@ -232,7 +222,7 @@ def _request(
     report: Report,
 ) -> DiskRequest:
     """What is wished for, by options, variables, flavours, and hooks of these that set the size."""
-    layout = layout_choice.chosen_for(stack, layout_file)
+    layout = layout_of_stack.chosen_for(stack, layout_file)
     if layout_file is not None:
         for name in layout_choice.left_out(stack.disk, layout):
             report.warn(f"the layout has no partition {name!r}, which flavours of the stack have in theirs")
@@ -244,7 +234,7 @@ def _request(
     if not isinstance(stack, MixedStack):
         for warning in unused_of_elements(settings.environment):
             report.warn(warning)
-    bare = layout_choice.bare_for(stack, set_by=set_by)
+    bare = layout_of_stack.bare_for(stack, set_by=set_by)
     if isinstance(stack, MixedStack) and NO_FINAL_IMAGE in stack.all_names:
         converters = tuple(converter for converter in converters if not converter.has_disk)
     return DiskRequest(

@@ -16,7 +16,7 @@ from dibo.build.engine import Root
 from dibo.cache import push_image
 from dibo.cache.lookup import Caches
 from dibo.cache.push_index import PushedImage, push_index
-from dibo.disk.common import boot_templates
+from dibo.disk.boot_preparation import boot_templates
 from dibo.errors import EngineError, RootNotBootable, ToolMissing, UsageError
 from dibo.flavours.loader import load_wishes
 from dibo.flavours.stack import Stack

@@ -14,7 +14,7 @@ from dibo.api.session import Session, new_session, stack_of
 from dibo.api.values import BuildPlan, LayerPlan
 from dibo.build import containerfile as rendering
 from dibo.build.build import Job
-from dibo.disk import layout_choice
+from dibo.disk import layout_choice, layout_of_stack
 from dibo.disk.layout_choice import GivenLayout
 from dibo.disk.request import check_filesystem
 from dibo.flavours.lint import lint
@@ -123,11 +123,11 @@ def plan_document(plan: BuildPlan) -> Document:
 
 def draw_layout(settings: Settings, *, layout_file: GivenLayout | None) -> str:
     """The disk of a stack, or of a file, as a table. Nothing is built, no engine is asked, no hook is run."""
-    bare = layout_choice.Bare()
+    bare = layout_of_stack.Bare()
     if layout_file is None:
         stack = stack_of(settings)
-        layout = layout_choice.chosen_for(stack, None)
-        bare = layout_choice.bare_for(stack, set_by=settings.size_set_by)
+        layout = layout_of_stack.chosen_for(stack, None)
+        bare = layout_of_stack.bare_for(stack, set_by=settings.size_set_by)
     else:
         layout = layout_choice.chosen(None, layout_file)
     check_filesystem(layout, settings.filesystem, set_by=settings.filesystem_set_by)

@@ -25,11 +25,6 @@ from dibo.trust.policy import trust_of
 from dibo.trust.statements import LARGEST, parse_statement
 
 
-def provenance_request(settings: Settings) -> ProvenanceRequest | None:
-    """What the settings say of provenance: None for none, else the key that signs it. Raises UsageError."""
-    return ProvenanceRequest(key=trust_of(settings).sign_key) if settings.provenance else None
-
-
 def provenance(settings: Settings, report: Report, path: Path, *, output: Path | None) -> str:
     """The provenance of the artefact at `path`, or of all of the manifest there, as JSON; with an output, written
     there, and its path is returned. Raises ManifestError, OutputError, UsageError, Differs for files that are not what

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.api.provenance import provenance_request
 from dibo.api.session import Session, new_run, open_session, stack_of
-from dibo.artefacts import manifest
+from dibo.artefacts import build_manifest, manifest
+from dibo.artefacts.provenance import provenance_request
 from dibo.build.build import Job
 from dibo.build.context import ExtraFiles
 from dibo.build.engine import Root, Setup
@@ -48,7 +48,7 @@ class PlannedRamdisk:
 
     def _make(self, root: Root) -> tuple[Path, ...]:
         ramdisk, compression = self.ramdisk, self.ramdisk.compression
-        document = manifest.of_build(self.job, command="ramdisk-image-create", options={})
+        document = build_manifest.of_build(self.job, command="ramdisk-image-create", options={})
         document |= manifest.of_ramdisk(
             kernel_version=ramdisk.kernel_version,
             compression=f"{compression.method}:{compression.level}",

@@ -14,6 +14,7 @@ from dibo.build.build import OnLayer
 from dibo.build.context import ExtraFiles
 from dibo.build.engine import Engine, Root, Setup
 from dibo.build.engines import choose
+from dibo.build.engines.sweeping import sweepers
 from dibo.build.layer_origins import LayerOrigins
 from dibo.build.package_choice import fetching_ahead
 from dibo.errors import (
@@ -242,7 +243,7 @@ def _caches(settings: Settings, report: Report, trust: Trust | None) -> Caches |
 def new_run(settings: Settings) -> Iterator[tuple[Workspace, Run]]:
     """The cache directory, and a run in it: whatever is started from here on belongs to it."""
     workspace = Workspace(settings.cache)
-    with workspace.run(sweepers=choose.sweepers()) as run:
+    with workspace.run(sweepers=sweepers()) as run:
         yield workspace, run
 
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dibo.build.archives.locked import read_lock
-from dibo.build.engines import choose
+from dibo.build.engines.names import require_known
 from dibo.errors import UsageError
 from dibo.projects.model import Project, ProjectImage
 from dibo.projects.settings import search_paths, settings_of
@@ -48,7 +47,7 @@ def image_settings(image: ProjectImage, options: Options, environment: Mapping[s
 
 def _with_known_engine(settings: Settings, options: Options) -> Settings:
     """Raises UsageError for an engine that is none."""
-    choose.require_known(settings.engine, set_by="DIBO_ENGINE" if options.engine is None else "--engine")
+    require_known(settings.engine, set_by="DIBO_ENGINE" if options.engine is None else "--engine")
     return settings
 
 
@@ -56,6 +55,8 @@ def _with_epoch_of_lock(options: Options) -> Options:
     """A lock names the epoch, too. Raises ManifestError for a file that is none, UsageError for two epochs."""
     if options.lock is None:
         return options
+    from dibo.build.archives.locked import read_lock
+
     path = Path(options.lock).absolute()
     epoch = read_lock(path).epoch
     if options.epoch not in (None, epoch):

@@ -25,7 +25,8 @@ from dibo.api.provenance import CheckedProvenance, check_provenance
 from dibo.api.ramdisk import PlannedRamdisk, planned_ramdisk
 from dibo.api.session import new_run
 from dibo.api.settings import current_settings
-from dibo.artefacts.manifest import SUFFIX, flavour_digest, flavour_files
+from dibo.artefacts.build_manifest import flavour_digest, flavour_files
+from dibo.artefacts.manifest import SUFFIX
 from dibo.artefacts.recorded import Manifest, RecordedImage, check_files, find, read_as_manifest
 from dibo.errors import Differs, ManifestError
 from dibo.flavours.model import Flavour

@@ -15,6 +15,8 @@ from dibo.errors import ConverterError, UsageError
 from dibo.flavours import strict_yaml
 from dibo.flavours.schema import nearest
 from dibo.layout.schema import SECTORS
+from dibo.settings.settings import Settings
+from dibo.system import resources
 from dibo.units import parse_size
 
 _KEYS: Final = ("summary", "takes", "tools", "command", "suffix", "unit", "sector", "makes")
@@ -162,3 +164,12 @@ def _words(value: object, manifest: Path, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise ConverterError(f"{manifest}: {key} must be a list of strings, got {value!r}")
     return tuple(value)
+
+
+def converters_of(settings: Settings) -> tuple[Converter, ...]:
+    """The converters of the requested types; if none were requested, of the type that the output's name ends in, if it
+    does. Raises UsageError, ConverterError."""
+    converters = Converters((*settings.converters_path, resources.shared("converters")))
+    if not settings.types_named and (named := converters.of_name(settings.output.name)) is not None:
+        return (named,)
+    return tuple(converters.get(kind) for kind in settings.types)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -22,20 +22,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dibo import __version__
 from dibo.artefacts import recorded
-from dibo.build.build import Job
-from dibo.elements.model import Element
-from dibo.elements.stack import MixedStack
-from dibo.flavours.lint import SPEAKS_OF_SECRET
-from dibo.flavours.model import Flavour, FlavourFile
-from dibo.flavours.stack import Stack
+from dibo.flavours.secret_names import SPEAKS_OF_SECRET
 from dibo.images.image import Image
 from dibo.layout.merge import document
 from dibo.layout.model import Layout
-from dibo.plan import keys
-from dibo.plan.lock import lock_document
-from dibo.plan.plan import Plan
 from dibo.settings.variables import VARIABLES
-from dibo.system import resources
 from dibo.tree.dpkg import Package
 from dibo.tree.node import Buffer
 
@@ -55,82 +46,13 @@ class Facts:
     packages: tuple[Package, ...] | None
 
 
-def of_build(job: Job, *, command: str, options: Mapping[str, str]) -> Document:
-    """What is known of a built image before it is read. `options` are variables for converters."""
-    settings, plan = job.settings, job.plan
-    asked = set(settings.flavours)
-    titles = [plan.base_name, *(planned.step.title for planned in plan.steps)]
-    layer_keys = [plan.base_key, *(planned.key for planned in plan.steps)]
-    local = [False, *(planned.step.local for planned in plan.steps)]
-    origins = ["", *(planned.step.flavour for planned in plan.steps)]
-    return {
-        **_head(command, architecture=settings.architecture, time=settings.source_date_epoch),
-        "epoch": settings.epoch,
-        **_lock(plan),
-        "base": {
-            "name": plan.base_name,
-            "wanted": _wanted(settings.base),
-            "release": settings.release,
-            "mirror": without_login(settings.mirror) if settings.mirror else None,
-            "ingredients": json.loads(plan.base_ingredients)["base"],
-        },
-        "flavours": [
-            {
-                **_part(flavour, _files_of(flavour), "flavours", asked),
-                **({} if flavour.local else _outside(flavour, settings.architecture)),
-            }
-            for flavour in job.stack.flavours
-        ],
-        **_elements(job.stack, asked),
-        "environment": told(job.stack, settings.environment.get),
-        "options": shaping(options),
-        "layers": [
-            {"title": title, "key": key, "local": is_local, **({"flavour": flavour} if flavour else {})}
-            for title, key, is_local, flavour in zip(titles, layer_keys, local, origins, strict=True)
-        ],
-    }
-
-
-def _part(
-    part: Flavour | Element, files: Iterable[FlavourFile], own: str, asked: Collection[str]
-) -> Document:
-    """What is said of a flavour and of an element alike. `own` is the directory of those that come with dibo."""
-    comes_with_dibo = part.origin.resolve().is_relative_to(resources.shared(own).resolve())
-    return {
-        "name": part.name,
-        "digest": _files_digest(files),
-        "from": "dibo" if comes_with_dibo else "elsewhere",
-        "asked": part.name in asked,
-    }
-
-
-def _elements(stack: Stack, asked: Collection[str]) -> Document:
-    """The elements of diskimage-builder, if there are any."""
-    if not isinstance(stack, MixedStack):
-        return {}
-    elements = [
-        {
-            **_part(element, element.files, "containerfiles", asked),
-            "files": _digests(element.files),
-        }
-        for element in stack.elements
-    ]
-    return {"elements": elements}
-
-
-def _lock(plan: Plan) -> Document:
-    """The packages that were chosen before the build, if any were."""
-    answers = plan.resolution.answers
-    return {"lock": lock_document(answers, epoch=plan.epoch)} if answers else {}
-
-
 def of_image(
     image: Image, *, key: str | None, architecture: str, time: int | None, options: Mapping[str, str]
 ) -> Document:
     """What is known of an image that was found somewhere, before it is read. `time` is that of the artefacts, in
     seconds since 1970, where times in the root were clamped to it."""
     return {
-        **_head("dibo convert", architecture=architecture, time=time),
+        **new_document("dibo convert", architecture=architecture, time=time),
         "image": {"name": public_name(image.name), "digest": image.digest, "key": key},
         "options": shaping(options),
         "layers": [{"diff-id": layer.diff_id} for layer in image.layers],
@@ -140,12 +62,6 @@ def of_image(
 def of_kit(kit: Image) -> Document:
     """Which kit is on the image."""
     return {"kit": {"name": public_name(kit.name), "digest": kit.digest}}
-
-
-def of_prepared(about: Mapping[str, Any], job: Job) -> Document:
-    """`about` an image on which boot files were made, by the steps of `job` on its layers."""
-    built = of_build(job, command="dibo convert", options={})
-    return {**about, "flavours": built["flavours"], "layers": [*about["layers"], *built["layers"][1:]]}
 
 
 def of_disk(
@@ -218,38 +134,6 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
 
 
-def flavour_digest(flavour: Flavour) -> str:
-    """Of every file of a flavour that can change an image: path, kind, mode, bytes."""
-    return _files_digest(_files_of(flavour))
-
-
-def flavour_files(flavour: Flavour) -> dict[str, str]:
-    """The sha256 of each of these files by its path; of a symbolic link, that of its target."""
-    return _digests(_files_of(flavour))
-
-
-def _outside(flavour: Flavour, architecture: str) -> Document:
-    """The files of a flavour, and those that were fetched for it."""
-    fetched = [
-        {"name": file.name, "sha256": file.sha256, "urls": list(file.urls)}
-        for file in flavour.fetched_for(architecture)
-    ]
-    return {"files": flavour_files(flavour), **({"fetched": fetched} if fetched else {})}
-
-
-def _files_of(flavour: Flavour) -> list[FlavourFile]:
-    return sorted((*flavour.files, *flavour.ramdisk, *flavour.declarations))
-
-
-def _files_digest(files: Iterable[FlavourFile]) -> str:
-    rows = [[file.path, file.kind.value, file.executable, file.digest] for file in sorted(files)]
-    return f"sha256:{keys.key_of({'files': rows})}"
-
-
-def _digests(files: Iterable[FlavourFile]) -> dict[str, str]:
-    return {file.path: f"sha256:{file.digest}" for file in files}
-
-
 def shaping(options: Mapping[str, str]) -> dict[str, str]:
     """Those variables for converters that can change what they make."""
     return {
@@ -276,7 +160,8 @@ def without_login(address: str) -> str:
     )
 
 
-def _head(command: str, *, architecture: str, time: int | None) -> Document:
+def new_document(command: str, *, architecture: str, time: int | None) -> Document:
+    """What every manifest begins with."""
     import deflate
     import zstandard
     from zlib_ng import zlib_ng
@@ -294,21 +179,3 @@ def _head(command: str, *, architecture: str, time: int | None) -> Document:
         "architecture": architecture,
         "source-date-epoch": time,
     }
-
-
-def _wanted(base: str) -> str | None:
-    """A base as it was asked for; None for what only its maker has: a file, a directory."""
-    if base.startswith(("http://", "https://")):
-        return without_login(base)
-    is_local = base.startswith(("oci:", "containerfile:", "/", ".", "~")) or Path(base).is_file()
-    return None if is_local else base
-
-
-def told(stack: Stack, chosen: Callable[[str], str | None]) -> dict[str, str | None]:
-    """The variables that flavours declare; None for values that may be secrets. `chosen` has the user's."""
-    values: dict[str, str | None] = dict(sorted(stack.environment(chosen).items()))
-    for flavour in stack.flavours:
-        for name, default in flavour.environment:
-            if values[name] not in (None, "", default) and (flavour.local or SPEAKS_OF_SECRET.search(name)):
-                values[name] = None
-    return values

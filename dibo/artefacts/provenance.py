@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dibo.artefacts.manifest import SUFFIX
+from dibo.settings.settings import Settings
 from dibo.trust.keys import PrivateKey
 from dibo.trust.statements import STATEMENT_TYPE, bundle_text, statement_text
 
@@ -49,6 +50,15 @@ class ManifestFile:
     @classmethod
     def of(cls, name: str, content: bytes) -> ManifestFile:
         return cls(name=name, sha256=hashlib.sha256(content).hexdigest())
+
+
+def provenance_request(settings: Settings) -> ProvenanceRequest | None:
+    """What the settings say of provenance: None for none, else the key that signs it. Raises UsageError."""
+    if not settings.provenance:
+        return None
+    from dibo.trust.policy import trust_of
+
+    return ProvenanceRequest(key=trust_of(settings).sign_key)
 
 
 def provenance_path(manifest: Path) -> Path:

@@ -21,8 +21,6 @@ from dibo.ramdisk.selection import resolve
 from dibo.tree.node import Node
 from dibo.tree.query import find, names_in, os_release
 
-GRUB_FILES: Final = (b"usr/lib/grub/", b"usr/lib/shim/")
-"""Prefixes of files whose bytes a tree must have in memory, besides those of dibo.boot.bootable."""
 MENU: Final = PurePosixPath("/boot/grub/grub.cfg")
 _ENVIRONMENT_BLOCK: Final = b"# GRUB Environment Block\n".ljust(1024, b"#")
 """As grub-editenv(1) creates it."""

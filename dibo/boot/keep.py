@@ -13,6 +13,8 @@ from dibo.boot.bootable import KEPT_FILES
 
 LIMIT: Final = 1 << 30
 """Bytes of all kept files together."""
+GRUB_FILES: Final = (b"usr/lib/grub/", b"usr/lib/shim/")
+"""Prefixes of files whose bytes a tree must have in memory, besides the texts."""
 _TEXTS: Final = re.compile(
     rb"(?:usr/)?lib/modules/[^/]+/(?:pkgbase|modules\.[a-z.]+)"
     rb"|usr/share/kernel/[^/]+/kernel\.release"
@@ -22,7 +24,7 @@ _TEXTS: Final = re.compile(
     rb"|etc/inittab"
     rb"|(?:etc|usr/lib)/bootc/kargs\.d/[^/]+\.toml"
 )
-_LOADERS: Final = (b"usr/lib/grub/", b"usr/lib/shim/", b"usr/lib/systemd/boot/efi/", b"usr/share/efi/")
+_LOADERS: Final = (*GRUB_FILES, b"usr/lib/systemd/boot/efi/", b"usr/share/efi/")
 _EFI: Final = re.compile(rb"(?:boot/efi|boot|efi|usr/lib/bootupd/updates)/EFI/.+\.efi", re.IGNORECASE)
 _KERNELS: Final = re.compile(
     rb"boot/(?:vmlinuz|vmlinux|Image|kernel|initrd|initramfs|[a-z]+-ucode\.img)[^/]*"

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
-from dibo.boot.prepare_root import BootLoader
 from dibo.errors import UsageError
+
+
+class BootLoader(Enum):
+    """What a user may ask for; values are those of `--boot`."""
+
+    AUTO = "auto"
+    GRUB = "grub"
+    SYSTEMD_BOOT = "systemd-boot"
+    UKI = "uki"
+    NONE = "none"
 
 
 def loader_of(name: str) -> BootLoader:

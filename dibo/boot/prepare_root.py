@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -20,7 +19,9 @@ from dibo.boot import grub, systemd_boot
 from dibo.boot.boot_files import BootFiles
 from dibo.boot.bootable import require_bootable
 from dibo.boot.entries import MenuEntry, bytes_of, command_line, entries_of, token_of
+from dibo.boot.options import BootLoader
 from dibo.boot.parts import FIRMWARE, BootParts
+from dibo.boot.prepared import PreparedRoot
 from dibo.boot.root_files import (
     IS_ON_ROOT_DISK,
     MACHINE_ID,
@@ -37,16 +38,6 @@ from dibo.tree.query import find
 
 _GRUB_PROGRAMS: Final = (PurePosixPath("/usr/lib/dibo/grub-probe"), PurePosixPath("/etc/grub.d/00_dibo"))
 _UNIT: Final = PurePosixPath("/etc/systemd/system/dibo-ssh-host-keys.service")
-
-
-class BootLoader(Enum):
-    """What a user may ask for; values are those of `--boot`."""
-
-    AUTO = "auto"
-    GRUB = "grub"
-    SYSTEMD_BOOT = "systemd-boot"
-    UKI = "uki"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,26 +68,6 @@ class BootWish:
     """Of an initramfs that is made, in seconds since 1970."""
     sign: Callable[[bytes], bytes] | None = None
     """Signs unified kernel images that are made, and an unsigned boot loader for UEFI."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedRoot:
-    """What a root needs to boot: `boot` goes to the disk, `files` and `links` into the tree, in place of what is
-    there. Nothing of the tree has changed yet."""
-
-    boot: BootFiles
-    files: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
-    """New files: owned by root, of mode 0644."""
-    programs: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
-    """The same of mode 0755."""
-    links: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
-    directories: Mapping[PurePosixPath, int] = field(default_factory=dict)
-    """Permissions of directories that are made if nothing is there."""
-    removed: tuple[PurePosixPath, ...] = ()
-    summary: str = ""
-    """What was found and made, for the user: kernel, initramfs, boot loader."""
-    notes: tuple[str, ...] = ()
-    """What will not work as users may expect."""
 
 
 def prepare(root: Node, parts: BootParts, templates: BootTemplates, wish: BootWish) -> PreparedRoot:

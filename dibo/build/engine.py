@@ -9,17 +9,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from dibo.build.finding import Finding
 from dibo.build.sandbox import Confinement
 from dibo.errors import DiboError
 from dibo.images.image import Image, Layer
 from dibo.plan.base import NoStore, ResolutionStore, Source
-from dibo.plan.plan import PlannedStep
 from dibo.system.process import OnOutput, Process
 from dibo.system.report import Report
 from dibo.system.workspace import Run
+
+if TYPE_CHECKING:
+    from dibo.plan.plan import PlannedStep
 
 SECRETS: Final = "/run/secrets"
 """Where a step sees its secrets, each a file of mode 0400 on a file system in memory."""

@@ -21,14 +21,16 @@ from dibo.errors import BaseError, FlavourError, Unreachable, VerificationFailed
 from dibo.flavours.files import copy_file
 from dibo.flavours.model import FETCHED, FetchedFile
 from dibo.flavours.stack import Stack
+from dibo.plan.input_files import InputFile, InputStore, NoInputs
 from dibo.plan.recipe import Step
 from dibo.settings.settings import Settings
 from dibo.system import http
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
+from dibo.system.task import Task
 from dibo.system.threads import beside
 from dibo.system.workspace import Workspace
-from dibo.units import human_size
+from dibo.units import OnBytes, human_size
 
 LARGEST: Final = 16 << 30
 """Bytes of one file."""
@@ -80,17 +82,18 @@ class _Ahead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedFiles:
-    """Fetches files, and keeps them in `directory`."""
+    """Fetches files from `store`, then from their addresses, and keeps them in `directory`."""
 
     directory: Path
     policy: RetryPolicy = http.DOWNLOADS
     offline: bool = False
     report: Report
+    store: InputStore = field(default_factory=NoInputs)
     _ahead: _Ahead = field(default_factory=_Ahead, repr=False, compare=False)
 
     def require(self, requests: Iterable[FileRequest]) -> None:
         """Raises Unreachable where dibo is told to stay offline, and a file is not here."""
-        missing = [entry for entry in requests if self._find(entry.file) is None] if self.offline else []
+        missing = [entry for entry in requests if self.find(entry.file) is None] if self.offline else []
         if missing:
             listed = ", ".join(
                 f"{entry.file.name} of the flavour {entry.flavour!r} ({entry.file.urls[0]})"
@@ -157,8 +160,8 @@ class FetchedFiles:
         """It may have been damaged, or removed, since it was fetched."""
         return path if path.exists() and http.digest_of(path) == request.file.sha256 else self._bring(request)
 
-    def _find(self, file: FetchedFile) -> Path | None:
-        """One with this digest, whatever its name was."""
+    def find(self, file: FetchedFile) -> Path | None:
+        """One with this digest, checked, whatever its name was; None where it is not here."""
         return next(
             (
                 path
@@ -169,7 +172,7 @@ class FetchedFiles:
         )
 
     def _bring(self, request: FileRequest) -> Path:
-        if (path := self._find(request.file)) is not None:
+        if (path := self.find(request.file)) is not None:
             with contextlib.suppress(OSError):
                 os.utime(path)  # used now
             return path
@@ -183,6 +186,8 @@ class FetchedFiles:
                 task.progress(done, size)
 
             failures: list[BaseError] = []
+            if self._from_store(request, target, task, progress):
+                return target
             for url in request.file.urls:
                 try:
                     http.download(
@@ -198,7 +203,18 @@ class FetchedFiles:
                 else:
                     task.note(human_size(target.stat().st_size))
                     return target
+            if self._from_store(request, target, task, progress, urgent=True):
+                return target
             raise _failure(request, failures)
+
+    def _from_store(
+        self, request: FileRequest, target: Path, task: Task, progress: OnBytes, *, urgent: bool = False
+    ) -> bool:
+        file = InputFile(sha256=request.file.sha256, name=request.file.name)
+        is_there = self.store.bring(file, target, on_bytes=progress, urgent=urgent)
+        if is_there:
+            task.note(f"{human_size(target.stat().st_size)} from a cache")
+        return is_there
 
 
 def _failure(request: FileRequest, failures: list[BaseError]) -> BaseError | FlavourError:

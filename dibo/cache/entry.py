@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from dibo.errors import LocalLayers, VerificationFailed
 from dibo.images.manifest import LARGEST_MANIFEST, OCI_CONFIG, OCI_MANIFEST, digest_of
-from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
+from dibo.plan.labels import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
 from dibo.units import human_size
 
 TITLE: Final = "io.dibo.title"

@@ -22,11 +22,11 @@ from dibo.images.image import Image, Layer
 from dibo.images.manifest import OCI_MANIFEST
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
-from dibo.plan.keys import KEY_LABEL
+from dibo.plan.labels import KEY_LABEL
 from dibo.system.report import Report
 from dibo.trust.policy import Trust
 
-_SLOWEST: Final = 64 << 10  # bytes a second: what comes more slowly is built sooner
+SLOWEST: Final = 64 << 10  # bytes a second: what comes more slowly is built sooner
 _TOGETHER: Final = 8  # requests at the same time
 _MOST_BAD: Final = 3  # entries that turn out bad, each perhaps after most of it was fetched
 
@@ -91,7 +91,7 @@ def image_at(repository: ImageName, digest: str, manifest: Mapping[str, Any], *,
     )
     layers = tuple(
         Layer(
-            open=partial(api.open_blob, repository, descriptor.digest, descriptor.size, slowest=_SLOWEST),
+            open=partial(api.open_blob, repository, descriptor.digest, descriptor.size, slowest=SLOWEST),
             digest=descriptor.digest,
             size=descriptor.size,
             diff_id=diff_id,
@@ -136,6 +136,10 @@ class CacheRepository:
     """Digests of blobs that are not what they should be."""
     replaceable: set[str] = field(default_factory=set)
     """Digests of manifests of entries that cannot be used, and so give way to better ones."""
+    has_files: bool = False
+    """Whether an input file was read from there."""
+    absent_files: set[str] = field(default_factory=set)
+    """Digests of input files that could not be."""
     _found: dict[str, CachedImage | None] = field(default_factory=dict)
     _bad: int = 0
     _warned: bool = False

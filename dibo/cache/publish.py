@@ -26,7 +26,7 @@ from dibo.errors import DiboError, Interrupted, LocalLayers
 from dibo.images.image import Image
 from dibo.images.manifest import digest_of
 from dibo.images.registry import api
-from dibo.plan.keys import KEY_LABEL
+from dibo.plan.labels import KEY_LABEL
 from dibo.system.report import Report
 from dibo.units import counted, human_size
 

@@ -20,7 +20,7 @@ from dibo.images.manifest import digest_of
 from dibo.images.platforms import Platform
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.layout.merge import complete, document
-from dibo.plan.keys import LAYOUT_LABEL
+from dibo.plan.labels import LAYOUT_LABEL
 from dibo.system.report import Report
 from dibo.system.workspace import Run
 from dibo.trust.policy import trust_of

@@ -13,6 +13,7 @@ from dibo.build.build import Job, OnLayer, report_layer
 from dibo.build.engine import Engine
 from dibo.build.layer_origins import Taken
 from dibo.cache.entry import CREATED, SECONDS
+from dibo.cache.input_files import RegistryInputs
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
 from dibo.cache.resolutions import RegistryResolutions
@@ -22,8 +23,8 @@ from dibo.images.byte_count import ByteCount, total_size
 from dibo.images.image import Image
 from dibo.images.manifest import checked
 from dibo.images.registry.api import read_manifest
-from dibo.plan import keys
 from dibo.plan.base import Base
+from dibo.plan.labels import INGREDIENTS_LABEL
 from dibo.plan.plan import Plan, with_held
 from dibo.settings.settings import Settings
 from dibo.system.report import Report
@@ -53,6 +54,9 @@ def caches_of(settings: Settings, report: Report, trust: Trust) -> Caches:
 
 def consult(job: Job, caches: Caches, held: Mapping[str, float]) -> Job:
     """The job, planned again with what the caches hold."""
+    inputs = RegistryInputs(caches.remotes)
+    job.base.read_inputs_from(inputs)
+    job = replace(job, fetched=replace(job.fetched, store=inputs))
     caches.expect({key: pending.titles[1:] for key, pending in items(job.plan).items()})
     caches.look(job.plan.keys)
     return _planned_again(job, caches, held)
@@ -191,7 +195,7 @@ def _counted(image: Image, plan: Plan, held: Mapping[str, float], task: Task) ->
 def _without_ingredients(image: Image) -> Image:
     """The image without the label that has no bound: buildah takes configs of at most 4 MiB."""
     run = dict(image.config.get("config") or {})
-    run["Labels"] = {k: v for k, v in (run.get("Labels") or {}).items() if k != keys.INGREDIENTS_LABEL}
+    run["Labels"] = {k: v for k, v in (run.get("Labels") or {}).items() if k != INGREDIENTS_LABEL}
     return replace(image, config={**image.config, "config": run})
 
 

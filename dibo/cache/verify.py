@@ -14,7 +14,7 @@ from dibo.images.image import Layer
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
 from dibo.images.verify import check
-from dibo.plan.keys import KEY_LABEL
+from dibo.plan.labels import KEY_LABEL
 from dibo.plan.recipe import Step
 from dibo.system.report import Say
 from dibo.trust.policy import Trust

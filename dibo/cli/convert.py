@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 SUMMARY: Final = "make a disk from an existing container image, without privileges"
 EPILOG: Final = ""
 LOADERS: Final = ("auto", "grub", "systemd-boot", "uki", "none")
-"""Values of dibo.boot.prepare_root.BootLoader, which is imported late."""
+"""Values of dibo.boot.options.BootLoader, which is imported late."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

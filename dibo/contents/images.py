@@ -19,7 +19,7 @@ from dibo.images.layers.layer_tree import LayerDirectory, LayerTree, Link
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.load import LoadOptions, load
 from dibo.images.layers.unpacked import NOT_READ
-from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
+from dibo.plan.labels import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.tree.node import Node
 from dibo.tree.sinks import Nowhere
 

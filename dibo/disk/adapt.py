@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
-from dibo.boot.prepare_root import PreparedRoot
+from dibo.boot.prepared import PreparedRoot
 from dibo.boot.root_files import RULES
 from dibo.disk import fstab, grub_cfg
 from dibo.errors import LayoutError

@@ -7,24 +7,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dibo.boot.boot_files import MANIFEST, BootFiles
 from dibo.boot.bootable import read_boot_files
-from dibo.boot.find import find_boot_parts
-from dibo.boot.grub import GRUB_FILES
-from dibo.boot.initramfs import BytesMissing
-from dibo.boot.keep import is_text
-from dibo.boot.prepare_root import BootTemplates, BootWish, PreparedRoot, prepare
-from dibo.boot.root_files import GROWING
+from dibo.boot.keep import GRUB_FILES, is_text
+from dibo.boot.prepared import PreparedRoot
 from dibo.disk.adapt import ContentsOf, adapt, install
 from dibo.disk.boot_sectors import wants_boot_files
-from dibo.disk.built_in.job import find_root_init
-from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.partitioned import placement as found_placement
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
 from dibo.disk.request import DiskRequest
 from dibo.disk.step_outputs import LIMIT, PLACE, take_outputs
-from dibo.errors import ImageTooSmall, RootNotBootable
+from dibo.errors import ImageTooSmall
 from dibo.formats.open_target import open_target
 from dibo.formats.target import Target
 from dibo.formats.tee import Tee
@@ -36,12 +31,14 @@ from dibo.kits.attach import KEPT_FILES as KIT_FILES
 from dibo.layout.model import Sizing
 from dibo.layout.placement import PlacedPartition, Placement, bare_placement, place
 from dibo.settings.values import enough_hint
-from dibo.system import resources
 from dibo.system.report import Report
 from dibo.tree.mounts import Mounted
 from dibo.tree.node import Contents, Node
 from dibo.tree.query import find, tidy
 from dibo.units import GIB, human_size
+
+if TYPE_CHECKING:
+    from dibo.disk.device_hooks import HookedDisk
 
 
 def placement_of(plan: DiskPlan) -> Placement:
@@ -126,47 +123,14 @@ def boot_files_of(
         return source.prepared
     if is_prepared:
         return PreparedRoot(boot=read_boot_files(tree))
-    parts = find_boot_parts(tree, architecture=request.architecture)
-    try:
-        return prepare(tree, parts, boot_templates(), boot_wish(request, source))
-    except BytesMissing as error:
-        kernel = parts.kernels[0].version if parts.kernels else "unknown"
-        raise RootNotBootable(
-            f"the boot files for kernel {kernel} are to be made of files that were not read",
-            hint="dibo convert makes them of an image; or install an initramfs and GRUB in the image",
-            preparable=True,
-        ) from error
+    from dibo.disk.boot_preparation import made_boot_files
 
-
-def boot_wish(request: DiskRequest, source: DiskSource) -> BootWish:
-    """How boot files are to be made for that disk."""
-    return BootWish(
-        architecture=request.architecture,
-        options=request.options,
-        loader=request.loader,
-        filesystem=request.root_type,
-        epoch=source.epoch,
-        sign=request.sign,
-    )
+    return made_boot_files(tree, request, source)
 
 
 def needs_boot_files(request: DiskRequest) -> bool:
     """Whether a disk is requested that has a place for them."""
     return request.has_disk and request.layout is not None and wants_boot_files(request.layout)
-
-
-def boot_templates() -> BootTemplates:
-    """Boot files of dibo's own, for unprepared roots."""
-    directory = resources.shared("flavours") / "boot-files" / "files"
-    unit = resources.shared("containerfiles") / "runner" / "first-boot" / "dibo-ssh-host-keys.service"
-    files = {path.name: path.read_bytes() for path in directory.iterdir()}
-    base = resources.shared("flavours") / "base" / "files"
-    return BootTemplates(
-        files=files,
-        host_keys_unit=unit.read_bytes(),
-        init=find_root_init(),
-        growing={name: (base / name).read_bytes() for name in GROWING},
-    )
 
 
 def adapt_to(

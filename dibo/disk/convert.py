@@ -19,7 +19,7 @@ from dibo.artefacts.manifest import Facts, artefacts, beside, complete, manifest
 from dibo.artefacts.outputs import Outputs
 from dibo.artefacts.provenance import ManifestFile, provenance_path, provenance_text
 from dibo.boot.boot_files import BootFiles
-from dibo.boot.prepare_root import PreparedRoot
+from dibo.boot.prepared import PreparedRoot
 from dibo.build.engine import Setup
 from dibo.disk.adapt import install
 from dibo.disk.built_in.job import ConversionJob, RootTree

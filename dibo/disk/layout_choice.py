@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from dibo.disk.filesystem_strategy import Choice, Way, choose_way
-from dibo.disk.request import BARE_LABEL
-from dibo.elements.stack import MixedStack
-from dibo.flavours.loader import read_layout
-from dibo.flavours.stack import Stack
 from dibo.layout.merge import complete
-from dibo.layout.model import ROOT, Headroom, Layout, Partition, Sizing
+from dibo.layout.model import ROOT, Layout, Partition, Sizing
 from dibo.layout.parse import Statement
 from dibo.layout.placement import place, smallest_disk
 from dibo.layout.table import draw
@@ -30,8 +26,12 @@ GivenLayout = Path | Statement
 def chosen(statement: Statement | None, given: GivenLayout | None) -> Layout | None:
     """That which is given, else what the flavours of a stack said together. None makes a bare file system. Raises
     LayoutError."""
-    if given is not None:
-        statement = read_layout(given) if isinstance(given, Path) else given
+    if isinstance(given, Path):
+        from dibo.flavours.loader import read_layout
+
+        statement = read_layout(given)
+    elif given is not None:
+        statement = given
     return complete(statement) if statement is not None else None
 
 
@@ -53,30 +53,6 @@ def _is_for_data(values: Mapping[str, Any]) -> bool:
     return (
         values.get("filesystem") is not None and values.get("content") is None and values.get("mount") != ROOT
     )
-
-
-def chosen_for(stack: Stack, given: GivenLayout | None) -> Layout | None:
-    """That which is given, else what elements of the stack describe, else as `chosen`. Raises LayoutError."""
-    if given is None and isinstance(stack, MixedStack) and stack.layout is not None:
-        return stack.layout
-    return chosen(stack.disk, given)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bare:
-    """How a file system is made on a disk without partitions."""
-
-    label: str = BARE_LABEL
-    headroom: Headroom | None = None
-    """What stays free beside its files; None where the size of the disk is set."""
-
-
-def bare_for(stack: Stack, *, set_by: str) -> Bare:
-    """As elements of the stack say. Where nothing set a size, theirs is as small as fits."""
-    if not isinstance(stack, MixedStack) or stack.disk_of_elements is None:
-        return Bare()
-    disk = stack.disk_of_elements
-    return Bare(label=disk.root_label, headroom=disk.headroom if set_by == DEFAULT_SIZE_SET_BY else None)
 
 
 def start_size(layout: Layout | None, *, size: int, set_by: str) -> tuple[int, str]:

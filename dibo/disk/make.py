@@ -13,11 +13,11 @@ a loop device (dibo.disk.filesystem_strategy).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dibo.build.engine import Setup
 from dibo.disk.by_programs import NeedsLoop
 from dibo.disk.common import load_root, placement_of, targets_of
-from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.plan import DiskPlan, DiskSource, DiskTargets
 from dibo.disk.request import DiskRequest, decide_loop, require_loop
 from dibo.disk.sizes import fits_something, fitted
@@ -26,6 +26,9 @@ from dibo.errors import LayoutError
 from dibo.images.layers.load import Tree
 from dibo.tree.sinks import Nowhere
 from dibo.units import human_size
+
+if TYPE_CHECKING:
+    from dibo.disk.device_hooks import HookedDisk
 
 
 def plan_disk(

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from dibo.boot.prepare_root import PreparedRoot
 from dibo.build.engine import Root
-from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.filesystem_strategy import Choice
 from dibo.disk.request import DiskRequest, choice_of, root_type
 from dibo.formats.vm_disks.identity import ImageIdentity
-from dibo.kits.attach import Attachment
 from dibo.layout.identity import NAMESPACE, identify
 from dibo.layout.model import Layout, Partition
 from dibo.layout.placement import root_partition
 from dibo.tree.node import Contents
+
+if TYPE_CHECKING:
+    from dibo.boot.prepared import PreparedRoot
+    from dibo.disk.device_hooks import HookedDisk
+    from dibo.kits.attach import Attachment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

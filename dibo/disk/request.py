@@ -10,7 +10,7 @@ from typing import Final
 from dibo.artefacts.converter import Converter
 from dibo.artefacts.outputs import check_output_files, check_output_name
 from dibo.artefacts.provenance import ProvenanceRequest
-from dibo.boot.prepare_root import BootLoader
+from dibo.boot.options import BootLoader
 from dibo.disk.built_in.table import BUILT_IN, NOT_WITH_A_KIT, OPTION_CHECKS, STREAMED
 from dibo.disk.filesystem_strategy import ELDERS, Choice, Way, choose_way
 from dibo.disk.loop.check import check as check_loop

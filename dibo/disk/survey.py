@@ -17,8 +17,9 @@ from dibo.boot.boot_files import MANIFEST
 from dibo.boot.find import find_boot_parts
 from dibo.boot.initramfs import BytesMissing, is_program
 from dibo.boot.keep import LIMIT, is_wanted
-from dibo.boot.prepare_root import PreparedRoot, prepare
-from dibo.disk.common import boot_templates, boot_wish
+from dibo.boot.prepare_root import prepare
+from dibo.boot.prepared import PreparedRoot
+from dibo.disk.boot_preparation import boot_templates, boot_wish
 from dibo.disk.plan import DiskSource
 from dibo.disk.request import DiskRequest, check_made_before
 from dibo.errors import RootNotBootable

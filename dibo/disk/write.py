@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from dibo.boot.boot_files import BootFiles
 from dibo.build.engine import Setup
 from dibo.disk.boot_sectors import write_disk
 from dibo.disk.by_programs import Programs
 from dibo.disk.common import adapt_to, adapt_to_hooked, load_root, prepared_root, too_small
-from dibo.disk.device_hooks import HookedDisk
 from dibo.disk.loop.fill import Filling
 from dibo.disk.partitioned import write_boot
 from dibo.disk.plan import DiskPlan
@@ -25,6 +25,9 @@ from dibo.system.report import Report
 from dibo.tree.node import Contents, Node
 from dibo.tree.sinks import choose
 from dibo.units import SECTOR
+
+if TYPE_CHECKING:
+    from dibo.disk.device_hooks import HookedDisk
 
 
 def write(

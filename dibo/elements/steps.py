@@ -17,8 +17,8 @@ from dibo.elements.hooks import ElementScript, HookFile, merge_hooks, scripts_of
 from dibo.elements.model import Element, ElementPhase
 from dibo.elements.sight import Sights
 from dibo.errors import FlavourError
-from dibo.flavours.lint import SPEAKS_OF_SECRET
 from dibo.flavours.model import FlavourFile
+from dibo.flavours.secret_names import SPEAKS_OF_SECRET
 
 _SHOWN: Final = 4  # scripts in a title
 TRACE: Final = "DIB_DEBUG_TRACE"

@@ -21,6 +21,7 @@ from typing import Final
 from dibo.errors import FlavourError
 from dibo.flavours.hook_lint import Sight, hook_warnings
 from dibo.flavours.model import HOST_PHASES, Flavour, Phase
+from dibo.flavours.secret_names import SPEAKS_OF_SECRET
 from dibo.flavours.stack import Stack
 
 OF_OTHER_BUILDERS: Final = {
@@ -42,10 +43,6 @@ VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 """In the name of a package."""
 _BUILT_IN: Final = "ARCH"
 _DISTRIBUTIONS: Final = ("debian", "ubuntu", "default")
-SPEAKS_OF_SECRET: Final = re.compile(
-    r"pass|secret|token|credential|private|(^|_)key($|_)|proxy", re.IGNORECASE
-)
-"""In the name of a variable."""
 
 
 def lint(stack: Stack, chosen: Callable[[str], str | None]) -> tuple[str, ...]:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
-from dibo.boot.prepare_root import PreparedRoot
+from dibo.boot.prepared import PreparedRoot
 from dibo.errors import ImageError, UsageError
 from dibo.formats.paths import TooManyLinks
 from dibo.images.image import Image, Layer
 from dibo.kits.files import service_files
-from dibo.kits.layer import LABEL
-from dibo.kits.manifest import MANIFEST, KitManifest, parse_kit_manifest
+from dibo.kits.manifest import LABEL, MANIFEST, KitManifest, parse_kit_manifest
 from dibo.kits.service import command_words, has_own_init, service_of
 from dibo.kits.users import GROUP_FILE, USER_FILE
 from dibo.tree.node import Node

@@ -23,11 +23,10 @@ from dibo.images.layers.tar_writer import TarOutput, write_tar
 from dibo.images.manifest import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, digest_of
 from dibo.images.platforms import PLATFORMS
 from dibo.kits.make import Kit
+from dibo.kits.manifest import LABEL
 from dibo.tree.node import Node
 from dibo.tree.query import walk
 
-LABEL: Final = "io.dibo.kit"
-"""Of the image of a kit, and of its entries in indexes: its profile."""
 _IMPLIED: Final = frozenset(
     f"./{path}".encode()
     for path in (

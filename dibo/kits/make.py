@@ -20,7 +20,9 @@ from typing import Final
 
 from dibo.boot.boot_files import MANIFEST as BOOT_MANIFEST
 from dibo.boot.find import find_boot_parts
-from dibo.boot.prepare_root import BootLoader, BootTemplates, BootWish, PreparedRoot, prepare
+from dibo.boot.options import BootLoader
+from dibo.boot.prepare_root import BootTemplates, BootWish, prepare
+from dibo.boot.prepared import PreparedRoot
 from dibo.errors import RamdiskError
 from dibo.flavours.ramdisk_requests import RamdiskRequests, RequestedName
 from dibo.kits.files import SERVICE

@@ -19,6 +19,8 @@ KIT: Final = PurePosixPath("/usr/lib/dibo/kit")
 MANIFEST: Final = KIT / "manifest.json"
 FORMAT: Final = 1
 """Of kits: what the files of an application look like (dibo.kits.files), and what the kit's init does with them."""
+LABEL: Final = "io.dibo.kit"
+"""Of the image of a kit, and of its entries in indexes: its profile."""
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dibo.flavours.model import FlavourFile
+from dibo.plan.input_files import InputStore
 from dibo.plan.packages import ArchivePackage, PackageNames, Packages, Resolution
 
 Ingredients = tuple[tuple[str, str], ...]
@@ -125,6 +126,12 @@ class Base(Protocol):
 
     def adopt(self, resolution: Resolution) -> None:
         """Be made of packages that were chosen before."""
+
+    def read_inputs_from(self, store: InputStore) -> None:
+        """Ask `store` for files of packages before any archive."""
+
+    def find_package(self, package: ArchivePackage) -> Path | None:
+        """The file of a package, not checked; None where it is not on this machine."""
 
     def write_archive(self, packages: Packages, target: Path) -> int:
         """Have the files of packages in `target`, a directory that is made, as an archive. The time of the newest, in

@@ -20,18 +20,11 @@ from typing import Final
 from dibo.elements.steps import ElementStep
 from dibo.flavours.model import FlavourFile, Phase, is_seen
 from dibo.plan.base import Ingredients
+from dibo.plan.labels import EPOCH_LABEL, INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
 from dibo.plan.packages import Packages, identities, package_changes
 from dibo.plan.recipe import Recipe, Step
 
 FORMAT: Final = 3
-KEY_LABEL: Final = "io.dibo.key"
-EPOCH_LABEL: Final = "io.dibo.epoch"
-INGREDIENTS_LABEL: Final = "io.dibo.ingredients"
-"""Of images in registries. Not in an engine's store: the document grows with the files of a flavour, and labels are
-arguments of buildah, of at most 128 KiB (execve(2))."""
-LOCAL_LABEL: Final = "io.dibo.local"
-LAYOUT_LABEL: Final = "io.dibo.layout"
-"""Of a pushed image: the layout of its disk, as JSON. In no key: it changes no layer."""
 
 Document = dict[str, object]
 ExtraData = Mapping[str, tuple[FlavourFile, ...]]

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from dibo.api.baking.estimates import name_of_artefacts, name_of_test
 from dibo.api.baking.spec import Decided, ImageSpec, TaskKind, TaskSpec
-from dibo.api.create import PlannedDisk, converters_of, disk_request
+from dibo.api.create import PlannedDisk, disk_request
 from dibo.api.machines.request import MEMORY
 from dibo.api.ramdisk import checked_order
 from dibo.api.session import Session
 from dibo.api.shared_sessions import SharedSessions, shared_sessions
+from dibo.artefacts.converter import converters_of
 from dibo.bake.graph import (
     ArtefactTask,
     BakeTask,

@@ -12,7 +12,7 @@ from dibo.api.conversion import ConvertRequest, convert
 from dibo.api.conversions.opened import conversion_workspace, open_trusted
 from dibo.api.settings import current_settings
 from dibo.artefacts.recorded import Manifest
-from dibo.build.engines.choose import sweepers
+from dibo.build.engines.sweeping import sweepers
 from dibo.errors import ManifestError
 from dibo.images.image import Image
 from dibo.images.layers.limits import Limits

@@ -33,10 +33,10 @@ from dibo.api.conversions.messages import (
     Unpacked,
 )
 from dibo.api.conversions.opened import conversion_workspace
-from dibo.api.create import converters_of
 from dibo.api.workers.process import WorkerProcess
+from dibo.artefacts.converter import converters_of
 from dibo.artefacts.outputs import check_output_name
-from dibo.build.engines.choose import sweepers
+from dibo.build.engines.sweeping import sweepers
 from dibo.disk.request import ending
 from dibo.errors import CommandFailed, DiboError, UsageError
 from dibo.system.report import Report

@@ -14,7 +14,6 @@ from dibo.images.sources.choose import choose_image, registry_name
 from dibo.images.sources.table import Verify
 from dibo.settings.settings import Settings
 from dibo.system.workspace import Workspace
-from dibo.trust.policy import trust_of
 
 
 def open_trusted(
@@ -63,6 +62,8 @@ def _verify(settings: Settings, reference: str) -> Verify | None:
         return None
     name = registry_name(reference)
     if name is not None:
+        from dibo.trust.policy import trust_of
+
         trust = trust_of(settings)
         trust.require_chance(name)
 

@@ -28,7 +28,7 @@ from dibo.api.conversions.messages import (
 )
 from dibo.api.conversions.opened import conversion_workspace, open_kit, open_trusted
 from dibo.api.workers.serve import Send, defect_of, serve
-from dibo.build.engines.choose import sweepers
+from dibo.build.engines.sweeping import sweepers
 from dibo.errors import DiboError
 from dibo.images.image import Image, Layer
 from dibo.images.layers.unpacked import TooMuch, UnpackedContent, open_unpacked, unpack, with_content

@@ -31,6 +31,7 @@ from dibo.api.workers.serve import Send, defect_of, serve
 from dibo.build import foreign
 from dibo.build.context import Runner
 from dibo.build.engines import choose
+from dibo.build.engines.sweeping import sweepers
 from dibo.cache.entry import tag_of
 from dibo.errors import DiboError, RegistryError
 from dibo.images.reference import ImageName, parse_repository
@@ -87,7 +88,7 @@ def _task(order: FleetOrder, environment: Mapping[str, str], report: Report) -> 
     assert order.bundle is not None
     cache = resources.expanded(environment.get("IMG_PATH") or resources.home() / ".cache" / "dibo").absolute()
     workspace = Workspace(cache)
-    with workspace.run(sweepers=choose.sweepers()) as run, _bundle(order.bundle, workspace, run) as files:
+    with workspace.run(sweepers=sweepers()) as run, _bundle(order.bundle, workspace, run) as files:
         output = run.subdirectory("artefacts")
         places = WorkerPlaces(files=files, output=output, cache=cache)
         image = load_image(places, order.image, environment)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibo.api.create import converters_of, create
+from dibo.api.create import create
 from dibo.api.projects.requests import boots, convert_request, ramdisk_settings
 from dibo.api.ramdisk import create as create_ramdisk
 from dibo.api.settings import image_settings
+from dibo.artefacts.converter import converters_of
 from dibo.contents.names import READABLE
 from dibo.disk.request import ending
 from dibo.errors import OutputError, ProjectError

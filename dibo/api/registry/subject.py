@@ -12,7 +12,7 @@ from dibo.images.manifest import LARGEST_MANIFEST, checked
 from dibo.images.reference import ImageName, names_a_host, parse_image_name
 from dibo.images.registry import api
 from dibo.images.sources.registry import resolve
-from dibo.plan.keys import KEY_LABEL
+from dibo.plan.labels import KEY_LABEL
 
 
 def subject_name(reference: str) -> ImageName:

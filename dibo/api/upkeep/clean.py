@@ -16,7 +16,8 @@ from dibo.build import build as spine
 from dibo.build import cleaning, store_pruning
 from dibo.build.cleaning import CleanRules, CleanSelection, Stores
 from dibo.build.engine import Engine, Setup
-from dibo.build.engines import choose
+from dibo.build.engines.names import require_known
+from dibo.build.engines.sweeping import sweepers
 from dibo.build.engines.table import ENGINES
 from dibo.build.store_pruning import UsedImage
 from dibo.errors import DiboError, EngineError, OutputError, ToolMissing, UsageError
@@ -87,7 +88,7 @@ def clean(settings: Settings, report: Report, request: CleanRequest) -> CleanRes
     not work, and files that cannot be removed, are warnings, and the rest goes. Raises UsageError, OutputError."""
     request.check()
     if settings.engine != AUTO:
-        choose.require_known(settings.engine)
+        require_known(settings.engine)
     outcome, now = _Outcome(), time.time()
     has_cache = cache_directory.check_directory(settings.cache)
     with ExitStack() as stack:
@@ -140,7 +141,7 @@ def _run(settings: Settings, report: Report, *, keep: bool) -> Iterator[Run]:
         if not keep:
             try:
                 workspace = Workspace(settings.cache)
-                run = stack.enter_context(workspace.run(sweepers=choose.sweepers()))
+                run = stack.enter_context(workspace.run(sweepers=sweepers()))
             except (OutputError, OSError) as error:
                 report.warn(str(error))
         if run is None:

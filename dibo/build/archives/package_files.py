@@ -16,7 +16,7 @@ import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
@@ -24,6 +24,7 @@ from urllib.parse import quote
 from dibo.build.archives.archive import file_digest
 from dibo.build.engines.base_layer import decompressed
 from dibo.errors import BaseError, DiboError, Unreachable, VerificationFailed
+from dibo.plan.input_files import InputStore, NoInputs, package_file
 from dibo.plan.packages import ArchivePackage, Packages
 from dibo.system import http
 from dibo.system.report import Report
@@ -38,13 +39,14 @@ _LARGEST_CONTROL: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFiles:
-    """Fetches files of packages from `addresses`, in their order, and keeps them in `directory`."""
+    """Fetches files of packages from `store`, then from `addresses`, in their order, and keeps them in `directory`."""
 
     directory: Path
     addresses: tuple[str, ...]
     policy: RetryPolicy
     offline: bool
     report: Report
+    store: InputStore = field(default_factory=NoInputs)
 
     def fetch(self, packages: Packages) -> tuple[Path, ...]:
         """The file of each package, checked now. Raises Unreachable, BaseError for one that is nowhere,
@@ -54,11 +56,14 @@ class PackageFiles:
         if missing:
             size = sum(package.size for package in missing)
             with self.report.task("downloading packages") as task, ThreadPoolExecutor(_TOGETHER) as pool:
-                done = 0
-                for package in pool.map(self._download, missing):
+                done, stored = 0, 0
+                for package, from_store in zip(missing, pool.map(self._download, missing), strict=True):
                     done += package.size
+                    stored += package.size if from_store else 0
                     task.progress(done, size)
-                task.note(human_size(size))
+                task.note(
+                    f"{human_size(size)}, from caches {human_size(stored)}" if stored else human_size(size)
+                )
         return tuple(self._path(package) for package in packages)
 
     def fetch_ahead(self, package: ArchivePackage) -> None:
@@ -87,6 +92,11 @@ class PackageFiles:
         _write(target / "Release", f"{release}{len(text)} Packages\n".encode())
         return max(times)
 
+    def find(self, package: ArchivePackage) -> Path | None:
+        """The file of a package, not checked; None where it is not here."""
+        path = self._path(package)
+        return path if path.exists() else None
+
     def _path(self, package: ArchivePackage) -> Path:
         file_name = f"{package.name}_{package.version.replace(':', '%3a')}_{package.architecture}.deb"
         return self.directory / f"sha256-{package.sha256}-{file_name}"
@@ -99,13 +109,28 @@ class PackageFiles:
                 return True
         return False
 
-    def _download(self, package: ArchivePackage) -> ArchivePackage:
+    def _download(self, package: ArchivePackage) -> bool:
+        """Fetch the file of a package; whether it came from the store."""
         if self.offline:
             raise Unreachable(
                 f"the package {package.name} {package.version} is not here yet, and dibo is told to stay offline",
                 hint="run once without --offline",
             )
-        path, refusals = self._path(package), []
+        file, path = package_file(package), self._path(package)
+        if self.store.bring(file, path):
+            return True
+        try:
+            self._from_archive(package, path)
+        except VerificationFailed:
+            raise
+        except BaseError:
+            if not self.store.bring(file, path, urgent=True):
+                raise
+            return True
+        return False
+
+    def _from_archive(self, package: ArchivePackage, path: Path) -> None:
+        refusals = []
         for address in self.addresses:
             try:
                 url = f"{address}/{quote(package.path)}"
@@ -122,7 +147,7 @@ class PackageFiles:
                     raise
                 refusals.append(error.message)
             else:
-                return package
+                return
         raise BaseError(
             f"the package {package.name} {package.version} ({package.architecture}) is gone: "
             f"{'; '.join(refusals)}",

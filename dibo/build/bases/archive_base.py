@@ -20,6 +20,7 @@ from dibo.build.archives.snapshots import snapshot_addresses
 from dibo.build.archives.states import ArchiveStates
 from dibo.build.bases.settings import BaseSettings, ConfiguredBase
 from dibo.plan.base import ResolutionStore
+from dibo.plan.input_files import InputStore, NoInputs
 from dibo.plan.packages import ArchivePackage, Packages
 from dibo.system.report import Report
 from dibo.system.workspace import Workspace
@@ -32,6 +33,7 @@ class ArchiveBase(ConfiguredBase):
         super().__init__(settings)
         self._workspace = workspace
         self._report = report
+        self._inputs: InputStore = NoInputs()
 
     @abstractmethod
     def _resolver(self) -> Resolver:
@@ -46,6 +48,12 @@ class ArchiveBase(ConfiguredBase):
         if not self._settings.resolves:
             return ()
         return snapshot_addresses(self._resolver().archives, self._settings.policy)
+
+    def read_inputs_from(self, store: InputStore) -> None:
+        self._inputs = store
+
+    def find_package(self, package: ArchivePackage) -> Path | None:
+        return self._files().find(package) if self._settings.resolves else None
 
     def write_archive(self, packages: Packages, target: Path) -> int:
         return self._files().write_archive(packages, target, suite=self._suite)
@@ -81,6 +89,7 @@ class ArchiveBase(ConfiguredBase):
             policy=self._settings.policy,
             offline=self._settings.offline,
             report=self._report,
+            store=self._inputs,
         )
 
     def _locked_snapshots(self) -> tuple[str, ...]:

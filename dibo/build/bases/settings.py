@@ -9,6 +9,7 @@ from typing import Final
 
 from dibo.errors import BaseError
 from dibo.plan.base import ResolutionStore
+from dibo.plan.input_files import InputStore
 from dibo.plan.packages import NOTHING, ArchivePackage, PackageNames, Packages, Resolution
 from dibo.settings.settings import Settings
 from dibo.system.http import DOWNLOADS
@@ -123,6 +124,12 @@ class ConfiguredBase:
 
     def adopt(self, resolution: Resolution) -> None:
         pass
+
+    def read_inputs_from(self, _store: InputStore) -> None:
+        pass
+
+    def find_package(self, _package: ArchivePackage) -> Path | None:
+        return None
 
     def write_archive(self, _packages: Packages, _target: Path) -> int:
         raise BaseError("packages are not chosen before a build on this base")

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NoReturn, cast
 
 from dibo.build.engine import Engine, EngineKind, Setup
+from dibo.build.engines.names import unknown
 from dibo.build.engines.table import ENGINES
 from dibo.build.finding import Finding
 from dibo.build.sandbox import Confinement
-from dibo.errors import DiboError, EngineError, ToolMissing, UsageError
-from dibo.flavours.schema import nearest
+from dibo.errors import DiboError, EngineError, ToolMissing
 from dibo.settings.settings import AUTO
 from dibo.system import disk_space
-from dibo.system.loop.sweep import sweep as sweep_loop
-from dibo.system.workspace import Sweeper
-
-
-def names() -> tuple[str, ...]:
-    """What --engine takes."""
-    return (*(kind.name for kind in ENGINES), AUTO)
-
-
-def require_known(name: str, *, set_by: str = "--engine") -> None:
-    """Raises UsageError for what is no engine's name; `set_by` is the option or variable."""
-    if name not in names():
-        message = f"{name!r} is no engine dibo knows{nearest(name, names())}"
-        raise UsageError(message, hint=f"{set_by} takes {', '.join(names())}")
-
-
-def sweepers() -> Mapping[str, Sweeper]:
-    """What removes the things that a killed run's journal lists, by the kind of thing."""
-    return {**{kind.journal_kind: kind.sweep for kind in ENGINES}, "loop": sweep_loop}
 
 
 @contextlib.contextmanager
@@ -43,13 +24,20 @@ def engine(name: str, setup: Setup) -> Iterator[Engine]:
     Raises EngineError and ToolMissing when the one that is asked for, or every one, does not work here, and OutputError
     for a TMPDIR that it could not use.
     """
-    require_known(name)
+    kind = None if name == AUTO else _kind(name)
     disk_space.require_temporary_directory()
     with contextlib.ExitStack() as stack:
-        if name == AUTO:
+        if kind is None:
             yield _first_that_works(setup, stack)
         else:
-            yield stack.enter_context(next(kind for kind in ENGINES if kind.name == name).open(setup))
+            yield stack.enter_context(kind.open(setup))
+
+
+def _kind(name: str) -> EngineKind:
+    for kind in ENGINES:
+        if kind.name == name:
+            return kind
+    raise unknown(name)
 
 
 def _first_that_works(setup: Setup, stack: contextlib.ExitStack) -> Engine:
@@ -78,8 +66,7 @@ def _has_alternatives(kind: EngineKind) -> bool:
 def examine(name: str, confinement: Confinement) -> Iterator[Finding]:
     """What the chosen engine needs; with `auto` what the first needs, unless another would take its place."""
     if name != AUTO:
-        require_known(name)
-        yield from next(kind for kind in ENGINES if kind.name == name).examine(confinement)
+        yield from _kind(name).examine(confinement)
         return
     installed = [kind for kind in ENGINES if kind.seems_there()]
     chosen = next(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from xml.sax.saxutils import quoteattr
 
 from dibo.disk.built_in.job import number_option
 
@@ -65,6 +64,8 @@ def appliance(name: str, disk: str, *, size: int, options: Mapping[str, str], is
 
 def descriptor(machine: Appliance, *, disk_bytes: int) -> str:
     """The OVF; `disk_bytes` is the size of the vmdk."""
+    from xml.sax.saxutils import quoteattr  # which imports clients of HTTP
+
     name, disk = quoteattr(machine.name), quoteattr(machine.disk)
     firmware = (
         '\n      <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="efi"/>'

@@ -4,11 +4,14 @@ into file systems that are written while the root is read."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from dibo.disk.built_in.erofs import ErofsImage
 from dibo.images.layers.spool import Spool
 from dibo.tree.node import Contents, Node
 from dibo.tree.sinks import Several, choose
+
+if TYPE_CHECKING:
+    from dibo.disk.built_in.erofs import ErofsImage
 
 
 class RootContents:

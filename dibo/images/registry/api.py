@@ -78,6 +78,12 @@ def exists(name: ImageName, digest: str) -> bool:
         return answer.status == 200
 
 
+def size_of_blob(name: ImageName, digest: str) -> int | None:
+    """How many bytes a blob has; None where the repository has none, or does not say."""
+    with _ask("HEAD", name, f"blobs/{digest}", fine=(200, 404)) as answer:
+        return answer.length if answer.status == 200 else None
+
+
 def push_blob(
     name: ImageName,
     digest: str,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +23,15 @@ from dibo.layout.merge import parse_layout
 from dibo.layout.model import Sizing
 from dibo.settings.settings import Options, Settings, decide
 from dibo.units import GIB
+from tests.support.images.image_forms import write_layout
 
 NOVEMBER = 1793491200  # 2026-11-01
+PROJECT = Path(__file__).parents[3]
+UNUSED = """
+requests urllib3 cryptography pathspec rich http dibo.api.create dibo.api.session dibo.build.build dibo.build.stacks
+dibo.build.engines.table dibo.elements.stack dibo.flavours.lint dibo.flavours.loader dibo.plan.plan dibo.trust.policy
+dibo.boot.prepare_root dibo.disk.device_hooks dibo.disk.built_in.microvm dibo.kits.make
+"""
 
 
 def decided(**environment: str) -> Settings:
@@ -130,3 +140,25 @@ def test_a_layout_that_is_none(tmp_path: Path, text: str) -> None:
         command._layout(path, BROUGHT, decided())
     with pytest.raises(LayoutError, match="cannot read the layout"):
         command._layout(tmp_path / "missing", BROUGHT, decided())
+
+
+def test_what_builds_layers_is_not_imported(tmp_path: Path) -> None:
+    image = write_layout(tmp_path / "image", {"etc/os-release": "ID=made\n"})
+    output = str(tmp_path / "disk")
+    options = ["--bare", "--image-size", "0.1", "-t", "raw", "--cache-dir", str(tmp_path / "cache")]
+    program = (
+        f"import sys\nfrom dibo.cli.main import dibo\ncode = dibo({['convert', image, '-o', output, *options]})\n"
+        "print('MODULES', *sys.modules)\nsys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "disk.raw").stat().st_size > 0
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("MODULES")]
+    assert not set(line.split()) & set(UNUSED.split())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dibo import errors
-from dibo.api.create import converters_of
+from dibo.artefacts.converter import converters_of
 from dibo.settings.settings import Options, decide
 from tests.support.flavours import write_flavour
 from tests.support.timeouts import TIMEOUT

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from dibo.artefacts.build_manifest import flavour_digest, told
 from dibo.artefacts.manifest import (
     Facts,
     artefacts,
     complete,
-    flavour_digest,
     manifest_text,
     public_name,
     shaping,
-    told,
     without_login,
 )
 from dibo.artefacts.outputs import Outputs

@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from dibo.boot import grub as grub_files
 from dibo.boot.boot_files import BootFiles
 from dibo.boot.find import find_boot_parts
-from dibo.boot.prepare_root import BootWish, PreparedRoot, prepare
+from dibo.boot.grub import in_menu
+from dibo.boot.keep import GRUB_FILES
+from dibo.boot.prepare_root import BootWish, prepare
+from dibo.boot.prepared import PreparedRoot
 from dibo.disk.adapt import install
-from dibo.disk.common import boot_templates
+from dibo.disk.boot_preparation import boot_templates
 from dibo.errors import LayoutError, RootNotBootable
 from dibo.tree.mounts import Mounted
 from dibo.tree.query import find
@@ -185,7 +187,7 @@ def test_arm64_has_its_console_and_no_bios() -> None:
 
 
 def test_prefixes_cover_what_is_read() -> None:
-    assert all(prefix.endswith(b"/") for prefix in grub_files.GRUB_FILES)
+    assert all(prefix.endswith(b"/") for prefix in GRUB_FILES)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_prefixes_cover_what_is_read() -> None:
     ],
 )
 def test_arguments_are_no_commands_of_grub(tmp_path: Path, arguments: str, said: str) -> None:
-    assert grub_files.in_menu(arguments) == said
+    assert in_menu(arguments) == said
     menu = tmp_path / "menu"
     menu.write_text(f"menuentry 'x' {{\n\tlinux /boot/x {said}\n}}\n")
     need("grub-script-check")

@@ -8,8 +8,10 @@ import pytest
 
 from dibo.boot.boot_files import BootFiles
 from dibo.boot.find import find_boot_parts
-from dibo.boot.prepare_root import BootLoader, BootWish, PreparedRoot, prepare
-from dibo.disk.common import boot_templates
+from dibo.boot.options import BootLoader
+from dibo.boot.prepare_root import BootWish, prepare
+from dibo.boot.prepared import PreparedRoot
+from dibo.disk.boot_preparation import boot_templates
 from dibo.disk.esp_files import on_esp
 from dibo.errors import RootNotBootable
 from dibo.formats.pe import MACHINES, sections

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from dibo.plan.recipe import Recipe, Step
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
 from tests.support.flavours import read_recipe, read_stack, write_flavour
+from tests.support.input_store import MemoryInputs
 from tests.support.servers.fake_web_server import FakeWebServer
 from tests.support.timeouts import wait_until
 
@@ -55,6 +57,25 @@ def test_it_is_fetched_once(web: FakeWebServer, files: FetchedFiles, tmp_path: P
     assert files.bring(tool(f"{web.url}/elsewhere", name="other")) == path
     assert store(tmp_path / "fetched", offline=True).bring(tool(f"{web.url}/tool")) == path
     assert web.site.paths() == ["/tool"]
+
+
+def test_a_store_is_asked_before_the_addresses(web: FakeWebServer, files: FetchedFiles) -> None:
+    inputs = MemoryInputs(files={SHA: BODY})
+    assert replace(files, store=inputs).bring(tool(f"{web.url}/tool")).read_bytes() == BODY
+    assert (web.site.paths(), inputs.asked) == ([], ["early"])
+
+
+def test_a_store_is_asked_again_for_what_is_gone(web: FakeWebServer, files: FetchedFiles) -> None:
+    inputs = MemoryInputs(files={SHA: BODY}, only_urgent=True)
+    assert replace(files, store=inputs).bring(tool(f"{web.url}/gone")).read_bytes() == BODY
+    assert (web.site.paths(), inputs.asked) == (["/gone"], ["early", "urgent"])
+
+
+def test_offline_asks_no_store(tmp_path: Path) -> None:
+    inputs = MemoryInputs(files={SHA: BODY})
+    with pytest.raises(Unreachable):
+        replace(store(tmp_path / "other", offline=True), store=inputs).bring(tool("http://127.0.0.1:9/x"))
+    assert inputs.asked == []
 
 
 def test_what_was_damaged_here_is_fetched_again(web: FakeWebServer, files: FetchedFiles) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dibo.build import stacks
 from dibo.build.engine import Engine
-from dibo.disk.layout_choice import Bare, bare_for, chosen_for
+from dibo.disk.layout_of_stack import Bare, bare_for, chosen_for
 from dibo.elements.stack import MixedStack
 from dibo.errors import EngineError, UnknownFlavour, UsageError
 from dibo.flavours.loader import Catalogue

@@ -13,7 +13,7 @@ from dibo.cache import entry
 from dibo.cache.entry import LayerDescriptor
 from dibo.errors import LocalLayers, VerificationFailed
 from dibo.images.manifest import digest_of
-from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
+from dibo.plan.labels import INGREDIENTS_LABEL, KEY_LABEL, LOCAL_LABEL
 
 INGREDIENTS = '{"phase":"install.d"}'
 KEY = hashlib.sha256(INGREDIENTS.encode()).hexdigest()

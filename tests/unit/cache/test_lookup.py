@@ -24,7 +24,7 @@ from dibo.images.image import Image, Layer, Reader
 from dibo.images.layers.limits import Limits
 from dibo.images.layers.stream import Stream
 from dibo.images.reference import ImageName, parse_repository
-from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
+from dibo.plan.labels import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.system.report import Report
 from dibo.trust.policy import Trust
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState

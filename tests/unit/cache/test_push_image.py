@@ -14,7 +14,7 @@ from dibo.cache.push_image import _with_layout, refuse_local
 from dibo.errors import LocalLayers
 from dibo.layout.merge import complete, parse_layout
 from dibo.layout.parse import Statement, parse_statement
-from dibo.plan.keys import LAYOUT_LABEL
+from dibo.plan.labels import LAYOUT_LABEL
 from tests.unit.disk.sample_requests import EXAMPLE
 
 CONFIG = {"os": "linux", "config": {"Labels": {"a": "b", LAYOUT_LABEL: "of the base"}, "Env": ["X=1"]}}

@@ -22,7 +22,7 @@ from dibo.images.image import Image
 from dibo.images.manifest import digest_of
 from dibo.images.reference import ImageName, parse_repository
 from dibo.images.verify import check
-from dibo.plan.keys import INGREDIENTS_LABEL, KEY_LABEL
+from dibo.plan.labels import INGREDIENTS_LABEL, KEY_LABEL
 from dibo.system.report import Report
 from dibo.trust import attached, keys
 from dibo.trust.policy import Policy, Rule, Trust

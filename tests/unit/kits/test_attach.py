@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dibo.boot.boot_files import BootFiles
-from dibo.boot.prepare_root import PreparedRoot
+from dibo.boot.prepared import PreparedRoot
 from dibo.errors import ImageError, UsageError
 from dibo.images.image import Image
 from dibo.kits.attach import Attachment, attach

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import zstandard
 
-from dibo.disk.common import boot_templates
+from dibo.disk.boot_preparation import boot_templates
 from dibo.errors import OutputError, RamdiskError, RootNotBootable
 from dibo.flavours.ramdisk_requests import parse_wishes
 from dibo.images.layers.spool import Spool
 from dibo.images.sources.choose import choose_image
-from dibo.kits.layer import LABEL, check_kit_output, descriptor, save_kit, with_entry, write_layer
+from dibo.kits.layer import check_kit_output, descriptor, save_kit, with_entry, write_layer
 from dibo.kits.make import _APPLETS, Kit, KitSpec, make_kit
+from dibo.kits.manifest import LABEL
 from dibo.ramdisk.elf import read_elf
 from dibo.ramdisk.source import ContentReader
 from dibo.tree.node import Node

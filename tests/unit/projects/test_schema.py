@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dibo.boot.prepare_root import BootLoader
+from dibo.boot.options import BootLoader
 from dibo.errors import ProjectError
 from dibo.machines.boards import BOARDS, FirmwareKind
 from dibo.machines.machine import NETWORKS

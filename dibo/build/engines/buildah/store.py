@@ -35,7 +35,8 @@ from dibo.images.sources.buildah_environment import engine_environment
 from dibo.images.sources.containers_storage import ImageRecord, store_image, stored_diff_ids
 from dibo.images.sources.layer_reader import LayerReader
 from dibo.images.verify import save
-from dibo.plan.keys import KEY_LABEL, key_of
+from dibo.plan.keys import key_of
+from dibo.plan.labels import KEY_LABEL
 from dibo.system import process
 
 _TOGETHER: Final = 3  # layers downloaded at the same time

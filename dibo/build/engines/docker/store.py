@@ -30,7 +30,7 @@ from dibo.images.platforms import Platform
 from dibo.images.sources.docker_archive import DockerArchive
 from dibo.images.sources.files import ArchiveFiles
 from dibo.images.sources.tarindex import read_index
-from dibo.plan.keys import KEY_LABEL
+from dibo.plan.labels import KEY_LABEL
 from dibo.system import disk_space
 from dibo.system.docker_api import Daemon, NotThere, connected
 

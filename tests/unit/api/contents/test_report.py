@@ -11,7 +11,7 @@ from dibo.api.contents.report import page_name
 from dibo.api.json_schema import JSON_SCHEMA
 from dibo.build.step_times import LayerTime, StepTimes
 from dibo.cli.main import dibo
-from dibo.plan.keys import KEY_LABEL
+from dibo.plan.labels import KEY_LABEL
 from tests.support.images.image_forms import FORMS, debian_root, write_disk, write_form, write_layout
 from tests.support.schemas import validate
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from dibo.build.archives.package_files import PackageFiles, read_control
-from dibo.errors import BaseError, Unreachable
+from dibo.errors import BaseError, Unreachable, VerificationFailed
+from dibo.plan.input_files import InputFile, InputStore, NoInputs, package_file
 from dibo.plan.packages import ArchivePackage
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
+from tests.support.input_store import MemoryInputs
 from tests.support.servers.debian_archive import make_deb
 from tests.support.servers.fake_web_server import FakeWebServer
 
@@ -31,13 +33,16 @@ def package_of(deb: bytes, path: str = "pool/tool_2-3+b1_all.deb") -> ArchivePac
     )
 
 
-def files_of(tmp_path: Path, *addresses: str, offline: bool = False) -> PackageFiles:
+def files_of(
+    tmp_path: Path, *addresses: str, offline: bool = False, store: InputStore | None = None
+) -> PackageFiles:
     return PackageFiles(
         directory=tmp_path / "packages",
         addresses=addresses,
         policy=RetryPolicy(connect=5.0, pauses=()),
         offline=offline,
         report=Report(quiet=True),
+        store=store or NoInputs(),
     )
 
 
@@ -97,6 +102,61 @@ def test_a_package_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_offline(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=r"tool 1:2-3.* is not here yet"):
         files_of(tmp_path, "http://127.0.0.1:9", offline=True).fetch((package_of(b"x"),))
+
+
+def test_the_name_of_a_file() -> None:
+    package = package_of(b"x")
+    expected = InputFile(sha256=package.sha256, name="tool_2-3+b1_all.deb", size=1)
+    assert package_file(package) == expected
+
+
+def test_a_store_is_asked_before_the_archive(tmp_path: Path) -> None:
+    deb = make_deb(FIELDS)
+    package = package_of(deb)
+    store = MemoryInputs(files={package.sha256: deb})
+    with FakeWebServer() as server:
+        files = files_of(tmp_path, server.url, store=store)
+        (path,) = files.fetch((package,))
+        assert server.site.asked == []
+    assert (path.read_bytes(), files.find(package)) == (deb, path)
+    assert store.asked == ["early"]
+
+
+def test_a_store_is_asked_again_where_the_archive_is_gone(tmp_path: Path) -> None:
+    deb = make_deb(FIELDS)
+    package = package_of(deb)
+    store = MemoryInputs(files={package.sha256: deb}, only_urgent=True)
+    files_of(tmp_path, "http://127.0.0.1:9", store=store).fetch((package,))
+    assert store.asked == ["early", "urgent"]
+    (tmp_path / "packages").rename(tmp_path / "before")
+    with FakeWebServer() as server:
+        files_of(tmp_path, server.url, store=store).fetch((package,))
+        assert server.site.asked
+    assert store.asked == ["early", "urgent"] * 2
+
+
+def test_the_archive_is_asked_for_what_a_store_lacks(tmp_path: Path) -> None:
+    deb, store = make_deb(FIELDS), MemoryInputs()
+    with FakeWebServer() as server:
+        server.site.files["/pool/other.deb"] = deb
+        files_of(tmp_path, server.url, store=store).fetch((package_of(deb, "pool/other.deb"),))
+    assert store.asked == ["early"]
+
+
+def test_an_archive_that_has_another_file_is_refused_whatever_a_store_has(tmp_path: Path) -> None:
+    deb = make_deb(FIELDS)
+    package = package_of(deb, "pool/other.deb")
+    store = MemoryInputs(files={package.sha256: deb}, only_urgent=True)
+    with FakeWebServer() as server, pytest.raises(VerificationFailed):
+        server.site.files["/pool/other.deb"] = b"other"
+        files_of(tmp_path, server.url, store=store).fetch((package,))
+
+
+def test_offline_asks_no_store(tmp_path: Path) -> None:
+    store = MemoryInputs()
+    with pytest.raises(Unreachable):
+        files_of(tmp_path, offline=True, store=store).fetch((package_of(b"x"),))
+    assert store.asked == []
 
 
 def test_compressions_of_control_archives() -> None:

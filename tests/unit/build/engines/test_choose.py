@@ -12,6 +12,8 @@ import pytest
 
 from dibo.build.engine import Engine, EngineKind, Setup
 from dibo.build.engines import choose
+from dibo.build.engines.names import NAMES
+from dibo.build.engines.sweeping import sweepers
 from dibo.build.engines.table import ENGINES
 from dibo.build.finding import Finding
 from dibo.build.sandbox import Confinement
@@ -72,7 +74,8 @@ def test_every_engine_has_a_name_and_things_of_its_own() -> None:
     assert (
         len({kind.name for kind in ENGINES}) == len({kind.journal_kind for kind in ENGINES}) == len(ENGINES)
     )
-    assert set(choose.sweepers()) == {*(kind.journal_kind for kind in ENGINES), "loop"}
+    assert tuple(kind.name for kind in ENGINES) == NAMES
+    assert set(sweepers()) == {*(kind.journal_kind for kind in ENGINES), "loop"}
 
 
 def test_a_name_that_is_no_engine(setup: Setup) -> None:
