@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,11 @@ from dibo.api.settings import current_settings
 from dibo.build import build as spine
 from dibo.build import store_pruning
 from dibo.build.engine import Setup
-from dibo.cache import maintenance, resolutions
+from dibo.cache import input_sets, maintenance, resolutions
 from dibo.cache.verify import verify as verify_cache
 from dibo.errors import EngineError, UsageError, VerificationFailed
 from dibo.images.reference import parse_repository
+from dibo.plan.plan import Plan
 from dibo.settings.settings import Options, Settings
 from dibo.system.exclusive import alone
 from dibo.system.report import Report
@@ -60,7 +61,8 @@ def _document(contents: maintenance.CacheContents) -> Document:
         for entry in contents.entries
     ]
     broken = [{"key": key, "why": reason} for key, reason in contents.broken]
-    return new_document("cache-list", entries=entries, damaged=broken, size=contents.size)
+    inputs = {"layers": len(contents.inputs), "size": input_sets.total_size(contents.inputs)}
+    return new_document("cache-list", entries=entries, damaged=broken, size=contents.size, inputs=inputs)
 
 
 def prune(
@@ -76,28 +78,62 @@ def prune(
         )
     now = datetime.now(tz=UTC)
     stacks = [replace(options, flavours=_names(stack)) for stack in wish.keep_stacks]
-    kept_keys = {key for stack in stacks for key in _keys_of(stack, environment, report)}
+    plans = [_plan_of(stack, environment, report) for stack in stacks]
     contents = maintenance.contents(repository, now=now)
-    doomed = maintenance.doomed(contents, older_than=wish.older_than, kept=kept_keys, now=now)
+    removal = _removal(contents, plans, older_than=wish.older_than, now=now)
     for entry in contents.entries:
         if entry.foreign:
             report.warn(f"{entry.key[:12]} stays: the tag {entry.foreign}, which is not dibo's, means it too")
-    if not doomed:
-        yield _pruned("nothing to remove", [], frees=0, removed=wish.yes)
-        return
-    listed = maintenance.describe(
-        replace(contents, entries=doomed, broken=(), others=()), now=now, total=False
-    )
-    frees = maintenance.freed(contents, doomed)
-    text = f"{listed}\n\n{len(doomed)} to remove; frees {human_size(frees)}"
-    yield _pruned(text, [entry.key for entry in doomed], frees=frees, removed=wish.yes)
+    yield _removal_answer(contents, removal, now=now, removed=wish.yes)
     if not wish.yes:
-        report.say("nothing was removed; --yes removes what is listed")
+        if removal.layers or removal.inputs:
+            report.say("nothing was removed; --yes removes what is listed")
         return
-    maintenance.remove(repository, doomed, removed=lambda entry: report.say(f"removed {entry.key[:12]}"))
+    maintenance.remove(
+        repository, removal.layers, removed=lambda entry: report.say(f"removed {entry.key[:12]}")
+    )
+    input_sets.remove(repository, removal.inputs)
     if wish.older_than is not None:
         resolutions.remove_old(repository, before=now - timedelta(days=wish.older_than))
-    report.say("the registry frees the space when it collects garbage")
+    if removal.layers or removal.inputs:
+        report.say("the registry frees the space when it collects garbage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Removal:
+    """What a prune removes of a repository."""
+
+    layers: tuple[maintenance.EntrySummary, ...]
+    inputs: tuple[input_sets.InputSetSummary, ...]
+
+
+def _removal(
+    contents: maintenance.CacheContents, kept: Sequence[Plan], *, older_than: int | None, now: datetime
+) -> _Removal:
+    keys = {key for plan in kept for key in plan.keys}
+    names = {entry.name for plan in kept for entry in input_sets.sets_of(plan).values()}
+    return _Removal(
+        layers=maintenance.doomed(contents, older_than=older_than, kept=keys, now=now),
+        inputs=maintenance.doomed_inputs(contents, older_than=older_than, kept=names, now=now),
+    )
+
+
+def _removal_answer(
+    contents: maintenance.CacheContents, removal: _Removal, *, now: datetime, removed: bool
+) -> CommandAnswer:
+    if not (removal.layers or removal.inputs):
+        return _pruned("nothing to remove", [], frees=0, removed=removed)
+    left = [entry for entry in contents.inputs if entry not in removal.inputs]
+    frees = maintenance.freed(contents, removal.layers)
+    frees += input_sets.total_size(removal.inputs, without=left)
+    lines = []
+    if removal.layers:
+        listed = replace(contents, entries=removal.layers, broken=(), others=(), inputs=())
+        lines = [maintenance.describe(listed, now=now, total=False), ""]
+    inputs = f", and input files of {counted(len(removal.inputs), 'layer')}" if removal.inputs else ""
+    lines.append(f"{len(removal.layers)} to remove{inputs}; frees {human_size(frees)}")
+    keys = [entry.key for entry in removal.layers]
+    return _pruned("\n".join(lines), keys, frees=frees, removed=removed, inputs=len(removal.inputs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +157,7 @@ def prune_local(
     now = datetime.now(tz=UTC).timestamp()
     stacks = [replace(options, flavours=_names(stack)) for stack in wish.keep_stacks]
     rules = store_pruning.Rules(
-        kept=frozenset(key for stack in stacks for key in _keys_of(stack, environment, report)),
+        kept=frozenset(key for stack in stacks for key in _plan_of(stack, environment, report).keys),
         epoch=settings.epoch,
         used_before=None if wish.older_than is None else now - wish.older_than * _DAY,
         most=_bytes(wish.max_size),
@@ -153,10 +189,9 @@ def prune_local(
             report.say("nothing was removed; --yes removes what is listed")
 
 
-def _pruned(text: str, layers: list[str], *, frees: int, removed: bool) -> CommandAnswer:
-    return CommandAnswer(
-        text=text, document=new_document("cache-prune", removed=removed, layers=layers, frees=frees)
-    )
+def _pruned(text: str, layers: list[str], *, frees: int, removed: bool, inputs: int = 0) -> CommandAnswer:
+    document = new_document("cache-prune", removed=removed, layers=layers, inputs=inputs, frees=frees)
+    return CommandAnswer(text=text, document=document)
 
 
 def _line(image: store_pruning.UsedImage, now: float) -> str:
@@ -176,15 +211,15 @@ def _names(stack: str) -> tuple[str, ...]:
     return names
 
 
-def _keys_of(options: Options, environment: Mapping[str, str], report: Report) -> tuple[str, ...]:
-    """The keys of a stack as it is now."""
+def _plan_of(options: Options, environment: Mapping[str, str], report: Report) -> Plan:
+    """The layers of a stack as it is now."""
     settings = current_settings(options, environment)
     with new_run(settings) as (workspace, run):
         stack = stack_of(settings, run)
         base = spine.base_of(settings, workspace=workspace, report=report)
         setup = Setup(run=run, report=report)
         job = spine.prepare(settings, stack, base, setup, workspace=workspace, held={})
-        return job.plan.keys
+        return job.plan
 
 
 def verify(settings: Settings, report: Report, reference: str) -> CommandAnswer:

@@ -321,12 +321,17 @@ DOCUMENTS: Final[dict[str, Schema]] = {
             entries=_list("layers", _ENTRY),
             damaged=_list("layers that cannot be read", {"key": _KEY, "why": _text("what is wrong with it")}),
             size=_count("bytes of all entries"),
+            inputs=_object(
+                {"layers": _count("layers whose input files are there"), "size": _count("bytes of them")}
+            )
+            | {"description": "input files: of packages, or fetched for flavours"},
         ),
         _document(
             "cache-prune",
             "`dibo cache prune`",
             removed=_flag("whether the layers were removed; false without --yes"),
             layers=_texts("keys, or names in the engine's store, of layers to remove"),
+            inputs=_count("layers whose input files are removed, too"),
             frees=_count("bytes that are free then"),
         ),
         _document(

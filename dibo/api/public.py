@@ -267,6 +267,7 @@ def _build_settings(flavours: Sequence[str], options: BuildOptions, more: Mappin
             "caches": options.cache,
             "caches_from": options.cache_from,
             "caches_to": options.cache_to,
+            "cache_files": "1" if options.cache_files else None,
             "layer_compression": options.layer_compression,
             "sign_key": _text(options.sign_key),
             "verify_keys": _texts(options.verify_keys),

@@ -23,7 +23,7 @@ from dibo.system.workspace import Run, Workspace
 
 _OF_A_SESSION: Final = (
     "engine", "isolation", "network", "caches_from", "caches_to", "architecture", "variant", "sign_key",
-    "verify_keys", "policy", "refresh", "layer_compression",
+    "verify_keys", "policy", "refresh", "layer_compression", "cache_files",
 )  # fmt: skip
 """Settings that images must have in common to be planned in one session."""
 

@@ -52,6 +52,8 @@ class BuildOptions:
     """Repositories of registries, HOST/PATH, that layers are read from and stored in."""
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
+    cache_files: bool = False
+    """Whether files of packages, and fetched files, are stored where layers are, too."""
     layer_compression: str | None = None
     sign_key: StrPath | None = None
     verify_keys: tuple[StrPath, ...] = ()

@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from dibo.cache import entry, resolutions
+from dibo.cache import entry, input_sets, resolutions
+from dibo.cache.input_sets import InputSetSummary
 from dibo.errors import DiboError, RegistryError, VerificationFailed
 from dibo.images import documents
 from dibo.images.manifest import checked
@@ -30,7 +31,7 @@ _TOGETHER: Final = 8
 _NO_DELETE: Final = (400, 401, 403, 405, 501)
 _POLICY: Final = (
     "allow it there (docker-registry: REGISTRY_STORAGE_DELETE_ENABLED=true), or have the registry itself remove "
-    "tags k-* and t-* after some weeks"
+    "tags k-*, t-*, r-* and f-* after some weeks"
 )
 
 
@@ -64,6 +65,8 @@ class CacheContents:
     broken: tuple[tuple[str, str], ...]
     others: tuple[str, ...]
     """Tags that are not dibo's."""
+    inputs: tuple[InputSetSummary, ...] = ()
+    """Sets of input files, but those whose manifest has a tag that is not dibo's."""
 
     @property
     def size(self) -> int:
@@ -80,6 +83,7 @@ def contents(repository: ImageName, *, now: datetime) -> CacheContents:
     others = tuple(tag for tag in tags if not _is_ours(tag))
     with ThreadPoolExecutor(_TOGETHER) as pool:
         read = list(pool.map(partial(_entry, repository, marks=marks, now=now), keys))
+        sets = list(pool.map(partial(input_sets.summary, repository), filter(input_sets.is_set, tags)))
         foreign = dict(zip(pool.map(partial(_head, repository), others), others, strict=True))
     summaries = [summary for summary in read if isinstance(summary, EntrySummary)]
     count = Counter(digest for summary in summaries for digest in dict(summary.blobs))
@@ -94,7 +98,8 @@ def contents(repository: ImageName, *, now: datetime) -> CacheContents:
     oldest = datetime.min.replace(tzinfo=UTC)
     entries.sort(key=lambda summary: summary.used or oldest, reverse=True)
     broken = tuple(summary for summary in read if not isinstance(summary, EntrySummary))
-    return CacheContents(entries=tuple(entries), broken=broken, others=others)
+    inputs = tuple(summary for summary in sets if summary is not None and summary.digest not in foreign)
+    return CacheContents(entries=tuple(entries), broken=broken, others=others, inputs=inputs)
 
 
 def _entry(
@@ -136,10 +141,9 @@ def _time(manifest: Mapping[str, Any]) -> datetime | None:
 
 
 def _is_ours(tag: str) -> bool:
-    """Whether it is an entry's, a mark of use, or that of signatures or of chosen packages."""
-    return bool(
-        entry.key_in(tag) or entry.mark_in(tag) or attached.digest_in(tag) or resolutions.is_resolution(tag)
-    )
+    """Whether it is an entry's, a mark of use, or that of signatures, of chosen packages or of input files."""
+    is_beside_entries = resolutions.is_resolution(tag) or input_sets.is_set(tag)
+    return bool(entry.key_in(tag) or entry.mark_in(tag) or attached.digest_in(tag) or is_beside_entries)
 
 
 def _head(repository: ImageName, tag: str) -> str:
@@ -148,7 +152,7 @@ def _head(repository: ImageName, tag: str) -> str:
 
 def describe(cache: CacheContents, *, now: datetime, total: bool = True) -> str:
     """A table for people. FREES is what removing that layer alone gives back: blobs that no other has."""
-    if not (cache.entries or cache.broken or cache.others):
+    if not (cache.entries or cache.broken or cache.others or cache.inputs):
         return "0 layers: the repository is empty, or the registry has none of that name"
     rows = [("KEY", "SIZE", "FREES", "MADE", "USED", "WHAT")]
     for summary in cache.entries:
@@ -162,6 +166,9 @@ def describe(cache: CacheContents, *, now: datetime, total: bool = True) -> str:
     if not total:
         return "\n".join(lines)
     size = f"{counted(len(cache.entries), 'layer')}, {human_size(cache.size)} in all"
+    if cache.inputs:
+        inputs = human_size(input_sets.total_size(cache.inputs))
+        size += f"; input files of {counted(len(cache.inputs), 'layer')}, {inputs}"
     others = f"; tags that are not dibo's: {len(cache.others)}" if cache.others else ""
     return "\n".join([*lines, "", f"{size}{others}"])
 
@@ -185,6 +192,18 @@ def doomed(
         if summary.key not in kept
         and not summary.foreign
         and (older_than is None or (summary.used is not None and summary.used < limit))
+    )
+
+
+def doomed_inputs(
+    cache: CacheContents, *, older_than: int | None, kept: Collection[str], now: datetime
+) -> tuple[InputSetSummary, ...]:
+    """The same of sets of input files, whose age counts from when they were stored; `kept` are names."""
+    limit = now - timedelta(days=older_than) if older_than is not None else None
+    return tuple(
+        summary
+        for summary in cache.inputs
+        if summary.name not in kept and (limit is None or summary.made < f"{limit:%Y-%m-%dT%H:%M:%SZ}")
     )
 
 

@@ -2,7 +2,7 @@
 
 One thread takes them in the order in which they were made. For each: blobs first, each looked for before it is packed
 and sent; then the tag is looked at again. A manifest that another process put meanwhile stays; otherwise this one is
-put. So two runners at once need no lock.
+put. So two runners at once need no lock. Input files of a layer follow it where they are to be stored, too.
 
 What cannot be stored is a warning at the end, one for each registry, and not an error.
 """
@@ -12,20 +12,23 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from dibo.build.engine import Store
 from dibo.cache import entry
+from dibo.cache.input_sets import InputSet, InputWriter
 from dibo.cache.lookup import CacheRepository
 from dibo.cache.upload import Uploader, UploadOptions
 from dibo.errors import DiboError, Interrupted, LocalLayers
 from dibo.images.image import Image
 from dibo.images.manifest import digest_of
 from dibo.images.registry import api
+from dibo.plan.input_files import InputFile
 from dibo.plan.labels import KEY_LABEL
 from dibo.system.report import Report
 from dibo.units import counted, human_size
@@ -57,10 +60,13 @@ class _Destination:
 
     remote: CacheRepository
     sender: Uploader
+    inputs: InputWriter
     stored: int = 0
     lost: list[str] = field(default_factory=list)
     failed: str = ""
-    """Why nothing more is stored there."""
+    """Why no more layers are stored there."""
+    inputs_failed: str = ""
+    """Why no more input files are."""
 
 
 class _Stopped(BaseException):
@@ -78,8 +84,10 @@ class Publisher:
         *,
         refresh: bool,
         report: Report,
+        find_input: Callable[[InputFile], Path | None] = lambda _: None,
     ) -> None:
-        """With `refresh`, entries that are there are replaced, and blobs that are there are checked."""
+        """With `refresh`, entries that are there are replaced, and blobs that are there are checked. `find_input` says
+        where an input file is on this machine."""
         self._store, self._refresh, self._report = store, refresh, report
         self._targets = [
             _Destination(
@@ -91,11 +99,17 @@ class Publisher:
                     check_cancelled=self._check_cancelled,
                     report=report,
                 ),
+                InputWriter(
+                    remote,
+                    [origin for origin in remotes if origin.reads],
+                    find=find_input,
+                    check_cancelled=self._check_cancelled,
+                ),
             )
             for remote in remotes
             if remote.writes
         ]
-        self._queue: queue.SimpleQueue[PendingLayer | str | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[PendingLayer | InputSet | str | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._held_back: dict[str, LocalLayers] = {}
@@ -105,6 +119,12 @@ class Publisher:
         if self._targets:
             self._begin()
             self._queue.put(item)
+
+    def add_inputs(self, inputs: InputSet) -> None:
+        """Store the input files of a layer, soon, where they are here."""
+        if self._targets:
+            self._begin()
+            self._queue.put(inputs)
 
     def used(self, key: str) -> None:
         """Note that an entry was used, where it is, soon."""
@@ -150,6 +170,11 @@ class Publisher:
             if target.stored:
                 layers = counted(target.stored, "layer")
                 self._report.say(f"stored {layers} in {name} ({human_size(target.sender.sent)} sent)")
+            if target.inputs.stored:
+                files = counted(target.inputs.stored, "input file")
+                self._report.say(f"stored {files} in {name} ({human_size(target.inputs.sent)} sent)")
+            if target.inputs_failed:
+                self._report.warn(f"not all input files are stored in {name}: {target.inputs_failed}")
             if target.lost:
                 self._report.warn(f"not stored in {name}: {'; '.join(target.lost)}\n  {target.failed}")
         for error in self._held_back.values():
@@ -164,6 +189,8 @@ class Publisher:
                     self._check_cancelled()
                     if isinstance(item, PendingLayer):
                         self._store_in(target, item)
+                    elif isinstance(item, InputSet):
+                        self._store_inputs(target, item)
                     elif (cached := target.remote.find(item)) is not None:
                         target.remote.mark(cached)
 
@@ -182,6 +209,14 @@ class Publisher:
         except (DiboError, OSError) as error:
             target.lost.append(item.title)
             target.failed = error.message if isinstance(error, DiboError) else str(error)
+
+    def _store_inputs(self, target: _Destination, inputs: InputSet) -> None:
+        if target.inputs_failed or target.failed or target.remote.down:
+            return
+        try:
+            target.inputs.store(inputs)
+        except (DiboError, OSError) as error:
+            target.inputs_failed = error.message if isinstance(error, DiboError) else str(error)
 
     def _publish(self, target: _Destination, item: PendingLayer) -> None:
         remote, sender = target.remote, target.sender

@@ -7,6 +7,8 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from dibo.build.bases.image import RegistryImage
 from dibo.build.build import Job, OnLayer, report_layer
@@ -14,6 +16,7 @@ from dibo.build.engine import Engine
 from dibo.build.layer_origins import Taken
 from dibo.cache.entry import CREATED, SECONDS
 from dibo.cache.input_files import RegistryInputs
+from dibo.cache.input_sets import sets_of
 from dibo.cache.lookup import CachedImage, CacheRepository, Caches, image_at
 from dibo.cache.publish import PendingLayer, Publisher
 from dibo.cache.resolutions import RegistryResolutions
@@ -24,6 +27,7 @@ from dibo.images.image import Image
 from dibo.images.manifest import checked
 from dibo.images.registry.api import read_manifest
 from dibo.plan.base import Base
+from dibo.plan.input_files import InputFile
 from dibo.plan.labels import INGREDIENTS_LABEL
 from dibo.plan.plan import Plan, with_held
 from dibo.settings.settings import Settings
@@ -122,22 +126,46 @@ def exchange(
         compression=settings.layer_compression,
         origins=origins(job.base, caches),
     )
-    with Publisher(caches.remotes, store, options, refresh=settings.refresh, report=report) as publisher:
+    sets = sets_of(job.plan) if settings.cache_files else {}
+    with Publisher(
+        caches.remotes,
+        store,
+        options,
+        refresh=settings.refresh,
+        report=report,
+        find_input=partial(_find_input, job),
+    ) as publisher:
         job = bring(job, caches, held, engine=engine, report=report)
         available = [key for key in job.plan.keys if any(remote.usable(key) for remote in caches.remotes)]
         if available and not settings.refresh:
             publisher.used(available[-1])
         pending = items(job.plan)
-        for key in job.plan.keys:
-            if key in pending and key in held and not settings.refresh:
-                publisher.add(_timed(pending[key], job))
 
         def on_layer(key: str) -> None:
             if key in pending:
                 publisher.add(_timed(pending[key], job))
+            if key in sets:
+                publisher.add_inputs(sets[key])
+
+        for key in job.plan.keys:
+            if key in held and not settings.refresh:
+                on_layer(key)
 
         yield job, on_layer
     RegistryResolutions(remotes=caches.remotes).save(job.plan.resolution.kept)
+
+
+def _find_input(job: Job, file: InputFile) -> Path | None:
+    """Where an input file of the plan is on this machine."""
+    for package in job.plan.packages:
+        if package.sha256 == file.sha256:
+            return job.base.find_package(package)
+    for planned in job.plan.steps:
+        for _, fetched in planned.step.fetched:
+            for entry in fetched:
+                if entry.sha256 == file.sha256:
+                    return job.fetched.find(entry)
+    return None
 
 
 def _timed(item: PendingLayer, job: Job) -> PendingLayer:

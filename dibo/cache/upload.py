@@ -144,7 +144,7 @@ class Uploader:
         """Put a manifest whose layers are there, and its config; its digest."""
         config = composed.config
         if not api.exists(self.repository, digest_of(config)):
-            api.push_blob(self.repository, digest_of(config), len(config), lambda: _in_memory(config))
+            api.push_blob(self.repository, digest_of(config), len(config), lambda: in_memory(config))
         self._check_cancelled()
         return api.push_manifest(name, composed.manifest, OCI_MANIFEST)
 
@@ -191,10 +191,10 @@ class Uploader:
         return stored.digest == f"sha256:{digest.hexdigest()}"
 
     def _file(self, path: Path) -> AbstractContextManager[Reader]:
-        return _Watched(path, self._check_cancelled)
+        return WatchedFile(path, self._check_cancelled)
 
 
-class _Watched:
+class WatchedFile:
     """A file that is read on only while `check_cancelled` does not raise."""
 
     def __init__(self, path: Path, check_cancelled: Callable[[], None]) -> None:
@@ -220,5 +220,5 @@ def stored_as(layer: Layer) -> LayerDescriptor | None:
 
 
 @contextlib.contextmanager
-def _in_memory(data: bytes) -> Iterator[Reader]:
+def in_memory(data: bytes) -> Iterator[Reader]:
     yield io.BytesIO(data)

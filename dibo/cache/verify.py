@@ -1,11 +1,11 @@
-"""Every entry of a cache read and checked: keys, signatures, histories, and every byte of every layer."""
+"""Every entry of a cache read and checked: keys, signatures, histories, and every byte of layers and input files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from dibo.cache import entry
+from dibo.cache import entry, input_sets
 from dibo.cache.lookup import CachedImage, read_entry
 from dibo.errors import DiboError, VerificationFailed
 from dibo.images import documents
@@ -29,7 +29,8 @@ def verify(
     `on_progress` is told what is looked at, `on_bytes` how much of all layers was read. Raises RegistryError,
     Unreachable where the registry cannot be asked.
     """
-    keys = [key for tag in api.tags(repository) if (key := entry.key_in(tag))]
+    tags = api.tags(repository)
+    keys = [key for tag in tags if (key := entry.key_in(tag))]
     faults: list[str] = []
     entries: dict[str, CachedImage] = {}
     for key in keys:
@@ -44,6 +45,8 @@ def verify(
             entries[key] = cached
     faults += _faulty_histories(entries)
     faults += _damaged_layers(entries, on_progress, on_bytes)
+    sets = [input_sets.summary(repository, tag) for tag in filter(input_sets.is_set, tags)]
+    faults += input_sets.faults(repository, [entry for entry in sets if entry], on_progress=on_progress)
     return len(keys), tuple(faults)
 
 

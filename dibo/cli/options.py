@@ -252,6 +252,8 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="only store layers in this repository; may be repeated",
     )
+    text = "also store files of packages, and fetched files, where layers are stored"
+    parser.add_argument("--cache-files", action="store_const", const="1", help=text)
     argument = parser.add_argument(
         "--layer-compression", metavar="HOW", help="compression of stored layers: zstd, gzip, none (zstd)"
     )
@@ -377,6 +379,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         caches=tuple(given.get("caches") or ()),
         caches_from=tuple(given.get("caches_from") or ()),
         caches_to=tuple(given.get("caches_to") or ()),
+        cache_files=text("cache_files"),
         layer_compression=text("layer_compression"),
         sign_key=text("sign_key"),
         verify_keys=tuple(given.get("verify_keys") or ()),

@@ -65,6 +65,7 @@ INHERITED_KEYS: Final = (
     "cache",
     "cache-from",
     "cache-to",
+    "cache-files",
 )
 """Of defaults, templates, images and variants of a matrix."""
 TEMPLATE_KEYS: Final = (*INHERITED_KEYS, "name", "matrix", "extends")
@@ -91,6 +92,30 @@ TEST_KEYS: Final = ("name", "steps", *BOOT_KEYS)
 EXCLUDE: Final = "exclude"
 EXTENSION: Final = "x-"
 """What keys begin with, at the top of a file, that dibo does not read: a place for anchors."""
+KEYS_OF_VARIABLES: Final = {
+    "ARCH": "arch",
+    "RELEASE": "release",
+    "FS_TYPE": "fs-type",
+    "IMAGE_TYPE": "types",
+    "IMAGE_NAME": "name",
+    "IMAGE_SIZE": "size",
+    "FLAVOURS_DIR": "flavours-path",
+    "DIBO_FLAVOURS_PATH": "flavours-path",
+    "DIBO_CONVERTERS_PATH": "converters-path",
+    "DIBO_BASE": "base",
+    "DIBO_NETWORK": "network",
+    "DIBO_HOST_HOOKS": "host-hooks",
+    "DIBO_KIT": "kit",
+    "DIBO_MIRROR": "mirror",
+    "DIBO_EPOCH": "epoch",
+    "DIBO_CACHE": "cache",
+    "DIBO_CACHE_FROM": "cache-from",
+    "DIBO_CACHE_TO": "cache-to",
+    "DIBO_CACHE_FILES": "cache-files",
+    "KERNEL_VERSION": "ramdisk.kernel",
+    "DIBO_RAMDISK_COMPRESSION": "ramdisk.compress",
+}
+"""Keys that say the same as an environment variable."""
 MOST_IMAGES: Final = 10_000
 
 BOOT_LOADERS: Final = ("auto", "grub", "systemd-boot", "uki", "none")

@@ -149,6 +149,7 @@ class ProjectImage:
     caches: tuple[str, ...] = ()
     caches_from: tuple[str, ...] = ()
     caches_to: tuple[str, ...] = ()
+    cache_files: bool = False
 
     @property
     def output(self) -> Path:

@@ -29,28 +29,6 @@ _FILES = tuple(
 """Prefixes of references to images in files."""
 _OF_BUILDS = ("flavours", "ramdisk", "base", "release", "no-base")
 _OF_DISKS = ("types", "layout", "size", "fs-type")
-_VARIABLES_OF_KEYS = {
-    "ARCH": "arch",
-    "RELEASE": "release",
-    "FS_TYPE": "fs-type",
-    "IMAGE_TYPE": "types",
-    "IMAGE_NAME": "name",
-    "IMAGE_SIZE": "size",
-    "FLAVOURS_DIR": "flavours-path",
-    "DIBO_FLAVOURS_PATH": "flavours-path",
-    "DIBO_CONVERTERS_PATH": "converters-path",
-    "DIBO_BASE": "base",
-    "DIBO_NETWORK": "network",
-    "DIBO_HOST_HOOKS": "host-hooks",
-    "DIBO_KIT": "kit",
-    "DIBO_MIRROR": "mirror",
-    "DIBO_EPOCH": "epoch",
-    "DIBO_CACHE": "cache",
-    "DIBO_CACHE_FROM": "cache-from",
-    "DIBO_CACHE_TO": "cache-to",
-    "KERNEL_VERSION": "ramdisk.kernel",
-    "DIBO_RAMDISK_COMPRESSION": "ramdisk.compress",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +116,7 @@ def _fields(layers: Layers) -> dict[str, Any]:
         "caches": _repositories(layers, "cache"),
         "caches_from": _repositories(layers, "cache-from"),
         "caches_to": _repositories(layers, "cache-to"),
+        "cache_files": _flag(layers, "cache-files"),
     }
 
 
@@ -328,9 +307,9 @@ def _variables(layers: Layers) -> tuple[tuple[str, str], ...]:
         for name, item in entry.mapping().items():
             if keys.VARIABLE.fullmatch(name) is None:
                 item.fail(f"{name!r} is not the name of a variable")
-            if name in _VARIABLES_OF_KEYS:
+            if name in keys.KEYS_OF_VARIABLES:
                 item.fail(
-                    f"{name} is not set by variables", hint=f"the key {_VARIABLES_OF_KEYS[name]} sets it"
+                    f"{name} is not set by variables", hint=f"the key {keys.KEYS_OF_VARIABLES[name]} sets it"
                 )
             variables[name] = _value(item)
     return tuple(sorted(variables.items()))

@@ -187,6 +187,7 @@ _INHERITED: Final[dict[str, Schema]] = {
     },
     "boot": _mapping("How the image is booted.", _BOOT),
     "provenance": _flag("Write the provenance of artefacts beside them."),
+    "cache-files": _flag("Also store files of packages, and fetched files, where layers are stored."),
     "no-base": _flag("Omit the flavour `base`, and with it the kernel."),
     "flavours-path": _texts("Directories of flavours, relative to this file."),
     "converters-path": _texts("Directories of converters, relative to this file."),

@@ -39,6 +39,7 @@ def options_of(image: ProjectImage) -> Options:
         caches=image.caches,
         caches_from=image.caches_from,
         caches_to=image.caches_to,
+        cache_files="1" if image.cache_files else None,
         secrets=image.secret_sources,
         packages=image.packages,
         sha256=image.sha256,

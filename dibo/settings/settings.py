@@ -15,6 +15,7 @@ from dibo.images.reference import ImageName, parse_repository
 from dibo.settings.secrets import SecretSource, parse_secrets
 from dibo.settings.values import (
     LAYER_COMPRESSIONS,
+    MACHINES,
     architecture_and_variant,
     artefact_types,
     epoch_name,
@@ -49,14 +50,6 @@ PROFILES: Final = ("cloud", "metal")
 RESTARTS: Final = ("always", "on-failure", "never")
 """When the program of an image is started again, on a disk that a kit boots."""
 HOST_HOOKS: Final = ("run", "sandbox", NONE)
-_MACHINES: Final = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "armhf",
-    "i386": "i386",
-    "i686": "i386",
-    "riscv64": "riscv64",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +77,8 @@ class Options:
     caches: tuple[str, ...] = ()
     caches_from: tuple[str, ...] = ()
     caches_to: tuple[str, ...] = ()
+    cache_files: str | None = None
+    """"1" or "0"."""
     layer_compression: str | None = None
     sign_key: str | None = None
     verify_keys: tuple[str, ...] = ()
@@ -142,6 +137,8 @@ class Settings:
     """Repositories that layers are read from, in the order in which they are asked."""
     caches_to: tuple[ImageName, ...]
     """Repositories that layers are stored in."""
+    cache_files: bool
+    """Whether input files are stored in these, too."""
     layer_compression: str
     store_limit: int | None
     """Bytes that layers may take in the engine's store after a build."""
@@ -262,6 +259,7 @@ def _decide(
         source_date_epoch=source_date_epoch(environment.get("SOURCE_DATE_EPOCH"), epoch, now),
         caches_from=origins.caches("caches_from", "DIBO_CACHE_FROM"),
         caches_to=origins.caches("caches_to", "DIBO_CACHE_TO"),
+        cache_files=origins.word("cache_files", "DIBO_CACHE_FILES", ("0", "1")) == "1",
         layer_compression=origins.word("layer_compression", "DIBO_LAYER_COMPRESSION", LAYER_COMPRESSIONS),
         store_limit=store_limit(environment.get("DIBO_STORE_LIMIT") or DEFAULT_STORE_LIMIT),
         sign_key=_file(given("sign_key", "DIBO_SIGN_KEY", "")),
@@ -309,7 +307,7 @@ class _Origins:
 
     def architecture(self, machine: str) -> tuple[str, str]:
         """Debian's word, and the variant. Raises UsageError."""
-        name = self.given("architecture", "ARCH", _MACHINES.get(machine, machine))
+        name = self.given("architecture", "ARCH", MACHINES.get(machine, machine))
         return architecture_and_variant(name, set_by=self.set_by("architecture", "ARCH", "-a"))
 
     @property

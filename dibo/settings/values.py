@@ -16,6 +16,15 @@ from dibo.images.platforms import split_architecture
 from dibo.system.resources import expanded
 from dibo.units import parse_gib
 
+MACHINES: Final = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "armhf",
+    "i386": "i386",
+    "i686": "i386",
+    "riscv64": "riscv64",
+}
+"""The architecture in Debian's words, by the kernel's."""
 LAYER_COMPRESSIONS: Final = ("zstd", "gzip", "none")
 _PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+:=~-]*")
 _EPOCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")

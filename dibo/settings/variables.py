@@ -49,6 +49,7 @@ VARIABLES: Final = {
     "DIBO_CACHE": "repository HOST/PATH to read layers from and store them in",
     "DIBO_CACHE_FROM": "repositories to only read layers from, separated by commas",
     "DIBO_CACHE_TO": "repositories to only store layers in, separated by commas",
+    "DIBO_CACHE_FILES": "1 for the option --cache-files, 0 against that of a project file",
     "DIBO_STORE_LIMIT": "largest size in GB of layers in the engine's store after a build; 0 means no limit (20)",
     "DIBO_LAYER_COMPRESSION": "compression of stored layers: zstd, gzip, none (zstd)",
     "DIBO_SIGN_KEY": "private key that signs stored and pushed images",

@@ -185,7 +185,7 @@ def test_prune_where_the_registry_deletes_nothing(place: BuildEnv, hub: Registry
         proxy.refuse = 405
         options = ["--yes", "--no-base", "--keep-stack", "one", f"{proxy.host}/cache"]
         said = cache(place, "prune", *options, code=errors.RegistryError.exit_code)
-    assert "remove tags k-* and t-*" in said.err
+    assert "remove tags k-*, t-*, r-* and f-*" in said.err
 
 
 def test_verify(place: BuildEnv, empty: BuildEnv, hub: Registry, storage: Path) -> None:

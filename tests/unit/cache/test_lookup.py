@@ -513,7 +513,7 @@ def test_prune_where_nothing_can_be_deleted(
     contents = maintenance.contents(repository, now=NOW)
     with pytest.raises(RegistryError) as caught:
         maintenance.remove(repository, contents.entries, removed=lambda _: None)
-    assert "remove tags k-* and t-*" in caught.value.hint
+    assert "remove tags k-*, t-*, r-* and f-*" in caught.value.hint
 
 
 def test_verify(remote: CacheRepository, state: RegistryState, repository: ImageName, tmp_path: Path) -> None:

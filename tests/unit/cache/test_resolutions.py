@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dibo.api.cache import Pruning, prune
 from dibo.cache import maintenance, resolutions
+from dibo.cache.entry import CREATED
 from dibo.cache.lookup import CacheRepository
 from dibo.cache.resolutions import RegistryResolutions, tag_of
 from dibo.images.reference import ImageName, parse_repository
 from dibo.plan.packages import ChosenPackages
+from dibo.settings.settings import Options
 from dibo.system.report import Report
 from dibo.trust.keys import generate
 from dibo.trust.policy import Policy, Rule, Trust
@@ -90,6 +93,15 @@ def test_they_are_of_dibo_and_go_with_age(server: FakeRegistry, name: ImageName)
     assert store_of(name).load(NAME) == ANSWER.text
     resolutions.remove_old(name, before=now + timedelta(days=1))
     assert store_of(name).load(NAME) is None
+
+
+def test_they_go_with_age_where_no_layer_does(server: FakeRegistry, name: ImageName) -> None:
+    old = {"annotations": {CREATED: "2020-01-01T00:00:00Z"}}
+    server.state.put_manifest("cache", tag_of(NAME), old)
+    wish = Pruning(repository=str(name), older_than=1, keep_stacks=(), yes=True)
+    (answer,) = prune(Options(), {}, Report(quiet=True), wish)
+    assert answer.text == "nothing to remove"
+    assert server.state.manifests == {}
 
 
 def test_a_registry_that_is_down_is_no_condition(name: ImageName) -> None:

@@ -47,6 +47,7 @@ def test_every_key_of_an_image(tmp_path: Path) -> None:
             cache: registry.example/team/cache
             cache-from: [registry.example/a, registry.example/b]
             cache-to: [registry.example/c]
+            cache-files: true
         """,
     ).images
     assert (web.name, web.entry, web.position.line) == ("web", "web", 2)
@@ -76,6 +77,7 @@ def test_every_key_of_an_image(tmp_path: Path) -> None:
     assert (web.epoch, web.mirror) == ("2026-11", "http://mirror.example/debian")
     assert (web.network, web.host_hooks) == ("none", "sandbox")
     assert web.caches == ("registry.example/team/cache",)
+    assert web.cache_files
     assert (web.caches_from, web.caches_to) == (
         ("registry.example/a", "registry.example/b"),
         ("registry.example/c",),

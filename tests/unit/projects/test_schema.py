@@ -84,6 +84,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boot": BOOT,
     "convert": st.dictionaries(st.sampled_from(keys.CONVERT_KEYS), SCALAR | st.just("never"), max_size=3),
     "cache": TEXTS,
+    "cache-files": st.booleans(),
     "ports": TEXTS,
     "matrix": st.dictionaries(
         st.sampled_from(["release", "base", "size", "role", "Role", "types"]),

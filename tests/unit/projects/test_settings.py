@@ -66,6 +66,7 @@ TABLE = [
     ("network", "none", "network", "none", "DIBO_NETWORK", "host", "host", "network", "host", "host"),
     ("host_hooks", "none", "host_hooks", "none", "DIBO_HOST_HOOKS", "run", "run", "host_hooks", "sandbox", "sandbox"),
     ("caches", ("h:1/a",), "caches_to", (H1A,), "DIBO_CACHE", "localhost/b", (HB,), "caches", ("localhost/c",), (HC,)),
+    ("cache_files", True, "cache_files", True, "DIBO_CACHE_FILES", "0", False, "cache_files", "1", True),
     (
         "caches_from",
         ("h:1/a",),

@@ -73,6 +73,7 @@ TABLE = [
     ("DIBO_SIGN_KEY", "a.key", "sign_key", Path("a.key"), "sign_key", "b.key", Path("b.key")),
     ("DIBO_VERIFY_KEYS", "a:b", "verify_keys", (Path("a"), Path("b")), "verify_keys", ("c",), (Path("c"),)),
     ("DIBO_POLICY", "a.yaml", "policy", Path("a.yaml"), "policy", "b.yaml", Path("b.yaml")),
+    ("DIBO_CACHE_FILES", "1", "cache_files", True, "cache_files", "0", False),
     ("DIBO_LAYER_COMPRESSION", "gzip", "layer_compression", "gzip", "layer_compression", "none", "none"),
 ]
 
@@ -218,6 +219,7 @@ def test_this_machine_s_architecture(machine: str, architecture: str) -> None:
         ({"DIBO_CACHE": "ghcr.io/x/cache:latest"}, "expected a repository"),
         ({"DIBO_CACHE": f"ghcr.io/x@sha256:{'0' * 64}"}, "expected a repository"),
         ({"DIBO_CACHE_TO": "ghcr.io/Team/x"}, "is not a path"),
+        ({"DIBO_CACHE_FILES": "yes"}, "'yes' is no value of DIBO_CACHE_FILES"),
         ({"DIBO_LAYER_COMPRESSION": "xz"}, "'xz' is no value of DIBO_LAYER_COMPRESSION"),
         ({"SOURCE_DATE_EPOCH": "yesterday"}, "SOURCE_DATE_EPOCH is 'yesterday'"),
         ({"SOURCE_DATE_EPOCH": "²"}, "SOURCE_DATE_EPOCH is '²'"),
