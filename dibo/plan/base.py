@@ -2,7 +2,7 @@
 
 A base says first *what* it is (its ingredients, which the key of the first layer covers) and only later, when that
 layer is in no cache, *where* its files are (its source). The first may look at a list on a server; only the second
-downloads or builds a root file system.
+downloads or builds a root file system. What a root says of its packages is asked for in between, and read once.
 """
 
 from __future__ import annotations
