@@ -107,5 +107,5 @@ def stage_step(
     context.stage(step, recipe, runner=runner, extra=extra, time=time, target=target)
     if newest is not None:
         place.rename(target / ".dibo" / "step" / "archive")
-    elif step.flavour and step.phase != Phase.FIRST_BOOT and step.network:
+    elif recipe.chosen and step.flavour and step.phase != Phase.FIRST_BOOT and step.network:
         base.write_lists(target / ".dibo" / "step" / "lists")

@@ -40,12 +40,17 @@ class ArchiveBase(ConfiguredBase):
         """What chooses packages of its archives."""
 
     @property
+    def _chooses(self) -> bool:
+        """Whether packages are chosen before a build."""
+        return self._settings.resolves
+
+    @property
     @abstractmethod
     def _suite(self) -> str:
         """What an archive of chosen packages is called."""
 
     def snapshots(self) -> tuple[str, ...]:
-        if not self._settings.resolves:
+        if not self._chooses:
             return ()
         return snapshot_addresses(self._resolver().archives, self._settings.policy)
 
@@ -53,16 +58,17 @@ class ArchiveBase(ConfiguredBase):
         self._inputs = store
 
     def find_package(self, package: ArchivePackage) -> Path | None:
-        return self._files().find(package) if self._settings.resolves else None
+        return self._files().find(package) if self._chooses else None
 
     def write_archive(self, packages: Packages, target: Path) -> int:
         return self._files().write_archive(packages, target, suite=self._suite)
 
     def fetch_ahead(self, package: ArchivePackage) -> None:
-        self._files().fetch_ahead(package)
+        if self._chooses:
+            self._files().fetch_ahead(package)
 
     def write_lists(self, target: Path) -> None:
-        if self._settings.resolves:
+        if self._chooses:
             self._resolver().write_lists(target)
 
     def _links(

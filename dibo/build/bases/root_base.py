@@ -93,6 +93,10 @@ class RootBase(ArchiveBase):
             self._read = parse_root_packages(resolution.root.text)
 
     @property
+    def _chooses(self) -> bool:
+        return self._read is not None and not self._read.obstacle
+
+    @property
     def _suite(self) -> str:
         return "chosen"
 

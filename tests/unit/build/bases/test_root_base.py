@@ -18,7 +18,7 @@ from dibo.build.package_choice import choose_packages, stage_step
 from dibo.errors import ToolMissing
 from dibo.plan.base import NoStore
 from dibo.plan.keys import KeyInputs
-from dibo.plan.packages import PackageNames
+from dibo.plan.packages import ArchivePackage, PackageNames
 from dibo.plan.plan import Plan, make_plan
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
@@ -197,6 +197,27 @@ def test_where_packages_are_not_chosen_all_is_dated(
     assert not plan.chooses_packages
     assert all(planned.step.dated and planned.step.resolved is None for planned in plan.steps)
     assert all(obstacle in plan.why_dated(planned) for planned in plan.steps)
+
+
+@pytest.mark.parametrize("more", [{}, {"root": apt_root({"var/lib/dpkg/status": ""})}])
+def test_a_build_of_what_is_not_chosen(
+    make_base: MakeRootBase, flavours: Path, tmp_path: Path, more: dict[str, bytes]
+) -> None:
+    """Lists of packages are for apt in the root then, and a lock has no addresses of them."""
+    base = make_base(**more)
+    recipe, resolution = choose_packages(read_recipe(flavours, "none", *(["a"] if more else [])), base)
+    for number, step in enumerate(recipe.steps):
+        target = tmp_path / "steps" / str(number)
+        target.mkdir(parents=True)
+        files = Runner(), ExtraFiles()
+        stage_step(step, recipe, base, files=files, times=(None, resolution.clock), target=target)
+        assert not {"chosen", "lists", "archive"} & {path.name for path in (target / ".dibo/step").iterdir()}
+    assert base.snapshots() == ()
+    package = ArchivePackage(
+        name="a", version="1", architecture="all", sha256="ab" * 32, size=1, path="a.deb"
+    )
+    assert base.find_package(package) is None
+    base.fetch_ahead(package)
 
 
 def test_layers_of_hooks_are_others_where_packages_are_chosen(
