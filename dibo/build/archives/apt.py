@@ -42,7 +42,7 @@ Dir::Etc::preferences "{preferences}";
 Dir::Etc::preferencesparts "/dev/null";
 Dir::Bin::methods "/usr/lib/apt/methods";
 APT::Architecture "{architecture}";
-APT::Architectures {{ "{architecture}"; }};
+APT::Architectures {{ {architectures} }};
 APT::Sandbox::User "root";
 APT::Solver "internal";
 APT::Install-Suggests "{suggests}";
@@ -101,12 +101,15 @@ class Apt:
         self._lists = lists
         for path in (directory / "state", directory / "cache/archives/partial", lists / "partial"):
             path.mkdir(parents=True, exist_ok=True)
+        self._architecture = architecture
+        architectures = (architecture, *(root.foreign if root is not None else ()))
         config = directory / "apt.conf"
         config.write_text(
             _CONFIG.format(
                 directory=directory,
                 lists=lists,
                 architecture=architecture,
+                architectures=" ".join(f'"{name}";' for name in architectures),
                 preferences=_write_preferences(directory, root),
                 suggests=str(root is not None and root.suggests).lower(),
             )
@@ -116,7 +119,7 @@ class Apt:
         lines = []
         for archive in archives:
             keys = [str(directory / name) for name in archive.keyrings] or [str(keyring)]
-            lines.append(archive.line(architecture=architecture, keyring=",".join(keys)))
+            lines.append(archive.line(architectures=architectures, keyring=",".join(keys)))
         (directory / "sources.list").write_text("\n".join(lines) + "\n")
         (directory / "status").touch()
         self._environment = {**process.proxies(), "APT_CONFIG": str(config)}
@@ -152,7 +155,7 @@ class Apt:
         for line in self._run("apt-get", "--simulate", *words).splitlines():
             if match := _INSTALL.match(line):
                 name, version, origins, architecture = match.groups()
-                file = files[name.partition(":")[0], version]
+                file = files[name.partition(":")[0], version, architecture]
                 packages.append(
                     ArchivePackage(
                         name=name.partition(":")[0],
@@ -165,7 +168,7 @@ class Apt:
                     )
                 )
             elif match := _REMOVE.match(line):
-                removed.append(match[1].partition(":")[0])
+                removed.append(match[1].removesuffix(f":{self._architecture}"))
         return Transaction(packages=tuple(sorted(packages, key=lambda p: p.identity)), removed=tuple(removed))
 
     def stanzas(self, packages: Sequence[ArchivePackage]) -> list[dict[str, str]]:
@@ -173,7 +176,7 @@ class Apt:
         if not packages:
             return []
         listed: dict[str, dict[str, str]] = {}
-        names = [f"{package.name}={package.version}" for package in packages]
+        names = [f"{self.slot(package.name, package.architecture)}={package.version}" for package in packages]
         for text in self._run("apt-cache", "show", *names).split("\n\n"):
             fields = _fields(text)
             listed[fields.get("SHA256", "")] = fields
@@ -182,14 +185,18 @@ class Apt:
         except KeyError as error:
             raise BaseError(f"the archive does not describe the package with the sha256 {error}") from error
 
-    def _files(self, text: str) -> dict[tuple[str, str], ArchivePackage]:
-        """What apt would fetch, by name and version."""
+    def slot(self, name: str, architecture: str) -> str:
+        """What a package is called, of which one can be installed: with its architecture if that is a foreign one."""
+        return name if architecture in ("all", self._architecture) else f"{name}:{architecture}"
+
+    def _files(self, text: str) -> dict[tuple[str, str, str], ArchivePackage]:
+        """What apt would fetch, by name, version and architecture."""
         files = {}
         for match in map(_FILE.match, text.splitlines()):
             if match is None:
                 continue
             name, version, architecture = unquote(match[2]).removesuffix(".deb").split("_")
-            files[name, version] = ArchivePackage(
+            files[name, version, architecture] = ArchivePackage(
                 name=name,
                 version=version,
                 architecture=architecture,

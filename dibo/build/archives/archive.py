@@ -15,12 +15,14 @@ _SNAPSHOT: Final = re.compile(r"/\d{8}T\d{6}Z(/|$)")  # how snapshot archives na
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageArchive:
     """A suite of an archive. `keyrings` are names of those of a root that sign it (dibo.build.archives.root_packages);
-    none where that of the settings does. With `is_old`, it may be past the date that it says of itself."""
+    none where that of the settings does. With `architectures`, it is asked for packages of these alone. With `is_old`,
+    it may be past the date that it says of itself."""
 
     address: str
     suite: str
     components: tuple[str, ...] = ("main",)
     keyrings: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
     is_old: bool = False
 
     @property
@@ -32,11 +34,11 @@ class PackageArchive:
     def is_security(self) -> bool:
         return self.suite.endswith("-security")
 
-    def line(self, *, architecture: str, keyring: str) -> str:
-        """As sources.list(5) has it; `keyring` is a file, or several with commas between. A snapshot is past its date
-        on purpose."""
+    def line(self, *, architectures: Sequence[str], keyring: str) -> str:
+        """As sources.list(5) has it, for some architectures. `keyring` is a file, or several with commas between. A
+        snapshot is past its date on purpose."""
         old = " check-valid-until=no" if self.is_old or _SNAPSHOT.search(self.address) else ""
-        options = f"arch={architecture} signed-by={keyring}{old}"
+        options = f"arch={','.join(self.architectures or architectures)} signed-by={keyring}{old}"
         return f"deb [{options}] {self.address} {self.suite} {' '.join(self.components)}"
 
 

@@ -183,9 +183,16 @@ class Resolver:
         return {
             "architecture": self.architecture,
             "archives": [
-                [archive.address, archive.suite, *archive.components, *archive.keyrings]
+                [
+                    archive.address,
+                    archive.suite,
+                    *archive.components,
+                    *archive.keyrings,
+                    *archive.architectures,
+                ]
                 for archive in self.archives
             ],
+            "foreign": list(self.root.foreign) if self.root is not None else [],
         }
 
     def _wish_names(self, wishes: Sequence[Wish]) -> tuple[str, ...]:
@@ -259,8 +266,9 @@ def parse_transaction(text: str) -> Transaction:
 
 def _after(installed: list[dict[str, str]], transaction: Transaction, apt: Apt) -> list[dict[str, str]]:
     """What is installed after a transaction, as stanzas."""
-    gone = {package.name for package in transaction.packages} | set(transaction.removed)
+    gone = {apt.slot(package.name, package.architecture) for package in transaction.packages}
+    gone |= set(transaction.removed)
     return [
-        *(stanza for stanza in installed if stanza["Package"] not in gone),
+        *(s for s in installed if apt.slot(s["Package"], s["Architecture"]) not in gone),
         *apt.stanzas(transaction.packages),
     ]

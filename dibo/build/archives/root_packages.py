@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -24,6 +24,7 @@ from dibo.tree.node import Node
 from dibo.tree.query import find, names_in, os_release
 
 FORMAT: Final = 1
+_MOST_ARCHITECTURES: Final = 4
 KEPT: Final = (
     *(b"etc/os-release", b"usr/lib/os-release", b"var/lib/dpkg/status", b"var/lib/dpkg/arch"),
     *(b"etc/apt/", b"usr/share/keyrings/", b"usr/local/share/keyrings/"),
@@ -72,6 +73,8 @@ class RootPackages:
     archives: tuple[PackageArchive, ...] = ()
     keyrings: Mapping[str, bytes] = field(default_factory=dict)
     """By the names that archives have for them, which end as apt tells their form."""
+    foreign: tuple[str, ...] = ()
+    """Architectures of which it takes packages beside its own."""
     preferences: str = ""
     recommends: bool = True
     """Whether what packages recommend is installed, too."""
@@ -85,7 +88,14 @@ class RootPackages:
     def text(self) -> str:
         """As it is kept."""
         archives = [
-            [archive.address, archive.suite, list(archive.components), list(archive.keyrings), archive.is_old]
+            {
+                "address": archive.address,
+                "suite": archive.suite,
+                "components": list(archive.components),
+                "keyrings": list(archive.keyrings),
+                "architectures": list(archive.architectures),
+                "old": archive.is_old,
+            }
             for archive in self.archives
         ]
         return canonical(
@@ -95,6 +105,7 @@ class RootPackages:
                 "installed": [dict(stanza) for stanza in self.installed],
                 "archives": archives,
                 "keyrings": {name: base64.b64encode(key).decode() for name, key in self.keyrings.items()},
+                "foreign": list(self.foreign),
                 "preferences": self.preferences,
                 "recommends": self.recommends,
                 "suggests": self.suggests,
@@ -116,18 +127,20 @@ def parse_root_packages(text: str) -> RootPackages:
             archives=tuple(
                 _checked(
                     PackageArchive(
-                        address=str(address),
-                        suite=str(suite),
-                        components=tuple(map(str, components)),
-                        keyrings=tuple(map(str, keyrings)),
-                        is_old=is_old is True,
+                        address=str(archive["address"]),
+                        suite=str(archive["suite"]),
+                        components=tuple(map(str, archive["components"])),
+                        keyrings=tuple(map(str, archive["keyrings"])),
+                        architectures=_checked_architectures(map(str, archive["architectures"])),
+                        is_old=archive["old"] is True,
                     )
                 )
-                for address, suite, components, keyrings, is_old in document["archives"]
+                for archive in document["archives"]
             ),
             keyrings={
                 str(name): base64.b64decode(key, validate=True) for name, key in document["keyrings"].items()
             },
+            foreign=_checked_architectures(map(str, document["foreign"])),
             preferences=str(document["preferences"]),
             recommends=document["recommends"] is True,
             suggests=document["suggests"] is True,
@@ -158,12 +171,12 @@ def _read(root: Node, architecture: str) -> RootPackages:
     installed = tuple(map(_checked_stanza, dpkg.installed_paragraphs(_text(status))))
     if not any(stanza["Package"] == "apt" for stanza in installed):
         raise _Obstacle("the base has no apt")
-    _require_one_architecture(root, installed, architecture)
+    foreign = _foreign(root, installed, architecture)
     settings = dict(_settings(root))
     if settings.get("Default-Release"):
         raise _Obstacle("the base prefers a release (APT::Default-Release)")
     keyrings: dict[str, bytes] = {}
-    archives = _archives(root, architecture, keyrings)
+    archives = _archives(root, {architecture, *foreign}, keyrings)
     if says_no(settings.get("Check-Valid-Until")):
         archives = [replace(archive, is_old=True) for archive in archives]
     return RootPackages(
@@ -171,6 +184,7 @@ def _read(root: Node, architecture: str) -> RootPackages:
         installed=installed,
         archives=tuple(archives),
         keyrings=keyrings,
+        foreign=foreign,
         preferences="\n\n".join(_preferences(root)),
         recommends=not says_no(settings.get("Install-Recommends")),
         suggests=not says_no(settings.get("Install-Suggests", "no")),
@@ -214,14 +228,21 @@ def _checked_stanza(fields: Mapping[str, str]) -> dict[str, str]:
     return stanza
 
 
-def _require_one_architecture(
-    root: Node, installed: tuple[Mapping[str, str], ...], architecture: str
-) -> None:
-    """Raises _Obstacle for a root with packages of several architectures, or of another one."""
+def _foreign(root: Node, installed: tuple[Mapping[str, str], ...], architecture: str) -> tuple[str, ...]:
+    """The architectures that were added (dpkg(1), --add-architecture). Raises _Obstacle for a root of another one."""
     listed = find(root, "/var/lib/dpkg/arch")
-    named = set(_text(listed).split()) if listed is not None else set()
-    if (named | {stanza["Architecture"] for stanza in installed}) - {architecture, "all"}:
-        raise _Obstacle(f"the base takes packages of other architectures than {architecture}")
+    named = _text(listed).split() if listed is not None else [architecture]
+    if architecture not in named or not {stanza["Architecture"] for stanza in installed} <= {*named, "all"}:
+        raise _Obstacle(f"the base has packages of other architectures than {' and '.join(named)[:80]}")
+    return _checked_architectures(name for name in named if name != architecture)
+
+
+def _checked_architectures(names: Iterable[str]) -> tuple[str, ...]:
+    """Each once. Raises _Obstacle for what is no architecture, and for very many."""
+    architectures = tuple(dict.fromkeys(names))
+    if len(architectures) > _MOST_ARCHITECTURES or not all(map(_NAME.fullmatch, architectures)):
+        raise _Obstacle("the base takes packages of architectures that dibo does not know")
+    return architectures
 
 
 def _settings(root: Node) -> Iterator[tuple[str, str]]:
@@ -249,19 +270,24 @@ def _parts(root: Node, name: str) -> Iterator[tuple[str, str]]:
         yield part, _text(node)
 
 
-def _archives(root: Node, architecture: str, keyrings: dict[str, bytes]) -> list[PackageArchive]:
-    """Those that count for an architecture, each once. Their keys are put into `keyrings`."""
-    archives: dict[tuple[str, str], PackageArchive] = {}
+def _archives(root: Node, architectures: Set[str], keyrings: dict[str, bytes]) -> list[PackageArchive]:
+    """Those that count for some architectures, each once. Their keys are put into `keyrings`."""
+    archives: dict[tuple[str, str, tuple[str, ...]], PackageArchive] = {}
     main = find(root, "/etc/apt/sources.list")
     files = [("sources.list", main)] if main is not None and main.data is not None else []
     for name, node in [*files, *_files(root, "/etc/apt/sources.list.d")]:
         for source in apt_sources(name, _text(node)):
-            listed = re.split(r"[\s,]+", source.options["arch"]) if source.options.get("arch") else None
-            if listed is not None and architecture not in listed:
+            listed = set(re.split(r"[\s,]+", source.options["arch"])) if source.options.get("arch") else None
+            if listed is not None and not listed & architectures:
                 continue
-            archive = replace(_archive(source), keyrings=_keys_of(source, root, keyrings))
-            known = archives.get((archive.address, archive.suite), archive)
-            archives[archive.address, archive.suite] = replace(
+            archive = replace(
+                _archive(source),
+                keyrings=_keys_of(source, root, keyrings),
+                architectures=tuple(sorted(listed & architectures)) if listed is not None else (),
+            )
+            place = archive.address, archive.suite, archive.architectures
+            known = archives.get(place, archive)
+            archives[place] = replace(
                 known, components=tuple(dict.fromkeys((*known.components, *archive.components)))
             )
     if not archives:

@@ -63,11 +63,12 @@ class DebianArchive:
     url: str
     key: Key
     keyring: Path
-    suites: dict[str, dict[tuple[str, str], str]] = field(
+    suites: dict[str, dict[tuple[str, str, str], str]] = field(
         default_factory=lambda: {name: {} for name in SUITES}
     )
-    """Stanzas of each suite's index, by name and version."""
+    """Stanzas of each suite's index, by name, version and architecture."""
     changes: int = 0
+    architectures: tuple[str, ...] = ("amd64",)
 
     @property
     def mirror(self) -> str:
@@ -106,12 +107,12 @@ class DebianArchive:
             self.site.files[f"{self._root(suite)}/{address}"] = deb
         stanza = "".join(f"{key}: {value}\n" for key, value in fields.items())
         stanza += f"Filename: {path}\nSize: {len(deb)}\nSHA256: {hashlib.sha256(deb).hexdigest()}\n"
-        self.suites[suite][name, version] = stanza
+        self.suites[suite][name, version, fields["Architecture"]] = stanza
         return deb
 
     def withdraw(self, name: str, version: str, *, suite: str = RELEASE) -> None:
         """Take a package out of a suite, and its file away."""
-        stanza = self.suites[suite].pop((name, version))
+        stanza = self.suites[suite].pop((name, version, "all"))
         path = next(line.split()[1] for line in stanza.splitlines() if line.startswith("Filename"))
         for address in {path, quote(path)}:
             del self.site.files[f"{self._root(suite)}/{address}"]
@@ -120,16 +121,22 @@ class DebianArchive:
         """Write and sign the index of each suite."""
         self.changes += 1
         for suite, stanzas in self.suites.items():
-            index = "\n".join(stanzas[key] for key in sorted(stanzas)).encode()
             place = f"{self._root(suite)}/dists/{suite}"
-            path = "main/binary-amd64/Packages"
-            self.site.files[f"{place}/{path}"] = index
+            sums = ""
+            for architecture in self.architectures:
+                kinds = ("Architecture: all\n", f"Architecture: {architecture}\n")
+                texts = [
+                    stanzas[key] for key in sorted(stanzas) if any(kind in stanzas[key] for kind in kinds)
+                ]
+                index = "\n".join(texts).encode()
+                path = f"main/binary-{architecture}/Packages"
+                self.site.files[f"{place}/{path}"] = index
+                sums += f" {hashlib.sha256(index).hexdigest()} {len(index)} {path}\n"
             label = "Test-Security" if suite.endswith("-security") else "Test"
             release = (
                 f"Origin: Test\nLabel: {label}\nSuite: {suite.replace(RELEASE, 'stable')}\nCodename: {suite}\n"
                 f"Date: Thu, 01 Jan 2026 00:{self.changes // 60:02}:{self.changes % 60:02} UTC\n"
-                f"Architectures: amd64\nComponents: main\nSHA256:\n"
-                f" {hashlib.sha256(index).hexdigest()} {len(index)} {path}\n"
+                f"Architectures: {' '.join(self.architectures)}\nComponents: main\nSHA256:\n{sums}"
             )
             self.site.files[f"{place}/InRelease"] = self._clearsigned(release)
 

@@ -21,6 +21,14 @@ from tests.support.images.apt_roots import APT, CHANGED, KEYRING, apt_root, sour
 ADDRESS = "http://archive.example/ubuntu/"
 ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 KEY = b"\x99key"
+ARCHIVE = {
+    "address": "http://x",
+    "suite": "noble",
+    "components": ["main"],
+    "keyrings": [],
+    "architectures": [],
+    "old": False,
+}
 LISTED = sources(ADDRESS, "noble", "noble-security")
 USUAL: dict[str, str | bytes] = {
     "etc/apt/sources.list.d/ubuntu.sources": LISTED,
@@ -74,6 +82,29 @@ def test_sources_of_one_line_and_keys_that_all_sources_have() -> None:
         ("https://own.example/x", "noble", ("main",), 1),
     ]
     assert sorted(name.rpartition(".")[2] for name in root.keyrings) == ["asc", "asc", "gpg"]
+
+
+def test_packages_of_other_architectures() -> None:
+    """As Ubuntu's images for amd64 have had them."""
+    root = read(
+        {
+            **USUAL,
+            "var/lib/dpkg/arch": "amd64\ni386\n",
+            "var/lib/dpkg/status": APT + stanza("wine", "1", architecture="i386"),
+            "etc/apt/sources.list": (
+                f"deb [arch=i386 signed-by=/{KEYRING}] {ADDRESS} only-i386 main\n"
+                f"deb [arch=arm64 signed-by=/{KEYRING}] {ADDRESS} only-arm64 main\n"
+            ),
+        }
+    )
+    assert root.obstacle == ""
+    assert root.foreign == ("i386",)
+    assert [(a.suite, a.architectures) for a in root.archives] == [
+        ("only-i386", ("i386",)),
+        ("noble", ()),
+        ("noble-security", ()),
+    ]
+    assert parse_root_packages(root.text) == root
 
 
 def test_a_key_within_the_source_and_one_behind_a_link() -> None:
@@ -133,7 +164,9 @@ def test_packages_that_are_held_and_others_that_are_gone() -> None:
             {"var/lib/dpkg/status": APT + stanza("x", "1", architecture="i386")},
             "other architectures than amd64",
         ),
-        ({"var/lib/dpkg/arch": "amd64\ni386\n"}, "other architectures than amd64"),
+        ({"var/lib/dpkg/arch": "arm64\n"}, "other architectures than arm64"),
+        ({"var/lib/dpkg/arch": "amd64\ni386; rm\n"}, "does not know"),
+        ({"var/lib/dpkg/arch": "amd64 a b c d e\n"}, "does not know"),
         ({"etc/apt/apt.conf": 'APT::Default-Release "noble";'}, "prefers a release"),
         ({"etc/apt/sources.list": "deb file:///media noble main\n"}, "no address of http"),
         ({"etc/apt/sources.list": "deb mirror+file:/etc/apt/mirrors noble main\n"}, "no address of http"),
@@ -165,9 +198,11 @@ def test_roots_without_packages_of_dpkg() -> None:
     [
         ("format", 0),
         ("installed", [{"Package": "a\nb", "Version": "1", "Architecture": "all"}]),
-        ("archives", [["file:///x", "noble", ["main"], [], False]]),
-        ("archives", [["http://x", "noble", ["main"], ["ab"], False]]),
-        ("archives", [["http://x"]]),
+        ("archives", [{**ARCHIVE, "address": "file:///x"}]),
+        ("archives", [{**ARCHIVE, "keyrings": ["ab"]}]),
+        ("archives", [{**ARCHIVE, "architectures": ["a b"]}]),
+        ("archives", [{"address": "http://x"}]),
+        ("foreign", ["i386 ]"]),
         ("keyrings", {"../../etc/passwd": ""}),
         ("keyrings", {"ab": "?"}),
         ("keyrings", []),

@@ -150,6 +150,25 @@ def test_settings_and_preferences_of_the_root_decide(
     assert listed(plan_of(make_base(), flavours, "c")) == {"c": ["extra 1-1", "tool-c 2-1"]}
 
 
+def test_packages_of_a_foreign_architecture(
+    archive: DebianArchive, make_base: MakeRootBase, flavours: Path
+) -> None:
+    archive.architectures = ("amd64", "i386")
+    for architecture in archive.architectures:
+        archive.publish("wine", "1-1", Architecture=architecture, Multi_Arch="same", depends="libwine")
+        archive.publish("libwine", "1-1", Architecture=architecture, Multi_Arch="same")
+    archive.sign()
+    write_flavour(flavours, "wine", ["install.d/50-hook"], yaml="packages: ['wine:i386']\n")
+    write_flavour(flavours, "both", ["install.d/50-hook"], yaml="packages: [wine]\n")
+    root = apt_root(files_of(archive) | {"var/lib/dpkg/arch": "amd64\ni386\n"})
+    plan = plan_of(make_base(root), flavours, "wine", "both")
+    chosen = [[p.identity[:3] for p in planned.step.resolved or ()] for planned in plan.steps[:2]]
+    assert chosen == [
+        [("libwine", "1-1", "i386"), ("wine", "1-1", "i386")],
+        [("libwine", "1-1", "amd64"), ("wine", "1-1", "amd64")],
+    ]
+
+
 def test_a_fix_moves_the_keys_of_layers_that_have_the_package_and_no_others(
     archive: DebianArchive, make_base: MakeRootBase, flavours: Path
 ) -> None:
