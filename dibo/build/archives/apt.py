@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -21,8 +21,10 @@ from dibo.plan.packages import ArchivePackage, Packages
 from dibo.system import process
 from dibo.system.package_names import how_to_install
 
-_INSTALL: Final = re.compile(r"Inst (\S+) (?:\[[^]]*\] )?\((\S+) (.*)\[([a-z0-9-]+)\]\)")
-_REMOVE: Final = re.compile(r"Remv (\S+)")
+_REMOVED: Final = re.compile(r"^The following packages will be REMOVED:\n((?: .*\n)+)", re.MULTILINE)
+_COUNT: Final = re.compile(r"^\d+ upgraded, .*\b(\d+) to remove", re.MULTILINE)
+_REMOVE: Final = re.compile(r"^Remv (\S+)", re.MULTILINE)
+_MADISON: Final = re.compile(r"\s*(\S+) \| (\S+) \| \S+ (\S+)/\S+ ")
 _FILE: Final = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
 _CONFIG: Final = """\
 Dir "{directory}";
@@ -150,26 +152,18 @@ class Apt:
         (self._directory / "status").write_text("".join(map(_as_installed, installed)))
         recommends = "--install-recommends" if wish.recommends else "--no-install-recommends"
         words = ["-q", "-y", recommends, "install", *wish.words]
-        files = self._files(self._run("apt-get", "-oAcquire::ForceHash=SHA256", "--print-uris", *words))
-        packages, removed = [], []
-        for line in self._run("apt-get", "--simulate", *words).splitlines():
-            if match := _INSTALL.match(line):
-                name, version, origins, architecture = match.groups()
-                file = files[name.partition(":")[0], version, architecture]
-                packages.append(
-                    ArchivePackage(
-                        name=name.partition(":")[0],
-                        version=version,
-                        architecture=architecture,
-                        sha256=file.sha256,
-                        size=file.size,
-                        path=file.path,
-                        is_security="-security" in origins.lower(),
-                    )
-                )
-            elif match := _REMOVE.match(line):
-                removed.append(match[1].removesuffix(f":{self._architecture}"))
-        return Transaction(packages=tuple(sorted(packages, key=lambda p: p.identity)), removed=tuple(removed))
+        text = self._run("apt-get", "-oAcquire::ForceHash=SHA256", "--print-uris", *words)
+        packages = self._with_security(self._files(text))
+        removed = _REMOVED.search(text)
+        names = removed[1].split() if removed is not None else []
+        count = _COUNT.search(text)
+        if count is not None and int(count[1]) != len(names):  # said in other words
+            names = _REMOVE.findall(self._run("apt-get", "--simulate", *words))
+        own = f":{self._architecture}"
+        return Transaction(
+            packages=tuple(sorted(packages, key=lambda package: package.identity)),
+            removed=tuple(name.removesuffix("*").removesuffix(own) for name in names),
+        )
 
     def stanzas(self, packages: Sequence[ArchivePackage]) -> list[dict[str, str]]:
         """What the archives say of packages, in their order. Raises BaseError for one that they do not have."""
@@ -189,14 +183,14 @@ class Apt:
         """What a package is called, of which one can be installed: with its architecture if that is a foreign one."""
         return name if architecture in ("all", self._architecture) else f"{name}:{architecture}"
 
-    def _files(self, text: str) -> dict[tuple[str, str, str], ArchivePackage]:
-        """What apt would fetch, by name, version and architecture."""
-        files = {}
+    def _files(self, text: str) -> list[ArchivePackage]:
+        """What apt would fetch."""
+        files = []
         for match in map(_FILE.match, text.splitlines()):
             if match is None:
                 continue
             name, version, architecture = unquote(match[2]).removesuffix(".deb").split("_")
-            files[name, version, architecture] = ArchivePackage(
+            package = ArchivePackage(
                 name=name,
                 version=version,
                 architecture=architecture,
@@ -204,7 +198,22 @@ class Apt:
                 size=int(match[3]),
                 path=self._path(match[1]),
             )
+            files.append(package)
         return files
+
+    def _with_security(self, packages: Sequence[ArchivePackage]) -> list[ArchivePackage]:
+        """The packages, those of archives of security updates marked."""
+        if not packages or not any(archive.is_security for archive in self._archives):
+            return list(packages)
+        names = [self.slot(package.name, package.architecture) for package in packages]
+        listed = {
+            (match[1].partition(":")[0], match[2])
+            for match in map(_MADISON.match, self._run("apt-cache", "madison", *names).splitlines())
+            if match is not None and "-security" in match[3]
+        }
+        return [
+            replace(package, is_security=(package.name, package.version) in listed) for package in packages
+        ]
 
     def _path(self, address: str) -> str:
         """The path in its archive of the file at an address."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -148,6 +149,22 @@ def test_settings_and_preferences_of_the_root_decide(
     pinned = apt_root(files_of(archive) | {"etc/apt/preferences.d/pin": pin})
     assert listed(plan_of(make_base(pinned), flavours, "c")) == {"c": ["extra 1-1", "tool-c 1-1"]}
     assert listed(plan_of(make_base(), flavours, "c")) == {"c": ["extra 1-1", "tool-c 2-1"]}
+
+
+def test_what_packages_take_the_place_of_is_gone(
+    archive: DebianArchive, make_base: MakeRootBase, flavours: Path
+) -> None:
+    archive.publish("new-tool", "1-1", Conflicts="old-tool, old-library")
+    archive.publish("old-tool", "1-1")
+    archive.sign()
+    status = APT + stanza("old-tool", "1-1") + stanza("old-library", "1-1")
+    for name in ("new-tool", "old-tool"):
+        write_flavour(flavours, name, ["install.d/50-hook"], yaml=f"packages: [{name}]\n")
+    base = make_base(apt_root(files_of(archive) | {"var/lib/dpkg/status": status}))
+    _, resolution = choose_packages(read_recipe(flavours, "new-tool", "old-tool"), base)
+    answers = [json.loads(answer.text) for answer in resolution.answers]
+    assert [sorted(answer["removed"]) for answer in answers] == [["old-library", "old-tool"], ["new-tool"]]
+    assert [[package.name for package in step] for step in resolution.steps] == [["new-tool"], ["old-tool"]]
 
 
 def test_packages_of_a_foreign_architecture(
