@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from dibo.build.layer_origins import LayerOrigins
 from dibo.build.package_choice import fetching_ahead
 from dibo.errors import (
     CommandFailed,
+    DiboError,
     EngineError,
     LayerError,
     RegistryError,
@@ -27,12 +28,17 @@ from dibo.errors import (
     VerificationFailed,
 )
 from dibo.flavours.stack import Stack
+from dibo.images.image import Layer
+from dibo.images.layers.kept_layers import KeptLayers, boot_identity
+from dibo.images.layers.limits import Limits
+from dibo.images.layers.read_ahead import ReadAhead
 from dibo.plan.base import Base, NoStore, ResolutionStore
 from dibo.plan.plan import Plan
 from dibo.settings.settings import Settings
 from dibo.system.exclusive import shared
 from dibo.system.profiling import trace as profiling
 from dibo.system.report import Report
+from dibo.system.resources import processors
 from dibo.system.task import PULLED
 from dibo.system.workspace import Run, Workspace
 
@@ -130,11 +136,28 @@ class Session:
         before = self.report.history.last
         made = None if needs_directory else _from_caches(self, job, make)
         if made is None:
-            self.build(job)
-            with self.engine.root(key, architecture=self.settings.architecture) as root:
-                made = make(root)
+            with ReadAhead(self.run.subdirectory("layers"), self._kept_layers(), Limits()) as ahead:
+                with ExitStack() as stack:
+                    if not needs_directory:
+                        stack.enter_context(ahead.meanwhile(self._layers_below(job, stack)))
+                    self.build(job)
+                with self.engine.root(key, architecture=self.settings.architecture) as root:
+                    made = make(replace(root, layers=ahead.layers(root.layers)))
         job.times.save_build(job.plan, self.report.history, since=before)
         return made
+
+    def _kept_layers(self) -> KeptLayers:
+        return KeptLayers(self.workspace.root / "unpacked", boot=boot_identity())
+
+    def _layers_below(self, job: spine.Job, stack: ExitStack) -> tuple[Layer, ...]:
+        """The layers on which steps are to run, where there is a processor to read them meanwhile."""
+        plan = job.plan
+        if not (plan.to_run and plan.start in self.held and self.engine.reads_beside and processors() > 1):
+            return ()
+        with suppress(DiboError):  # which is said when the step begins
+            root = self.engine.root(plan.start, architecture=self.settings.architecture)
+            return stack.enter_context(root).layers
+        return ()
 
     def places(self, job: spine.Job) -> Mapping[str, str]:
         """Which registry has a layer that the engine has not."""

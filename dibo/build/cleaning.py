@@ -8,6 +8,7 @@ By default only what no build with the settings of now has a use for:
     logs         of steps that were built since, or that were not read for a week
     downloads    that a newer one of the same name replaced, or that broke off; after a week
     artefacts    records of artefacts that are gone or were changed since
+    unpacked     layers that were read before, and not for a week
     layers       failed states, images without a name; of other epochs, after a week
     kits, notes  never
 
@@ -103,6 +104,8 @@ def _must_go(item: CacheItem, items: Sequence[CacheItem], stores: Stores, rules:
             return is_key and stores.complete and item.name not in stores.keys
         case CacheKind.LOGS:
             return is_old or is_unused or item.name in stores.keys
+        case CacheKind.UNPACKED:
+            return is_old or is_unused
         case CacheKind.ARTEFACTS:
             return item.outdated
         case CacheKind.DOWNLOADS:

@@ -115,6 +115,8 @@ class Engine(Protocol):
     """Whether the engine runs steps of elements on the tree of an image, outside of it."""
     gives_directory: bool
     """Whether the engine can give a root as a directory: `Root.directory`."""
+    reads_beside: bool
+    """Whether layers that are held can be read while a step runs, each by itself."""
 
     def check(self) -> None:
         """Refuse to go on where the engine cannot work on this machine."""

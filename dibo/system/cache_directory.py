@@ -45,6 +45,8 @@ class CacheKind(Enum):
     KITS = "kits"
     ARTEFACTS = "artefacts"
     """Records of how artefacts were made."""
+    UNPACKED = "unpacked"
+    """Layers that were read before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ def survey(root: Path) -> tuple[CacheItem, ...]:
         (CacheKind.DOWNLOADS, "fetched"),
         (CacheKind.RUNS, "runs"),
         (CacheKind.ARTEFACTS, "artefacts"),
+        (CacheKind.UNPACKED, "unpacked"),
     ):
         items += (_item(kind, path) for path in _entries(root / directory))
     for directory in (*(f"bases/{name}" for name in _NOTES), *(f"archives/{name}" for name in _OF_ARCHIVES)):

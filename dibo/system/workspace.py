@@ -2,7 +2,7 @@
 
     ~/.cache/dibo/            IMG_PATH; tagged with CACHEDIR.TAG (https://bford.info/cachedir/)
         bases/                what bases were downloaded, by digest; beside it, fetched/: what was for hooks
-        logs/                 the log of each failed step
+        logs/                 the log of each failed step; beside it, unpacked/: layers that were read before
         keys/                 ingredients of layers, by key; beside it, archives/: of packages (dibo.build.archives)
         runs/ID/              everything temporary of one run
             lock              held with flock(2) while the run lives
@@ -64,7 +64,7 @@ class Workspace:
             root.parent.mkdir(parents=True, exist_ok=True)
             _make_private(root)
             require_trusted(root, owners=(os.geteuid(), 0))
-            for name in ("bases", "logs", "runs", "keys", "archives", "fetched"):
+            for name in ("bases", "logs", "runs", "keys", "archives", "fetched", "unpacked"):
                 _make_private(root / name)
                 require_trusted(root / name, owners=(os.geteuid(),))
             tag = root / TAG

@@ -38,6 +38,7 @@ _TEXTS: Final = {
     CacheKind.LOGS: "of failed steps, and of defects",
     CacheKind.KEYS: "of layers that no engine has",
     CacheKind.ARTEFACTS: "records of artefacts that are gone or were changed",
+    CacheKind.UNPACKED: "layers that were read before",
     CacheKind.KITS: "a kit that was built for `dibo convert`",
 }
 _KEEP_SIZE: Final = "--keep-size"

@@ -82,6 +82,7 @@ class _Absent:
     """In place of an engine where none works: whatever is asked of it, it says why there is none."""
 
     gives_directory = False
+    reads_beside = False
     runs_outside = True
 
     def __init__(self, reason: DiboError) -> None:

@@ -44,7 +44,8 @@ _TYPES: Final = {
 }
 _ATTRIBUTE: Final = 128
 """Bytes that an extended attribute takes in memory, beside its name and its value."""
-_TURN: Final = 0.0005
+TURN: Final = 0.0005
+"""Seconds that a thread runs Python while others wait for their turn, where threads read layers."""
 _SECOND: Final = 1_000_000_000
 _MAJORS: Final = 1 << 12
 _MINORS: Final = 1 << 20
@@ -99,7 +100,7 @@ def load(layers: Sequence[Layer], contents: Contents, options: LoadOptions = _DE
         raise LayerError(f"the image has {len(layers)} layers; the limit is {limit}")
     # A thread that comes back from C waits so long for one that runs Python; the default, 5 ms, is five chunks.
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(min(interval, _TURN))
+    sys.setswitchinterval(min(interval, TURN))
     try:
         return _Loading(layers, contents, options).run()
     finally:

@@ -32,6 +32,8 @@ from dibo.images.layers.tar_header import Malformed
 from dibo.images.layers.tar_reader import Archive
 from dibo.tree.node import Buffer, Contents, write_range
 
+FORMAT: Final = 1
+"""Another one wherever a file that was written before would be read in another way, or give something else."""
 _NO_DATA: Final = bytes(HOLE)
 _PLACE: Final = struct.Struct("<Q")
 _MANY: Final = 512
@@ -153,7 +155,7 @@ def open_unpacked(path: Path) -> UnpackedContent:
     with path.open("rb") as file:
         file.seek(-_PLACE.size, os.SEEK_END)
         file.seek(*_PLACE.unpack(file.read()))
-        about, fields_of_entry = marshal.load(file)  # noqa: S302 (this run wrote it)
+        about, fields_of_entry = marshal.load(file)  # noqa: S302 (this user wrote it, in a directory of his alone)
         name, plain_bytes, stored_bytes, warnings, oddities, global_headers = about
         return UnpackedContent(
             descriptor=os.dup(file.fileno()),

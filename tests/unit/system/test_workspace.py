@@ -302,7 +302,9 @@ def test_the_cache_is_for_its_user_alone(tmp_path: Path) -> None:
             assert run.directory.stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(before)
-    assert modes == dict.fromkeys(("cache", "archives", "bases", "fetched", "keys", "logs", "runs"), 0o700)
+    assert modes == dict.fromkeys(
+        ("cache", "archives", "bases", "fetched", "keys", "logs", "runs", "unpacked"), 0o700
+    )
 
 
 def test_a_signal_while_secrets_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

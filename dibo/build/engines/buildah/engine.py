@@ -56,6 +56,7 @@ class Buildah:
 
     name = "buildah"
     gives_directory = True
+    reads_beside = True
     runs_outside = True
 
     def __init__(self, setup: Setup, reader: LayerReader) -> None:

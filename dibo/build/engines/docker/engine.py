@@ -53,6 +53,7 @@ class Docker:
 
     name = "docker"
     gives_directory = False
+    reads_beside = False
     runs_outside = False
 
     def __init__(self, daemon: Daemon, setup: Setup) -> None:
