@@ -136,6 +136,8 @@ class CacheRepository:
     """Digests of blobs that are not what they should be."""
     replaceable: set[str] = field(default_factory=set)
     """Digests of manifests of entries that cannot be used, and so give way to better ones."""
+    resolutions: set[str] = field(default_factory=set)
+    """Names of chosen packages that are there (dibo.cache.resolutions)."""
     has_files: bool = False
     """Whether an input file was read from there."""
     absent_files: set[str] = field(default_factory=set)

@@ -17,13 +17,14 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from dibo.cache.entry import CREATED
 from dibo.cache.lookup import CacheRepository
-from dibo.errors import DiboError
+from dibo.errors import DiboError, RegistryError
 from dibo.images.manifest import OCI_EMPTY, OCI_MANIFEST, checked, digest_of
 from dibo.images.reference import ImageName
 from dibo.images.registry import api
@@ -35,6 +36,7 @@ RESOLUTION_TYPE: Final = "application/vnd.dibo.resolution.v1+json"
 _TAG: Final = re.compile(r"r-([0-9a-f]{64})")
 _LARGEST: Final = 4 << 20
 _NOTHING: Final = b"{}"
+_TOGETHER: Final = 8
 
 
 def tag_of(name: str) -> str:
@@ -50,36 +52,42 @@ class RegistryResolutions:
     """The answers that registries have."""
 
     remotes: Sequence[CacheRepository]
-    known: set[tuple[str, str]] = field(default_factory=set)
-    """(repository, name) of answers that are there."""
+    _texts: dict[str, str | None] = field(default_factory=dict)
+
+    def expect(self, names: Sequence[str]) -> None:
+        if (
+            names and self.load(names[0]) is not None
+        ):  # alone: an answer goes with those before it, or with none
+            with ThreadPoolExecutor(_TOGETHER) as pool:
+                list(pool.map(self.load, names[1:]))
 
     def load(self, name: str) -> str | None:
         """The first usable answer."""
-        for remote in self.remotes:
-            if remote.reads and not remote.off and (text := self._read(remote, name)) is not None:
-                return text
-        return None
+        if name not in self._texts:
+            reading = (remote for remote in self.remotes if remote.reads and not remote.off)
+            texts = (self._read(remote, name) for remote in reading)
+            self._texts[name] = next((text for text in texts if text is not None), None)
+        return self._texts[name]
 
     def _read(self, remote: CacheRepository, name: str) -> str | None:
         tagged = remote.name.tagged(tag_of(name))
         try:
-            if api.head(tagged) is None:
-                return None
             digest, manifest = checked(api.read_manifest(tagged), description=str(tagged))
             remote.trust.verify(tagged, digest, annotations={RESOLUTION: name})
             text = api.read_small(remote.name, str(manifest["layers"][0]["digest"]), limit=_LARGEST).decode()
         except (DiboError, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
-            if isinstance(error, DiboError):
+            is_absent = isinstance(error, RegistryError) and error.status == 404
+            if isinstance(error, DiboError) and not is_absent:
                 remote.trouble(error, "has chosen packages that cannot be used, so apt is asked")
             return None
-        self.known.add((str(remote.name), name))
+        remote.resolutions.add(name)
         return text
 
     def save(self, answers: Iterable[ChosenPackages | KeptText]) -> None:
         """Have answers where layers are stored. What goes wrong costs another machine a question."""
         for answer in answers:
             for remote in self.remotes:
-                if remote.writes and not remote.down and (str(remote.name), answer.name) not in self.known:
+                if remote.writes and not remote.down and answer.name not in remote.resolutions:
                     with contextlib.suppress(DiboError):
                         self._write(remote, answer.name, answer.text)
 
@@ -105,7 +113,7 @@ class RegistryResolutions:
             ).encode()
             remote.trust.sign(tagged, digest_of(manifest), annotations={RESOLUTION: name})
             api.push_manifest(tagged, manifest, OCI_MANIFEST)
-        self.known.add((str(remote.name), name))
+        remote.resolutions.add(name)
 
 
 def remove_old(repository: ImageName, *, before: datetime) -> None:

@@ -81,12 +81,18 @@ Source = TarFile | SquashFs | TarCommand | OciImage | ContainerBuild
 class ResolutionStore(Protocol):
     """Where answers to what apt would install are, beside this machine, by their names."""
 
+    def expect(self, names: Sequence[str]) -> None:
+        """Learn at once what `load` will be asked for, in this order, up to the first that is not there."""
+
     def load(self, name: str) -> str | None:
         """The answer, None where there is none."""
 
 
 class NoStore:
     """No such place."""
+
+    def expect(self, _names: Sequence[str]) -> None:
+        pass
 
     def load(self, _name: str) -> str | None:
         return None

@@ -113,6 +113,7 @@ def test_a_runner_that_starts_from_nothing_finds_every_layer(
     before = plan(other, f"{proxy.host}/team/cache")
     assert [each["held"] for each in before] == [True] * 5
     assert {each["cache"] for each in before} == {f"{proxy.host}/team/cache"}
+    assert len(proxy.paths("GET", "/blobs/")) == 1, "a plan reads the config of one entry, and no layer"
     proxy.asked.clear()
     found = good(build(other, f"{proxy.host}/team/cache"))
     assert not found.hooks_run, "no hook ran"

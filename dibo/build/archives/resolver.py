@@ -114,6 +114,7 @@ class Resolver:
     ) -> tuple[ChainLink, ...]:
         """The links from the first on that are known."""
         links = []
+        store.expect([name for name in names if not self._path("resolved", name).exists()])
         of_wishes = self._wish_names(wishes)
         for name, wish_name, wish in zip(names, of_wishes, wishes, strict=True):
             transaction = self._load("resolved", name)

@@ -52,6 +52,29 @@ def test_another_machine_finds_what_one_chose(name: ImageName) -> None:
     assert store_of(name).load("00" * 32) is None
 
 
+def test_what_is_expected_is_asked_once(server: FakeRegistry, name: ImageName) -> None:
+    names = [f"{number:064x}" for number in range(20)]
+    answers = [
+        ChosenPackages(name=entry, wish=ANSWER.wish, words=ANSWER.words, text=entry) for entry in names
+    ]
+    store_of(name).save(answers[:10])
+    server.state.asked.clear()
+    store = store_of(name)
+    store.expect(names)
+    assert len(server.state.requests("/manifests/")) == 20
+    assert [store.load(entry) for entry in names] == [*names[:10], *[None] * 10]
+    assert len(server.state.requests("/manifests/")) == 20
+    store.save(answers[:10])
+    assert len(server.state.requests("/manifests/")) == 20, "those that were read are there"
+
+
+def test_where_the_first_is_missing_no_other_is_asked_for(server: FakeRegistry, name: ImageName) -> None:
+    store_of(name).save([ANSWER])
+    server.state.asked.clear()
+    store_of(name).expect(["00" * 32, NAME])
+    assert len(server.state.requests()) == 1
+
+
 def test_who_only_reads_writes_nothing(name: ImageName) -> None:
     store_of(name, writes=False).save([ANSWER])
     assert store_of(name).load(NAME) is None

@@ -15,19 +15,13 @@ from dibo.plan import explain
 from dibo.plan.base import NoStore
 from dibo.plan.keys import KeyInputs
 from dibo.plan.plan import Plan, describe, make_plan, with_held
+from tests.support.answer_store import MemoryAnswers
 from tests.support.flavours import read_recipe, write_flavour
 from tests.support.servers.debian_archive import RELEASE, DebianArchive
 from tests.support.timeouts import wait_until
 from tests.unit.build.archives.conftest import MakeBase
 
 SECURITY = f"{RELEASE}-security"
-
-
-class Memory(dict[str, str]):
-    """A store of answers."""
-
-    def load(self, name: str) -> str | None:
-        return self.get(name)
 
 
 @pytest.fixture
@@ -308,12 +302,15 @@ def test_an_unknown_package_names_itself(make_base: MakeBase) -> None:
 def test_a_store_answers_a_machine_that_has_no_lists(
     archive: DebianArchive, make_base: MakeBase, tmp_path: Path
 ) -> None:
-    memory = Memory()
+    memory = MemoryAnswers()
     first = make_base().resolve([("tool-a",)], memory)
     memory |= {answer.name: answer.text for answer in first.answers}
     archive.site.asked.clear()
     assert make_base(directory=tmp_path / "other").resolve([("tool-a",)], memory) == first
     assert all(path.endswith("/InRelease") for path in archive.site.paths())
+    assert memory.expected == tuple(answer.name for answer in first.answers)
+    make_base(directory=tmp_path / "other").resolve([("tool-a",), ("tool-b",)], memory)
+    assert len(memory.expected) == 1, "what is kept here is not asked for"
 
 
 def test_why_names_packages(archive: DebianArchive, make_base: MakeBase, flavours: Path) -> None:

@@ -24,6 +24,7 @@ from dibo.plan.plan import Plan, make_plan
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
 from dibo.system.workspace import Workspace
+from tests.support.answer_store import MemoryAnswers
 from tests.support.flavours import read_recipe, write_flavour
 from tests.support.gpg_keys import Keys
 from tests.support.images.apt_roots import APT, CHANGED, KEYRING, apt_root, sources, stanza
@@ -34,11 +35,6 @@ from tests.support.servers.debian_archive import RELEASE, DebianArchive, debian_
 SECURITY = f"{RELEASE}-security"
 NEWER = CHANGED + 86400
 MakeRootBase = Callable[..., RootBase]
-
-
-class Memory(dict[str, str]):
-    def load(self, name: str) -> str | None:
-        return self.get(name)
 
 
 @pytest.fixture
@@ -269,7 +265,7 @@ def test_layers_of_hooks_are_others_where_packages_are_chosen(
 def test_a_machine_that_has_neither_the_root_nor_lists_plans_by_answers(
     make_base: MakeRootBase, flavours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = Memory()
+    memory = MemoryAnswers()
     base = make_base()
     recipe, resolution = choose_packages(read_recipe(flavours, "a"), base, memory)
     memory.update({answer.name: answer.text for answer in resolution.kept})
@@ -285,7 +281,7 @@ def test_a_machine_that_has_neither_the_root_nor_lists_plans_by_answers(
 def test_what_another_machine_kept_and_is_damaged_does_not_count(
     make_base: MakeRootBase, flavours: Path, tmp_path: Path
 ) -> None:
-    memory = Memory()
+    memory = MemoryAnswers()
     first = choose_packages(read_recipe(flavours, "a"), make_base(), memory)
     memory.update({answer.name: "{}" for answer in first[1].kept})
     elsewhere = make_base(directory=tmp_path / "elsewhere")
