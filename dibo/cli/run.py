@@ -17,6 +17,7 @@ from dibo.cli.output import new_report
 from dibo.cli.profile import profiled
 from dibo.errors import DiboError, Interrupted
 from dibo.system.report import STDOUT, Report, answer, log_commands
+from dibo.system.resources import look_for_circles_rarely
 
 if TYPE_CHECKING:
     from dibo.cli.commands import Command
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 def run(program: str, argv: Sequence[str] | None) -> int:
     """Carry out what `argv` asks of `program`; the exit code."""
+    look_for_circles_rarely()
     words = sys.argv[1:] if argv is None else list(argv)
     as_json = _wants_json(words)
     try:

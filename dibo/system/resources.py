@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,9 @@ from dibo.errors import UsageError
 
 _LARGEST: Final = 16 << 20
 """Bytes of a file that is written by hand."""
+
+_OBJECTS: Final = 50_000
+"""New ones after which Python looks for circles among the youngest; by default, 700."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -55,6 +59,12 @@ def read_whole(path: Path) -> bytes:
     if len(content) > _LARGEST:
         raise OSError(errno.EFBIG, f"it has more than {_LARGEST >> 20} MiB", str(path))
     return content
+
+
+def look_for_circles_rarely() -> None:
+    """Have Python look less often for objects that only refer to each other. A tree has tens of thousands of objects
+    and none of these, so looking only takes time."""
+    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
 
 
 def processors() -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dibo.errors import Defect, Interrupted
 from dibo.system.profiling.trace import recording_part
+from dibo.system.resources import look_for_circles_rarely
 from dibo.system.signals import interruptible
 
 Send = Callable[[object], None]
@@ -20,6 +21,7 @@ CarryOut = Callable[[Any, Send], object]
 
 def serve(carry_out: CarryOut) -> int:
     """Carry out what comes over the pipe whose descriptor is the program's argument; the exit code."""
+    look_for_circles_rarely()
     connection: Connection[object, object] = Connection(int(sys.argv[1]))
     lock = threading.Lock()
 

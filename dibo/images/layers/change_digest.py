@@ -32,6 +32,7 @@ from dibo.tree.node import TYPE_NAMES, Buffer, Contents, Node
 
 _ENGINES: Final = (b"run/", b"tmp/", b".dockerenv")
 _ZEROS: Final = bytes(1 << 16)
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 Line = list[Any]
 
@@ -68,7 +69,7 @@ class Ledger:
         """The layer is read; `below` is the tree of all below it, which it has not changed yet."""
         digest = hashlib.sha256()
         for line in sorted(self._lines(layer, below), key=lambda line: (line[0], line[1])):
-            digest.update(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+            digest.update(_encode(line).encode() + b"\n")
         self.digests.append(f"sha256:{digest.hexdigest()}")
 
     def _lines(self, layer: LayerTree, below: Node) -> Iterator[Line]:

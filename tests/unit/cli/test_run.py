@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -111,3 +112,13 @@ def test_lists_are_folded_under_their_column_on_a_terminal(variables: dict[str, 
     column = rows[first].index("an OpenStack")
     assert rows[first + 1][:column].isspace()
     assert rows[first + 1][column] != " "
+
+
+def test_python_looks_for_circles_rarely() -> None:
+    """Trees have none, and looking took a sixteenth of the time of a disk."""
+    program = (
+        "import gc\nfrom dibo.cli.main import dibo\ntry: dibo(['flavours'])\nexcept SystemExit: pass\n"
+        "print(gc.get_threshold()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) >= 10_000
