@@ -136,6 +136,10 @@ class Base(Protocol):
     def read_inputs_from(self, store: InputStore) -> None:
         """Ask `store` for files of packages before any archive."""
 
+    def news_of(self, packages: Sequence[tuple[ArchivePackage, str]]) -> tuple[str, ...]:
+        """Of each package, what its changelog says of versions after the one beside it; empty where that is not to be
+        learnt."""
+
     def find_package(self, package: ArchivePackage) -> Path | None:
         """The file of a package, not checked; None where it is not on this machine."""
 

@@ -156,6 +156,17 @@ def _title(words: object) -> str:
     return "the base" if any(word.startswith("?") for word in texts) else " ".join(texts)
 
 
+def moved_packages(now: Lock, before: Lock) -> dict[str, tuple[tuple[ArchivePackage, str], ...]]:
+    """By wish, packages that have another version now, each with the version that it had. Raises ValueError for a
+    damaged lock."""
+    moved: dict[str, tuple[tuple[ArchivePackage, str], ...]] = {}
+    for wish, packages in now.packages.items():
+        known = {(p.name, p.architecture): p.version for p in before.packages.get(wish, ())}
+        pairs = ((p, known.get((p.name, p.architecture), p.version)) for p in packages)
+        moved[wish] = tuple((package, version) for package, version in pairs if version != package.version)
+    return {wish: pairs for wish, pairs in moved.items() if pairs}
+
+
 def lock_changes(now: Lock, before: Lock) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """(title, lines) of all that differs. Raises ValueError for a damaged lock."""
     changes: list[tuple[str, tuple[str, ...]]] = []

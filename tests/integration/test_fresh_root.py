@@ -51,7 +51,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebianArchive]
 
 
 def publish_library(archive: DebianArchive, version: str, *, suite: str = RELEASE) -> None:
-    archive.publish("library", version, suite=suite, files={"usr/share/library": version})
+    changelog = f"library ({version}) {suite}; urgency=high\n\n  * Mend {version}.\n\n -- A <a@example>\n"
+    files = {"usr/share/library": version, "usr/share/doc/library/changelog.Debian": changelog}
+    archive.publish("library", version, suite=suite, files=files)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +168,15 @@ def test_the_same_bytes_by_a_lock_after_the_archive_moved_on(archive: DebianArch
     publish_library(archive, "1.0-3", suite=SECURITY)
     archive.publish("tool", "1.0-2", depends="library", files={"usr/share/tool": "newer"})
     archive.sign()
+    forget_states(place)
+    moved = json.loads(
+        ok(place.run("dibo", "lock", "--diff", "--json", "--no-base", "with-tool", around=list(here)))
+    )
+    assert moved["moved"][0]["changes"] == ["library 1.0-2 → 1.0-3 (security)", "tool 1.0-1 → 1.0-2"]
+    assert [entry["packages"] for entry in moved["changelogs"]] == [["library"]]
+    assert "* Mend 1.0-3." in ok(
+        place.run("dibo", "lock", "--diff", "--no-base", "with-tool", around=list(here))
+    )
     ok(place.run("dibo", "verify", str(first)))
     with build_env(place.user) as fresh:
         fresh.environment |= {

@@ -40,5 +40,9 @@ PLANS: Final = (
                 "changes": texts("what moved of it"),
             },
         ),
+        changelogs=list_of(
+            "with --diff, what changelogs say of packages with other versions",
+            {"packages": texts("packages of one source"), "text": text("entries after the old version")},
+        ),
     ),
 )

@@ -24,7 +24,7 @@ from dibo.system.package_names import how_to_install
 _REMOVED: Final = re.compile(r"^The following packages will be REMOVED:\n((?: .*\n)+)", re.MULTILINE)
 _COUNT: Final = re.compile(r"^\d+ upgraded, .*\b(\d+) to remove", re.MULTILINE)
 _REMOVE: Final = re.compile(r"^Remv (\S+)", re.MULTILINE)
-_MADISON: Final = re.compile(r"\s*(\S+) \| (\S+) \| \S+ (\S+)/\S+ ")
+_MADISON: Final = re.compile(r"\s*(\S+) \|\s*(\S+) \| \S+ (\S+)/\S+ ")
 _FILE: Final = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
 _CONFIG: Final = """\
 Dir "{directory}";

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import tarfile
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -159,30 +161,62 @@ def read_control(file: IO[bytes], *, name: str) -> tuple[int, str]:
     """The time of a package's file, in seconds since 1970, and its control stanza without an end of line. Raises
     BaseError for what is no package."""
     try:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise ValueError("it is no archive of ar")
-        time: int | None = None
-        while len(header := file.read(_HEADER)) == _HEADER:
-            member, size = header[:16].decode("ascii").strip().rstrip("/"), int(header[48:58])
-            time = int(header[16:28]) if time is None else time
-            if not member.startswith("control.tar"):
-                file.seek(size + size % 2, os.SEEK_CUR)
-                continue
-            if size > _LARGEST_CONTROL:
-                raise ValueError("its control archive is too large")
-            return time, _control(file.read(size))
-        raise ValueError("it has no control archive")
-    except (ValueError, UnicodeDecodeError, KeyError, EOFError, OSError, tarfile.TarError) as error:
+        time, data = _archive_in(file, "control.tar", limit=_LARGEST_CONTROL)
+        text = _text_in(data, ("control",))
+        if text is None:
+            raise KeyError("control")
+    except _DAMAGED as error:
         raise BaseError(f"{name} is no package of Debian: {error}") from error
+    return time, text.strip()
 
 
-def _control(data: bytes) -> str:
+def read_text(file: IO[bytes], paths: Collection[str], *, limit: int) -> str | None:
+    """The first of the files `paths`, without a leading slash, that a package has; None if it has none of them, is
+    damaged, or if its archive of files has more than `limit` bytes."""
+    try:
+        return _text_in(_archive_in(file, "data.tar", limit=limit)[1], paths)
+    except _DAMAGED:
+        return None
+
+
+_DAMAGED: Final = (
+    ValueError,
+    UnicodeDecodeError,
+    KeyError,
+    EOFError,
+    OSError,
+    tarfile.TarError,
+    lzma.LZMAError,
+)
+
+
+def _archive_in(file: IO[bytes], beginning: str, *, limit: int) -> tuple[int, bytes]:
+    """The time of a package, and of its archives the one whose name begins so (deb(5), ar(5))."""
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise ValueError("it is no archive of ar")
+    time: int | None = None
+    while len(header := file.read(_HEADER)) == _HEADER:
+        member, size = header[:16].decode("ascii").strip().rstrip("/"), int(header[48:58])
+        time = int(header[16:28]) if time is None else time
+        if not member.startswith(beginning):
+            file.seek(size + size % 2, os.SEEK_CUR)
+            continue
+        if size > limit:
+            raise ValueError(f"its {beginning} is too large")
+        return time, file.read(size)
+    raise ValueError(f"it has no {beginning}")
+
+
+def _text_in(data: bytes, paths: Collection[str]) -> str | None:
+    """The first of these files in a tar, unpacked."""
     with tarfile.open(fileobj=decompressed(io.BufferedReader(io.BytesIO(data))), mode="r|") as tar:
         for member in tar:
-            if member.name.removeprefix("./") == "control":
+            if member.name.removeprefix("./") in paths and member.isfile():
                 content = tar.extractfile(member)
-                return content.read().decode("utf-8", "replace").strip() if content is not None else ""
-    raise KeyError("control")
+                packed = content.read(_LARGEST_CONTROL) if content is not None else b""
+                unpacked = decompressed(io.BufferedReader(io.BytesIO(packed))) if packed else io.BytesIO()
+                return unpacked.read(_LARGEST_CONTROL).decode("utf-8", "replace")
+    return None
 
 
 def link_or_copy(path: Path, target: Path) -> None:

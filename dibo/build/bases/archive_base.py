@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dibo.build.archives.apt import Wish
 from dibo.build.archives.archive import PackageArchive, addresses
+from dibo.build.archives.changelogs import Changelogs
 from dibo.build.archives.locked import locked, read_lock
 from dibo.build.archives.package_files import PackageFiles
 from dibo.build.archives.resolver import ChainLink, Resolver
@@ -56,6 +57,14 @@ class ArchiveBase(ConfiguredBase):
 
     def read_inputs_from(self, store: InputStore) -> None:
         self._inputs = store
+
+    def news_of(self, packages: Sequence[tuple[ArchivePackage, str]]) -> tuple[str, ...]:
+        if not self._chooses:
+            return super().news_of(packages)
+        changelogs = Changelogs(
+            archives=self._resolver().archives, files=self._files(), policy=self._settings.policy
+        )
+        return changelogs.news_of(packages)
 
     def find_package(self, package: ArchivePackage) -> Path | None:
         return self._files().find(package) if self._chooses else None

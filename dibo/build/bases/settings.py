@@ -128,6 +128,9 @@ class ConfiguredBase:
     def read_inputs_from(self, _store: InputStore) -> None:
         pass
 
+    def news_of(self, packages: Sequence[tuple[ArchivePackage, str]]) -> tuple[str, ...]:
+        return ("",) * len(packages)
+
     def find_package(self, _package: ArchivePackage) -> Path | None:
         return None
 

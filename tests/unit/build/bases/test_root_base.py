@@ -198,6 +198,8 @@ def test_a_fix_moves_the_keys_of_layers_that_have_the_package_and_no_others(
     assert [names for names in before if after[names].keys != before[names].keys] == ["a"]
     assert after["a"].base_key == before["a"].base_key
     assert listed(after["a"]) == {"a": ["library 3.0.17-2", "tool-a 1-1"]}
+    packages = after["a"].steps[0].step.resolved or ()
+    assert [package.is_security for package in packages] == [True, False]
 
 
 def test_which_layers_are_dated(make_base: MakeRootBase, flavours: Path) -> None:
