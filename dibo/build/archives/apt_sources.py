@@ -10,6 +10,9 @@ from typing import Final
 _ONE_LINE: Final = re.compile(
     r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<address>\S+)\s+(?P<suite>\S+)(?:\s+(?P<components>.+))?"
 )
+_COMMENT: Final = re.compile(r"(\[[^]]*\])|#.*")
+"""None begins within options."""
+_WITH_LOGIN: Final = re.compile(r"//\S*@")
 _NAMES: Final = {"architectures": "arch"}
 """Of options that the two formats name differently: as those of one line are named."""
 _NO: Final = ("no", "false", "0", "off", "disable", "without")
@@ -26,7 +29,8 @@ class AptSource:
 
 
 def apt_sources(file_name: str, text: str) -> Iterator[AptSource]:
-    """The sources of binary packages in a file, which is read as its name ends; none in one that apt does not read."""
+    """The sources of binary packages in a file, which is read as its name ends; none in one that apt does not read. An
+    option that adds to a list or takes from it keeps its sign. Raises ValueError where apt would read none."""
     if file_name.endswith(".list"):
         yield from _one_line(text)
     elif file_name.endswith(".sources"):
@@ -40,21 +44,27 @@ def says_no(option: str | None) -> bool:
 
 def _one_line(text: str) -> Iterator[AptSource]:
     for line in text.splitlines():
-        match = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
-        if match is not None:
-            pairs = (word.partition("=") for word in (match["options"] or "").split())
-            yield AptSource(
-                address=match["address"],
-                suite=match["suite"],
-                components=tuple((match["components"] or "").split()),
-                options={name.rstrip("+-").lower(): value for name, sign, value in pairs if sign},
-            )
+        words = _COMMENT.sub(r"\1", line).strip()
+        if not words or words.split()[0] == "deb-src":
+            continue
+        match = _ONE_LINE.fullmatch(words)
+        if match is None:
+            raise ValueError(f"{_WITH_LOGIN.sub('//', words)[:80]!r} is no source")
+        pairs = (word.partition("=") for word in (match["options"] or "").split())
+        yield AptSource(
+            address=match["address"],
+            suite=match["suite"],
+            components=tuple((match["components"] or "").split()),
+            options={name.lower(): value for name, sign, value in pairs if sign},
+        )
 
 
 def _deb822(text: str) -> Iterator[AptSource]:
     kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", kept):
         fields = _fields(stanza)
+        if fields and not all(fields.get(name, "").strip() for name in ("types", "uris", "suites")):
+            raise ValueError("types, an address or a suite is missing")
         if "deb" not in fields.get("types", "").split() or says_no(fields.get("enabled")):
             continue
         options = {

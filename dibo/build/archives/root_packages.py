@@ -15,7 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from dibo.build.archives.apt_settings import apt_settings, says_yes
 from dibo.build.archives.apt_sources import AptSource, apt_sources, says_no
 from dibo.build.archives.archive import PackageArchive, digest
 from dibo.plan.keys import canonical
@@ -42,15 +44,17 @@ _LARGEST_KEYRING: Final = 4 << 20
 _MOST_ARCHIVES: Final = 64
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.+:~-]+")
+_LINE: Final = re.compile(r"[^\n\r]*")
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9._+-]*", re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%+,=\-\[\]]+")
-_SUITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~/-]*[A-Za-z0-9]")
+_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/%+,=\-\[\]]+")
+_SUITE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+~/-]*[A-Za-z0-9])?")
 _COMPONENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
 _KEYRING: Final = re.compile(r"[0-9a-f]{32}\.(gpg|asc)")
-_COMMENT: Final = re.compile(r"/\*.*?\*/|(?://|#)[^\n]*", re.DOTALL)
-_SETTING: Final = re.compile(
-    r"(?:^|[\s{;:])(Install-Recommends|Install-Suggests|Default-Release|Check-Valid-Until)\s+\"([^\"]*)\"\s*;"
-)
+_READ_FILE: Final = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_:.-]*")
+"""Names of files that apt reads in its directories."""
+_LOGIN: Final = re.compile(r"^\s*machine\s", re.MULTILINE)
+_ELSEWHERE: Final = re.compile(r"(?:rootdir|dir|dir::etc(?:::.*)?|dir::state(?:::.*)?|apt::architectures?)")
+"""Settings by which apt reads other files than those that are read here, or takes other packages."""
 _OPTIONS: Final = frozenset(
     ("arch", "signed-by", "check-valid-until", "lang", "pdiffs", "by-hash", "target", "description")
 )
@@ -147,7 +151,7 @@ def parse_root_packages(text: str) -> RootPackages:
             clock=min(max(0, int(document["clock"])), _LATEST),
             obstacle=str(document["obstacle"]),
         )
-    except (KeyError, TypeError, AttributeError, _Obstacle) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, _Obstacle) as error:
         raise ValueError(f"expected packages of a root: {error}") from error
     if any(_KEYRING.fullmatch(name) is None for name in root.keyrings):
         raise ValueError("expected keyrings by their digests")
@@ -172,12 +176,13 @@ def _read(root: Node, architecture: str) -> RootPackages:
     if not any(stanza["Package"] == "apt" for stanza in installed):
         raise _Obstacle("the base has no apt")
     foreign = _foreign(root, installed, architecture)
-    settings = dict(_settings(root))
-    if settings.get("Default-Release"):
-        raise _Obstacle("the base prefers a release (APT::Default-Release)")
+    settings = _settings(root)
+    if any(map(_LOGIN.search, _parts(root, "auth.conf", ".conf"))):
+        raise _Obstacle("the base has logins for its sources of packages (auth.conf)")
+    preferences = _parts(root, "preferences", ".pref")
     keyrings: dict[str, bytes] = {}
     archives = _archives(root, {architecture, *foreign}, keyrings)
-    if says_no(settings.get("Check-Valid-Until")):
+    if not says_yes(settings, "acquire::check-valid-until", default=True):
         archives = [replace(archive, is_old=True) for archive in archives]
     return RootPackages(
         names=_names(root),
@@ -185,9 +190,9 @@ def _read(root: Node, architecture: str) -> RootPackages:
         archives=tuple(archives),
         keyrings=keyrings,
         foreign=foreign,
-        preferences="\n\n".join(_preferences(root)),
-        recommends=not says_no(settings.get("Install-Recommends")),
-        suggests=not says_no(settings.get("Install-Suggests", "no")),
+        preferences="\n\n".join(f"{text.strip()}\n" for text in preferences if text.strip()),
+        recommends=says_yes(settings, "apt::install-recommends", default=True),
+        suggests=says_yes(settings, "apt::install-suggests", default=False),
         clock=min(max(0, status.mtime // 1_000_000_000), _LATEST),
     )
 
@@ -196,10 +201,12 @@ def _text(node: Node) -> str:
     return bytes(node.data or b"").decode("utf-8", "replace")
 
 
-def _files(root: Node, directory: str) -> Iterator[tuple[str, Node]]:
-    """(name, file) of those in memory, sorted, symbolic links followed."""
+def _files(root: Node, directory: str, *endings: str) -> Iterator[tuple[str, Node]]:
+    """(name, file) of those in memory that apt reads, with one of some endings, sorted, symbolic links followed."""
     for name in names_in(root, directory):
         text = name.decode("utf-8", "replace")
+        if _READ_FILE.fullmatch(text) is None or PurePosixPath(text).suffix not in endings:
+            continue
         node = find(root, f"{directory}/{text}")
         if node is not None and node.data is not None:
             yield text, node
@@ -221,7 +228,7 @@ def _checked_stanza(fields: Mapping[str, str]) -> dict[str, str]:
         and _VERSION.fullmatch(stanza.get("Version", ""))
         and _WORD.fullmatch(stanza.get("Architecture", ""))
     )
-    if not well_formed or any("\n" in value or "\r" in value for value in stanza.values()):
+    if not well_formed or not all(map(_LINE.fullmatch, stanza.values())):
         raise _Obstacle("the package database of the base is damaged")
     if fields.get("Status") == _HELD:
         stanza["Status"] = _HELD
@@ -245,29 +252,27 @@ def _checked_architectures(names: Iterable[str]) -> tuple[str, ...]:
     return architectures
 
 
-def _settings(root: Node) -> Iterator[tuple[str, str]]:
-    """Settings that decide what apt would install, a later one counts more (apt.conf(5))."""
-    texts = [text for name, text in _parts(root, "apt.conf") if PurePosixPath(name).suffix in ("", ".conf")]
-    for text in texts:
-        for match in _SETTING.finditer(_COMMENT.sub(" ", text)):
-            yield match[1], match[2]
+def _settings(root: Node) -> Mapping[str, str]:
+    """Those of apt. Raises _Obstacle for some that dibo does not understand."""
+    try:
+        settings = apt_settings(_parts(root, "apt.conf", ".conf"))
+    except ValueError as error:
+        raise _Obstacle(f"the settings of apt in the base (apt.conf) are not understood: {error}") from error
+    if other := sorted(filter(_ELSEWHERE.fullmatch, settings)):
+        raise _Obstacle(f"the base has apt work otherwise than dibo knows ({other[0]})")
+    if settings.get("apt::default-release"):
+        raise _Obstacle("the base prefers a release (APT::Default-Release)")
+    return settings
 
 
-def _preferences(root: Node) -> Iterator[str]:
-    for name, text in _parts(root, "preferences"):
-        if PurePosixPath(name).suffix in ("", ".pref") and text.strip():
-            yield text.strip() + "\n"
-
-
-def _parts(root: Node, name: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of a file in /etc/apt and of those in the directory of its name, as apt reads them."""
-    parts = list(_files(root, f"/etc/apt/{name}.d"))
+def _parts(root: Node, name: str, ending: str) -> list[str]:
+    """The texts of a file in /etc/apt and of those in the directory of its name, as apt reads them."""
+    parts = [_text(node) for _, node in _files(root, f"/etc/apt/{name}.d", "", ending)]
     file = find(root, f"/etc/apt/{name}")
     if file is not None and file.data is not None:
         # apt reads settings of the directory first, and all others after the file.
-        parts.insert(len(parts) if name == "apt.conf" else 0, ("", file))
-    for part, node in parts:
-        yield part, _text(node)
+        parts.insert(len(parts) if name == "apt.conf" else 0, _text(file))
+    return parts
 
 
 def _archives(root: Node, architectures: Set[str], keyrings: dict[str, bytes]) -> list[PackageArchive]:
@@ -275,8 +280,8 @@ def _archives(root: Node, architectures: Set[str], keyrings: dict[str, bytes]) -
     archives: dict[tuple[str, str, tuple[str, ...]], PackageArchive] = {}
     main = find(root, "/etc/apt/sources.list")
     files = [("sources.list", main)] if main is not None and main.data is not None else []
-    for name, node in [*files, *_files(root, "/etc/apt/sources.list.d")]:
-        for source in apt_sources(name, _text(node)):
+    for name, node in [*files, *_files(root, "/etc/apt/sources.list.d", ".list", ".sources")]:
+        for source in _sources(name, _text(node)):
             listed = set(re.split(r"[\s,]+", source.options["arch"])) if source.options.get("arch") else None
             if listed is not None and not listed & architectures:
                 continue
@@ -297,6 +302,14 @@ def _archives(root: Node, architectures: Set[str], keyrings: dict[str, bytes]) -
     return list(archives.values())
 
 
+def _sources(name: str, text: str) -> list[AptSource]:
+    """Those of a file. Raises _Obstacle."""
+    try:
+        return list(apt_sources(name, text))
+    except ValueError as error:
+        raise _Obstacle(f"the sources of packages of the base in {name} cannot be read: {error}") from error
+
+
 def _archive(source: AptSource) -> PackageArchive:
     """Without its keys. Raises _Obstacle."""
     if unknown := sorted(name for name in set(source.options) - _OPTIONS if not name.startswith("x-")):
@@ -313,8 +326,11 @@ def _archive(source: AptSource) -> PackageArchive:
 
 def _checked(archive: PackageArchive) -> PackageArchive:
     """The archive. Raises _Obstacle for one that dibo does not read."""
-    if _ADDRESS.fullmatch(archive.address) is None:
-        raise _Obstacle(f"the base has packages of {archive.address[:80]!r}, which is no address of http")
+    address = _without_login(archive.address)
+    if address != archive.address:
+        raise _Obstacle(f"a source of packages of the base has a login: {address}")
+    if _ADDRESS.fullmatch(address) is None or not _has_host(address):
+        raise _Obstacle(f"the base has packages of {address!r}, which is no address of http")
     components = archive.components
     if (
         _SUITE.fullmatch(archive.suite) is None
@@ -322,8 +338,21 @@ def _checked(archive: PackageArchive) -> PackageArchive:
         or not components
         or not all(_COMPONENT.fullmatch(name) and ".." not in name for name in components)
     ):
-        raise _Obstacle(f"the base has a source of packages without suite and components: {archive.address}")
+        raise _Obstacle(f"the base has a source of packages without suite and components: {address}")
     return archive
+
+
+def _without_login(address: str) -> str:
+    """An address as it can be shown."""
+    return re.sub(r"(?<=//)[^/]*@", "", address)
+
+
+def _has_host(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _keys_of(source: AptSource, root: Node, keyrings: dict[str, bytes]) -> tuple[str, ...]:
@@ -334,10 +363,10 @@ def _keys_of(source: AptSource, root: Node, keyrings: dict[str, bytes]) -> tuple
     elif named:
         keys = [_keyring(root, path) for path in re.split(r"[\s,]+", named) if path]
     else:
-        files = _files(root, "/etc/apt/trusted.gpg.d")
-        nodes = [node for name, node in files if name.endswith((".gpg", ".asc"))]
+        nodes = [node for _, node in _files(root, "/etc/apt/trusted.gpg.d", ".gpg", ".asc")]
         main = find(root, "/etc/apt/trusted.gpg")
-        keys = [bytes(node.data or b"") for node in (*nodes, *([main] if main is not None else []))]
+        nodes += [main] if main is not None else []
+        keys = [bytes(node.data) for node in nodes if node.data]
     names = []
     for key in keys:
         if not key or len(key) > _LARGEST_KEYRING:

@@ -167,7 +167,23 @@ def test_packages_that_are_held_and_others_that_are_gone() -> None:
         ({"var/lib/dpkg/arch": "arm64\n"}, "other architectures than arm64"),
         ({"var/lib/dpkg/arch": "amd64\ni386; rm\n"}, "does not know"),
         ({"var/lib/dpkg/arch": "amd64 a b c d e\n"}, "does not know"),
-        ({"etc/apt/apt.conf": 'APT::Default-Release "noble";'}, "prefers a release"),
+        ({"etc/apt/apt.conf": "apt::default-release noble;"}, "prefers a release"),
+        ({"etc/apt/apt.conf": "#clear APT::Install-Recommends;"}, "#clear is no setting"),
+        ({"etc/apt/apt.conf": 'Dir::Etc::SourceParts "/opt";'}, "dir::etc::sourceparts"),
+        ({"etc/apt/auth.conf.d/own.conf": "machine archive.example login me password secret"}, "has logins"),
+        ({"etc/apt/sources.list": "deb https://me:secret@own.example/x noble main\n"}, "login: https://own"),
+        ({"etc/apt/sources.list": "deb ftp://me:secret@own.example/x noble main\n"}, "login: ftp://own"),
+        ({"etc/apt/sources.list": "deb http://own.example:99999/x noble main\n"}, "no address of http"),
+        ({"etc/apt/sources.list": "deb http://[::zz/x noble main\n"}, "no address of http"),
+        ({"etc/apt/sources.list": "deb http:///x noble main\n"}, "no address of http"),
+        ({"etc/apt/sources.list": f"deb [arch+=i386] {ADDRESS} noble main\n"}, "says arch+"),
+        ({"etc/apt/sources.list": f"deb [arch-=amd64] {ADDRESS} noble main\n"}, "says arch-"),
+        ({"etc/apt/sources.list": f"deb {ADDRESS}\n"}, "is no source"),
+        (
+            {"etc/apt/sources.list": "deb http://me:secret@own.example\n"},
+            "'deb http://own.example' is no source",
+        ),
+        ({"etc/apt/sources.list.d/a.sources": f"Types: deb\nURIs: {ADDRESS}\n"}, "a suite is missing"),
         ({"etc/apt/sources.list": "deb file:///media noble main\n"}, "no address of http"),
         ({"etc/apt/sources.list": "deb mirror+file:/etc/apt/mirrors noble main\n"}, "no address of http"),
         ({"etc/apt/sources.list": f"deb [trusted=yes] {ADDRESS} noble main\n"}, "says trusted"),
@@ -183,7 +199,35 @@ def test_packages_that_are_held_and_others_that_are_gone() -> None:
     ],
 )
 def test_why_packages_are_not_chosen(files: Mapping[str, str], obstacle: str) -> None:
-    assert obstacle in read({**USUAL, **files}).obstacle
+    root = read({**USUAL, **files})
+    assert obstacle in root.obstacle
+    assert "secret" not in root.text
+
+
+def test_files_that_apt_does_not_read() -> None:
+    wrong = "Package: *\nPin: release a=no\nPin-Priority: -1\n"
+    files = {
+        "etc/apt/apt.conf.d/90small~": "APT::Install-Recommends no;",
+        "etc/apt/apt.conf.d/.90small": "APT::Install-Recommends no;",
+        "etc/apt/apt.conf.d/90 small": "APT::Install-Recommends no;",
+        "etc/apt/preferences.d/pin~": wrong,
+        "etc/apt/preferences.d/.pin": wrong,
+        "etc/apt/sources.list.d/a b.list": f"deb {ADDRESS} other main\n",
+        "etc/apt/sources.list.d/.a.list": f"deb {ADDRESS} other main\n",
+    }
+    assert read({**USUAL, **files}) == read(USUAL)
+
+
+def test_an_empty_keyring_beside_one_with_keys() -> None:
+    root = read(
+        {
+            "etc/apt/sources.list": f"deb {ADDRESS} s main # of one letter\n",
+            "etc/apt/trusted.gpg": b"",
+            "etc/apt/trusted.gpg.d/a.gpg": b"\x99a",
+        }
+    )
+    assert root.obstacle == ""
+    assert archives(root) == [(ADDRESS.rstrip("/"), "s", ("main",), 1)]
 
 
 def test_roots_without_packages_of_dpkg() -> None:
@@ -206,9 +250,16 @@ def test_roots_without_packages_of_dpkg() -> None:
         ("keyrings", {"../../etc/passwd": ""}),
         ("keyrings", {"ab": "?"}),
         ("keyrings", []),
+        ("clock", float("inf")),
+        ("installed", [{"Package": "a", "Version": "1", "Architecture": "all", "Depends": ["b"]}]),
     ],
 )
 def test_what_is_kept_is_checked_again(name: str, value: object) -> None:
     document = {**json.loads(read(USUAL).text), name: value}
     with pytest.raises(ValueError, match=r"expected|base64"):
         parse_root_packages(json.dumps(document))
+
+
+def test_what_is_kept_and_very_deep() -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_root_packages("[" * 200_000)
