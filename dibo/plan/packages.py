@@ -99,6 +99,8 @@ class Resolution:
 
 
 NOTHING: Final = Resolution(obstacle="none were asked for")
+EPOCH_IS_NAMED: Final = "the epoch is named"
+"""Why none are chosen where the user says so."""
 """Nothing was chosen."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from dibo.plan.base import Ingredients
 from dibo.plan.dated import dated_note, why_dated
 from dibo.plan.keys import Document, KeyInputs, base_document, canonical, key_of, step_documents
-from dibo.plan.packages import NOTHING, ArchivePackage, Resolution
+from dibo.plan.packages import EPOCH_IS_NAMED, NOTHING, ArchivePackage, Resolution
 from dibo.plan.recipe import Recipe, Step
 from dibo.units import counted
 
@@ -125,6 +125,13 @@ def said_once(reason: str, lines: Sequence[str]) -> str:
     return "not used either, for the same reason" if any(line.endswith(reason) for line in lines) else reason
 
 
+def _of_which_layers(plan: Plan) -> str:
+    if plan.chooses_packages:
+        return ", of dated layers"
+    obstacle = plan.resolution.obstacle
+    return "" if obstacle in ("", NOTHING.obstacle, EPOCH_IS_NAMED) else f", of all layers: {obstacle}"
+
+
 def describe(
     plan: Plan,
     notes: Mapping[str, str] | None = None,
@@ -137,7 +144,7 @@ def describe(
         f"stack         {' '.join(plan.recipe.stack.all_names)}",
         f"architecture  {plan.recipe.architecture}",
     ]
-    lines.append(f"epoch         {plan.epoch}{', of dated layers' if plan.chooses_packages else ''}")
+    lines.append(f"epoch         {plan.epoch}{_of_which_layers(plan)}")
     on_host = [flavour for flavour in plan.recipe.stack.flavours if flavour.host_phases]
     for title, flavour in zip(["host hooks", *[""] * len(on_host)], on_host, strict=False):
         lines.append(f"{title:12}  {flavour.name}: {', '.join(flavour.host_phases)}, on this machine")

@@ -7,6 +7,7 @@ has not. Its lists stay, so that the next time only changes are fetched.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ _COUNT: Final = re.compile(r"^\d+ upgraded, .*\b(\d+) to remove", re.MULTILINE)
 _REMOVE: Final = re.compile(r"^Remv (\S+)", re.MULTILINE)
 _MADISON: Final = re.compile(r"\s*(\S+) \|\s*(\S+) \| \S+ (\S+)/\S+ ")
 _FILE: Final = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
+_MOST_UNMET: Final = 5
+_CHECK_MIRROR: Final = "check the mirror and its keys: `dibo doctor`"
 _CONFIG: Final = """\
 Dir "{directory}";
 Dir::State "state";
@@ -101,6 +104,7 @@ class Apt:
         self._directory = directory
         self._archives = tuple(archives)
         self._lists = lists
+        self._of_root = root is not None
         for path in (directory / "state", directory / "cache/archives/partial", lists / "partial"):
             path.mkdir(parents=True, exist_ok=True)
         self._architecture = architecture
@@ -131,9 +135,10 @@ class Apt:
         try:
             process.run(["apt-get", "-q", "--error-on=any", "update"], env=self._environment)
         except CommandFailed as error:
+            check = "the base names the archives and their keys" if self._of_root else _CHECK_MIRROR
             raise BaseError(
-                f"the state of the package archives cannot be read: {_reason(error)}",
-                hint="check the mirror and its keys: `dibo doctor`; or name the state of the archive with --epoch",
+                f"the state of the package archives cannot be read: {_reason(error.tail) or error.message}",
+                hint=f"{check}; or name the state of the archive with --epoch",
             ) from error
         return tuple((self._lists / _list_name(archive)).read_bytes() for archive in self._archives)
 
@@ -224,12 +229,15 @@ class Apt:
         raise BaseError(f"apt names {address}, which is in none of the archives")
 
     def _run(self, *argv: str) -> str:
-        try:
-            return process.run(argv, env=self._environment, capture=True).stdout
-        except CommandFailed as error:
-            raise BaseError(
-                f"apt cannot choose packages: {_reason(error)}", hint="check the names of the packages"
-            ) from error
+        done = process.run(argv, env=self._environment, capture=True, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        reasons = (*_unmet(done.stdout), _reason(done.tail))
+        raise BaseError(
+            f"apt cannot choose packages: {'; '.join(filter(None, reasons)) or f'{argv[0]} failed'}",
+            hint="check the names of the packages"
+            + (", and what the base holds back and prefers" if self._of_root else ""),
+        )
 
 
 def _write_preferences(directory: Path, root: RootPackages | None) -> str:
@@ -241,9 +249,16 @@ def _write_preferences(directory: Path, root: RootPackages | None) -> str:
     return str(path)
 
 
-def _reason(error: CommandFailed) -> str:
-    lines = [line.removeprefix("E: ") for line in error.tail if line.startswith("E: ")]
-    return "; ".join(lines) or error.message
+def _reason(tail: Sequence[str]) -> str:
+    """What apt says is wrong; of a signature it says only in a warning why it does not hold."""
+    return "; ".join(line[3:].strip() for line in tail if line.startswith(("E: ", "W: GPG error:")))
+
+
+def _unmet(text: str) -> list[str]:
+    """The first dependencies of which apt says that they cannot be had together."""
+    _, _, lines = text.partition("unmet dependencies:\n")
+    unmet = itertools.takewhile(lambda line: line.startswith(" "), lines.splitlines())
+    return [" ".join(line.split()) for line in unmet][:_MOST_UNMET]
 
 
 def _list_name(archive: PackageArchive) -> str:

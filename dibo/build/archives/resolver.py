@@ -261,7 +261,7 @@ def parse_transaction(text: str) -> Transaction:
             packages=tuple(parse_package(package) for package in document["packages"]),
             removed=tuple(str(name) for name in document["removed"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"expected packages and what they remove: {error}") from error
 
 

@@ -60,6 +60,8 @@ _OPTIONS: Final = frozenset(
 )
 """Of sources: those that are understood here, and those that do not decide which packages there are."""
 _ARMOUR: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+_PLAIN_KEYS: Final = (b"\x98", b"\x99", b"\xc6")
+"""How keyrings begin that apt takes and that have no armour (apt-key(8), is_supported_keyring)."""
 
 
 class _Obstacle(Exception):
@@ -367,11 +369,15 @@ def _keys_of(source: AptSource, root: Node, keyrings: dict[str, bytes]) -> tuple
         main = find(root, "/etc/apt/trusted.gpg")
         nodes += [main] if main is not None else []
         keys = [bytes(node.data) for node in nodes if node.data]
+        keys = [key for key in keys if key.startswith(_PLAIN_KEYS) or _ARMOUR in key]  # apt skips others, too
     names = []
     for key in keys:
         if not key or len(key) > _LARGEST_KEYRING:
             raise _Obstacle(f"the base has no keys for its packages of {source.address[:80]}")
-        name = f"{digest(key)[:32]}.{'asc' if key.lstrip().startswith(_ARMOUR) else 'gpg'}"
+        armoured = not key.startswith(_PLAIN_KEYS) and _ARMOUR in key
+        if armoured:
+            key = key[key.index(_ARMOUR) :].replace(b"\r\n", b"\n")
+        name = f"{digest(key)[:32]}.{'asc' if armoured else 'gpg'}"
         keyrings[name] = key
         names.append(name)
     if not names:

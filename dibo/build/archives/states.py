@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from dibo.build.archives.archive import ArchiveState, PackageArchive, digest
-from dibo.errors import Unreachable
+from dibo.errors import BaseError, Unreachable
 from dibo.system import http
 from dibo.system.http import Validators
 from dibo.system.report import Report
@@ -75,8 +75,8 @@ class ArchiveStates:
             answer = http.get(
                 archive.release_address, known=known.validators if known else None, policy=self.policy
             )
-        except Unreachable as error:
-            if known is None:
+        except BaseError as error:
+            if known is None or not isinstance(error, Unreachable):
                 error.hint = f"{error.hint}\n{_EPOCH}"
                 raise
             self.report.warn(
@@ -96,7 +96,7 @@ class ArchiveStates:
 
     def _known(self, archive: PackageArchive) -> _Note | None:
         path = self._path(archive)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             note = json.loads(path.read_text())
             return _Note(
                 sha256=str(note["sha256"]),

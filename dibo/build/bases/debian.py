@@ -40,7 +40,7 @@ from dibo.errors import BaseError, ToolMissing, UsageError
 from dibo.flavours.epoch import start_of
 from dibo.images.sources.buildah_environment import engine_environment
 from dibo.plan.base import Ingredients, NoStore, ResolutionStore, TarCommand
-from dibo.plan.packages import PackageNames, Packages, Resolution
+from dibo.plan.packages import EPOCH_IS_NAMED, PackageNames, Packages, Resolution
 from dibo.system import http, process
 from dibo.system.package_names import how_to_install
 from dibo.system.report import Report
@@ -106,7 +106,7 @@ class Debian(ArchiveBase):
 
     def package_names(self, _store: ResolutionStore, *, listed: bool) -> PackageNames:  # noqa: ARG002
         if not self._settings.resolves:
-            return PackageNames(obstacle="the epoch is named")
+            return PackageNames(obstacle=EPOCH_IS_NAMED)
         return PackageNames(names=(f"debian-{self._suite}", "debian", "default"))
 
     def resolve(self, lists: Sequence[tuple[str, ...]], store: ResolutionStore) -> Resolution:

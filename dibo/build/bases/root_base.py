@@ -34,7 +34,7 @@ from dibo.build.engines.base_layer import decompressed
 from dibo.errors import BaseError, LayerError, ToolMissing
 from dibo.plan.base import Ingredients, OciImage, ResolutionStore, SquashFs, TarFile
 from dibo.plan.keys import canonical
-from dibo.plan.packages import KeptText, PackageNames, Resolution
+from dibo.plan.packages import EPOCH_IS_NAMED, KeptText, PackageNames, Resolution
 from dibo.settings.settings import NONE
 from dibo.system import process
 from dibo.system.package_names import how_to_install
@@ -42,7 +42,6 @@ from dibo.system.process import Process, Streams
 from dibo.tree.node import Node
 
 _MOST_BYTES: Final = 128 << 20
-_NOT_NAMED: Final = "the epoch is named"
 _NOT_LISTED: Final = "no flavour lists packages"
 _NO_NETWORK: Final = "steps have no network, and sources of packages that the base names are not asked then"
 
@@ -69,7 +68,7 @@ class RootBase(ArchiveBase):
 
     def package_names(self, store: ResolutionStore, *, listed: bool) -> PackageNames:
         if not self._settings.resolves:
-            return PackageNames(obstacle=_NOT_NAMED)
+            return PackageNames(obstacle=EPOCH_IS_NAMED)
         if not listed:
             return PackageNames(obstacle=_NOT_LISTED)
         if self._settings.network == NONE and not self._is_signed:
@@ -181,8 +180,11 @@ class RootBase(ArchiveBase):
             ):
                 return load(image.layers, Nowhere(), options).root
         if isinstance(source, TarFile):
-            with source.path.open("rb") as file:
-                return load_tar(decompressed(file), Nowhere(), options).root
+            try:
+                with source.path.open("rb") as file:
+                    return load_tar(decompressed(file), Nowhere(), options).root
+            except LayerError as error:
+                raise BaseError(f"{source.path} is no tar that can be read: {error.message}") from error
         if process.find("sqfs2tar") is None:
             raise ToolMissing(
                 "sqfs2tar is not installed, and dibo reads the packages of a squashfs with it",

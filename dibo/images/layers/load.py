@@ -155,7 +155,7 @@ class _Loading:
                     self._ledger.close(tree, root)
                 stack(root, tree)
             except Malformed as error:
-                raise LayerError(f"layer {_name(layer)}: {error}") from error
+                raise LayerError(f"{_name(layer)}: {error}") from error
         del trees
         with profiling.span("settle files"):
             return self._finish(root)
@@ -386,14 +386,13 @@ class _Loading:
 
 
 def _name(layer: Layer) -> str:
-    return layer.digest or layer.diff_id or "without a digest"
+    digest = layer.digest or layer.diff_id
+    return f"layer {digest}" if digest else "the archive"
 
 
 def _error(layer: Layer, entry: bytes, error: Malformed) -> LayerError:
     layer_name = (
-        f"entry {entry.decode(errors='backslashreplace')!r} of layer {_name(layer)}"
-        if entry
-        else f"layer {_name(layer)}"
+        f"entry {entry.decode(errors='backslashreplace')!r} of {_name(layer)}" if entry else _name(layer)
     )
     return LayerError(
         f"{layer_name}: {error}", hint="the layer is damaged, or was made to do harm: build the image again"

@@ -79,7 +79,7 @@ class Stream:
     ) -> None:
         """`limit` is how many bytes the tar may have, where that is less than what the limits say.
         `before_reuse` is called before the memory of the last chunk is used again."""
-        self.name = layer.digest or layer.diff_id or "layer without a digest"
+        self.name = layer.digest or layer.diff_id or "the archive"
         self.warnings: list[str] = []
         self.stored_bytes = 0
         self.plain_bytes = 0

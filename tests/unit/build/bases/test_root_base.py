@@ -3,124 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dibo.build.bases.image import OciLayout
 from dibo.build.bases.root_base import RootBase
-from dibo.build.bases.settings import BaseSettings
 from dibo.build.bases.tarball import LocalFile
 from dibo.build.context import ExtraFiles, Runner
 from dibo.build.package_choice import choose_packages, stage_step
 from dibo.errors import ToolMissing
 from dibo.plan.base import NoStore
-from dibo.plan.keys import KeyInputs
 from dibo.plan.packages import ArchivePackage, PackageNames
-from dibo.plan.plan import Plan, make_plan
 from dibo.system.report import Report
-from dibo.system.retry import RetryPolicy
 from dibo.system.workspace import Workspace
 from tests.support.answer_store import MemoryAnswers
 from tests.support.flavours import read_recipe, write_flavour
-from tests.support.gpg_keys import Keys
-from tests.support.images.apt_roots import APT, CHANGED, KEYRING, apt_root, sources, stanza
+from tests.support.images.apt_roots import APT, CHANGED, apt_root, stanza
 from tests.support.images.oci_layouts import LayerTar, simple
 from tests.support.requirements import need
-from tests.support.servers.debian_archive import RELEASE, DebianArchive, debian_archive
-
-SECURITY = f"{RELEASE}-security"
-NEWER = CHANGED + 86400
-MakeRootBase = Callable[..., RootBase]
-
-
-@pytest.fixture
-def archive(keys: Keys, tmp_path: Path) -> Iterator[DebianArchive]:
-    """The root has `libc` and an old `library`. `tool-a` needs a new one, `tool-b` any, `tool-c` recommends
-    `extra`."""
-    need("apt-get")
-    with debian_archive(keys.pinned, tmp_path) as archive:
-        archive.publish("libc", "2.39-1", Essential="yes")
-        archive.publish("library", "3.0.17-1", depends="libc")
-        archive.publish("tool-a", "1-1", depends="library (>= 3)", time=NEWER)
-        archive.publish("tool-b", "1-1", depends="library")
-        archive.publish("tool-c", "1-1", Recommends="extra")
-        archive.publish("extra", "1-1")
-        archive.sign()
-        yield archive
-
-
-def files_of(archive: DebianArchive, **more: str) -> dict[str, str | bytes]:
-    listed = sources(f"{archive.url}/debian/", RELEASE) + "\n" + sources(f"{archive.url}/security", SECURITY)
-    return {
-        "var/lib/dpkg/status": APT + stanza("library", "2.0-1", Depends="libc"),
-        "etc/apt/sources.list.d/ubuntu.sources": listed,
-        KEYRING: archive.keyring.read_bytes(),
-        **more,
-    }
-
-
-@pytest.fixture
-def make_base(archive: DebianArchive, tmp_path: Path) -> MakeRootBase:
-    """What makes a base of a tar. Bases of one test share a cache directory, in which no answer of the archive is
-    remembered."""
-
-    def make(
-        root: bytes | None = None,
-        *,
-        directory: Path | None = None,
-        network: str = "host",
-        resolves: bool = True,
-    ) -> RootBase:
-        workspace = Workspace(directory or tmp_path / "cache")
-        for path in (workspace.root / "archives" / "states").glob("*"):
-            os.utime(path, (0, 0))
-        tar = tmp_path / "root.tar"
-        tar.write_bytes(root if root is not None else apt_root(files_of(archive)))
-        settings = BaseSettings(
-            architecture="amd64",
-            epoch="2026-11",
-            resolves=resolves,
-            network=network,
-            policy=RetryPolicy(connect=5.0, pauses=()),
-        )
-        return LocalFile(tar, settings=settings, workspace=workspace, report=Report(quiet=True))
-
-    return make
-
-
-@pytest.fixture
-def flavours(tmp_path: Path) -> Path:
-    directory = tmp_path / "flavours"
-    for name in ("a", "b", "c"):
-        yaml = f"packages: {{ubuntu: [tool-{name}], default: [no-such]}}\n"
-        write_flavour(directory, name, ["install.d/50-hook"], yaml=yaml)
-    write_flavour(directory, "none", ["install.d/50-hook"])
-    write_flavour(directory, "shut", ["install.d/50-hook"], yaml="network: false\n")
-    return directory
-
-
-def plan_of(base: RootBase, flavours: Path, *names: str, epoch: str = "2026-11") -> Plan:
-    recipe, resolution = choose_packages(read_recipe(flavours, *names), base)
-    return make_plan(
-        recipe,
-        base_name=base.name,
-        base_ingredients=base.ingredients(),
-        resolution=resolution,
-        inputs=KeyInputs(runner="ab" * 32, epoch=epoch),
-        held=lambda _: False,
-    )
-
-
-def listed(plan: Plan) -> dict[str, list[str]]:
-    return {
-        planned.step.flavour: [f"{package.name} {package.version}" for package in planned.step.resolved]
-        for planned in plan.steps
-        if planned.step.resolved is not None
-    }
+from tests.support.servers.debian_archive import RELEASE, DebianArchive
+from tests.unit.build.bases.root_parts import NEWER, SECURITY, MakeRootBase, files_of, listed, plan_of
 
 
 def test_packages_are_chosen_given_what_the_root_has(make_base: MakeRootBase, flavours: Path) -> None:
