@@ -260,8 +260,8 @@ def _settings(root: Node) -> Mapping[str, str]:
         settings = apt_settings(_parts(root, "apt.conf", ".conf"))
     except ValueError as error:
         raise _Obstacle(f"the settings of apt in the base (apt.conf) are not understood: {error}") from error
-    if other := sorted(filter(_ELSEWHERE.fullmatch, settings)):
-        raise _Obstacle(f"the base has apt work otherwise than dibo knows ({other[0]})")
+    if strange := sorted(filter(_ELSEWHERE.fullmatch, settings)):
+        raise _Obstacle(f"the base has apt work otherwise than dibo knows ({strange[0]})")
     if settings.get("apt::default-release"):
         raise _Obstacle("the base prefers a release (APT::Default-Release)")
     return settings

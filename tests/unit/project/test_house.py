@@ -33,6 +33,7 @@ WITHOUT_A_MODULE = frozenset(
         "elements/test_dib_dependencies.py",  # of resolve
         "elements/test_dib_elements.py",
         "elements/test_runner.py",  # containerfiles/elements/runner
+        "build/bases/test_root_faults.py",  # of root_base
         "build/test_deferred.py",  # containerfiles/runner/deferred
         "build/test_runner.py",  # containerfiles/runner
         "disk/test_disk_texts.py",  # flavours/boot-files
