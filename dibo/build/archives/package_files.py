@@ -132,28 +132,33 @@ class PackageFiles:
         return False
 
     def _from_archive(self, package: ArchivePackage, path: Path) -> None:
-        refusals = []
+        """From the first address that has the file. One may have another of that path, or refuse what it has not."""
+        refusals: list[BaseError] = []
+        damaged: VerificationFailed | None = None
         for address in self.addresses:
             try:
                 url = f"{address}/{quote(package.path)}"
                 http.download(url, path, sha256=package.sha256, policy=self.policy)
                 path.chmod(0o644)
             except VerificationFailed as error:
-                raise VerificationFailed(
-                    f"the archive has another file as {package.name} {package.version} than its signed index says: "
-                    f"{error.message}",
-                    hint="the mirror is damaged, or the package was changed there: take another mirror",
-                ) from error
+                damaged = damaged or error
             except BaseError as error:
-                if error.status not in (404, 410):
+                if not error.status:
                     raise
-                refusals.append(error.message)
+                refusals.append(error)
             else:
                 return
+        if damaged is not None:
+            raise VerificationFailed(
+                f"the archive has another file as {package.name} {package.version} than its signed index says: "
+                f"{damaged.message}",
+                hint="the mirror is damaged, or the package was changed there: take another mirror",
+            ) from damaged
+        is_gone = all(refusal.status in (404, 410) for refusal in refusals)
         raise BaseError(
-            f"the package {package.name} {package.version} ({package.architecture}) is gone: "
-            f"{'; '.join(refusals)}",
-            hint="the archive moved on: start again",
+            f"the package {package.name} {package.version} ({package.architecture}) "
+            f"{'is gone' if is_gone else 'cannot be fetched'}: {'; '.join(error.message for error in refusals)}",
+            hint="the archive moved on: start again" if is_gone else "check whether you may read the archive",
         )
 
 

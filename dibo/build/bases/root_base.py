@@ -31,7 +31,7 @@ from dibo.build.archives.root_packages import (
 )
 from dibo.build.bases.archive_base import ArchiveBase
 from dibo.build.engines.base_layer import decompressed
-from dibo.errors import BaseError, LayerError, ToolMissing
+from dibo.errors import BaseError, LayerError, ToolMissing, Unreachable
 from dibo.plan.base import Ingredients, OciImage, ResolutionStore, SquashFs, TarFile
 from dibo.plan.keys import canonical
 from dibo.plan.packages import EPOCH_IS_NAMED, KeptText, PackageNames, Resolution
@@ -172,6 +172,11 @@ class RootBase(ArchiveBase):
         options = LoadOptions(keep=KEPT, limits=Limits(kept_bytes=_MOST_BYTES))
         source = self.source()
         if isinstance(source, OciImage):
+            if self._settings.offline and source.reference.startswith("docker://"):
+                raise Unreachable(
+                    f"the packages of {self.name} were never read, and dibo is told to stay offline",
+                    hint="run once without --offline, or name the state of the archive with --epoch",
+                )
             with (
                 tempfile.TemporaryDirectory(prefix="dibo-root-") as scratch,
                 choose_image(

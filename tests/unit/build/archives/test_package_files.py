@@ -99,6 +99,20 @@ def test_a_package_that_is_gone_is_named(tmp_path: Path) -> None:
     assert "start again" in caught.value.hint
 
 
+def test_archives_that_refuse_what_they_have_not_or_have_other_files_of_a_path(tmp_path: Path) -> None:
+    deb = make_deb(FIELDS)
+    package = package_of(deb, "pool/tool.deb")
+    with FakeWebServer() as shut, FakeWebServer() as odd, FakeWebServer() as server:
+        shut.site.inject("/pool/tool.deb", 403, 403)
+        odd.site.files["/pool/tool.deb"] = b"of another archive"
+        server.site.files["/pool/tool.deb"] = deb
+        (path,) = files_of(tmp_path, shut.url, odd.url, server.url).fetch((package,))
+        assert path.read_bytes() == deb
+        with pytest.raises(BaseError, match=r"cannot be fetched: .*403") as caught:
+            files_of(tmp_path / "again", shut.url).fetch((package,))
+    assert "whether you may read" in caught.value.hint
+
+
 def test_offline(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=r"tool 1:2-3.* is not here yet"):
         files_of(tmp_path, "http://127.0.0.1:9", offline=True).fetch((package_of(b"x"),))

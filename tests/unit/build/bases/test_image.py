@@ -10,7 +10,8 @@ import pytest
 from dibo.build.bases.image import OciLayout, RegistryImage
 from dibo.build.bases.settings import BaseSettings
 from dibo.errors import BaseError, Unreachable, UsageError, VerificationFailed
-from dibo.plan.base import OciImage
+from dibo.plan.base import NoStore, OciImage
+from dibo.system.workspace import Workspace
 from tests.unit.images.sources.sample_images import Maker, on, tagged
 
 DIGEST = f"sha256:{'ab' * 32}"
@@ -91,3 +92,13 @@ def test_a_tag_needs_one(settings: BaseSettings) -> None:
     offline = dataclasses.replace(settings, offline=True)
     with pytest.raises(Unreachable, match="only its registry knows"):
         RegistryImage("nowhere.invalid/x", settings=offline).ingredients()
+
+
+def test_an_image_that_was_never_read_is_not_asked_for_offline(settings: BaseSettings, tmp_path: Path) -> None:
+    offline = dataclasses.replace(settings, offline=True, resolves=True, network="host")
+    base = RegistryImage(
+        f"127.0.0.1:1/debian@{DIGEST}", settings=offline, workspace=Workspace(tmp_path / "cache")
+    )
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1/debian@.* were never read") as caught:
+        base.package_names(NoStore(), listed=True)
+    assert "--epoch" in caught.value.hint
