@@ -16,6 +16,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +38,7 @@ from dibo.system.exclusive import exclusive
 from dibo.system.report import Report
 
 _FORMAT: Final = 1
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._/+-]+")
 _UNUSED_SECONDS: Final = 31 * 24 * 3600
 
 
@@ -96,7 +99,7 @@ class Resolver:
         """Have apt's lists of now in `target`, which is made; nothing where the archives cannot be read."""
         with (
             exclusive(self.directory / "locks", "apt", on_wait=self._tell),
-            tempfile.TemporaryDirectory(prefix="dibo-apt-") as scratch,
+            tempfile.TemporaryDirectory(prefix="dibo-apt-", dir=_plain_directory()) as scratch,
             contextlib.suppress(BaseError, ToolMissing, Unreachable),
         ):
             apt = self._apt(scratch)
@@ -129,7 +132,7 @@ class Resolver:
 
     def _ask(self, wishes: Sequence[Wish], store: ResolutionStore) -> tuple[ChainLink, ...]:
         with (
-            tempfile.TemporaryDirectory(prefix="dibo-apt-") as scratch,
+            tempfile.TemporaryDirectory(prefix="dibo-apt-", dir=_plain_directory()) as scratch,
             self.report.task("choosing packages"),
         ):
             apt = self._apt(scratch)
@@ -153,10 +156,13 @@ class Resolver:
         return tuple(links)
 
     def _apt(self, scratch: str) -> Apt:
+        lists = self.directory / "lists" / digest(canonical(self._place()).encode())[:16]
+        with contextlib.suppress(OSError):
+            os.utime(lists)  # used now
         return self.make_apt(
             Path(scratch),
             self.archives,
-            lists=self.directory / "lists" / digest(canonical(self._place()).encode())[:16],
+            lists=lists,
             architecture=self.architecture,
             keyring=self.keyring,
             root=self.root,
@@ -207,11 +213,16 @@ class Resolver:
         return _chained({**_of_all(self.architecture, self.root_name), **document}, wishes)
 
     def _forget_old(self) -> None:
-        """Remove answers for states of the archives that were not asked for in a month."""
-        with contextlib.suppress(OSError):
-            for path in (self.directory / "resolved").iterdir():
-                if path.stat().st_mtime < time.time() - _UNUSED_SECONDS:
-                    path.unlink(missing_ok=True)
+        """Remove what was not asked for in a month: answers, what roots say, lists of archives."""
+        for kind in ("resolved", "roots", "lists"):
+            with contextlib.suppress(OSError):
+                for path in (self.directory / kind).iterdir():
+                    if path.stat().st_mtime >= time.time() - _UNUSED_SECONDS:
+                        continue
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)
 
     def _path(self, kind: str, name: str) -> Path:
         return self.directory / kind / f"{name}.json"
@@ -232,6 +243,11 @@ class Resolver:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(text)
             part.replace(path)
+
+
+def _plain_directory() -> str | None:
+    """Where temporary files go that sources of apt name, which cannot have blanks and brackets; None: as ever."""
+    return None if _PLAIN.fullmatch(tempfile.gettempdir()) else "/tmp"  # noqa: S108 - a directory is made in it
 
 
 def wish_names(architecture: str, wishes: Sequence[Wish], *, root_name: str = "") -> tuple[str, ...]:

@@ -140,7 +140,9 @@ class RootBase(ArchiveBase):
 
     def _kept(self, name: str) -> RootPackages | None:
         with contextlib.suppress(OSError, ValueError):
-            return parse_root_packages(self._path(name).read_text())
+            root = parse_root_packages(self._path(name).read_text())
+            os.utime(self._path(name))  # used now
+            return root
         return None
 
     def _stored(self, name: str, store: ResolutionStore) -> RootPackages | None:

@@ -94,7 +94,9 @@ def test_a_tag_needs_one(settings: BaseSettings) -> None:
         RegistryImage("nowhere.invalid/x", settings=offline).ingredients()
 
 
-def test_an_image_that_was_never_read_is_not_asked_for_offline(settings: BaseSettings, tmp_path: Path) -> None:
+def test_an_image_that_was_never_read_is_not_asked_for_offline(
+    settings: BaseSettings, tmp_path: Path
+) -> None:
     offline = dataclasses.replace(settings, offline=True, resolves=True, network="host")
     base = RegistryImage(
         f"127.0.0.1:1/debian@{DIGEST}", settings=offline, workspace=Workspace(tmp_path / "cache")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,36 @@ def test_a_plan_says_why_packages_are_not_chosen(make_base: MakeRootBase, flavou
     without_apt = plan_of(make_base(apt_root({"var/lib/dpkg/status": ""})), flavours, "a")
     assert "epoch         2026-11, of all layers: the base has no apt" in describe(without_apt).splitlines()
     assert "epoch         2026-11" in describe(plan_of(make_base(resolves=False), flavours, "a")).splitlines()
+
+
+def test_a_directory_for_temporary_files_with_blanks(
+    make_base: MakeRootBase, flavours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "with [blanks] in it"
+    odd.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(odd))
+    assert listed(plan_of(make_base(), flavours, "b")) == {"b": ["tool-b 1-1"]}
+
+
+def test_what_was_not_used_in_a_month_is_forgotten(
+    archive: DebianArchive, make_base: MakeRootBase, flavours: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "cache/archives"
+
+    def paths() -> set[Path]:
+        return {path for kind in ("roots", "resolved", "lists") for path in (directory / kind).iterdir()}
+
+    archive.publish("unrelated", "1-1")
+    plan_of(make_base(), flavours, "a")
+    old = paths()
+    for path in old:
+        os.utime(path, (0, 0))
+    key = archive.key.export(armour=True)
+    plan_of(make_base(apt_root(files_of(archive) | {KEYRING: key})), flavours, "a")
+    assert not paths() & old
+    used = paths()
+    for path in used:
+        os.utime(path, (0, 0))
+    archive.sign()
+    plan_of(make_base(apt_root(files_of(archive) | {KEYRING: key})), flavours, "a")
+    assert {path.parent.name for path in paths() & used} == {"roots", "lists"}
