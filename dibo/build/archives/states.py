@@ -98,10 +98,11 @@ class ArchiveStates:
         path = self._path(archive)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             note = json.loads(path.read_text())
+            age = time.time() - path.stat().st_mtime
             return _Note(
                 sha256=str(note["sha256"]),
                 validators=Validators(etag=str(note["etag"]), modified=str(note["modified"])),
-                age=max(0.0, time.time() - path.stat().st_mtime),
+                age=age if age >= 0 else _COUNTS_FOR,  # the clock was set back since
             )
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -203,12 +204,16 @@ def test_what_is_known_costs_one_question_a_suite(archive: DebianArchive, make_b
     assert not archive.site.asked
 
 
-def test_an_answer_counts_for_a_while(archive: DebianArchive, make_base: MakeBase) -> None:
+def test_an_answer_counts_for_a_while(archive: DebianArchive, make_base: MakeBase, tmp_path: Path) -> None:
     base = make_base()
     base.resolve([("tool-a",)], NoStore())
     archive.site.asked.clear()
     base.resolve([("tool-a",)], NoStore())
     assert not archive.site.asked
+    for path in (tmp_path / "cache/archives/states").iterdir():
+        os.utime(path, (2**32, 2**32))  # a clock that was set back since
+    base.resolve([("tool-a",)], NoStore())
+    assert archive.site.asked
 
 
 def test_offline_and_nothing_known(make_base: MakeBase) -> None:
