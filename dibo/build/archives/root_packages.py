@@ -39,6 +39,7 @@ FIELDS: Final = (
 )
 """Fields of a package that decide what apt would install (deb-control(5))."""
 _HELD: Final = "hold ok installed"
+_LONGEST_OBSTACLE: Final = 300
 _LATEST: Final = (1 << 32) - 1
 _LARGEST_KEYRING: Final = 4 << 20
 _MOST_ARCHIVES: Final = 64
@@ -151,7 +152,7 @@ def parse_root_packages(text: str) -> RootPackages:
             recommends=document["recommends"] is True,
             suggests=document["suggests"] is True,
             clock=min(max(0, int(document["clock"])), _LATEST),
-            obstacle=str(document["obstacle"]),
+            obstacle=_shown(str(document["obstacle"])),
         )
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, _Obstacle) as error:
         raise ValueError(f"expected packages of a root: {error}") from error
@@ -167,7 +168,12 @@ def read_root_packages(root: Node, architecture: str) -> RootPackages:
     try:
         return _read(root, architecture)
     except _Obstacle as error:
-        return RootPackages(obstacle=str(error))
+        return RootPackages(obstacle=_shown(str(error)))
+
+
+def _shown(text: str) -> str:
+    """As it can stand in a plan."""
+    return "".join(letter for letter in text if letter.isprintable())[:_LONGEST_OBSTACLE]
 
 
 def _read(root: Node, architecture: str) -> RootPackages:

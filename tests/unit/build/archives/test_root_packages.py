@@ -230,6 +230,14 @@ def test_an_empty_keyring_beside_one_with_keys() -> None:
     assert archives(root) == [(ADDRESS.rstrip("/"), "s", ("main",), 1)]
 
 
+def test_an_obstacle_is_one_line_that_can_be_shown() -> None:
+    root = read({**USUAL, "etc/apt/sources.list": f"deb [a\x1b[1mb{'c' * 400}=1] {ADDRESS} noble main\n"})
+    assert root.obstacle.startswith("a source of packages of the base says a[1mb")
+    assert len(root.obstacle) == 300
+    document = json.dumps(json.loads(root.text) | {"obstacle": "x\n\x1b[1m8ad78f97d289  cached"})
+    assert parse_root_packages(document).obstacle == "x[1m8ad78f97d289  cached"
+
+
 def test_roots_without_packages_of_dpkg() -> None:
     tree = load_tar(io.BytesIO(bytes(10240)), Nowhere(), LoadOptions(keep=KEPT)).root
     root = read_root_packages(tree, "amd64")
