@@ -16,6 +16,7 @@ from typing import Final
 from dibo.build import context
 from dibo.build.context import ExtraFiles, Runner
 from dibo.elements.stack import MixedStack
+from dibo.errors import FlavourError
 from dibo.flavours.model import Flavour, Phase
 from dibo.flavours.stack import Stack
 from dibo.plan.base import Base, NoStore, ResolutionStore
@@ -66,11 +67,15 @@ def _content(flavour: Flavour, path: str) -> bytes:
 
 
 def _words(step: Step, recipe: Recipe, names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """What apt-get gets to install; None where only the root knows."""
+    """What apt-get gets to install; None where only the root knows. Raises FlavourError where a flavour has no list for
+    the root: the script `run` of steps would refuse it."""
     listed = dict(recipe.stack.get(step.flavour).packages)
     template = next((listed[name] for name in names if name in listed), None)
     if template is None:
-        return None
+        raise FlavourError(
+            f"the flavour {step.flavour} lists packages for {', '.join(listed)}, and none for {names[0]}",
+            hint=f"list some for one of {', '.join(dict.fromkeys(names))} in its flavour.yaml",
+        )
     variables = {"ARCH": recipe.architecture, **dict(step.environment)}
     words = tuple(context.substitute(template, variables))
     return None if any(_OF_A_RELEASE.fullmatch(word) for word in words) else words

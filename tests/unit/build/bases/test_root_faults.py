@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dibo.build.package_choice import choose_packages
-from dibo.errors import BaseError
+from dibo.errors import BaseError, FlavourError
 from dibo.plan.plan import describe
-from tests.support.flavours import read_recipe
+from tests.support.flavours import read_recipe, write_flavour
 from tests.support.images.apt_roots import APT, KEYRING, apt_root, sources, stanza
 from tests.support.servers.debian_archive import RELEASE, DebianArchive
 from tests.unit.build.bases.root_parts import MakeRootBase, files_of, listed, plan_of
@@ -134,3 +134,10 @@ def test_what_was_not_used_in_a_month_is_forgotten(
     archive.sign()
     plan_of(make_base(apt_root(files_of(archive) | {KEYRING: key})), flavours, "a")
     assert {path.parent.name for path in paths() & used} == {"roots", "lists"}
+
+
+def test_a_flavour_without_a_list_for_the_root(make_base: MakeRootBase, flavours: Path) -> None:
+    write_flavour(flavours, "of-others", yaml="packages: {fedora: [tool-a], ubuntu-jammy: [tool-a]}\n")
+    with pytest.raises(FlavourError, match="for fedora, ubuntu-jammy, and none for ubuntu-noble") as caught:
+        choose_packages(read_recipe(flavours, "of-others"), make_base())
+    assert "ubuntu-noble, ubuntu, debian, default" in caught.value.hint
