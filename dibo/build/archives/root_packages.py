@@ -247,7 +247,9 @@ def _foreign(root: Node, installed: tuple[Mapping[str, str], ...], architecture:
     """The architectures that were added (dpkg(1), --add-architecture). Raises _Obstacle for a root of another one."""
     listed = find(root, "/var/lib/dpkg/arch")
     named = _text(listed).split() if listed is not None else [architecture]
-    if architecture not in named or not {stanza["Architecture"] for stanza in installed} <= {*named, "all"}:
+    if architecture not in named:
+        raise _Obstacle(f"the base takes packages of {' and '.join(named)[:80]}, not of {architecture}")
+    if not {stanza["Architecture"] for stanza in installed} <= {*named, "all"}:
         raise _Obstacle(f"the base has packages of other architectures than {' and '.join(named)[:80]}")
     return _checked_architectures(name for name in named if name != architecture)
 

@@ -164,7 +164,7 @@ def test_packages_that_are_held_and_others_that_are_gone() -> None:
             {"var/lib/dpkg/status": APT + stanza("x", "1", architecture="i386")},
             "other architectures than amd64",
         ),
-        ({"var/lib/dpkg/arch": "arm64\n"}, "other architectures than arm64"),
+        ({"var/lib/dpkg/arch": "arm64\n"}, "takes packages of arm64, not of amd64"),
         ({"var/lib/dpkg/arch": "amd64\ni386; rm\n"}, "does not know"),
         ({"var/lib/dpkg/arch": "amd64 a b c d e\n"}, "does not know"),
         ({"etc/apt/apt.conf": "apt::default-release noble;"}, "prefers a release"),
