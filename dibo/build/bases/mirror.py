@@ -4,8 +4,8 @@ In this order: the mirror that the user names; on a Debian host, what its own ap
 release; or nothing said, and mmdebstrap takes the distribution's own servers. None of it stays in an image
 (containerfiles/bases/debian.mirror.sh), and none of it is an ingredient.
 
-Of the host's sources only http and https entries for `main` of the release, its updates and its security
-updates count, in both of apt's formats (sources.list(5)); what they say of keys is left to mmdebstrap.
+Of the host's sources only http and https entries without a login for `main` of the release, its updates and its
+security updates count, in both of apt's formats (sources.list(5)); what they say of keys is left to mmdebstrap.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from dibo.errors import UsageError
 MIRROR: Final = "http://deb.debian.org/debian"
 """Where no mirror is named (mmdebstrap(1))."""
 _SECURITY: Final = "http://security.debian.org/debian-security"
+_ADDRESS: Final = re.compile(r"https?://[^/@]+(/.*)?")
+"""Of the host's sources: without a login, which dibo would show."""
 _SNAPSHOT: Final = re.compile(r"/\d{8}T\d{6}Z(/|$)")  # how snapshot archives name a moment
 
 
@@ -103,9 +105,9 @@ def _entries(directory: Path) -> Iterator[tuple[str, str]]:
     """(address, suite) of each source of binary packages of `main`."""
     for path in [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*"))]:
         try:
-            text = path.read_text(errors="replace")
-        except OSError:
+            file_sources = list(apt_sources(path.name, path.read_text(errors="replace")))
+        except (OSError, ValueError):  # apt does not read it either
             continue
-        for source in apt_sources(path.name, text):
-            if "main" in source.components and source.address.startswith(("http://", "https://")):
+        for source in file_sources:
+            if "main" in source.components and _ADDRESS.fullmatch(source.address):
                 yield source.address, source.suite

@@ -106,6 +106,17 @@ def test_sources_of_other_hosts_do_not_count(tmp_path: Path) -> None:
     assert sources("trixie", mirror=None, host=host(tmp_path / "c")) is None
 
 
+def test_sources_of_the_host_that_apt_does_not_read_or_that_need_a_login(tmp_path: Path) -> None:
+    directory = host(tmp_path, sources_list=ONE_LINE)
+    (directory / "etc/apt/sources.list.d/broken.list").write_text("deb http://broken.example/debian\n")
+    (directory / "etc/apt/sources.list.d/broken.sources").write_text("Types: deb\n")
+    login = "deb http://me:secret@own.example/debian trixie main\n"
+    (directory / "etc/apt/sources.list").write_text(login + ONE_LINE)
+    read = sources("trixie", mirror=None, host=directory)
+    assert read is not None
+    assert read.entries == FOUND
+
+
 def test_formats() -> None:
     assert [source.address for source in apt_sources("a.list", ONE_LINE)].count(MIRROR) == 2
     assert list(apt_sources("a.sources", "")) == []
