@@ -22,13 +22,8 @@ from typing import Final
 from dibo.build.archives.apt import Wish
 from dibo.build.archives.archive import digest
 from dibo.build.archives.resolver import Resolver
-from dibo.build.archives.root_packages import (
-    FORMAT,
-    KEPT,
-    RootPackages,
-    parse_root_packages,
-    read_root_packages,
-)
+from dibo.build.archives.root_packages import FORMAT, RootPackages, parse_root_packages
+from dibo.build.archives.root_reader import KEPT, read_root_packages
 from dibo.build.bases.archive_base import ArchiveBase
 from dibo.build.engines.base_layer import decompressed
 from dibo.errors import BaseError, LayerError, ToolMissing, Unreachable

@@ -8,12 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from dibo.build.archives.root_packages import (
-    KEPT,
-    RootPackages,
-    parse_root_packages,
-    read_root_packages,
-)
+from dibo.build.archives.root_packages import RootPackages, parse_root_packages
+from dibo.build.archives.root_reader import KEPT, read_root_packages
 from dibo.images.layers.load import LoadOptions, load_tar
 from dibo.tree.sinks import Nowhere
 from tests.support.images.apt_roots import APT, CHANGED, KEYRING, apt_root, sources, stanza
