@@ -57,8 +57,8 @@ format: setup-check ## format Python files, and sort imports
 test-one: setup-check ## run the tests that T names: make test-one T=tests/unit/layout, or T='tests/unit -k gpt'
 	$(PYTEST) -n 0 $(T)
 
-check: lint ## lint, and the tests that take seconds
-	$(PYTEST) -q $(TESTS)
+check: lint ## lint, and the tests that take milliseconds, in less than a minute
+	$(PYTEST) -q -m 'not slow' $(TESTS)
 
 test: setup-test lint ## every test but long ones: those, then with real parts, then booting images in QEMU
 	$(PYTEST) $(TESTS)

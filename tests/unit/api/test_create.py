@@ -18,6 +18,8 @@ from dibo.settings.settings import Options, decide
 from tests.support.flavours import write_flavour
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 HOOK = """#!/bin/sh
 echo $$ >> "$TMPDIR/pids"

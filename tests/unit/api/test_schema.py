@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from dibo.api.schema import SCHEMAS, schema
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 RIGHT = {
     "layout": ["table: gpt\npartitions: [{name: root, type: linux-root, size: rest, mount: /}]\n"],

@@ -14,6 +14,8 @@ from tests.support.host.namespaces import apart
 from tests.support.programs import fake
 from tests.support.requirements import need
 
+pytestmark = pytest.mark.slow
+
 INIT = resources.shared("converters") / "initramfs" / "find-root" / "init"
 SHELLS = ("dash", "busybox sh", "bash --posix")
 GUID = uuid.UUID("1a2b3c4d-5e6f-0718-a9ba-cbdcedfe0f10")

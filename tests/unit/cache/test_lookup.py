@@ -31,7 +31,7 @@ from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.unit.cache.test_secret_scan import KEY as PRIVATE_KEY
 from tests.unit.cache.test_secret_scan import tar
 
-pytestmark = pytest.mark.usefixtures("pauses")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pauses")]
 
 NOW = datetime.now(tz=UTC)
 

@@ -30,7 +30,7 @@ from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.unit.cache.test_lookup import content, plain
 from tests.unit.cache.test_secret_scan import tar
 
-pytestmark = pytest.mark.usefixtures("pauses")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pauses")]
 
 NAMES = ("base", "one", "two")
 TEAM, STRANGER = keys.generate(), keys.generate()

@@ -13,6 +13,8 @@ from tests.support.flavours import write_flavour
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = "import sys; from dibo.cli.main import {name}; sys.exit({name}())"
 SHARE = Path(__file__).parents[3] / "share"
 COMMANDS = {

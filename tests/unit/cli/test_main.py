@@ -19,6 +19,8 @@ from dibo.errors import DiboError
 from dibo.settings.variables import VARIABLES
 from tests.support.flavours import write_flavour
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 COMMANDS = (
     "init",

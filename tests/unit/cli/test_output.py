@@ -29,6 +29,8 @@ from tests.support.images.oci_layouts import LayerTar, OciLayout
 from tests.support.schemas import validate
 from tests.support.servers.fake_registry import FakeRegistry
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 Out = pytest.CaptureFixture[str]
 Run = Callable[..., tuple[int, dict[str, Any]]]

@@ -13,6 +13,8 @@ from tests.support.flavours import write_flavour
 from tests.support.images.oci_layouts import LayerTar, OciLayout
 from tests.support.terminal import on_terminal
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import sys
 from dibo.cli import main

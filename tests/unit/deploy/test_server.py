@@ -28,6 +28,8 @@ from tests.support.programs import fake
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 KEY = "open-sesame"
 IQN = "iqn.2026-11.example:m7"
 TOKEN = "0123456789abcdef"

@@ -19,6 +19,8 @@ from dibo.units import MIB
 from tests.support.flavours import read_stack, write_flavour
 from tests.support.requirements import need
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64 * MIB
 SH = "#!/bin/sh\nset -e\n"
 SFDISK = "printf '%b' '{lines}' | sfdisk -q \"$IMAGE_BLOCK_DEVICE\" >&2\n"

@@ -39,6 +39,8 @@ from tests.support.requirements import need
 from tests.unit.disk.sample_requests import output_of
 from tests.unit.formats.fat.fat_reader import Volume, read_fat
 
+pytestmark = pytest.mark.slow
+
 LAYOUT = """
 table: gpt
 partitions:

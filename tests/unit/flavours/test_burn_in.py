@@ -10,6 +10,8 @@ import pytest
 from tests.support.markdown import PROJECT
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 STOPPED = """trap 'printf "\\nInterrupted at block 7\\n"; exit 1' TERM
 echo pattern
 while :; do sleep 0.1; done

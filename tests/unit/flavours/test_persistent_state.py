@@ -13,6 +13,8 @@ import pytest
 from dibo.system import resources
 from tests.support.requirements import need
 
+pytestmark = pytest.mark.slow
+
 FILES = resources.shared("flavours") / "persistent-state" / "files"
 SCRIPT = FILES / "persistent-state"
 MACHINE_ID = "0123456789abcdef0123456789abcdef\n"

@@ -12,6 +12,8 @@ from dibo.formats import magic
 from tests.support.requirements import need
 from tests.support.tools import modules
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 KNOWN = {
     row.value for row in (*magic.COMPRESSIONS, *magic.DISK_FORMATS, *magic.ARCHIVES, *magic.FILE_SYSTEMS)

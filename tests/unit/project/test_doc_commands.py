@@ -31,6 +31,8 @@ from tests.support.web_layout import write_layout
 from tests.unit.images.sources.sample_images import Maker
 from tests.unit.images.sources.test_registry import put
 
+pytestmark = pytest.mark.slow
+
 ALL = [command for page in doc_pages() for command in commands(page)]
 OF_DIBO = [command for command in ALL if command.program in PROGRAMS]
 BUILT_IN = {entry.name for entry in Catalogue([PROJECT / "flavours"])}

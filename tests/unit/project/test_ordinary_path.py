@@ -11,6 +11,8 @@ import pytest
 from tests.support.requirements import need
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 

@@ -20,6 +20,8 @@ from dibo.projects import keys
 from dibo.projects.load import load_project
 from dibo.projects.schema import PROJECT_SCHEMA
 
+pytestmark = pytest.mark.slow
+
 VALIDATOR = jsonschema.Draft202012Validator(PROJECT_SCHEMA)
 
 

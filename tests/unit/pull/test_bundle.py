@@ -23,6 +23,8 @@ from tests.support.timeouts import TIMEOUT
 from tests.unit.pull.test_qcow2 import made
 from tests.unit.pull.test_registry import put
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 _CALL = """
 import sys

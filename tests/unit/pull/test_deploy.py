@@ -23,6 +23,8 @@ from tests.support.servers.fake_web_server import FakeWebServer, make_certificat
 from tests.unit.pull.test_qcow2 import made
 from tests.unit.pull.test_registry import put
 
+pytestmark = pytest.mark.slow
+
 QUICK = Patience(connect=5.0, silence=5.0, pauses=(0.0, 0.0), sleep=lambda _: None)
 PARTS = {"esp": (1, 2), gpt.STATE: (3, 4), "root": (7, 8)}
 KEY = "open-sesame"

@@ -17,6 +17,8 @@ from pull.errors import PullError
 from pull.qcow2 import Qcow2
 from tests.support.requirements import need
 
+pytestmark = pytest.mark.slow
+
 SIZE = (5 << 20) + 3 * 512
 
 

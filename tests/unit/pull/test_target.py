@@ -15,6 +15,8 @@ from pull.errors import PullError
 from pull.target import BEGINNING, Target
 from tests.support.disks.gpt_disks import MIB, make_disk, problems_of, table_of
 
+pytestmark = pytest.mark.slow
+
 PARTS = {"esp": (1, 2), gpt.STATE: (3, 4), "root": (7, 8)}
 BEFORE = b"\xaa"
 

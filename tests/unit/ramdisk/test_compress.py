@@ -11,6 +11,8 @@ import zstandard
 from dibo.errors import UsageError
 from dibo.ramdisk.compress import RamdiskCompression, compress, parse_compression
 
+pytestmark = pytest.mark.slow
+
 TEXT = b"".join(b"%d\n" % number for number in range(400_000))
 
 

@@ -17,6 +17,8 @@ from dibo.system import resources
 from tests.support.init_functions import init_functions
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 BEGIN = Fragment(flavour="", path="begin", text="#!/bin/sh\nbegin() { :; }\n")
 END = Fragment(flavour="", path="end", text="echo end\n")
 

@@ -12,6 +12,8 @@ import pytest
 from tests.support.init_functions import init_functions
 from tests.support.programs import fake
 
+pytestmark = pytest.mark.slow
+
 GB = 10**9
 STICK = "pci0000:00/usb1/1-1/host6/target6:0:0/6:0:0:0/block/sda"
 NVME = "pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1"

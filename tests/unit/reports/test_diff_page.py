@@ -16,6 +16,8 @@ from dibo.reports.visible import visible
 from tests.support.images.image_forms import STATUS, Root, debian_root, write_layout, write_tar
 from tests.unit.reports.test_page import parsed, text_of
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[2J\u202e"
 
 

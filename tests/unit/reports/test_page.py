@@ -22,6 +22,8 @@ from dibo.reports.visible import visible
 from tests.support.images.image_forms import debian_root, layers_of, write_layout
 from tests.support.report_samples import HOSTILE, hostile_report, large_report, record, report_on
 
+pytestmark = pytest.mark.slow
+
 ADDRESSES = ("src", "href", "action", "formaction", "data", "poster", "srcset", "background", "xlink:href")
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.support.terminal import PROJECT, on_terminal, script
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 TITLE = "[3/8] web-server install.d: 10-document-root, 20-certificates, 30-logs, 40-site, 50-enable"
 STEP = f"""
 with report.task({TITLE!r}) as task:

@@ -25,6 +25,8 @@ from dibo.system.process import (
 )
 from tests.support.timeouts import TIMEOUT, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def sh(script: str, *arguments: str) -> list[str]:
     return ["sh", "-c", script, "sh", *arguments]

@@ -17,7 +17,7 @@ from dibo.trust.policy import POLICY_SCHEMA, Policy, Rule, Trust, read_policy
 from tests.support.schemas import validate
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 
-pytestmark = pytest.mark.usefixtures("pauses")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pauses")]
 
 MANIFEST = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []}
 

@@ -28,6 +28,8 @@ from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
 from tests.support.schemas import validate
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("one", "two", "three")
 
 

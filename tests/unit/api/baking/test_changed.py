@@ -14,6 +14,8 @@ from dibo.settings.settings import Options
 from tests.support.flavours import write_flavour
 from tests.support.requirements import need
 
+pytestmark = pytest.mark.slow
+
 PROJECT = """\
 include: [more.yaml]
 defaults: {no-base: true, base: ./base.tar}

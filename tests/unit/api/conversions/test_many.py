@@ -20,6 +20,8 @@ from dibo.errors import LayerError, SomeFailed, UsageError, VerificationFailed
 from tests.support.images.oci_layouts import LayerTar, OciLayout, Tar
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 TAGS = ("one", "two", "three")
 OPTIONS = ["--bare", "-t", "raw", "--image-size", "0.1"]
 

@@ -14,6 +14,8 @@ from dibo.trust.attached import SIGNATURES_TYPE
 from dibo.trust.statements import statement_text
 from tests.unit.api.registry.conftest import QCOW2, Place
 
+pytestmark = pytest.mark.slow
+
 PACKAGES = [{"name": "bash", "version": "5.2-1", "architecture": "amd64"}]
 
 

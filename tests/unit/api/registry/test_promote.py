@@ -17,6 +17,8 @@ from dibo.trust.statements import bundle_text, statement_text
 from tests.support.servers.fake_registry import FakeRegistry
 from tests.unit.api.registry.conftest import Place
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def other(server: FakeRegistry, place: Place) -> Iterator[FakeRegistry]:

@@ -24,6 +24,8 @@ from pull.registry import choose
 from tests.support.disks.gpt_disks import make_disk
 from tests.support.servers.fake_registry import FakeRegistry
 
+pytestmark = pytest.mark.slow
+
 QCOW2 = b"QFI\xfb" + bytes(range(256)) * 4000
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from dibo.errors import SignatureError
 from tests.unit.api.registry.conftest import Place
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_tree(place: Place, signed: str) -> None:

@@ -22,6 +22,8 @@ from tests.support.host.installed_dibo import installed_dibo
 from tests.support.schemas import validate
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -22,6 +22,8 @@ from dibo.system.report import Report
 from tests.support.flavours import write_flavour
 from tests.unit.elements.test_loader import write as write_element
 
+pytestmark = pytest.mark.slow
+
 SH = "#!/bin/sh\n"
 PAUSE = 0.5
 """Seconds between what must not count and what must: the first would have been noticed by then."""

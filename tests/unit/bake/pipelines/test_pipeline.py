@@ -18,6 +18,8 @@ from dibo.bake.pipelines.jobs import jobs_of
 from dibo.bake.pipelines.pipeline import Pipeline
 from tests.unit.bake.pipelines.graphs import STACKS, graph_of
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[[Pipeline], str]
 SCHEMAS: dict[Write, str] = {gitlab_pipeline: "gitlab-ci", github_workflow: "github-workflows"}
 BOTH = pytest.mark.parametrize("write", SCHEMAS, ids=lambda write: write.__name__)

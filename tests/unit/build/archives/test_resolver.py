@@ -22,6 +22,8 @@ from tests.support.servers.debian_archive import RELEASE, DebianArchive
 from tests.support.timeouts import wait_until
 from tests.unit.build.archives.conftest import MakeBase
 
+pytestmark = pytest.mark.slow
+
 SECURITY = f"{RELEASE}-security"
 
 

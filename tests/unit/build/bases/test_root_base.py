@@ -26,6 +26,8 @@ from tests.support.requirements import need
 from tests.support.servers.debian_archive import RELEASE, DebianArchive
 from tests.unit.build.bases.root_parts import NEWER, SECURITY, MakeRootBase, files_of, listed, plan_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_packages_are_chosen_given_what_the_root_has(make_base: MakeRootBase, flavours: Path) -> None:
     assert listed(plan_of(make_base(), flavours, "a", "b")) == {

@@ -20,6 +20,8 @@ from tests.support.images.image_forms import debian_root, write_tar
 from tests.support.servers.fake_registry import FakeRegistry
 from tests.support.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 TEXT = """\
 defaults: {base: debian, release: trixie, arch: amd64, types: [raw], destination: out}
 images:

@@ -23,6 +23,8 @@ from tests.support.spooled_trees import spooled
 from tests.unit.boot.test_initramfs import BUSYBOX, MODULES, VERSION, root_with
 from tests.unit.formats.test_pe import stub
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["stub"]
 
 LABEL = "DIBO_0000000000000000"

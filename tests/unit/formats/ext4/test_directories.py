@@ -14,6 +14,8 @@ from tests.support.disks.memory_disk import directory
 from tests.support.readers.ext4_check import name_hash
 from tests.unit.formats.ext4.conftest import MIB, SEED, made
 
+pytestmark = pytest.mark.slow
+
 
 def of(names: list[bytes]) -> Node:
     root, inner, node = directory(), directory(), Node(stat.S_IFREG)

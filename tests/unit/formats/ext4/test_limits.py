@@ -11,6 +11,8 @@ from dibo.tree.node import Node
 from tests.support.disks.memory_disk import SECOND, Disk, Recorder, device, directory, symlink
 from tests.unit.formats.ext4.conftest import MIB, made, parameters
 
+pytestmark = pytest.mark.slow
+
 
 def refuse(root: Node, match: str) -> None:
     with pytest.raises(Ext4Error, match=match):

@@ -18,6 +18,8 @@ from tests.support.disks.boot_disks import FILES, KERNEL, UUID, Bytes, ext4, rea
 from tests.support.disks.memory_disk import directory, file, symlink
 from tests.support.requirements import need
 
+pytestmark = pytest.mark.slow
+
 DISK = ext4()
 
 

@@ -13,6 +13,8 @@ from tests.support.disks.memory_disk import Disk, Recorder, directory, file, zoo
 from tests.support.readers.ext4_check import Checker
 from tests.unit.formats.ext4.conftest import MIB, SEED, TIME, UUID_OF_TESTS, made, parameters
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("size", [10 * MIB, 127 * MIB, 128 * MIB + 4096 * 40, 129 * MIB, 700 * MIB])
 def test_one_of_everything(size: int) -> None:

@@ -20,6 +20,8 @@ from dibo.units import GIB, KIB, MIB, SECTOR, TIB
 from tests.unit.disk.sample_requests import MTIME, Memory, Recorder, output_of, zero_blocks
 from tests.unit.formats.fat.fat_reader import Volume, read_fat
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "EFI/BOOT/BOOTX64.EFI": bytes(range(256)) * 300,
     "EFI/BOOT/grubx64.efi": b"MZ" * 5000,

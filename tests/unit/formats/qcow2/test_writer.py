@@ -22,6 +22,8 @@ from dibo.units import MIB
 from tests.support.readers.qcow2_reader import Qcow2File, read_qcow2
 from tests.support.requirements import need
 
+pytestmark = pytest.mark.slow
+
 KINDS = list(Compression)
 TEXT = (b"the quick brown fox %d jumps over the lazy dog\n" * 2000)[:CLUSTER]
 NOISE = random.Random(1).randbytes(CLUSTER)

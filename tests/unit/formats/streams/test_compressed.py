@@ -15,6 +15,8 @@ from dibo.formats.streams import compressed, in_threads
 from dibo.units import MIB
 from tests.support.disks.sample_disk import sample_disk
 
+pytestmark = pytest.mark.slow
+
 
 def unzstd(data: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompress(data)

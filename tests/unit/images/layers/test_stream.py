@@ -29,6 +29,8 @@ from tests.support.images.tar_layers import (
     stored_layer,
 )
 
+pytestmark = pytest.mark.slow
+
 RANDOM = random.Random(3).randbytes(3 * MIB + 77)
 SMALL = file(b"a", b"content of a") + file(b"b", b"x" * 700) + END
 ALL = pytest.mark.parametrize("compression", COMPRESS)

@@ -32,6 +32,8 @@ from tests.support.images.tar_layers import (
     symlink,
 )
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 KIB = 1 << 10
 BASE: Sequence[bytes] = (

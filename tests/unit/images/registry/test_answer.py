@@ -23,6 +23,8 @@ from tests.support.servers.fake_registry import FakeRegistry
 from tests.support.servers.plain_http import speak_plain_http
 from tests.support.timeouts import TIMEOUT, wait_until
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(1 << 20)
 SLOW = "trickle:100:0.02"
 

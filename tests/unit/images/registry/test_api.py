@@ -22,7 +22,7 @@ from dibo.system.retry import RetryPolicy
 from tests.support.servers.fake_registry import FakeRegistry, RegistryState
 from tests.support.servers.fake_web_server import make_certificate
 
-pytestmark = pytest.mark.usefixtures("pauses")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pauses")]
 
 CONTENT = bytes(range(256)) * 4096 * 5  # five times what is read at once
 REPO = "team/app"

@@ -11,6 +11,8 @@ from dibo.errors import DiboError, UsageError
 from dibo.images.sources.choose import choose_image, registry_name
 from dibo.images.sources.table import POSSIBLE, SOURCES, ImagePlace, ImageRequest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[4] / "dibo/images/sources"
 
 
