@@ -88,6 +88,8 @@ class Resolver:
     def resolve(self, wishes: Sequence[Wish], store: ResolutionStore) -> tuple[ChainLink, ...]:
         """A link for each wish. Raises Unreachable, BaseError, ToolMissing, VerificationFailed for a package whose
         file is another one now than before, under the same version."""
+        if not wishes:
+            return ()
         state = self.states.current(self.archives)
         links = self._known(self._names(state, wishes), wishes, store)
         if len(links) == len(wishes):

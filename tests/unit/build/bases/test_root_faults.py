@@ -141,3 +141,14 @@ def test_a_flavour_without_a_list_for_the_root(make_base: MakeRootBase, flavours
     with pytest.raises(FlavourError, match="for fedora, ubuntu-jammy, and none for ubuntu-noble") as caught:
         choose_packages(read_recipe(flavours, "of-others"), make_base())
     assert "ubuntu-noble, ubuntu, debian, default" in caught.value.hint
+
+
+def test_sources_are_not_asked_where_a_hook_gives_apt_others(make_base: MakeRootBase, flavours: Path) -> None:
+    """As where only a mirror can be reached, which a hook names."""
+    hook = "#!/bin/sh\nsed -i s/archive/mirror/ /etc/apt/sources.list\n"
+    write_flavour(flavours, "mirror", {"pre-install.d/10-mirror": hook})
+    unreachable = sources("http://127.0.0.1:1/x", RELEASE)
+    root = apt_root({"etc/apt/sources.list.d/a.sources": unreachable, KEYRING: b"\x99key"})
+    plan = plan_of(make_base(root), flavours, "mirror", "a")
+    assert listed(plan) == {}
+    assert plan.chooses_packages
