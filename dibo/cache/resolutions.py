@@ -34,7 +34,7 @@ from dibo.trust import attached
 RESOLUTION: Final = "io.dibo.resolution"
 RESOLUTION_TYPE: Final = "application/vnd.dibo.resolution.v1+json"
 _TAG: Final = re.compile(r"r-([0-9a-f]{64})")
-_LARGEST: Final = 4 << 20
+_LARGEST: Final = 16 << 20
 _NOTHING: Final = b"{}"
 _TOGETHER: Final = 8
 

@@ -13,7 +13,6 @@ leaves nothing; what a killed process left is taken up. Proxies come from the en
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -28,11 +27,11 @@ from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from dibo.errors import BaseError, OutputError, Unreachable, VerificationFailed
 from dibo.system import disk_space
-from dibo.system.proxies import proxy_for
+from dibo.system.proxies import proxy_for, split_login
 from dibo.system.retry import TRANSIENT_STATUS, RateGuard, RetryPolicy, Transient, with_retries
 from dibo.system.waits import WatchedConnection
 from dibo.units import human_size
@@ -117,7 +116,7 @@ def download(
                 actual = with_retries(lambda: part.fetch(url, policy, progress), policy)
             if actual != sha256:
                 raise VerificationFailed(
-                    f"{url} has the sha256 {actual}, wanted {sha256}",
+                    f"{split_login(url)[0]} has the sha256 {actual}, wanted {sha256}",
                     hint="it was changed on its way or on the server; try again, or take another mirror",
                 )
             part.path.replace(target)
@@ -212,12 +211,13 @@ class _Body:
         """What comes at once, at most `size` bytes; nothing at the end, also where it is too early."""
         data, too_slow = self._guard.is_too_slow(lambda: self._response.read1(size))
         if too_slow:
-            raise Unreachable(f"{self._url} comes with {self._guard.rate} and is given up", hint=_OFFLINE)
+            url, _ = split_login(self._url)
+            raise Unreachable(f"{url} comes with {self._guard.rate} and is given up", hint=_OFFLINE)
         return data
 
 
 def _too_large(url: str, limit: int) -> BaseError:
-    return BaseError(f"{url} is larger than {human_size(limit)}", hint="check the address")
+    return BaseError(f"{split_login(url)[0]} is larger than {human_size(limit)}", hint="check the address")
 
 
 def _copy(
@@ -291,12 +291,10 @@ class _Proxies(urllib.request.BaseHandler):
         proxy = proxy_for(request.full_url, os.environ)
         if proxy is None:
             return
-        parts = urlsplit(proxy)
-        if parts.username:
-            login = base64.b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode())
-            # Not for a server that another leads to, and that is asked without the proxy.
-            request.add_unredirected_header("Proxy-Authorization", f"Basic {login.decode()}")
-        request.set_proxy(parts.netloc.rpartition("@")[2], "http")
+        shown, login = split_login(proxy)
+        if login is not None:  # not for a server that another leads to, and that is asked without the proxy
+            request.add_unredirected_header("Proxy-Authorization", login)
+        request.set_proxy(urlsplit(shown).netloc, "http")
 
     https_open = http_open
 
@@ -315,8 +313,11 @@ def _open(url: str, headers: dict[str, str], policy: RetryPolicy) -> Iterator[ht
         _ = urlsplit(url).port
     except ValueError as error:
         raise BaseError(f"{url!r} is no address: {error}") from error
+    url, login = split_login(url)
     agent = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers={**agent, **headers})  # noqa: S310 - the scheme is checked above
+    if login is not None:
+        request.add_unredirected_header("Authorization", login)  # for that server alone
     no_other: Any = urllib.request.ProxyHandler({})
     opener = urllib.request.build_opener(no_other, _Proxies(), _Connections())
     try:

@@ -12,10 +12,11 @@ golang.org/x/net/http/httpproxy: `https_proxy` and `http_proxy`, also in capital
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -73,3 +74,14 @@ def _matches(entry: str, host: str, port: int) -> bool:
     if below.startswith("."):
         return host.endswith(below)
     return host == below or host.endswith(f".{below}")
+
+
+def split_login(url: str) -> tuple[str, str | None]:
+    """An address as it may be shown, and the value of the header `Authorization` for the login in it (RFC 7617); None
+    where it has none."""
+    parts = urlsplit(url)
+    if not parts.username:
+        return url, None
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return shown, f"Basic {base64.b64encode(login.encode()).decode()}"

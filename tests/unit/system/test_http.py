@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import multiprocessing
@@ -117,6 +118,25 @@ def test_a_proxy_is_asked(web: FakeWebServer, policy: RetryPolicy, monkeypatch: 
     found = fetch.get("http://elsewhere.invalid/x", policy=policy)
     assert found is not None
     assert found.body == b"through the proxy"
+
+
+def test_a_login_is_for_that_server_alone_and_not_shown(web: FakeWebServer, policy: RetryPolicy) -> None:
+    address = web.url.replace("http://", "http://me:s%40cret@")
+    with FakeWebServer() as elsewhere:
+        elsewhere.site.files["/file"] = b"there"
+        web.site.redirects["/moved"] = f"{elsewhere.url}/file"
+        answer = fetch.get(f"{address}/moved", policy=policy)
+        assert answer is not None
+        assert answer.body == b"there"
+        (_, headers), (_, theirs) = web.site.asked[-1], elsewhere.site.asked[-1]
+    assert headers["Authorization"] == f"Basic {base64.b64encode(b'me:s@cret').decode()}"
+    assert "Authorization" not in theirs
+    for failing in ("/none", "/moved"):
+        with pytest.raises(BaseError) as caught:
+            fetch.get(f"{address}{failing}", policy=policy)
+        assert "cret" not in f"{caught.value.message} {caught.value.hint}"
+    with pytest.raises(BaseError, match=r"^http://127\.0\.0\.1:\d+/file is larger"):
+        fetch.get(f"{address}/file", limit=10, policy=policy)
 
 
 def test_download(web: FakeWebServer, policy: RetryPolicy, tmp_path: Path) -> None:
