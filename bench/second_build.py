@@ -93,6 +93,7 @@ class Side:
         done = subprocess.run(
             [*argv, "vm", "other", "tweak"],
             env={**ENVIRONMENT, "PYTHONPATH": str(self.sources)},
+            cwd=self.top,  # `python -c` imports from the current directory first
             capture_output=True,
             text=True,
             check=False,
