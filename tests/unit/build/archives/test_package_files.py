@@ -16,6 +16,7 @@ from dibo.plan.packages import ArchivePackage
 from dibo.system.report import Report
 from dibo.system.retry import RetryPolicy
 from tests.support.input_store import MemoryInputs
+from tests.support.requirements import need
 from tests.support.servers.debian_archive import make_deb
 from tests.support.servers.fake_web_server import FakeWebServer
 
@@ -184,3 +185,23 @@ def test_compressions_of_control_archives() -> None:
     header = b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (b"control.tar.xz", 5, 0, 0, b"100644", len(packed))
     text = deb[:start] + header + packed
     assert read_control(io.BytesIO(text), name="x")[1].startswith("Package: tool")
+
+
+def test_many_packages_come_by_one_connection_and_each_is_checked(tmp_path: Path) -> None:
+    need("apt-get")
+    debs = [make_deb(FIELDS | {"Package": f"tool-{number}"}) for number in range(8)]
+    packages = tuple(package_of(deb, f"pool/tool-{number}.deb") for number, deb in enumerate(debs))
+    with FakeWebServer() as first, FakeWebServer() as second:
+        for number, deb in enumerate(debs):
+            server = first if number < 5 else second
+            server.site.files[f"/pool/tool-{number}.deb"] = deb
+        first.site.files["/pool/tool-5.deb"] = b"of another archive"
+        paths = files_of(tmp_path, first.url, second.url).fetch(packages)
+        assert [path.read_bytes() for path in paths] == debs
+        agents = {headers["User-Agent"].split("/")[0] for _, headers in second.site.asked}
+        assert "Debian APT-HTTP" in agents
+        (tmp_path / "other").mkdir()
+        second.site.files["/pool/tool-7.deb"] = b"poison"
+        with pytest.raises(VerificationFailed, match="has another file as tool"):
+            files_of(tmp_path / "other", first.url, second.url).fetch(packages)
+    assert not list(tmp_path.rglob("part-*"))
