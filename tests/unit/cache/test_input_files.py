@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,18 +28,6 @@ FILE = file_of(CONTENT)
 
 def remote_of(name: ImageName, *, reads: bool = True) -> CacheRepository:
     return CacheRepository(name=name, architecture="amd64", report=Report(quiet=True), reads=reads)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nonexistent")
-    with FakeRegistry() as made:
-        yield made
-
-
-@pytest.fixture
-def name(server: FakeRegistry) -> ImageName:
-    return parse_repository(f"{server.host}/cache")
 
 
 @pytest.mark.parametrize("size", [None, len(CONTENT)])

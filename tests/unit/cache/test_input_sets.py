@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,18 +38,6 @@ def file_of(name: str) -> InputFile:
 
 
 SET = InputSet(files=tuple(sorted(map(file_of, CONTENTS))))
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nonexistent")
-    with FakeRegistry() as made:
-        yield made
-
-
-@pytest.fixture
-def name(server: FakeRegistry) -> ImageName:
-    return parse_repository(f"{server.host}/cache")
 
 
 @pytest.fixture

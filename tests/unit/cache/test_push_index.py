@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,6 @@ from tests.support.servers.fake_registry import FakeRegistry
 from tests.unit.images.sources.sample_images import Maker
 
 UNSIGNED = Trust()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nonexistent")
-    with FakeRegistry() as made:
-        yield made
 
 
 @pytest.fixture

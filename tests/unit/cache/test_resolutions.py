@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,18 +30,6 @@ def store_of(name: ImageName, *, writes: bool = True, trust: Trust | None = None
         name=name, architecture="amd64", report=Report(quiet=True), writes=writes, trust=trust or Trust()
     )
     return RegistryResolutions(remotes=[remote])
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nonexistent")
-    with FakeRegistry() as made:
-        yield made
-
-
-@pytest.fixture
-def name(server: FakeRegistry) -> ImageName:
-    return parse_repository(f"{server.host}/cache")
 
 
 def test_another_machine_finds_what_one_chose(name: ImageName) -> None:
