@@ -5,13 +5,10 @@ The archive has the packages of Debian's own that the base wants, fetched once, 
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,6 +22,7 @@ from tests.support.flavours import write_flavour
 from tests.support.gpg_keys import two_keys
 from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.host.docker_build_env import ok
+from tests.support.host.fresh_builds import content, forget_states, plan, to_build
 from tests.support.requirements import need
 from tests.support.servers.debian_archive import RELEASE, DebianArchive, debian_archive
 
@@ -91,30 +89,6 @@ def place(archive: DebianArchive) -> Iterator[BuildEnv]:
             "DIBO_ARCHIVE_KEYRING": str(keyring),
         }
         yield place
-
-
-def forget_states(place: BuildEnv) -> None:
-    """Let the next command ask the archive."""
-    for path in (place.cache / "archives/states").iterdir():
-        os.utime(path, (0, 0))
-
-
-def plan(place: BuildEnv, *names: str) -> list[dict[str, Any]]:
-    forget_states(place)
-    document = json.loads(ok(place.run("dibo", "plan", "--json", "--no-base", *names)))
-    layers: list[dict[str, Any]] = document["layers"]
-    return layers
-
-
-def to_build(layers: list[dict[str, Any]]) -> list[str]:
-    return [layer["title"] for layer in layers if not layer["held"]]
-
-
-def content(artefact: Path, path: str) -> str:
-    with tarfile.open(artefact) as tar:
-        file = tar.extractfile(f"./{path}")
-        assert file is not None
-        return file.read().decode()
 
 
 def test_a_fix_is_to_be_built_at_once_and_nothing_else(archive: DebianArchive, place: BuildEnv) -> None:

@@ -4,13 +4,11 @@ loopback, in which a fix is published."""
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +17,7 @@ from tests.support.flavours import write_flavour
 from tests.support.gpg_keys import two_keys
 from tests.support.host.build_env import BuildEnv, build_env
 from tests.support.host.docker_build_env import ok
+from tests.support.host.fresh_builds import content, forget_states, plan, to_build
 from tests.support.images.apt_roots import sources
 from tests.support.requirements import need
 from tests.support.servers.debian_archive import RELEASE, DebianArchive, debian_archive
@@ -92,31 +91,6 @@ def make_root(place: BuildEnv, root: Path, archive: DebianArchive) -> None:
         str(root),
     ]
     subprocess.run(user.as_user(place.user, argv), check=True, timeout=SECONDS, cwd=place.temporary)
-
-
-def forget_states(place: BuildEnv) -> None:
-    """Let the next command ask the archive."""
-    for path in (place.cache / "archives/states").glob("*"):
-        os.utime(path, (0, 0))
-
-
-def plan(place: BuildEnv, *names: str) -> list[dict[str, Any]]:
-    forget_states(place)
-    layers: list[dict[str, Any]] = json.loads(ok(place.run("dibo", "plan", "--json", "--no-base", *names)))[
-        "layers"
-    ]
-    return layers
-
-
-def to_build(layers: list[dict[str, Any]]) -> list[str]:
-    return [layer["title"] for layer in layers if not layer["held"]]
-
-
-def content(artefact: Path, path: str) -> str:
-    with tarfile.open(artefact) as tar:
-        file = tar.extractfile(f"./{path}")
-        assert file is not None
-        return file.read().decode()
 
 
 def create(place: BuildEnv, name: str, *words: str, around: tuple[str, ...] = ()) -> Path:
